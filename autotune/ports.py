@@ -1,0 +1,113 @@
+"""The four doors of the search: what proposes, what runs, what remembers, what exports.
+
+Each is a Protocol with one contract suite in ``tests/contracts``, run over every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
+
+from autotune.domain import CurvePoint, Job, Outcome, State, Strategy, Study, Trial
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Ask = Callable[[], Job | None]
+"""The next job, or ``None`` when there is nothing to start now."""
+
+Report = Callable[[CurvePoint], str | None]
+"""Called by a running trial. At a rung (a point with metrics) the answer may be a reason to stop."""
+
+Evaluate = Callable[[Job, Report], Outcome]
+"""Runs one job where it is called. Must be importable by name: it travels to workers."""
+
+Tell = Callable[[Job, Outcome], None]
+"""Takes the outcome of a finished job. Called in the driver, once per job, never concurrently."""
+
+Advise = Callable[[Job, CurvePoint], str | None]
+"""The driver's side of :data:`Report`: a reason to stop the job at this point, or ``None``."""
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Proposes strategies. Its state is a pure function of the trials it is shown."""
+
+    def ask(self, history: Sequence[Trial]) -> Strategy | None:
+        """The next strategy to try, never one already in ``history``; ``None`` when the space is
+        exhausted. ``history`` holds every trial of the study, running and queued ones too, in
+        order of number. The same history gives the same strategy."""
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs jobs in processes of their own and survives whatever happens to them."""
+
+    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+        """Ask for jobs while there is room, run each, tell each outcome; return when ``ask`` has
+        nothing and nothing is running. Every job asked for is told exactly once."""
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``function`` once in a worker like the ones that run trials, and return its result.
+        An :class:`~autotune.errors.AutotuneError` raised there is raised here."""
+
+    def stop(self) -> None:
+        """End running jobs now (told as ``Interrupted``); safe from a signal handler or thread."""
+
+    def close(self) -> None:
+        """Leave no process behind. Idempotent."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """The single truth. Every method is one transaction."""
+
+    def create_study(self, study: Study, environment: Mapping[str, Any]) -> None:
+        """Record a new study and the environment it runs in. A name is used once."""
+
+    def study(self, name: str) -> Study:
+        """The study of this name; :class:`~autotune.errors.NotFoundError` names the nearest."""
+
+    def studies(self) -> Sequence[str]:
+        """Names, oldest first."""
+
+    def update_study(self, study: Study) -> None:
+        """Replace what may change between sessions (budget, limits, prices, executor...)."""
+
+    def enqueue(self, study: str, strategy: Strategy, *, origin: str, seed: int) -> Trial:
+        """Add a trial in state ``queued`` with the next free number."""
+
+    def start(
+        self, study: str, strategy: Strategy, *, origin: str, seed: int, number: int | None = None
+    ) -> Trial:
+        """Add a trial in state ``running`` with the next free number, or start the queued trial
+        ``number``. Numbers count from 0 without gaps."""
+
+    def finish(self, study: str, number: int, outcome: Outcome) -> Trial:
+        """Record the outcome of a running trial with all its evidence."""
+
+    def report(self, study: str, number: int, point: CurvePoint) -> None:
+        """Add a point to the learning curve of a running trial."""
+
+    def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
+        """All trials in order of number, with measurements but without raw samples and curves."""
+
+    def trial(self, study: str, number: int) -> Trial:
+        """One trial with everything that is known of it."""
+
+    def environment(self, study: str) -> Mapping[str, Any]:
+        """The latest environment recorded for the study."""
+
+    def close(self) -> None:
+        """Release connections. Idempotent."""
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes one trial as a folder that a trainer runs."""
+
+    name: str
+
+    def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
+        """Write the folder and return its files."""
