@@ -278,6 +278,7 @@ class Host:
     system: str = ""
     libc: str | None = None
     cpu_flags: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,89 @@
+"""The registry of levers: all that a study may search, in the order conditions may refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotune.domain import Host, Prices, Resources, Rule, Strategy, Value
+from autotune.levers import batching, compression, numerics, optimisation, placement
+from autotune.levers.base import Influence, Lever, Pattern
+
+__all__ = [
+    "LEVERS",
+    "RULES",
+    "Influence",
+    "Lever",
+    "Pattern",
+    "defaults",
+    "hourly_usd",
+    "resources",
+]
+
+_ALL = (
+    placement.DEVICE,
+    placement.THREADS,
+    placement.ALLOCATOR,
+    batching.BATCH_SIZE,
+    batching.MICRO_BATCH_SIZE,
+    batching.PADDING,
+    numerics.PRECISION,
+    numerics.ATTENTION,
+    numerics.COMPILE,
+    numerics.ACTIVATION_CHECKPOINTING,
+    compression.PRUNING_RATIO,
+    compression.PRUNING_METHOD,
+    compression.PRUNING_SCORE,
+    compression.FREEZE_LAYERS,
+    compression.DROPOUT,
+    optimisation.LEARNING_RATE,
+    optimisation.LEARNING_RATE_SCALING,
+    optimisation.EPOCHS,
+    optimisation.OPTIMIZER,
+)
+
+LEVERS: Mapping[str, Lever] = {lever.name: lever for lever in _ALL}
+
+RULES: tuple[Rule, ...] = (
+    Rule("micro_batch_size >= batch_size",
+         "a micro-batch as large as the batch is no accumulation; write micro_batch_size: full"),
+    Rule("batch_size % micro_batch_size > 0",
+         "the batch must be a whole number of micro-batches"),
+    Rule("precision in [tf32, fp16] and device in [cpu, mps]",
+         "tf32 and fp16 with gradient scaling are for CUDA GPUs"),
+    Rule("compile == true and device == mps",
+         "torch.compile does not support training on mps"),
+    Rule("compile == true and activation_checkpointing == true and device == cpu",
+         "on a CPU compiling recomputes nothing, so checkpointing only adds work"),
+)  # fmt: skip
+"""Combinations that cannot work or say the same twice, whatever the study."""
+
+
+def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
+    """What Hugging Face's Trainer does when nothing is set, on this host."""
+    return {**{lever.name: lever.default_on(host) for lever in _ALL}, "epochs": epochs}
+
+
+def resources(strategy: Strategy) -> Resources:
+    """What the strategy holds while it runs. Training on a GPU still holds the threads' cores."""
+    device = str(strategy["device"])
+    threads = int(strategy["threads"])
+    return Resources(1, threads, () if device == "cpu" else (device,))
+
+
+def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
+    """Dollars per hour of all that the strategy holds; ``None`` where a price is unknown.
+
+    The longest name in the price book that is part of the GPU's name counts.
+    """
+    held = resources(strategy)
+    if prices.cpu_core is None:
+        return None
+    total = prices.cpu_core * held.cores
+    for device_id in held.devices:
+        device = host.device(device_id)
+        name = (device.name or "") if device is not None else ""
+        known = [key for key in prices.gpus if key.lower() in name.lower()]
+        if not known:
+            return None
+        total += prices.gpus[max(known, key=len)]
+    return total

@@ -1,0 +1,68 @@
+"""Levers of how the same mathematics is computed."""
+
+from __future__ import annotations
+
+from autotune.domain import Choice, Host, Value
+from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
+
+BF16_CPU_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
+
+
+def _no_precision(host: Host, value: Value) -> str | None:
+    """Why no device of this host computes in this precision with profit."""
+    gpus = [device for device in host.devices if device.kind == "cuda"]
+    if value == "tf32" and not any((gpu.capability or (0, 0)) >= (8, 0) for gpu in gpus):
+        return "needs a CUDA GPU of compute capability 8.0 or newer"
+    if value == "fp16" and not gpus:
+        return "gradient scaling needs a CUDA GPU; on a CPU bf16 has the same size and more range"
+    if value in ("bf16", "bf16-pure") and not any(device.bf16 for device in host.devices):
+        return "no device here has bf16 arithmetic (AMX, AVX512-BF16 or a GPU); emulated it is slow"
+    return None
+
+
+def _no_compiler(host: Host, value: Value) -> str | None:
+    if value is False or "c++" in host.tools:
+        return None
+    return "torch.compile needs a C++ compiler (g++ or clang++) on PATH"
+
+
+def _eager_or_compiled(host: Host) -> Choice:
+    """Compiling costs half a minute per shape on a CPU, more than a small trial takes."""
+    gpu = any(device.kind == "cuda" for device in host.devices)
+    return Choice((False, True) if gpu else (False,))
+
+
+PRECISION = Lever(
+    name="precision",
+    summary="fp32; tf32 matrix products; bf16 autocast; all in bf16; fp16 with gradient scaling",
+    domain=Choice(("fp32", "tf32", "bf16", "bf16-pure", "fp16")),
+    default="fp32",
+    influences=influences(SPEED, MEMORY, ACCURACY),
+    unavailable=_no_precision,
+)
+
+ATTENTION = Lever(
+    name="attention",
+    summary="Attention written out step by step, or torch's fused kernel",
+    domain=Choice(("eager", "sdpa")),
+    default="sdpa",
+    influences=influences(SPEED, MEMORY),
+)
+
+COMPILE = Lever(
+    name="compile",
+    summary="Compile the model with torch.compile before training",
+    domain=Choice((False, True)),
+    default=False,
+    influences=influences(SPEED, MEMORY),
+    unavailable=_no_compiler,
+    auto=_eager_or_compiled,
+)
+
+ACTIVATION_CHECKPOINTING = Lever(
+    name="activation_checkpointing",
+    summary="Recompute activations in the backward pass instead of keeping them",
+    domain=Choice((False, True)),
+    default=False,
+    influences=influences(SPEED, MEMORY),
+)

@@ -1,0 +1,79 @@
+"""The catalogue of metrics: every number a trial can report, its unit and its better direction.
+
+Add a metric with one entry here and its measurement in ``autotune/measure`` (or, for a score of
+predictions, in ``autotune/trial``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune.domain import Direction
+
+
+class Source(StrEnum):
+    """What has to run for the number to be known."""
+
+    SPEED = "speed"
+    """Steady-state windows of training or inference: seconds."""
+    TRAINING = "training"
+    """The whole fine-tune and its evaluation."""
+    RUN = "run"
+    """Both: the time or money of a whole fine-tune at the measured speed."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``decimals`` is how it is printed; ``label`` is what a person reads."""
+
+    name: str
+    label: str
+    unit: str
+    direction: Direction
+    source: Source
+    summary: str
+    decimals: int = 2
+
+
+_ALL = (
+    Metric("train_samples_per_second", "training speed", "samples/s", "maximize", Source.SPEED,
+           "Examples trained per second of steady state; padding does not count", 1),
+    Metric("train_seconds", "training time", "s", "minimize", Source.RUN,
+           "Wall-clock of the whole fine-tune: preparing, pruning, compiling, all steps", 1),
+    Metric("accuracy", "accuracy", "ratio", "maximize", Source.TRAINING,
+           "Share of validation examples labelled right", 4),
+    Metric("f1", "macro-F1", "ratio", "maximize", Source.TRAINING,
+           "F1 averaged over classes, each class alike", 4),
+    Metric("mcc", "MCC", "ratio", "maximize", Source.TRAINING,
+           "Matthews correlation coefficient", 4),
+    Metric("loss", "validation loss", "nats", "minimize", Source.TRAINING,
+           "Mean cross-entropy on the validation split", 4),
+    Metric("inference_latency_ms", "latency p50", "ms", "minimize", Source.SPEED,
+           "Median time to label one example at batch 1", 2),
+    Metric("inference_latency_p95_ms", "latency p95", "ms", "minimize", Source.SPEED,
+           "95th percentile of the time to label one example at batch 1", 2),
+    Metric("inference_samples_per_second", "inference speed", "samples/s", "maximize",
+           Source.SPEED, "Examples labelled per second in batches", 1),
+    Metric("peak_memory_gib", "peak memory", "GiB", "minimize", Source.SPEED,
+           "Highest resident memory of the trial's processes, summed over ranks", 2),
+    Metric("device_memory_gib", "peak GPU memory", "GiB", "minimize", Source.SPEED,
+           "Highest memory allocated on the accelerators, summed; CUDA only", 2),
+    Metric("device_memory_reserved_gib", "reserved GPU memory", "GiB", "minimize", Source.SPEED,
+           "Highest memory held by the caching allocator, summed; CUDA only", 2),
+    Metric("model_size_mib", "model size", "MiB", "minimize", Source.SPEED,
+           "Bytes of the fine-tuned weights as they are saved", 1),
+    Metric("cost_usd", "cost", "USD", "minimize", Source.RUN,
+           "Price of every device held for the whole fine-tune", 6),
+    Metric("inference_usd_per_million", "inference cost", "USD/1M", "minimize", Source.SPEED,
+           "Price of labelling one million examples in batches", 4),
+    Metric("energy_wh", "energy", "Wh", "minimize", Source.RUN,
+           "Energy of the whole fine-tune, from NVML or RAPL counters where they exist", 3),
+    Metric("relative_speed", "relative speed", "samples/reference", "maximize", Source.SPEED,
+           "Training speed in units of the reference workload timed beside it: free of drift", 3),
+    Metric("reference_seconds", "reference workload", "s", "minimize", Source.SPEED,
+           "Time of the fixed reference workload beside the trial's windows", 4),
+)  # fmt: skip
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}

@@ -1,0 +1,108 @@
+"""What can be done with a :class:`~autotune.domain.Space`: complete, check, count, enumerate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+
+from autotune import expression
+from autotune.domain import Choice, Dimension, Range, Rule, Space, Strategy, Value
+
+
+def is_active(space: Space, dimension: Dimension, values: Mapping[str, Value]) -> bool:
+    """Whether ``dimension`` matters, given the levers before it (others at their default)."""
+    if dimension.when is None:
+        return True
+    condition = expression.parse(dimension.when, space.defaults.keys())
+    return condition.holds({**space.defaults, **values})
+
+
+def complete(space: Space, choices: Mapping[str, Value]) -> Strategy:
+    """The strategy that ``choices`` describe: switched-off and unnamed levers at their default."""
+    values = dict(space.defaults)
+    for dimension in space.dimensions:
+        if dimension.lever in choices and is_active(space, dimension, values):
+            values[dimension.lever] = choices[dimension.lever]
+    fixed = {name: value for name, value in choices.items() if name not in levers(space)}
+    return Strategy({**values, **fixed})
+
+
+def levers(space: Space) -> tuple[str, ...]:
+    """Names of the levers that the search moves."""
+    return tuple(dimension.lever for dimension in space.dimensions)
+
+
+def excluded(space: Space, strategy: Strategy) -> Rule | None:
+    """The first rule that keeps ``strategy`` out of the space, if any."""
+    values = {**space.defaults, **strategy.values}
+    for rule in space.rules:
+        if expression.parse(rule.excludes, values.keys()).holds(values):
+            return rule
+    return None
+
+
+def settings(domain: Choice | Range) -> tuple[Value, ...] | None:
+    """All settings of a finite domain, in order; ``None`` for a continuous one."""
+    if isinstance(domain, Choice):
+        return domain.values
+    if domain.step is None and not domain.integer:
+        return None
+    step = Decimal(str(domain.step if domain.step is not None else 1))
+    low, high = Decimal(str(domain.low)), Decimal(str(domain.high))
+    count = int((high - low) / step) + 1
+    numbers = [low + step * index for index in range(count)]
+    return tuple(int(n) if domain.integer else float(n) for n in numbers)
+
+
+def contains(domain: Choice | Range, value: Value) -> bool:
+    """Whether ``value`` may be picked from ``domain``."""
+    finite = settings(domain)
+    if finite is not None:
+        return any(
+            value == other and isinstance(value, str) == isinstance(other, str) for other in finite
+        )
+    assert isinstance(domain, Range)
+    return not isinstance(value, str) and domain.low <= value <= domain.high
+
+
+def spread(domain: Choice | Range, points: int) -> tuple[Value, ...]:
+    """The settings of ``domain``, a continuous one sampled at ``points`` even places."""
+    finite = settings(domain)
+    if finite is not None:
+        return finite
+    assert isinstance(domain, Range)
+    shares = [index / max(points - 1, 1) for index in range(points)]
+    if domain.log:
+        return tuple(float(f"{domain.low * (domain.high / domain.low) ** s:.6g}") for s in shares)
+    return tuple(float(f"{domain.low + (domain.high - domain.low) * s:.6g}") for s in shares)
+
+
+def grid(space: Space, points: int = 4) -> Iterator[Strategy]:
+    """Every strategy of the space once, continuous levers at ``points`` places, rules obeyed."""
+    seen: set[str] = set()
+    for values in _branches(space, 0, {}, points):
+        strategy = complete(space, values)
+        if strategy.key not in seen and excluded(space, strategy) is None:
+            seen.add(strategy.key)
+            yield strategy
+
+
+def _branches(
+    space: Space, index: int, chosen: Mapping[str, Value], points: int
+) -> Iterator[Mapping[str, Value]]:
+    if index == len(space.dimensions):
+        yield chosen
+        return
+    dimension = space.dimensions[index]
+    if not is_active(space, dimension, chosen):
+        yield from _branches(space, index + 1, chosen, points)
+        return
+    for value in spread(dimension.domain, points):
+        yield from _branches(space, index + 1, {**chosen, dimension.lever: value}, points)
+
+
+def size(space: Space, limit: int = 100_000) -> int | None:
+    """How many strategies there are: ``None`` when continuous, ``limit`` when at least that."""
+    if any(settings(dimension.domain) is None for dimension in space.dimensions):
+        return None
+    return sum(1 for _, _ in zip(range(limit), grid(space), strict=False))
