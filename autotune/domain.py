@@ -393,8 +393,8 @@ class Infeasible:
 
 @dataclass(frozen=True)
 class Failed:
-    """Something broke. ``kind`` is ``error`` (an exception), ``crash`` (a signal) or ``infrastructure``
-    (the machine, not the strategy: run again elsewhere and never held against the strategy)."""
+    """Something broke. ``kind`` is ``error`` (an exception), ``crash`` (a signal) or
+    ``infrastructure`` (the machine: run again elsewhere, never held against the strategy)."""
 
     kind: str
     reason: str

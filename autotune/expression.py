@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -138,6 +138,14 @@ _PRODUCTS = {
 }
 
 
+def _joined(left: Node, right: Node, join: Callable[[Iterable[Value]], bool]) -> Node:
+    return lambda v: join(node(v) for node in (left, right))
+
+
+def _applied(apply: Callable[[Value, Value], Value], left: Node, right: Node) -> Node:
+    return lambda v: apply(left(v), right(v))
+
+
 class _Parser:
     """Recursive descent, one method a grammar line; builds closures, never source text."""
 
@@ -175,15 +183,13 @@ class _Parser:
     def disjunction(self) -> Node:
         node = self.conjunction()
         while self.take("or"):
-            left, right = node, self.conjunction()
-            node = lambda v, a=left, b=right: bool(a(v)) or bool(b(v))  # type: ignore[misc]
+            node = _joined(node, self.conjunction(), any)
         return node
 
     def conjunction(self) -> Node:
         node = self.negation()
         while self.take("and"):
-            left, right = node, self.negation()
-            node = lambda v, a=left, b=right: bool(a(v)) and bool(b(v))  # type: ignore[misc]
+            node = _joined(node, self.negation(), all)
         return node
 
     def negation(self) -> Node:
@@ -211,8 +217,7 @@ class _Parser:
     ) -> Node:
         node = operand()
         while sign := self.take(*table):
-            left, right, apply = node, operand(), table[sign.text]
-            node = lambda v, a=left, b=right, f=apply: f(a(v), b(v))  # type: ignore[misc]
+            node = _applied(table[sign.text], node, operand())
         return node
 
     def members(self) -> list[Node]:

@@ -18,7 +18,7 @@ Ask = Callable[[], Job | None]
 """The next job, or ``None`` when there is nothing to start now."""
 
 Report = Callable[[CurvePoint], str | None]
-"""Called by a running trial. At a rung (a point with metrics) the answer may be a reason to stop."""
+"""Called by a running trial. At a rung (a point with metrics) it may answer a reason to stop."""
 
 Evaluate = Callable[[Job, Report], Outcome]
 """Runs one job where it is called. Must be importable by name: it travels to workers."""
