@@ -1,0 +1,1 @@
+"""What runs: one real fine-tune under a strategy, one file a lever."""

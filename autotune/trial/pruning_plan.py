@@ -1,0 +1,146 @@
+"""What is left of a pruned encoder, as plain data, and the surgery that makes a model so.
+
+A plan names what is *kept*, by index in the model it is applied to, so that a fresh copy of the
+same model can be cut to the same shape and then take the weights of the pruned one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from autotune.errors import ModelError
+from autotune.trial.encoder import Encoder, Layer, encoder_of
+
+
+class Plan(TypedDict):
+    """Kept layers, and for each kept layer the kept heads and neurons; ascending. JSON as it is."""
+
+    layers: list[int]
+    heads: list[list[int]]
+    neurons: list[list[int]]
+
+
+def whole_plan(model: PreTrainedModel) -> Plan:
+    """The plan that keeps everything."""
+    layers = encoder_of(model).layers
+    return Plan(
+        layers=list(range(len(layers))),
+        heads=[list(range(layer.heads)) for layer in layers],
+        neurons=[list(range(layer.neurons)) for layer in layers],
+    )
+
+
+def apply_plan(model: PreTrainedModel, plan: Plan) -> None:
+    """Remove from ``model``, in place, all that ``plan`` does not keep.
+
+    The weights that stay keep their values, dtype, device and ``requires_grad``. They are new
+    parameters: build the optimizer afterwards. The config follows where it can say it: the number
+    of layers, and the number of neurons where all layers agree. The number of heads in the config
+    stays, because transformers derives the head size from it.
+
+    Raises :class:`~autotune.errors.ModelError`, before anything is cut, if the plan is for
+    another model.
+    """
+    encoder = encoder_of(model)
+    _check(plan, encoder)
+    _keep_layers(encoder.holder, plan["layers"])
+    kept = [encoder.layers[index] for index in plan["layers"]]
+    for layer, heads, neurons in zip(kept, plan["heads"], plan["neurons"], strict=True):
+        _keep_heads(layer, heads)
+        _keep_neurons(layer, neurons)
+    _tell_config(model, encoder.family.ffn_size, kept)
+
+
+def pad_heads(model: PreTrainedModel) -> None:
+    """Give every layer its original number of heads back, the added ones with zero weights.
+
+    The outputs stay the same, and ``from_pretrained`` can load the result without special code:
+    no config of these families can say "fewer heads of the same size". The time that the missing
+    heads saved is lost; the smaller feed-forward layers stay.
+    """
+    for layer in encoder_of(model).layers:
+        missing = layer.attention_output.out_features - layer.attention_output.in_features
+        for projection in (layer.query, layer.key, layer.value):
+            projection.weight = _like(projection.weight, _pad(projection.weight, rows=missing))
+            projection.bias = _like(projection.bias, _pad(projection.bias, rows=missing))
+            projection.out_features += missing
+        output = layer.attention_output
+        output.weight = _like(output.weight, _pad(output.weight.t(), rows=missing).t())
+        output.in_features += missing
+        layer.count_heads()
+
+
+def _check(plan: Plan, encoder: Encoder) -> None:
+    _check_indices(plan["layers"], len(encoder.layers), "layers")
+    if not len(plan["layers"]) == len(plan["heads"]) == len(plan["neurons"]):
+        raise ModelError("the pruning plan does not list heads and neurons once for each layer")
+    for index, heads, neurons in zip(plan["layers"], plan["heads"], plan["neurons"], strict=True):
+        layer = encoder.layers[index]
+        _check_indices(heads, layer.heads, f"heads of layer {index}")
+        _check_indices(neurons, layer.neurons, f"neurons of layer {index}")
+
+
+def _check_indices(kept: Sequence[int], count: int, what: str) -> None:
+    if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= count:
+        raise ModelError(
+            f"the pruning plan does not fit the model, which has {count} {what}",
+            hint="apply the plan to the unpruned model that it was made for",
+        )
+
+
+def _keep_layers(holder: nn.ModuleList, kept: Sequence[int]) -> None:
+    for index in reversed(range(len(holder))):
+        if index not in kept:
+            del holder[index]
+
+
+def _keep_heads(layer: Layer, heads: Sequence[int]) -> None:
+    if len(heads) == layer.heads:
+        return
+    features = torch.arange(layer.query.out_features).view(layer.heads, layer.head_size)
+    kept = features[list(heads)].flatten()
+    for projection in (layer.query, layer.key, layer.value):
+        _keep_outputs(projection, kept)
+    _keep_inputs(layer.attention_output, kept)
+    layer.count_heads()
+
+
+def _keep_neurons(layer: Layer, neurons: Sequence[int]) -> None:
+    if len(neurons) == layer.neurons:
+        return
+    kept = torch.tensor(neurons)
+    _keep_outputs(layer.ffn_in, kept)
+    _keep_inputs(layer.ffn_out, kept)
+
+
+def _keep_outputs(linear: nn.Linear, kept: Tensor) -> None:
+    kept = kept.to(linear.weight.device)
+    linear.weight = _like(linear.weight, linear.weight.detach().index_select(0, kept))
+    linear.bias = _like(linear.bias, linear.bias.detach().index_select(0, kept))
+    linear.out_features = len(kept)
+
+
+def _keep_inputs(linear: nn.Linear, kept: Tensor) -> None:
+    kept = kept.to(linear.weight.device)
+    linear.weight = _like(linear.weight, linear.weight.detach().index_select(1, kept))
+    linear.in_features = len(kept)
+
+
+def _pad(tensor: Tensor, *, rows: int) -> Tensor:
+    return torch.cat([tensor.detach(), tensor.new_zeros(rows, *tensor.shape[1:])])
+
+
+def _like(old: Tensor, data: Tensor) -> nn.Parameter:
+    return nn.Parameter(data.contiguous(), requires_grad=old.requires_grad)
+
+
+def _tell_config(model: PreTrainedModel, ffn_size: str, layers: Sequence[Layer]) -> None:
+    model.config.num_hidden_layers = len(layers)
+    sizes = {layer.neurons for layer in layers}
+    if len(sizes) == 1:
+        setattr(model.config, ffn_size, sizes.pop())

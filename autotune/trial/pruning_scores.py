@@ -1,0 +1,115 @@
+"""How much each attention head and each feed-forward neuron matters.
+
+Both scores give, for each layer, one number a head and one a neuron; more is more important.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from autotune.errors import DataError, NanLoss
+from autotune.trial.encoder import Layer, encoder_of
+
+Batches = Iterable[Mapping[str, Tensor]]
+"""Training batches as the model takes them, ``labels`` included; on any device."""
+
+
+@dataclass(frozen=True)
+class LayerScores:
+    """Importances within one layer: ``heads`` of shape (heads,), ``neurons`` of (neurons,)."""
+
+    heads: Tensor
+    neurons: Tensor
+
+
+def magnitude_scores(model: PreTrainedModel) -> list[LayerScores]:
+    """L2 norm of the weights that feed a unit times that of those that read it.
+
+    The product bounds what the unit can pass on: it is zero as soon as either side is.
+    """
+    return [_magnitude(layer) for layer in encoder_of(model).layers]
+
+
+def _magnitude(layer: Layer) -> LayerScores:
+    heads = (layer.heads, -1)
+    with torch.no_grad():
+        value = layer.value.weight.float().reshape(heads).norm(dim=1)
+        output = layer.attention_output.weight.float().t().reshape(heads).norm(dim=1)
+        ffn_in = layer.ffn_in.weight.float().norm(dim=1)
+        ffn_out = layer.ffn_out.weight.float().norm(dim=0)
+        return LayerScores(heads=value * output, neurons=ffn_in * ffn_out)
+
+
+def taylor_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]:
+    """First-order change of the loss if a unit were switched off, per sample, summed over samples.
+
+    With a gate of 1 on each unit's output ``x``, this is ``|d loss / d gate| = |sum(x * dL/dx)|``
+    over the tokens of a sample (Molchanov et al. 2017; Michel et al. 2019 for heads), which equals
+    the sum of ``w * dL/dw`` over the weights that read the unit. Dropout is off while scoring; the
+    model's mode and its parameters' gradients are left as they were found.
+
+    Raises :class:`~autotune.errors.DataError` without a batch, :class:`~autotune.errors.NanLoss`
+    where a score is no finite number.
+    """
+    units = [unit for layer in encoder_of(model).layers for unit in _units(layer)]
+    training = model.training
+    model.eval()
+    try:
+        scores = _gate_gradients(model, units, batches)
+    finally:
+        model.train(training)
+    return [LayerScores(*pair) for pair in zip(scores[::2], scores[1::2], strict=True)]
+
+
+Unit = tuple[nn.Linear, int]
+"""The Linear that reads units, and how many of its input features make one unit."""
+
+
+def _units(layer: Layer) -> tuple[Unit, Unit]:
+    return (layer.attention_output, layer.head_size), (layer.ffn_out, 1)
+
+
+def _gate_gradients(model: PreTrainedModel, units: list[Unit], batches: Batches) -> list[Tensor]:
+    sums = [torch.zeros(reader.in_features // size, device=model.device) for reader, size in units]
+    seen = False
+    for batch in batches:
+        seen = True
+        with _inputs_of([reader for reader, _ in units]) as inputs, torch.enable_grad():
+            arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
+            loss = model(**arguments).loss
+            gradients = torch.autograd.grad(loss, inputs)
+        for total, (_, size), x, gradient in zip(sums, units, inputs, gradients, strict=True):
+            gates = (x.detach().float() * gradient.float()).sum(dim=1).unflatten(1, (-1, size))
+            total += gates.sum(dim=2).abs().sum(dim=0)
+    if not seen:
+        raise DataError("Taylor scores need at least one training batch")
+    if not all(torch.isfinite(total).all() for total in sums):
+        raise NanLoss("the Taylor scores for pruning are not finite: the loss or a gradient is not")
+    return sums
+
+
+@contextmanager
+def _inputs_of(modules: list[nn.Linear]) -> Iterator[list[Tensor]]:
+    """What each module reads in the next forward, in order of use, with a gradient to ask for."""
+    inputs: list[Tensor] = []
+
+    def watch(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+        (x,) = arguments
+        if not x.requires_grad:  # below it everything is frozen
+            x = x.detach().requires_grad_()
+        inputs.append(x)
+        return (x,)
+
+    hooks = [module.register_forward_pre_hook(watch) for module in modules]
+    try:
+        yield inputs
+    finally:
+        for hook in hooks:
+            hook.remove()
