@@ -71,10 +71,18 @@ def spread(domain: Choice | Range, points: int) -> tuple[Value, ...]:
     if finite is not None:
         return finite
     assert isinstance(domain, Range)
-    shares = [index / max(points - 1, 1) for index in range(points)]
+    return tuple(quantile(domain, index / max(points - 1, 1)) for index in range(points))
+
+
+def quantile(domain: Choice | Range, share: float) -> Value:
+    """The setting ``share`` (0 to 1) of the way through ``domain``, to four digits."""
+    finite = settings(domain)
+    if finite is not None:
+        return finite[min(int(share * len(finite)), len(finite) - 1)]
+    assert isinstance(domain, Range)
     if domain.log:
-        return tuple(float(f"{domain.low * (domain.high / domain.low) ** s:.6g}") for s in shares)
-    return tuple(float(f"{domain.low + (domain.high - domain.low) * s:.6g}") for s in shares)
+        return float(f"{domain.low * (domain.high / domain.low) ** share:.4g}")
+    return float(f"{domain.low + (domain.high - domain.low) * share:.4g}")
 
 
 def grid(space: Space, points: int = 4) -> Iterator[Strategy]:

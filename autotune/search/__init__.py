@@ -1,0 +1,1 @@
+"""The search: what to try next, when to stop, and the one loop that joins them."""

@@ -1,0 +1,58 @@
+"""How much of a study's budget is spent: a pure function of its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from autotune.domain import Budget, State, Trial
+
+USEFUL_SHARE = 0.75
+"""A trial is started when at least this share of a typical trial's time is left."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the finished and running trials have used. ``usd`` counts unknown prices as nothing."""
+
+    trials: int
+    seconds: float
+    usd: float
+
+    def exhausted(self, budget: Budget, typical_seconds: float = 0.0) -> str | None:
+        """Why no further trial may start, or ``None``."""
+        if budget.trials is not None and self.trials >= budget.trials:
+            return f"all {budget.trials} trials are done"
+        if budget.usd is not None and self.usd >= budget.usd:
+            return f"{self.usd:.4f} of {budget.usd:g} USD are spent"
+        if budget.minutes is not None:
+            left = budget.minutes * 60 - self.seconds
+            if left <= typical_seconds * USEFUL_SHARE:
+                return f"the budget of {budget.minutes:g} minutes is used"
+        return None
+
+
+def spent(trials: Sequence[Trial], now: datetime) -> Spent:
+    """Trials that count (an interrupted one runs again), time in which any ran, and money."""
+    counted = [t for t in trials if t.state not in (State.QUEUED, State.INTERRUPTED)]
+    usd = sum(t.metric("cost_usd") or 0.0 for t in trials)
+    return Spent(len(counted), _covered(trials, now).total_seconds(), usd)
+
+
+def typical_seconds(trials: Sequence[Trial]) -> float:
+    """Median time of the completed trials, 0 before the first."""
+    times = [t.seconds for t in trials if t.state is State.COMPLETE and t.seconds is not None]
+    return median(times) if times else 0.0
+
+
+def _covered(trials: Sequence[Trial], now: datetime) -> timedelta:
+    """Length of the union of the trials' intervals: trials side by side count once."""
+    spans = sorted((t.started_at, t.finished_at or now) for t in trials if t.started_at)
+    total, reached = timedelta(), None
+    for start, finish in spans:
+        begin = start if reached is None else max(start, reached)
+        total += max(finish - begin, timedelta())
+        reached = finish if reached is None else max(reached, finish)
+    return total
