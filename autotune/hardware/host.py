@@ -1,0 +1,153 @@
+"""The inventory of this host, as far as it can be read. What cannot be read is ``None``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from autotune.domain import Device, Host
+
+GIB = 2**30
+CGROUP = Path("/sys/fs/cgroup")
+NODES = Path("/sys/devices/system/node")
+CPUINFO = Path("/proc/cpuinfo")
+
+USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16")
+"""Instruction sets that decide which precision pays."""
+
+
+def inventory() -> Host:
+    """This host as this process may use it. Imports torch to find accelerators (seconds)."""
+    flags = cpu_flags()
+    memory = memory_gib()
+    cpu = Device("cpu", "cpu", cpu_name(), memory, bf16=any("bf16" in flag for flag in flags))
+    return Host(
+        cpu=cpu_name(),
+        cores=cores(),
+        physical_cores=psutil.cpu_count(logical=False),
+        memory_gib=memory,
+        numa_nodes=numa_nodes(),
+        devices=(*accelerators(), cpu),
+        system=f"{platform.system()} {platform.machine()}",
+        libc=libc(),
+        cpu_flags=flags,
+        tools=("c++",) if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else (),
+    )
+
+
+def cores() -> tuple[int, ...]:
+    """Ids of the logical CPUs this process may use, cut to a container's CPU quota."""
+    if hasattr(os, "sched_getaffinity"):
+        ids = sorted(os.sched_getaffinity(0))
+    else:
+        ids = list(range(psutil.cpu_count() or 1))
+    quota = _cpu_quota()
+    return tuple(ids if quota is None else ids[: max(1, int(quota))])
+
+
+def _cpu_quota() -> float | None:
+    """CPUs that cgroup v2 grants, ``None`` where it sets no bound."""
+    try:
+        allowed, period = (CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if allowed == "max" else int(allowed) / int(period)
+
+
+def memory_gib() -> float:
+    """Host memory, or the container's share of it, in GiB."""
+    total = psutil.virtual_memory().total
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+    except OSError:
+        limit = "max"
+    bound = total if limit == "max" else min(total, int(limit))
+    return round(bound / GIB, 2)
+
+
+def cpu_name() -> str | None:
+    """The CPU's model name."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    if found:
+        return found.group(1).strip()
+    if platform.system() == "Darwin":
+        return _sysctl("machdep.cpu.brand_string")
+    return platform.processor() or None
+
+
+def _sysctl(name: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["sysctl", "-n", name], capture_output=True, text=True, check=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """Those of :data:`USEFUL_FLAGS` that the CPU has (x86 ``flags``, Arm ``Features``)."""
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    present = set(found.group(1).split()) if found else set()
+    return tuple(flag for flag in USEFUL_FLAGS if flag in present)
+
+
+def _cpuinfo() -> str:
+    try:
+        return CPUINFO.read_text()
+    except OSError:
+        return ""
+
+
+def numa_nodes() -> tuple[tuple[int, ...], ...]:
+    """CPU ids by NUMA node; empty where the system does not tell."""
+    allowed = set(cores())
+    lists = sorted(NODES.glob("node[0-9]*/cpulist"), key=lambda path: int(path.parent.name[4:]))
+    nodes = (expand(path.read_text()) for path in lists)
+    mine = (tuple(cpu for cpu in node if cpu in allowed) for node in nodes)
+    return tuple(node for node in mine if node)
+
+
+def expand(cpu_list: str) -> tuple[int, ...]:
+    """``0-2,8`` -> ``(0, 1, 2, 8)``: Linux's notation of CPU sets."""
+    ids: list[int] = []
+    for part in filter(None, cpu_list.strip().split(",")):
+        first, _, last = part.partition("-")
+        ids.extend(range(int(first), int(last or first) + 1))
+    return tuple(ids)
+
+
+def libc() -> str | None:
+    """``glibc 2.36`` or the like; ``None`` where there is none to name."""
+    name, version = platform.libc_ver()
+    return f"{name} {version}" if name else None
+
+
+def accelerators() -> tuple[Device, ...]:
+    """CUDA GPUs and Apple's GPU, as torch sees them."""
+    import torch
+
+    found = [_cuda(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(Device("mps", "mps", "Apple GPU", memory_gib(), bf16=True))
+    return tuple(found)
+
+
+def _cuda(index: int) -> Device:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    return Device(
+        id=f"cuda:{index}",
+        kind="cuda",
+        name=properties.name,
+        memory_gib=round(properties.total_memory / GIB, 2),
+        capability=(properties.major, properties.minor),
+        bf16=properties.major >= 8,
+    )

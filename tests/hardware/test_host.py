@@ -1,0 +1,81 @@
+"""The inventory reads what the system says and leaves the rest unknown."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.hardware import environment, inventory
+from autotune.hardware.host import cores, cpu_flags, cpu_name, expand, memory_gib, numa_nodes
+
+MODULE = "autotune.hardware.host"
+
+
+def test_this_host_has_a_cpu_to_train_on() -> None:
+    host = inventory()
+    assert host.device("cpu") is not None
+    assert len(host.cores) >= 1
+    assert host.memory_gib > 0
+    assert host.devices[-1].id == "cpu", "accelerators come before the CPU"
+
+
+def test_fingerprint_is_stable_and_tells_machines_apart() -> None:
+
+    host = inventory()
+    assert inventory().fingerprint == host.fingerprint
+    assert replace(host, cores=(*host.cores, 999)).fingerprint != host.fingerprint
+
+
+@pytest.mark.parametrize(("text", "ids"), [("0-2,8", (0, 1, 2, 8)), ("3", (3,)), ("\n", ())])
+def test_cpu_lists(text: str, ids: tuple[int, ...]) -> None:
+    assert expand(text) == ids
+
+
+@given(st.sets(st.integers(0, 255), min_size=1))
+def test_cpu_lists_round_trip(ids: set[int]) -> None:
+    assert set(expand(",".join(map(str, sorted(ids))))) == ids
+
+
+def test_a_container_quota_bounds_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text("100000 100000")
+    (tmp_path / "memory.max").write_text(str(3 * 2**30))
+    monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
+    assert len(cores()) == 1
+    assert memory_gib() == pytest.approx(3.0)
+
+
+def test_no_quota_is_no_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpu.max").write_text("max 100000")
+    monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
+    assert len(cores()) == len(os.sched_getaffinity(0))
+
+
+def test_flags_of_x86_and_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "cpuinfo"
+    monkeypatch.setattr(f"{MODULE}.CPUINFO", info)
+    info.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 amx_bf16\n")
+    assert cpu_flags() == ("avx2", "amx_bf16")
+    assert cpu_name() == "Some CPU"
+    info.write_text("Features\t: fp asimd bf16\n")
+    assert cpu_flags() == ("bf16",)
+
+
+def test_unreadable_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MODULE}.CPUINFO", tmp_path / "missing")
+    monkeypatch.setattr(f"{MODULE}.NODES", tmp_path / "missing")
+    assert cpu_flags() == ()
+    assert numa_nodes() == ()
+
+
+def test_environment_names_versions_and_fingerprint() -> None:
+    host = inventory()
+    found = environment(host)
+    assert found["fingerprint"] == host.fingerprint
+    assert {"torch", "transformers", "optuna"} <= set(found["packages"])
