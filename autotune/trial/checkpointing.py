@@ -23,3 +23,6 @@ def enable_activation_checkpointing(model: PreTrainedModel) -> None:
             hint="set activation_checkpointing: false for this model",
         )
     model.activation_checkpointing_enable({"use_reentrant": False})
+    # transformers also makes the embeddings' output ask for a gradient, which only the reentrant
+    # form needs; it would drive the backward pass through layers that are frozen
+    model.disable_input_require_grads()

@@ -86,8 +86,8 @@ def _gate_gradients(model: PreTrainedModel, units: list[Unit], batches: Batches)
             loss = model(**arguments).loss
             gradients = torch.autograd.grad(loss, inputs)
         for total, (_, size), x, gradient in zip(sums, units, inputs, gradients, strict=True):
-            gates = (x.detach().float() * gradient.float()).sum(dim=1).unflatten(1, (-1, size))
-            total += gates.sum(dim=2).abs().sum(dim=0)
+            by_sample = (x.detach().float() * gradient.float()).sum(dim=1)
+            total.add_(by_sample.unflatten(1, (-1, size)).sum(dim=2).abs().sum(dim=0))
     if not seen:
         raise DataError("Taylor scores need at least one training batch")
     if not all(torch.isfinite(total).all() for total in sums):
