@@ -1,0 +1,155 @@
+"""Domain objects <-> what a row holds. Knows no database.
+
+JSON keeps ``True``, ``1``, ``1.0`` and ``"1"`` apart, and so does every function here. It has no
+NaN or infinity: those travel as text. PostgreSQL refuses NUL in text: see :func:`text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from math import isfinite
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from autotune.domain import (
+    CurvePoint,
+    Event,
+    Evidence,
+    Measurement,
+    Strategy,
+    Study,
+    digest,
+)
+
+Fields = dict[str, Any]
+"""Column values by column name."""
+
+
+@cache
+def _study_adapter() -> TypeAdapter[Study]:
+    return TypeAdapter(Study)
+
+
+def study_fields(study: Study) -> Fields:
+    """Columns of a study. The fingerprint covers the task: what the numbers of its trials mean."""
+    document = plain(_study_adapter().dump_python(replace(study, spec={}), mode="json"))
+    return {
+        "name": study.name,
+        "fingerprint": digest(document["task"]),
+        "study": document,
+        "spec": plain(study.spec),
+    }
+
+
+def study_from(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Study:
+    return _study_adapter().validate_python({**document, "spec": spec})
+
+
+def environment_fields(environment: Mapping[str, Any]) -> Fields:
+    """Columns of an environment; ``fingerprint`` and ``git_commit`` are lifted out where given."""
+    document = plain(environment)
+    lifted = {key: document.get(key) for key in ("fingerprint", "git_commit")}
+    return {"document": document, **{key: value and str(value) for key, value in lifted.items()}}
+
+
+def strategy_fields(strategy: Strategy) -> Fields:
+    return {"strategy": dict(strategy.values), "strategy_key": strategy.key}
+
+
+def measurement_fields(measurement: Measurement) -> Fields:
+    low, high = measurement.ci95 or (None, None)
+    return {
+        "name": measurement.name,
+        "value": float(measurement.value),
+        "unit": measurement.unit,
+        "n": measurement.n,
+        "ci_low": low,
+        "ci_high": high,
+        "source": measurement.source,
+        "samples": plain(measurement.samples),
+        "warmup": plain(measurement.warmup),
+    }
+
+
+def measurement_from(
+    name: str,
+    value: float,
+    unit: str,
+    n: int,
+    ci_low: float | None,
+    ci_high: float | None,
+    source: int | None,
+    samples: Iterable[Any] = (),
+    warmup: Iterable[Any] = (),
+) -> Measurement:
+    """From the columns of a measurement in their order, raw samples optional."""
+    ci95 = None if ci_low is None or ci_high is None else (ci_low, ci_high)
+    return Measurement(name, value, unit, n, ci95, numbers(samples), numbers(warmup), source)
+
+
+def point_fields(point: CurvePoint) -> Fields:
+    return {
+        "step": point.step,
+        "total_steps": point.total_steps,
+        "samples": point.samples,
+        "seconds": point.seconds,
+        "loss": point.loss,
+        "metrics": plain(point.metrics),
+    }
+
+
+def point_from(row: Any) -> CurvePoint:
+    return CurvePoint(
+        step=row.step,
+        total_steps=row.total_steps,
+        samples=row.samples,
+        seconds=row.seconds,
+        loss=row.loss,
+        metrics={name: float(value) for name, value in row.metrics.items()},
+    )
+
+
+def event_fields(event: Event) -> Fields:
+    return {"at": event.at, "kind": text(event.kind), "message": text(event.message)}
+
+
+def event_from(row: Any) -> Event:
+    return Event(at=row.at, kind=row.kind, message=row.message)
+
+
+def timeline_from(points: Iterable[tuple[Any, Any]]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(seconds), float(gib)) for seconds, gib in points)
+
+
+def evidence_fields(evidence: Evidence) -> Fields:
+    """Those parts of the evidence that are columns of the trial itself."""
+    log = None if evidence.log is None else text(evidence.log)
+    return {"environment": plain(evidence.environment), "log": log}
+
+
+def numbers(values: Iterable[Any]) -> tuple[float, ...]:
+    return tuple(map(float, values))
+
+
+def text(value: str) -> str:
+    """``value`` with what a database cannot hold (NUL, lone surrogates) visibly replaced."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+
+
+def plain(document: Any) -> Any:
+    """``document`` as strict JSON: mappings, lists, text, finite numbers, booleans, null.
+
+    NaN and infinities become text that :class:`float` reads; anything unknown becomes its ``str``.
+    """
+    if document is None or isinstance(document, bool | int):
+        return document
+    if isinstance(document, float):
+        return document if isfinite(document) else str(document)
+    if isinstance(document, Mapping):
+        return {text(str(key)): plain(value) for key, value in document.items()}
+    if isinstance(document, list | tuple | set | frozenset):
+        return [plain(item) for item in document]
+    return text(str(document))

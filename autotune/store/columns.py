@@ -1,0 +1,42 @@
+"""Column types that keep a value the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import isnan
+
+from sqlalchemy import DateTime, Dialect, Double
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, always read back aware and in UTC. SQLite keeps no zone, so UTC is written there.
+
+    A naive datetime is taken as local time, as :meth:`datetime.astimezone` does.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Real(TypeDecorator[float]):
+    """A 64-bit float. SQLite turns NaN into NULL ("not measured"), so NaN is kept as text there."""
+
+    impl = Double()
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | str | None:
+        if value is not None and dialect.name == "sqlite" and isnan(value):
+            return "NaN"
+        return value
+
+    def process_result_value(self, value: float | str | None, dialect: Dialect) -> float | None:
+        return None if value is None else float(value)

@@ -1,0 +1,189 @@
+"""Where the store lives: URLs, engines, the one transaction manager, and what can go wrong."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
+
+from autotune.errors import MissingExtraError, StoreUnavailableError, UsageError
+
+LOCK_SECONDS = 30
+CONNECT_SECONDS = 5
+
+_EXAMPLES = "for example sqlite:///autotune.db or postgresql://user@host/autotune"
+_SQLITE_CAUSES = {
+    "SQLITE_READONLY": ("is read-only", "make the file and its directory writable"),
+    "SQLITE_FULL": ("cannot grow: the disk is full", "free some space; what was stored is safe"),
+    "SQLITE_BUSY": (f"was locked for {LOCK_SECONDS} s", "find the program that holds it open"),
+    "SQLITE_CORRUPT": ("is damaged", "restore a backup; see docs/storage.md"),
+    "SQLITE_NOTADB": ("is damaged or no SQLite database", "restore a backup or name another file"),
+    "SQLITE_CANTOPEN": ("cannot be opened", "check that the directory exists and may be used"),
+    "SQLITE_IOERR": ("cannot be read or written", "check the disk; what was stored is safe"),
+}
+_POSTGRES_HINT = (
+    "check that the server runs and that user, password and database name are right "
+    "(`createdb NAME` makes a database)"
+)
+
+
+class Database:
+    """One database behind a SQLAlchemy URL. Connections are made when first needed.
+
+    ``read_only`` opens it so that nothing can be written and no writer is ever held up; ``create``
+    lets SQLite make the file; ``enforce_keys=False`` is for migrations, which rebuild tables.
+    """
+
+    def __init__(
+        self, url: str, *, read_only: bool = False, create: bool = False, enforce_keys: bool = True
+    ) -> None:
+        self.url = parse_url(url)
+        self.read_only = read_only
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self.path = Path(self.url.database or "").expanduser().absolute() if self.sqlite else None
+        if self.path is None:
+            self.engine = _postgres_engine(self.url, read_only)
+        else:
+            mode = "ro" if read_only else "rwc" if create else "rw"
+            self.engine = _sqlite_engine(self.path, mode, enforce_keys)
+
+    def __str__(self) -> str:
+        return masked(self.url)
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[Connection]:
+        """All or nothing: commits at the end, rolls back on any exception.
+
+        A reader sees one snapshot throughout. Whatever the database cannot do is raised as
+        :class:`~autotune.errors.StoreUnavailableError`.
+        """
+        if write and self.read_only:
+            raise StoreUnavailableError(f"{self} was opened for reading only")
+        options: dict[str, Any] = {"immediate": write}
+        if not self.sqlite and not write:
+            options["isolation_level"] = "REPEATABLE READ"
+        try:
+            with self.engine.connect() as connection:
+                connection.execution_options(**options)
+                with connection.begin():
+                    yield connection
+        except (DBAPIError, PoolTimeoutError, sqlite3.Error) as error:
+            raise self._unavailable(error) from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _unavailable(self, error: Exception) -> StoreUnavailableError:
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        name = getattr(cause, "sqlite_errorname", None)
+        if name is not None:
+            base = "_".join(name.split("_")[:2])
+            what, hint = _SQLITE_CAUSES.get(base, ("cannot be used", None))
+            return StoreUnavailableError(f"{self.path} {what} ({cause})", hint=hint)
+        message = " ".join(str(cause).split())
+        if self.url.password:
+            message = message.replace(str(self.url.password), "***")
+        return StoreUnavailableError(f"{self} cannot be used: {message}", hint=_POSTGRES_HINT)
+
+
+def parse_url(url: str) -> URL:
+    """The URL with its driver named; :class:`~autotune.errors.UsageError` says what is wrong."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        hint = f"a file is written sqlite:///{url}" if "://" not in url else _EXAMPLES
+        raise UsageError("the storage is not given as a URL", hint=hint) from None
+    kind, _, driver = parsed.drivername.partition("+")
+    if kind == "sqlite" and driver in ("", "pysqlite"):
+        return _checked_sqlite(parsed)
+    if kind in ("postgresql", "postgres") and driver in ("", "psycopg"):
+        if not parsed.database:
+            raise UsageError(f"{masked(parsed)} names no database", hint=_EXAMPLES)
+        return parsed.set(drivername="postgresql+psycopg")
+    raise UsageError(
+        f"storage of kind {parsed.drivername} is not supported: "
+        "SQLite and PostgreSQL (through psycopg 3) are",
+        hint=_EXAMPLES,
+    )
+
+
+def masked(url: URL) -> str:
+    """The URL as it may be shown: without any password."""
+    hidden = {key: "***" for key in url.query if "password" in key.lower()}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def _checked_sqlite(url: URL) -> URL:
+    if url.database in (None, "", ":memory:") or url.host:
+        raise UsageError(
+            "a SQLite storage needs a file", hint="three slashes and a path: sqlite:///autotune.db"
+        )
+    if url.query:
+        raise UsageError(f"options are not supported in {url}", hint=_EXAMPLES)
+    return url
+
+
+def _sqlite_engine(path: Path, mode: str, enforce_keys: bool) -> Engine:
+    """Transactions are begun explicitly: a writer takes its lock first, so it waits its turn and
+    does not fail halfway. ``synchronous=FULL`` flushes the log at each commit: a finished trial
+    costs minutes and a flush milliseconds, so not even a power cut may lose one."""
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode={mode}",
+            uri=True,
+            timeout=LOCK_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        if mode != "ro":
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA foreign_keys = {'ON' if enforce_keys else 'OFF'}")
+        return connection
+
+    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=QueuePool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: URL, read_only: bool) -> Engine:
+    """A server that is gone is noticed within seconds, and no driver that hangs in the middle of a
+    transaction can hold the others up for ever."""
+    if find_spec("psycopg") is None:
+        raise MissingExtraError("psycopg", "postgres", "a PostgreSQL storage")
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        execution_options={"postgresql_readonly": True} if read_only else {},
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "tcp_user_timeout": 10_000,
+            "application_name": "autotune",
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def limit(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+        connection.commit()
+
+    return engine

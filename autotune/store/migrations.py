@@ -1,0 +1,117 @@
+"""Bring a database to the schema of this version, and tell what schema it has.
+
+The scripts are in ``alembic/`` of the repository and travel in the wheel as ``autotune/_alembic``.
+They are named ``<revision>_<what>.py`` with revisions that sort; ``check`` relies on that alone, so
+that opening a store does not load alembic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Connection, inspect, text
+
+from autotune.errors import SchemaTooNewError, StoreUnavailableError
+from autotune.store.database import Database
+from autotune.store.models import Base
+
+VERSION_TABLE = "autotune_schema"
+"""Not alembic's default name: other programs use that in databases that we may share."""
+
+_UPGRADE_LOCK = 0x6175746F
+
+
+@dataclass(frozen=True)
+class SchemaStatus:
+    """``current`` is the revision found, ``None`` in an empty database; ``head`` is ours."""
+
+    current: str | None
+    head: str
+    state: Literal["current", "outdated", "too new", "empty"]
+
+
+def scripts() -> Path:
+    """The directory of the migration scripts: installed, or in the repository."""
+    package = Path(__file__).parents[1]
+    installed = package / "_alembic"
+    return installed if installed.is_dir() else package.parent / "alembic"
+
+
+def revisions() -> list[str]:
+    """All revisions that this version knows, oldest first."""
+    return sorted(path.name.partition("_")[0] for path in scripts().glob("versions/[0-9]*.py"))
+
+
+def check(url: str) -> SchemaStatus:
+    """What schema the database has. Writes nothing; a missing SQLite file counts as empty."""
+    database = Database(url, read_only=True)
+    if database.path is not None and not database.path.exists():
+        return _status(None)
+    try:
+        with database.transaction() as connection:
+            return _status(_current(connection, str(database)))
+    finally:
+        database.close()
+
+
+def upgrade(url: str, *, revision: str = "head") -> SchemaStatus:
+    """Bring the database to ``revision`` in one transaction, creating what is missing.
+
+    Safe to call from several processes at once, and on a database that is current already.
+    """
+    database = Database(url, create=True, enforce_keys=False)
+    try:
+        with database.transaction(write=True) as connection:
+            if not database.sqlite:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+            if _status(_current(connection, str(database))).state == "too new":
+                raise too_new(str(database))
+            _run_scripts(connection, revision)
+            return _status(_current(connection, str(database)))
+    finally:
+        database.close()
+
+
+def too_new(where: str) -> SchemaTooNewError:
+    """The error for a database that a newer version has written."""
+    return SchemaTooNewError(
+        f"{where} was written by a newer autotune than this one",
+        hint="pip install --upgrade autotune",
+    )
+
+
+def _run_scripts(connection: Connection, revision: str) -> None:
+    from alembic.config import Config
+
+    from alembic import command
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _status(current: str | None) -> SchemaStatus:
+    known = revisions()
+    if current is None:
+        return SchemaStatus(None, known[-1], "empty")
+    if current == known[-1]:
+        return SchemaStatus(current, known[-1], "current")
+    return SchemaStatus(current, known[-1], "outdated" if current in known else "too new")
+
+
+def _current(connection: Connection, where: str) -> str | None:
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE in tables:
+        revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+        return None if revision is None else str(revision)
+    taken = sorted(tables & set(Base.metadata.tables))
+    if taken:
+        raise StoreUnavailableError(
+            f"{where} belongs to another program: it has tables {', '.join(taken)} "
+            "that autotune did not make",
+            hint="name another file or database with --storage",
+        )
+    return None

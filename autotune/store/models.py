@@ -1,0 +1,164 @@
+"""The tables. ``docs/storage.md`` draws them; ``alembic/versions`` creates and changes them.
+
+What is looked up or listed has a column; what is only ever read whole (a study, raw samples, a
+memory timeline) is one JSON document. Wide columns come last, so that listings skip their pages.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from autotune.store.columns import Real, UtcDateTime
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Constraints are named, so that a migration can name the one it changes."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        datetime: UtcDateTime(),
+        float: Real(),
+        str: Text(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+    }
+
+
+def _trial_key() -> Mapped[int]:
+    return mapped_column(ForeignKey("trials.id", ondelete="CASCADE"), primary_key=True)
+
+
+class StudyRow(Base):
+    """One study. ``revision`` grows with every change of state of its trials; see docs."""
+
+    __tablename__ = "studies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    fingerprint: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    revision: Mapped[int] = mapped_column(BigInteger)
+    study: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, Any]]
+
+
+class EnvironmentRow(Base):
+    """Where a session of a study ran: hardware, software, versions. One row a session."""
+
+    __tablename__ = "environments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    recorded_at: Mapped[datetime]
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    git_commit: Mapped[str | None] = mapped_column(String(64))
+    document: Mapped[dict[str, Any]]
+
+
+class TrialRow(Base):
+    """One trial. ``driver`` and ``heartbeat_at`` say who runs it and when it was last heard of."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("study_id", "number"),
+        Index(None, "study_id", "state"),
+        Index(None, "study_id", "strategy_key"),
+        Index(None, "study_id", "revision"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    strategy_key: Mapped[str] = mapped_column(String(16))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    origin: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str | None] = mapped_column(String(32))
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    driver: Mapped[str | None] = mapped_column(String(255))
+    revision: Mapped[int] = mapped_column(BigInteger)
+    reason: Mapped[str | None]
+    strategy: Mapped[dict[str, Any]]
+    environment: Mapped[dict[str, Any]]
+    log: Mapped[str | None]
+
+
+class MeasurementRow(Base):
+    """One number of one trial. ``source`` is the number of the trial that it was shared from."""
+
+    __tablename__ = "measurements"
+
+    trial_id: Mapped[int] = _trial_key()
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    value: Mapped[float]
+    unit: Mapped[str] = mapped_column(String(32))
+    n: Mapped[int] = mapped_column(BigInteger)
+    ci_low: Mapped[float | None]
+    ci_high: Mapped[float | None]
+    source: Mapped[int | None]
+    samples: Mapped[list[Any]]
+    warmup: Mapped[list[Any]]
+
+
+class CurvePointRow(Base):
+    """One point of a learning curve, in order of ``position``."""
+
+    __tablename__ = "curve_points"
+
+    trial_id: Mapped[int] = _trial_key()
+    position: Mapped[int] = mapped_column(primary_key=True)
+    step: Mapped[int]
+    total_steps: Mapped[int]
+    samples: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float]
+    loss: Mapped[float | None]
+    metrics: Mapped[dict[str, Any]]
+
+
+class MemoryTimelineRow(Base):
+    """Memory held over the life of a trial, as [[seconds, GiB], ...]: only ever drawn whole."""
+
+    __tablename__ = "memory_timelines"
+
+    trial_id: Mapped[int] = _trial_key()
+    points: Mapped[list[Any]]
+
+
+class EventRow(Base):
+    """Something that happened in a trial, in order of ``position``."""
+
+    __tablename__ = "events"
+
+    trial_id: Mapped[int] = _trial_key()
+    position: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    message: Mapped[str]
+
+
+class ArtifactRow(Base):
+    """A file that a trial left behind: its name and where it lies."""
+
+    __tablename__ = "artifacts"
+
+    trial_id: Mapped[int] = _trial_key()
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    path: Mapped[str]
+
+
+CHILDREN = (MeasurementRow, CurvePointRow, MemoryTimelineRow, EventRow, ArtifactRow)
+"""Tables that hold the evidence of a trial."""

@@ -1,0 +1,222 @@
+"""What is read from the store: statements and how their rows become domain objects.
+
+Every function takes a connection inside a transaction of :class:`autotune.store.database.Database`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from autotune.domain import CurvePoint, Evidence, Measurement, State, Strategy, Study, Trial
+from autotune.errors import NotFoundError
+from autotune.store import codec
+from autotune.store.models import (
+    ArtifactRow,
+    CurvePointRow,
+    EnvironmentRow,
+    EventRow,
+    MeasurementRow,
+    MemoryTimelineRow,
+    StudyRow,
+    TrialRow,
+)
+
+_LISTED = (
+    TrialRow.id,
+    TrialRow.number,
+    TrialRow.state,
+    TrialRow.strategy,
+    TrialRow.seed,
+    TrialRow.origin,
+    TrialRow.kind,
+    TrialRow.reason,
+    TrialRow.started_at,
+    TrialRow.finished_at,
+    TrialRow.revision,
+)
+_MEASURED = (
+    MeasurementRow.name,
+    MeasurementRow.value,
+    MeasurementRow.unit,
+    MeasurementRow.n,
+    MeasurementRow.ci_low,
+    MeasurementRow.ci_high,
+    MeasurementRow.source,
+)
+_POINT = (
+    CurvePointRow.step,
+    CurvePointRow.total_steps,
+    CurvePointRow.samples,
+    CurvePointRow.seconds,
+    CurvePointRow.loss,
+    CurvePointRow.metrics,
+)
+_EVENT = (EventRow.at, EventRow.kind, EventRow.message)
+
+
+@dataclass(frozen=True)
+class StudyOverview:
+    """One line of a list of studies. ``heartbeat_at`` is the last sign of life of a running trial,
+    ``started_at`` the start of the first trial, ``revision`` the cursor for ``trials_since``."""
+
+    study: Study
+    created_at: datetime
+    changed_at: datetime
+    revision: int
+    counts: Mapping[State, int]
+    started_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+
+    @property
+    def finished(self) -> int:
+        """How many trials have ended, however they did."""
+        return sum(count for state, count in self.counts.items() if state.finished)
+
+
+def study_id(connection: Connection, name: str, *, lock: bool = False) -> int:
+    """The key of a study, its row locked until the transaction ends where ``lock`` is set."""
+    query = select(StudyRow.id).where(StudyRow.name == name)
+    found = connection.scalar(query.with_for_update() if lock else query)
+    if found is not None:
+        return found
+    names = study_names(connection)
+    near = get_close_matches(name, names) or names[-5:]
+    known = f"the nearest are {', '.join(near)}" if near else "the storage holds none yet"
+    raise NotFoundError(f"no study {name}: {known}", hint="autotune studies")
+
+
+def study_names(connection: Connection) -> list[str]:
+    return list(connection.scalars(select(StudyRow.name).order_by(StudyRow.id)))
+
+
+def study(connection: Connection, name: str) -> Study:
+    key = study_id(connection, name)
+    row = connection.execute(select(StudyRow.study, StudyRow.spec).where(StudyRow.id == key)).one()
+    return codec.study_from(row.study, row.spec)
+
+
+def environments(connection: Connection, name: str) -> list[dict[str, Any]]:
+    key = study_id(connection, name)
+    query = select(EnvironmentRow.document).where(EnvironmentRow.study_id == key)
+    return list(connection.scalars(query.order_by(EnvironmentRow.id)))
+
+
+def trial_row(connection: Connection, study_key: int, number: int) -> Row[Any]:
+    """The listed columns of one trial."""
+    where = (TrialRow.study_id == study_key, TrialRow.number == number)
+    row = connection.execute(select(*_LISTED).where(*where)).one_or_none()
+    if row is None:
+        query = select(func.count()).where(TrialRow.study_id == study_key)
+        count = connection.scalar(query)
+        known = f"this study's are 0 to {count - 1}" if count else "this study has none yet"
+        raise NotFoundError(f"no trial {number}: {known}", hint="autotune trials STUDY")
+    return row
+
+
+def trial_from(row: Any, evidence: Evidence) -> Trial:
+    return Trial(
+        number=row.number,
+        state=State(row.state),
+        strategy=Strategy(row.strategy),
+        seed=row.seed,
+        origin=row.origin,
+        kind=row.kind,
+        reason=row.reason,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        evidence=evidence,
+    )
+
+
+def listed(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Trial], int]:
+    """Trials in order of number with measurements but no raw samples, and the newest revision among
+    them (0 where there are none). Two queries, however many trials."""
+    rows = connection.execute(select(*_LISTED).where(*where).order_by(TrialRow.number)).all()
+    if not rows:
+        return [], 0
+    measured: dict[int, dict[str, Measurement]] = defaultdict(dict)
+    joined = select(MeasurementRow.trial_id, *_MEASURED).join(
+        TrialRow, TrialRow.id == MeasurementRow.trial_id
+    )
+    for key, name, *numbers in connection.execute(joined.where(*where)):
+        measured[key][name] = codec.measurement_from(name, *numbers)
+    trials = [trial_from(row, Evidence(measurements=measured.get(row.id, {}))) for row in rows]
+    return trials, max(row.revision for row in rows)
+
+
+def whole_trial(connection: Connection, study_key: int, number: int) -> Trial:
+    row = trial_row(connection, study_key, number)
+    return trial_from(row, _evidence(connection, row.id))
+
+
+def _evidence(connection: Connection, key: int) -> Evidence:
+    def rows(table: type[Any], columns: Iterable[Any], order: Any) -> Sequence[Row[Any]]:
+        query = select(*columns).where(table.trial_id == key).order_by(order)
+        return connection.execute(query).all()
+
+    (own,) = connection.execute(
+        select(TrialRow.environment, TrialRow.log).where(TrialRow.id == key)
+    )
+    whole = (*_MEASURED, MeasurementRow.samples, MeasurementRow.warmup)
+    timeline = connection.scalar(
+        select(MemoryTimelineRow.points).where(MemoryTimelineRow.trial_id == key)
+    )
+    artifacts = (ArtifactRow.name, ArtifactRow.path)
+    return Evidence(
+        measurements={
+            row.name: codec.measurement_from(*row)
+            for row in rows(MeasurementRow, whole, MeasurementRow.name)
+        },
+        curve=tuple(map(codec.point_from, rows(CurvePointRow, _POINT, CurvePointRow.position))),
+        memory=codec.timeline_from(timeline or ()),
+        events=tuple(map(codec.event_from, rows(EventRow, _EVENT, EventRow.position))),
+        environment=own.environment,
+        artifacts={row.name: row.path for row in rows(ArtifactRow, artifacts, ArtifactRow.name)},
+        log=own.log,
+    )
+
+
+def curves(connection: Connection, *where: ColumnElement[bool]) -> dict[int, list[CurvePoint]]:
+    """Learning curves by trial number, of those trials that have one."""
+    joined = select(TrialRow.number, *_POINT).join(CurvePointRow).where(*where)
+    found: dict[int, list[CurvePoint]] = defaultdict(list)
+    for row in connection.execute(joined.order_by(TrialRow.number, CurvePointRow.position)):
+        found[row.number].append(codec.point_from(row))
+    return dict(found)
+
+
+def overviews(connection: Connection) -> list[StudyOverview]:
+    """All studies, oldest first, in two queries."""
+    grouped = select(
+        TrialRow.study_id,
+        TrialRow.state,
+        func.count().label("trials"),
+        func.min(TrialRow.started_at).label("started_at"),
+        func.max(TrialRow.heartbeat_at).label("heartbeat_at"),
+    ).group_by(TrialRow.study_id, TrialRow.state)
+    groups: dict[int, list[Any]] = defaultdict(list)
+    for row in connection.execute(grouped):
+        groups[row.study_id].append(row)
+    studies = connection.execute(select(*StudyRow.__table__.columns).order_by(StudyRow.id))
+    return [_overview(row, groups[row.id]) for row in studies]
+
+
+def _overview(row: Any, groups: Sequence[Any]) -> StudyOverview:
+    starts = [group.started_at for group in groups if group.started_at is not None]
+    beats = [group.heartbeat_at for group in groups if group.state == State.RUNNING]
+    return StudyOverview(
+        study=codec.study_from(row.study, row.spec),
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        revision=row.revision,
+        counts={State(group.state): group.trials for group in groups},
+        started_at=min(starts, default=None),
+        heartbeat_at=max(filter(None, beats), default=None),
+    )

@@ -1,0 +1,274 @@
+"""The store over SQL: every method is one transaction, and domain objects go in and come out."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from autotune.domain import CurvePoint, Interrupted, Outcome, State, Strategy, Study, Trial
+from autotune.errors import (
+    IncompatibleStudyError,
+    SchemaOutdatedError,
+    StoreUnavailableError,
+    UsageError,
+)
+from autotune.store import codec, migrations, queries, writes
+from autotune.store.database import Database
+from autotune.store.locking import exclusive_driver
+from autotune.store.models import EnvironmentRow, StudyRow, TrialRow
+from autotune.store.queries import StudyOverview
+
+
+def open_store(url: str, *, read_only: bool = False, create: bool = True) -> SqlStore:
+    """The store at a SQLAlchemy URL, its schema checked; a new one is made where ``create`` allows.
+
+    :raises UsageError: the URL is no SQLite or PostgreSQL URL.
+    :raises StoreUnavailableError: it cannot be reached or used, or there is none to read.
+    :raises SchemaOutdatedError: an older autotune made it.
+    :raises SchemaTooNewError: a newer autotune made it.
+    """
+    status = migrations.check(url)
+    store = SqlStore(url, read_only=read_only)
+    if status.state == "empty" and create and not read_only:
+        migrations.upgrade(url)
+    elif status.state == "empty":
+        raise StoreUnavailableError(
+            f"there is no autotune storage at {store}",
+            hint="autotune search makes one; name another with --storage",
+        )
+    elif status.state == "too new":
+        raise migrations.too_new(str(store))
+    elif status.state == "outdated":
+        raise SchemaOutdatedError(
+            f"{store} has schema {status.current}, this autotune needs {status.head}",
+            hint=f"autotune db upgrade --storage {store}",
+        )
+    return store
+
+
+class SqlStore:
+    """A :class:`~autotune.ports.Store` in SQLite or PostgreSQL. Safe to share between threads.
+
+    ``driver`` names this process in the trials that it runs.
+    """
+
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        self._database = Database(url, read_only=read_only)
+        self.driver = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+    def __str__(self) -> str:
+        """The URL without any password."""
+        return str(self._database)
+
+    # ---------------------------------------------------------------------------- studies
+
+    def create_study(self, study: Study, environment: Mapping[str, Any]) -> None:
+        """Record a new study and the environment it runs in. A name is used once."""
+        with self._database.transaction(write=True) as connection:
+            moment = writes.now(connection)
+            fields = codec.study_fields(study)
+            row = {**fields, "created_at": moment, "changed_at": moment, "revision": 0}
+            try:
+                connection.execute(insert(StudyRow).values(row))
+            except IntegrityError:
+                raise UsageError(
+                    f"a study {study.name} exists already",
+                    hint=f"autotune resume {study.name}, or another name with --study",
+                ) from None
+            key = queries.study_id(connection, study.name)
+            _add_environment(writes.StudyChange(connection, key, self.driver), environment)
+
+    def study(self, name: str) -> Study:
+        """The study of this name; :class:`~autotune.errors.NotFoundError` names the nearest."""
+        with self._database.transaction() as connection:
+            return queries.study(connection, name)
+
+    def studies(self) -> Sequence[str]:
+        """Names, oldest first."""
+        with self._database.transaction() as connection:
+            return queries.study_names(connection)
+
+    def studies_overview(self) -> Sequence[StudyOverview]:
+        """All studies, oldest first, with their trials counted by state."""
+        with self._database.transaction() as connection:
+            return queries.overviews(connection)
+
+    def update_study(self, study: Study) -> None:
+        """Replace what may change between sessions (budget, limits, prices, executor...).
+
+        :raises IncompatibleStudyError: the task differs, so that its numbers would mean another
+            thing than those stored.
+        """
+        fields = codec.study_fields(study)
+        with self._change(study.name) as change:
+            where = StudyRow.id == change.key
+            known = change.connection.scalar(select(StudyRow.fingerprint).where(where))
+            if known != fields["fingerprint"]:
+                raise IncompatibleStudyError(
+                    f"study {study.name} is about another task than the one stored",
+                    hint="give it another name with --study",
+                )
+            _ = change.revision
+            change.connection.execute(update(StudyRow).where(where).values(fields))
+
+    def environment(self, study: str) -> Mapping[str, Any]:
+        """The latest environment recorded for the study."""
+        return self.environments(study)[-1]
+
+    def environments(self, study: str) -> Sequence[Mapping[str, Any]]:
+        """The environments of all sessions of the study, oldest first."""
+        with self._database.transaction() as connection:
+            return queries.environments(connection, study)
+
+    def record_environment(self, study: str, environment: Mapping[str, Any]) -> None:
+        """Add the environment of a further session."""
+        with self._change(study) as change:
+            _add_environment(change, environment)
+
+    # ----------------------------------------------------------------------------- trials
+
+    def enqueue(self, study: str, strategy: Strategy, *, origin: str, seed: int) -> Trial:
+        """Add a trial in state ``queued`` with the next free number."""
+        with self._change(study) as change:
+            return change.add(strategy, origin=origin, seed=seed, running=False)
+
+    def start(
+        self, study: str, strategy: Strategy, *, origin: str, seed: int, number: int | None = None
+    ) -> Trial:
+        """Add a trial in state ``running`` with the next free number, or start the queued trial
+        ``number``, which keeps the strategy, origin and seed it was queued with."""
+        with self._change(study) as change:
+            if number is not None:
+                return change.start_queued(number)
+            return change.add(strategy, origin=origin, seed=seed, running=True)
+
+    def claim_next_queued(self, study: str) -> Trial | None:
+        """Start the queued trial of lowest number; ``None`` when none is queued. No two drivers
+        get the same one."""
+        with self._change(study) as change:
+            first = select(func.min(TrialRow.number)).where(
+                TrialRow.study_id == change.key, TrialRow.state == State.QUEUED
+            )
+            number = change.connection.scalar(first)
+            return None if number is None else change.start_queued(number)
+
+    def finish(self, study: str, number: int, outcome: Outcome) -> Trial:
+        """Record the outcome of a running trial with all its evidence.
+
+        Told again with the same state, it changes nothing. A trial that was marked interrupted
+        meanwhile takes the outcome after all.
+        """
+        with self._change(study) as change:
+            return change.finish(number, outcome)
+
+    def report(self, study: str, number: int, point: CurvePoint) -> None:
+        """Add a point to the learning curve of a running trial; counts as a heartbeat."""
+        with self._database.transaction(write=True) as connection:
+            row = queries.trial_row(connection, queries.study_id(connection, study), number)
+            query = update(TrialRow).where(TrialRow.id == row.id, TrialRow.state.in_(writes.OPEN))
+            beat = query.values(heartbeat_at=writes.now(connection))
+            if connection.execute(beat).rowcount == 0:
+                raise UsageError(f"trial {number} is {row.state}, not running")
+            writes.add_point(connection, row.id, point)
+
+    def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
+        """All trials in order of number, with measurements but without raw samples and curves."""
+        with self._database.transaction() as connection:
+            where = [TrialRow.study_id == queries.study_id(connection, study)]
+            if states is not None:
+                where.append(TrialRow.state.in_(states))
+            return queries.listed(connection, *where)[0]
+
+    def trials_since(self, study: str, cursor: int = 0) -> tuple[Sequence[Trial], int]:
+        """Trials added or changed since ``cursor``, like :meth:`trials`, and the cursor to go on
+        from. Start with 0. A new point of a curve is no change: see :meth:`progress`."""
+        with self._database.transaction() as connection:
+            key = queries.study_id(connection, study)
+            where = (TrialRow.study_id == key, TrialRow.revision > cursor)
+            trials, newest = queries.listed(connection, *where)
+            return trials, max(cursor, newest)
+
+    def trial(self, study: str, number: int) -> Trial:
+        """One trial with everything that is known of it."""
+        with self._database.transaction() as connection:
+            return queries.whole_trial(connection, queries.study_id(connection, study), number)
+
+    def curves(self, study: str) -> Mapping[int, Sequence[CurvePoint]]:
+        """Learning curves by trial number, of all trials that reported a point."""
+        with self._database.transaction() as connection:
+            key = queries.study_id(connection, study)
+            return queries.curves(connection, TrialRow.study_id == key)
+
+    def progress(self, study: str) -> Mapping[int, CurvePoint]:
+        """The last point of each running trial that reported one, by trial number."""
+        with self._database.transaction() as connection:
+            key = queries.study_id(connection, study)
+            where = (TrialRow.study_id == key, TrialRow.state == State.RUNNING)
+            return {n: points[-1] for n, points in queries.curves(connection, *where).items()}
+
+    # ---------------------------------------------------------------------------- drivers
+
+    @contextmanager
+    def acquire_driver(self, study: str) -> Iterator[str]:
+        """Be a driver of the study while the context lasts; gives the driver's name.
+
+        SQLite takes one at a time: :class:`~autotune.errors.UsageError` where another process
+        drives it now. PostgreSQL takes any number.
+        """
+        path = self._database.path
+        if path is None:
+            yield self.driver
+            return
+        with exclusive_driver(path, study, self.driver):
+            yield self.driver
+
+    def heartbeat(self, study: str) -> None:
+        """Say that this driver and the trials it runs are alive."""
+        with self._change(study) as change:
+            where = (TrialRow.study_id == change.key, TrialRow.driver == self.driver)
+            query = update(TrialRow).where(*where, TrialRow.state == State.RUNNING)
+            change.connection.execute(query.values(heartbeat_at=change.now))
+
+    def interrupt_running(
+        self, study: str, *, driver: str | None = None, stale_seconds: float | None = None
+    ) -> Sequence[Trial]:
+        """Mark running trials as interrupted and return them, so that they can be run again.
+
+        Those of ``driver`` only, where given; those not heard of for ``stale_seconds`` only, where
+        given; otherwise all, which is right only where no other driver can be alive.
+        """
+        with self._change(study) as change:
+            where = [TrialRow.study_id == change.key, TrialRow.state == State.RUNNING]
+            if driver is not None:
+                where.append(TrialRow.driver == driver)
+            if stale_seconds is not None:
+                oldest = change.now - timedelta(seconds=stale_seconds)
+                last = func.coalesce(TrialRow.heartbeat_at, TrialRow.started_at)
+                where.append(or_(last.is_(None), last < oldest))
+            numbers = change.connection.scalars(select(TrialRow.number).where(*where)).all()
+            outcome = Interrupted("its driver went away")
+            return [change.finish(number, outcome) for number in sorted(numbers)]
+
+    def close(self) -> None:
+        """Release connections. Idempotent."""
+        self._database.close()
+
+    @contextmanager
+    def _change(self, study: str) -> Iterator[writes.StudyChange]:
+        with self._database.transaction(write=True) as connection:
+            key = queries.study_id(connection, study, lock=True)
+            yield writes.StudyChange(connection, key, self.driver)
+
+
+def _add_environment(change: writes.StudyChange, environment: Mapping[str, Any]) -> None:
+    fields = codec.environment_fields(environment)
+    row = {**fields, "study_id": change.key, "recorded_at": change.now}
+    change.connection.execute(insert(EnvironmentRow).values(row))

@@ -1,0 +1,154 @@
+"""What is written to the store, inside one locked transaction of one study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from autotune.domain import CurvePoint, Evidence, Outcome, State, Strategy, Trial
+from autotune.errors import UsageError
+from autotune.store import codec, queries
+from autotune.store.models import (
+    CHILDREN,
+    ArtifactRow,
+    CurvePointRow,
+    EventRow,
+    MeasurementRow,
+    MemoryTimelineRow,
+    StudyRow,
+    TrialRow,
+)
+
+OPEN = (State.RUNNING, State.INTERRUPTED)
+"""States in which results are taken. Interrupted is one: a driver that was given up for dead may
+come back with what it measured, and a result is never thrown away."""
+
+
+def now(connection: Connection) -> datetime:
+    """The clock that all drivers of this database share: the server's, or this machine's."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return moment.astimezone(UTC)
+
+
+@dataclass
+class StudyChange:
+    """A study whose row this transaction has locked, so that changes of one study come one after
+    another: numbers have no gaps, and revisions become visible in the order they were given."""
+
+    connection: Connection
+    key: int
+    driver: str
+
+    @cached_property
+    def now(self) -> datetime:
+        return now(self.connection)
+
+    @cached_property
+    def revision(self) -> int:
+        """The revision of this change, taken when first asked for."""
+        changed = {"revision": StudyRow.revision + 1, "changed_at": self.now}
+        query = update(StudyRow).where(StudyRow.id == self.key).values(changed)
+        return self.connection.execute(query.returning(StudyRow.revision)).scalar_one()
+
+    @property
+    def lease(self) -> dict[str, Any]:
+        """Columns of a trial that this driver starts now."""
+        return {
+            "state": State.RUNNING,
+            "started_at": self.now,
+            "heartbeat_at": self.now,
+            "driver": self.driver,
+        }
+
+    def add(self, strategy: Strategy, *, origin: str, seed: int, running: bool) -> Trial:
+        """A new trial with the next free number."""
+        last = select(func.max(TrialRow.number)).where(TrialRow.study_id == self.key)
+        highest = self.connection.scalar(last)
+        number = 0 if highest is None else highest + 1
+        fields = {
+            "study_id": self.key,
+            "number": number,
+            "seed": seed,
+            "origin": origin,
+            "revision": self.revision,
+            "environment": {},
+            **codec.strategy_fields(strategy),
+            **(self.lease if running else {"state": State.QUEUED}),
+        }
+        self.connection.execute(insert(TrialRow).values(fields))
+        return queries.trial_from(self.row(number), Evidence())
+
+    def start_queued(self, number: int) -> Trial:
+        row = self.row(number)
+        if row.state != State.QUEUED:
+            raise UsageError(f"trial {number} is {row.state}, not queued")
+        self.set(row.id, **self.lease)
+        return queries.trial_from(self.row(number), Evidence())
+
+    def finish(self, number: int, outcome: Outcome) -> Trial:
+        """End a trial. The same ending told twice (a reply that was lost) changes nothing."""
+        row = self.row(number)
+        trial = queries.trial_from(row, Evidence())
+        ended = trial.finished(outcome, self.now)
+        if trial.state == ended.state:
+            return queries.whole_trial(self.connection, self.key, number)
+        if trial.state not in OPEN:
+            raise UsageError(f"trial {number} is {trial.state}, not running")
+        self.end(row.id, ended)
+        _write_evidence(self.connection, row.id, outcome.evidence)
+        return ended
+
+    def end(self, key: int, trial: Trial) -> None:
+        self.set(
+            key,
+            state=trial.state,
+            kind=trial.kind,
+            reason=None if trial.reason is None else codec.text(trial.reason),
+            finished_at=trial.finished_at,
+            **codec.evidence_fields(trial.evidence),
+        )
+
+    def row(self, number: int) -> Any:
+        return queries.trial_row(self.connection, self.key, number)
+
+    def set(self, key: int, **columns: Any) -> None:
+        query = update(TrialRow).where(TrialRow.id == key)
+        self.connection.execute(query.values(revision=self.revision, **columns))
+
+
+def add_point(connection: Connection, trial: int, point: CurvePoint) -> None:
+    """Append to the learning curve of the trial with this key."""
+    last = select(func.max(CurvePointRow.position)).where(CurvePointRow.trial_id == trial)
+    highest = connection.scalar(last)
+    position = 0 if highest is None else highest + 1
+    fields = {"trial_id": trial, "position": position, **codec.point_fields(point)}
+    connection.execute(insert(CurvePointRow).values(fields))
+
+
+def _write_evidence(connection: Connection, trial: int, evidence: Evidence) -> None:
+    """Replace what is known of a trial. Points reported while it ran are kept where the evidence
+    brings no curve, as from a worker that died."""
+    for table in CHILDREN:
+        if table is not CurvePointRow or evidence.curve:
+            connection.execute(delete(table).where(table.trial_id == trial))
+    rows: dict[Any, Sequence[codec.Fields]] = {
+        MeasurementRow: [codec.measurement_fields(m) for m in evidence.measurements.values()],
+        CurvePointRow: _numbered([codec.point_fields(point) for point in evidence.curve]),
+        MemoryTimelineRow: [{"points": codec.plain(evidence.memory)}] if evidence.memory else [],
+        EventRow: _numbered([codec.event_fields(event) for event in evidence.events]),
+        ArtifactRow: [{"name": name, "path": path} for name, path in evidence.artifacts.items()],
+    }
+    for table, fields in rows.items():
+        if fields:
+            connection.execute(insert(table), [{"trial_id": trial, **row} for row in fields])
+
+
+def _numbered(rows: Sequence[codec.Fields]) -> list[codec.Fields]:
+    return [{"position": position, **row} for position, row in enumerate(rows)]
