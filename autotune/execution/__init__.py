@@ -1,0 +1,1 @@
+"""Where trials run: isolated worker processes here, or a Ray cluster."""

@@ -1,0 +1,67 @@
+"""A thread beside every trial that ends it when it holds too much memory or its driver is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from typing import NoReturn
+
+from autotune.domain import Infeasible
+from autotune.execution.memory import resident_gib
+from autotune.execution.messages import Channel, DriverGone, Ended, Resident
+
+INTERVAL_SECONDS = 0.2
+SAMPLES_PER_MESSAGE = 5
+LAST_WORD_SECONDS = 1.0
+
+
+class Guard:
+    """Watches its own process every 0.2 s from :meth:`start` until the process ends."""
+
+    def __init__(self, channel: Channel, limit_gib: float) -> None:
+        self._channel = channel
+        self._limit_gib = limit_gib
+        self._began = time.monotonic()
+        self._unsent: list[tuple[float, float]] = []
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="guard", daemon=True).start()
+
+    def flush(self, timeout: float = -1) -> None:
+        """Send the memory samples taken since the last time."""
+        samples, self._unsent = self._unsent, []
+        if samples:
+            self._channel.send(Resident(tuple(samples)), timeout)
+
+    def _watch(self) -> None:
+        # Only a hang-up is asked for: the main thread alone reads answers from this socket.
+        lifeline = select.poll()
+        lifeline.register(self._channel.fileno(), 0)
+        with contextlib.suppress(DriverGone):
+            while not lifeline.poll(INTERVAL_SECONDS * 1000):
+                self._sample()
+        end_group()
+
+    def _sample(self) -> None:
+        held = resident_gib()
+        self._unsent.append((time.monotonic() - self._began, held))
+        if held > self._limit_gib:
+            self._end_for_memory(held)
+        if len(self._unsent) >= SAMPLES_PER_MESSAGE:
+            self.flush()
+
+    def _end_for_memory(self, held: float) -> NoReturn:
+        reason = f"held {held:.2f} GiB of host memory, the limit is {self._limit_gib:.2f} GiB"
+        self.flush(LAST_WORD_SECONDS)
+        self._channel.send(Ended(Infeasible("out_of_memory", reason)), LAST_WORD_SECONDS)
+        end_group()
+
+
+def end_group() -> NoReturn:
+    """End this process and everything it has started, at once."""
+    os.killpg(0, signal.SIGKILL)
+    os._exit(1)

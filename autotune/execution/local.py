@@ -1,0 +1,185 @@
+"""Runs jobs here, each in a worker process of its own that a forkserver has ready in no time.
+
+The driver waits blocking: it wakes for a message, for the end of a worker, for a time limit or for
+:meth:`LocalExecutor.stop`, and costs the running trials nothing in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from multiprocessing.connection import wait
+from typing import Any, ParamSpec, TypeVar
+
+from autotune.domain import Interrupted, Job
+from autotune.errors import ExecutionError
+from autotune.execution.memory import default_limit_gib
+from autotune.execution.messages import Call, Ended, Raised, RunTrial
+from autotune.execution.running import Running
+from autotune.execution.seats import Seats, usable_cores
+from autotune.execution.spawner import Spawner, Worker
+from autotune.ports import Advise, Ask, Evaluate, Tell
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PRELOAD = ("autotune.execution.preload",)
+STOPPED = "stopped on request"
+
+
+class LocalExecutor:
+    """``workers`` jobs at once on disjoint cores and accelerators of this host.
+
+    ``preload`` names the modules that workers find imported. A job without a memory limit of its
+    own gets ``memory_gib``, by default an equal share of 90% of what is available now.
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        *,
+        preload: Sequence[str] = PRELOAD,
+        memory_gib: float | None = None,
+    ) -> None:
+        self._workers = workers
+        self._memory_gib = memory_gib or default_limit_gib(workers)
+        self._seats = Seats(usable_cores())
+        self._stopped = False
+        self._wake, self._waker = os.pipe()
+        self._spawner = Spawner(preload)
+        self._closed = False
+
+    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+        """Ask for jobs while there is room, run each, tell each outcome; return when ``ask`` has
+        nothing and nothing is running.
+
+        A job that does not fit beside those running waits, and no other is asked for meanwhile.
+        """
+        _require_importable(evaluate)
+        running: list[Running] = []
+        waiting: Job | None = None
+        try:
+            while True:
+                waiting = self._fill(running, waiting, ask, evaluate, tell)
+                if not running:
+                    return
+                for run in self._wait_for_ends(running, advise):
+                    running.remove(run)
+                    self._seats.give_back(run.job)
+                    tell(run.job, run.finish())
+        finally:
+            for run in running:
+                run.end(Interrupted("the driver gave up"))
+                self._seats.give_back(run.job)
+                run.finish()
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``function`` once in a worker and return its result, which must be picklable.
+
+        :raises AutotuneError: as raised there.
+        :raises ExecutionError: for any other exception there, or when the worker is lost.
+        """
+        _require_importable(function)
+        worker = self._spawner.spawn()
+        try:
+            worker.connection.send(Call(function, args, kwargs))
+            return self._result(worker, function.__qualname__)  # type: ignore[no-any-return]
+        finally:
+            worker.kill()
+            worker.collect()
+
+    def stop(self) -> None:
+        """End running jobs now (told as ``Interrupted``) and start no more; safe from a signal
+        handler or thread."""
+        if not self._stopped:
+            self._stopped = True
+            os.write(self._waker, b"!")
+
+    def close(self) -> None:
+        """Leave no process behind. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._spawner.close()
+        os.close(self._wake)
+        os.close(self._waker)
+
+    def _fill(
+        self,
+        running: list[Running],
+        waiting: Job | None,
+        ask: Ask,
+        evaluate: Evaluate,
+        tell: Tell,
+    ) -> Job | None:
+        """Start jobs while there is room; return the one asked for that does not fit yet."""
+        while not self._stopped and len(running) < self._workers:
+            job = waiting or ask()
+            if job is None:
+                return None
+            waiting = job
+            cores = self._seats.take(job.resources)
+            if cores is None:
+                return waiting
+            running.append(self._start(replace(job, cores=cores), evaluate, tell))
+            waiting = None
+        if self._stopped and waiting is not None:
+            tell(waiting, Interrupted(STOPPED))
+            return None
+        return waiting
+
+    def _start(self, job: Job, evaluate: Evaluate, tell: Tell) -> Running:
+        memory_gib = job.limits.memory_gib or self._memory_gib
+        try:
+            worker = self._spawner.spawn()
+        except ExecutionError as error:
+            self._seats.give_back(job)
+            tell(job, Interrupted(error.message))
+            raise
+        # A worker that dies before it has read its order is found by its status.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            worker.connection.send(RunTrial(job, evaluate, memory_gib))
+        return Running(job, worker)
+
+    def _wait_for_ends(self, running: Sequence[Running], advise: Advise) -> list[Running]:
+        """Serve running jobs until at least one worker has ended; return those."""
+        while True:
+            if self._stopped:
+                for run in running:
+                    run.end(Interrupted(STOPPED))
+            sources: list[Any] = [source for run in running for source in run.sources()]
+            if not self._stopped:
+                sources.append(self._wake)
+            patience = min(run.patience() for run in running)
+            wait(sources, timeout=None if patience == math.inf else patience)
+            ended = [run for run in running if run.serve(advise)]
+            if ended:
+                return ended
+
+    def _result(self, worker: Worker, name: str) -> Any:
+        while not self._stopped:
+            ready = wait([worker.connection, worker.status, self._wake])
+            if worker.connection not in ready:
+                break
+            try:
+                message = worker.connection.recv()
+            except (EOFError, ConnectionError):
+                break
+            match message:
+                case Ended(result):
+                    return result
+                case Raised(error):
+                    raise error
+        raise ExecutionError(f"{name} was ended in its worker before it returned")
+
+
+def _require_importable(function: Callable[..., Any]) -> None:
+    """Workers import what they run; they have no copy of the driver's main module."""
+    if function.__module__ == "__main__" or "<" in function.__qualname__:
+        raise ExecutionError(
+            f"workers cannot import {function.__module__}.{function.__qualname__}",
+            hint="define it at the top of a module and import it from there",
+        )

@@ -1,0 +1,90 @@
+"""What becomes of a trial that did not return: one table from error, signal or limit to outcome.
+
+It serves every executor. Out of memory is told by exception type, ``errno`` or the limit, never by
+reading a message.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+
+from autotune.domain import (
+    CurvePoint,
+    Failed,
+    Infeasible,
+    Outcome,
+    Pruned,
+)
+from autotune.errors import NanLoss, StopTrial, Unsupported
+from autotune.execution.memory import ran_out
+
+
+def of_exception(error: BaseException, log: str | None) -> Outcome:
+    """The outcome of a trial that raised ``error``. Call it first thing in the handler."""
+    if ran_out(error):
+        return Infeasible("out_of_memory", _named(error))
+    match error:
+        case NanLoss():
+            return Infeasible("nan_loss", str(error))
+        case Unsupported():
+            return Infeasible("unsupported", str(error))
+        case StopTrial():
+            return Pruned(str(error))
+        case _:
+            return Failed("error", f"{_named(error)}{_place(error)}{_see(log)}")
+
+
+def of_exit(code: int | None, log: str | None) -> Outcome:
+    """The outcome of a worker that ended without a word; ``code`` as ``Popen.returncode`` has it,
+    ``None`` where whoever watched the worker is itself gone."""
+    if code is None:
+        return Failed("infrastructure", f"the worker's parent process was lost{_see(log)}")
+    if code < 0:
+        return Failed("crash", f"killed by {signal_name(-code)}{_see(log)}")
+    return Failed("crash", f"the worker exited with code {code} and no result{_see(log)}")
+
+
+def of_timeout(minutes: float) -> Outcome:
+    """The outcome of a trial that was still running at its time limit."""
+    return Infeasible("timeout", f"still running after {minutes:g} minutes, its time limit")
+
+
+def with_evidence(
+    outcome: Outcome,
+    curve: Sequence[CurvePoint],
+    memory: Sequence[tuple[float, float]],
+    log: str | None,
+) -> Outcome:
+    """``outcome`` with what the driver saw along the way, where the trial did not say it itself."""
+    own = outcome.evidence
+    evidence = replace(
+        own,
+        curve=own.curve or tuple(curve),
+        memory=own.memory or tuple(memory),
+        log=own.log or log,
+    )
+    return replace(outcome, evidence=evidence)
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9; the number where the platform has no name for it."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _see(log: str | None) -> str:
+    return f"; log at {log}" if log else ""

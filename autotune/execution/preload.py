@@ -1,0 +1,20 @@
+"""What the forkserver imports once, so that no trial pays for it.
+
+Imports only: no tensor is made and no thread started, since threads do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import safetensors.torch
+import torch.profiler
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.models.bert import modeling_bert
+
+__all__ = [
+    "AutoConfig",
+    "AutoModelForSequenceClassification",
+    "AutoTokenizer",
+    "modeling_bert",
+    "safetensors",
+    "torch",
+]

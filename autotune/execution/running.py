@@ -1,0 +1,90 @@
+"""One job while its worker runs: what has been heard of it, and what becomes of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+from autotune.domain import CurvePoint, Job, Outcome
+from autotune.execution import outcomes
+from autotune.execution.messages import Ended, Raised, Resident
+from autotune.execution.spawner import Worker
+from autotune.execution.worker import log_path
+from autotune.ports import Advise
+
+MAX_MEMORY_SAMPLES = 1000
+
+
+class Running:
+    """A job and its worker. What the worker reported is kept whatever becomes of it."""
+
+    def __init__(self, job: Job, worker: Worker) -> None:
+        self.job = job
+        self._worker = worker
+        self._connected = True
+        self._outcome: Outcome | None = None
+        self._curve: list[CurvePoint] = []
+        self._memory: list[tuple[float, float]] = []
+        minutes = job.limits.minutes
+        self._deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+    def sources(self) -> list[Connection | int]:
+        """What becomes ready when there is something to :meth:`serve`."""
+        return [self._worker.status, *([self._worker.connection] if self._connected else [])]
+
+    def patience(self) -> float:
+        """Seconds until the time limit."""
+        if self._outcome is not None:
+            return math.inf
+        return max(0.0, self._deadline - time.monotonic())
+
+    def serve(self, advise: Advise) -> bool:
+        """Take what the worker has said and hold it to its time limit; whether it has ended."""
+        ended = self._worker.ended()  # asked first: what it said before is then all there
+        while self._connected and self._worker.connection.poll():
+            self._hear(advise)
+        if not ended and time.monotonic() >= self._deadline:
+            self.end(outcomes.of_timeout(self.job.limits.minutes or 0.0))
+        return ended
+
+    def end(self, outcome: Outcome) -> None:
+        """End the worker; ``outcome`` stands unless the job had its outcome already."""
+        self._outcome = self._outcome or outcome
+        self._worker.kill()
+
+    def finish(self) -> Outcome:
+        """Wait for the worker's end and say what became of the job, with all that was heard."""
+        code = self._worker.collect()
+        log = log_path(self.job)
+        outcome = self._outcome or outcomes.of_exit(code, log)
+        return outcomes.with_evidence(outcome, self._curve, self._memory, log)
+
+    def _hear(self, advise: Advise) -> None:
+        try:
+            self._take(self._worker.connection.recv(), advise)
+        except (EOFError, ConnectionError):
+            self._connected = False
+
+    def _take(self, message: Any, advise: Advise) -> None:
+        match message:
+            case CurvePoint():
+                self._curve.append(message)
+                reason = advise(self.job, message)
+                if message.metrics:
+                    self._worker.connection.send(reason)
+            case Resident(samples):
+                self._memory = _thinned([*self._memory, *samples])
+            case Ended(outcome):
+                self.end(outcome)  # it has nothing left to do, nor has anything it started
+            case Raised(error):
+                self.end(outcomes.of_exception(error, None))
+
+
+def _thinned(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most 1,000 samples: beyond that, of each two neighbours the one that held more."""
+    if len(samples) <= MAX_MEMORY_SAMPLES:
+        return samples
+    pairs = zip(samples[::2], [*samples[1::2], samples[-1]], strict=False)
+    return [max(pair, key=lambda sample: sample[1]) for pair in pairs]

@@ -1,0 +1,129 @@
+"""The driver's side of the forkserver: start it, ask it for workers, and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from typing import IO
+
+from autotune.errors import ExecutionError
+from autotune.execution.forkserver import STATUS
+
+# The modules of the driver, by its own path, whatever directory or installation they come from.
+_BOOT = """
+import json, sys
+order = json.loads(sys.argv[1])
+sys.path[:] = order["path"]
+from autotune.execution.forkserver import serve
+serve(order["control"], order["modules"])
+"""
+
+
+class Worker:
+    """One worker process as its driver sees it."""
+
+    def __init__(self, pid: int, connection: Connection, status: int) -> None:
+        self.pid = pid
+        self.connection = connection
+        self.status = status
+        """A file descriptor that becomes readable when the worker has ended."""
+        self._alive = True
+
+    def kill(self) -> None:
+        """End the worker and all it has started, at once. Idempotent."""
+        if not self._alive:
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return  # it ended just now; its status says so
+
+    def ended(self) -> bool:
+        """Whether the worker has ended, without waiting."""
+        return not self._alive or bool(wait([self.status], timeout=0))
+
+    def collect(self) -> int | None:
+        """Wait for the worker's end and return its exit code (negative: the signal that ended it),
+        or ``None`` when the forkserver is lost; its workers are then ended here."""
+        code = _read_status(self.status)
+        if code is None:
+            self.kill()
+        self._alive = False
+        self.connection.close()
+        os.close(self.status)
+        return code
+
+
+class Spawner:
+    """Starts the forkserver in the background at once, and again should it ever be lost."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = tuple(modules)
+        self._server, self._control, self._output = _start(self._modules)
+
+    def spawn(self) -> Worker:
+        """A fresh worker, waiting for its order.
+
+        :raises ExecutionError: when the forkserver cannot import its modules, with its output.
+        """
+        if (self._server.poll() or 0) < 0:  # killed, as the kernel may when memory is short
+            self.close()
+            self._server, self._control, self._output = _start(self._modules)
+        ours, theirs = socket.socketpair()
+        status, status_end = os.pipe()
+        try:
+            socket.send_fds(self._control, [b"+"], [theirs.fileno(), status_end])
+        except OSError as error:
+            raise ExecutionError(self._lost()) from error
+        finally:
+            theirs.close()
+            os.close(status_end)
+        pid = _read_status(status)
+        if pid is None:
+            raise ExecutionError(self._lost())
+        return Worker(pid, Connection(ours.detach()), status)
+
+    def close(self) -> None:
+        """End the forkserver, and with it whatever worker is left. Idempotent."""
+        self._control.close()
+        self._server.kill()
+        self._server.wait()
+        self._output.close()
+
+    def _lost(self) -> str:
+        self._server.wait()
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else f"exit code {self._server.returncode}"
+        return f"the forkserver that starts workers ended: {last}"
+
+
+def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:
+    """Start a forkserver, its end of the control socket held by nobody else."""
+    ours, theirs = socket.socketpair()
+    output = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the forkserver)
+    order = {"path": sys.path, "control": theirs.fileno(), "modules": modules}
+    with theirs:
+        server = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps(order)],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # OpenBLAS starts its threads on import, and threads do not survive a fork.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+    return server, ours, output
+
+
+def _read_status(pipe: int) -> int | None:
+    data = os.read(pipe, STATUS.size)
+    return STATUS.unpack(data)[0] if data else None
