@@ -1,0 +1,189 @@
+"""The Pareto front of a study: which trials satisfy its constraints and are beaten by none.
+
+Points are compared as *gains*: objective values signed so that more is always better.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotune.domain import Constraint, State, Study, Trial
+
+Gains = NDArray[np.float64]
+"""Shape (points, objectives); more is better in every column."""
+
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A constraint that a trial does not meet. ``value`` is ``None`` where it was not measured."""
+
+    constraint: Constraint
+    value: float | None
+    bound: float
+
+    def __str__(self) -> str:
+        rule = str(self.constraint)
+        limit = f" (= {self.bound:.4g})" if self.constraint.relative else ""
+        found = "was not measured" if self.value is None else f"is {self.value:.4g}"
+        return f"{self.constraint.metric} {found}; the study asks for {rule}{limit}"
+
+
+def value_of(trial: Trial | None, metric: str) -> float | None:
+    """The metric's value, ``None`` where it was not measured or is no finite number."""
+    value = None if trial is None else trial.metric(metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
+    """The trial of the default configuration: the first that completed, else the first at all."""
+    strategy = study.baseline
+    found = [t for t in trials if t.origin == "baseline" or t.strategy.values == strategy.values]
+    complete = [trial for trial in found if trial.state is State.COMPLETE]
+    return next(iter([*complete, *found]), None)
+
+
+def bound_of(constraint: Constraint, default: Trial | None) -> float | None:
+    """The number a constraint compares with; ``None`` while the default it refers to is unknown."""
+    if not constraint.relative:
+        return constraint.bound
+    value = value_of(default, constraint.metric)
+    return None if value is None else value + constraint.bound
+
+
+def violations(study: Study, trial: Trial, default: Trial | None) -> list[Violation]:
+    """The constraints that ``trial`` breaks. One relative to an unmeasured default binds nobody;
+    one on a metric that this trial did not measure is broken, since it cannot be shown to hold."""
+    broken = []
+    for constraint in study.constraints:
+        bound, value = bound_of(constraint, default), value_of(trial, constraint.metric)
+        if bound is None:
+            continue
+        if value is None or not _COMPARE[constraint.operator](value, bound):
+            broken.append(Violation(constraint, value, bound))
+    return broken
+
+
+def feasible(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials with every objective measured and every constraint met, in given order.
+
+    Confirming runs are left out: they repeat a strategy that is already here, on other data.
+    """
+    default = baseline(study, trials)
+    return [
+        trial for trial in trials if _counts(study, trial) and not violations(study, trial, default)
+    ]
+
+
+def _counts(study: Study, trial: Trial) -> bool:
+    if trial.state is not State.COMPLETE or trial.origin == "confirm":
+        return False
+    return all(value_of(trial, o.metric) is not None for o in study.objectives)
+
+
+def confirmed(trials: Sequence[Trial]) -> frozenset[int]:
+    """Numbers of the trials whose strategy was run again, whole, with another seed."""
+    again = {t.strategy.key for t in trials if t.origin == "confirm" and t.state is State.COMPLETE}
+    if not again:
+        return frozenset()
+    return frozenset(t.number for t in trials if t.origin != "confirm" and t.strategy.key in again)
+
+
+def gains(study: Study, trials: Sequence[Trial]) -> Gains:
+    """Signed objective values of trials that measured them all."""
+    rows = [[o.sign * float(t.metric(o.metric) or 0.0) for o in study.objectives] for t in trials]
+    return np.array(rows, dtype=float).reshape(len(trials), len(study.objectives))
+
+
+def dominates(study: Study, one: Trial, other: Trial) -> bool:
+    """Whether ``one`` is at least as good in every objective and better in one."""
+    left, right = gains(study, [one, other])
+    return bool((left >= right).all() and (left > right).any())
+
+
+def pareto_front(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """Feasible trials that no other dominates, best in the first objective first."""
+    return undominated(study, feasible(study, trials))
+
+
+def undominated(study: Study, members: Sequence[Trial]) -> list[Trial]:
+    """Those of ``members`` (all objectives measured) that no other of them dominates."""
+    points = gains(study, members)
+    places = np.flatnonzero(non_dominated(points)).tolist()
+    order = sorted(places, key=lambda i: (*(-points[i]), members[i].number))
+    return [members[i] for i in order]
+
+
+def non_dominated(points: Gains) -> NDArray[np.bool_]:
+    """A mask of the points that no other dominates; equal points stand or fall together.
+
+    O(n log n) for up to two objectives, O(n x front) comparisons of whole columns for more.
+    """
+    count, width = points.shape
+    if count == 0 or width == 0:
+        return np.ones(count, dtype=bool)
+    if width == 1:
+        return np.asarray(points[:, 0] == points[:, 0].max())
+    unique, inverse = np.unique(points, axis=0, return_inverse=True)
+    kept = _sweep(unique) if width == 2 else _cull(unique)
+    return np.asarray(kept[inverse.reshape(-1)])
+
+
+def _sweep(unique: Gains) -> NDArray[np.bool_]:
+    """Rows come in ascending order: one stays if it beats the second gain of all after it."""
+    second = unique[:, 1]
+    later = np.maximum.accumulate(second[::-1])[::-1]
+    return np.append(second[:-1] > later[1:], True)
+
+
+def _cull(unique: Gains) -> NDArray[np.bool_]:
+    """Distinct rows: take the one with the greatest sum of ranks, drop all it covers, repeat."""
+    ranks = np.argsort(np.argsort(unique, axis=0), axis=0).sum(axis=1)
+    left = np.argsort(-ranks, kind="stable")
+    kept = np.zeros(len(unique), dtype=bool)
+    while left.size:
+        best = left[0]
+        kept[best] = True
+        left = left[(unique[left] > unique[best]).any(axis=1)]
+    return kept
+
+
+def knee(study: Study, front: Sequence[Trial]) -> Trial | None:
+    """The trial nearest to the utopia point: the best of every objective at once.
+
+    Each objective is scaled to 0..1 over the front, so that no unit weighs more than another. With
+    one objective that is the best trial. Of equally near trials the lowest number is taken.
+    """
+    if not front:
+        return None
+    away = _shortfall(gains(study, front))
+    distances = np.round(np.sqrt((away**2).sum(axis=1)), 12)
+    return min(zip(distances, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
+
+
+def suggest(study: Study, front: Sequence[Trial], weights: Mapping[str, float]) -> Trial | None:
+    """The trial that falls least short of the best, each objective weighted (by metric name)."""
+    if not front:
+        return None
+    weight = np.array([weights.get(o.metric, 1.0) for o in study.objectives])
+    short = np.round((_shortfall(gains(study, front)) * weight).sum(axis=1), 12)
+    return min(zip(short, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
+
+
+def _shortfall(points: Gains) -> Gains:
+    """How far each point is from the best of its column, in units of the column's spread."""
+    best, spread = points.max(axis=0), np.ptp(points, axis=0)
+    return np.asarray((best - points) / np.where(spread > 0, spread, 1.0))

@@ -1,0 +1,155 @@
+"""Hypervolume: one number for how much a front dominates, and how it grew.
+
+Every objective is read in units of the default configuration (value / default), so the number has
+no unit and 2-objective studies of different machines can be compared. The reference point is fixed
+for a study: a bound that the study sets on the losing side of an objective, else 0 for what is
+maximised and twice the default for what is minimised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotune.analysis.front import (
+    Gains,
+    baseline,
+    bound_of,
+    feasible,
+    gains,
+    non_dominated,
+    value_of,
+)
+from autotune.domain import Objective, Study, Trial
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The hypervolume once trial ``number`` had finished (``at``)."""
+
+    number: int
+    at: datetime | None
+    value: float
+
+
+def hypervolume(study: Study, trials: Sequence[Trial]) -> float | None:
+    """What the study's front dominates, in units of the default; ``None`` without the default."""
+    points = _scaled(study, trials, feasible(study, trials))
+    return None if points is None else volume(points)
+
+
+def hypervolume_history(study: Study, trials: Sequence[Trial]) -> list[Growth]:
+    """The hypervolume after each finished trial, in the order in which they finished."""
+    ended = [trial for trial in trials if trial.state.finished]
+    ended.sort(key=lambda t: (t.finished_at is None, _seconds(t.finished_at), t.number))
+    members = feasible(study, trials)
+    points = _scaled(study, trials, members)
+    if points is None:
+        return []
+    place = {trial.number: row for row, trial in enumerate(members)}
+    front = Front(len(study.objectives))
+    history = []
+    for trial in ended:
+        if trial.number in place:
+            front.add(points[place[trial.number]])
+        history.append(Growth(trial.number, trial.finished_at, front.volume))
+    return history
+
+
+def _seconds(at: datetime | None) -> float:
+    return 0.0 if at is None else at.timestamp()
+
+
+class Front:
+    """A front that grows point by point and knows its volume above the origin."""
+
+    def __init__(self, width: int) -> None:
+        self.points: Gains = np.empty((0, width))
+        self.volume = 0.0
+
+    def add(self, point: NDArray[np.float64]) -> bool:
+        """Take in a point; ``False`` where what is here already covers it."""
+        if not (point > 0).all() or (self.points >= point).all(axis=1).any():
+            return False
+        self.volume += _exclusive(point, self.points)
+        beaten = (self.points <= point).all(axis=1)
+        self.points = np.vstack([self.points[~beaten], point])
+        return True
+
+
+def volume(points: Gains) -> float:
+    """Volume between the origin and points, shape (n, objectives); non-positive ones add nothing.
+
+    The WFG algorithm (While, Bradstreet, Barone 2012) over a sweep in two dimensions.
+    """
+    inside = points[(points > 0).all(axis=1)]
+    return _volume(_reduced(inside))
+
+
+def _reduced(points: Gains) -> Gains:
+    """The distinct non-dominated points, greatest first gain first."""
+    unique = np.unique(points, axis=0)[::-1]
+    return unique[non_dominated(unique)] if len(unique) > 1 else unique
+
+
+def _volume(front: Gains) -> float:
+    """``front`` as :func:`_reduced` leaves it."""
+    if len(front) == 0:
+        return 0.0
+    if len(front) == 1:
+        return float(front[0].prod())
+    if front.shape[1] == 2:
+        return float(front[:, 0] @ np.diff(front[:, 1], prepend=0.0))
+    if front.shape[1] == 3:
+        return _volume_3d(front)
+    return sum(_exclusive(front[i], front[:i]) for i in range(len(front)))
+
+
+def _volume_3d(front: Gains) -> float:
+    """On the grid that the points' coordinates span, each cell is as high as the highest point
+    beyond it; those heights are running maxima, so all cells take O(n^2) array work."""
+    count = len(front)
+    order = np.argsort(front[:, 1])[::-1]
+    height = np.zeros((count, count))
+    height[order, np.arange(count)] = front[order, 2]
+    height = np.maximum.accumulate(np.maximum.accumulate(height, axis=0), axis=1)
+    first = -np.diff(front[:, 0], append=0.0)
+    second = -np.diff(front[order, 1], append=0.0)
+    return float(first @ height @ second)
+
+
+def _exclusive(point: NDArray[np.float64], others: Gains) -> float:
+    """The volume that ``point`` covers and ``others`` do not."""
+    return float(point.prod()) - _volume(_reduced(np.minimum(others, point)))
+
+
+def _scaled(study: Study, trials: Sequence[Trial], members: Sequence[Trial]) -> Gains | None:
+    """Gains of ``members`` over the reference point, in units of the default."""
+    default = baseline(study, trials)
+    frame = [_frame(study, objective, default) for objective in study.objectives]
+    scales = [pair for pair in frame if pair is not None]
+    if len(scales) < len(frame):
+        return None
+    reference, unit = np.array(scales, dtype=float).reshape(len(frame), 2).T
+    return np.asarray((gains(study, members) - reference) / unit)
+
+
+def _frame(study: Study, objective: Objective, default: Trial | None) -> tuple[float, float] | None:
+    """(reference gain, unit) of one objective."""
+    value = value_of(default, objective.metric)
+    if value is None:
+        return None
+    unit = abs(value) or 1.0
+    losing = (">=", ">") if objective.direction == "maximize" else ("<=", "<")
+    bounds = [
+        bound_of(constraint, default)
+        for constraint in study.constraints
+        if constraint.metric == objective.metric and constraint.operator in losing
+    ]
+    known = [objective.sign * bound for bound in bounds if bound is not None]
+    fallback = 0.0 if objective.direction == "maximize" else -(value + unit)
+    return max(known, default=fallback), unit

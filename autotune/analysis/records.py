@@ -1,0 +1,99 @@
+"""The JSON documents of the reading commands: plain data, the same for every reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from autotune.analysis.front import baseline, knee, pareto_front
+from autotune.analysis.hypervolume import hypervolume
+from autotune.analysis.summary import best, budget_use, counts
+from autotune.domain import Measurement, State, Study, Trial
+
+Record = dict[str, Any]
+
+
+def measurement_record(measurement: Measurement) -> Record:
+    """``{value, unit, n, ci95}``; ``ci95`` is ``[low, high]`` or ``null``, with ``source`` (a trial
+    number) where the number was shared from another trial."""
+    record: Record = {
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "n": measurement.n,
+        "ci95": None if measurement.ci95 is None else list(measurement.ci95),
+    }
+    return record if measurement.source is None else {**record, "source": measurement.source}
+
+
+def trial_record(trial: Trial) -> Record:
+    """One trial, as ``autotune trials --json`` lists it. Times are ISO 8601."""
+    return {
+        "number": trial.number,
+        "state": trial.state.value,
+        "strategy": dict(trial.strategy.values),
+        "metrics": {
+            name: measurement_record(measurement)
+            for name, measurement in sorted(trial.evidence.measurements.items())
+        },
+        "reason": trial.reason,
+        "kind": trial.kind,
+        "origin": trial.origin,
+        "seed": trial.seed,
+        "started_at": _time(trial.started_at),
+        "finished_at": _time(trial.finished_at),
+    }
+
+
+def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
+    """The front, as ``autotune pareto --json`` prints it. ``knee`` is a trial number."""
+    front, default = pareto_front(study, trials), baseline(study, trials)
+    middle = knee(study, front)
+    return {
+        "study": study.name,
+        "objectives": objective_records(study),
+        "baseline": None if default is None else trial_record(default),
+        "front": [trial_record(trial) for trial in front],
+        "hypervolume": hypervolume(study, trials),
+        "knee": None if middle is None else middle.number,
+    }
+
+
+def objective_records(study: Study) -> list[Record]:
+    return [{"metric": o.metric, "direction": o.direction} for o in study.objectives]
+
+
+def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
+    """One line of ``autotune studies --json``."""
+    started = [trial.started_at for trial in trials if trial.started_at is not None]
+    return {
+        "study": study.name,
+        "model": study.task.model,
+        "dataset": study.task.dataset,
+        "objectives": objective_records(study),
+        "trials": {state.value: n for state, n in counts(trials).items()},
+        "started_at": _time(min(started, default=None)),
+        "budget": {
+            use.name: {"used": use.used, "limit": use.limit}
+            for use in budget_use(study, trials, now)
+        },
+    }
+
+
+def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
+    """``autotune status --json``: the study's line with its bests and its running trials."""
+    running = [trial for trial in trials if trial.state is State.RUNNING]
+    return {
+        **study_record(study, trials, now),
+        "constraints": [str(constraint) for constraint in study.constraints],
+        "best": [
+            {"metric": b.objective.metric, "value": b.value, "trial": b.trial.number}
+            for b in best(study, trials)
+        ],
+        "hypervolume": hypervolume(study, trials),
+        "running": [trial_record(trial) for trial in running],
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -1,0 +1,75 @@
+"""Small studies and trials, made by hand or drawn by hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from autotune.domain import (
+    Choice,
+    Constraint,
+    Dimension,
+    Evidence,
+    Measurement,
+    Objective,
+    Space,
+    State,
+    Strategy,
+    Study,
+    Task,
+    Trial,
+)
+from autotune.metrics import METRICS
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SPEED, ACCURACY, COST = "train_samples_per_second", "accuracy", "cost_usd"
+
+
+def study(
+    *metrics: str, constraints: Sequence[Constraint] = (), name: str = "tiny", **fields: Any
+) -> Study:
+    """A study of these objectives (in their better direction) over two levers."""
+    objectives = tuple(Objective(m, METRICS[m].direction) for m in metrics or (SPEED, ACCURACY))
+    space = Space(
+        (
+            Dimension("batch_size", Choice((8, 16, 32))),
+            Dimension("precision", Choice(("fp32", "bf16"))),
+        ),
+        {"batch_size": 8, "precision": "fp32"},
+    )
+    return Study(name, Task(), objectives, space, tuple(constraints), **fields)
+
+
+def trial(
+    number: int,
+    metrics: Mapping[str, float] | None = None,
+    *,
+    state: State = State.COMPLETE,
+    values: Mapping[str, Any] | None = None,
+    origin: str | None = None,
+    **fields: Any,
+) -> Trial:
+    """Trial ``number``; trial 0 is the default configuration unless said otherwise."""
+    measured = {
+        name: Measurement(name, value, METRICS[name].unit)
+        for name, value in (metrics or {}).items()
+    }
+    default = {"batch_size": 8, "precision": "fp32"}
+    other = {"batch_size": 16, "precision": "bf16"}
+    begun = START + timedelta(seconds=60 * number)
+    return Trial(
+        number,
+        state,
+        Strategy(values or (default if number == 0 else other)),
+        origin=origin or ("baseline" if number == 0 else "sampler"),
+        started_at=begun if state is not State.QUEUED else None,
+        finished_at=begun + timedelta(seconds=50) if state.finished else None,
+        evidence=Evidence(measured),
+        **fields,
+    )
+
+
+def trials(*rows: Sequence[float], metrics: Sequence[str] = (SPEED, ACCURACY)) -> list[Trial]:
+    """Complete trials 0, 1, ... of these values, the first the default."""
+    return [trial(n, dict(zip(metrics, row, strict=True))) for n, row in enumerate(rows)]

@@ -1,0 +1,73 @@
+"""Hypervolume against Optuna's own, by hand, and as it grows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna._hypervolume import compute_hypervolume
+from small_studies import ACCURACY, COST, SPEED, study, trial, trials
+
+from autotune.analysis.hypervolume import Front, hypervolume, hypervolume_history, volume
+from autotune.domain import Constraint, State
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> np.ndarray:
+    width = draw(st.integers(1, 5))
+    value = st.one_of(st.integers(-1, 4).map(float), st.floats(0.01, 5.0))
+    rows = draw(st.lists(st.lists(value, min_size=width, max_size=width), max_size=18))
+    return np.array(rows, dtype=float).reshape(len(rows), width)
+
+
+@settings(deadline=None)
+@given(clouds())
+def test_volume_agrees_with_optuna(points: np.ndarray) -> None:
+    inside = points[(points > 0).all(axis=1)]
+    expected = compute_hypervolume(-inside, np.zeros(points.shape[1])) if len(inside) else 0.0
+    assert volume(points) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(clouds())
+def test_growing_point_by_point_gives_the_whole(points: np.ndarray) -> None:
+    front = Front(points.shape[1])
+    for point in points:
+        before = front.volume
+        assert front.add(point) is (front.volume > before)
+    assert front.volume == pytest.approx(volume(points))
+
+
+def test_units_of_the_default_and_its_reference_points() -> None:
+    found = trials((10, 0.8, 4.0), (20, 0.4, 2.0), metrics=(SPEED, ACCURACY, COST))
+    asked = study(SPEED, ACCURACY, COST)
+    # In units of the default above the reference: (1, 1, 1) and (2, 0.5, 1.5); they share 0.5.
+    assert hypervolume(asked, found) == pytest.approx(1 + 1.5 - 0.5)
+
+
+def test_a_bound_on_the_losing_side_is_the_reference() -> None:
+    bounds = [Constraint(ACCURACY, ">=", -0.2, relative=True), Constraint(SPEED, "<=", 1e9)]
+    found = trials((10, 0.8), (20, 0.6), (40, 0.5))
+    assert hypervolume(study(constraints=bounds), found) == pytest.approx(1 * 0.25)
+
+
+def test_without_the_default_there_is_no_unit() -> None:
+    assert hypervolume(study(), []) is None
+    assert hypervolume(study(), [trial(0, state=State.FAILED), trial(1, {SPEED: 1.0})]) is None
+    assert hypervolume_history(study(), [trial(0, state=State.FAILED)]) == []
+
+
+def test_history_counts_every_finished_trial_and_never_falls() -> None:
+    found = [
+        *trials((10, 0.8), (20, 0.7), (15, 0.7)),
+        trial(3, state=State.INFEASIBLE),
+        trial(4, {SPEED: 8.0, ACCURACY: 0.9}),
+        trial(5, state=State.RUNNING),
+    ]
+    history = hypervolume_history(study(), found)
+    assert [growth.number for growth in history] == [0, 1, 2, 3, 4]
+    values = [growth.value for growth in history]
+    assert values == sorted(values)
+    assert values[1] == values[2] == values[3] < values[4]
+    assert values[-1] == pytest.approx(hypervolume(study(), found))

@@ -1,0 +1,57 @@
+"""The JSON documents: exact shape, plain data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from small_studies import ACCURACY, SPEED, study, trial, trials
+
+from autotune.analysis.records import pareto_record, status_record, study_record, trial_record
+from autotune.domain import Evidence, Measurement, State
+
+
+def test_trial_record() -> None:
+    measured = Measurement(SPEED, 10.0, "samples/s", n=5, ci95=(9.0, 11.0), source=3)
+    record = trial_record(replace(trial(0), evidence=Evidence({SPEED: measured})))
+    assert record["metrics"] == {
+        SPEED: {"value": 10.0, "unit": "samples/s", "n": 5, "ci95": [9.0, 11.0], "source": 3}
+    }
+    assert record["state"] == "complete"
+    assert record["strategy"] == {"batch_size": 8, "precision": "fp32"}
+    assert record["started_at"] == "2026-03-01T12:00:00+00:00"
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_running_trial_has_no_end() -> None:
+    record = trial_record(trial(1, state=State.RUNNING))
+    assert record["finished_at"] is None and record["reason"] is None and record["metrics"] == {}
+
+
+def test_pareto_record() -> None:
+    record = pareto_record(study(), trials((10, 0.9), (20, 0.89), (5, 0.5)))
+    assert list(record) == ["study", "objectives", "baseline", "front", "hypervolume", "knee"]
+    assert record["objectives"] == [
+        {"metric": SPEED, "direction": "maximize"},
+        {"metric": ACCURACY, "direction": "maximize"},
+    ]
+    assert [entry["number"] for entry in record["front"]] == [1, 0]
+    assert record["baseline"]["number"] == 0
+    assert record["knee"] == 0
+    assert record["hypervolume"] > 1
+
+
+def test_empty_study_has_a_record() -> None:
+    record = pareto_record(study(), [])
+    assert record["baseline"] is record["hypervolume"] is record["knee"] is None
+    assert record["front"] == []
+
+
+def test_study_and_status_records_are_json() -> None:
+    found = [*trials((10, 0.9), (20, 0.8)), trial(2, state=State.RUNNING)]
+    line, status = study_record(study(), found), status_record(study(), found)
+    assert line["trials"]["complete"] == 2 and line["trials"]["running"] == 1
+    assert line["budget"]["trials"] == {"used": 2, "limit": None}
+    assert [entry["number"] for entry in status["running"]] == [2]
+    assert status["best"][0] == {"metric": SPEED, "value": 20.0, "trial": 1}
+    assert json.loads(json.dumps(status)) == status

@@ -1,0 +1,70 @@
+"""Choosing a trial by a query."""
+
+from __future__ import annotations
+
+import pytest
+from small_studies import ACCURACY, COST, SPEED, study, trial, trials
+
+from autotune.analysis.select import choose
+from autotune.domain import State
+from autotune.errors import ExpressionError, NotFoundError, UsageError
+
+ASKED = study(SPEED, ACCURACY, COST)
+FOUND = [
+    *trials((10, 0.90, 4.0), (20, 0.89, 2.0), (40, 0.70, 3.0), metrics=(SPEED, ACCURACY, COST)),
+    trial(3, state=State.INFEASIBLE, reason="out of memory"),
+]
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("2", 2),
+        (" 0 ", 0),
+        ("knee", 1),
+        ("fastest", 2),
+        ("most-accurate", 0),
+        ("cheapest", 1),
+        ("accuracy >= 0.9 then cheapest", 0),
+        ("batch_size == 16 then most-accurate", 1),
+        ("precision == fp32 or cost_usd < 3 then fastest", 1),
+        ("accuracy > 0.5 then knee", 1),
+    ],
+)
+def test_queries(query: str, number: int) -> None:
+    assert choose(ASKED, FOUND, query).number == number
+
+
+def test_a_number_must_be_a_complete_trial() -> None:
+    with pytest.raises(NotFoundError, match="no trial 9"):
+        choose(ASKED, FOUND, "9")
+    with pytest.raises(UsageError, match="trial 3 of study tiny is infeasible: out of memory"):
+        choose(ASKED, FOUND, "3")
+
+
+def test_unknown_words_name_the_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        choose(ASKED, FOUND, "fatest")
+    assert "did you mean fastest?" in str(caught.value.hint)
+
+
+def test_conditions_are_checked() -> None:
+    with pytest.raises(ExpressionError):
+        choose(ASKED, FOUND, "accurcy >= 0.9 then cheapest")
+    with pytest.raises(NotFoundError, match="satisfies accuracy >= 2"):
+        choose(ASKED, FOUND, "accuracy >= 2 then cheapest")
+    with pytest.raises(NotFoundError, match="satisfies energy_wh < 3"):
+        choose(ASKED, FOUND, "energy_wh < 3 then cheapest")
+
+
+def test_nothing_to_choose_from() -> None:
+    with pytest.raises(NotFoundError, match="no trial of study tiny is complete"):
+        choose(ASKED, FOUND[3:], "knee")
+    with pytest.raises(NotFoundError, match="measured none of cost_usd"):
+        choose(study(), trials((1, 0.5)), "cheapest")
+
+
+def test_an_objective_goes_before_another_metric() -> None:
+    found = trials((10, 9, 0.8), (5, 1, 0.8), metrics=(SPEED, "train_seconds", ACCURACY))
+    assert choose(study("train_seconds", ACCURACY), found, "fastest").number == 1
+    assert choose(study(SPEED, ACCURACY), found, "fastest").number == 0

@@ -1,0 +1,118 @@
+"""Figures and sentences about a study."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from small_studies import ACCURACY, COST, SPEED, START, study, trial, trials
+
+from autotune.analysis.summary import (
+    against_default,
+    best,
+    budget_use,
+    busy_seconds,
+    counts,
+    sentence,
+    shown,
+    times,
+    times_default,
+)
+from autotune.domain import Budget, State
+
+METRICS3 = (SPEED, ACCURACY, COST)
+DEFAULT, OTHER = trials((100, 0.812, 1.0), (280, 0.808, 0.39), metrics=METRICS3)
+
+
+def test_sentence_reads_as_a_person_would_say_it() -> None:
+    assert sentence(OTHER, DEFAULT) == (
+        "2.8x faster than the default, 0.4 points less accurate, 61% cheaper"
+    )
+    assert sentence(DEFAULT, DEFAULT) == "the default configuration"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "base", "said"),
+    [
+        (SPEED, 50.0, 100.0, "2.0x slower than the default"),
+        (SPEED, 100.1, 100.0, "as fast as the default"),
+        ("train_seconds", 25.0, 100.0, "4.0x faster than the default"),
+        ("inference_latency_ms", 5.0, 10.0, "2.0x faster to answer than the default"),
+        (ACCURACY, 0.85, 0.80, "5.0 points more accurate than the default"),
+        (ACCURACY, 0.8001, 0.80, "as accurate as the default"),
+        ("f1", 0.70, 0.80, "10.0 points lower macro-F1 than the default"),
+        (COST, 3.0, 1.0, "3.0x the cost of the default"),
+        (COST, 1.4, 1.0, "40% dearer than the default"),
+        (COST, 1.0, 1.0, "as cheap as the default"),
+        ("peak_memory_gib", 1.0, 2.0, "50% lower peak memory than the default"),
+        ("peak_memory_gib", 2.0, 2.0, "the same peak memory as the default"),
+    ],
+)
+def test_phrases(metric: str, value: float, base: float, said: str) -> None:
+    pair = trial(1, {metric: value}), trial(0, {metric: base})
+    assert sentence(*pair, [metric]) == said
+
+
+def test_sentence_without_a_default_gives_the_figures() -> None:
+    assert sentence(OTHER, None) == "training speed 280.0 samples/s, accuracy 80.8%, cost $0.3900"
+    assert sentence(trial(1), None) == "nothing measured"
+
+
+def test_sentence_speaks_of_the_objectives() -> None:
+    assert against_default(study(COST), [DEFAULT, OTHER], OTHER) == "61% cheaper than the default"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(0.389, "0.39x"), (1.04, "1.04x"), (2.79, "2.8x"), (13.2, "13x")]
+)
+def test_ratios_have_as_many_digits_as_matter(ratio: float, text: str) -> None:
+    assert times(ratio) == text
+
+
+def test_times_default_is_unknown_without_both() -> None:
+    assert times_default(SPEED, 280.0, DEFAULT) == "2.8x"
+    assert times_default(SPEED, None, DEFAULT) is None
+    assert times_default(SPEED, 280.0, None) is None
+    assert times_default("energy_wh", 1.0, DEFAULT) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        (SPEED, 1234.56, "1,234.6 samples/s"),
+        (ACCURACY, 0.8125, "81.2%"),
+        ("mcc", -0.2, "-0.200"),
+        (COST, 0.00012, "$0.000120"),
+        (COST, 12.5, "$12.50"),
+        ("peak_memory_gib", None, "not measured"),
+    ],
+)
+def test_values_carry_their_unit(metric: str, value: float | None, text: str) -> None:
+    assert shown(metric, value) == text
+
+
+def test_counts_and_best() -> None:
+    found = [DEFAULT, OTHER, trial(2, state=State.FAILED)]
+    assert counts(found)[State.COMPLETE] == 2
+    assert counts(found)[State.QUEUED] == 0
+    asked = study(*METRICS3)
+    assert [(b.objective.metric, b.trial.number, b.value) for b in best(asked, found)] == [
+        (SPEED, 1, 280.0),
+        (ACCURACY, 0, 0.812),
+        (COST, 1, 0.39),
+    ]
+    assert best(asked, []) == []
+
+
+def test_budget_counts_time_in_which_something_ran() -> None:
+    asked = study(budget=Budget(trials=10, minutes=20))
+    overlapping = replace(OTHER, started_at=START + timedelta(seconds=30))
+    later = trial(20, state=State.RUNNING)
+    now = START + timedelta(minutes=20, seconds=30)
+    used = {use.name: use for use in budget_use(asked, [DEFAULT, overlapping, later], now)}
+    assert used["minutes"].used == pytest.approx((110 + 30) / 60)
+    assert used["trials"].share == 0.2
+    assert used["usd"].used == pytest.approx(1.39)
+    assert used["usd"].share is None
+    assert busy_seconds([later]) == 0.0
