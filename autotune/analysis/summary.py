@@ -68,16 +68,17 @@ def best(study: Study, trials: Sequence[Trial]) -> list[Best]:
 
 
 def budget_use(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> list[Use]:
-    """Trials, minutes and dollars used so far.
+    """Trials, minutes and dollars used so far, running trials included.
 
-    Minutes count the time in which at least one trial ran (up to ``now`` for running ones), so a
-    pause between two sessions costs nothing. Dollars add the cost of trials that know theirs.
+    An interrupted trial runs again and is not counted. Minutes count the time in which at least
+    one trial ran (running ones up to ``now``), so a pause between two sessions costs nothing.
+    Dollars add the cost of the trials that know theirs.
     """
-    ended = sum(trial.state.finished for trial in trials)
+    begun = sum(trial.state not in (State.QUEUED, State.INTERRUPTED) for trial in trials)
     spent = sum(value_of(trial, "cost_usd") or 0.0 for trial in trials)
     limits = study.budget
     return [
-        Use("trials", ended, limits.trials),
+        Use("trials", begun, limits.trials),
         Use("minutes", busy_seconds(trials, now) / 60, limits.minutes),
         Use("usd", spent, limits.usd),
     ]

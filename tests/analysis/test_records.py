@@ -51,7 +51,7 @@ def test_study_and_status_records_are_json() -> None:
     found = [*trials((10, 0.9), (20, 0.8)), trial(2, state=State.RUNNING)]
     line, status = study_record(study(), found), status_record(study(), found)
     assert line["trials"]["complete"] == 2 and line["trials"]["running"] == 1
-    assert line["budget"]["trials"] == {"used": 2, "limit": None}
+    assert line["budget"]["trials"] == {"used": 3, "limit": None}
     assert [entry["number"] for entry in status["running"]] == [2]
     assert status["best"][0] == {"metric": SPEED, "value": 20.0, "trial": 1}
     assert json.loads(json.dumps(status)) == status

@@ -112,7 +112,7 @@ def test_budget_counts_time_in_which_something_ran() -> None:
     now = START + timedelta(minutes=20, seconds=30)
     used = {use.name: use for use in budget_use(asked, [DEFAULT, overlapping, later], now)}
     assert used["minutes"].used == pytest.approx((110 + 30) / 60)
-    assert used["trials"].share == 0.2
+    assert used["trials"].share == 0.3
     assert used["usd"].used == pytest.approx(1.39)
     assert used["usd"].share is None
     assert busy_seconds([later]) == 0.0

@@ -1,0 +1,33 @@
+"""All that is known of one trial, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from autotune.analysis.records import trial_record
+from autotune.domain import Trial
+
+
+def full_trial_record(trial: Trial) -> dict[str, Any]:
+    """``autotune show --json``: the trial's line with raw samples, curve, memory and events."""
+    evidence = trial.evidence
+    return {
+        **trial_record(trial),
+        "seed": trial.seed,
+        "origin": trial.origin,
+        "kind": trial.kind,
+        "samples": {
+            name: {"samples": list(m.samples), "warmup": list(m.warmup)}
+            for name, m in evidence.measurements.items()
+        },
+        "curve": [asdict(point) for point in evidence.curve],
+        "memory_gib": [list(point) for point in evidence.memory],
+        "events": [
+            {"at": event.at.isoformat(), "kind": event.kind, "message": event.message}
+            for event in evidence.events
+        ],
+        "environment": dict(evidence.environment),
+        "artifacts": dict(evidence.artifacts),
+        "log": evidence.log,
+    }
