@@ -1,0 +1,117 @@
+"""The end of a search in a terminal: the front as a table and a plot, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from autotune.analysis.front import baseline, feasible, knee, pareto_front, value_of
+from autotune.analysis.summary import against_default, shown, times_default
+from autotune.cli.output import out
+from autotune.cli.tables import changes
+from autotune.domain import Measurement, Objective, Study, Trial
+from autotune.metrics import METRICS
+
+WIDTH, HEIGHT = 76, 18
+TRIED, FRONT, KNEE, DEFAULT = "·", "●", "◆", "D"
+STYLES = {FRONT: "bold green", KNEE: "bold yellow", DEFAULT: "bold red"}
+
+
+def print_front(study: Study, trials: Sequence[Trial]) -> None:
+    """Table, plot and the knee in a sentence; a clear word where there is no front yet."""
+    front = pareto_front(study, trials)
+    if not front:
+        out.print(Text(f"{study.name}: no trial has met every constraint yet", style="yellow"))
+        return
+    out.print(table(study, trials, front))
+    if len(study.objectives) > 1:
+        out.print(plot(study, trials, front))
+    chosen = knee(study, front)
+    if chosen is not None:
+        text = against_default(study, trials, chosen)
+        out.print(Text.assemble("Knee: trial ", (str(chosen.number), "bold yellow"), f", {text}."))
+
+
+def table(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Table:
+    """One row a trial of the front, the default first; every figure also as times the default."""
+    default, chosen = baseline(study, trials), knee(study, front)
+    result = Table(title=f"Pareto front of {study.name}", title_justify="left", pad_edge=False)
+    result.add_column("trial", justify="right")
+    for objective in study.objectives:
+        result.add_column(METRICS[objective.metric].label, justify="right")
+    result.add_column("strategy (where it differs from the default)", overflow="fold")
+    if default is not None and default not in front:
+        row = [_figure(default, o, default) for o in study.objectives]
+        result.add_row(f"{default.number} {DEFAULT}", *row, "the default", style="red")
+    for trial in front:
+        mark = KNEE if trial is chosen else FRONT
+        row = [_figure(trial, o, default) for o in study.objectives]
+        result.add_row(f"{trial.number} {mark}", *row, changes(study, trial))
+    return result
+
+
+def _figure(trial: Trial, objective: Objective, default: Trial | None) -> str:
+    value = trial.metric(objective.metric)
+    ratio = times_default(objective.metric, value, default)
+    spread = _spread(trial.evidence.measurements.get(objective.metric))
+    lines = [shown(objective.metric, value) + spread]
+    return "\n".join([*lines, ratio] if ratio is not None else lines)
+
+
+def _spread(measurement: Measurement | None) -> str:
+    """Half the 95% interval, as a share of the value or in points."""
+    if measurement is None or measurement.ci95 is None or measurement.value == 0:
+        return ""
+    low, high = measurement.ci95
+    half = (high - low) / 2
+    if measurement.unit == "ratio":
+        return f" ±{100 * half:.1f}"
+    return f" ±{half / abs(measurement.value):.0%}"
+
+
+def plot(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Text:
+    """The first two objectives against each other. ``D`` is the default."""
+    import plotext
+
+    across, up = study.objectives[0].metric, study.objectives[1].metric
+    default, chosen = baseline(study, trials), knee(study, front)
+    behind = [trial for trial in feasible(study, trials) if trial not in front]
+    layers = [
+        (TRIED, behind),
+        (FRONT, [trial for trial in front if trial is not chosen]),
+        (DEFAULT, [default] if default is not None else []),
+        (KNEE, [chosen] if chosen is not None else []),
+    ]
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(WIDTH, HEIGHT)
+    for marker, members in layers:
+        points = [(value_of(t, across), value_of(t, up)) for t in members]
+        if points:
+            xs, ys = zip(*points, strict=True)
+            figure.draw(figure.signal(list(xs), list(ys), marker=marker))
+    drawing = Text(str(figure.build().string(True)).rstrip("\n"))
+    for marker, style in STYLES.items():
+        drawing.highlight_regex(rf"(?<![A-Za-z]){marker}(?![A-Za-z])", style)
+    title = f"{METRICS[up].label} (up) against {METRICS[across].label} (right)\n"
+    legend = f"\n{FRONT} front  {KNEE} knee  {DEFAULT} default  {TRIED} tried"
+    return Text.assemble((title, "bold"), drawing, (legend, "dim"))
+
+
+def print_next_steps(study: Study, trials: Sequence[Trial]) -> None:
+    """Commands that make sense now."""
+    chosen = knee(study, pareto_front(study, trials))
+    if chosen is None:
+        out.print(Text(f"Next:  autotune trials {study.name}", style="bold"))
+        return
+    steps = [
+        (f"autotune show {study.name} {chosen.number}", "all that is known of the knee"),
+        ("autotune dashboard", "look at the front in a browser"),
+        (f"autotune export {study.name} --trial knee --to hf-trainer --output out", "use it"),
+    ]
+    grid = Table.grid(padding=(0, 2))
+    for command, purpose in steps:
+        grid.add_row(Text(f"  {command}", style="bold"), Text(purpose, style="dim"))
+    out.print(Text("Next:"), grid)

@@ -1,0 +1,55 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotune.ports import Store
+
+DEFAULT_STORAGE = "sqlite:///autotune.db"
+
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="AUTOTUNE_STORAGE",
+        help=f"Database of results, as a SQLAlchemy URL. [default: {DEFAULT_STORAGE}]",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set task.epochs=3."),
+]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")]
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="Study file, or the name of a shipped one.")
+]
+
+
+def storage_url(given: str | None) -> str:
+    return given or DEFAULT_STORAGE
+
+
+@contextmanager
+def reading_store(given: str | None) -> Iterator[Store]:
+    """The store, opened so that nothing can be changed."""
+    from autotune.store import open_store
+
+    store = open_store(storage_url(given), read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def runs_directory() -> Path:
+    """Where trials keep their logs and artifacts."""
+    return Path(os.environ.get("AUTOTUNE_RUNS", "runs")).absolute()

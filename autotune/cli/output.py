@@ -1,0 +1,47 @@
+"""Where words go: documents to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from autotune.errors import AutotuneError
+
+out = Console(highlight=False, soft_wrap=False)
+"""Results for people."""
+
+err = Console(stderr=True, highlight=False)
+"""Progress, notes and errors."""
+
+
+def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON document on stdout; what is not a finite number is ``null``."""
+    sys.stdout.write(json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str))
+    sys.stdout.write("\n")
+
+
+def _finite(document: Any) -> Any:
+    if isinstance(document, float):
+        return document if math.isfinite(document) else None
+    if isinstance(document, Mapping):
+        return {str(key): _finite(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_finite(value) for value in document]
+    return document
+
+
+def note(message: str) -> None:
+    err.print(message, style="dim", markup=False)
+
+
+def print_error(error: AutotuneError) -> None:
+    """What is wrong, and what to type next."""
+    err.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+    if error.hint:
+        err.print(f"[bold]hint:[/] {escape(error.hint)}", soft_wrap=True)

@@ -1,0 +1,191 @@
+"""``search`` and ``resume``: wire hardware, study, store, sampler and executor; run the loop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from autotune.cli.options import (
+    SetOption,
+    SpecArgument,
+    StorageOption,
+    StudyArgument,
+    runs_directory,
+    storage_url,
+)
+from autotune.cli.output import err, note
+from autotune.domain import Host, Study
+from autotune.errors import IncompatibleStudyError
+from autotune.ports import Executor, Store
+
+INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(search)
+    app.command()(resume)
+
+
+def search(
+    file: SpecArgument,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name to store it under, if not the file's own.")
+    ] = None,
+    override: SetOption = None,
+    storage: StorageOption = None,
+) -> None:
+    """Search a study file; an existing study of the same name is continued."""
+    from autotune import spec
+    from autotune.cli.studyfile import locate
+
+    overrides = [*(override or []), *([f"study={study}"] if study else [])]
+    spec.check(locate(file), overrides=overrides)
+    with _executor() as executor:
+        host = _hardware(executor)
+        loaded = spec.load(locate(file), host=host, overrides=overrides)
+        for left_out in loaded.notes:
+            note(str(left_out))
+        _run(loaded.study, storage or loaded.storage, executor, host)
+
+
+def resume(study: StudyArgument, override: SetOption = None, storage: StorageOption = None) -> None:
+    """Continue a study where it ended or was killed; --set raises its budget."""
+    from autotune import spec
+    from autotune.store import open_store
+
+    url = storage_url(storage)
+    store = open_store(url, create=False)
+    try:
+        stored = store.study(study)
+    finally:
+        store.close()
+    with _executor() as executor:
+        host = _hardware(executor)
+        renewed = spec.load_stored(stored, host=host, overrides=override or [])
+        _run(renewed, url, executor, host)
+
+
+def _run(study: Study, storage: str | None, executor: Executor, host: Host) -> None:
+    from autotune.cli.front import print_front, print_next_steps
+    from autotune.cli.live import LiveView
+    from autotune.trial.entry import evaluate
+    from autotune.search.sampler import make_sampler
+    from autotune.search.tuner import Tuner
+    from autotune.store import open_store
+
+    store = open_store(storage_url(storage))
+    try:
+        _record(store, study, host)
+        with store.acquire_driver(study.name):
+            _prepare(executor, study)
+            history = store.trials(study.name)
+            with LiveView(study, history) as view:
+                tuner = Tuner(
+                    study, store, make_sampler(study), executor, host,
+                    directory=runs_directory(), observer=view,
+                )  # fmt: skip
+                with _interruptible(tuner.stop, executor.stop) as presses:
+                    reason = tuner.run(evaluate)
+        note(f"search ended: {reason}")
+        trials = store.trials(study.name)
+        print_front(study, trials)
+        print_next_steps(study, trials)
+        if presses:
+            err.print(f"interrupted; continue with: autotune resume {study.name}", style="yellow")
+            raise typer.Exit(INTERRUPTED)
+    finally:
+        store.close()
+
+
+@contextmanager
+def _executor() -> Iterator[Executor]:
+    """Worker processes, warming up while the study file is read."""
+    from autotune.execution.local import LocalExecutor
+
+    executor = LocalExecutor()
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def _hardware(executor: Executor) -> Host:
+    """The inventory, taken in a worker so that the driver never loads torch."""
+    from autotune.hardware import inventory
+
+    host = executor.call(inventory)
+    note(describe(host))
+    return host
+
+
+def describe(host: Host) -> str:
+    """The hardware in one line."""
+    gpus = [f"{device.name} ({device.memory_gib:g} GiB)" for device in host.devices
+            if device.kind == "cuda" and device.memory_gib]  # fmt: skip
+    gpus += [device.name or device.id for device in host.devices if device.kind == "mps"]
+    bf16 = next((flag for flag in host.cpu_flags if "bf16" in flag), None)
+    parts = [
+        f"{len(host.cores)} cores of {host.cpu or 'an unknown CPU'}",
+        f"{host.memory_gib:g} GiB",
+        ", ".join(gpus) or "no GPU",
+        *([f"bf16 by {bf16}"] if bf16 else []),
+    ]
+    return "hardware: " + ", ".join(parts)
+
+
+def _prepare(executor: Executor, study: Study) -> None:
+    """Fetch and tokenise once, so that a mistake in the data shows before any trial runs."""
+    from autotune.trial.data import prepare
+
+    with err.status("preparing model and data"):
+        prepared = executor.call(prepare, study.task)
+    sizes = ", ".join(f"{n} {split}" for split, n in prepared.sizes.items())
+    note(f"task: {study.task.model} on {study.task.dataset}: {sizes} examples, "
+         f"{prepared.num_labels} labels")  # fmt: skip
+
+
+def _record(store: Store, study: Study, host: Host) -> None:
+    """Create the study, or continue the one of this name if it asks the same question."""
+    from autotune import spec
+    from autotune.hardware import environment
+
+    if study.name not in store.studies():
+        store.create_study(study, environment(host))
+        return
+    differences = spec.compatible(store.study(study.name), study)
+    if differences:
+        raise IncompatibleStudyError(
+            f"study {study.name} exists and asks another question:\n  " + "\n  ".join(differences),
+            hint=f"use another name (--study {study.name}-2) or undo the difference",
+        )
+    store.update_study(study)
+    store.record_environment(study.name, environment(host))
+    note(f"continuing study {study.name}: {len(store.trials(study.name))} trials are stored")
+
+
+@contextmanager
+def _interruptible(
+    finish: Callable[[str], None], end: Callable[[], None]
+) -> Iterator[Sequence[int]]:
+    """The first Ctrl-C finishes what runs, the second ends it; both save everything."""
+    presses: list[int] = []
+
+    def pressed(number: int, frame: FrameType | None) -> None:
+        presses.append(number)
+        if len(presses) == 1:
+            finish("interrupted")
+            err.print("finishing the running trial; Ctrl-C again ends it now", style="yellow")
+        else:
+            end()
+
+    before = {s: signal.signal(s, pressed) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield presses
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

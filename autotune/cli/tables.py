@@ -1,0 +1,159 @@
+"""Studies and trials as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from autotune.analysis.summary import shown, times_default
+from autotune.domain import Measurement, State, Strategy, Study, Trial, Value
+from autotune.metrics import METRICS
+
+STATE_STYLES: Mapping[State, str] = {
+    State.QUEUED: "dim",
+    State.RUNNING: "cyan",
+    State.COMPLETE: "green",
+    State.PRUNED: "yellow",
+    State.INFEASIBLE: "magenta",
+    State.FAILED: "red",
+    State.INTERRUPTED: "dim yellow",
+}
+CURVE_ROWS = 8
+
+
+def changes(study: Study, trial: Trial) -> str:
+    """What a strategy sets otherwise than the default does."""
+    different = trial.strategy.differences(study.baseline)
+    words = [f"{lever}={setting(here)}" for lever, (here, _) in different.items()]
+    return " ".join(words) or "the default"
+
+
+def setting(value: Value | None) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def studies(records: Sequence[Mapping[str, Any]]) -> Table | Text:
+    if not records:
+        return Text("No studies yet. Start one: autotune search bert")
+    table = Table("study", "model", "data", "trials", "started", pad_edge=False)
+    for record in records:
+        counted = {state: n for state, n in record["trials"].items() if n}
+        states = ", ".join(f"{n} {state}" for state, n in counted.items()) or "none"
+        started = (record["started_at"] or "")[:16].replace("T", " ")
+        data = record["dataset"]
+        table.add_row(
+            Text(record["study"], style="bold"), Text(str(record["model"])),
+            Text(data if isinstance(data, str) else str(data.get("train"))), states, started,
+        )  # fmt: skip
+    return table
+
+
+def status(record: Mapping[str, Any]) -> Group:
+    counted = ", ".join(f"{n} {state}" for state, n in record["trials"].items() if n)
+    lines = [Text(record["study"], style="bold"), Text(f"trials: {counted or 'none'}")]
+    for name, use in record["budget"].items():
+        limit = f" of {use['limit']:g}" if use["limit"] is not None else ""
+        lines.append(Text(f"{name}: {use['used']:.4g}{limit}"))
+    for entry in record["best"]:
+        metric = entry["metric"]
+        figure = shown(metric, entry["value"])
+        lines.append(Text(f"best {METRICS[metric].label}: {figure} (trial {entry['trial']})"))
+    if record["hypervolume"] is not None:
+        lines.append(Text(f"hypervolume: {record['hypervolume']:.4f}"))
+    lines += [Text(f"running: trial {t['number']}", style="cyan") for t in record["running"]]
+    return Group(*lines)
+
+
+def trials(study: Study, found: Sequence[Trial]) -> Table:
+    table = Table(pad_edge=False)
+    table.add_column("trial", justify="right")
+    table.add_column("state")
+    for objective in study.objectives:
+        table.add_column(METRICS[objective.metric].label, justify="right")
+    table.add_column("time", justify="right")
+    table.add_column("strategy (where it differs), or why it ended", overflow="fold")
+    for trial in found:
+        figures = [_value(trial, objective.metric) for objective in study.objectives]
+        seconds = "" if trial.seconds is None else f"{trial.seconds:.1f} s"
+        words = Text(changes(study, trial))
+        if trial.reason:
+            words.append(f"\n{trial.reason}", style="dim")
+        state = Text(trial.state.value, style=STATE_STYLES[trial.state])
+        table.add_row(str(trial.number), state, *figures, seconds, words)
+    return table
+
+
+def _value(trial: Trial, metric: str) -> str:
+    value = trial.metric(metric)
+    return "" if value is None else shown(metric, value)
+
+
+def trial(study: Study, one: Trial, default: Trial | None) -> Group:
+    """Everything about one trial that is read rather than plotted."""
+    heading = Text(f"{study.name}, trial {one.number}: ", style="bold")
+    heading.append(one.state.value, style=STATE_STYLES[one.state])
+    parts: list[Any] = [heading]
+    if one.reason:
+        parts.append(Text(one.reason))
+    parts += [_strategy(study, one.strategy), _measurements(one, default), _curve(one)]
+    for event in one.evidence.events:
+        parts.append(Text(f"{event.at:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
+    if one.evidence.log:
+        parts.append(Text(f"log: {one.evidence.log}"))
+    return Group(*[part for part in parts if part is not None])
+
+
+def _strategy(study: Study, strategy: Strategy) -> Table:
+    table = Table("lever", "setting", "default", title="Strategy", title_justify="left")
+    for lever, value in strategy.values.items():
+        usual = study.baseline.values.get(lever)
+        style = "bold" if value != usual else "dim"
+        table.add_row(lever, setting(value), setting(usual), style=style)
+    return table
+
+
+def _measurements(one: Trial, default: Trial | None) -> Table | None:
+    if not one.evidence.measurements:
+        return None
+    table = Table(title="Measurements", title_justify="left")
+    for name in ("metric", "value", "95% interval", "n", "against the default", "from"):
+        table.add_column(name, justify="left" if name in ("metric", "from") else "right")
+    for name, measurement in one.evidence.measurements.items():
+        table.add_row(
+            METRICS[name].label if name in METRICS else name,
+            shown(name, measurement.value),
+            _interval(name, measurement),
+            str(measurement.n),
+            times_default(name, measurement.value, default) or "",
+            "here" if measurement.source is None else f"trial {measurement.source}",
+        )
+    return table
+
+
+def _interval(name: str, measurement: Measurement) -> str:
+    if measurement.ci95 is None:
+        return "not known"
+    return " to ".join(shown(name, bound) for bound in measurement.ci95)
+
+
+def _curve(one: Trial) -> Table | None:
+    points = one.evidence.curve
+    if not points:
+        return None
+    table = Table("step", "examples", "seconds", "loss", "scores", title="Learning curve",
+                  title_justify="left")  # fmt: skip
+    every = max(1, len(points) // CURVE_ROWS)
+    for index, point in enumerate(points):
+        if index % every and not point.metrics and index < len(points) - 1:
+            continue
+        loss = "" if point.loss is None else f"{point.loss:.4f}"
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
+        step = f"{point.step}/{point.total_steps}"
+        table.add_row(step, str(point.samples), f"{point.seconds:.1f}", loss, scores)
+    return table
