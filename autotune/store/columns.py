@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from math import isnan
+from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Double
 from sqlalchemy.types import TypeDecorator
@@ -33,10 +35,12 @@ class Real(TypeDecorator[float]):
     impl = Double()
     cache_ok = True
 
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | str | None:
-        if value is not None and dialect.name == "sqlite" and isnan(value):
-            return "NaN"
-        return value
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        return _nan_as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: float | str | None, dialect: Dialect) -> float | None:
         return None if value is None else float(value)
+
+
+def _nan_as_text(value: float | None) -> float | str | None:
+    return "NaN" if value is not None and isnan(value) else value

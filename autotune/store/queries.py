@@ -145,7 +145,8 @@ def listed(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Tr
     joined = select(MeasurementRow.trial_id, *_MEASURED).join(
         TrialRow, TrialRow.id == MeasurementRow.trial_id
     )
-    for key, name, *numbers in connection.execute(joined.where(*where)):
+    measurements: Iterable[Any] = connection.execute(joined.where(*where))
+    for key, name, *numbers in measurements:
         measured[key][name] = codec.measurement_from(name, *numbers)
     trials = [trial_from(row, Evidence(measurements=measured.get(row.id, {}))) for row in rows]
     return trials, max(row.revision for row in rows)
@@ -157,7 +158,7 @@ def whole_trial(connection: Connection, study_key: int, number: int) -> Trial:
 
 
 def _evidence(connection: Connection, key: int) -> Evidence:
-    def rows(table: type[Any], columns: Iterable[Any], order: Any) -> Sequence[Row[Any]]:
+    def rows(table: type[Any], columns: Iterable[Any], order: Any) -> Sequence[Any]:
         query = select(*columns).where(table.trial_id == key).order_by(order)
         return connection.execute(query).all()
 

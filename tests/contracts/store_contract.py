@@ -1,0 +1,249 @@
+"""What every store must do, whatever it is made of.
+
+Derive a class named ``Test...`` from :class:`StoreContract` and give it a fixture ``store``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from itertools import pairwise
+
+import pytest
+
+from autotune.domain import (
+    Completed,
+    CurvePoint,
+    Evidence,
+    Failed,
+    Infeasible,
+    Interrupted,
+    Measurement,
+    Outcome,
+    Pruned,
+    State,
+)
+from autotune.errors import NotFoundError, UsageError
+from autotune.ports import Store
+from tests.store.samples import ENVIRONMENT, completed, evidence, strategy, study
+
+
+class StoreContract:
+    """Behaviour of the port :class:`autotune.ports.Store`."""
+
+    @pytest.fixture
+    def bert(self, store: Store) -> str:
+        """A study in the store, by name."""
+        store.create_study(study("bert"), ENVIRONMENT)
+        return "bert"
+
+    def test_is_a_store(self, store: Store) -> None:
+        assert isinstance(store, Store)
+
+    # ---------------------------------------------------------------------------- studies
+
+    def test_study_returns_equal(self, store: Store, bert: str) -> None:
+        found = store.study(bert)
+        assert found == study()
+        values = found.space.dimensions[0].domain.values  # type: ignore[union-attr]
+        assert [type(value) for value in values] == [bool, int, float, str] * 2
+
+    def test_studies_are_listed_oldest_first(self, store: Store) -> None:
+        for name in ("zebra", "ape", "mole"):
+            store.create_study(study(name), {})
+        assert list(store.studies()) == ["zebra", "ape", "mole"]
+
+    def test_name_is_used_once(self, store: Store, bert: str) -> None:
+        with pytest.raises(UsageError, match="bert"):
+            store.create_study(study(bert), {"other": 1})
+        assert store.environment(bert) == ENVIRONMENT
+
+    def test_unknown_study_names_the_nearest(self, store: Store, bert: str) -> None:
+        for call in (store.study, store.trials, store.environment):
+            with pytest.raises(NotFoundError, match=r"bertt.*nearest.* bert"):
+                call("bertt")
+
+    def test_update_replaces_the_study(self, store: Store, bert: str) -> None:
+        from dataclasses import replace
+
+        changed = replace(study(bert), budget=replace(study().budget, trials=99), spec={"new": 1})
+        store.update_study(changed)
+        assert store.study(bert) == changed
+
+    def test_environment_returns_equal(self, store: Store, bert: str) -> None:
+        assert store.environment(bert) == ENVIRONMENT
+
+    # ----------------------------------------------------------------------------- trials
+
+    def test_no_trials(self, store: Store, bert: str) -> None:
+        assert list(store.trials(bert)) == []
+
+    def test_numbers_count_from_zero_in_each_study(self, store: Store, bert: str) -> None:
+        store.create_study(study("other"), {})
+        first = store.start(bert, strategy(0), origin="baseline", seed=1)
+        queued = store.enqueue(bert, strategy(1), origin="start_with", seed=2)
+        elsewhere = store.start("other", strategy(2), origin="sampler", seed=3)
+        assert (first.number, queued.number, elsewhere.number) == (0, 1, 0)
+
+    def test_start_gives_a_running_trial(self, store: Store, bert: str) -> None:
+        trial = store.start(bert, strategy(), origin="baseline", seed=7)
+        assert (trial.state, trial.strategy, trial.origin) == (
+            State.RUNNING,
+            strategy(),
+            "baseline",
+        )
+        assert trial.seed == 7
+        assert trial.started_at is not None
+        assert trial.started_at.utcoffset() == UTC.utcoffset(None)
+        assert store.trial(bert, 0) == trial
+
+    def test_strategy_keeps_types(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        for trial in (store.trial(bert, 0), store.trials(bert)[0]):
+            types = {name: type(value) for name, value in trial.strategy.values.items()}
+            assert types == {
+                "batch_size": int,
+                "fused": bool,
+                "rate": float,
+                "name": str,
+                "zero": int,
+            }
+            assert trial.strategy.key == strategy().key
+
+    def test_queued_trial_is_started_by_number(self, store: Store, bert: str) -> None:
+        store.enqueue(bert, strategy(1), origin="rerun", seed=5)
+        assert store.trial(bert, 0).state == State.QUEUED
+        started = store.start(bert, strategy(1), origin="rerun", seed=5, number=0)
+        assert (started.number, started.state, started.origin) == (0, State.RUNNING, "rerun")
+        assert started.started_at is not None
+        with pytest.raises(UsageError, match="running, not queued"):
+            store.start(bert, strategy(1), origin="rerun", seed=5, number=0)
+
+    def test_finished_trial_returns_equal(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        ended = store.finish(bert, 0, completed())
+        assert ended.evidence == evidence()
+        assert ended.seconds is not None
+        assert ended.seconds >= 0
+        assert store.trial(bert, 0) == ended
+
+    @pytest.mark.parametrize(
+        ("outcome", "state", "kind"),
+        [
+            (Completed(Evidence()), State.COMPLETE, None),
+            (Pruned("dominated"), State.PRUNED, None),
+            (Infeasible("out_of_memory", "9 GiB"), State.INFEASIBLE, "out_of_memory"),
+            (Failed("crash", "signal 11"), State.FAILED, "crash"),
+            (Interrupted("stopped"), State.INTERRUPTED, None),
+        ],
+    )
+    def test_every_outcome(
+        self, store: Store, bert: str, outcome: Outcome, state: State, kind: str | None
+    ) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.finish(bert, 0, outcome)
+        trial = store.trial(bert, 0)
+        assert (trial.state, trial.kind) == (state, kind)
+        assert trial.reason == getattr(outcome, "reason", None)
+
+    def test_listing_has_numbers_without_raw_samples(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.finish(bert, 0, completed())
+        (trial,) = store.trials(bert)
+        assert trial.metrics == store.trial(bert, 0).metrics
+        speed = trial.evidence.measurements["speed"]
+        assert (speed.n, speed.ci95, speed.samples) == (9, (199.25, 203.75), ())
+        assert trial.evidence.measurements["accuracy"].source == 0
+        assert trial.evidence.curve == ()
+
+    def test_listing_by_state_is_in_order(self, store: Store, bert: str) -> None:
+        for index in range(4):
+            store.start(bert, strategy(index), origin="sampler", seed=0)
+        for index in (3, 1):
+            store.finish(bert, index, completed())
+        found = store.trials(bert, states=[State.COMPLETE])
+        assert [trial.number for trial in found] == [1, 3]
+        assert all(a.number < b.number for a, b in pairwise(store.trials(bert)))
+
+    def test_the_same_ending_twice_changes_nothing(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        first = store.finish(bert, 0, completed())
+        assert store.finish(bert, 0, Completed(Evidence())) == first
+        assert store.trial(bert, 0) == first
+
+    def test_another_ending_is_refused(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.finish(bert, 0, completed())
+        with pytest.raises(UsageError, match="trial 0 is complete"):
+            store.finish(bert, 0, Failed("error", "late"))
+        store.enqueue(bert, strategy(1), origin="sampler", seed=0)
+        with pytest.raises(UsageError, match="trial 1 is queued"):
+            store.finish(bert, 1, completed())
+
+    def test_interrupted_trial_takes_a_late_result(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.finish(bert, 0, Interrupted("its driver went away"))
+        store.finish(bert, 0, completed())
+        trial = store.trial(bert, 0)
+        assert (trial.state, trial.reason) == (State.COMPLETE, None)
+        assert trial.evidence == evidence()
+
+    def test_unknown_trial(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        with pytest.raises(NotFoundError, match="no trial 7"):
+            store.trial(bert, 7)
+        with pytest.raises(NotFoundError, match="no trial 7"):
+            store.finish(bert, 7, completed())
+
+    # ------------------------------------------------------------------------- the curve
+
+    def test_reported_points_are_kept_in_order(self, store: Store, bert: str) -> None:
+        points = tuple(CurvePoint(i, 20, 8 * i, i / 2, metrics={"f1": i / 7}) for i in range(5))
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        for point in points:
+            store.report(bert, 0, point)
+        assert store.trial(bert, 0).evidence.curve == points
+
+    def test_curve_of_a_crashed_trial_stays(self, store: Store, bert: str) -> None:
+        point = CurvePoint(1, 20, 8, 0.5, loss=2.0)
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.report(bert, 0, point)
+        store.finish(bert, 0, Failed("crash", "signal 9"))
+        assert store.trial(bert, 0).evidence.curve == (point,)
+
+    def test_curve_of_the_outcome_replaces_reports(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.report(bert, 0, evidence().curve[0])
+        store.finish(bert, 0, completed())
+        assert store.trial(bert, 0).evidence.curve == evidence().curve
+
+    def test_no_points_after_the_end(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.finish(bert, 0, completed())
+        with pytest.raises(UsageError, match="complete, not running"):
+            store.report(bert, 0, CurvePoint(1, 20, 8, 0.5))
+
+    # -------------------------------------------------------------------- awkward values
+
+    def test_numbers_that_are_none(self, store: Store, bert: str) -> None:
+        nan, inf = float("nan"), float("inf")
+        measured = Measurement("m", nan, "s", 3, (-inf, inf), (nan, inf, -inf, 1.0))
+        point = CurvePoint(1, 2, 3, 4.0, loss=nan, metrics={"a": nan})
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.finish(bert, 0, Failed("error", "NaN", Evidence({"m": measured}, (point,))))
+        found = store.trial(bert, 0).evidence
+        assert repr(found.measurements["m"]) == repr(measured)
+        assert repr(found.curve) == repr((point,))
+        assert repr(store.trials(bert)[0].metrics) == "{'m': nan}"
+
+    def test_text_that_databases_dislike(self, store: Store, bert: str) -> None:
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        odd = Evidence(log="a\0b\ud800'; DROP TABLE trials; --", environment={"k\0": "\ud800"})
+        store.finish(bert, 0, Failed("error", "x" * 100_000 + "\0", odd))
+        trial = store.trial(bert, 0)
+        assert trial.reason is not None
+        assert len(trial.reason) == 100_001
+        assert trial.evidence.log == "a\N{REPLACEMENT CHARACTER}b?'; DROP TABLE trials; --"
+
+    def test_close_twice(self, store: Store) -> None:
+        store.close()
+        store.close()

@@ -1,0 +1,135 @@
+"""A real PostgreSQL for tests: started once per session on a free port, one database per test.
+
+Use it in another room by importing the fixtures in that room's conftest::
+
+    from tests.store.postgres_server import postgres_server, postgres_url  # noqa: F401
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+USER = "autotune"
+PASSWORD = "s3cret-word"
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "32MB",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+class PostgresServer:
+    """One server in a directory of its own. It refuses to run as root, so root hands it over."""
+
+    def __init__(self, binaries: Path, directory: Path) -> None:
+        self.binaries = binaries
+        self.directory = directory
+        self.port = _free_port()
+        self.account = "postgres" if os.geteuid() == 0 else None
+        self._numbers = count()
+
+    def create(self) -> None:
+        password = self.directory / "password"
+        password.write_text(PASSWORD)
+        if self.account is not None:
+            for path in (self.directory, password):
+                shutil.chown(path, self.account, self.account)
+        self._run("initdb", "-N", "-E", "UTF8", "--no-locale", "-A", "scram-sha-256", "-U", USER,
+                  f"--pwfile={password}")  # fmt: skip
+        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": self.directory}
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-w", "-l", str(self.directory / "log"), "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def url(self, database: str, *, password: str = PASSWORD) -> str:
+        return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """A fresh, empty database; returns its URL."""
+        name = f"test{next(self._numbers)}"
+        admin = f"host=127.0.0.1 port={self.port} user={USER} password={PASSWORD} dbname=postgres"
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.binaries / program), "-D", str(self.data), *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            user=self.account,
+            group=self.account,
+            extra_groups=[] if self.account else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed: {done.stderr}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The running server. Without PostgreSQL the tests are skipped, or fail where CI is true."""
+    binaries = _binaries()
+    if binaries is None:
+        message = "PostgreSQL is not installed (apt-get install postgresql)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    directory = Path(tempfile.mkdtemp(prefix="autotune-pg-"))
+    server = PostgresServer(binaries, directory)
+    server.create()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of an empty database of this test's own."""
+    return postgres_server.create_database()
+
+
+def _binaries() -> Path | None:
+    """Debian keeps the server programs out of PATH, by version."""
+    installed = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
+    if installed:
+        return installed[-1]
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
