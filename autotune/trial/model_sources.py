@@ -1,0 +1,147 @@
+"""Where a model comes from: ``builtin:NAME``, a directory, or the hub.
+
+Like a data source, a model is named and identified before anything is read or downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune.errors import ModelError
+from autotune.trial import builtin
+
+Place = Callable[[Path, Sequence[str]], str]
+"""Puts the model where it can be loaded from, given an empty folder and the training texts.
+Answers with the model's directory; one inside the folder is relative to it."""
+
+FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+"""What is fetched from the hub; ``pytorch_model.bin`` only where there is nothing safer."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that can be had. ``identity`` (plain data) is the same while its files are."""
+
+    identity: Any
+    place: Place
+
+
+def find_model(name: str, seed: int) -> ModelSource:
+    """The model that ``task.model`` names; ``seed`` draws the weights of ``builtin:bert-tiny``."""
+    if name.startswith("builtin:"):
+        return _builtin(name, seed)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _directory(path)
+    if path.is_absolute() or name.startswith((".", "~")):
+        raise ModelError(
+            f"task.model: there is no directory {name}",
+            hint=f"paths start at {Path.cwd()}; a hub id looks like bert-base-uncased",
+        )
+    return _directory(_download(name))
+
+
+def _builtin(name: str, seed: int) -> ModelSource:
+    if name == "builtin:minilm":
+        return _minilm(builtin.minilm_directory())
+    if name == "builtin:bert-tiny":
+        return _bert_tiny(seed)
+    raise ModelError(
+        f"task.model: there is no {name}", hint="there are builtin:minilm, builtin:bert-tiny"
+    )
+
+
+def _minilm(directory: Path) -> ModelSource:
+    def place(folder: Path, texts: Sequence[str]) -> str:
+        builtin.verify_minilm(directory)
+        return str(directory)
+
+    return ModelSource(_stamps(directory), place)
+
+
+def _bert_tiny(seed: int) -> ModelSource:
+    def place(folder: Path, texts: Sequence[str]) -> str:
+        builtin.build_bert_tiny(folder / "model", texts, seed)
+        return "model"
+
+    return ModelSource({"bert-tiny": builtin.VOCABULARY, "seed": seed}, place)
+
+
+def _directory(path: Path) -> ModelSource:
+    def place(folder: Path, texts: Sequence[str]) -> str:
+        require_encoder(path)
+        return str(path.resolve())
+
+    return ModelSource(_stamps(path), place)
+
+
+def _stamps(directory: Path) -> list[list[Any]]:
+    """Place, size and time of change of each file: these move when the content does."""
+    files = sorted(path for path in directory.iterdir() if path.is_file())
+    states = [(path, path.stat()) for path in files]
+    return [[str(path.resolve()), state.st_size, state.st_mtime_ns] for path, state in states]
+
+
+def require_encoder(directory: Path) -> None:
+    """Raise :class:`ModelError` unless ``config.json`` describes a BERT-like encoder: one that
+    transformers can both train to fill in masked words and put a classifier on."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    )
+
+    try:
+        config = json.loads((directory / "config.json").read_bytes())
+        kind = config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{directory}: no model here: config.json {_why(error)}",
+            hint="name a directory that save_pretrained has written",
+        ) from error
+    both = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES} & {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES}
+    if kind not in both or config.get("is_encoder_decoder") or config.get("is_decoder"):
+        raise ModelError(
+            f"{directory}: a model of type {kind!r} is no BERT-like encoder",
+            hint="try bert, distilbert, roberta, electra, or another masked language model",
+        )
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
+    return "names no model_type" if isinstance(error, (KeyError, TypeError)) else "is not JSON"
+
+
+def _download(name: str) -> Path:
+    """The model's folder in the hub's own cache; the hub is asked only for what is not there."""
+    from huggingface_hub import snapshot_download
+
+    def fetch(*patterns: str, local: bool) -> Path:
+        # sub-folders hold the same weights for other frameworks
+        found = snapshot_download(
+            name, allow_patterns=list(patterns), ignore_patterns="*/*", local_files_only=local
+        )
+        return Path(found)
+
+    try:
+        folder = fetch(*FILES, local=True)
+        if _has_weights(folder):
+            return folder
+    except (OSError, ValueError):
+        pass  # not here yet
+    try:
+        folder = fetch(*FILES, local=False)
+        return folder if _has_weights(folder) else fetch("pytorch_model.bin", local=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"task.model: cannot load {name} from the hub: {str(error).splitlines()[0]}",
+            hint="check the name and the network, or name a directory, or builtin:minilm",
+        ) from error
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors")) or (folder / "pytorch_model.bin").exists()

@@ -1,0 +1,116 @@
+"""The model of a trial: a BERT-like encoder with a fresh head, from local files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from autotune.errors import ModelError, Unsupported
+from autotune.trial.data import Prepared
+from autotune.trial.tasks import task_kind
+
+DROPOUTS = (
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "dropout",
+    "embedding_dropout",
+    "hidden_dropout_prob",
+    "mlp_dropout",
+    "seq_classif_dropout",
+)
+"""What the families call the probabilities of dropout in their configurations."""
+
+
+def load_model(
+    prepared: Prepared, *, attention: str = "sdpa", dropout: float | None = None, seed: int = 0
+) -> PreTrainedModel:
+    """The pretrained model of ``prepared`` in fp32 on the CPU, its head drawn with ``seed``.
+
+    ``attention`` is ``eager`` or ``sdpa``. ``dropout`` replaces every dropout probability of the
+    model; ``None`` keeps its own. Raises :class:`ModelError` where the files hold no such model,
+    and :class:`Unsupported` where the model cannot do what is asked.
+    """
+    names = dict(enumerate(prepared.label_names))
+    try:
+        config = AutoConfig.from_pretrained(
+            prepared.model_dir,
+            local_files_only=True,
+            id2label=names,
+            label2id={name: index for index, name in names.items()},
+        )
+        _set_dropout(config, dropout)
+        _require_attention(prepared, config, attention)
+        model, report = _load(prepared, config, attention, seed)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{prepared.model_dir}: the model cannot be loaded: {str(error).splitlines()[0]}",
+            hint="name a directory that save_pretrained has written, or a hub id",
+        ) from error
+    _require_weights(prepared, model, report)
+    return model
+
+
+def _load(
+    prepared: Prepared, config: PretrainedConfig, attention: str, seed: int
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, report = auto_class.from_pretrained(
+            prepared.model_dir,
+            config=config,
+            attn_implementation=attention,
+            dtype=torch.float32,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # a head that was trained for other labels is drawn anew
+            output_loading_info=True,
+        )
+    return model, report
+
+
+def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
+    if dropout is not None:
+        for name in DROPOUTS:
+            if getattr(config, name, None) is not None:
+                setattr(config, name, dropout)
+
+
+def _require_attention(prepared: Prepared, config: PretrainedConfig, attention: str) -> None:
+    auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
+    model_class = auto_class._model_mapping[type(config)]
+    if attention == "sdpa" and not model_class._supports_sdpa:
+        raise Unsupported(f"{model_class.__name__} of transformers has no sdpa attention")
+
+
+def _require_weights(prepared: Prepared, model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Only the head, and the pooler that goes with it, may start from scratch."""
+    absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    prefix = f"{model.base_model_prefix}."
+    encoder = sorted(key for key in absent if key.startswith(prefix) and ".pooler." not in key)
+    if encoder:
+        raise ModelError(
+            f"{prepared.model_dir}: the weights lack {len(encoder)} tensors of the encoder, "
+            f"such as {encoder[0]}",
+            hint="the weights do not belong to this config.json; save or download the model again",
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the report on the new head and the progress bar, which say nothing in a trial."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,114 @@
+"""What every kind of task has to say about itself, and what the kinds share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import numpy as np
+
+from autotune.domain import Columns, Measurement
+from autotune.errors import DataError
+from autotune.trial.tables import Table
+
+IGNORED = -100
+"""The label of a word piece that is not judged; what torch's cross entropy skips by default."""
+
+Arrays = dict[str, np.ndarray]
+"""``tokens`` (int32, all examples end to end), ``offsets`` (int64, one more than examples),
+``labels`` (int64, one an example or one a token) and, for pairs, ``types`` (int32, one a token)."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Checked rows, still in words. ``inputs`` and ``labels`` are what the kind makes of them;
+    names of labels are strings."""
+
+    inputs: Sequence[Any]
+    labels: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, rows: Sequence[int]) -> Examples:
+        return Examples([self.inputs[i] for i in rows], [self.labels[i] for i in rows])
+
+
+class Kind(Protocol):
+    """One kind of task. Stateless."""
+
+    auto_class: str
+    """The class of transformers that loads a model with the right head."""
+
+    tokenizer_options: Mapping[str, Any]
+    """What the tokenizer must be loaded with to read this kind of input."""
+
+    def parse(self, table: Table, columns: Columns) -> Examples:
+        """Check every row. Raises :class:`DataError` with its place for one that cannot be used."""
+
+    def names(self, labels: Any) -> Sequence[str]:
+        """The names of labels that one example carries."""
+
+    def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
+        """All labels, in the order of the model's outputs."""
+
+    def stratum(self, labels: Any) -> str:
+        """What must stay in proportion when examples are drawn."""
+
+    def encode(
+        self, tokenizer: Any, examples: Examples, ids: Mapping[str, int], max_length: int
+    ) -> Arrays:
+        """Word pieces without padding."""
+
+    def scores(
+        self,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        offsets: np.ndarray,
+        label_names: Sequence[str],
+    ) -> dict[str, Measurement]:
+        """``accuracy``, ``f1`` and what else is usual. ``predictions`` has the shape of
+        ``labels``: one an example, or one a token, in the order of the split."""
+
+
+def column(table: Table, name: str, key: str) -> Sequence[Any]:
+    """The column that ``task.columns.<key>`` names."""
+    if name in table.columns:
+        return table.columns[name]
+    near = get_close_matches(name, table.columns, n=1, cutoff=0.3)
+    raise DataError(
+        f"{table.name}: no column {name!r}; it has {', '.join(table.columns)}",
+        hint=f"task.columns.{key}: {near[0] if near else next(iter(table.columns))}",
+    )
+
+
+def label_name(value: Any, where: str) -> str:
+    """The name of a label that is a string or an integer. Whole floats, which is what tables make
+    of integers beside a gap, are read as integers."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, int):
+        return str(value)
+    problem = "is missing" if value is None or value == "" else f"is {value!r}"
+    raise DataError(
+        f"{where}: the label {problem}", hint="a label is a name or a whole number; drop such rows"
+    )
+
+
+def in_order(names: set[str]) -> tuple[str, ...]:
+    """Sorted; numbers by value."""
+    if all(name.lstrip("-").isdigit() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
+
+
+def ragged(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows end to end (int32), and where each begins and the last ends (int64)."""
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    flat = np.fromiter((item for row in rows for item in row), dtype=np.int32, count=offsets[-1])
+    return flat, offsets

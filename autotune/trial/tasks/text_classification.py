@@ -1,0 +1,99 @@
+"""One label for a text, or for a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from autotune.domain import Columns, Measurement
+from autotune.errors import DataError
+from autotune.trial import metrics
+from autotune.trial.tables import Table
+from autotune.trial.tasks.base import Arrays, Examples, column, in_order, label_name, ragged
+
+
+class TextClassification:
+    """Inputs are ``(text,)`` or ``(text, text_pair)``; a label is one name."""
+
+    auto_class = "AutoModelForSequenceClassification"
+    tokenizer_options: Mapping[str, Any] = MappingProxyType({})
+
+    def parse(self, table: Table, columns: Columns) -> Examples:
+        keys = {"text": columns.text}
+        if columns.text_pair is not None:
+            keys["text_pair"] = columns.text_pair
+        texts = [_texts(table, name, key) for key, name in keys.items()]
+        return Examples(list(zip(*texts, strict=True)), _labels(table, columns.label))
+
+    def names(self, labels: str) -> Sequence[str]:
+        return (labels,)
+
+    def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
+        return tuple(table.classes.get(columns.label) or in_order(set(train.labels)))
+
+    def stratum(self, labels: str) -> str:
+        return labels
+
+    def encode(
+        self, tokenizer: Any, examples: Examples, ids: Mapping[str, int], max_length: int
+    ) -> Arrays:
+        texts = [list(side) for side in zip(*examples.inputs, strict=True)]
+        paired = len(texts) == 2 and "token_type_ids" in tokenizer.model_input_names
+        encoded = tokenizer(
+            *texts,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=paired,
+        )
+        tokens, offsets = ragged(encoded["input_ids"])
+        labels = np.array([ids[label] for label in examples.labels], dtype=np.int64)
+        arrays = {"tokens": tokens, "offsets": offsets, "labels": labels}
+        if paired:
+            arrays["types"] = ragged(encoded["token_type_ids"])[0]
+        return arrays
+
+    def scores(
+        self,
+        labels: np.ndarray,
+        predictions: np.ndarray,
+        offsets: np.ndarray,
+        label_names: Sequence[str],
+    ) -> dict[str, Measurement]:
+        return metrics.scores(labels, predictions)
+
+
+def _texts(table: Table, name: str, key: str) -> Sequence[str]:
+    values = column(table, name, key)
+    for row, value in enumerate(values):
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(
+                f"{table.where(row)}: {name} {_fault(value)}",
+                hint="drop the rows without text, or name the right column: "
+                f"task.columns.{key}: ({', '.join(table.columns)})",
+            )
+    return values
+
+
+def _fault(value: Any) -> str:
+    if value is None:
+        return "is missing"
+    return "is empty" if isinstance(value, str) else f"is no text but {value!r:.40}"
+
+
+def _labels(table: Table, name: str) -> list[str]:
+    classes = table.classes.get(name)
+    values = enumerate(column(table, name, "label"))
+    if classes is None:
+        return [label_name(value, table.where(row)) for row, value in values]
+    return [_class(classes, value, table.where(row)) for row, value in values]
+
+
+def _class(classes: Sequence[str], value: Any, where: str) -> str:
+    if isinstance(value, int) and 0 <= value < len(classes):
+        return classes[value]
+    raise DataError(f"{where}: the label is {value!r}, and classes are 0 to {len(classes) - 1}")
