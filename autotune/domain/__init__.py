@@ -1,0 +1,77 @@
+"""The frozen vocabulary of autotune: what every room talks about, and nothing else.
+
+Everything here is immutable and depends on the standard library alone, so that the store, the
+search, a worker on a bare GPU box and the dashboard can share it without sharing anything heavier.
+Quantities carry their unit in the name; what was not measured is ``None``, never zero.
+"""
+
+from __future__ import annotations
+
+from autotune.domain.evidence import CurvePoint, Event, Evidence, Measurement
+from autotune.domain.host import Device, Host, Resources
+from autotune.domain.space import Choice, Dimension, Range, Rule, Space
+from autotune.domain.strategy import Strategy, Value, digest
+from autotune.domain.study import (
+    Budget,
+    Columns,
+    Constraint,
+    Direction,
+    ExecutorChoice,
+    Limits,
+    Objective,
+    Prices,
+    SamplerChoice,
+    Study,
+    Task,
+)
+from autotune.domain.trial import (
+    STATE_OF,
+    Completed,
+    Failed,
+    Infeasible,
+    Interrupted,
+    Job,
+    Outcome,
+    Pruned,
+    State,
+    Trial,
+)
+
+__all__ = [
+    "STATE_OF",
+    "Budget",
+    "Choice",
+    "Columns",
+    "Completed",
+    "Constraint",
+    "CurvePoint",
+    "Device",
+    "Dimension",
+    "Direction",
+    "Event",
+    "Evidence",
+    "ExecutorChoice",
+    "Failed",
+    "Host",
+    "Infeasible",
+    "Interrupted",
+    "Job",
+    "Limits",
+    "Measurement",
+    "Objective",
+    "Outcome",
+    "Prices",
+    "Pruned",
+    "Range",
+    "Resources",
+    "Rule",
+    "SamplerChoice",
+    "Space",
+    "State",
+    "Strategy",
+    "Study",
+    "Task",
+    "Trial",
+    "Value",
+    "digest",
+]
