@@ -1,0 +1,25 @@
+"""Study files: YAML in, a :class:`~autotune.domain.Study` out, or every mistake with its place."""
+
+from __future__ import annotations
+
+from autotune.spec.compatibility import compatible
+from autotune.spec.dimensions import Note
+from autotune.spec.explain import Explanation, LeverExplanation, explain
+from autotune.spec.load import load, validate
+from autotune.spec.resolve import DEFAULT_TRIALS, Loaded
+from autotune.spec.schema import json_schema
+from autotune.spec.starter import starter
+
+__all__ = [
+    "DEFAULT_TRIALS",
+    "Explanation",
+    "LeverExplanation",
+    "Loaded",
+    "Note",
+    "compatible",
+    "explain",
+    "json_schema",
+    "load",
+    "starter",
+    "validate",
+]

@@ -1,0 +1,34 @@
+"""The price book: US dollars per hour where a study file names no prices.
+
+Rounded mid-market on-demand rates of spring 2026 for one GPU, and for one core of a general-purpose
+machine. Providers differ by a factor of two and more, so whoever decides by cost sets ``prices``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotune.domain import Prices
+
+CPU_CORE_USD = 0.04
+
+GPU_USD: Mapping[str, float] = {
+    "B200": 6.00,
+    "H200": 3.80,
+    "H100": 2.95,
+    "A100": 1.80,
+    "L40S": 1.25,
+    "A10": 0.75,
+    "L4": 0.70,
+    "T4": 0.40,
+    "V100": 0.60,
+    "RTX 4090": 0.45,
+    "RTX 3090": 0.30,
+}
+
+
+def book(cpu_core: float | None, gpus: Mapping[str, float]) -> Prices:
+    """The default prices with the user's own over them; names are compared without case."""
+    own = {name.lower() for name in gpus}
+    kept = {name: usd for name, usd in GPU_USD.items() if name.lower() not in own}
+    return Prices(CPU_CORE_USD if cpu_core is None else cpu_core, {**kept, **gpus})

@@ -1,0 +1,221 @@
+"""A study file and a host become a :class:`~autotune.domain.Study`, or a list of mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autotune import expression
+from autotune.domain import (
+    Budget,
+    Choice,
+    Columns,
+    Constraint,
+    ExecutorChoice,
+    Host,
+    Limits,
+    Objective,
+    Prices,
+    SamplerChoice,
+    Space,
+    Strategy,
+    Study,
+    Task,
+    Value,
+)
+from autotune.errors import ExpressionError
+from autotune.levers import LEVERS
+from autotune.metrics import METRICS
+from autotune.space import complete, excluded, levers
+from autotune.spec import constraints
+from autotune.spec.dimensions import Note, illegal, normal
+from autotune.spec.document import Document, Path, nearest
+from autotune.spec.measurable import why_not
+from autotune.spec.models import StudyFile, TaskSpec
+from autotune.spec.prices import book
+from autotune.spec.spaces import build
+
+DEFAULT_TRIALS = 24
+"""Trials of a study that sets no budget."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study resolved on a host. ``storage`` is the URL the file names, kept out of the study so
+    that no password is stored; ``notes`` are the settings this host left out."""
+
+    study: Study
+    storage: str | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
+    """Give every part of ``file`` its meaning on ``host``. Mistakes go to ``document``; the result
+    counts only if there are none."""
+    space, notes = build(file, document, host)
+    prices = book(file.prices.cpu_core, file.prices.gpus)
+    judge = _Judge(document, host, prices, space if _device_known(file, space) else None)
+    study = Study(
+        name=file.study,
+        task=_task(file.task, document),
+        objectives=judge.objectives(file),
+        space=space,
+        constraints=judge.constraints(file),
+        budget=judge.budget(file),
+        limits=Limits(file.limits.memory_gib, file.limits.minutes),
+        prices=prices,
+        executor=_executor(file, document),
+        sampler=SamplerChoice(file.sampler.kind, file.sampler.seed),
+        start_with=_start_with(file, space, document, host),
+        spec={key: value for key, value in document.data.items() if key != "storage"},
+    )
+    return Loaded(study, file.storage, notes)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Reads the sections that name metrics, and blames those this host cannot measure."""
+
+    document: Document
+    host: Host
+    prices: Prices
+    space: Space | None
+    """``None`` where the device has a mistake, so that no other is blamed for it."""
+
+    def measured(self, metric: str, path: Path) -> None:
+        if self.space is None:
+            return
+        reason = why_not(metric, self.host, self.prices, self.space)
+        if reason is not None:
+            self.document.blame(path, f"{metric} cannot be measured here: it {reason}")
+
+    def objectives(self, file: StudyFile) -> tuple[Objective, ...]:
+        found: dict[str, Objective] = {}
+        for index, objective in enumerate(file.objectives):
+            name, path = objective.metric, ("objectives", index, "metric")
+            if name not in METRICS:
+                self.document.blame(path, f"unknown metric '{name}'; {nearest(name, METRICS)}")
+            elif name in found:
+                self.document.blame(path, f"{name} is an objective twice")
+            else:
+                self.measured(name, path)
+                direction = objective.direction or METRICS[name].direction
+                found[name] = Objective(name, direction)
+        return tuple(found.values())
+
+    def constraints(self, file: StudyFile) -> tuple[Constraint, ...]:
+        found: list[Constraint] = []
+        for index, text in enumerate(file.constraints):
+            path = ("constraints", index)
+            try:
+                constraint = constraints.parse(text)
+            except ExpressionError as error:
+                self.document.blame(path, error.message, offset=error.column)
+                continue
+            self.measured(constraint.metric, path)
+            for message in constraints.objections(constraint, found):
+                self.document.blame(path, message)
+            found.append(constraint)
+        return tuple(found)
+
+    def budget(self, file: StudyFile) -> Budget:
+        budget = Budget(file.budget.trials, file.budget.minutes, file.budget.usd)
+        if budget.usd is not None:
+            self.measured("cost_usd", ("budget", "usd"))
+        return budget if budget != Budget() else Budget(trials=DEFAULT_TRIALS)
+
+
+def _device_known(file: StudyFile, space: Space) -> bool:
+    return "device" not in file.space or "device" in levers(space)
+
+
+def _task(spec: TaskSpec, document: Document) -> Task:
+    if spec.steps is not None and spec.epochs is not None:
+        document.blame(("task", "steps"), "steps takes the place of epochs; give one", key=True)
+    dataset: str | dict[str, str]
+    if isinstance(spec.dataset, str):
+        dataset = spec.dataset
+    else:
+        dataset = spec.dataset.model_dump(exclude_none=True)
+    return Task(
+        kind=spec.kind,
+        model=spec.model,
+        dataset=dataset,
+        columns=Columns(spec.columns.text, spec.columns.text_pair, spec.columns.label),
+        epochs=1.0 if spec.epochs is None else spec.epochs,
+        steps=spec.steps,
+        max_length=spec.max_length,
+        seed=spec.seed,
+        train_samples=spec.train_samples,
+        validation_samples=spec.validation_samples,
+    )
+
+
+def _executor(file: StudyFile, document: Document) -> ExecutorChoice:
+    spec = file.executor
+    if spec.kind == "local" and spec.address is not None:
+        message = "address is of a ray cluster; the local executor has none"
+        document.blame(("executor", "address"), message, key=True)
+    return ExecutorChoice(spec.kind, spec.workers, spec.address)
+
+
+def _start_with(
+    file: StudyFile, space: Space, document: Document, host: Host
+) -> tuple[Strategy, ...]:
+    """Strategies to try first. Any legal setting that this host can run will do, searched or not;
+    levers that the space fixes take their fixed setting."""
+    fixed = {
+        d.lever: d.domain.values[0]
+        for d in space.dimensions
+        if isinstance(d.domain, Choice) and len(d.domain.values) == 1
+    }
+    found: list[Strategy] = []
+    for index, written in enumerate(file.start_with):
+        path: Path = ("start_with", index)
+        values = _settings(written, path, document, host)
+        if values is None:
+            continue
+        strategy = complete(space, {**fixed, **values})
+        rule = excluded(space, strategy)
+        if rule is not None:
+            document.blame(path, f"the rules exclude it: {rule.excludes} ({rule.reason})")
+        elif strategy in found:
+            document.blame(path, f"the same strategy as entry {found.index(strategy) + 1}")
+        _blame_idle(values, strategy, space, path, document)
+        found.append(strategy)
+    return tuple(found)
+
+
+def _settings(
+    written: Mapping[str, Any], path: Path, document: Document, host: Host
+) -> dict[str, Value] | None:
+    """``written`` in the levers' own types; ``None`` where there are mistakes."""
+    found: dict[str, Value] = {}
+    for name, value in written.items():
+        if name not in LEVERS:
+            message = f"unknown lever '{name}'; {nearest(name, LEVERS)}"
+            document.blame((*path, name), message, key=True)
+            continue
+        setting = normal(LEVERS[name], value)
+        if setting is None:
+            document.blame((*path, name), illegal(LEVERS[name], value))
+        elif reason := LEVERS[name].unavailable(host, setting):
+            document.blame((*path, name), f"this host cannot run {name} {setting}: {reason}")
+        else:
+            found[name] = setting
+    return found if len(found) == len(written) else None
+
+
+def _blame_idle(
+    values: Mapping[str, Value], strategy: Strategy, space: Space, path: Path, document: Document
+) -> None:
+    """A lever that is set where it has no effect is a mistake: the strategy is not what it says."""
+    whens = {d.lever: d.when for d in space.dimensions}
+    for name, value in values.items():
+        when = whens.get(name, LEVERS[name].when)
+        if when is None or value == space.defaults[name]:
+            continue
+        if not expression.parse(when, space.defaults.keys()).holds(strategy.values):
+            message = f"{name} has no effect here: it matters only when {when}"
+            document.blame((*path, name), message, key=True)

@@ -1,0 +1,91 @@
+"""The JSON Schema of study files, for editors that complete and check YAML as it is typed.
+
+``search_spaces/schema.json`` holds it; ``python -m autotune.spec`` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from autotune.domain import Choice, Range
+from autotune.levers import LEVERS, Lever
+from autotune.levers.base import Pattern
+from autotune.metrics import METRICS
+from autotune.spec.models import StudyFile
+
+Schema = dict[str, Any]
+
+
+def json_schema() -> Schema:
+    """The shape of a study file, with each lever's summary and legal settings and each metric."""
+    schema = StudyFile.model_json_schema(mode="validation")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "autotune study"
+    sections = schema["properties"]
+    sections["space"] = {
+        "type": "object",
+        "description": "The levers to search; the others keep the default of the Trainer",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {name: _lever(lever) for name, lever in LEVERS.items()},
+    }
+    sections["start_with"]["items"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: _setting(lever) for name, lever in LEVERS.items()},
+    }
+    sections["objectives"]["items"] = {
+        "anyOf": [{"$ref": "#/$defs/ObjectiveSpec"}, {"enum": list(METRICS)}]
+    }
+    schema["$defs"]["ObjectiveSpec"]["properties"]["metric"] = {
+        "description": "What is measured",
+        "oneOf": [
+            {"const": m.name, "description": f"{m.summary} [{m.unit}]"} for m in METRICS.values()
+        ],
+    }
+    schema["$defs"].pop("LeverSpec", None)
+    return schema
+
+
+def text() -> str:
+    """The schema as it is kept in a file."""
+    return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def _lever(lever: Lever) -> Schema:
+    setting = _setting(lever)
+    listed = {"type": "array", "items": setting, "minItems": 1, "uniqueItems": True}
+    values = {"anyOf": [{"const": "auto"}, setting, listed]}
+    when = {"type": "string", "description": "Condition over levers decided before this one"}
+    forms: list[Schema] = [*values["anyOf"], _mapping({"values": values, "when": when}, "values")]
+    if isinstance(lever.domain, Range):
+        number = _setting(lever)["anyOf"][0] if lever.words else setting
+        ends = {"low": number, "high": number}
+        step = {"type": number["type"], "exclusiveMinimum": 0}
+        more = {"step": step, "log": {"type": "boolean"}, "when": when}
+        forms.append(_mapping({**ends, **more}, "low", "high"))
+    return {"description": f"{lever.summary}. Valid: {lever.describe()}", "anyOf": forms}
+
+
+def _mapping(properties: Schema, *required: str) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+        "required": list(required),
+    }
+
+
+def _setting(lever: Lever) -> Schema:
+    """One legal setting of the lever."""
+    if isinstance(lever.domain, Pattern):
+        return {"type": "string", "pattern": f"^({lever.domain.regex})$"}
+    if isinstance(lever.domain, Choice):
+        return {"enum": list(lever.domain.values)}
+    number: Schema = {
+        "type": "integer" if lever.domain.integer else "number",
+        "minimum": lever.domain.low,
+        "maximum": lever.domain.high,
+    }
+    return {"anyOf": [number, {"enum": list(lever.words)}]} if lever.words else number

@@ -1,0 +1,131 @@
+"""YAML read into plain data with places, by YAML 1.2's idea of what a number is.
+
+PyYAML's safe loader builds the node graph; scalars are read here, so that ``1e-5`` is a number and
+``on``, ``no`` and ``2024-01-01`` stay text. A study file needs no anchors, tags or deep nesting, so
+these are refused, and a file cannot expand into more than it says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from yaml.error import Mark
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from autotune.errors import Mistake
+from autotune.spec.document import Document, Path, Place, shown
+
+MAX_CHARACTERS = 1_000_000
+MAX_DEPTH = 24
+
+_PREFIX = "tag:yaml.org,2002:"
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False,
+             "FALSE": False}  # fmt: skip
+_SCALARS = {
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "null": r"~|null|Null|NULL|",
+    "int": r"[-+]?[0-9]{1,18}",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        problem = "write the value out instead of *" if self.check_event(yaml.AliasEvent) else None
+        problem = "nested too deep" if self.depth > MAX_DEPTH else problem
+        if problem is not None:
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        self.depth += 1
+        node: Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+for _tag, _pattern in _SCALARS.items():
+    _Loader.add_implicit_resolver(_PREFIX + _tag, re.compile(f"^(?:{_pattern})$"), None)
+
+
+def read(text: str, file: str, *, line: int = 1, column: int = 1) -> Document:
+    """The data of one YAML document, with the mistakes of its form. ``line`` and ``column`` say
+    where the text starts in ``file``."""
+    reader = _Reader(Document(None, Place(file, line, column)))
+    if len(text) > MAX_CHARACTERS:
+        reader.document.blame((), f"longer than {MAX_CHARACTERS:,} characters")
+        return reader.document
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        mark = Mark(file, 0, before.count("\n"), len(before.split("\n")[-1]), None, 0)
+        reader.blame(mark, f"character {error.character!r} is not allowed in YAML")
+    except yaml.MarkedYAMLError as error:
+        problem = (error.problem or "cannot be read").replace("'\\t'", "a tab (indent with spaces)")
+        reader.blame(error.problem_mark or error.context_mark, f"not valid YAML: {problem}")
+    else:
+        if node is not None:
+            reader.document.data = reader.value(node, ())
+    return reader.document
+
+
+class _Reader:
+    """Turns nodes into data, noting places and mistakes in ``document``."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def place(self, mark: Mark | None, indent: int = 0) -> Place:
+        start = self.document.start
+        if mark is None:
+            return start
+        column = mark.column + (start.column if mark.line == 0 else 1)
+        return Place(start.file, start.line + mark.line, column, indent)
+
+    def blame(self, mark: Mark | None, message: str) -> None:
+        place = self.place(mark)
+        self.document.mistakes.append(Mistake(place.file, place.line, place.column, message))
+
+    def value(self, node: Node, path: Path) -> Any:
+        quoted = isinstance(node, ScalarNode) and node.style in ("'", '"')
+        self.document.values[path] = self.place(node.start_mark, int(quoted))
+        if isinstance(node, MappingNode) and node.tag == f"{_PREFIX}map":
+            return self.mapping(node, path)
+        if isinstance(node, SequenceNode) and node.tag == f"{_PREFIX}seq":
+            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, ScalarNode) and node.tag.removeprefix(_PREFIX) in (*_SCALARS, "str"):
+            return _scalar(node.tag.removeprefix(_PREFIX), node.value)
+        self.blame(node.start_mark, f"tags such as {node.tag} have no meaning in a study file")
+        return None
+
+    def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                self.blame(key_node.start_mark, "a key must be a word, not a list or a mapping")
+                continue
+            key = key_node.value
+            if key in data:
+                first = self.document.keys[(*path, key)]
+                self.blame(
+                    key_node.start_mark, f"{shown(key)} is given twice (first at line {first.line})"
+                )
+                continue
+            self.document.keys[(*path, key)] = self.place(key_node.start_mark)
+            data[key] = self.value(value_node, (*path, key))
+        return data
+
+
+def _scalar(tag: str, text: str) -> bool | int | float | str | None:
+    if tag == "bool":
+        return _BOOLEANS.get(text, text)
+    if tag == "null":
+        return None
+    try:
+        return int(text) if tag == "int" else float(text) if tag == "float" else text
+    except ValueError:
+        return text
