@@ -1,0 +1,134 @@
+"""A small study, and an in-process executor that runs a formula instead of a fine-tune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from autotune.domain import (
+    Choice,
+    Completed,
+    Constraint,
+    CurvePoint,
+    Device,
+    Dimension,
+    Evidence,
+    Host,
+    Job,
+    Measurement,
+    Objective,
+    Outcome,
+    Range,
+    SamplerChoice,
+    Space,
+    State,
+    Strategy,
+    Study,
+    Task,
+    Trial,
+)
+from autotune.levers import RULES, defaults
+from autotune.ports import Advise, Ask, Evaluate, Tell
+
+HOST = Host(
+    cpu="test", cores=(0, 1), physical_cores=2, memory_gib=8.0,
+    devices=(Device("cpu", "cpu", bf16=True),), libc="glibc 2.36", tools=("c++",),
+)  # fmt: skip
+
+DIMENSIONS = (
+    Dimension("threads", Choice((1, 2))),
+    Dimension("batch_size", Choice((8, 16, 32))),
+    Dimension("precision", Choice(("fp32", "bf16"))),
+    Dimension("pruning_ratio", Range(0.0, 0.75, step=0.25)),
+    Dimension("pruning_method", Choice(("structured", "layers")), "pruning_ratio > 0"),
+    Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
+)
+
+
+@pytest.fixture
+def study() -> Study:
+    return Study(
+        name="small",
+        task=Task(),
+        objectives=(
+            Objective("train_samples_per_second", "maximize"),
+            Objective("accuracy", "maximize"),
+        ),
+        space=Space(DIMENSIONS, defaults(HOST), RULES),
+        constraints=(Constraint("accuracy", ">=", -0.05, relative=True),),
+        sampler=SamplerChoice("tpe", 7),
+    )
+
+
+def measure(strategy: Strategy) -> dict[str, float]:
+    """A landscape with a trade-off: pruning is fast and costs accuracy."""
+    ratio, rate = float(strategy["pruning_ratio"]), float(strategy["learning_rate"])
+    bf16 = strategy["precision"] == "bf16"
+    speed = 50.0 * int(strategy["threads"]) * (1 + ratio) * (1.5 if bf16 else 1.0)
+    return {
+        "train_samples_per_second": speed,
+        "accuracy": 0.9 - 0.1 * ratio - abs(rate - 2e-4) * 20,
+        "cost_usd": 1 / speed,
+    }
+
+
+def completed(strategy: Strategy) -> Completed:
+    numbers = {name: Measurement(name, v, "x") for name, v in measure(strategy).items()}
+    return Completed(Evidence(numbers))
+
+
+def finished_trial(number: int, strategy: Strategy, **changes: Any) -> Trial:
+    start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=20 * number)
+    running = Trial(
+        number, State.RUNNING, strategy, started_at=start,
+        origin="baseline" if number == 0 else "sampler",
+    )  # fmt: skip
+    trial = running.finished(completed(strategy), start + timedelta(seconds=10))
+    return replace(trial, **changes)
+
+
+class InlineExecutor:
+    """Runs each job here and now, with any function; no process is started."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.told: list[int] = []
+
+    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+        while not self.stopped and (job := ask()) is not None:
+            outcome = evaluate(job, lambda point, job=job: advise(job, point))
+            tell(job, outcome)
+            self.told.append(job.trial)
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def close(self) -> None:
+        self.stopped = True
+
+
+def formula(job: Job, report: Any) -> Outcome:
+    """An :data:`~autotune.ports.Evaluate` that reports once and completes."""
+    report(CurvePoint(1, 2, 8, 0.1, 0.5))
+    return completed(job.strategy)
+
+
+class SilentObserver:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int]] = []
+
+    def started(self, trial: Trial) -> None:
+        self.events.append(("started", trial.number))
+
+    def progressed(self, trial: Trial, point: CurvePoint) -> None:
+        self.events.append(("progressed", trial.number))
+
+    def finished(self, trial: Trial) -> None:
+        self.events.append(("finished", trial.number))

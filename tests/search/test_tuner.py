@@ -1,0 +1,184 @@
+"""The loop: what is asked first, what is recorded, where it ends, how it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune.domain import (
+    Budget,
+    Completed,
+    Evidence,
+    Infeasible,
+    Interrupted,
+    Job,
+    Limits,
+    Measurement,
+    Outcome,
+    Prices,
+    State,
+    Study,
+)
+from autotune.search.budget import spent, typical_seconds
+from autotune.search.sampler import make_sampler
+from autotune.search.tuner import Tuner
+from autotune.store import SqlStore, open_store
+from tests.search.conftest import HOST, InlineExecutor, SilentObserver, finished_trial, formula
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = open_store(f"sqlite:///{tmp_path}/t.db")
+    yield opened
+    opened.close()
+
+
+def tuner(study: Study, store: SqlStore, tmp_path: Path, **options: Any) -> Tuner:
+    if study.name not in store.studies():
+        store.create_study(study, {})
+    options.setdefault("observer", SilentObserver())
+    return Tuner(
+        study, store, make_sampler(study), InlineExecutor(), HOST, directory=tmp_path, **options
+    )
+
+
+def test_the_default_is_measured_first(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    own = study.baseline.with_values(batch_size=32)
+    study = replace(study, budget=Budget(trials=4), start_with=(own,))
+    reason = tuner(study, store, tmp_path).run(formula)
+    trials = store.trials("small")
+    assert [t.origin for t in trials] == ["baseline", "start_with", "sampler", "sampler"]
+    assert trials[0].strategy == study.baseline
+    assert trials[1].strategy == own
+    assert all(t.state is State.COMPLETE for t in trials)
+    assert "4 trials" in reason
+
+
+def test_every_trial_is_watched(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    observer = SilentObserver()
+    study = replace(study, budget=Budget(trials=1))
+    tuner(study, store, tmp_path, observer=observer).run(formula)
+    assert observer.events == [("started", 0), ("progressed", 0), ("finished", 0)]
+    assert store.trial("small", 0).evidence.curve[0].loss == 0.5
+
+
+def test_a_second_run_continues(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    short = replace(study, budget=Budget(trials=3))
+    tuner(short, store, tmp_path).run(formula)
+    tuner(replace(study, budget=Budget(trials=6)), store, tmp_path).run(formula)
+    continued = [t.strategy for t in store.trials("small")]
+
+    whole = replace(study, name="whole", budget=Budget(trials=6))
+    tuner(whole, store, tmp_path).run(formula)
+    assert continued == [t.strategy for t in store.trials("whole")], "as if never stopped"
+
+
+def test_what_was_interrupted_runs_again(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    study = replace(study, budget=Budget(trials=3))
+    store.create_study(study, {})
+    store.start("small", study.baseline, origin="baseline", seed=0)
+    store.interrupt_running("small")
+    tuner(study, store, tmp_path).run(formula)
+    trials = store.trials("small")
+    assert [t.state for t in trials] == [State.INTERRUPTED, *[State.COMPLETE] * 3]
+    assert trials[1].strategy == study.baseline
+    assert trials[1].origin == "baseline"
+
+
+def test_a_rerun_happens_once(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    study = replace(study, budget=Budget(trials=2))
+    store.create_study(study, {})
+    other = study.baseline.with_values(batch_size=32)
+    for strategy in (study.baseline, other):
+        store.start("small", strategy, origin="sampler", seed=0)
+        store.interrupt_running("small")
+    tuner(study, store, tmp_path).run(formula)
+    raised = replace(study, budget=Budget(trials=4))
+    tuner(raised, store, tmp_path).run(formula)
+    keys = [t.strategy.key for t in store.trials("small") if t.state is State.COMPLETE]
+    assert len(keys) == len(set(keys)) == 4
+
+
+def test_money_ends_the_search(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    study = replace(study, budget=Budget(usd=0.03))
+    reason = tuner(study, store, tmp_path).run(formula)
+    assert "USD" in reason
+    costs = [t.metrics["cost_usd"] for t in store.trials("small")]
+    assert sum(costs[:-1]) < 0.03 <= sum(costs)
+
+
+def test_no_trial_starts_that_cannot_end_in_time(study: Study) -> None:
+    trials = [finished_trial(n, study.baseline) for n in range(3)]
+    now = trials[-1].finished_at
+    assert now is not None
+    used = spent(trials, now)
+    assert used.seconds == 30, "three trials of 10 s, pauses between them not counted"
+    assert typical_seconds(trials) == 10
+    assert used.exhausted(Budget(minutes=1), 10.0) is None
+    assert used.exhausted(Budget(minutes=35 / 60), 10.0) is not None
+
+
+def test_running_out_of_the_searchs_time_is_no_verdict(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    study = replace(study, budget=Budget(minutes=1), limits=Limits(minutes=5))
+
+    def too_slow(job: Job, report: Any) -> Outcome:
+        assert job.limits.minutes is not None
+        assert job.limits.minutes <= 1
+        return Infeasible("timeout", "took longer than its limit")
+
+    reason = tuner(study, store, tmp_path).run(too_slow)
+    assert "time" in reason
+    (only,) = store.trials("small")
+    assert only.state is State.INTERRUPTED
+
+
+def test_a_trials_own_limit_is_a_verdict(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    study = replace(study, budget=Budget(minutes=60, trials=1), limits=Limits(minutes=5))
+    tuner(study, store, tmp_path).run(lambda job, report: Infeasible("timeout", "too long"))
+    assert store.trials("small")[0].state is State.INFEASIBLE
+
+
+def test_stopping_lets_the_running_trial_finish(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    one = tuner(study, store, tmp_path)
+
+    def stops(job: Job, report: Any) -> Outcome:
+        if job.trial == 1:
+            one.stop("interrupted")
+        return formula(job, report)
+
+    assert one.run(stops) == "interrupted"
+    assert [t.state for t in store.trials("small")] == [State.COMPLETE, State.COMPLETE]
+
+
+def test_every_outcome_is_kept(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    outcomes: list[Outcome] = [
+        Infeasible("out_of_memory", "9 GiB of 8"),
+        Interrupted("gone"),
+        Completed(Evidence({"accuracy": Measurement("accuracy", 0.5, "ratio")})),
+    ]
+    study = replace(study, budget=Budget(trials=2))
+    tuner(study, store, tmp_path).run(lambda job, report: outcomes[job.trial])
+    trials = store.trials("small")
+    assert [t.state.value for t in trials] == ["infeasible", "interrupted", "complete"]
+    assert trials[0].reason == "9 GiB of 8"
+
+
+def test_a_job_carries_its_price(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    study = replace(study, budget=Budget(trials=1), prices=Prices(cpu_core=0.05))
+    jobs: list[Job] = []
+
+    def keep(job: Job, report: Any) -> Outcome:
+        jobs.append(job)
+        return formula(job, report)
+
+    tuner(study, store, tmp_path).run(keep)
+    assert jobs[0].hourly_usd == pytest.approx(0.1), "two cores"
+    assert jobs[0].directory.endswith("small/0000")
