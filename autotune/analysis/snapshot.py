@@ -1,0 +1,150 @@
+"""A study at one moment with all that its pages and reports ask for, each thing computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from autotune.analysis.front import (
+    Violation,
+    baseline,
+    confirmed,
+    knee,
+    undominated,
+    value_of,
+    violations,
+)
+from autotune.analysis.hypervolume import Growth, hypervolume_history
+from autotune.analysis.levers import shown
+from autotune.domain import State, Study, Trial
+from autotune.metrics import METRICS
+
+
+class Verdict(StrEnum):
+    """What became of a trial, in the words of the front."""
+
+    FRONT = "on the front"
+    DOMINATED = "dominated"
+    OUTSIDE = "outside the constraints"
+    PARTIAL = "lacks an objective"
+    CONFIRMING = "confirms another"
+    UNFINISHED = "no result"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The study's trials as they were when it was taken, in order of number."""
+
+    study: Study
+    trials: Sequence[Trial]
+
+    @cached_property
+    def default(self) -> Trial | None:
+        """The trial of the default configuration."""
+        return baseline(self.study, self.trials)
+
+    @cached_property
+    def by_number(self) -> Mapping[int, Trial]:
+        return {trial.number: trial for trial in self.trials}
+
+    @cached_property
+    def broken(self) -> Mapping[int, Sequence[Violation]]:
+        """Violated constraints by number of the complete trial that breaks them."""
+        if not self.study.constraints:
+            return {}
+        found = {
+            trial.number: violations(self.study, trial, self.default)
+            for trial in self.trials
+            if trial.state is State.COMPLETE
+        }
+        return {number: broken for number, broken in found.items() if broken}
+
+    @cached_property
+    def feasible(self) -> Sequence[Trial]:
+        return [
+            trial
+            for trial in self.trials
+            if trial.state is State.COMPLETE
+            and trial.origin != "confirm"
+            and trial.number not in self.broken
+            and self._whole(trial)
+        ]
+
+    def _whole(self, trial: Trial) -> bool:
+        return all(value_of(trial, o.metric) is not None for o in self.study.objectives)
+
+    @cached_property
+    def front(self) -> Sequence[Trial]:
+        return undominated(self.study, self.feasible)
+
+    @cached_property
+    def knee(self) -> Trial | None:
+        return knee(self.study, self.front)
+
+    @cached_property
+    def confirmed(self) -> frozenset[int]:
+        return confirmed(self.trials)
+
+    @cached_property
+    def verdicts(self) -> Mapping[int, Verdict]:
+        """What became of each trial, by number."""
+        on_front = {trial.number for trial in self.front}
+        return {trial.number: self._verdict(trial, on_front) for trial in self.trials}
+
+    def _verdict(self, trial: Trial, on_front: set[int]) -> Verdict:
+        if trial.state is not State.COMPLETE:
+            return Verdict.UNFINISHED
+        if trial.origin == "confirm":
+            return Verdict.CONFIRMING
+        if not self._whole(trial):
+            return Verdict.PARTIAL
+        if trial.number in self.broken:
+            return Verdict.OUTSIDE
+        return Verdict.FRONT if trial.number in on_front else Verdict.DOMINATED
+
+    @cached_property
+    def metrics(self) -> Sequence[str]:
+        """Metrics that some trial measured: objectives first, then in catalogue order."""
+        measured = {name for trial in self.trials for name in trial.evidence.measurements}
+        first = [o.metric for o in self.study.objectives]
+        rest = [name for name in METRICS if name in measured and name not in first]
+        return [*first, *rest, *sorted(measured - {*first, *METRICS})]
+
+    @cached_property
+    def history(self) -> Sequence[Growth]:
+        """The hypervolume after each finished trial."""
+        return hypervolume_history(self.study, self.trials)
+
+    @cached_property
+    def settings(self) -> Mapping[int, str]:
+        """What each trial sets otherwise than the default, in words, by number."""
+        base = self.study.baseline.values
+        return {trial.number: _differences(trial, base) for trial in self.trials}
+
+    def columns(self) -> dict[str, list[Any]]:
+        """A table with a row a trial: its state, metrics (``None`` where not measured), levers."""
+        trials, verdicts = self.trials, self.verdicts
+        levers = sorted({name for trial in trials for name in trial.strategy.values})
+        return {
+            "trial": [t.number for t in trials],
+            "state": [t.state.value for t in trials],
+            "verdict": [verdicts[t.number].value for t in trials],
+            **{name: [value_of(t, name) for t in trials] for name in self.metrics},
+            **{name: [t.strategy.values.get(name) for t in trials] for name in levers},
+            "origin": [t.origin for t in trials],
+            "seconds": [t.seconds for t in trials],
+            "started": [t.started_at for t in trials],
+            "reason": [t.reason for t in trials],
+        }
+
+
+def _differences(trial: Trial, base: Mapping[str, Any]) -> str:
+    parts = [
+        f"{name} {shown(value)}"
+        for name, value in trial.strategy.values.items()
+        if base.get(name) != value
+    ]
+    return ", ".join(parts) or "the default configuration"

@@ -1,0 +1,338 @@
+"""Made-up studies that look like real ones, the same on every run.
+
+For tests and benchmarks of what reads a store. Speeds, memory and scores follow simple formulas
+with noise; nothing here was measured, and none of it may be quoted.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from autotune.domain import (
+    Budget,
+    Choice,
+    Completed,
+    Constraint,
+    CurvePoint,
+    Dimension,
+    Event,
+    Evidence,
+    Failed,
+    Infeasible,
+    Measurement,
+    Objective,
+    Outcome,
+    Pruned,
+    Range,
+    Space,
+    State,
+    Strategy,
+    Study,
+    Task,
+    Trial,
+    Value,
+)
+from autotune.metrics import METRICS
+from autotune.space import complete
+from autotune.store import SqlStore, codec
+from autotune.store.models import (
+    CurvePointRow,
+    EventRow,
+    MeasurementRow,
+    MemoryTimelineRow,
+    StudyRow,
+    TrialRow,
+)
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+SPEED, ACCURACY, COST, MEMORY = (
+    "train_samples_per_second",
+    "accuracy",
+    "cost_usd",
+    "peak_memory_gib",
+)
+_PRECISION = {"fp32": 1.0, "bf16": 1.42, "bf16-pure": 1.53}
+_PADDING = {"fixed": 0.81, "dynamic": 1.0, "bucketed": 1.38}
+_DEFAULTS = {
+    "device": "cpu",
+    "threads": 2,
+    "allocator": "system",
+    "batch_size": 8,
+    "micro_batch_size": "full",
+    "padding": "dynamic",
+    "precision": "fp32",
+    "pruning_ratio": 0.0,
+    "pruning_method": "structured",
+    "freeze_layers": 0,
+    "learning_rate": 5e-5,
+    "optimizer": "adamw-fused",
+}
+_DIMENSIONS = (
+    Dimension("threads", Choice((1, 2))),
+    Dimension("allocator", Choice(("system", "tuned"))),
+    Dimension("batch_size", Choice((8, 16, 32, 64))),
+    Dimension("micro_batch_size", Choice(("full", 4, 8))),
+    Dimension("padding", Choice(("fixed", "dynamic", "bucketed"))),
+    Dimension("precision", Choice(("fp32", "bf16", "bf16-pure"))),
+    Dimension("pruning_ratio", Range(0.0, 0.75, step=0.25)),
+    Dimension("pruning_method", Choice(("structured", "layers")), when="pruning_ratio > 0"),
+    Dimension("freeze_layers", Choice((0, 1, 3))),
+    Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
+    Dimension("optimizer", Choice(("adamw-fused", "sgd"))),
+)
+
+
+def study(
+    name: str = "bert",
+    metrics: Sequence[str] = (SPEED, ACCURACY, COST),
+    *,
+    constraints: Sequence[Constraint] = (Constraint(ACCURACY, ">=", -0.05, relative=True),),
+    trials: int = 48,
+    device: str = "cpu",
+) -> Study:
+    """A study of ``metrics`` (in their better direction) over a dozen levers."""
+    return Study(
+        name,
+        Task(),
+        tuple(Objective(metric, METRICS[metric].direction) for metric in metrics),
+        Space(_DIMENSIONS, {**_DEFAULTS, "device": device}),
+        tuple(constraints),
+        Budget(trials=trials, minutes=60),
+    )
+
+
+def trials(asked: Study, count: int, *, seed: int = 0, running: int = 0) -> Iterator[Trial]:
+    """``count`` finished trials with all evidence, the default first, then ``running`` open ones.
+
+    The later a trial, the more it looks like the good ones, as under a real sampler.
+    """
+    rng = random.Random(seed)
+    at = START
+    for number in range(count + running):
+        strategy = asked.baseline if number == 0 else _strategy(asked, rng, number / count)
+        open_ = number >= count
+        trial = Trial(
+            number,
+            State.RUNNING if open_ else State.COMPLETE,
+            strategy,
+            origin="baseline" if number == 0 else "sampler",
+            started_at=at,
+        )
+        if open_:
+            yield trial
+            continue
+        outcome, seconds = _outcome(asked, strategy, rng, number)
+        at += timedelta(seconds=seconds)
+        yield trial.finished(outcome, at)
+        at += timedelta(seconds=rng.uniform(0.2, 0.6))
+
+
+def confirming(of: Trial, number: int, seed: int) -> Trial:
+    """A second whole run of ``of``, for the mark on the front."""
+    return Trial(
+        number, of.state, of.strategy, seed, "confirm", None, None,
+        of.started_at, of.finished_at, of.evidence,
+    )  # fmt: skip
+
+
+def _strategy(asked: Study, rng: random.Random, progress: float) -> Strategy:
+    wise = rng.random() < 0.25 + 0.5 * progress
+    choices: dict[str, Value] = {}
+    for dimension in asked.space.dimensions:
+        domain = dimension.domain
+        if isinstance(domain, Choice):
+            choices[dimension.lever] = rng.choice(domain.values)
+        else:
+            choices[dimension.lever] = _drawn(domain, rng)
+    if wise:
+        choices |= {"threads": 2, "padding": "bucketed", "optimizer": "adamw-fused"}
+        choices["allocator"] = "tuned"
+        rate = float(f"{10 ** rng.gauss(-3.9, 0.2):.4g}")
+        choices["learning_rate"] = min(max(rate, 1e-5), 1e-3)
+    return complete(asked.space, choices)
+
+
+def _drawn(domain: Range, rng: random.Random) -> float:
+    if domain.step is not None:
+        return domain.low + domain.step * rng.randrange(
+            int((domain.high - domain.low) / domain.step) + 1
+        )
+    return float(f"{domain.low * (domain.high / domain.low) ** rng.random():.4g}")
+
+
+def _outcome(
+    asked: Study, strategy: Strategy, rng: random.Random, number: int
+) -> tuple[Outcome, float]:
+    figures = _figures(strategy, rng)
+    environment = {
+        "torch": "2.13.0",
+        "predicted": {MEMORY: round(figures[MEMORY] * rng.uniform(0.9, 1.15), 3)},
+    }
+    draw = rng.random()
+    if number and figures[MEMORY] > 2.4:
+        reason = f"needs {figures[MEMORY]:.1f} GiB, the limit is 2.4 GiB"
+        return Infeasible("out_of_memory", reason, Evidence(environment=environment)), 4.0
+    if number and draw < 0.02:
+        return Failed(
+            "crash", "the worker ended by signal 9 (SIGKILL)", Evidence(log="Killed\n")
+        ), 9.0
+    evidence = _evidence(figures, rng, environment)
+    if number and draw < 0.12:
+        curve = evidence.curve[: 1 + len(evidence.curve) // 3]
+        reason = f"at step {curve[-1].step} no longer able to reach the front"
+        return Pruned(reason, Evidence(curve=curve, events=evidence.events)), 8.0
+    return Completed(evidence), figures["train_seconds"]
+
+
+def _figures(strategy: Strategy, rng: random.Random) -> dict[str, float]:
+    get = strategy.values.__getitem__
+    gpu = str(get("device")) != "cpu"
+    kept = 1 - float(get("pruning_ratio")) * (0.85 if get("pruning_method") == "layers" else 1.0)
+    micro = get("batch_size") if get("micro_batch_size") == "full" else get("micro_batch_size")
+    speed = 62.0 * (18 if gpu else 1)
+    speed *= _PRECISION[str(get("precision"))] * _PADDING[str(get("padding"))]
+    speed *= (1.0 if get("threads") == 2 else 0.59) * (1.22 if get("allocator") == "tuned" else 1.0)
+    speed *= (1 + 0.06 * math.log2(float(micro) / 4)) / (0.12 + 0.88 * kept)
+    speed *= {0: 1.0, 1: 1.07, 3: 1.63}[int(get("freeze_layers"))] * rng.gauss(1, 0.03)
+    rate = float(get("learning_rate")) * (1 if get("optimizer") != "sgd" else 0.1)
+    off = abs(math.log10(rate / 1.6e-4 * 8 / float(get("batch_size")) ** 1.0 * 2))
+    score = 0.79 - 0.06 * off**1.5 - 0.22 * (1 - kept) ** 3 - 0.012 * int(get("freeze_layers"))
+    score += rng.gauss(0, 0.006) - (0.008 if get("precision") == "bf16-pure" else 0)
+    seconds = 1600 / speed + 2.5
+    memory = 0.7 + (0.028 if get("precision") == "fp32" else 0.018) * float(micro) * (0.3 + kept)
+    return {
+        SPEED: speed,
+        "train_seconds": seconds,
+        ACCURACY: min(max(score, 0.2), 0.99),
+        "f1": min(max(score - 0.012, 0.2), 0.99),
+        "inference_latency_ms": 14 * (0.2 + 0.8 * kept) / (6 if gpu else 1) * rng.gauss(1, 0.02),
+        "inference_samples_per_second": speed * 3.1,
+        MEMORY: memory,
+        "model_size_mib": 86.6 * (0.5 + 0.5 * kept),
+        COST: seconds * (2.1 if gpu else 0.025 * float(get("threads"))) / 3600,
+        "reference_seconds": rng.gauss(0.42, 0.015),
+    }
+
+
+def _evidence(
+    figures: Mapping[str, float], rng: random.Random, environment: dict[str, Any]
+) -> Evidence:
+    steps = 200
+    curve = tuple(
+        CurvePoint(
+            step, steps, step * 8, figures["train_seconds"] * step / steps,
+            1.6 * math.exp(-2.2 * step / steps) + rng.gauss(0.25, 0.02),
+            {ACCURACY: figures[ACCURACY] * (1 - 0.5 * math.exp(-4 * step / steps))}
+            if step % 50 == 0 else {},
+        )
+        for step in range(25, steps + 1, 25)
+    )  # fmt: skip
+    memory = tuple(
+        (float(s), figures[MEMORY] * (0.4 + 0.6 * min(s / 4, 1)) * rng.uniform(0.97, 1.0))
+        for s in range(0, max(int(figures["train_seconds"]), 2), 1)
+    )
+    events = (
+        Event(START, "phase", "loading builtin:minilm"),
+        Event(START + timedelta(seconds=2), "phase", "training"),
+        Event(START + timedelta(seconds=9), "phase", "evaluating on 600 examples"),
+    )
+    return Evidence(
+        {name: _measurement(name, value, rng) for name, value in figures.items()},
+        curve,
+        memory[:60],
+        events,
+        environment,
+        {"model": "runs/bert/0000/model"},
+        "step 25 loss 1.45\nstep 200 loss 0.41\nevaluated 600 examples\n",
+    )
+
+
+def _measurement(name: str, value: float, rng: random.Random) -> Measurement:
+    unit = METRICS[name].unit
+    if name in (ACCURACY, "f1"):
+        half = 1.96 * math.sqrt(value * (1 - value) / 600)
+        return Measurement(name, value, unit, 600, (value - half, min(value + half, 1.0)))
+    if name in (SPEED, "inference_latency_ms", "inference_samples_per_second"):
+        raw = tuple(value * rng.gauss(1, 0.05) for _ in range(12))
+        half = 0.03 * value
+        slow = (value * 0.6, value * 0.9)
+        return Measurement(name, value, unit, 12, (value - half, value + half), raw, slow)
+    return Measurement(name, value, unit)
+
+
+def write(store: SqlStore, asked: Study, made: Sequence[Trial]) -> None:
+    """Put a study and its trials into the store in one transaction, with their own times."""
+    store.create_study(asked, environment(asked))
+    with store._database.transaction(write=True) as connection:
+        key = connection.scalar(select(StudyRow.id).where(StudyRow.name == asked.name))
+        assert key is not None
+        rows = [_trial_row(key, trial) for trial in made]
+        connection.execute(insert(TrialRow), rows)
+        where = TrialRow.study_id == key
+        ids = dict(connection.execute(select(TrialRow.number, TrialRow.id).where(where)).all())
+        for table, entries in _children(made, ids).items():
+            if entries:
+                connection.execute(insert(table), entries)
+        newest = update(StudyRow).where(StudyRow.id == key)
+        connection.execute(newest.values(revision=len(rows), changed_at=START))
+
+
+def _trial_row(key: int, trial: Trial) -> dict[str, Any]:
+    return {
+        "study_id": key,
+        "number": trial.number,
+        "state": trial.state.value,
+        "seed": trial.seed,
+        "origin": trial.origin,
+        "kind": trial.kind,
+        "reason": trial.reason,
+        "started_at": trial.started_at,
+        "finished_at": trial.finished_at,
+        "heartbeat_at": trial.finished_at or trial.started_at,
+        "driver": "example:1",
+        "revision": trial.number + 1,
+        **codec.strategy_fields(trial.strategy),
+        **codec.evidence_fields(trial.evidence),
+    }
+
+
+def _children(
+    made: Sequence[Trial], ids: Mapping[int, int]
+) -> dict[type[Any], list[dict[str, Any]]]:
+    rows: dict[type[Any], list[dict[str, Any]]] = {
+        MeasurementRow: [], CurvePointRow: [], EventRow: [], MemoryTimelineRow: [],
+    }  # fmt: skip
+    for trial in made:
+        own, evidence = {"trial_id": ids[trial.number]}, trial.evidence
+        for measurement in evidence.measurements.values():
+            rows[MeasurementRow].append({**own, **codec.measurement_fields(measurement)})
+        for place, point in enumerate(evidence.curve):
+            rows[CurvePointRow].append({**own, "position": place, **codec.point_fields(point)})
+        for place, event in enumerate(evidence.events):
+            rows[EventRow].append({**own, "position": place, **codec.event_fields(event)})
+        if evidence.memory:
+            rows[MemoryTimelineRow].append({**own, "points": codec.plain(evidence.memory)})
+    return rows
+
+
+def environment(asked: Study) -> dict[str, Any]:
+    """An environment as a search records it."""
+    gpu = asked.space.defaults["device"] != "cpu"
+    return {
+        "fingerprint": "gpu-box" if gpu else "two-core-box",
+        "git_commit": "0123abc",
+        "versions": {"autotune": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "host": {
+            "cpu": "Example CPU, 2 cores",
+            "memory_gib": 8.0,
+            "devices": [
+                {"id": asked.space.defaults["device"], "name": "Example GPU" if gpu else None}
+            ],
+        },
+    }
