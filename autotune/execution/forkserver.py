@@ -31,17 +31,16 @@ STATUS = struct.Struct("i")
 ORPHAN_CHECK_SECONDS = 0.5
 
 
-def serve(control_fd: int, modules: Sequence[str]) -> NoReturn:
-    """Import ``modules``, then fork workers until the driver hangs up."""
+def serve(control_fd: int, modules: Sequence[str], driver: int) -> NoReturn:
+    """Import ``modules``, then fork workers until the driver (a process id) hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _import_all(modules)
+    _import_all(modules, driver)
     Server(socket.socket(fileno=control_fd)).run()
     os._exit(0)
 
 
-def _import_all(modules: Sequence[str]) -> None:
+def _import_all(modules: Sequence[str], driver: int) -> None:
     """Import, which takes seconds, but give up when the driver dies meanwhile."""
-    driver = os.getppid()
     signal.signal(signal.SIGALRM, lambda *_: None if os.getppid() == driver else os._exit(1))
     signal.setitimer(signal.ITIMER_REAL, ORPHAN_CHECK_SECONDS, ORPHAN_CHECK_SECONDS)
     for name in modules:

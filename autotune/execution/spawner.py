@@ -22,7 +22,7 @@ import json, sys
 order = json.loads(sys.argv[1])
 sys.path[:] = order["path"]
 from autotune.execution.forkserver import serve
-serve(order["control"], order["modules"])
+serve(order["control"], order["modules"], order["driver"])
 """
 
 
@@ -109,7 +109,12 @@ def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.sock
     """Start a forkserver, its end of the control socket held by nobody else."""
     ours, theirs = socket.socketpair()
     output = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the forkserver)
-    order = {"path": sys.path, "control": theirs.fileno(), "modules": modules}
+    order = {
+        "path": sys.path,
+        "control": theirs.fileno(),
+        "modules": modules,
+        "driver": os.getpid(),
+    }
     with theirs:
         server = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(order)],

@@ -1,0 +1,8 @@
+"""Lets tests, and the workers they start, import the contract suites."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -1,0 +1,25 @@
+"""Jobs that outlive everything but being killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from autotune.domain import Completed, Evidence, Job, Outcome
+from autotune.ports import Report
+
+
+def evaluate(job: Job, report: Report) -> Outcome:
+    """Say who runs, then run for ever."""
+    here = Path(job.directory)
+    if job.strategy["do"] == "with_child":
+        child = subprocess.Popen(["sleep", "600"])
+        (here / "child").write_text(str(child.pid))
+    (here / "pid").write_text(str(os.getpid()))
+    if job.strategy["do"] == "holding_the_lock":
+        ctypes.PyDLL(None).sleep(600)
+    time.sleep(600)
+    return Completed(Evidence())

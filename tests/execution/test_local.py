@@ -1,0 +1,217 @@
+"""LocalExecutor keeps the contract, and leaves no process behind whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from contracts.executor_contract import ExecutorContract, drive, evaluate, go_on, run
+from contracts.executor_jobs import make_job
+
+from autotune.domain import Completed, Failed, Interrupted, Job, Outcome, Resources
+from autotune.errors import ExecutionError
+from autotune.execution.local import LocalExecutor
+
+LIGHT = ("autotune.execution.worker",)
+PATIENCE_SECONDS = 15.0
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def executor() -> Iterator[LocalExecutor]:
+    local = LocalExecutor(preload=LIGHT)
+    yield local
+    local.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[LocalExecutor]:
+    local = LocalExecutor(workers=2, preload=LIGHT)
+    yield local
+    local.close()
+
+
+class TestLocalExecutor(ExecutorContract):
+    """The contract, over local workers."""
+
+
+def test_a_job_is_pinned_to_the_cores_it_is_given(executor: LocalExecutor, tmp_path: Path) -> None:
+    job = make_job(tmp_path, resources=Resources(threads=1))
+    environment = run(executor, job).evidence.environment
+    assert len(environment["cores"]) == 1
+    assert list(environment["given"]) == environment["cores"]
+    assert environment["threads"] == "1"
+
+
+def test_a_job_that_asks_for_more_cores_than_there_are_still_runs(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path, resources=Resources(processes=64, threads=64))
+    environment = run(executor, job).evidence.environment
+    assert environment["cores"] == sorted(os.sched_getaffinity(0))
+
+
+def test_close_leaves_no_process(tmp_path: Path) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    local = LocalExecutor(preload=LIGHT)
+    drive(local, [make_job(tmp_path)])
+    local.close()
+    assert set(psutil.Process().children(recursive=True)) == before
+
+
+@pytest.fixture
+def slow_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module that takes ten minutes to import."""
+    (tmp_path / "slow_module.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "slow_module"
+
+
+@pytest.mark.timeout(60)
+def test_close_does_not_wait_for_imports(slow_module: str) -> None:
+    before = set(psutil.Process().children())
+    LocalExecutor(preload=(slow_module,)).close()
+    assert set(psutil.Process().children()) == before
+
+
+def test_what_a_trial_started_ends_with_it(executor: LocalExecutor, tmp_path: Path) -> None:
+    jobs = iter([make_job(tmp_path)])
+    told: list[Outcome] = []
+    executor.drive(
+        lambda: next(jobs, None), leave_a_child, lambda job, outcome: told.append(outcome), go_on
+    )
+    child = told[0].evidence.environment["child"]
+    assert wait_until(lambda: not alive(child))
+
+
+def leave_a_child(job: Job, report: object) -> Outcome:
+    from contracts.executor_jobs import done
+
+    child = subprocess.Popen(["sleep", "600"])
+    return done(job, child=child.pid)
+
+
+def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+    local = LocalExecutor(preload=("antigravity_that_does_not_exist",))
+    told: list[Outcome] = []
+    jobs = iter([make_job(tmp_path)])
+    with pytest.raises(ExecutionError, match="antigravity_that_does_not_exist"):
+        local.drive(
+            lambda: next(jobs, None), evaluate, lambda job, outcome: told.append(outcome), go_on
+        )
+    assert [type(outcome) for outcome in told] == [Interrupted]
+    local.close()
+
+
+def test_functions_that_workers_cannot_import_are_refused(executor: LocalExecutor) -> None:
+    with pytest.raises(ExecutionError, match="cannot import") as caught:
+        executor.call(lambda: 1)
+    assert caught.value.hint is not None
+
+
+def test_a_lost_forkserver_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
+    first, second = (make_job(tmp_path, n) for n in (0, 1))
+    assert isinstance(run(executor, first), Completed)
+    [server] = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
+    server.kill()
+    assert wait_until(lambda: not alive(server.pid))
+    assert isinstance(run(executor, second), Completed)
+
+
+def test_jobs_of_a_lost_forkserver_are_not_held_against_the_strategy(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+
+    def lose_it(job: Job, point: object) -> None:
+        children = psutil.Process().children(recursive=True)
+        seen.extend(p.pid for p in children)
+        [server] = [p for p in psutil.Process().children() if "forkserver" in str(p.cmdline())]
+        server.kill()
+
+    outcome = run(executor, make_job(tmp_path, do="hang"), lose_it)
+    assert isinstance(outcome, Failed)
+    assert outcome.kind == "infrastructure"
+    assert wait_until(lambda: not any(map(alive, seen)))
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+sys.path[:] = {path!r}
+from contracts.executor_contract import go_on
+from contracts.executor_jobs import make_job
+import doomed_jobs
+from autotune.execution.local import LocalExecutor
+jobs = iter([make_job(Path({directory!r}), n, do=do) for n, do in enumerate({actions!r})])
+local = LocalExecutor(workers=2, preload=({preload!r},))
+local.drive(lambda: next(jobs, None), doomed_jobs.evaluate, lambda *_: None, go_on)
+"""
+
+
+def start_driver(directory: Path, actions: list[str], preload: str) -> subprocess.Popen[bytes]:
+    code = DRIVER.format(path=sys.path, directory=str(directory), actions=actions, preload=preload)
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def kill_and_see_all_gone(driver: subprocess.Popen[bytes], pids: list[int]) -> None:
+    assert pids
+    assert all(map(alive, pids))
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert wait_until(lambda: not any(map(alive, pids)), seconds=2.0)
+
+
+def test_no_worker_outlives_a_killed_driver(tmp_path: Path) -> None:
+    """One worker has a child of its own, one never lets go of the interpreter lock."""
+    driver = start_driver(tmp_path, ["with_child", "holding_the_lock"], *LIGHT)
+    files = [tmp_path / "0" / "child", tmp_path / "0" / "pid", tmp_path / "1" / "pid"]
+    assert wait_until(lambda: all(file.exists() and file.read_text() for file in files))
+    pids = [int(file.read_text()) for file in files]
+    servers = [child.pid for child in psutil.Process(driver.pid).children()]
+    kill_and_see_all_gone(driver, pids + servers)
+
+
+def test_a_worker_notices_by_itself_that_the_driver_is_gone(tmp_path: Path) -> None:
+    driver = start_driver(tmp_path, ["with_child"], *LIGHT)
+    files = [tmp_path / "0" / "child", tmp_path / "0" / "pid"]
+    assert wait_until(lambda: all(file.exists() and file.read_text() for file in files))
+    pids = [int(file.read_text()) for file in files]
+    [server] = psutil.Process(driver.pid).children()
+    server.suspend()  # so that only the worker itself can notice
+    kill_and_see_all_gone(driver, pids)
+    server.kill()
+
+
+def test_a_forkserver_still_importing_does_not_outlive_its_driver(
+    tmp_path: Path, slow_module: str
+) -> None:
+    driver = start_driver(tmp_path, [], slow_module)
+
+    def servers() -> list[int]:
+        return [child.pid for child in psutil.Process(driver.pid).children()]
+
+    assert wait_until(lambda: bool(servers()))
+    kill_and_see_all_gone(driver, servers())

@@ -1,0 +1,42 @@
+"""Jobs that need torch, for workers of a forkserver that has it preloaded."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+
+import torch
+
+from autotune.domain import Completed, Evidence, Job, Outcome
+from autotune.ports import Report
+
+STEPS = 40
+TENSOR_BYTES = 64 * 2**20
+
+
+def evaluate(job: Job, report: Report) -> Outcome:
+    """Do what the strategy says."""
+    match job.strategy["do"]:
+        case "ask_for_a_terabyte":
+            torch.empty(2**40, dtype=torch.int8)
+        case "keep_allocating":
+            kept = []
+            while True:
+                kept.append(torch.empty(TENSOR_BYTES, dtype=torch.int8))
+        case "mistake_a_shape":
+            torch.ones(2, 3) @ torch.ones(2, 3)
+    return Completed(Evidence(environment=_environment()))
+
+
+def _environment() -> dict[str, float]:
+    return {"threads": torch.get_num_threads(), "faults_per_step": _faults_per_step()}
+
+
+def _faults_per_step() -> float:
+    """Pages the kernel supplies for one large tensor, once the heap has grown to its size."""
+    counts = []
+    for _ in range(STEPS):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.zeros(TENSOR_BYTES, dtype=torch.int8)
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return statistics.median(counts[STEPS // 2 :])
