@@ -131,7 +131,7 @@ def evidence_fields(evidence: Evidence) -> Fields:
 
 
 def numbers(values: Iterable[Any]) -> tuple[float, ...]:
-    return tuple(map(float, values))
+    return tuple(map(float, values)) if values else ()
 
 
 def text(value: str) -> str:

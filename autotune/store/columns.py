@@ -38,9 +38,13 @@ class Real(TypeDecorator[float]):
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
         return _nan_as_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
-    def process_result_value(self, value: float | str | None, dialect: Dialect) -> float | None:
-        return None if value is None else float(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        return _text_as_nan if dialect.name == "sqlite" else None
 
 
 def _nan_as_text(value: float | None) -> float | str | None:
     return "NaN" if value is not None and isnan(value) else value
+
+
+def _text_as_nan(value: float | str | None) -> float | None:
+    return float(value) if isinstance(value, str) else value

@@ -119,7 +119,7 @@ def parse_url(url: str) -> URL:
 
 def masked(url: URL) -> str:
     """The URL as it may be shown: without any password."""
-    hidden = {key: "***" for key in url.query if "password" in key.lower()}
+    hidden = {key: "hidden" for key in url.query if "password" in key.lower()}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
@@ -128,6 +128,8 @@ def _checked_sqlite(url: URL) -> URL:
         raise UsageError(
             "a SQLite storage needs a file", hint="three slashes and a path: sqlite:///autotune.db"
         )
+    if Path(url.database or "").expanduser().is_dir():
+        raise UsageError(f"{url.database} is a directory", hint=f"{url}/autotune.db")
     if url.query:
         raise UsageError(f"options are not supported in {url}", hint=_EXAMPLES)
     return url

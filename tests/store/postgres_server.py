@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: started once per session on a free port, one database per test.
+"""A real PostgreSQL for tests: started once per session on a free port, emptied for each test.
 
 Use it in another room by importing the fixtures in that room's conftest::
 
@@ -13,7 +13,6 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -24,7 +23,6 @@ PASSWORD = "s3cret-word"
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "shared_buffers": "32MB",
     "listen_addresses": "127.0.0.1",
 }
@@ -38,7 +36,6 @@ class PostgresServer:
         self.directory = directory
         self.port = _free_port()
         self.account = "postgres" if os.geteuid() == 0 else None
-        self._numbers = count()
 
     def create(self) -> None:
         password = self.directory / "password"
@@ -65,13 +62,18 @@ class PostgresServer:
     def url(self, database: str, *, password: str = PASSWORD) -> str:
         return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self) -> str:
-        """A fresh, empty database; returns its URL."""
-        name = f"test{next(self._numbers)}"
-        admin = f"host=127.0.0.1 port={self.port} user={USER} password={PASSWORD} dbname=postgres"
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return self.url(name)
+    def empty_database(self) -> str:
+        """Empty the one database, whoever still uses it, and return its URL. A new database for
+        each test would be hundreds of files each time."""
+        url = self.url("postgres")
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        return url
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.binaries / program), "-D", str(self.data), *arguments]
@@ -113,8 +115,8 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> str:
-    """The URL of an empty database of this test's own."""
-    return postgres_server.create_database()
+    """The URL of an empty database, this test's own until the next test."""
+    return postgres_server.empty_database()
 
 
 def _binaries() -> Path | None:

@@ -157,10 +157,7 @@ def test_revisions_are_the_file_names() -> None:
 
 
 def test_alembic_command_line(sqlite_url: str) -> None:
-    command = [sys.executable, "-m", "alembic", "-x", f"url={sqlite_url}"]
-    for words in (["upgrade", "head"], ["check"]):
-        done = subprocess.run(
-            [*command, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "alembic", "-x", f"url={sqlite_url}", "upgrade", "head"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert check(sqlite_url).state == "current"
