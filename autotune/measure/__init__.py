@@ -1,0 +1,1 @@
+"""From raw samples to numbers that can be believed: clocks, drift, memory, energy, statistics."""

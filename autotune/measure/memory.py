@@ -1,0 +1,60 @@
+"""Peak memory of this process and of the ranks below it.
+
+``VmHWM`` is read, never ``ru_maxrss``: the latter is inherited over fork and exec, so that a small
+child of a large parent reports the parent's peak.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+from torch import nn
+
+MIB = 1024**2
+GIB = 1024**3
+_RESET_PEAK = "5"
+
+
+def reset_peak() -> None:
+    """Start both peaks over: the kernel's for this process (Linux, where it may) and CUDA's."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        for index in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(index)
+
+
+def peak_gib() -> float | None:
+    """Highest resident memory of this process and its living children, summed; ``None`` where the
+    kernel does not tell."""
+    own = _peak_bytes(psutil.Process().pid)
+    if own is None:
+        return None
+    children = [_peak_bytes(child.pid) for child in psutil.Process().children(recursive=True)]
+    return (own + sum(child or 0 for child in children)) / GIB
+
+
+def _peak_bytes(pid: int) -> int | None:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    kib = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(kib[0]) * 1024 if kib else None
+
+
+def device_peaks_gib(device: torch.device) -> tuple[float, float] | None:
+    """Highest CUDA memory (allocated to tensors, reserved by the caching allocator)."""
+    if device.type != "cuda":
+        return None
+    allocated = torch.cuda.max_memory_allocated(device)
+    return allocated / GIB, torch.cuda.max_memory_reserved(device) / GIB
+
+
+def model_mib(model: nn.Module) -> float:
+    """Bytes of the weights as they are saved: a tensor that two modules share counts once."""
+    tensors = {t.data_ptr(): t.nbytes for t in model.state_dict().values()}
+    return sum(tensors.values()) / MIB

@@ -1,0 +1,100 @@
+"""The strategy, applied to a fresh model in one ordered function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from autotune.domain import Strategy
+from autotune.trial import optimizers
+from autotune.trial.batching import Collator, cut
+from autotune.trial.checkpointing import enable_activation_checkpointing
+from autotune.trial.data import Prepared
+from autotune.trial.freezing import freeze
+from autotune.trial.models import load_model
+from autotune.trial.precision import Precision
+from autotune.trial.pruning import prune
+from autotune.trial.pruning_masks import Masks
+
+SCORED_EXAMPLES = 64
+SCORED_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model that the strategy has been applied to. ``run`` is what training calls: the model, or
+    its compiled form; both share their weights."""
+
+    model: PreTrainedModel
+    run: Callable[..., Any]
+    optimizer: Optimizer
+    precision: Precision
+    peak_rate: float
+    masks: Masks | None
+    device: torch.device
+
+
+def apply_strategy(strategy: Strategy, prepared: Prepared, collate: Collator, seed: int) -> Ready:
+    """Load the model and make it what the strategy asks for. Where pruning scores heads and
+    neurons by data, it sees training examples that ``seed`` draws."""
+    # Attention and dropout are settings of the model's construction.
+    model = load_model(
+        prepared,
+        attention=str(strategy["attention"]),
+        dropout=_dropout(strategy),
+        seed=seed,
+    )
+    # Scores for pruning want gradients: on the device they are quicker, in fp32 exact.
+    device = collate.device
+    model.to(device=device)  # type: ignore[call-arg]
+    masks = _prune(strategy, model, collate, seed)
+    # Layers are counted as pruning left them.
+    if int(strategy["freeze_layers"]) > 0:
+        freeze(model, int(strategy["freeze_layers"]))
+    if strategy["activation_checkpointing"]:
+        enable_activation_checkpointing(model)
+    # Pruning has made its new weights, freezing has said which need no cast per batch.
+    precision = Precision(str(strategy["precision"]), device)
+    precision.prepare(model)
+    # The compiler sees the final weights and layers.
+    run: Callable[..., Any] = _compiled(strategy, model) if strategy["compile"] else model
+    # The optimizer holds the very parameters that are left, in the precision they have.
+    rate = optimizers.peak_rate(strategy)
+    optimizer = optimizers.build(str(strategy["optimizer"]), model, rate)
+    return Ready(model, run, optimizer, precision, rate, masks, device)
+
+
+def _dropout(strategy: Strategy) -> float | None:
+    dropout = strategy["dropout"]
+    return None if dropout == "model" else float(dropout)
+
+
+def _prune(
+    strategy: Strategy, model: PreTrainedModel, collate: Collator, seed: int
+) -> Masks | None:
+    ratio = float(strategy["pruning_ratio"])
+    if ratio == 0:
+        return None
+    method, score = str(strategy["pruning_method"]), str(strategy["pruning_score"])
+    batches = _labelled(collate, seed)
+    return prune(model, ratio=ratio, method=method, score=score, batches=batches).masks
+
+
+def _labelled(collate: Collator, seed: int) -> Iterator[dict[str, Tensor]]:
+    drawn = np.random.default_rng(seed).permutation(len(collate.split))[:SCORED_EXAMPLES]
+    for batch in map(collate, cut(drawn, SCORED_BATCH)):
+        yield {**batch.inputs, "labels": batch.labels}
+
+
+def _compiled(strategy: Strategy, model: PreTrainedModel) -> Callable[..., Any]:
+    """One graph for all lengths, unless they are all alike: compiling takes half a minute a
+    graph."""
+    compiled: Callable[..., Any] = torch.compile(model, dynamic=strategy["padding"] != "fixed")
+    return compiled

@@ -1,0 +1,72 @@
+"""What a trial writes down while it runs, to become its evidence whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy
+import torch
+import transformers
+
+from autotune.domain import CurvePoint, Event, Evidence, Measurement
+
+
+@dataclass
+class Notes:
+    """Measurements, curve and events so far. ``seconds`` holds the time of each phase by name."""
+
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    curve: list[CurvePoint] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    environment: dict[str, str | int] = field(default_factory=dict)
+
+    def add(self, *measurements: Measurement) -> None:
+        self.measurements.update((measurement.name, measurement) for measurement in measurements)
+
+    def event(self, kind: str, message: str) -> None:
+        self.events.append(Event(datetime.now(UTC), kind, message))
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Record when a phase begins, when it ends, and how long it took."""
+        self.event("phase", f"{name} begins")
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - begun
+            self.event("phase", f"{name} took {self.seconds[name]:.3f} s")
+
+    def evidence(self) -> Evidence:
+        return Evidence(
+            measurements=dict(self.measurements),
+            curve=tuple(self.curve),
+            events=tuple(self.events),
+            environment=dict(self.environment),
+        )
+
+
+def environment(device: torch.device) -> Mapping[str, str | int]:
+    """Versions and settings that this process computes with."""
+    facts: dict[str, str | int] = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": numpy.__version__,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "host": platform.node(),
+    }
+    if device.type == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name(device)
+        facts["cuda"] = torch.version.cuda or ""
+    return facts

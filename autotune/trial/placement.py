@@ -1,0 +1,35 @@
+"""Levers ``device``, ``threads`` and ``allocator``: where the trial runs, and on what ground."""
+
+from __future__ import annotations
+
+import torch
+
+from autotune.domain import Strategy
+from autotune.errors import Unsupported
+from autotune.trial import allocator
+
+
+def take_place(strategy: Strategy) -> torch.device:
+    """Put allocator and threads in force for this process and return the device to train on.
+
+    A worker has done the first two before torch allocated anything; to do them again changes
+    nothing, and lets a trial run without a worker. Raises
+    :class:`~autotune.errors.Unsupported` where torch does not find the device.
+    """
+    allocator.apply(str(strategy["allocator"]))
+    torch.set_num_threads(int(strategy["threads"]))
+    device = torch.device(str(strategy["device"]))
+    if not _is_there(device):
+        raise Unsupported(
+            f"torch {torch.__version__} finds no device {device}",
+            hint="`autotune hardware` lists the devices of this host",
+        )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def _is_there(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or torch.backends.mps.is_available()

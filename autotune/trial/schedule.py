@@ -1,0 +1,59 @@
+"""Levers ``epochs`` and ``batch_size`` over time: how many steps, over which examples, with rungs
+where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autotune.domain import Strategy, Task
+from autotune.trial.batching import Collator, Indices, cut, order
+
+RUNGS = (0.25, 0.5)
+"""Shares of the steps after which a trial is judged, and may be stopped."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What training will do: ``steps`` optimizer steps over global batches, put together by
+    ``collate`` in an order that ``seed`` decides, each cut into micro-batches."""
+
+    collate: Collator
+    steps: int
+    batch_size: int
+    micro_batch_size: int
+    padding: str
+    seed: int
+    rungs: frozenset[int] = frozenset()
+
+    def batches(self) -> Iterator[Indices]:
+        """Global batches without end."""
+        return order(self.collate.split.lengths, self.batch_size, self.padding, self.seed)
+
+    def parts(self, batch: Indices) -> list[Indices]:
+        """The micro-batches of a global batch."""
+        return list(cut(batch, self.micro_batch_size))
+
+
+def schedule(strategy: Strategy, task: Task, collate: Collator, seed: int) -> Schedule:
+    """The schedule of a whole fine-tune: the task's steps, or the strategy's epochs."""
+    batch_size, micro = int(strategy["batch_size"]), strategy["micro_batch_size"]
+    per_epoch = math.ceil(len(collate.split) / batch_size)
+    steps = task.steps or max(1, math.ceil(float(strategy["epochs"]) * per_epoch))
+    rungs = {math.ceil(share * steps) for share in RUNGS}
+    return Schedule(
+        collate,
+        steps,
+        batch_size,
+        micro_batch_size=batch_size if micro == "full" else int(micro),
+        padding=str(strategy["padding"]),
+        seed=seed,
+        rungs=frozenset(step for step in rungs if step < steps),
+    )
+
+
+def linear_decay(peak: float, step: int, total: int) -> float:
+    """The learning rate of ``step`` (from 0) of ``total``: from ``peak`` to nothing, without
+    warm-up, as in Trainer."""
+    return peak * max(0, total - step) / total
