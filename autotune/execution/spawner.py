@@ -81,12 +81,14 @@ class Spawner:
         try:
             socket.send_fds(self._control, [b"+"], [theirs.fileno(), status_end])
         except OSError as error:
+            os.close(status)
             raise ExecutionError(self._lost()) from error
         finally:
             theirs.close()
             os.close(status_end)
         pid = _read_status(status)
         if pid is None:
+            os.close(status)
             raise ExecutionError(self._lost())
         return Worker(pid, Connection(ours.detach()), status)
 
