@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_encoders import BERT_NAMES, KINDS, LAYERS, batches, tiny_model
 from torch import Tensor
 from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedModel
 
@@ -13,6 +12,7 @@ from autotune.trial.checkpointing import enable_activation_checkpointing
 from autotune.trial.encoder import encoder_of
 from autotune.trial.freezing import freeze
 from autotune.trial.pruning import prune
+from tests.trial.tiny_encoders import BERT_NAMES, KINDS, LAYERS, batches, tiny_model
 
 
 def step(model: PreTrainedModel) -> tuple[Tensor, dict[str, Tensor], int]:

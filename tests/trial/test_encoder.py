@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_encoders import BERT_NAMES, HEAD_SIZE, HEADS, KINDS, LAYERS, NEURONS, tiny_model
 from torch import nn
 from transformers import AlbertConfig, AlbertForSequenceClassification
 
 from autotune.errors import Unsupported
 from autotune.trial.encoder import encoder_of
+from tests.trial.tiny_encoders import (
+    BERT_NAMES,
+    HEAD_SIZE,
+    HEADS,
+    KINDS,
+    LAYERS,
+    NEURONS,
+    tiny_model,
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tiny_encoders import KINDS, batches, tiny_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -11,6 +10,7 @@ from autotune.errors import UsageError
 from autotune.trial.encoder import encoder_of
 from autotune.trial.freezing import freeze
 from autotune.trial.pruning import prune
+from tests.trial.tiny_encoders import KINDS, batches, tiny_model
 
 LAYERS = 3
 

@@ -9,13 +9,22 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_encoders import HEAD_SIZE, HEADS, KINDS, LAYERS, NEURONS, batches, logits, tiny_model
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from autotune.errors import DataError, NanLoss, Unsupported, UsageError
 from autotune.trial.encoder import encoder_of
 from autotune.trial.pruning import METHODS, encoder_flops, kept_neurons, kept_units, prune
 from autotune.trial.pruning_plan import Plan
+from tests.trial.tiny_encoders import (
+    HEAD_SIZE,
+    HEADS,
+    KINDS,
+    LAYERS,
+    NEURONS,
+    batches,
+    logits,
+    tiny_model,
+)
 
 CASES = [(kind, attention) for kind in KINDS for attention in ("sdpa", "eager")]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_encoders import KINDS, batches, tiny_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from autotune.trial.encoder import encoder_of
 from autotune.trial.pruning import prune
 from autotune.trial.pruning_masks import magnitude_masks
+from tests.trial.tiny_encoders import KINDS, batches, tiny_model
 
 
 def weights(model: PreTrainedModel) -> Tensor:
