@@ -19,7 +19,7 @@ Blame = Callable[[tuple[str | int, ...], str], None]
 
 
 class Note(NamedTuple):
-    """A setting that the study asks for and this host leaves out, and why."""
+    """A setting that the study names and this host cannot run, and why."""
 
     lever: str
     value: str
@@ -45,7 +45,7 @@ def search(lever: Lever, spec: LeverSpec, host: Host, blame: Blame) -> Searched 
         blame((ranged[0],), f"{lever.name} has both values and {ranged[0]}; keep one")
         return None
     if spec.values == AUTO:
-        return Searched(everywhere(lever, host), lever.candidates(host), unavailable(lever, host))
+        return Searched(everywhere(lever, host), lever.candidates(host))
     asked = _range(lever, spec, blame) if ranged else _choice(lever, spec.values, blame)
     return None if asked is None else _here(lever, asked, host, blame)
 

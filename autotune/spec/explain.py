@@ -11,7 +11,7 @@ from autotune.domain import Choice, Host, Range, Rule, Space, Value
 from autotune.levers import LEVERS
 from autotune.space import settings, size
 from autotune.spec.conditions import can_hold
-from autotune.spec.dimensions import unavailable
+from autotune.spec.dimensions import AUTO, unavailable
 from autotune.spec.resolve import Loaded
 
 
@@ -77,15 +77,17 @@ def _names(text: str) -> set[str]:
 def _lever(name: str, loaded: Loaded, host: Host) -> LeverExplanation:
     space: Space = loaded.study.space
     dimension = next((d for d in space.dimensions if d.lever == name), None)
-    noted = tuple((note.value, note.reason) for note in loaded.notes if note.lever == name)
-    unasked = tuple((note.value, note.reason) for note in unavailable(LEVERS[name], host))
+    named = [note for note in loaded.notes if note.lever == name]
+    asked = loaded.study.spec["space"].get(name, AUTO)
+    everything = asked == AUTO or asked == {"values": AUTO}
+    left_out = [*named, *(unavailable(LEVERS[name], host) if everything else ())]
     return LeverExplanation(
         lever=name,
         summary=LEVERS[name].summary,
         default=space.defaults[name],
         searched=() if dimension is None else searched(dimension.domain),
         when=None if dimension is None else dimension.when,
-        left_out=noted if dimension is not None or noted else unasked,
+        left_out=tuple((note.value, note.reason) for note in left_out),
     )
 
 

@@ -35,7 +35,7 @@ def why_not(metric: str, host: Host, prices: Prices, space: Space) -> str | None
         names = {d.id: d.name or d.id for d in host.devices}
         if unpriced:
             missing = ", ".join(names.get(d, d) for d in unpriced)
-            return f"needs a price for {missing}; add it under prices.gpus"
+            return f"needs a price for {missing}; set prices.gpus.NAME, with a part of its name"
     return None
 
 

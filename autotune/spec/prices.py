@@ -13,6 +13,7 @@ from autotune.domain import Prices
 CPU_CORE_USD = 0.04
 
 GPU_USD: Mapping[str, float] = {
+    "B300": 7.50,
     "B200": 6.00,
     "H200": 3.80,
     "H100": 2.95,
@@ -22,9 +23,17 @@ GPU_USD: Mapping[str, float] = {
     "L4": 0.70,
     "T4": 0.40,
     "V100": 0.60,
+    "P100": 0.40,
+    "RTX 6000": 0.80,
+    "RTX A6000": 0.50,
+    "RTX 5090": 0.70,
     "RTX 4090": 0.45,
     "RTX 3090": 0.30,
+    "RTX": 0.20,
+    "GTX": 0.10,
+    "Apple": 0.15,
 }
+"""By a part of the device's name; where several fit, the longest counts."""
 
 
 def book(cpu_core: float | None, gpus: Mapping[str, float]) -> Prices:

@@ -43,7 +43,8 @@ DEFAULT_TRIALS = 24
 @dataclass(frozen=True)
 class Loaded:
     """A study resolved on a host. ``storage`` is the URL the file names, kept out of the study so
-    that no password is stored; ``notes`` are the settings this host left out."""
+    that no password is stored; ``notes`` are the named settings that this host
+    cannot run; what ``auto`` leaves out is for :func:`~autotune.spec.explain`."""
 
     study: Study
     storage: str | None = None

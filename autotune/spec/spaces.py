@@ -75,19 +75,19 @@ def _searched(file: StudyFile, document: Document, host: Host) -> dict[str, Sear
 
 
 def _when(name: str, file: StudyFile, document: Document) -> str | None:
-    """The lever's own condition and the user's, joined."""
+    """The lever's own condition and the user's, joined; ``None`` where the user's is wrong."""
     own, text, path = LEVERS[name].when, file.space[name].when, ("space", name, "when")
     if text is None:
         return own
     parsed = condition(text, path, document)
     if parsed is None:
-        return own
+        return None
     late = sorted(other for other in parsed.names if ORDER[other] >= ORDER[name])
     if late:
         what = "itself" if late == [name] else ", ".join(other for other in late if other != name)
         earlier = ", ".join(other for other in LEVERS if ORDER[other] < ORDER[name]) or "none"
         document.blame(path, f"{name} cannot depend on {what}; levers decided before it: {earlier}")
-        return own
+        return None
     return text if own is None else f"({own}) and ({text})"
 
 

@@ -100,7 +100,7 @@ class _Reader:
         if isinstance(node, ScalarNode) and node.tag.removeprefix(_PREFIX) in (*_SCALARS, "str"):
             return _scalar(node.tag.removeprefix(_PREFIX), node.value)
         self.blame(node.start_mark, f"tags such as {node.tag} have no meaning in a study file")
-        return None
+        return _scalar("str", str(node.value))
 
     def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         data: dict[str, Any] = {}

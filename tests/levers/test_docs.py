@@ -1,0 +1,62 @@
+"""Each lever has a page, and the table of levers is the registry.
+
+``python -m tests.levers.test_docs`` writes the table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autotune.levers import LEVERS, Lever
+
+FOLDER = Path(__file__).parents[2] / "docs" / "levers"
+INDEX = FOLDER / "index.md"
+START, END = "<!-- levers -->\n", "<!-- /levers -->\n"
+
+
+def page(name: str) -> str:
+    return "pruning.md" if name.startswith("pruning_") else f"{name}.md"
+
+
+def table() -> str:
+    rows = ["| lever | what it sets | settings | default | changes |", "|---|---|---|---|---|"]
+    return "\n".join([*rows, *(_row(lever) for lever in LEVERS.values())]) + "\n"
+
+
+def _row(lever: Lever) -> str:
+    default = "by hardware" if callable(lever.default) else str(lever.default)
+    changes = ", ".join(
+        i.value for i in type(next(iter(lever.influences))) if i in lever.influences
+    )
+    link = f"[`{lever.name}`]({page(lever.name)})"
+    return f"| {link} | {lever.summary} | {lever.describe()} | {default} | {changes} |"
+
+
+@pytest.mark.parametrize("name", [n for n in LEVERS if not n.startswith("pruning_")])
+def test_each_lever_has_a_page_that_names_its_settings(name: str) -> None:
+    text = (FOLDER / page(name)).read_text(encoding="utf-8")
+    assert text.startswith(f"# `{name}`\n")
+    settings = LEVERS[name].describe().removeprefix("such as ").split(", ")
+    missing = [s for s in settings for word in s.split(" or ") if f"`{word}`" not in text]
+    assert " from " in settings[0] or not missing, missing
+
+
+def test_pruning_has_a_page() -> None:
+    assert (FOLDER / "pruning.md").is_file()
+
+
+def test_no_page_outlives_its_lever() -> None:
+    pages = {page(name) for name in LEVERS} | {"index.md"}
+    assert {path.name for path in FOLDER.glob("*.md")} <= pages
+
+
+def test_the_table_is_the_registry() -> None:
+    written = INDEX.read_text(encoding="utf-8").split(START)[1].split(END)[0]
+    assert written == table(), "python -m tests.levers.test_docs"
+
+
+if __name__ == "__main__":
+    before, rest = INDEX.read_text(encoding="utf-8").split(START)
+    INDEX.write_text(before + START + table() + END + rest.split(END)[1], encoding="utf-8")

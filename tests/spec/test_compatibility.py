@@ -1,0 +1,76 @@
+"""When a study may go on under a changed file."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotune.domain import Study
+from autotune.spec import compatible, load
+from tests.spec.hosts import CPU, GPU
+
+TEXT = """\
+study: s
+task: {epochs: 1}
+objectives: [accuracy, cost_usd]
+constraints: [accuracy >= 0.5]
+space:
+  batch_size: [8, 16]
+  learning_rate: {low: 1e-5, high: 1e-4}
+  pruning_ratio: [0, 0.5]
+"""
+
+
+def study(*overrides: str) -> Study:
+    return load(TEXT, host=CPU, overrides=overrides).study
+
+
+FREE = [
+    "budget.trials=50",
+    "limits.minutes=1",
+    "executor.workers=2",
+    "sampler=nsga2",
+    "constraints=[accuracy >= 0.7]",
+    "space.batch_size=[8, 16, 32]",
+    "space.batch_size={low: 4, high: 64}",
+    "space.learning_rate={low: 1e-6, high: 1e-3, log: true}",
+    "space.padding=[fixed, dynamic]",
+    "start_with=[{batch_size: 16}]",
+    "prices.gpus.H100=9",
+]
+
+
+@pytest.mark.parametrize("override", FREE)
+def test_changes_that_leave_the_numbers_alone(override: str) -> None:
+    assert compatible(study(), study(override)) == []
+
+
+CHANGED = [
+    ("task.max_length=64", "task.max_length was 128, now 64"),
+    ("task.dataset.train=a.csv", "task.dataset was builtin:docstrings, now {'train': 'a.csv'}"),
+    ("objectives=[accuracy]", "objectives was maximize accuracy, minimize cost_usd, now maximize"),
+    ("constraints=[f1 >= 0.5]", "the constraint 'f1 >= 0.5' is on a metric not judged before"),
+    ("space.batch_size=[8]", "space.batch_size no longer holds all that was searched"),
+    ("space.learning_rate=[1e-5, 1e-4]", "space.learning_rate no longer holds"),
+    ("space={batch_size: [8, 16]}", "space.learning_rate is no longer searched"),
+    ("space.pruning_ratio={values: [0, 0.5], when: batch_size > 8}", "condition of"),
+    ("rules=[batch_size > 8 and pruning_ratio > 0]", "the rule 'batch_size > 8"),
+    ("prices.cpu_core=1", "prices.cpu_core was 0.04, now 1.0"),
+]
+
+
+@pytest.mark.parametrize(("override", "sentence"), CHANGED)
+def test_changes_that_do_not(override: str, sentence: str) -> None:
+    found = compatible(study(), study(override))
+    assert any(sentence in one for one in found), found
+
+
+def test_another_machine_has_another_default() -> None:
+    elsewhere = load(TEXT, host=GPU).study
+    found = compatible(study(), elsewhere)
+    assert "the default of device was cpu, now cuda:0" in found
+
+
+def test_prices_are_free_where_nothing_is_counted_in_money() -> None:
+    text = TEXT.replace(", cost_usd", "")
+    dear = load(text, host=CPU, overrides=["prices.cpu_core=1"]).study
+    assert compatible(load(text, host=CPU).study, dear) == []

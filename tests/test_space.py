@@ -1,0 +1,108 @@
+"""Completing, checking, counting and enumerating a space."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotune import space as spaces
+from autotune.domain import Choice, Dimension, Range, Rule, Space, Strategy
+
+DEFAULTS = {"ratio": 0.0, "method": "structured", "batch": 8, "micro": "full", "extra": 1}
+
+SPACE = Space(
+    dimensions=(
+        Dimension("ratio", Choice((0.0, 0.5))),
+        Dimension("method", Choice(("structured", "layers")), when="ratio > 0"),
+        Dimension("batch", Choice((8, 16))),
+        Dimension("micro", Choice(("full", 8))),
+    ),
+    defaults=DEFAULTS,
+    rules=(Rule("micro >= batch", "no accumulation"),),
+)
+
+
+def test_a_lever_that_is_switched_off_holds_its_default() -> None:
+    idle = spaces.complete(SPACE, {"ratio": 0.0, "method": "layers"})
+    assert idle["method"] == "structured"
+    assert spaces.complete(SPACE, {"ratio": 0.5, "method": "layers"})["method"] == "layers"
+
+
+def test_levers_that_are_not_searched_may_still_be_set() -> None:
+    assert spaces.complete(SPACE, {"extra": 2})["extra"] == 2
+
+
+def test_grid_is_every_strategy_once() -> None:
+    found = list(spaces.grid(SPACE))
+    assert len({s.key for s in found}) == len(found) == 3 * 3
+    assert spaces.size(SPACE) == 9
+
+
+def test_the_first_rule_that_excludes_is_named() -> None:
+    rule = spaces.excluded(SPACE, Strategy({**DEFAULTS, "micro": 8}))
+    assert rule is not None and rule.reason == "no accumulation"
+    assert spaces.excluded(SPACE, Strategy({**DEFAULTS, "micro": 8, "batch": 16})) is None
+
+
+def test_steps_are_exact_in_decimals() -> None:
+    assert spaces.settings(Range(0.0, 0.3, step=0.1)) == (0.0, 0.1, 0.2, 0.3)
+    assert spaces.settings(Range(1, 7, step=3, integer=True)) == (1, 4, 7)
+    assert spaces.settings(Range(0.0, 1.0)) is None
+
+
+def test_a_continuous_lever_is_sampled_at_even_places() -> None:
+    assert spaces.spread(Range(1e-5, 1e-3, log=True), 3) == (1e-5, 1e-4, 1e-3)
+    assert spaces.spread(Range(0.0, 1.0), 3) == (0.0, 0.5, 1.0)
+    assert spaces.size(Space((Dimension("ratio", Range(0.0, 1.0)),), DEFAULTS)) is None
+
+
+def test_size_stops_at_its_limit() -> None:
+    wide = Space((Dimension("batch", Range(1, 1000, integer=True)),), DEFAULTS)
+    assert spaces.size(wide, limit=10) == 10
+
+
+def test_text_and_numbers_are_not_the_same_setting() -> None:
+    assert not spaces.contains(Choice(("1",)), 1)
+    assert spaces.contains(Range(0.0, 1.0), 0.3)
+    assert not spaces.contains(Range(0.0, 1.0), "0.3")
+    assert not spaces.contains(Range(0.0, 1.0, step=0.25), 0.3)
+
+
+VALUES = st.lists(st.integers(0, 4), min_size=1, max_size=3, unique=True).map(tuple)
+WHEN = st.none() | st.integers(0, 3).map(lambda n: f"a > {n}")
+RULE = st.tuples(st.sampled_from("abc"), st.integers(0, 4)).map(
+    lambda pair: Rule(f"{pair[0]} == {pair[1]}", "so")
+)
+
+
+@st.composite
+def small_spaces(draw: st.DrawFn) -> Space:
+    dimensions = (
+        Dimension("a", Choice(draw(VALUES))),
+        Dimension("b", Choice(draw(VALUES)), draw(WHEN)),
+        Dimension("c", Choice(draw(VALUES)), draw(WHEN)),
+    )
+    rules = draw(st.lists(RULE, max_size=2))
+    return Space(dimensions, {"a": 9, "b": 9, "c": 9, "d": 9}, tuple(rules))
+
+
+@settings(max_examples=60, deadline=None)
+@given(small_spaces())
+def test_every_strategy_of_the_grid_belongs_to_the_space(space: Space) -> None:
+    found = list(spaces.grid(space))
+    assert len({s.key for s in found}) == len(found) == spaces.size(space)
+    for strategy in found:
+        assert spaces.excluded(space, strategy) is None
+        assert set(strategy) == set(space.defaults)
+        for dimension in space.dimensions:
+            active = spaces.is_active(space, dimension, strategy.values)
+            value = strategy[dimension.lever]
+            assert spaces.contains(dimension.domain, value) if active else value == 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(small_spaces(), st.fixed_dictionaries({name: st.integers(0, 4) for name in "abcd"}))
+def test_completing_twice_changes_nothing(space: Space, choices: dict[str, int]) -> None:
+    once = spaces.complete(space, choices)
+    assert spaces.complete(space, once.values) == once
+    assert set(once) == set(space.defaults)
