@@ -1,7 +1,8 @@
 """Domain objects <-> what a row holds. Knows no database.
 
 JSON keeps ``True``, ``1``, ``1.0`` and ``"1"`` apart, and so does every function here. It has no
-NaN or infinity: those travel as text. PostgreSQL refuses NUL in text: see :func:`text`.
+NaN or infinity: those travel as text. PostgreSQL refuses NUL in text: see :func:`text`. Numbers of
+measurements are made plain ``float`` and ``int``, since no database driver knows NumPy's.
 """
 
 from __future__ import annotations
@@ -60,17 +61,17 @@ def strategy_fields(strategy: Strategy) -> Fields:
 
 
 def measurement_fields(measurement: Measurement) -> Fields:
-    low, high = measurement.ci95 or (None, None)
+    low, high = (None, None) if measurement.ci95 is None else map(float, measurement.ci95)
     return {
         "name": measurement.name,
         "value": float(measurement.value),
         "unit": measurement.unit,
-        "n": measurement.n,
+        "n": int(measurement.n),
         "ci_low": low,
         "ci_high": high,
         "source": measurement.source,
-        "samples": plain(measurement.samples),
-        "warmup": plain(measurement.warmup),
+        "samples": plain(numbers(measurement.samples)),
+        "warmup": plain(numbers(measurement.warmup)),
     }
 
 
@@ -92,12 +93,12 @@ def measurement_from(
 
 def point_fields(point: CurvePoint) -> Fields:
     return {
-        "step": point.step,
-        "total_steps": point.total_steps,
-        "samples": point.samples,
-        "seconds": point.seconds,
-        "loss": point.loss,
-        "metrics": plain(point.metrics),
+        "step": int(point.step),
+        "total_steps": int(point.total_steps),
+        "samples": int(point.samples),
+        "seconds": float(point.seconds),
+        "loss": None if point.loss is None else float(point.loss),
+        "metrics": plain({name: float(value) for name, value in point.metrics.items()}),
     }
 
 

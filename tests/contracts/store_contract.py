@@ -5,9 +5,12 @@ Derive a class named ``Test...`` from :class:`StoreContract` and give it a fixtu
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pytest
 
 from autotune.domain import (
@@ -63,8 +66,6 @@ class StoreContract:
                 call("bertt")
 
     def test_update_replaces_the_study(self, store: Store, bert: str) -> None:
-        from dataclasses import replace
-
         changed = replace(study(bert), budget=replace(study().budget, trials=99), spec={"new": 1})
         store.update_study(changed)
         assert store.study(bert) == changed
@@ -234,6 +235,17 @@ class StoreContract:
         assert repr(found.measurements["m"]) == repr(measured)
         assert repr(found.curve) == repr((point,))
         assert repr(store.trials(bert)[0].metrics) == "{'m': nan}"
+
+    def test_numbers_of_numpy(self, store: Store, bert: str) -> None:
+        half: Any = np.float32(0.5)
+        three: Any = np.int64(3)
+        measured = Measurement("m", half, "s", three, (half, half), (half,), (half,))
+        point = CurvePoint(three, three, three, half, half, {"f1": half})
+        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.finish(bert, 0, Completed(Evidence({"m": measured}, (point,), ((half, half),))))
+        found = store.trial(bert, 0).evidence
+        assert found.measurements == {"m": measured}
+        assert (found.curve, found.memory) == ((point,), ((0.5, 0.5),))
 
     def test_text_that_databases_dislike(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin="sampler", seed=0)
