@@ -1,0 +1,53 @@
+"""The examples of docs/study-file.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from autotune.metrics import METRICS
+from autotune.spec import load
+from autotune.spec.shape import keys_at
+from tests.spec.hosts import CPU, GPU
+
+TEXT = (Path(__file__).parents[2] / "docs" / "study-file.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_whole_example_loads_everywhere_and_takes_the_other_blocks() -> None:
+    whole, *parts = BLOCKS
+    assert load(whole, host=CPU).study.name == "bert"
+    for part in parts:
+        assert load(whole + part, host=GPU)
+
+
+def test_the_forms_of_a_lever_load() -> None:
+    table = TEXT.split("| form | example |")[1].split("\n\n")[0]
+    forms = re.findall(r"\| `(\w+: .*)` \|", table)
+    assert len(forms) == 6
+    space = "".join(f"  {form}\n" for form in forms if "compile" not in form)
+    assert load(f"study: s\nobjectives: [loss]\nspace:\n{space}", host=CPU)
+    device = "  device: [cpu, cuda:0]\n"
+    compiled = next(f"  {form}\n" for form in forms if "compile" in form)
+    assert load(f"study: s\nobjectives: [loss]\nspace:\n{device}{compiled}", host=GPU)
+
+
+def test_every_section_is_described() -> None:
+    headings = " ".join(re.findall(r"^### (.*)$", TEXT, re.MULTILINE))
+    described = set(re.findall(r"`(\w+)`", headings)) | {"study"}
+    assert described == set(keys_at(()))
+    task = TEXT.split("### `task`")[1].split("###")[0]
+    assert all(f"`{key}`" in task for key in keys_at(("task",)))
+
+
+def test_metrics_named_in_the_docs_exist() -> None:
+    named = set(re.findall(r"\b\w+_(?:usd|wh|gib|ms|seconds|per_second)\b", TEXT))
+    assert named - {"memory_gib"} <= set(METRICS)
+
+
+def test_the_example_is_one_that_yaml_1_1_reads_otherwise() -> None:
+    """What PyYAML makes of 1e-5 is why the loader is its own."""
+    assert isinstance(yaml.safe_load("1e-5"), str)
+    assert isinstance(load(BLOCKS[0], host=CPU).study.spec["space"]["learning_rate"]["low"], float)
