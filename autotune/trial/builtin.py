@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from autotune.errors import MissingExtraError, ModelError
@@ -14,6 +15,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 """Of ``model.safetensors`` as sentence-transformers/all-MiniLM-L6-v2 publishes it."""
 
 VOCABULARY = 4096
+LETTERS = 500
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -66,8 +68,21 @@ def _word_pieces(texts: Sequence[str]) -> dict[str, int]:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    letters = _letters(map(tokenizer.normalizer.normalize_str, texts))
+    # Named up front, in order: the trainer would number these as it happens to meet them, and
+    # break ties between pieces by those numbers.
+    fixed = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), show_progress=False
+        vocab_size=max(VOCABULARY, len(fixed)),
+        special_tokens=fixed,
+        limit_alphabet=LETTERS,
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return dict(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
+
+
+def _letters(texts: Iterable[str]) -> list[str]:
+    """The most frequent characters but spaces, in order."""
+    counts = Counter(letter for text in texts for letter in text if not letter.isspace())
+    return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:LETTERS])

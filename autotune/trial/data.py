@@ -189,7 +189,10 @@ def _tokenizer(model_dir: Path, kind: Kind, max_length: int) -> tuple[Any, int]:
             hint="the directory needs the tokenizer's files beside the model's",
         ) from error
     if tokenizer.pad_token_id is None:
-        raise ModelError(f"{model_dir}: the tokenizer has no padding token")
+        raise ModelError(
+            f"{model_dir}: the tokenizer has no padding token",
+            hint="add pad_token to its tokenizer_config.json",
+        )
     positions = getattr(config, "max_position_embeddings", None) or max_length
     if config.model_type in OFFSET_POSITIONS:
         positions -= tokenizer.pad_token_id + 1

@@ -47,6 +47,9 @@ MARKUP = re.compile(r":[a-z:]+:`~?!?\.?([^`<]*?)\s*(?:<[^`]*>)?`|`+|\*\*")
 CODE = re.compile(r">>>|^\s*\.\. |::\s*$|^\s*:\w+|^\s*[-=~^*]{3,}\s*$|[{}]|==|\|", re.MULTILINE)
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @dataclass(frozen=True)
 class Paragraph:
     """One masked paragraph, its library, and the source file it came from."""
@@ -130,13 +133,21 @@ def _paragraphs(file: Path) -> Iterator[str]:
             tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # templates and files for other Pythons
         return
-    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(tree):
-        if isinstance(node, holders) and (docstring := ast.get_docstring(node, clean=False)):
-            for block in re.split(r"\n\s*\n", inspect.cleandoc(docstring)):
-                text = mask(block)
-                if _is_prose(block, text):
-                    yield text
+    for docstring in _docstrings(tree):
+        for block in re.split(r"\n\s*\n", inspect.cleandoc(docstring)):
+            text = mask(block)
+            if _is_prose(block, text):
+                yield text
+
+
+def _docstrings(node: ast.Module | ast.ClassDef | Function) -> Iterator[str]:
+    """Those of a module, its classes and functions; functions inside functions have few."""
+    if docstring := ast.get_docstring(node, clean=False):
+        yield docstring
+    if not isinstance(node, Function):
+        for child in node.body:
+            if isinstance(child, ast.ClassDef | Function):
+                yield from _docstrings(child)
 
 
 def mask(block: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
@@ -48,7 +49,7 @@ def load_model(
         _set_dropout(config, dropout)
         _require_attention(prepared, config, attention)
         model, report = _load(prepared, config, attention, seed)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{prepared.model_dir}: the model cannot be loaded: {str(error).splitlines()[0]}",
             hint="name a directory that save_pretrained has written, or a hub id",

@@ -118,7 +118,10 @@ def _hub(name: str) -> Source:
 def _read_hub(name: str) -> Mapping[str, Table]:
     found = _load_hub(name)
     if "train" not in found:
-        raise DataError(f"{name}: has no split train, only {', '.join(map(str, found))}")
+        raise DataError(
+            f"task.dataset: {name} has no split train, only {', '.join(map(str, found))}",
+            hint="save the splits as files: task.dataset: {train: train.jsonl}",
+        )
     tables = {
         split: _hub_table(f"{name} {split}", found[split]) for split in SPLITS if split in found
     }

@@ -52,7 +52,9 @@ def read_table(path: Path) -> Table:
     try:
         return reader(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror or error}", hint="check its permissions"
+        ) from error
 
 
 def _read_jsonl(path: Path) -> Table:
@@ -98,7 +100,10 @@ def _read_csv(path: Path) -> Table:
                 lines.append(start)
             start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not CSV: {error}") from error
+        raise DataError(
+            f"{path}:{reader.line_num}: not CSV: {error}",
+            hint="look for a quote without its end",
+        ) from error
     finally:
         csv.field_size_limit(limit)
     return Table(str(path), {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines)
@@ -129,7 +134,9 @@ def _read_parquet(path: Path) -> Table:
     try:
         table = parquet.read_table(path)
     except pyarrow.ArrowException as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from error
+        raise DataError(
+            f"{path}: not a Parquet file: {error}", hint="write it again, or as JSON Lines"
+        ) from error
     return Table(str(path), {name: table[name].to_pylist() for name in table.column_names})
 
 

@@ -96,4 +96,7 @@ def _labels(table: Table, name: str) -> list[str]:
 def _class(classes: Sequence[str], value: Any, where: str) -> str:
     if isinstance(value, int) and 0 <= value < len(classes):
         return classes[value]
-    raise DataError(f"{where}: the label is {value!r}, and classes are 0 to {len(classes) - 1}")
+    raise DataError(
+        f"{where}: the label is {value!r}, and classes are 0 to {len(classes) - 1}",
+        hint="drop the rows without a label",
+    )

@@ -1,0 +1,15 @@
+"""Every test of this room has a cache of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder, in force."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(folder))
+    return folder

@@ -1,0 +1,221 @@
+"""What is carved, capped, cached, and loaded again."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from data_files import rows, tiny, write_jsonl, write_splits
+
+from autotune.domain import Columns
+from autotune.errors import DataError
+from autotune.trial import cache
+from autotune.trial.carving import cap, carve
+from autotune.trial.data import load_split, prepare
+
+LOADED = """
+import sys
+from autotune.domain import Task
+from autotune.trial.data import load_split, prepare
+prepared = prepare(Task(model="builtin:bert-tiny", dataset={dataset!r}, max_length=16))
+load_split(prepared, "train")
+heavy = {{"torch", "transformers", "datasets", "tokenizers", "pyarrow", "sklearn"}}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_carving_keeps_proportions_and_disjoint_rows() -> None:
+    strata = ["a"] * 100 + ["b"] * 30 + ["c"] * 6 + ["d"]
+    rows_of = carve(strata, list(range(137)), ["validation", "test"], seed=3)
+    drawn = {split: Counter(strata[i] for i in picked) for split, picked in rows_of.items()}
+    assert drawn["validation"] == drawn["test"] == {"a": 10, "b": 3, "c": 2}
+    assert drawn["train"]["d"] == 1
+    assert sorted(i for picked in rows_of.values() for i in picked) == list(range(137))
+    assert rows_of == carve(strata, list(range(137)), ["validation", "test"], seed=3)
+    assert rows_of != carve(strata, list(range(137)), ["validation", "test"], seed=4)
+
+
+def test_a_repeated_text_is_never_carved() -> None:
+    texts = ["same"] * 30 + [f"text {i}" for i in range(30)]
+    carved = carve(["a"] * 60, texts, ["validation"], seed=0)
+    assert len(carved["validation"]) >= 2
+    assert all(texts[i] != "same" for i in carved["validation"])
+
+
+def test_too_little_to_carve() -> None:
+    with pytest.raises(DataError, match="no validation split and too few rows in train"):
+        carve(["a", "b"], ["one", "two"], ["validation"], seed=0)
+
+
+def test_caps_keep_proportions_and_every_label() -> None:
+    strata = ["a"] * 80 + ["b"] * 19 + ["c"]
+    assert Counter(strata[i] for i in cap(strata, 20, seed=0)) == {"a": 16, "b": 3, "c": 1}
+    assert cap(strata, 500, seed=0) == list(range(100))
+    with pytest.raises(DataError, match="2 samples cannot hold one of each of 3 labels"):
+        cap(strata, 2, seed=0)
+
+
+def test_absent_splits_come_out_of_train_and_are_said(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "only.jsonl", rows(60))
+    prepared = prepare(tiny({"train": str(path)}, train_samples=20, validation_samples=4))
+    assert prepared.sizes == {"train": 20, "validation": 4, "test": 6}
+    assert prepared.sources["test"] == "carved from train"
+    assert prepared.notes == (
+        "validation: 6 rows carved from train",
+        "test: 6 rows carved from train",
+        "train: 20 of 48 rows",
+        "validation: 4 of 6 rows",
+    )
+    assert np.bincount(load_split(prepared, "train").labels).tolist() == [10, 10]
+
+
+def test_batches_hold_the_rows_and_padding(tmp_path: Path) -> None:
+    prepared = prepare(tiny(write_splits(tmp_path)))
+    split = load_split(prepared, "train")
+    batch = split.batch(np.array([3, 1]), prepared.pad_token_id, length=16)
+    assert batch["input_ids"].shape == (2, 16) and batch["labels"].tolist() == [1, 1]
+    for row, ids, mask in zip([3, 1], batch["input_ids"], batch["attention_mask"], strict=True):
+        expected = split.tokens[split.offsets[row] : split.offsets[row + 1]]
+        assert ids[mask == 1].tolist() == expected.tolist()
+        assert (ids[mask == 0] == prepared.pad_token_id).all()
+    assert split.batch([3, 1], 0)["input_ids"].shape[1] == split.lengths[[3, 1]].max()
+    out = np.zeros_like(split.labels)
+    split.place([3, 1], np.array([7, 8]), out)
+    assert out[[3, 1]].tolist() == [7, 8] and out.sum() == 15
+
+
+def test_prepared_is_found_again_without_heavy_imports(tmp_path: Path) -> None:
+    dataset = write_splits(tmp_path)
+    prepare(tiny(dataset))
+    program = LOADED.format(dataset=dataset)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_matters_changes_the_key_and_what_does_not_does_not(tmp_path: Path) -> None:
+    dataset = write_splits(tmp_path)
+    task = tiny(dataset)
+    first = prepare(task)
+    assert prepare(replace(task, epochs=3.0, steps=7)) == first
+    others = [replace(task, seed=1), replace(task, max_length=8), replace(task, train_samples=10)]
+    assert len({first.folder, *(prepare(other).folder for other in others)}) == 4
+    write_jsonl(Path(dataset["train"]), rows(30))
+    assert prepare(task).sizes["train"] == 30
+
+
+def test_the_same_task_gives_the_same_bytes_in_another_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tiny(write_splits(tmp_path))
+    here = prepare(task)
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "other"))
+    there = prepare(task)
+    seals = [json.loads((Path(p.folder) / cache.SEAL).read_bytes()) for p in (here, there)]
+    assert here.folder != there.folder and seals[0] == seals[1]
+    assert "model/model.safetensors" in seals[0]
+    assert pickle.loads(pickle.dumps(here)) == here
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "delete", "no seal", "a file in its place"])
+def test_a_damaged_cache_mends_itself(tmp_path: Path, damage: str) -> None:
+    task = tiny(write_splits(tmp_path))
+    prepared = prepare(task)
+    expected = load_split(prepared, "train").tokens.tolist()
+    folder = Path(prepared.folder)
+    victim = folder / "train.safetensors"
+    content = victim.read_bytes()
+    if damage == "cut":
+        victim.write_bytes(content[:-20])
+    elif damage == "flip":
+        victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "delete":
+        victim.unlink()
+    elif damage == "no seal":
+        (folder / cache.SEAL).write_text("{", encoding="utf-8")
+    else:
+        folder.rename(tmp_path / "moved")
+        folder.write_text("", encoding="utf-8")
+    assert load_split(prepare(task), "train").tokens.tolist() == expected
+    assert not list(folder.parent.glob(".draft-*"))
+
+
+def test_data_that_went_away_says_so(tmp_path: Path) -> None:
+    prepared = prepare(tiny(write_splits(tmp_path)))
+    (Path(prepared.folder) / "test.safetensors").unlink()
+    with pytest.raises(DataError, match="gone or damaged"):
+        load_split(prepared, "test")
+
+
+def test_several_builders_at_once_leave_one_whole_entry(cache_folder: Path) -> None:
+    def build(folder: Path) -> None:
+        (folder / "a").write_text("whole", encoding="utf-8")
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: cache.entry("kind", "key", build), range(32)))
+    assert set(found) == {cache_folder / "kind" / "key"}
+    assert cache.is_whole(found[0])
+    assert [path.name for path in (cache_folder / "kind").iterdir()] == ["key"]
+
+
+def test_a_build_that_fails_leaves_nothing(cache_folder: Path) -> None:
+    def full(folder: Path) -> None:
+        (folder / "a").write_text("half", encoding="utf-8")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left on device") as caught:
+        cache.entry("kind", "key", full)
+    assert caught.value.hint is not None and "AUTOTUNE_CACHE" in caught.value.hint
+    assert not list((cache_folder / "kind").iterdir())
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, ...], Any]) -> None:
+    """A hub that has the data sets ``known``."""
+
+    def load_dataset(*name: str) -> Any:
+        if name not in known:
+            raise datasets.exceptions.DatasetNotFoundError(f"{'/'.join(name)} is not on the Hub")
+        return known[name]
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+
+
+def glue(labels: list[int]) -> Any:
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
+    sentences = [f"sentence {i}" for i in range(len(labels))]
+    return datasets.Dataset.from_dict({"sentence": sentences, "label": labels}, features=features)
+
+
+def test_hub_sets_keep_their_label_names_and_lose_hidden_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    splits = {"train": glue([1, 0] * 20), "validation": glue([0, 1, 1]), "test": glue([-1] * 5)}
+    hub(monkeypatch, {("glue", "sst2"): datasets.DatasetDict(splits)})
+    prepared = prepare(tiny("glue/sst2", columns=Columns(text="sentence")))
+    assert prepared.label_names == ("bad", "good")
+    assert prepared.sizes == {"train": 36, "validation": 3, "test": 4}
+    assert prepared.sources["validation"] == "glue/sst2 (validation) of the hub"
+    assert load_split(prepared, "validation").labels.tolist() == [0, 1, 1]
+
+
+def test_hub_names_in_all_their_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = datasets.DatasetDict({"train": glue([1, 0] * 20)})
+    hub(monkeypatch, {("plain",): found, ("owner/set",): found, ("owner/set", "config"): found})
+    for name in ("plain", "owner/set", "owner/set/config"):
+        assert prepare(tiny(name, columns=Columns(text="sentence"))).num_labels == 2
+    with pytest.raises(DataError, match="cannot load owner/nothing from the hub") as caught:
+        prepare(tiny("owner/nothing"))
+    assert caught.value.hint is not None and "use files" in caught.value.hint

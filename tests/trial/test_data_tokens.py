@@ -1,0 +1,99 @@
+"""Token classification: alignment with word pieces, and scores of whole entities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from data_files import tiny, write_jsonl
+
+from autotune.domain import Columns, Task
+from autotune.errors import DataError
+from autotune.trial.data import load_split, prepare
+from autotune.trial.models import load_model
+from autotune.trial.tasks import task_kind
+from autotune.trial.tasks.token_classification import entities
+
+SENTENCES = [
+    (["Ada", "Lovelace", "lived", "in", "London", "."], "B-per I-per O O B-loc O"),
+    (["\ufe0f", "nothing", "unbelievably", "here"], "O O O O"),
+]
+
+
+def task(tmp_path: Path, sentences: list[tuple[list[str], str]] = SENTENCES) -> Task:
+    rows = [
+        {"tokens": [*words, str(i)], "tags": f"{tags} O".split()}
+        for i in range(20)
+        for words, tags in sentences
+    ]
+    path = write_jsonl(tmp_path / "train.jsonl", rows)
+    columns = Columns(text="tokens", label="tags")
+    return tiny({"train": str(path)}, kind="token-classification", columns=columns)
+
+
+def test_the_first_piece_of_each_token_carries_its_tag(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    prepared = prepare(task(tmp_path))
+    assert prepared.label_names == ("B-loc", "B-per", "I-per", "O")
+    assert prepared.sizes == {"train": 32, "validation": 4, "test": 4}
+    split = load_split(prepared, "train")
+    tokenizer = AutoTokenizer.from_pretrained(prepared.model_dir)
+    pieces = tokenizer.convert_ids_to_tokens(split.tokens[: split.offsets[1]].tolist())
+    labels = split.labels[: split.offsets[1]]
+    starts = [not piece.startswith(("##", "[")) for piece in pieces]
+    assert (labels != -100).tolist() == starts
+    assert labels[starts].tolist() == [1, 2, 3, 3, 0, 3, 3]
+
+
+def test_a_model_learns_from_a_batch_and_predictions_find_their_place(tmp_path: Path) -> None:
+    prepared = prepare(task(tmp_path))
+    split, model = load_split(prepared, "train"), load_model(prepared)
+    batch = split.batch([0, 1], prepared.pad_token_id)
+    answer = model(**{name: torch.from_numpy(value) for name, value in batch.items()})
+    assert answer.logits.shape[2] == 4 and torch.isfinite(answer.loss)
+    out = np.full_like(split.labels, -1)
+    split.place([0, 1], batch["labels"], out)
+    assert (out[: split.offsets[2]] == split.labels[: split.offsets[2]]).all()
+    assert (out[split.offsets[2] :] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("tags", "spans"),
+    [
+        ("B-a I-a O B-b", [(0, 2, "a"), (3, 4, "b")]),
+        ("B-a B-a I-b", [(0, 1, "a"), (1, 2, "a"), (2, 3, "b")]),
+        ("O I-a I-a", [(1, 3, "a")]),
+        ("NOUN O NOUN", [(0, 1, "NOUN"), (2, 3, "NOUN")]),
+        ("O O", []),
+    ],
+)
+def test_entities(tags: str, spans: list[Any]) -> None:
+    assert list(entities(tags.split())) == spans
+
+
+def test_scores_count_whole_entities() -> None:
+    names = ("O", "B-a", "I-a", "B-b")
+    labels = np.array([-100, 1, 2, 0, 3, -100, -100, 1, 0, -100])
+    offsets = np.array([0, 6, 10])
+    predictions = np.array([1, 1, 0, 0, 3, 3, 3, 1, 0, 3])
+    found = task_kind("token-classification").scores(labels, predictions, offsets, names)
+    assert found["accuracy"].value == pytest.approx(5 / 6) and found["accuracy"].n == 6
+    assert found["f1"].value == pytest.approx(2 / 3) and found["f1"].n == 3
+    low, high = found["f1"].ci95 or (1.0, 0.0)
+    assert low <= 2 / 3 <= high
+
+
+def test_rows_that_do_not_fit(tmp_path: Path) -> None:
+    for sentence, message in (
+        ((["one"], "O O"), r"train.jsonl:1: 3 tags for 2 tokens"),
+        (([], ""), r"only one label"),
+    ):
+        with pytest.raises(DataError, match=message):
+            prepare(task(tmp_path, [sentence]))
+    path = write_jsonl(tmp_path / "text.jsonl", [{"text": "plain", "label": ["O"]}])
+    with pytest.raises(DataError, match=r"text.jsonl:1: text is no list of tokens"):
+        prepare(tiny({"train": str(path)}, kind="token-classification"))
