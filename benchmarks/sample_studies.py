@@ -59,7 +59,7 @@ SPEED, ACCURACY, COST, MEMORY = (
 )
 _PRECISION = {"fp32": 1.0, "bf16": 1.42, "bf16-pure": 1.53}
 _PADDING = {"fixed": 0.81, "dynamic": 1.0, "bucketed": 1.38}
-_DEFAULTS = {
+_DEFAULTS: dict[str, Value] = {
     "device": "cpu",
     "threads": 2,
     "allocator": "system",
@@ -273,6 +273,8 @@ def write(store: SqlStore, asked: Study, made: Sequence[Trial]) -> None:
         key = connection.scalar(select(StudyRow.id).where(StudyRow.name == asked.name))
         assert key is not None
         rows = [_trial_row(key, trial) for trial in made]
+        if not rows:
+            return
         connection.execute(insert(TrialRow), rows)
         where = TrialRow.study_id == key
         ids = dict(connection.execute(select(TrialRow.number, TrialRow.id).where(where)).all())

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import Constraint, State, Study, Trial
+from autotune.domain import Constraint, Objective, State, Study, Trial
+from autotune.metrics import METRICS
 
 Gains = NDArray[np.float64]
 """Shape (points, objectives); more is better in every column."""
@@ -125,6 +126,17 @@ def undominated(study: Study, members: Sequence[Trial]) -> list[Trial]:
     places = np.flatnonzero(non_dominated(points)).tolist()
     order = sorted(places, key=lambda i: (*(-points[i]), members[i].number))
     return [members[i] for i in order]
+
+
+def front_of(study: Study, members: Sequence[Trial], metrics: Sequence[str]) -> list[Trial]:
+    """The front of ``metrics`` alone, objectives or not, each in its better direction."""
+    own = {o.metric: o for o in study.objectives}
+    asked = tuple(
+        own.get(m) or Objective(m, METRICS[m].direction if m in METRICS else "maximize")
+        for m in metrics
+    )
+    known = [t for t in members if all(value_of(t, m) is not None for m in metrics)]
+    return undominated(replace(study, objectives=asked), known)
 
 
 def non_dominated(points: Gains) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from autotune import expression
+from autotune.analysis.filtering import matching
 from autotune.analysis.front import feasible, knee, undominated, value_of
 from autotune.domain import State, Study, Trial
 from autotune.errors import NotFoundError, UsageError
@@ -74,13 +74,7 @@ def _valid(word: str) -> str:
 
 
 def _satisfying(study: Study, members: Sequence[Trial], condition: str) -> list[Trial]:
-    names = {*METRICS, *study.space.defaults, *(o.metric for o in study.objectives)}
-    wanted = expression.parse(condition, names)
-    found = []
-    for trial in members:
-        known = {**trial.strategy.values, **trial.metrics}
-        if wanted.names <= known.keys() and wanted.holds(known):
-            found.append(trial)
+    found = matching(study, members, condition)
     if not found:
         raise NotFoundError(
             f"no feasible trial of study {study.name} satisfies {condition}",

@@ -29,4 +29,5 @@ def _cells(values: Numbers, count: int) -> NDArray[np.int64]:
     span = np.ptp(values)
     if span == 0:
         return np.zeros(len(values), dtype=np.int64)
-    return np.minimum((values - values.min()) / span * count, count - 1).astype(np.int64)
+    scaled = (values - values.min()) / span * count
+    return np.asarray(np.minimum(scaled, count - 1), dtype=np.int64)

@@ -1,0 +1,71 @@
+"""What an axis shows: a metric, as measured or in units of the default, and how it is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotune.analysis.front import value_of
+from autotune.domain import Trial
+from autotune.metrics import METRICS
+
+
+def label(metric: str) -> str:
+    """The metric in words, its name where the catalogue does not know it."""
+    known = METRICS.get(metric)
+    return known.label if known is not None else metric
+
+
+@dataclass(frozen=True)
+class Axis:
+    """``default`` is set where values are shown as multiples of the default's."""
+
+    metric: str
+    default: float | None = None
+    log: bool = False
+
+    @property
+    def title(self) -> str:
+        if self.default is not None:
+            return f"{label(self.metric)} (times the default)"
+        unit = METRICS[self.metric].unit if self.metric in METRICS else ""
+        return f"{label(self.metric)} ({unit})" if unit not in ("", "ratio") else label(self.metric)
+
+    @property
+    def ticks(self) -> str | None:
+        """Plotly's number format."""
+        if self.default is not None:
+            return "~g"
+        known = METRICS.get(self.metric)
+        return ".0%" if known is not None and known.unit == "ratio" else None
+
+    def scale(self, value: float) -> float:
+        return value / self.default if self.default else value
+
+    def values(self, trials: Sequence[Trial]) -> list[float | None]:
+        found = [value_of(trial, self.metric) for trial in trials]
+        return [None if value is None else self.scale(value) for value in found]
+
+    def errors(self, trials: Sequence[Trial]) -> dict[str, object]:
+        """Error bars from the 95% intervals, nothing where there is none."""
+        above: list[float] = []
+        below: list[float] = []
+        for trial in trials:
+            measured = trial.evidence.measurements.get(self.metric)
+            low, high = (None, None) if measured is None else measured.ci95 or (None, None)
+            if measured is None or low is None or high is None:
+                above, below = [*above, 0.0], [*below, 0.0]
+            else:
+                above.append(self.scale(high - measured.value))
+                below.append(self.scale(measured.value - low))
+        return {
+            "type": "data", "array": above, "arrayminus": below, "thickness": 1, "width": 2,
+            "color": "rgba(128,128,128,0.7)", "visible": any(above) or any(below),
+        }  # fmt: skip
+
+    def layout(self) -> dict[str, object]:
+        """Settings of a Plotly axis."""
+        settings: dict[str, object] = {"title": self.title, "automargin": True}
+        if self.ticks is not None:
+            settings["tickformat"] = self.ticks
+        return {**settings, "type": "log"} if self.log else settings

@@ -1,0 +1,117 @@
+"""What all pages share: the study they are about, links, live updates, a trial's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import against_default, shown, times_default
+from autotune.domain import State, Trial
+
+from . import feed
+from .axes import label
+from .palette import STATE_ICON
+from .text import md
+
+LIVE_SECONDS = 2
+IDLE_SECONDS = 10
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def study_page(title: str) -> tuple[feed.Feed, Snapshot] | None:
+    """The heading of a page about one study, with its picker; ``None`` where there is no study."""
+    names = list(feed.store().studies())
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    left.title(title, anchor=False)
+    if not names:
+        st.info("No study here yet. Start one with `autotune search search_spaces/bert.yaml`.")
+        return None
+    name = _picked(names, right)
+    if name is None:
+        return None
+    source = feed.feed(name)
+    snapshot = source.refresh()
+    watch(source)
+    return source, snapshot
+
+
+def _picked(names: list[str], place: st.delta_generator.DeltaGenerator) -> str | None:
+    """The study in the URL, else the one last looked at, else the newest."""
+    asked = st.query_params.get("study")
+    if asked is not None and asked not in names:
+        st.warning(f"There is no study {md(asked)} here.", icon=":material/search_off:")
+    if "study" not in st.session_state and asked not in names:
+        st.session_state["study"] = names[-1]
+    if st.session_state.get("study", names[-1]) not in names:
+        st.session_state["study"] = names[-1]
+    picked: str | None = place.selectbox(
+        "Study", names, index=None, key="study", bind="query-params", persist_state="session"
+    )
+    return picked
+
+
+def watch(source: feed.Feed) -> None:
+    """Look for news every few seconds, and draw the page again only when there are some."""
+    seen = source.revision
+    snapshot = source.refresh()
+
+    def pulse() -> None:
+        source.refresh()
+        if source.revision != seen:
+            st.rerun()
+
+    seconds = LIVE_SECONDS if feed.live(snapshot) else IDLE_SECONDS
+    st.fragment(pulse, run_every=seconds)()
+
+
+def remember_pages(pages: Mapping[str, st.Page]) -> None:
+    st.session_state["_pages"] = dict(pages)
+
+
+def link(page: str, text: str, *, icon: str | None = None, **params: object) -> None:
+    """A link to another page, about this study unless said otherwise."""
+    params = {"study": st.session_state.get("study"), **params}
+    known = {name: str(value) for name, value in params.items() if value is not None}
+    st.page_link(st.session_state["_pages"][page], label=text, icon=icon, query_params=known)
+
+
+def figures(snapshot: Snapshot, trial: Trial) -> None:
+    """A trial's objectives as big figures, each against the default."""
+    known = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
+    if not known:
+        return
+    with st.container(horizontal=True):
+        for objective in known:
+            value = trial.metric(objective.metric)
+            ratio = times_default(objective.metric, value, snapshot.default)
+            st.metric(
+                label(objective.metric),
+                shown(objective.metric, value),
+                f"{ratio} the default" if ratio else None,
+                delta_color="off",
+                delta_arrow="off",
+                width="content",
+            )
+
+
+def state_line(snapshot: Snapshot, trial: Trial) -> None:
+    """State, verdict and reason of a trial in one line."""
+    verdict = snapshot.verdicts[trial.number].value if trial.state is State.COMPLETE else ""
+    parts = [f"{STATE_ICON[trial.state]} **{trial.state.value}**", md(verdict)]
+    if trial.number in snapshot.confirmed:
+        parts.append("confirmed by a second run")
+    if trial.reason:
+        parts.append(md(trial.reason))
+    st.markdown(" · ".join(part for part in parts if part))
+    for broken in snapshot.broken.get(trial.number, ()):
+        st.caption(f":material/block: {md(broken)}")
+
+
+def sentence(snapshot: Snapshot, trial: Trial) -> str:
+    return md(against_default(snapshot.study, snapshot.trials, trial))

@@ -1,0 +1,150 @@
+"""Live studies: each is loaded once for all visitors, then only what has changed is fetched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import streamlit as st
+
+from autotune.analysis.front import baseline
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import best, budget_use, counts, shown, times_default
+from autotune.domain import CurvePoint, State, Trial
+from autotune.store import SqlStore, StudyOverview, open_store
+
+from .settings import current
+
+STUDIES_HELD = 6
+
+
+class Feed:
+    """One study as last fetched. Safe to share between threads."""
+
+    def __init__(self, store: SqlStore, name: str) -> None:
+        self._store, self._name = store, name
+        self._guard = threading.Lock()
+        self._cursor = 0
+        self._trials: dict[int, Trial] = {}
+        self._snapshot = Snapshot(store.study(name), [])
+        self.revision = 0
+
+    def refresh(self) -> Snapshot:
+        """Fetch what is new and return the study as it is now."""
+        with self._guard:
+            changed, self._cursor = self._store.trials_since(self._name, self._cursor)
+            study = self._store.study(self._name)
+            if changed or study != self._snapshot.study:
+                self._trials.update((trial.number, trial) for trial in changed)
+                ordered = [self._trials[number] for number in sorted(self._trials)]
+                self._snapshot = Snapshot(study, ordered)
+                self.revision += 1
+            return self._snapshot
+
+    def trial(self, number: int) -> Trial:
+        """One trial with everything that is known of it."""
+        return self._store.trial(self._name, number)
+
+    def progress(self) -> Mapping[int, CurvePoint]:
+        """The last point of each running trial."""
+        return self._store.progress(self._name)
+
+    def curves(self) -> Mapping[int, Sequence[CurvePoint]]:
+        return self._store.curves(self._name)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the list of studies, and the revision that it was made from."""
+
+    revision: int
+    bests: str
+    budget: str
+
+
+@st.cache_resource(show_spinner=False)
+def _store(url: str) -> SqlStore:
+    return open_store(url, read_only=True)
+
+
+def store() -> SqlStore:
+    """The store of this server, opened read-only."""
+    settings = current()
+    assert settings is not None
+    return _store(settings.storage)
+
+
+@st.cache_resource(show_spinner="Loading the study", max_entries=STUDIES_HELD)
+def _feed(url: str, name: str) -> Feed:
+    return Feed(_store(url), name)
+
+
+def feed(name: str) -> Feed:
+    """The feed of a study; :class:`~autotune.errors.NotFoundError` where there is none."""
+    settings = current()
+    assert settings is not None
+    return _feed(settings.storage, name)
+
+
+@st.cache_resource(show_spinner=False)
+def _lines(url: str) -> dict[str, Line]:
+    return {}
+
+
+def line(overview: StudyOverview, *, make: bool = True) -> Line | None:
+    """Best figures of a study, from memory where nothing has changed; ``None`` where they would
+    have to be computed and ``make`` is not set."""
+    settings = current()
+    assert settings is not None
+    known = _lines(settings.storage)
+    name = overview.study.name
+    found = known.get(name)
+    if found is not None and found.revision == overview.revision:
+        return found
+    if not make:
+        return found
+    trials = store().trials(name)
+    known[name] = Line(overview.revision, _bests(overview, trials), _budget(overview, trials))
+    return known[name]
+
+
+def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
+    default = baseline(overview.study, trials)
+    parts = []
+    for top in best(overview.study, trials):
+        ratio = times_default(top.objective.metric, top.value, default)
+        figure = shown(top.objective.metric, top.value)
+        parts.append(f"{figure} ({ratio})" if ratio else figure)
+    return " · ".join(parts)
+
+
+def _budget(overview: StudyOverview, trials: Sequence[Trial]) -> str:
+    """What is left, the scarcest first named."""
+    uses = [use for use in budget_use(overview.study, trials) if use.limit]
+    if not uses:
+        return "unbounded"
+    left = [f"{max((use.limit or 0) - use.used, 0):.3g} {use.name}" for use in uses]
+    return ", ".join(left)
+
+
+def is_live(state_counts: Mapping[State, int]) -> bool:
+    """Whether something runs or waits to."""
+    return bool(state_counts.get(State.RUNNING) or state_counts.get(State.QUEUED))
+
+
+def live(snapshot: Snapshot) -> bool:
+    return is_live(counts(snapshot.trials))
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """How long ago, in words."""
+    if at is None:
+        return "not yet"
+    minutes = (now - at).total_seconds() / 60
+    if minutes < 1:
+        return "just now"
+    if minutes < 60:
+        return f"{minutes:.0f} min ago"
+    return f"{minutes / 60:.0f} h ago" if minutes < 60 * 48 else f"{minutes / 1440:.0f} days ago"

@@ -1,0 +1,214 @@
+"""Pictures of trials, searches and fronts of several studies: domain objects to Plotly figures.
+
+Whatever a user or a library named is escaped before Plotly reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from autotune.analysis.course import Bar
+from autotune.analysis.front import front_of, value_of
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import shown
+from autotune.domain import CurvePoint, Measurement, State, Trial
+
+from .axes import Axis, label
+from .palette import BLUE, GREY, ORANGE, SERIES, SKY, STATE_COLOUR, SYMBOLS
+from .text import hover, plain
+
+MOST_LINES = 250
+MOST_BARS = 2_000
+
+
+def dressed(figure: go.Figure, height: int = 320, **layout: object) -> go.Figure:
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    margin = {"l": 8, "r": 8, "t": 8, "b": 8}
+    figure.update_layout(
+        height=height, margin=margin, legend=legend, hoverlabel={"align": "left"}, dragmode=False
+    )
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    return figure.update_layout(**layout)
+
+
+# ------------------------------------------------------------------------------------- one trial
+
+
+def samples_figure(measured: Measurement) -> go.Figure:
+    """Raw samples in the order they were taken; warm-up is drawn but did not count."""
+    warm, steady = measured.warmup, measured.samples
+    figure = go.Figure()
+    figure.add_scatter(
+        x=list(range(len(warm))), y=list(warm), mode="markers", name="warm-up, left out",
+        marker={"color": GREY, "symbol": "circle-open", "size": 9},
+    )  # fmt: skip
+    figure.add_scatter(
+        x=list(range(len(warm), len(warm) + len(steady))), y=list(steady),
+        mode="markers", name="steady state", marker={"color": SKY, "size": 9},
+    )  # fmt: skip
+    figure.add_hline(measured.value, line={"color": ORANGE, "width": 2}, annotation_text="value")
+    if measured.ci95 is not None:
+        figure.add_hrect(*measured.ci95, fillcolor=ORANGE, opacity=0.15, line_width=0)
+    axis = Axis(measured.name)
+    figure.update_yaxes(title=plain(axis.title))
+    figure.update_xaxes(title="window")
+    return dressed(figure, 280)
+
+
+def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
+    """Training loss, and validation scores at the rungs, by optimizer step."""
+    figure = make_subplots(specs=[[{"secondary_y": True}]])
+    losses = [(p.step, p.loss) for p in curve if p.loss is not None]
+    figure.add_scatter(
+        x=[step for step, _ in losses], y=[loss for _, loss in losses],
+        mode="lines+markers", name="training loss", line={"color": SKY},
+    )  # fmt: skip
+    names = sorted({name for point in curve for name in point.metrics})
+    for name, colour, symbol in zip(names, SERIES[1:], SYMBOLS[1:], strict=False):
+        points = [(p.step, p.metrics[name]) for p in curve if name in p.metrics]
+        figure.add_scatter(
+            x=[step for step, _ in points], y=[score for _, score in points],
+            mode="lines+markers", name=plain(label(name)), secondary_y=True,
+            line={"color": colour, "dash": "dot"}, marker={"symbol": symbol, "size": 9},
+        )  # fmt: skip
+    figure.update_xaxes(title="step")
+    figure.update_yaxes(title="training loss", secondary_y=False)
+    figure.update_yaxes(title="validation", showgrid=False, secondary_y=True)
+    return dressed(figure)
+
+
+def memory_figure(memory: Sequence[tuple[float, float]]) -> go.Figure:
+    """Memory held by the trial's processes over time."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[seconds for seconds, _ in memory], y=[gib for _, gib in memory],
+        mode="lines", fill="tozeroy", line={"color": SKY}, name="memory",
+    )  # fmt: skip
+    figure.update_xaxes(title="seconds")
+    figure.update_yaxes(title="GiB", rangemode="tozero")
+    return dressed(figure, showlegend=False)
+
+
+# ------------------------------------------------------------------------------------ the search
+
+
+def growth_figure(snapshot: Snapshot, *, by_time: bool) -> go.Figure:
+    """Hypervolume after each finished trial; only the trials that raised it are marked."""
+    history = [g for g in snapshot.history if g.at is not None or not by_time]
+    kept = _corners([g.value for g in history])
+    points = [history[place] for place in kept]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[p.at for p in points] if by_time else [place + 1 for place in kept],
+        y=[p.value for p in points],
+        mode="lines+markers" if len(points) < 200 else "lines",
+        line={"shape": "hv", "color": BLUE, "width": 2},
+        marker={"size": 6, "color": SKY},
+        hovertext=[f"after trial {p.number}: {p.value:.4g}" for p in points],
+        hoverinfo="text",
+    )
+    figure.update_xaxes(title="time" if by_time else "finished trials")
+    figure.update_yaxes(title="hypervolume", rangemode="tozero")
+    return dressed(figure, showlegend=False)
+
+
+def _corners(values: Sequence[float]) -> list[int]:
+    """Places where a rising staircase has its steps, and its two ends."""
+    steps = [i for i in range(1, len(values)) if values[i] != values[i - 1]]
+    return sorted({0, *steps, len(values) - 1}) if values else []
+
+
+def states_figure(counts: Mapping[State, int]) -> go.Figure:
+    states = [state for state, count in counts.items() if count]
+    figure = go.Figure()
+    figure.add_bar(
+        y=[state.value for state in states],
+        x=[counts[state] for state in states],
+        orientation="h",
+        text=[str(counts[state]) for state in states],
+        marker={"color": [STATE_COLOUR[state] for state in states]},
+        hoverinfo="skip",
+    )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title="trials")
+    return dressed(figure, 90 + 34 * max(len(states), 2), showlegend=False)
+
+
+def timeline_figure(bars: Sequence[Bar]) -> go.Figure:
+    """A bar a trial, a lane for each that ran beside another. The latest bars where many."""
+    shown_bars = list(bars)[-MOST_BARS:]
+    lanes = 1 + max(bar.lane for bar in shown_bars)
+    figure = go.Figure()
+    for state in State:
+        own = [bar for bar in shown_bars if bar.trial.state is state]
+        if own:
+            figure.add_bar(
+                base=[bar.start for bar in own],
+                x=[(bar.end - bar.start).total_seconds() * 1000 for bar in own],
+                y=[f"worker {bar.lane + 1}" for bar in own],
+                orientation="h",
+                name=state.value,
+                marker={"color": STATE_COLOUR[state], "line": {"width": 0.5, "color": GREY}},
+                hovertext=[_bar_words(bar) for bar in own],
+                hoverinfo="text",
+            )
+    figure.update_xaxes(type="date")
+    return dressed(figure, 110 + 44 * lanes, barmode="overlay")
+
+
+def _bar_words(bar: Bar) -> str:
+    seconds = (bar.end - bar.start).total_seconds()
+    words = f"trial {bar.trial.number}, {bar.trial.state.value}, {seconds:.0f} s"
+    return words + (f"<br>{hover(bar.trial.reason)}" if bar.trial.reason else "")
+
+
+# ----------------------------------------------------------------------------------- comparing
+
+
+def compare_figure(
+    snapshots: Mapping[str, Snapshot], x: Axis, y: Axis, *, relative: bool
+) -> go.Figure:
+    """The fronts of several studies over two metrics, each with its default."""
+    figure = go.Figure()
+    series = zip(snapshots.items(), SERIES, SYMBOLS, strict=False)
+    for (name, snapshot), colour, symbol in series:
+        pair = (x.metric, y.metric)
+        across = _based(x, snapshot) if relative else x
+        up = _based(y, snapshot) if relative else y
+        members = front_of(snapshot.study, snapshot.feasible, pair)
+        members = sorted(members, key=lambda t: value_of(t, x.metric) or 0.0)
+        figure.add_scatter(
+            x=across.values(members), y=up.values(members), mode="lines+markers",
+            name=plain(name), line={"color": colour, "width": 2},
+            marker={"symbol": symbol, "size": 10, "color": colour},
+            error_x=across.errors(members), error_y=up.errors(members),
+            hovertext=[_compare_words(name, t, pair) for t in members],
+            hoverinfo="text",
+        )  # fmt: skip
+        if snapshot.default is not None and value_of(snapshot.default, x.metric) is not None:
+            figure.add_scatter(
+                x=across.values([snapshot.default]), y=up.values([snapshot.default]),
+                mode="markers", name=plain(f"{name}, default"), showlegend=False,
+                marker={"symbol": "diamond-open", "size": 14, "color": colour},
+                hovertext=[_compare_words(f"{name}, default", snapshot.default, pair)],
+                hoverinfo="text",
+            )  # fmt: skip
+    sample = (replace(x, default=1.0), replace(y, default=1.0)) if relative else (x, y)
+    figure.update_xaxes(sample[0].layout())
+    figure.update_yaxes(sample[1].layout())
+    return dressed(figure, 460)
+
+
+def _based(axis: Axis, snapshot: Snapshot) -> Axis:
+    return replace(axis, default=value_of(snapshot.default, axis.metric))
+
+
+def _compare_words(name: str, trial: Trial, metrics: tuple[str, str]) -> str:
+    lines = [f"<b>{hover(name)}</b>, trial {trial.number}"]
+    lines += [hover(f"{label(m)} {shown(m, trial.metric(m))}") for m in metrics]
+    return "<br>".join(lines)

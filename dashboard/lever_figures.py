@@ -1,0 +1,193 @@
+"""Pictures of levers: which matter, what goes with which setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from autotune.analysis.filtering import more_is_better
+from autotune.analysis.front import value_of
+from autotune.analysis.levers import Cell, Effect, labels, measured, varied
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import shown
+from autotune.analysis.thinning import thinned
+from autotune.domain import Trial
+
+from .axes import Axis, label
+from .figures import dressed
+from .palette import RED, SCALE, SERIES, SKY
+from .text import hover, plain
+
+MOST_LINES = 250
+
+
+def importance_figure(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """A bar a lever for each objective, the most important lever on top."""
+    levers = sorted(
+        {lever for found in shares.values() for lever in found},
+        key=lambda lever: sum(found.get(lever, 0.0) for found in shares.values()),
+    )
+    figure = go.Figure()
+    for (metric, found), colour in zip(shares.items(), SERIES, strict=False):
+        figure.add_bar(
+            y=[plain(lever) for lever in levers],
+            x=[found.get(lever, 0.0) for lever in levers],
+            orientation="h",
+            name=plain(label(metric)),
+            marker={"color": colour},
+            hovertemplate="%{y}: %{x:.0%}",
+        )
+    figure.update_xaxes(tickformat=".0%")
+    return dressed(figure, 80 + len(levers) * (12 + 12 * len(shares)), barmode="group")
+
+
+def effect_figure(
+    snapshot: Snapshot, found: Sequence[Effect], lever: str, metric: str
+) -> go.Figure:
+    """Single trials as dots, the mean of each setting with its interval."""
+    members = measured(snapshot.trials, metric)
+    named = labels(snapshot.study, members, lever)
+    place = {setting: float(i) for i, setting in enumerate(e.setting for e in found)}
+    dots = [t for t in members if named.of(t) in place]
+    across = [place[named.of(t)] + _jitter(t) for t in dots]
+    up = [float(value_of(t, metric) or 0.0) for t in dots]
+    kept = thinned(across, up, 1_000)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[across[i] for i in kept], y=[up[i] for i in kept], mode="markers", name="trials",
+        marker={"color": SKY, "size": 5, "opacity": 0.45},
+        hovertext=[f"trial {dots[i].number}: {shown(metric, up[i])}" for i in kept],
+        hoverinfo="text",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[place[e.setting] for e in found], y=[e.mean for e in found],
+        mode="markers", name="mean and 95% interval",
+        marker={"color": RED, "symbol": "line-ew", "size": 26, "line": {"width": 3, "color": RED}},
+        error_y={
+            "type": "data", "color": RED, "thickness": 2, "width": 6,
+            "array": [(e.ci95[1] - e.mean) if e.ci95 else 0 for e in found],
+            "arrayminus": [(e.mean - e.ci95[0]) if e.ci95 else 0 for e in found],
+        },
+        hovertext=[f"{hover(e.setting)}: {shown(metric, e.mean)}, {e.n} trials" for e in found],
+        hoverinfo="text",
+    )  # fmt: skip
+    figure.update_xaxes(
+        title=plain(lever), tickvals=list(place.values()), zeroline=False,
+        ticktext=[hover(setting, 14) for setting in place],
+    )  # fmt: skip
+    figure.update_yaxes(Axis(metric).layout())
+    return dressed(figure, 380)
+
+
+def _jitter(trial: Trial) -> float:
+    """A fixed sideways shift, so that dots of one setting do not hide each other."""
+    return ((trial.number * 0.6180339887) % 1.0 - 0.5) * 0.5
+
+
+def interaction_figure(cells: Sequence[Cell], first: str, second: str, metric: str) -> go.Figure:
+    """The mean for each pair of settings; pairs never tried stay blank."""
+    rows = list(dict.fromkeys(cell.first for cell in cells))
+    columns = list(dict.fromkeys(cell.second for cell in cells))
+    mean = {(cell.first, cell.second): cell for cell in cells}
+    figure = go.Figure(
+        go.Heatmap(
+            x=[hover(c, 14) for c in columns],
+            y=[hover(r, 14) for r in rows],
+            z=[[mean[r, c].mean if (r, c) in mean else None for c in columns] for r in rows],
+            text=[[_cell_words(mean.get((r, c)), metric) for c in columns] for r in rows],
+            hoverinfo="text",
+            colorscale=SCALE,
+            colorbar={"thickness": 10, "tickformat": Axis(metric).ticks},
+            xgap=2,
+            ygap=2,
+        )
+    )
+    figure.update_xaxes(title=plain(second), type="category", showgrid=False)
+    figure.update_yaxes(title=plain(first), type="category", showgrid=False)
+    return dressed(figure, 340)
+
+
+def _cell_words(cell: Cell | None, metric: str) -> str:
+    return "not tried" if cell is None else f"{shown(metric, cell.mean)}, {cell.n} trials"
+
+
+def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -> go.Figure:
+    """A line a trial over its settings and results, coloured in five ranks of ``metric``.
+
+    Trials of the front come first, then others evenly, at most :data:`MOST_LINES`.
+    """
+    known = measured(members, metric)
+    front = {t.number for t in snapshot.front}
+    rest = [t for t in known if t.number not in front]
+    step = max(1, -(-len(rest) // MOST_LINES))
+    drawn = [t for t in known if t.number in front] + rest[::step]
+    axes = [*varied(snapshot.study, drawn)[:10], *(o.metric for o in snapshot.study.objectives)]
+    heights = [_heights(snapshot, drawn, axis) for axis in axes]
+    figure = go.Figure()
+    ranks = _ranks(
+        [float(value_of(t, metric) or 0) for t in drawn], more_is_better(snapshot.study, metric)
+    )
+    for rank, (name, colour) in enumerate(_RANKS):
+        own = [i for i in range(len(drawn)) if ranks[i] == rank]
+        if own:
+            figure.add_scatter(
+                x=[x for _ in own for x in (*range(len(axes)), None)],
+                y=[y for i in own for y in (*(column[i] for column in heights), None)],
+                mode="lines",
+                name=name,
+                opacity=0.3 + 0.5 * (rank == len(_RANKS) - 1),
+                line={"color": colour, "width": 1.3},
+                hoverinfo="skip",
+            )
+    for place, axis in enumerate(axes):
+        for height, words in _ends(snapshot, drawn, axis):
+            figure.add_annotation(
+                x=place, y=height, text=hover(words, 16), showarrow=False,
+                font={"size": 10}, bgcolor="rgba(128,128,128,0.25)",
+            )  # fmt: skip
+    figure.update_xaxes(
+        tickvals=list(range(len(axes))), ticktext=[hover(label(a), 12) for a in axes],
+        side="bottom", zeroline=False,
+    )  # fmt: skip
+    figure.update_yaxes(visible=False, range=[-0.08, 1.08])
+    return dressed(figure, 460)
+
+
+_RANKS = (
+    ("lowest fifth", "#4C5C8A"),
+    ("second", "#6F7A86"),
+    ("middle", "#94936F"),
+    ("fourth", "#C4AE4E"),
+    ("best fifth", "#F0A202"),
+)
+
+
+def _ranks(values: Sequence[float], more_is_better: bool) -> list[int]:
+    order = sorted(range(len(values)), key=lambda i: values[i], reverse=not more_is_better)
+    ranks = [0] * len(values)
+    for place, index in enumerate(order):
+        ranks[index] = place * len(_RANKS) // len(values)
+    return ranks
+
+
+def _heights(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[float]:
+    """Where each trial crosses an axis, 0 to 1."""
+    if axis in drawn[0].strategy.values:
+        named = labels(snapshot.study, drawn, axis)
+        place = {setting: i for i, setting in enumerate(named.order)}
+        top = max(len(place) - 1, 1)
+        return [(place.get(named.of(t), 0) + 0.04 * _jitter(t)) / top for t in drawn]
+    values = [float(value_of(t, axis) or 0.0) for t in drawn]
+    low, span = min(values), max(values) - min(values)
+    return [(value - low) / span if span else 0.5 for value in values]
+
+
+def _ends(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[tuple[float, str]]:
+    """What is written on an axis: its settings, or the ends of its values."""
+    if axis in drawn[0].strategy.values:
+        order = labels(snapshot.study, drawn, axis).order
+        top = max(len(order) - 1, 1)
+        return [(i / top, setting) for i, setting in enumerate(order)]
+    values = [float(value_of(t, axis) or 0.0) for t in drawn]
+    return [(0.0, shown(axis, min(values))), (1.0, shown(axis, max(values)))]

@@ -1,0 +1,29 @@
+"""What this server was started with. Set once by :func:`..launch.serve`, before any page runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .password import Lock
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``lock`` is ``None`` where only this machine can connect."""
+
+    storage: str
+    lock: Lock | None = None
+
+
+_current: Settings | None = None
+
+
+def configure(settings: Settings) -> None:
+    """Fix the settings of this process."""
+    global _current  # noqa: PLW0603 - one server a process, set before its first page
+    _current = settings
+
+
+def current() -> Settings | None:
+    """The settings, ``None`` in a server that was not started by ``autotune dashboard``."""
+    return _current

@@ -1,0 +1,97 @@
+"""Studies side by side: one machine against another, a GPU against a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import best, shown, times_default
+from autotune.domain import State
+
+from .. import feed
+from ..axes import Axis, label
+from ..common import now
+from ..figures import compare_figure
+from ..text import md
+
+MOST = 6
+
+
+def page() -> None:
+    st.title("Compare", anchor=False)
+    names = list(feed.store().studies())
+    if not names:
+        st.info("No study here yet. Start one with `autotune search search_spaces/bert.yaml`.")
+        return
+    first = st.session_state.get("study")
+    start = [*dict.fromkeys([*([first] if first in names else []), *reversed(names)])][:2]
+    chosen = st.multiselect(
+        "Studies", names, start, key="with", bind="query-params", max_selections=MOST
+    )
+    if not chosen:
+        st.caption("Choose one or more studies.")
+        return
+    snapshots = {name: feed.feed(name).refresh() for name in chosen}
+    _fronts(snapshots)
+    _table(snapshots)
+
+
+def _fronts(snapshots: Mapping[str, Snapshot]) -> None:
+    metrics = list(dict.fromkeys(m for s in snapshots.values() for m in s.metrics))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        x = st.selectbox(
+            "Across", metrics, key="cx", bind="query-params", format_func=label, width=220
+        )
+        y = st.selectbox(
+            "Up", metrics, min(1, len(metrics) - 1), key="cy", bind="query-params",
+            format_func=label, width=220,
+        )  # fmt: skip
+        relative = st.toggle(
+            "Times each default", key="crelative", bind="query-params",
+            help="Divides by the default configuration of the same study, so that two machines "
+            "are compared by what tuning gained on each",
+        )  # fmt: skip
+    if not any(s.front for s in snapshots.values()):
+        st.info("None of these studies has a feasible result yet.")
+        return
+    figure = compare_figure(snapshots, Axis(x), Axis(y), relative=relative)
+    st.plotly_chart(figure, config={"displayModeBar": False}, alt="Fronts of the studies")
+    tasks = {(s.study.task.model, str(s.study.task.dataset)) for s in snapshots.values()}
+    if len(tasks) > 1:
+        st.caption(
+            ":material/warning: These studies differ in model or data set; "
+            "their accuracies do not mean the same."
+        )
+
+
+def _table(snapshots: Mapping[str, Snapshot]) -> None:
+    rows = [_row(name, snapshot) for name, snapshot in snapshots.items()]
+    st.dataframe(pd.DataFrame(rows).set_index("study").T.astype(str))
+    st.caption(f"As of {md(f'{now():%H:%M:%S}')} UTC.")
+
+
+def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
+    row: dict[str, object] = {"study": name, **_hardware(name)}
+    row["model"] = snapshot.study.task.model
+    row["complete trials"] = sum(t.state is State.COMPLETE for t in snapshot.trials)
+    row["on the front"] = len(snapshot.front)
+    for top in best(snapshot.study, snapshot.trials):
+        metric = top.objective.metric
+        ratio = times_default(metric, top.value, snapshot.default)
+        row[f"best {label(metric)}"] = shown(metric, top.value) + (f" ({ratio})" if ratio else "")
+    row["hypervolume"] = f"{snapshot.history[-1].value:.3f}" if snapshot.history else "unknown"
+    return row
+
+
+def _hardware(name: str) -> dict[str, object]:
+    """CPU and accelerators, as far as the recorded environment says."""
+    environment = feed.store().environment(name)
+    host = environment.get("host") or environment.get("hardware")
+    if not isinstance(host, Mapping):
+        return {"CPU": "unknown", "accelerators": "unknown"}
+    devices = host.get("devices") or []
+    names = [str(d.get("name")) for d in devices if isinstance(d, Mapping) and d.get("name")]
+    return {"CPU": host.get("cpu") or "unknown", "accelerators": ", ".join(names) or "none"}

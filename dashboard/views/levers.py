@@ -1,0 +1,122 @@
+"""What each lever does: which ones matter, and which settings go with which results."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from autotune.analysis.levers import (
+    FEWEST_TRIALS,
+    effects,
+    importance,
+    interaction,
+    measured,
+    varied,
+)
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import shown
+from autotune.levers import LEVERS
+
+from ..axes import label
+from ..common import study_page
+from ..lever_figures import effect_figure, importance_figure, interaction_figure
+from ..text import md
+
+STILL = {"displayModeBar": False}
+
+
+def page() -> None:
+    opened = study_page("Levers")
+    if opened is None:
+        return
+    _, snapshot = opened
+    names = varied(snapshot.study, snapshot.trials)
+    known = [m for m in snapshot.metrics if measured(snapshot.trials, m)]
+    if not names or not known:
+        st.info("Levers can be compared once trials with different settings are complete.")
+        return
+    _importance(snapshot)
+    with st.container(horizontal=True):
+        lever = st.selectbox("Lever", names, key="lever", bind="query-params", width=240)
+        metric = st.selectbox(
+            "Metric", known, key="metric", bind="query-params", format_func=label, width=240
+        )
+    left, right = st.columns(2)
+    with left:
+        _effect(snapshot, lever, metric)
+    with right:
+        _interaction(snapshot, names, lever, metric)
+    _all_effects(snapshot, names, metric)
+
+
+def _importance(snapshot: Snapshot) -> None:
+    st.subheader("Which levers matter", anchor=False)
+    metrics = [o.metric for o in snapshot.study.objectives]
+    shares = {m: importance_of(snapshot, m) for m in metrics}
+    shares = {m: found for m, found in shares.items() if found}
+    if not shares:
+        st.caption(f"Known from {FEWEST_TRIALS} complete trials on.")
+        return
+    st.plotly_chart(importance_figure(shares), config=STILL, alt="Importance of levers")
+    st.caption(
+        "Share of each lever in reaching the best values of an objective (PED-ANOVA by Optuna)."
+    )
+
+
+def importance_of(snapshot: Snapshot, metric: str) -> dict[str, float]:
+    """Remembered by how many trials there are to judge by."""
+    return _importance_at(
+        snapshot.study.name, metric, len(measured(snapshot.trials, metric)), snapshot
+    )
+
+
+@st.cache_data(show_spinner="Weighing the levers", max_entries=64)
+def _importance_at(study: str, metric: str, count: int, _snapshot: Snapshot) -> dict[str, float]:
+    return importance(_snapshot.study, _snapshot.trials, metric)
+
+
+def _effect(snapshot: Snapshot, lever: str, metric: str) -> None:
+    st.subheader(f"{md(label(metric)).capitalize()} by {md(lever)}", anchor=False)
+    found = effects(snapshot.study, snapshot.trials, lever, metric)
+    st.plotly_chart(
+        effect_figure(snapshot, found, lever, metric), config=STILL, alt="Mean by setting"
+    )
+    summary = LEVERS[lever].summary if lever in LEVERS else ""
+    st.caption(f"{md(summary)}. Bars: mean and its 95% interval; dots: single trials.")
+
+
+def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) -> None:
+    others = [name for name in names if name != lever]
+    st.subheader("Together with another lever", anchor=False)
+    if not others:
+        st.caption("Only one lever was varied.")
+        return
+    other = st.selectbox("Other lever", others, key="other", label_visibility="collapsed")
+    cells = interaction(snapshot.study, snapshot.trials, lever, other, metric)
+    st.plotly_chart(
+        interaction_figure(cells, lever, other, metric), config=STILL, alt="Mean by two settings"
+    )
+
+
+def _all_effects(snapshot: Snapshot, names: list[str], metric: str) -> None:
+    st.subheader(f"Every lever and {md(label(metric))}", anchor=False)
+    rows = []
+    for name in names:
+        for effect in effects(snapshot.study, snapshot.trials, name, metric):
+            low, high = effect.ci95 or (None, None)
+            rows.append(
+                {
+                    "lever": name,
+                    "setting": effect.setting,
+                    "mean": shown(metric, effect.mean),
+                    "95% interval": ""
+                    if low is None
+                    else f"{shown(metric, low)} to {shown(metric, high)}",
+                    "trials": effect.n,
+                }
+            )
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height=360)
+    st.caption(
+        "Means over the trials of the search, which tries good settings more often: they say what "
+        "went with a setting, not what it alone causes."
+    )

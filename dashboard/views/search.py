@@ -1,0 +1,124 @@
+"""The search itself: how the front grew, what it cost, what was stopped, who ran when."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from autotune.analysis.course import stops, timeline
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import budget_use, counts
+from autotune.domain import State
+
+from .. import feed
+from ..common import LIVE_SECONDS, now, study_page
+from ..figures import growth_figure, states_figure, timeline_figure
+
+MOST_CURVES = 2_000
+"""Beyond this many trials learning curves are not read for the table of early stops."""
+STILL = {"displayModeBar": False}
+
+
+def page() -> None:
+    opened = study_page("Search")
+    if opened is None:
+        return
+    source, snapshot = opened
+    if not snapshot.trials:
+        st.info("Nothing has run yet. The default configuration is measured first.")
+        return
+    _budget(snapshot)
+    _running(source, snapshot)
+    _growth(snapshot)
+    left, right = st.columns(2)
+    with left:
+        _states(snapshot)
+    with right:
+        _stopped(source, snapshot)
+    _timeline(snapshot)
+
+
+def _budget(snapshot: Snapshot) -> None:
+    with st.container(horizontal=True):
+        for use in budget_use(snapshot.study, snapshot.trials, now()):
+            unit = {"trials": "", "minutes": " min", "usd": " USD"}[use.name]
+            used = f"{use.used:.4g}{unit}"
+            if use.limit is None:
+                st.metric(f"{use.name}, unbounded", used, width=200)
+                continue
+            with st.container(width=200):
+                st.metric(use.name, f"{used} of {use.limit:.4g}")
+                st.progress(min(use.share or 0.0, 1.0))
+
+
+def _running(source: feed.Feed, snapshot: Snapshot) -> None:
+    """Progress of what runs now; only the last point of each is fetched."""
+    running = [t for t in snapshot.trials if t.state is State.RUNNING]
+    if not running:
+        return
+
+    def draw() -> None:
+        points = source.progress()
+        for trial in running:
+            point = points.get(trial.number)
+            share = point.step / point.total_steps if point and point.total_steps else 0.0
+            words = f"step {point.step} of {point.total_steps}" if point else "preparing"
+            st.progress(min(share, 1.0), f"Trial {trial.number}, {words}")
+
+    st.fragment(draw, run_every=LIVE_SECONDS)()
+
+
+def _growth(snapshot: Snapshot) -> None:
+    st.subheader("How the front grew", anchor=False)
+    if not snapshot.history:
+        st.caption("Known once the default configuration has been measured.")
+        return
+    over = st.segmented_control(
+        "Over", ["trials", "time"], default="trials", key="over", bind="query-params",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    st.plotly_chart(
+        growth_figure(snapshot, by_time=over == "time"), config=STILL, alt="Hypervolume"
+    )
+    st.caption(
+        "Hypervolume: how much the front dominates, in units of the default configuration. "
+        "A flat line means that nothing better was found."
+    )
+
+
+def _states(snapshot: Snapshot) -> None:
+    st.subheader("What became of the trials", anchor=False)
+    st.plotly_chart(states_figure(counts(snapshot.trials)), config=STILL, alt="Trials by state")
+
+
+def _stopped(source: feed.Feed, snapshot: Snapshot) -> None:
+    st.subheader("Stopped early", anchor=False)
+    few = len(snapshot.trials) <= MOST_CURVES
+    found = stops(snapshot.trials, source.curves() if few else {})
+    if not found:
+        st.caption("No trial was stopped before its end.")
+        return
+    rows = [
+        {"trial": s.trial.number, "step": s.step, "share": s.share, "rungs": s.rungs,
+         "reason": s.trial.reason}
+        for s in found
+    ]  # fmt: skip
+    st.dataframe(
+        pd.DataFrame(rows).dropna(axis="columns", how="all"),
+        hide_index=True,
+        height=240,
+        column_config={"share": st.column_config.ProgressColumn("of its steps", format="percent")},
+    )
+    known = [s.share for s in found if s.share is not None]
+    if known:
+        saved = sum(1 - share for share in known)
+        st.caption(f"Together they saved the steps of {saved:.1f} whole trials.")
+
+
+def _timeline(snapshot: Snapshot) -> None:
+    st.subheader("Who ran when", anchor=False)
+    bars = timeline(snapshot.trials, now())
+    if not bars:
+        st.caption("No trial has started.")
+        return
+    st.plotly_chart(timeline_figure(bars), config=STILL, alt="Trials over time by worker")

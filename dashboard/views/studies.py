@@ -1,0 +1,95 @@
+"""All studies of the store: how far each is, and what it has found so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from autotune.domain import State
+from autotune.store import StudyOverview
+
+from .. import feed
+from ..common import IDLE_SECONDS, LIVE_SECONDS, link, now
+
+PATIENCE_SECONDS = 0.4
+"""Time taken from one drawing of the list for best figures that are not known yet."""
+
+
+def page() -> None:
+    st.title("Studies", anchor=False)
+    overviews = feed.store().studies_overview()[::-1]
+    if not overviews:
+        st.info(
+            "No study here yet. Start one with `autotune search search_spaces/bert.yaml`; "
+            "it shows up here while it runs.",
+            icon=":material/science:",
+        )
+    else:
+        _table(overviews)
+    _watch(overviews)
+
+
+def _table(overviews: Sequence[StudyOverview]) -> None:
+    frame, missing = _frame(overviews)
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"studies-{len(overviews)}",
+        column_config={
+            "progress": st.column_config.ProgressColumn(format="percent", width="small"),
+            "best so far (times the default)": st.column_config.TextColumn(width="large"),
+        },
+    )
+    chosen = event["selection"]["rows"]
+    name = overviews[chosen[0]].study.name if chosen else overviews[0].study.name
+    st.caption("Pick a row to open a study." if not chosen else f"Chosen: {len(chosen)} study")
+    with st.container(horizontal=True):
+        for target, text in (("front", "Front"), ("trials", "Trials"), ("search", "Search")):
+            link(target, f"{text} of the {'chosen' if chosen else 'newest'} study", study=name)
+    if missing:
+        st.caption(f"Reading the figures of {missing} more.")
+        st.fragment(st.rerun, run_every=0.5)
+
+
+def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
+    """The list, and how many studies still lack their figures."""
+    started, rows, missing = time.monotonic(), [], 0
+    for overview in overviews:
+        line = feed.line(overview, make=time.monotonic() - started < PATIENCE_SECONDS)
+        missing += line is None
+        rows.append(_row(overview, line))
+    return pd.DataFrame(rows), missing
+
+
+def _row(overview: StudyOverview, line: feed.Line | None) -> dict[str, object]:
+    limit = overview.study.budget.trials
+    broken = sum(overview.counts.get(s, 0) for s in (State.INFEASIBLE, State.FAILED))
+    return {
+        "study": overview.study.name,
+        "state": "running" if feed.is_live(overview.counts) else "at rest",
+        "progress": min(overview.finished / limit, 1.0) if limit else None,
+        "trials": overview.finished,
+        "without result": broken,
+        "best so far (times the default)": "…" if line is None else line.bests or "nothing yet",
+        "budget left": "…" if line is None else line.budget,
+        "started": feed.age(overview.started_at, now()),
+        "model": overview.study.task.model,
+    }
+
+
+def _watch(overviews: Sequence[StudyOverview]) -> None:
+    """Look for news, and draw again only when there are some."""
+    seen = [(o.study.name, o.revision) for o in overviews]
+
+    def pulse() -> None:
+        fresh = feed.store().studies_overview()[::-1]
+        if [(o.study.name, o.revision) for o in fresh] != seen:
+            st.rerun()
+
+    busy = any(feed.is_live(overview.counts) for overview in overviews)
+    st.fragment(pulse, run_every=LIVE_SECONDS if busy else IDLE_SECONDS)()

@@ -1,0 +1,198 @@
+"""One trial: what it set, what it measured and how, what happened while it ran."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from autotune.analysis.course import foretold
+from autotune.analysis.levers import shown as setting
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import shown, times_default
+from autotune.domain import Measurement, State, Trial
+
+from .. import feed
+from ..axes import label
+from ..common import LIVE_SECONDS, figures, link, sentence, state_line, study_page
+from ..figures import curve_figure, memory_figure, samples_figure
+from ..text import md
+
+LOG_LINES = 200
+STILL = {"displayModeBar": False}
+
+
+def page() -> None:
+    opened = study_page("Trial")
+    if opened is None:
+        return
+    source, snapshot = opened
+    if not snapshot.trials:
+        st.info("Nothing has run yet. The default configuration is measured first.")
+        return
+    number = _picked(snapshot)
+    if number not in snapshot.by_number:
+        st.warning(f"This study has trials 0 to {snapshot.trials[-1].number}.")
+        return
+    trial = source.trial(number)
+    _head(snapshot, trial)
+    if trial.state is State.RUNNING:
+        _progress(source, number)
+    for section in (_strategy, _measurements, _pictures, _predictions, _record):
+        section(snapshot, trial)
+
+
+def _picked(snapshot: Snapshot) -> int:
+    asked = st.query_params.get("trial")
+    if "trial" not in st.session_state and asked is None:
+        best = snapshot.knee or snapshot.trials[0]
+        st.session_state["trial"] = best.number
+    number = st.number_input(
+        "Trial", 0, None, None, step=1, key="trial", bind="query-params",
+        persist_state="session", width=160,
+    )  # fmt: skip
+    return -1 if number is None else int(number)
+
+
+def _head(snapshot: Snapshot, trial: Trial) -> None:
+    state_line(snapshot, trial)
+    if trial.evidence.measurements and snapshot.default is not None:
+        st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
+    figures(snapshot, trial)
+    if trial.evidence.measurements:
+        link("export", "Export this trial", icon=":material/ios_share:", choice=trial.number)
+
+
+def _progress(source: feed.Feed, number: int) -> None:
+    def draw() -> None:
+        point = source.progress().get(number)
+        if point is None:
+            st.progress(0.0, "Preparing")
+            return
+        loss = "" if point.loss is None else f", loss {point.loss:.3f}"
+        share = point.step / point.total_steps if point.total_steps else 0.0
+        st.progress(min(share, 1.0), f"Step {point.step} of {point.total_steps}{loss}")
+
+    st.fragment(draw, run_every=LIVE_SECONDS)()
+
+
+def _strategy(snapshot: Snapshot, trial: Trial) -> None:
+    st.subheader("Strategy", anchor=False)
+    base = snapshot.study.baseline.values
+    rows = [
+        {
+            "lever": name,
+            "here": setting(value),
+            "default": setting(base[name]) if name in base else "",
+            "differs": base.get(name) != value,
+        }
+        for name, value in trial.strategy.values.items()
+    ]
+    rows.sort(key=lambda row: not row["differs"])
+    frame = pd.DataFrame(rows)
+
+    def mark(row: pd.Series) -> list[str]:
+        style = "background-color: rgba(230, 159, 0, 0.22); font-weight: 600"
+        return [style if row["differs"] else ""] * len(row)
+
+    st.dataframe(
+        frame.style.apply(mark, axis=1),
+        hide_index=True,
+        height="content",
+        column_config={"differs": st.column_config.CheckboxColumn(width="small")},
+    )
+
+
+def _measurements(snapshot: Snapshot, trial: Trial) -> None:
+    st.subheader("Measurements", anchor=False)
+    found = trial.evidence.measurements
+    if not found:
+        st.caption("Nothing was measured.")
+        return
+    order = [name for name in snapshot.metrics if name in found]
+    st.dataframe(
+        pd.DataFrame([_row(snapshot, found[name]) for name in order]),
+        hide_index=True,
+        height="content",
+    )
+    raw = [name for name in order if found[name].samples]
+    if raw:
+        name = st.selectbox("Raw samples of", raw, format_func=label, key="raw", width=240)
+        st.plotly_chart(
+            samples_figure(found[name]), config=STILL, alt="Raw samples in the order measured"
+        )
+
+
+def _row(snapshot: Snapshot, measured: Measurement) -> dict[str, object]:
+    low, high = measured.ci95 or (None, None)
+    shared = measured.source
+    return {
+        "metric": label(measured.name),
+        "value": shown(measured.name, measured.value),
+        "times the default": times_default(measured.name, measured.value, snapshot.default) or "",
+        "95% interval": ""
+        if low is None
+        else f"{shown(measured.name, low)} to {shown(measured.name, high)}",
+        "rests on": measured.n,
+        "from": "measured here" if shared is None else f"shared from trial {shared}",
+    }
+
+
+def _pictures(snapshot: Snapshot, trial: Trial) -> None:
+    evidence = trial.evidence
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Learning curve", anchor=False)
+        if evidence.curve:
+            st.plotly_chart(
+                curve_figure(evidence.curve), config=STILL, alt="Loss and scores by step"
+            )
+        else:
+            st.caption("No step was reported.")
+    with right:
+        st.subheader("Memory", anchor=False)
+        if evidence.memory:
+            st.plotly_chart(memory_figure(evidence.memory), config=STILL, alt="Memory over time")
+        else:
+            st.caption("Memory was not sampled.")
+
+
+def _predictions(snapshot: Snapshot, trial: Trial) -> None:
+    found = foretold(trial)
+    if not found:
+        return
+    st.subheader("Predicted and measured", anchor=False)
+    rows = [
+        {
+            "metric": label(f.metric),
+            "predicted": shown(f.metric, f.predicted),
+            "measured": shown(f.metric, f.measured),
+            "off by": f"{f.predicted / f.measured - 1:+.0%}" if f.measured else "",
+        }
+        for f in found
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+
+
+def _record(snapshot: Snapshot, trial: Trial) -> None:
+    evidence = trial.evidence
+    st.subheader("Record", anchor=False)
+    if evidence.events:
+        rows = [{"at": e.at, "what": e.kind, "message": e.message} for e in evidence.events]
+        st.dataframe(
+            pd.DataFrame(rows), hide_index=True, height="content",
+            column_config={"at": st.column_config.DatetimeColumn(format="HH:mm:ss", width="small")},
+        )  # fmt: skip
+    if evidence.log:
+        lines = evidence.log.splitlines()
+        with st.expander(f"Log, last {min(len(lines), LOG_LINES)} of {len(lines)} lines"):
+            st.code("\n".join(lines[-LOG_LINES:]), language=None, wrap_lines=True)
+    if evidence.environment:
+        with st.expander("Environment"):
+            st.json(dict(evidence.environment))
+    if evidence.artifacts:
+        with st.expander("Files"):
+            st.dataframe(
+                pd.DataFrame([{"name": n, "path": p} for n, p in evidence.artifacts.items()]),
+                hide_index=True,
+            )
+    st.caption(f"Asked for by {md(trial.origin)}, seed {trial.seed}.")

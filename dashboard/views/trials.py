@@ -1,0 +1,139 @@
+"""All trials as a table: sort, filter, compare by eye, take away."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from autotune.analysis.filtering import matching
+from autotune.analysis.snapshot import Snapshot
+from autotune.domain import State, Trial
+from autotune.errors import ExpressionError
+
+from ..axes import label
+from ..common import link, study_page
+from ..lever_figures import parallel_figure
+from ..text import md
+
+
+def page() -> None:
+    opened = study_page("Trials")
+    if opened is None:
+        return
+    _, snapshot = opened
+    if not snapshot.trials:
+        st.info("Nothing has run yet. Trials appear here as they start.")
+        return
+    chosen = _filtered(snapshot)
+    frame = pd.DataFrame(snapshot.columns())
+    frame = frame[frame["trial"].isin([t.number for t in chosen])]
+    frame = frame.dropna(axis="columns", how="all")
+    _table(snapshot, frame)
+    _downloads(snapshot, frame)
+    _parallel(snapshot, chosen)
+
+
+def _filtered(snapshot: Snapshot) -> list[Trial]:
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    condition = left.text_input(
+        "Show only where",
+        key="where",
+        bind="query-params",
+        placeholder="accuracy > 0.75 and precision == bf16",
+        help="Metrics and levers with == != < <= > >= in and or not + - * / %",
+    )
+    present = [s.value for s in State if any(t.state is s for t in snapshot.trials)]
+    states = right.pills(
+        "States", present, selection_mode="multi", key="states", bind="query-params"
+    )
+    kept = [t for t in snapshot.trials if not states or t.state.value in states]
+    try:
+        return matching(snapshot.study, kept, condition or "")
+    except ExpressionError as error:
+        st.error(md(error.message), icon=":material/error:")
+        if error.hint:
+            st.caption(md(error.hint))
+        return kept
+
+
+def _table(snapshot: Snapshot, frame: pd.DataFrame) -> None:
+    percent = {"accuracy", "f1"} & set(frame.columns)
+    widths = {
+        name: st.column_config.NumberColumn(
+            label(name), format="percent" if name in percent else "%.4g"
+        )
+        for name in snapshot.metrics
+        if name in frame.columns
+    }
+    event = st.dataframe(
+        frame,
+        hide_index=True,
+        height=420,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="trials-table",
+        column_config={
+            **widths,
+            "trial": st.column_config.NumberColumn(pinned=True),
+            "seconds": st.column_config.NumberColumn(format="%.1f"),
+            "started": st.column_config.DatetimeColumn(format="distance"),
+        },
+    )
+    rows = event["selection"]["rows"]
+    st.caption(f"{len(frame)} of {len(snapshot.trials)} trials. Pick a row to open it.")
+    if rows and rows[0] < len(frame):
+        number = int(frame["trial"].iloc[rows[0]])
+        link("trial", f"Open trial {number}", icon=":material/open_in_full:", trial=number)
+
+
+def _downloads(snapshot: Snapshot, frame: pd.DataFrame) -> None:
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in snapshot.study.name)
+    with st.container(horizontal=True):
+        for title, suffix, mime, made in (
+            ("CSV", "csv", "text/csv", _csv(frame)),
+            ("Parquet", "parquet", "application/vnd.apache.parquet", _parquet(frame)),
+        ):
+            st.download_button(
+                title, made, f"{name}-trials.{suffix}", mime,
+                icon=":material/download:", on_click="ignore", key=f"download-{suffix}",
+            )  # fmt: skip
+
+
+def _csv(frame: pd.DataFrame) -> Callable[[], bytes]:
+    """A cell that a spreadsheet would run as a formula is quoted."""
+
+    def safe(value: object) -> object:
+        risky = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t")
+        return f"'{value}" if risky else value
+
+    return lambda: frame.map(safe).to_csv(index=False).encode()
+
+
+def _parquet(frame: pd.DataFrame) -> Callable[[], bytes]:
+    def made() -> bytes:
+        buffer = io.BytesIO()
+        mixed = [name for name in frame.columns if frame[name].dtype == object]
+        texts = frame.astype(dict.fromkeys(mixed, "string"))
+        texts.to_parquet(buffer, index=False)
+        return buffer.getvalue()
+
+    return made
+
+
+def _parallel(snapshot: Snapshot, chosen: Sequence[Trial]) -> None:
+    st.subheader("Which settings lead where", anchor=False)
+    members = [t for t in chosen if t.state is State.COMPLETE]
+    if len(members) < 2:
+        st.caption("Needs at least two complete trials.")
+        return
+    metric = st.selectbox(
+        "Coloured by", snapshot.metrics, key="parallel-by", format_func=label, width=240
+    )
+    st.plotly_chart(
+        parallel_figure(snapshot, members, metric),
+        config={"displayModeBar": False},
+        alt="Settings and results of each trial as one line",
+    )
