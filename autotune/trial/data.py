@@ -30,6 +30,9 @@ from autotune.trial.tasks.base import Arrays, Examples, Kind
 LAYOUT = 1
 """Raised when the files below would be written otherwise."""
 
+VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
+"""Where tokenizers keep what they know; a model comes with one of them."""
+
 OFFSET_POSITIONS = {"camembert", "data2vec-text", "mpnet", "roberta", "xlm-roberta", "xmod"}
 """Models that count positions from the padding token on, so that the first ones are never used."""
 
@@ -178,6 +181,12 @@ def _tokenizer(model_dir: Path, kind: Kind, max_length: int) -> tuple[Any, int]:
     """The model's tokenizer, and ``max_length`` or less where the model has fewer positions."""
     from transformers import AutoConfig, AutoTokenizer
 
+    # without its vocabulary, transformers makes one up that knows no word
+    if not any(path for pattern in VOCABULARIES for path in model_dir.glob(pattern)):
+        raise ModelError(
+            f"{model_dir}: no tokenizer here ({', '.join(VOCABULARIES)})",
+            hint="save the tokenizer beside the model: tokenizer.save_pretrained(DIRECTORY)",
+        )
     try:
         config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(

@@ -133,6 +133,8 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path, prepared: Prepared) -> No
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for path in folder.glob("tokenizer*.json"):
         path.unlink()
+    with pytest.raises(ModelError, match="no tokenizer here"):
+        prepare(tiny(dataset, model=str(folder)))
     (folder / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match="names no model_type"):
         prepare(tiny(dataset, model=str(folder)))
