@@ -75,6 +75,14 @@ class Store(Protocol):
     def update_study(self, study: Study) -> None:
         """Replace what may change between sessions (budget, limits, prices, executor...)."""
 
+    def record_environment(self, study: str, environment: Mapping[str, Any]) -> None:
+        """Record what the study runs on in a further session."""
+
+    def interrupt_running(
+        self, study: str, *, driver: str | None = None, stale_seconds: float | None = None
+    ) -> Sequence[Trial]:
+        """Mark running trials that nobody runs any more as interrupted, and return them."""
+
     def enqueue(self, study: str, strategy: Strategy, *, origin: str, seed: int) -> Trial:
         """Add a trial in state ``queued`` with the next free number."""
 

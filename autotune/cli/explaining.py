@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +13,7 @@ from autotune.cli.tables import setting
 from autotune.domain import Choice, Host, Range
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
+from autotune.spec import Explanation
 
 
 def hardware_record(host: Host) -> dict[str, Any]:
@@ -68,16 +68,18 @@ def hardware_tables(host: Host) -> Group:
     return Group(found, levers)
 
 
-def explained(explanation: Mapping[str, Any]) -> Group:
+def explained(explanation: Explanation) -> Group:
     """``validate --explain`` for people."""
     table = Table("lever", "searches", "left out, and why", title="Space", title_justify="left")
-    for entry in explanation["levers"]:
-        when = f" (when {entry['when']})" if entry.get("when") else ""
-        left_out = "\n".join(f"{o['value']}: {o['reason']}" for o in entry["left_out"])
-        table.add_row(entry["lever"], f"{entry['searched']}{when}", left_out)
+    for lever in explanation.levers:
+        when = f" (when {lever.when})" if lever.when else ""
+        left_out = "\n".join(f"{value}: {reason}" for value, reason in lever.left_out)
+        kept = Text(f"{setting(lever.default)}, the default", style="dim")
+        searched = Text(", ".join(lever.searched) + when) if lever.searched else kept
+        table.add_row(lever.lever, searched, left_out)
     rules = Table("never together", "because", title="Rules", title_justify="left")
-    for rule in explanation["rules"]:
-        rules.add_row(rule["excludes"], rule["reason"])
-    size = explanation["size"]
-    counted = "continuous" if size is None else f"{size} strategies"
-    return Group(table, rules, Text(f"size of the space: {counted}"))
+    for rule in explanation.rules:
+        rules.add_row(rule.excludes, rule.reason)
+    beside = f" times all of {', '.join(explanation.continuous)}" if explanation.continuous else ""
+    size = Text(f"size of the space: {explanation.combinations:,} strategies{beside}")
+    return Group(table, rules, size) if explanation.rules else Group(table, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -37,11 +38,14 @@ def print_front(study: Study, trials: Sequence[Trial]) -> None:
 def table(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Table:
     """One row a trial of the front, the default first; every figure also as times the default."""
     default, chosen = baseline(study, trials), knee(study, front)
-    result = Table(title=f"Pareto front of {study.name}", title_justify="left", pad_edge=False)
+    title = f"Pareto front of {study.name}: ± 95% interval, x times the default"
+    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     result.add_column("trial", justify="right")
     for objective in study.objectives:
-        result.add_column(METRICS[objective.metric].label, justify="right")
-    result.add_column("strategy (where it differs from the default)", overflow="fold")
+        metric = METRICS[objective.metric]
+        unit = "" if metric.unit in ("ratio", "USD") else f"\n{metric.unit}"
+        result.add_column(f"{metric.label}{unit}", justify="right")
+    result.add_column("what it sets otherwise than the default", overflow="fold")
     if default is not None and default not in front:
         row = [_figure(default, o, default) for o in study.objectives]
         result.add_row(f"{default.number} {DEFAULT}", *row, "the default", style="red")
@@ -56,8 +60,8 @@ def _figure(trial: Trial, objective: Objective, default: Trial | None) -> str:
     value = trial.metric(objective.metric)
     ratio = times_default(objective.metric, value, default)
     spread = _spread(trial.evidence.measurements.get(objective.metric))
-    lines = [shown(objective.metric, value) + spread]
-    return "\n".join([*lines, ratio] if ratio is not None else lines)
+    figure = shown(objective.metric, value).removesuffix(f" {METRICS[objective.metric].unit}")
+    return f"{figure}{spread}" + (f"\n{ratio}" if ratio is not None else "")
 
 
 def _spread(measurement: Measurement | None) -> str:
@@ -89,8 +93,9 @@ def plot(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Text:
     figure.plot_size(WIDTH, HEIGHT)
     for marker, members in layers:
         points = [(value_of(t, across), value_of(t, up)) for t in members]
-        if points:
-            xs, ys = zip(*points, strict=True)
+        known = [point for point in points if None not in point]
+        if known:
+            xs, ys = zip(*known, strict=True)
             figure.draw(figure.signal(list(xs), list(ys), marker=marker))
     drawing = Text(str(figure.build().string(True)).rstrip("\n"))
     for marker, style in STYLES.items():

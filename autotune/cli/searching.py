@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+import yaml
 
 from autotune.cli.options import (
     SetOption,
@@ -44,12 +45,11 @@ def search(
     from autotune.cli.studyfile import locate
 
     overrides = [*(override or []), *([f"study={study}"] if study else [])]
-    spec.check(locate(file), overrides=overrides)
     with _executor() as executor:
         host = _hardware(executor)
         loaded = spec.load(locate(file), host=host, overrides=overrides)
         for left_out in loaded.notes:
-            note(str(left_out))
+            note(f"{left_out.lever}: {left_out.value} is left out: {left_out.reason}")
         _run(loaded.study, storage or loaded.storage, executor, host)
 
 
@@ -64,24 +64,25 @@ def resume(study: StudyArgument, override: SetOption = None, storage: StorageOpt
         stored = store.study(study)
     finally:
         store.close()
+    text = yaml.safe_dump(dict(stored.spec), sort_keys=False)
     with _executor() as executor:
         host = _hardware(executor)
-        renewed = spec.load_stored(stored, host=host, overrides=override or [])
-        _run(renewed, url, executor, host)
+        _run(spec.load(text, host=host, overrides=override or []).study, url, executor, host)
 
 
 def _run(study: Study, storage: str | None, executor: Executor, host: Host) -> None:
     from autotune.cli.front import print_front, print_next_steps
     from autotune.cli.live import LiveView
-    from autotune.trial.entry import evaluate
     from autotune.search.sampler import make_sampler
     from autotune.search.tuner import Tuner
     from autotune.store import open_store
+    from autotune.trial.entry import evaluate
 
     store = open_store(storage_url(storage))
     try:
         _record(store, study, host)
         with store.acquire_driver(study.name):
+            store.interrupt_running(study.name)
             _prepare(executor, study)
             history = store.trials(study.name)
             with LiveView(study, history) as view:

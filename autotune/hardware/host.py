@@ -22,8 +22,12 @@ USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "am
 """Instruction sets that decide which precision pays."""
 
 
+GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Device files of NVIDIA's, AMD's and WSL's drivers: without one, Linux has no GPU for torch."""
+
+
 def inventory() -> Host:
-    """This host as this process may use it. Imports torch to find accelerators (seconds)."""
+    """This host as this process may use it. Imports torch (seconds) only to look at a GPU."""
     flags = cpu_flags()
     memory = memory_gib()
     cpu = Device("cpu", "cpu", cpu_name(), memory, bf16=any("bf16" in flag for flag in flags))
@@ -131,6 +135,8 @@ def libc() -> str | None:
 
 def accelerators() -> tuple[Device, ...]:
     """CUDA GPUs and Apple's GPU, as torch sees them."""
+    if platform.system() == "Linux" and not any(Path(node).exists() for node in GPU_NODES):
+        return ()
     import torch
 
     found = [_cuda(index) for index in range(torch.cuda.device_count())]
