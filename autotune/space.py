@@ -56,13 +56,17 @@ def settings(domain: Choice | Range) -> tuple[Value, ...] | None:
 
 def contains(domain: Choice | Range, value: Value) -> bool:
     """Whether ``value`` may be picked from ``domain``."""
-    finite = settings(domain)
-    if finite is not None:
+    if isinstance(domain, Choice):
         return any(
-            value == other and isinstance(value, str) == isinstance(other, str) for other in finite
+            value == other and isinstance(value, str) == isinstance(other, str)
+            for other in domain.values
         )
-    assert isinstance(domain, Range)
-    return not isinstance(value, str) and domain.low <= value <= domain.high
+    if isinstance(value, str) or not domain.low <= value <= domain.high:
+        return False
+    step = domain.step if domain.step is not None else 1 if domain.integer else None
+    if step is None:
+        return True
+    return (Decimal(str(float(value))) - Decimal(str(domain.low))) % Decimal(str(step)) == 0
 
 
 def spread(domain: Choice | Range, points: int) -> tuple[Value, ...]:

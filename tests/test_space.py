@@ -68,6 +68,20 @@ def test_text_and_numbers_are_not_the_same_setting() -> None:
     assert not spaces.contains(Range(0.0, 1.0, step=0.25), 0.3)
 
 
+@settings(deadline=None)
+@given(st.integers(-30, 30), st.integers(0, 40), st.integers(1, 9), st.booleans(), st.data())
+def test_a_range_contains_its_settings_and_nothing_else(
+    low: int, width: int, step: int, integer: bool, data: st.DataObject
+) -> None:
+    unit = 1 if integer else 10
+    domain = Range(low / unit, (low + width) / unit, step / unit, integer=integer)
+    found = spaces.settings(domain)
+    assert found is not None
+    assert all(spaces.contains(domain, value) for value in found)
+    other = data.draw(st.integers(-80, 80)) / (unit * 2)
+    assert spaces.contains(domain, other) is (other in found)
+
+
 VALUES = st.lists(st.integers(0, 4), min_size=1, max_size=3, unique=True).map(tuple)
 WHEN = st.none() | st.integers(0, 3).map(lambda n: f"a > {n}")
 RULE = st.tuples(st.sampled_from("abc"), st.integers(0, 4)).map(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autotune.spec.compatibility import compatible
 from autotune.spec.dimensions import Note
 from autotune.spec.explain import Explanation, LeverExplanation, explain
-from autotune.spec.load import load, validate
+from autotune.spec.load import load
 from autotune.spec.resolve import DEFAULT_TRIALS, Loaded
 from autotune.spec.schema import json_schema
 from autotune.spec.starter import starter
@@ -21,5 +21,4 @@ __all__ = [
     "json_schema",
     "load",
     "starter",
-    "validate",
 ]

@@ -37,11 +37,6 @@ def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> Lo
     return loaded
 
 
-def validate(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> None:
-    """Raise what :func:`load` would raise."""
-    load(source, host=host, overrides=overrides)
-
-
 def _text(source: str | Path) -> tuple[str, str]:
     if isinstance(source, str) and "\n" in source:
         return source, TEXT
