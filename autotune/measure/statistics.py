@@ -12,12 +12,12 @@ Interval = tuple[float, float]
 Estimate = tuple[float, Interval | None]
 """A value, and its 95% interval or ``None`` where one sample gives no spread."""
 
-_T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706)
+_T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 _BOOTSTRAP_DRAWS = 400
 
 
 def t_quantile(freedom: int) -> float:
-    """The 97.5% point of Student's t: a table to 5 degrees of freedom, then the expansion around
+    """The 97.5% point of Student's t: a table to 10 degrees of freedom, then the expansion around
     the normal one (Abramowitz and Stegun 26.7.5), which is good to four digits there."""
     if freedom < 1:
         raise ValueError(f"Student's t needs a degree of freedom or more, not {freedom}")

@@ -1,0 +1,237 @@
+"""Throughput of a trial's training loop against Hugging Face's ``Trainer``, paired and interleaved.
+
+Both sides train the same model on the same examples with the same settings, each in a process of
+its own that lives for the whole benchmark, and take turns (A B A B ...), so that drift of the
+machine meets both alike. A turn is a fresh fine-tune over one epoch, its first steps left out.
+Printed are the ratios trial / Trainer of the pairs, as their mean with its 95% interval::
+
+    python benchmarks/trainer_parity.py                # both comparisons, 8 pairs each
+    python benchmarks/trainer_parity.py --pairs 18 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+WARMUP_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What both sides share, and (last) what the trial alone does otherwise."""
+
+    model: str
+    dataset: str | dict[str, str]
+    examples: int
+    batch_size: int
+    threads: int
+    precision: str
+    max_length: int
+    padding: str = "dynamic"
+    allocator: str = "system"
+
+
+def prepared_task(settings: Settings) -> Any:
+    from autotune.domain import Task
+    from autotune.trial.data import prepare
+
+    return prepare(
+        Task(
+            model=settings.model,
+            dataset=settings.dataset,
+            max_length=settings.max_length,
+            train_samples=settings.examples,
+        )
+    )
+
+
+def trial_side(settings: Settings, turns: Connection) -> None:
+    """Answer each turn (a seed) with the examples per second of a trial's training loop."""
+    from autotune import levers
+    from autotune.domain import Strategy, Task
+    from autotune.hardware import inventory
+    from autotune.measure.energy import EnergyMeter
+    from autotune.measure.measurements import throughput
+    from autotune.trial.apply import apply_strategy
+    from autotune.trial.batching import training_collator
+    from autotune.trial.data import load_split
+    from autotune.trial.placement import take_place
+    from autotune.trial.schedule import schedule
+    from autotune.trial.training import train
+
+    strategy = Strategy(levers.defaults(inventory())).with_values(
+        device="cpu",
+        threads=settings.threads,
+        allocator=settings.allocator,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        padding=settings.padding,
+    )
+    device = take_place(strategy)
+    prepared = prepared_task(settings)
+    collate = training_collator(strategy, prepared, load_split(prepared, "train"), device)
+    while (seed := turns.recv()) is not None:
+        ready = apply_strategy(strategy, prepared, collate, seed)
+        plan = replace(schedule(strategy, Task(), collate, seed), rungs=frozenset())
+        windows = [progress.window for progress in train(ready, plan, EnergyMeter([]))]
+        turns.send(throughput("train_samples_per_second", windows).value)
+
+
+def trainer_side(settings: Settings, turns: Connection) -> None:
+    """Answer each turn (a seed) with the examples per second of ``Trainer`` on the same batches
+    that a trial with dynamic padding trains on."""
+    from itertools import islice
+
+    import torch
+    from transformers import (
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    from autotune.trial.batching import order
+    from autotune.trial.data import load_split
+    from autotune.trial.models import load_model
+
+    torch.set_num_threads(settings.threads)
+    prepared = prepared_task(settings)
+    split = load_split(prepared, "train")
+    bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
+    dataset = [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
+    collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
+    steps = -(-len(split) // settings.batch_size)
+
+    class SameOrder(Trainer):  # type: ignore[misc]
+        def _get_train_sampler(self, train_dataset: Any = None) -> list[int]:
+            batches = islice(order(split.lengths, settings.batch_size, "dynamic", seed), steps)
+            return [int(row) for batch in batches for row in batch]
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        ends: list[float]
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.ends.append(time.perf_counter())
+
+    while (seed := turns.recv()) is not None:
+        clock = Clock()
+        clock.ends = []
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                folder,
+                per_device_train_batch_size=settings.batch_size,
+                num_train_epochs=1,
+                bf16=settings.precision == "bf16",
+                use_cpu=True,
+                report_to=[],
+                save_strategy="no",
+                disable_tqdm=True,
+                seed=seed,
+            )
+            model = load_model(prepared, seed=seed)
+            SameOrder(
+                model, arguments, train_dataset=dataset, data_collator=collate, callbacks=[clock]
+            ).train()
+        examples = len(split) - WARMUP_STEPS * settings.batch_size
+        turns.send(examples / (clock.ends[-1] - clock.ends[WARMUP_STEPS - 1]))
+
+
+Side = Callable[[Settings, Connection], None]
+
+
+@contextmanager
+def running(side: Side, settings: Settings) -> Iterator[Connection]:
+    """``side`` in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=side, args=(settings, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield here
+    finally:
+        if process.is_alive():
+            here.send(None)
+        process.join()
+
+
+def turn(side: Connection, seed: int) -> float:
+    side.send(seed)
+    return float(side.recv())
+
+
+def compare(settings: Settings, pairs: int) -> dict[str, Any]:
+    """Ratios of ``pairs`` pairs of turns, whose order alternates; the first pair warms up."""
+    from autotune.measure import statistics
+
+    speeds: dict[str, list[float]] = {"trial": [], "trainer": []}
+    prepared_task(settings)
+    with running(trial_side, settings) as trial, running(trainer_side, settings) as trainer:
+        sides = {"trial": trial, "trainer": trainer}
+        for pair in range(pairs + 1):
+            for name in list(sides)[:: 1 if pair % 2 else -1]:
+                speeds[name].append(turn(sides[name], pair))
+    ratios = [a / b for a, b in zip(speeds["trial"][1:], speeds["trainer"][1:], strict=True)]
+    value, ci95 = statistics.mean(ratios)
+    return {
+        "ratio": value,
+        "ci95": ci95,
+        "ratios": ratios,
+        "trial_samples_per_second": statistics.median(speeds["trial"][1:])[0],
+        "trainer_samples_per_second": statistics.median(speeds["trainer"][1:])[0],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A trial's training loop against Trainer")
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--model", default="builtin:minilm")
+    parser.add_argument("--dataset", default="builtin:docstrings", help="or a train.jsonl")
+    parser.add_argument("--examples", type=int, default=400)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=len(_cores()))
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    dataset = asked.dataset if ":" in asked.dataset else {"train": asked.dataset}
+    same = Settings(
+        asked.model,
+        dataset,
+        asked.examples,
+        asked.batch_size,
+        asked.threads,
+        asked.precision,
+        asked.max_length,
+    )
+    results = {
+        "dynamic padding": compare(same, asked.pairs),
+        "length buckets, tuned allocator": compare(
+            replace(same, padding="bucketed", allocator="tuned"), asked.pairs
+        ),
+    }
+    if asked.json:
+        print(json.dumps(results, indent=1))
+        return
+    for name, result in results.items():
+        low, high = result["ci95"] or (float("nan"), float("nan"))
+        print(f"{name:34s} {result['ratio']:.3f}x Trainer  (95%: {low:.3f} to {high:.3f})")
+
+
+def _cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What is read off the machine: drift reference, memory, energy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from autotune.measure import memory
+from autotune.measure.energy import Counter, EnergyMeter, counters
+from autotune.measure.reference import Reference
+
+CPU = torch.device("cpu")
+
+
+def test_reference_runs_on_one_thread_and_puts_settings_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    reference = Reference(CPU)
+    monkeypatch.setattr(reference, "_loss", lambda: _watched(reference, seen))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        reference.measure(2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+    assert len(reference.seconds) == 2 and len(reference.warmup) == 1
+
+
+def _watched(reference: Reference, seen: list[int]) -> torch.Tensor:
+    seen.append(torch.get_num_threads())
+    return Reference._loss(reference)
+
+
+def test_reference_warms_up_once_and_is_the_same_work_every_time() -> None:
+    first, second = Reference(CPU), Reference(CPU)
+    assert torch.equal(first._loss(), second._loss())
+    first.measure()
+    first.measure()
+    assert len(first.warmup) == 1 and len(first.seconds) == 2
+
+
+def test_reference_leaves_the_random_state_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Reference(CPU).measure()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_peak_memory_counts_what_was_freed_and_can_start_over() -> None:
+    script = (
+        "from autotune.measure import memory\n"
+        "memory.reset_peak(); low = memory.peak_gib()\n"
+        "block = bytearray(256 * 2**20); del block\n"
+        "high = memory.peak_gib(); memory.reset_peak()\n"
+        "print(high - low, memory.peak_gib() - low)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    grown, after = map(float, run.stdout.split())
+    assert grown == pytest.approx(0.25, abs=0.05)
+    assert after < 0.1
+
+
+def test_peak_memory_is_unknown_where_the_kernel_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "_peak_bytes", lambda pid: None)
+    assert memory.peak_gib() is None
+
+
+def test_model_size_counts_shared_weights_once() -> None:
+    layer = torch.nn.Linear(512, 512, bias=False)
+    assert memory.model_mib(torch.nn.Sequential(layer, layer)) == pytest.approx(1.0)
+    assert memory.model_mib(layer.to(torch.bfloat16)) == pytest.approx(0.5)
+
+
+def test_no_gpu_peaks_on_a_cpu() -> None:
+    assert memory.device_peaks_gib(CPU) is None
+
+
+def _zone(folder: Path, name: str, microjoules: int) -> Path:
+    folder.mkdir()
+    (folder / "name").write_text(name)
+    (folder / "max_energy_range_uj").write_text("5000000")
+    (folder / "energy_uj").write_text(str(microjoules))
+    return folder
+
+
+def test_rapl_packages_add_up_and_wrap_around(tmp_path: Path) -> None:
+    first = _zone(tmp_path / "intel-rapl:0", "package-0", 1_000_000)
+    second = _zone(tmp_path / "intel-rapl:1", "package-1", 4_000_000)
+    _zone(tmp_path / "intel-rapl:0:0", "core", 7)
+    meter = EnergyMeter(counters(CPU, tmp_path))
+    with meter.running():
+        (first / "energy_uj").write_text("2500000")
+        (second / "energy_uj").write_text("1000000")  # started over at 5 J
+    assert meter.wh == pytest.approx((1.5 + 2.0) / 3600)
+
+
+def test_no_counter_means_no_number(tmp_path: Path) -> None:
+    assert EnergyMeter(counters(CPU, tmp_path)).wh is None
+
+
+def test_energy_outside_the_meter_does_not_count() -> None:
+    readings = iter([10.0, 11.0, 50.0, 52.0])
+    meter = EnergyMeter([Counter("fake", lambda: next(readings))])
+    with meter.running():
+        pass
+    with meter.running():
+        pass
+    assert meter.wh == pytest.approx(3 / 3600)
+
+
+@pytest.mark.gpu
+def test_reference_and_peaks_on_cuda() -> None:
+    device = torch.device("cuda:0")
+    reference = Reference(device)
+    reference.measure(3)
+    assert min(reference.seconds) > 0
+    memory.reset_peak()
+    block = torch.ones(2**26, device=device)
+    del block
+    peaks = memory.device_peaks_gib(device)
+    assert peaks is not None and peaks[0] >= 0.25 and peaks[1] >= peaks[0]

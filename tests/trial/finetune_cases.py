@@ -1,0 +1,70 @@
+"""Tiny trials and the pieces of them, for the tests of the trial's main flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from data_files import tiny, write_splits
+from tiny_encoders import tiny_model
+
+from autotune import levers
+from autotune.domain import Device, Host, Job, Limits, Strategy
+from autotune.trial.apply import Ready
+from autotune.trial.batching import Collator
+from autotune.trial.optimizers import build
+from autotune.trial.precision import Precision
+from autotune.trial.schedule import Schedule
+from autotune.trial.split import Split
+
+CPU = torch.device("cpu")
+HOST = Host(cpu=None, cores=(0,), physical_cores=1, memory_gib=8, devices=(Device("cpu", "cpu"),))
+
+
+def strategy(**values: Any) -> Strategy:
+    """The defaults on one core, with some levers set."""
+    return Strategy(levers.defaults(HOST)).with_values(**values)
+
+
+def job(folder: Path, *, settings: dict[str, Any] | None = None, **values: Any) -> Job:
+    """A trial of ``builtin:bert-tiny`` on 24 examples written to ``folder``."""
+    task = tiny(write_splits(folder), **(settings or {}))
+    chosen = strategy(**values)
+    return Job("study", 0, chosen, task, 0, levers.resources(chosen), Limits(), str(folder), 1.0)
+
+
+def split(
+    count: int = 20,
+    *,
+    by_token: bool = False,
+    shortest: int = 3,
+    longest: int = 12,
+    classes: int = 3,
+) -> Split:
+    """Random examples of different lengths."""
+    random = np.random.default_rng(7)
+    lengths = random.integers(shortest, longest + 1, count)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = random.integers(5, 50, offsets[-1]).astype(np.int32)
+    labels = random.integers(0, classes, offsets[-1] if by_token else count)
+    return Split(tokens, offsets, labels)
+
+
+def collator(of: Split, **settings: Any) -> Collator:
+    return Collator(of, pad_token_id=0, device=CPU, **settings)
+
+
+def ready(kind: str = "bert", *, optimizer: str = "adamw-fused", rate: float = 1e-3) -> Ready:
+    """A tiny model without dropout, ready to train in fp32."""
+    model = tiny_model(kind)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    built = build(optimizer, model, rate)
+    return Ready(model, model, built, Precision("fp32", CPU), rate, None, CPU)
+
+
+def plan(collate: Collator, steps: int, batch: int = 4, micro: int | None = None) -> Schedule:
+    return Schedule(collate, steps, batch, micro or batch, "dynamic", seed=0)

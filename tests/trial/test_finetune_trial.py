@@ -1,0 +1,173 @@
+"""A whole trial, from job to outcome."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from finetune_cases import collator, job, plan, split, strategy
+
+from autotune import levers
+from autotune.domain import Completed, CurvePoint, Infeasible, Job, Pruned, Strategy, Value
+from autotune.measure.energy import EnergyMeter
+from autotune.metrics import METRICS
+from autotune.trial import apply, finetune, placement
+from autotune.trial.apply import Ready, apply_strategy
+from autotune.trial.batching import training_collator
+from autotune.trial.data import load_split, prepare
+from autotune.trial.training import train
+
+ALWAYS = set(METRICS) - {"device_memory_gib", "device_memory_reserved_gib", "energy_wh"}
+
+
+def ignore(point: CurvePoint) -> None:
+    return None
+
+
+@pytest.fixture(autouse=True)
+def little_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine is not what is tested here."""
+    monkeypatch.setattr(finetune, "REFERENCE_CALLS", 1)
+    monkeypatch.setattr("autotune.trial.inference.LATENCY_CALLS", 10)
+
+
+class Watched(Strategy):
+    """A strategy that remembers which levers were read."""
+
+    read: set[str]
+
+    def __getitem__(self, lever: str) -> Value:
+        self.__dict__.setdefault("read", set()).add(lever)
+        return super().__getitem__(lever)
+
+
+def test_a_trial_measures_everything_it_can(tmp_path: Path) -> None:
+    points: list[CurvePoint] = []
+    outcome = finetune.run_trial(job(tmp_path, settings={"steps": 12}), points.append)
+    assert isinstance(outcome, Completed)
+    measured = outcome.evidence.measurements
+    assert set(measured) - {"energy_wh"} == ALWAYS
+    assert all(math.isfinite(m.value) and m.unit == METRICS[m.name].unit for m in measured.values())
+    assert outcome.evidence.curve == tuple(points)
+    assert [p.step for p in points if p.metrics] == [3, 6]
+    assert points[-1].step == points[-1].total_steps == 12
+    assert "accuracy" in points[0].metrics or "accuracy" in points[1].metrics
+    phases = [e.message for e in outcome.evidence.events if e.kind == "phase"]
+    assert [text[0] for text in phases[::2]] == list("123456789")
+    assert outcome.evidence.environment["torch"] == torch.__version__
+
+
+def test_cost_is_the_price_of_the_train_seconds_and_unknown_without_a_price(
+    tmp_path: Path,
+) -> None:
+    priced = job(tmp_path, settings={"steps": 2})
+    measured = finetune.run_trial(priced, ignore).evidence.measurements
+    assert measured["cost_usd"].value == pytest.approx(measured["train_seconds"].value / 3600)
+    free = finetune.run_trial(replace(priced, hourly_usd=None), ignore).evidence.measurements
+    assert not {"cost_usd", "inference_usd_per_million"} & set(free)
+
+
+def test_every_lever_is_read(tmp_path: Path) -> None:
+    asked = job(tmp_path, settings={"steps": None}, pruning_ratio=0.5)
+    watched = Watched(asked.strategy.values)
+    outcome = finetune.run_trial(replace(asked, strategy=watched), ignore)
+    assert isinstance(outcome, Completed)
+    assert watched.read >= set(levers.LEVERS)
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
+    asked = job(tmp_path, settings={"steps": 6})
+    losses = [finetune.run_trial(asked, ignore).evidence.curve[-1].loss for _ in range(2)]
+    other = finetune.run_trial(replace(asked, seed=1), ignore).evidence.curve[-1].loss
+    assert losses[0] == losses[1] != other
+
+
+def test_a_reason_from_the_search_stops_the_trial_with_its_evidence(tmp_path: Path) -> None:
+    def advise(point: CurvePoint) -> str | None:
+        return "dominated" if point.metrics else None
+
+    outcome = finetune.run_trial(job(tmp_path, settings={"steps": 12}), advise)
+    assert isinstance(outcome, Pruned) and outcome.reason == "dominated"
+    assert outcome.evidence.curve[-1].step == 3
+    assert outcome.evidence.events
+
+
+def test_a_diverging_loss_is_infeasible(tmp_path: Path) -> None:
+    asked = job(tmp_path, settings={"steps": 40}, learning_rate=1.0, optimizer="sgd")
+    asked = replace(asked, strategy=asked.strategy.with_values(learning_rate=1e30))
+    outcome = finetune.run_trial(asked, ignore)
+    assert isinstance(outcome, Infeasible) and outcome.kind == "nan_loss"
+    assert outcome.evidence.events
+
+
+def test_a_missing_device_is_unsupported(tmp_path: Path) -> None:
+    outcome = finetune.run_trial(job(tmp_path, device="cuda:77"), ignore)
+    assert isinstance(outcome, Infeasible) and outcome.kind == "unsupported"
+    assert "cuda:77" in outcome.reason
+
+
+def applied(tmp_path: Path, **values: Any) -> Ready:
+    asked: Job = job(tmp_path, **values)
+    prepared = prepare(asked.task)
+    rows = load_split(prepared, "train")
+    collate = training_collator(asked.strategy, prepared, rows, torch.device("cpu"))
+    return apply_strategy(asked.strategy, prepared, collate, seed=0)
+
+
+def test_attention_and_dropout_are_set_in_the_model(tmp_path: Path) -> None:
+    ready = applied(tmp_path, attention="eager", dropout=0.3)
+    assert ready.model.config._attn_implementation == "eager"
+    rates = {m.p for m in ready.model.modules() if isinstance(m, torch.nn.Dropout)}
+    assert rates == {0.3}
+
+
+@pytest.mark.parametrize("score", ["taylor", "magnitude"])
+def test_structured_pruning_makes_the_model_smaller(tmp_path: Path, score: str) -> None:
+    whole = applied(tmp_path).model.num_parameters()
+    ready = applied(tmp_path, pruning_ratio=0.5, pruning_score=score)
+    assert ready.model.num_parameters() < whole
+    held = {id(p) for group in ready.optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in ready.model.parameters()}
+
+
+def test_unstructured_zeros_stay_zero_through_training(tmp_path: Path) -> None:
+    ready = applied(tmp_path, pruning_ratio=0.5, pruning_method="unstructured")
+    weight = ready.model.get_submodule("bert.encoder.layer.0.output.dense").weight
+    zeros = weight == 0
+    assert 0.2 < zeros.float().mean() < 0.8
+    list(train(ready, plan(collator(split(classes=2)), 3), EnergyMeter([])))
+    assert torch.equal(weight == 0, zeros)
+
+
+def test_freezing_and_checkpointing_reach_the_model(tmp_path: Path) -> None:
+    ready = applied(tmp_path, freeze_layers=2, activation_checkpointing=True)
+    frozen = [name for name, p in ready.model.named_parameters() if not p.requires_grad]
+    assert any("embeddings" in name for name in frozen)
+    assert any("layer.0" in name for name in frozen) and not any("layer.1" in n for n in frozen)
+    assert ready.model.is_activation_checkpointing
+
+
+@pytest.mark.parametrize(("padding", "dynamic"), [("fixed", False), ("bucketed", True)])
+def test_compile_wraps_what_training_runs_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: str, dynamic: bool
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(apply.torch, "compile", lambda m, **k: asked.append(k) or (lambda: m))
+    ready = applied(tmp_path, compile=True, padding=padding)
+    assert asked == [{"dynamic": dynamic}]
+    assert ready.run is not ready.model
+
+
+def test_threads_and_allocator_are_put_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(placement.allocator, "apply", seen.append)
+    before = torch.get_num_threads()
+    try:
+        placement.take_place(strategy(threads=2, allocator="tuned"))
+        assert torch.get_num_threads() == 2 and seen == ["tuned"]
+    finally:
+        torch.set_num_threads(before)
