@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
 from autotune.errors import AutotuneError
 
 from .common import remember_pages
-from .views import compare, export, front, levers, search, studies, trial, trials
 from .settings import current
 from .text import md
+from .views import compare, export, front, levers, search, studies, trial, trials
+
+ICON = Path(__file__).with_name("icon.svg")
+"""A file of our own: Streamlit's named icons for the tab are fetched from the internet."""
 
 PAGES: dict[str, tuple[Callable[[], None], str, str]] = {
     "studies": (studies.page, "Studies", ":material/science:"),
@@ -27,7 +31,7 @@ PAGES: dict[str, tuple[Callable[[], None], str, str]] = {
 
 def main() -> None:
     """Draw the page that the URL names."""
-    st.set_page_config("autotune", ":material/scatter_plot:", layout="wide")
+    st.set_page_config("autotune", str(ICON), layout="wide")
     settings = current()
     if settings is None:
         st.error("This server was not started by `autotune dashboard`, so it has no storage.")
@@ -42,7 +46,7 @@ def main() -> None:
         for name, (page, title, icon) in PAGES.items()
     }
     remember_pages(pages)
-    st.navigation(list(pages.values())).run()
+    st.navigation(list(pages.values()), position="top").run()
 
 
 def _safely(page: Callable[[], None]) -> Callable[[], None]:

@@ -32,12 +32,14 @@ class Axis:
         return f"{label(self.metric)} ({unit})" if unit not in ("", "ratio") else label(self.metric)
 
     @property
-    def ticks(self) -> str | None:
-        """Plotly's number format."""
+    def numbers(self) -> dict[str, str]:
+        """How Plotly writes the values."""
         if self.default is not None:
-            return "~g"
-        known = METRICS.get(self.metric)
-        return ".0%" if known is not None and known.unit == "ratio" else None
+            return {"tickformat": "~g", "ticksuffix": "x"}
+        unit = METRICS[self.metric].unit if self.metric in METRICS else ""
+        if unit == "ratio":
+            return {"tickformat": ".0%"}
+        return {"tickformat": "~g", "tickprefix": "$"} if unit.startswith("USD") else {}
 
     def scale(self, value: float) -> float:
         return value / self.default if self.default else value
@@ -65,7 +67,5 @@ class Axis:
 
     def layout(self) -> dict[str, object]:
         """Settings of a Plotly axis."""
-        settings: dict[str, object] = {"title": self.title, "automargin": True}
-        if self.ticks is not None:
-            settings["tickformat"] = self.ticks
+        settings: dict[str, object] = {"title": self.title, "automargin": True, **self.numbers}
         return {**settings, "type": "log"} if self.log else settings

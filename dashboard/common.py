@@ -32,27 +32,22 @@ def study_page(title: str) -> tuple[feed.Feed, Snapshot] | None:
     if not names:
         st.info("No study here yet. Start one with `autotune search search_spaces/bert.yaml`.")
         return None
-    name = _picked(names, right)
-    if name is None:
-        return None
-    source = feed.feed(name)
+    source = feed.feed(_picked(names, right))
     snapshot = source.refresh()
     watch(source)
     return source, snapshot
 
 
-def _picked(names: list[str], place: st.delta_generator.DeltaGenerator) -> str | None:
-    """The study in the URL, else the one last looked at, else the newest."""
+def _picked(names: list[str], place: st.delta_generator.DeltaGenerator) -> str:
+    """The study in the URL, else the one last looked at, else the newest; kept in the URL."""
     asked = st.query_params.get("study")
     if asked is not None and asked not in names:
         st.warning(f"There is no study {md(asked)} here.", icon=":material/search_off:")
-    if "study" not in st.session_state and asked not in names:
-        st.session_state["study"] = names[-1]
-    if st.session_state.get("study", names[-1]) not in names:
-        st.session_state["study"] = names[-1]
-    picked: str | None = place.selectbox(
-        "Study", names, index=None, key="study", bind="query-params", persist_state="session"
-    )
+    known = [name for name in (asked, st.session_state.get("study"), names[-1]) if name in names]
+    picked: str = place.selectbox("Study", names, names.index(known[0]))
+    if picked != asked:
+        st.query_params["study"] = picked
+    st.session_state["study"] = picked
     return picked
 
 

@@ -38,6 +38,7 @@ class View:
     line: Sequence[Trial] = ()
     suggested: Trial | None = None
     selected: Trial | None = None
+    bright_is_low: bool = False
 
 
 def front_figure(snapshot: Snapshot, view: View) -> go.Figure:
@@ -52,7 +53,7 @@ def front_figure(snapshot: Snapshot, view: View) -> go.Figure:
     figure.update_xaxes(view.x.layout(), row=1, col=1)
     figure.update_yaxes(view.y.layout(), row=1, col=1)
     if lanes:
-        figure.update_xaxes(title="trial", zeroline=False, row=2, col=1)
+        figure.update_xaxes(tickprefix="trial ", nticks=6, zeroline=False, row=2, col=1)
         figure.update_yaxes(fixedrange=True, showgrid=False, row=2, col=1)
     return _dressed(figure, view, 560 + 26 * len(lanes))
 
@@ -98,6 +99,8 @@ def _sheet(lanes: Sequence[State]) -> go.Figure:
 
 def _traces(snapshot: Snapshot, view: View) -> list[go.Scatter]:
     found = [
+        _sample("dominated", 7, 0.5),
+        _sample("front", 12, 1.0),
         _marks(snapshot, view, "dominated", _spread(view, view.dominated), size=7, opacity=0.4),
         _outside(snapshot, view),
         _line(view),
@@ -113,6 +116,12 @@ def _traces(snapshot: Snapshot, view: View) -> list[go.Scatter]:
     )
     found += [_ring(snapshot, view, *ring) for ring in rings]
     return [trace for trace in found if trace.x is not None and len(trace.x)]
+
+
+def _sample(name: str, size: int, opacity: float) -> go.Scatter:
+    """A mark for the legend, which cannot show a colour scale."""
+    marker = {"size": size, "color": SCALE[2], "line": {"width": 1, "color": SCALE[1]}}
+    return go.Scatter(x=[None], y=[None], mode="markers", name=name, opacity=opacity, marker=marker)
 
 
 def _spread(view: View, trials: Sequence[Trial]) -> list[Trial]:
@@ -248,13 +257,13 @@ def _dressed(figure: go.Figure, view: View, height: int) -> go.Figure:
     if view.colour is not None:
         bar |= {
             "title": {"text": view.colour.title, "side": "top"},
-            "tickformat": view.colour.ticks,
+            **view.colour.numbers,
         }
     figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
-        coloraxis={"colorscale": SCALE, "colorbar": bar},
+        coloraxis={"colorscale": SCALE, "colorbar": bar, "reversescale": view.bright_is_low},
         hoverlabel={"align": "left"},
         dragmode="pan",
     )

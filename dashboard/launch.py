@@ -60,6 +60,7 @@ def options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
         "logger.level": "warning",
+        "theme.headingFontSizes": ["2rem", "1.6rem", "1.3rem", "1.1rem", "1rem", "1rem"],
         "theme.light.primaryColor": "#0072B2",
         "theme.dark.primaryColor": "#56B4E9",
     }

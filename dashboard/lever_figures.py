@@ -74,7 +74,7 @@ def effect_figure(
     )  # fmt: skip
     figure.update_xaxes(
         title=plain(lever), tickvals=list(place.values()), zeroline=False,
-        ticktext=[hover(setting, 14) for setting in place],
+        ticktext=[hover(setting, 10) for setting in place],
     )  # fmt: skip
     figure.update_yaxes(Axis(metric).layout())
     return dressed(figure, 380)
@@ -85,7 +85,9 @@ def _jitter(trial: Trial) -> float:
     return ((trial.number * 0.6180339887) % 1.0 - 0.5) * 0.5
 
 
-def interaction_figure(cells: Sequence[Cell], first: str, second: str, metric: str) -> go.Figure:
+def interaction_figure(
+    snapshot: Snapshot, cells: Sequence[Cell], first: str, second: str, metric: str
+) -> go.Figure:
     """The mean for each pair of settings; pairs never tried stay blank."""
     rows = list(dict.fromkeys(cell.first for cell in cells))
     columns = list(dict.fromkeys(cell.second for cell in cells))
@@ -98,7 +100,8 @@ def interaction_figure(cells: Sequence[Cell], first: str, second: str, metric: s
             text=[[_cell_words(mean.get((r, c)), metric) for c in columns] for r in rows],
             hoverinfo="text",
             colorscale=SCALE,
-            colorbar={"thickness": 10, "tickformat": Axis(metric).ticks},
+            colorbar={"thickness": 10, **Axis(metric).numbers},
+            reversescale=not more_is_better(snapshot.study, metric),
             xgap=2,
             ygap=2,
         )
@@ -123,7 +126,7 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
     step = max(1, -(-len(rest) // MOST_LINES))
     drawn = [t for t in known if t.number in front] + rest[::step]
     axes = [*varied(snapshot.study, drawn)[:10], *(o.metric for o in snapshot.study.objectives)]
-    heights = [_heights(snapshot, drawn, axis) for axis in axes]
+    places = [_places(snapshot, drawn, axis) for axis in axes]
     figure = go.Figure()
     ranks = _ranks(
         [float(value_of(t, metric) or 0) for t in drawn], more_is_better(snapshot.study, metric)
@@ -132,32 +135,33 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
         own = [i for i in range(len(drawn)) if ranks[i] == rank]
         if own:
             figure.add_scatter(
-                x=[x for _ in own for x in (*range(len(axes)), None)],
-                y=[y for i in own for y in (*(column[i] for column in heights), None)],
+                x=[x for i in own for x in (*(row[i] for row in places), None)],
+                y=[y for _ in own for y in (*range(len(axes)), None)],
                 mode="lines",
                 name=name,
-                opacity=0.3 + 0.5 * (rank == len(_RANKS) - 1),
+                opacity=0.85 if rank == len(_RANKS) - 1 else 0.5,
                 line={"color": colour, "width": 1.3},
                 hoverinfo="skip",
             )
-    for place, axis in enumerate(axes):
-        for height, words in _ends(snapshot, drawn, axis):
+    for row, axis in enumerate(axes):
+        for place, words in _ends(snapshot, drawn, axis):
             figure.add_annotation(
-                x=place, y=height, text=hover(words, 16), showarrow=False,
-                font={"size": 10}, bgcolor="rgba(128,128,128,0.25)",
+                x=place, y=row, text=hover(words, 9), showarrow=False, yshift=16,
+                font={"size": 10}, bgcolor="rgba(128,128,128,0.18)",
             )  # fmt: skip
-    figure.update_xaxes(
-        tickvals=list(range(len(axes))), ticktext=[hover(label(a), 12) for a in axes],
-        side="bottom", zeroline=False,
+    names = [hover(label(axis).replace("_", " "), 12) for axis in axes]
+    figure.update_yaxes(
+        tickvals=list(range(len(axes))), ticktext=names, zeroline=False,
+        range=[len(axes) - 0.7, -0.6], fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(visible=False, range=[-0.08, 1.08])
-    return dressed(figure, 460)
+    figure.update_xaxes(visible=False, range=[-0.08, 1.08], fixedrange=True)
+    return dressed(figure, 60 + 58 * len(axes))
 
 
 _RANKS = (
-    ("lowest fifth", "#4C5C8A"),
-    ("second", "#6F7A86"),
-    ("middle", "#94936F"),
+    ("lowest fifth", "#4477AA"),
+    ("second", "#7F93A8"),
+    ("middle", "#A39F86"),
     ("fourth", "#C4AE4E"),
     ("best fifth", "#F0A202"),
 )
@@ -171,8 +175,8 @@ def _ranks(values: Sequence[float], more_is_better: bool) -> list[int]:
     return ranks
 
 
-def _heights(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[float]:
-    """Where each trial crosses an axis, 0 to 1."""
+def _places(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[float]:
+    """Where each trial crosses an axis, 0 (left) to 1."""
     if axis in drawn[0].strategy.values:
         named = labels(snapshot.study, drawn, axis)
         place = {setting: i for i, setting in enumerate(named.order)}

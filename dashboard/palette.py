@@ -11,7 +11,8 @@ BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 RED, PINK, GREY = "#D55E00", "#CC79A7", "#8A8F98"
 SERIES = (SKY, ORANGE, GREEN, PINK, RED, BLUE, GREY)
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "hexagon")
-SCALE = "Cividis"
+SCALE = ("#2F4F8F", "#6E7191", "#9B9576", "#C7B758", "#F5DD3B")
+"""Dull to bright; like Cividis without the ends that vanish on dark or light ground."""
 
 STATE_COLOUR = {
     State.COMPLETE: SKY,

@@ -16,7 +16,7 @@ def md(text: object) -> str:
 
 def hover(text: object, width: int = 60) -> str:
     """``text`` for a Plotly label or hover, which read a few HTML tags; lines are wrapped."""
-    lines = textwrap.wrap(str(text), width) or [""]
+    lines = textwrap.wrap(str(text), width, break_long_words=width > 30) or [""]
     return "<br>".join(html.escape(line) for line in lines)
 
 

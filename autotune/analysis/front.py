@@ -162,8 +162,12 @@ def _sweep(unique: Gains) -> NDArray[np.bool_]:
 
 
 def _cull(unique: Gains) -> NDArray[np.bool_]:
-    """Distinct rows: take the one with the greatest sum of ranks, drop all it covers, repeat."""
-    ranks = np.argsort(np.argsort(unique, axis=0), axis=0).sum(axis=1)
+    """Distinct rows: take the one with the greatest sum of ranks, drop all it covers, repeat.
+
+    Equal gains share a rank, so that what dominates a row always comes before it.
+    """
+    columns = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in unique.T]
+    ranks = np.sum(columns, axis=0)
     left = np.argsort(-ranks, kind="stable")
     kept = np.zeros(len(unique), dtype=bool)
     while left.size:

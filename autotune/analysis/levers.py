@@ -6,8 +6,8 @@ they say what went with a setting, not what it alone would cause; intervals show
 
 from __future__ import annotations
 
+import logging
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,21 +20,19 @@ from autotune.analysis.front import value_of
 from autotune.domain import (
     Choice,
     Dimension,
-    Direction,
-    Objective,
     Range,
     State,
     Study,
     Trial,
     Value,
 )
-from autotune.metrics import METRICS
-from autotune.space import contains, is_active, settings
+from autotune.space import contains, settings
 
 BINS = 5
 """A lever with more settings than twice this is shown in this many ranges."""
 RESAMPLES = 400
-MOST_TRIALS = 2_000
+MOST_TRIALS = 250
+TREES = 32
 FEWEST_TRIALS = 10
 
 
@@ -168,53 +166,56 @@ def shown(value: Value) -> str:
 
 
 def importance(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
-    """Shares (adding up to 1, greatest first) of each lever in reaching the best of ``metric``.
+    """Shares (adding up to 1, greatest first) of each lever in how ``metric`` varies.
 
-    Conditional PED-ANOVA (Watanabe et al. 2023) by Optuna over at most :data:`MOST_TRIALS` trials
-    spread evenly over the search. Empty with fewer than :data:`FEWEST_TRIALS` trials, or where no
-    lever was varied.
+    fANOVA (Hutter et al. 2014) by Optuna, over at most :data:`MOST_TRIALS` trials spread evenly
+    over the search. Empty with fewer than :data:`FEWEST_TRIALS` trials, or where no lever or no
+    value varied.
     """
     members = measured(trials, metric)
     names = varied(study, members)
-    if len(members) < FEWEST_TRIALS or not names:
+    if len(members) < FEWEST_TRIALS or not names or len({t.metric(metric) for t in members}) < 2:
         return {}
     members = members[:: math.ceil(len(members) / MOST_TRIALS)]
-    objective = next(
-        (o for o in study.objectives if o.metric == metric), Objective(metric, _direction(metric))
-    )
-    dimensions = [d for d in study.space.dimensions if d.lever in names]
-    return _ped_anova(study, members, dimensions, objective)
+    return _fanova(members, [d for d in study.space.dimensions if d.lever in names], metric)
 
 
-def _direction(metric: str) -> Direction:
-    return METRICS[metric].direction if metric in METRICS else "maximize"
-
-
-def _ped_anova(
-    study: Study, members: Sequence[Trial], dimensions: Sequence[Dimension], objective: Objective
+def _fanova(
+    members: Sequence[Trial], dimensions: Sequence[Dimension], metric: str
 ) -> dict[str, float]:
+    """Switched-off levers stand at their default, so every trial has a value for every lever."""
     import optuna
 
     distributions = {d.lever: _distribution(d, members) for d in dimensions}
-    memory = optuna.create_study(direction=objective.direction)
-    for trial in members:
-        active = {
-            d.lever: trial.strategy.values[d.lever]
-            for d in dimensions
-            if d.lever in trial.strategy.values and is_active(study.space, d, trial.strategy.values)
-        }
-        memory.add_trial(
-            optuna.trial.create_trial(
-                params=active,
-                distributions={name: distributions[name] for name in active},
-                value=trial.metric(objective.metric),
-            )
+    finished = [
+        optuna.trial.create_trial(
+            params={name: trial.strategy.values[name] for name in distributions},
+            distributions=distributions,
+            value=trial.metric(metric),
         )
-    quantile = min(max(0.1, 5 / len(members)), 0.5)
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.importance.get_param_importances(memory, evaluator=evaluator)
+        for trial in members
+        if distributions.keys() <= trial.strategy.values.keys()
+    ]
+    memory = _study_of(finished)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+    shares = optuna.importance.get_param_importances(memory, evaluator=evaluator)
+    return {name: float(share) for name, share in shares.items()}
+
+
+def _study_of(finished: Sequence[Any]) -> Any:
+    """An Optuna study in memory, made without the line that ``create_study`` logs."""
+    import optuna
+
+    storage = optuna.storages.InMemoryStorage()
+    logger = logging.getLogger("optuna.storages._in_memory")
+    heard, logger.disabled = logger.disabled, True
+    try:
+        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "levers")
+    finally:
+        logger.disabled = heard
+    memory = optuna.load_study(study_name="levers", storage=storage)
+    memory.add_trials(finished)
+    return memory
 
 
 def _distribution(dimension: Dimension, members: Sequence[Trial]) -> Any:

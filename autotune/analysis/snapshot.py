@@ -133,12 +133,19 @@ class Snapshot:
             "state": [t.state.value for t in trials],
             "verdict": [verdicts[t.number].value for t in trials],
             **{name: [value_of(t, name) for t in trials] for name in self.metrics},
-            **{name: [t.strategy.values.get(name) for t in trials] for name in levers},
+            **{name: _one_kind([t.strategy.values.get(name) for t in trials]) for name in levers},
             "origin": [t.origin for t in trials],
             "seconds": [t.seconds for t in trials],
             "started": [t.started_at for t in trials],
             "reason": [t.reason for t in trials],
         }
+
+
+def _one_kind(values: list[Any]) -> list[Any]:
+    """The values, all as text where numbers and words mix, so that a column has one type."""
+    if any(isinstance(value, str) for value in values):
+        return [None if value is None else shown(value) for value in values]
+    return values
 
 
 def _differences(trial: Trial, base: Mapping[str, Any]) -> str:

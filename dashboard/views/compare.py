@@ -69,7 +69,7 @@ def _fronts(snapshots: Mapping[str, Snapshot]) -> None:
 
 def _table(snapshots: Mapping[str, Snapshot]) -> None:
     rows = [_row(name, snapshot) for name, snapshot in snapshots.items()]
-    st.dataframe(pd.DataFrame(rows).set_index("study").T.astype(str))
+    st.dataframe(pd.DataFrame(rows).set_index("study").T.fillna("").astype(str))
     st.caption(f"As of {md(f'{now():%H:%M:%S}')} UTC.")
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import streamlit as st
 
-from autotune.analysis.filtering import Bound, bounds, passing
+from autotune.analysis.filtering import Bound, bounds, more_is_better, passing
 from autotune.analysis.front import front_of, knee, suggest, undominated, value_of
 from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.domain import Trial
+from autotune.metrics import METRICS
 
 from ..axes import Axis, label
 from ..common import figures, link, sentence, state_line, study_page
@@ -77,6 +78,8 @@ def _picture(
         line=front_of(snapshot.study, members, (choice.x.metric, choice.y.metric)),
         suggested=suggested,
         selected=selected,
+        bright_is_low=choice.colour is not None
+        and not more_is_better(snapshot.study, choice.colour.metric),
     )
     solid = choice.solid and choice.colour is not None
     _draw(front_figure_3d(snapshot, view) if solid else front_figure(snapshot, view))
@@ -168,13 +171,20 @@ def _filters(snapshot: Snapshot) -> Sequence[Bound]:
             bound.high * scale,
             bound.loose * scale,
             step=bound.step * scale,
-            format="%.1f%%" if bound.percent else "%.4g",
+            format=_number_format(bound),
             key=f"at-{bound.metric}",
         )
         wanted.append(bound.at(value / scale))
     if not offered:
         st.caption("Filters appear with the first results.")
     return wanted
+
+
+def _number_format(bound: Bound) -> str:
+    unit = METRICS[bound.metric].unit if bound.metric in METRICS else ""
+    if bound.percent:
+        return "%.1f%%"
+    return "$%.4g" if unit.startswith("USD") else f"%.4g {unit}".strip()
 
 
 def _suggestion(snapshot: Snapshot, front: Sequence[Trial]) -> tuple[Trial | None, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -14,7 +16,7 @@ from autotune.analysis.levers import (
     varied,
 )
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import shown
+from autotune.analysis.summary import interval, shown
 from autotune.levers import LEVERS
 
 from ..axes import label
@@ -35,9 +37,16 @@ def page() -> None:
     if not names or not known:
         st.info("Levers can be compared once trials with different settings are complete.")
         return
-    _importance(snapshot)
+    matter = _importance(snapshot)
     with st.container(horizontal=True):
-        lever = st.selectbox("Lever", names, key="lever", bind="query-params", width=240)
+        lever = st.selectbox(
+            "Lever",
+            names,
+            names.index(matter or names[0]),
+            key="lever",
+            bind="query-params",
+            width=240,
+        )
         metric = st.selectbox(
             "Metric", known, key="metric", bind="query-params", format_func=label, width=240
         )
@@ -49,29 +58,31 @@ def page() -> None:
     _all_effects(snapshot, names, metric)
 
 
-def _importance(snapshot: Snapshot) -> None:
+def _importance(snapshot: Snapshot) -> str | None:
+    """Draws the shares; the lever that matters most to the first objective."""
     st.subheader("Which levers matter", anchor=False)
     metrics = [o.metric for o in snapshot.study.objectives]
     shares = {m: importance_of(snapshot, m) for m in metrics}
     shares = {m: found for m, found in shares.items() if found}
     if not shares:
         st.caption(f"Known from {FEWEST_TRIALS} complete trials on.")
-        return
+        return None
     st.plotly_chart(importance_figure(shares), config=STILL, alt="Importance of levers")
     st.caption(
-        "Share of each lever in reaching the best values of an objective (PED-ANOVA by Optuna)."
+        "Share of each lever in how an objective varies from trial to trial (fANOVA by Optuna). "
+        "With few trials these are rough."
     )
+    return next(iter(next(iter(shares.values()))))
 
 
 def importance_of(snapshot: Snapshot, metric: str) -> dict[str, float]:
-    """Remembered by how many trials there are to judge by."""
-    return _importance_at(
-        snapshot.study.name, metric, len(measured(snapshot.trials, metric)), snapshot
-    )
+    """Computed anew whenever there are a tenth more trials to judge by."""
+    count = len(measured(snapshot.trials, metric))
+    return _importance_at(snapshot.study.name, metric, int(10 * math.log(count + 1)), snapshot)
 
 
 @st.cache_data(show_spinner="Weighing the levers", max_entries=64)
-def _importance_at(study: str, metric: str, count: int, _snapshot: Snapshot) -> dict[str, float]:
+def _importance_at(study: str, metric: str, stage: int, _snapshot: Snapshot) -> dict[str, float]:
     return importance(_snapshot.study, _snapshot.trials, metric)
 
 
@@ -94,7 +105,9 @@ def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) 
     other = st.selectbox("Other lever", others, key="other", label_visibility="collapsed")
     cells = interaction(snapshot.study, snapshot.trials, lever, other, metric)
     st.plotly_chart(
-        interaction_figure(cells, lever, other, metric), config=STILL, alt="Mean by two settings"
+        interaction_figure(snapshot, cells, lever, other, metric),
+        config=STILL,
+        alt="Mean by two settings",
     )
 
 
@@ -103,15 +116,12 @@ def _all_effects(snapshot: Snapshot, names: list[str], metric: str) -> None:
     rows = []
     for name in names:
         for effect in effects(snapshot.study, snapshot.trials, name, metric):
-            low, high = effect.ci95 or (None, None)
             rows.append(
                 {
                     "lever": name,
                     "setting": effect.setting,
                     "mean": shown(metric, effect.mean),
-                    "95% interval": ""
-                    if low is None
-                    else f"{shown(metric, low)} to {shown(metric, high)}",
+                    "95% interval": interval(metric, effect.ci95),
                     "trials": effect.n,
                 }
             )

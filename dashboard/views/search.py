@@ -41,14 +41,14 @@ def page() -> None:
 def _budget(snapshot: Snapshot) -> None:
     with st.container(horizontal=True):
         for use in budget_use(snapshot.study, snapshot.trials, now()):
-            unit = {"trials": "", "minutes": " min", "usd": " USD"}[use.name]
-            used = f"{use.used:.4g}{unit}"
-            if use.limit is None:
-                st.metric(f"{use.name}, unbounded", used, width=200)
-                continue
+            used = f"${use.used:.2g}" if use.name == "usd" else f"{use.used:.3g}"
+            name = "dollars" if use.name == "usd" else use.name
             with st.container(width=200):
-                st.metric(use.name, f"{used} of {use.limit:.4g}")
-                st.progress(min(use.share or 0.0, 1.0))
+                if use.limit is None:
+                    st.metric(f"{name}, no limit", used)
+                else:
+                    st.metric(name, f"{used} of {use.limit:.4g}")
+                    st.progress(min(use.share or 0.0, 1.0))
 
 
 def _running(source: feed.Feed, snapshot: Snapshot) -> None:
@@ -106,7 +106,7 @@ def _stopped(source: feed.Feed, snapshot: Snapshot) -> None:
     st.dataframe(
         pd.DataFrame(rows).dropna(axis="columns", how="all"),
         hide_index=True,
-        height=240,
+        height="content" if len(rows) < 8 else 280,
         column_config={"share": st.column_config.ProgressColumn("of its steps", format="percent")},
     )
     known = [s.share for s in found if s.share is not None]

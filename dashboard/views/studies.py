@@ -41,7 +41,9 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
         selection_mode="single-row",
         key=f"studies-{len(overviews)}",
         column_config={
-            "progress": st.column_config.ProgressColumn(format="percent", width="small"),
+            "progress": st.column_config.ProgressColumn(
+                format="%d%%", min_value=0, max_value=100, width="small"
+            ),
             "best so far (times the default)": st.column_config.TextColumn(width="large"),
         },
     )
@@ -72,7 +74,7 @@ def _row(overview: StudyOverview, line: feed.Line | None) -> dict[str, object]:
     return {
         "study": overview.study.name,
         "state": "running" if feed.is_live(overview.counts) else "at rest",
-        "progress": min(overview.finished / limit, 1.0) if limit else None,
+        "progress": round(min(100 * overview.finished / limit, 100)) if limit else None,
         "trials": overview.finished,
         "without result": broken,
         "best so far (times the default)": "…" if line is None else line.bests or "nothing yet",

@@ -8,7 +8,7 @@ import streamlit as st
 from autotune.analysis.course import foretold
 from autotune.analysis.levers import shown as setting
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import shown, times_default
+from autotune.analysis.summary import interval, shown, times_default
 from autotune.domain import Measurement, State, Trial
 
 from .. import feed
@@ -123,15 +123,12 @@ def _measurements(snapshot: Snapshot, trial: Trial) -> None:
 
 
 def _row(snapshot: Snapshot, measured: Measurement) -> dict[str, object]:
-    low, high = measured.ci95 or (None, None)
     shared = measured.source
     return {
         "metric": label(measured.name),
         "value": shown(measured.name, measured.value),
         "times the default": times_default(measured.name, measured.value, snapshot.default) or "",
-        "95% interval": ""
-        if low is None
-        else f"{shown(measured.name, low)} to {shown(measured.name, high)}",
+        "95% interval": interval(measured.name, measured.ci95),
         "rests on": measured.n,
         "from": "measured here" if shared is None else f"shared from trial {shared}",
     }

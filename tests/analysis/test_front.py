@@ -35,6 +35,12 @@ def point_sets(draw: st.DrawFn) -> np.ndarray:
     return np.array(rows, dtype=float)
 
 
+def test_ties_in_one_gain_do_not_hide_who_dominates() -> None:
+    rows = np.random.default_rng(0).integers(0, 3, (300, 3)).astype(float)
+    kept = rows[non_dominated(rows)]
+    assert (kept == kept.max(axis=0)).all()
+
+
 @given(point_sets())
 def test_non_dominated_agrees_with_the_definition(points: np.ndarray) -> None:
     slow = [

@@ -58,6 +58,7 @@ def test_importance_needs_trials(found: list[Trial]) -> None:
     assert importance(ASKED, found[:9], SPEED) == {}
     assert importance(ASKED, [found[0]] * 20, SPEED) == {}
     assert importance(ASKED, found, "energy_wh") == {}
+    assert importance(ASKED, found, SPEED) == importance(ASKED, found, SPEED)
 
 
 def test_effects_hold_the_truth_within_their_interval(found: list[Trial]) -> None:

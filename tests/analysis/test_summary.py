@@ -14,6 +14,7 @@ from autotune.analysis.summary import (
     budget_use,
     busy_seconds,
     counts,
+    interval,
     sentence,
     shown,
     times,
@@ -90,6 +91,13 @@ def test_times_default_is_unknown_without_both() -> None:
 )
 def test_values_carry_their_unit(metric: str, value: float | None, text: str) -> None:
     assert shown(metric, value) == text
+
+
+def test_intervals_name_their_unit_once() -> None:
+    assert interval(SPEED, (205.12, 217.7)) == "205.1 to 217.7 samples/s"
+    assert interval(ACCURACY, (0.7, 0.75)) == "70.0% to 75.0%"
+    assert interval("unheard_of", (1.0, 2.0)) == "1 to 2"
+    assert interval(SPEED, None) == ""
 
 
 def test_counts_and_best() -> None:
