@@ -6,9 +6,14 @@ Imports only: no tensor is made and no thread started, since threads do not surv
 from __future__ import annotations
 
 import safetensors.torch
+import sklearn.metrics
 import torch.profiler
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.models.bert import modeling_bert
+
+# Computed once and kept by transformers: every model that is loaded asks for it.
+get_checkpoint_conversion_mapping("bert")
 
 __all__ = [
     "AutoConfig",
@@ -16,5 +21,6 @@ __all__ = [
     "AutoTokenizer",
     "modeling_bert",
     "safetensors",
+    "sklearn",
     "torch",
 ]

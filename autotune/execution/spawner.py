@@ -17,6 +17,12 @@ from autotune.errors import ExecutionError
 from autotune.execution.forkserver import STATUS
 
 # The modules of the driver, by its own path, whatever directory or installation they come from.
+SINGLE_THREADED = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""OpenBLAS and Arrow's allocator start threads on import, and threads do not survive a fork."""
+
 _BOOT = """
 import json, sys
 order = json.loads(sys.argv[1])
@@ -124,8 +130,7 @@ def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.sock
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # OpenBLAS starts its threads on import, and threads do not survive a fork.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, **SINGLE_THREADED},
             start_new_session=True,
         )
     return server, ours, output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
@@ -17,13 +18,13 @@ GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 NODES = Path("/sys/devices/system/node")
 CPUINFO = Path("/proc/cpuinfo")
-
-USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16")
-"""Instruction sets that decide which precision pays."""
-
+POWERCAP = Path("/sys/class/powercap")
 
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Device files of NVIDIA's, AMD's and WSL's drivers: without one, Linux has no GPU for torch."""
+
+USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16")
+"""Instruction sets that decide which precision pays."""
 
 
 def inventory() -> Host:
@@ -41,8 +42,18 @@ def inventory() -> Host:
         system=f"{platform.system()} {platform.machine()}",
         libc=libc(),
         cpu_flags=flags,
-        tools=("c++",) if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else (),
+        tools=tools(),
     )
+
+
+def tools() -> tuple[str, ...]:
+    """What levers and metrics may need: a C++ compiler, and energy counters that can be read."""
+    found = ["c++"] if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else []
+    if any(os.access(path, os.R_OK) for path in POWERCAP.glob("intel-rapl:*/energy_uj")):
+        found.append("rapl")
+    if Path(GPU_NODES[0]).exists() and importlib.util.find_spec("pynvml") is not None:
+        found.append("nvml")
+    return tuple(found)
 
 
 def cores() -> tuple[int, ...]:

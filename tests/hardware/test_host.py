@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.hardware import environment, inventory
-from autotune.hardware.host import cores, cpu_flags, cpu_name, expand, memory_gib, numa_nodes
+from autotune.hardware.host import cores, cpu_flags, cpu_name, expand, memory_gib, numa_nodes, tools
 
 MODULE = "autotune.hardware.host"
 
@@ -79,3 +79,13 @@ def test_environment_names_versions_and_fingerprint() -> None:
     found = environment(host)
     assert found["fingerprint"] == host.fingerprint
     assert {"torch", "transformers", "optuna"} <= set(found["packages"])
+
+
+def test_energy_counters_are_tools_where_they_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{MODULE}.POWERCAP", tmp_path)
+    assert "rapl" not in tools()
+    (tmp_path / "intel-rapl:0").mkdir()
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("5")
+    assert "rapl" in tools()
