@@ -16,10 +16,10 @@ from autotune.domain import Strategy
 from autotune.trial import optimizers
 from autotune.trial.batching import Collator, cut
 from autotune.trial.checkpointing import enable_activation_checkpointing
-from autotune.trial.data import Prepared
 from autotune.trial.freezing import freeze
 from autotune.trial.models import load_model
 from autotune.trial.precision import Precision
+from autotune.trial.prepared import Prepared
 from autotune.trial.pruning import prune
 from autotune.trial.pruning_masks import Masks
 

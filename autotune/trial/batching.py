@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from autotune.domain import Strategy
-from autotune.trial.data import Prepared
+from autotune.trial.prepared import Prepared
 from autotune.trial.split import Split
 from autotune.trial.tasks.base import IGNORED
 

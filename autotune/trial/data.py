@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from autotune.errors import DataError, ModelError
 from autotune.trial import cache
 from autotune.trial.carving import cap, carve
 from autotune.trial.model_sources import ModelSource, find_model
+from autotune.trial.prepared import Prepared, load_split
 from autotune.trial.sources import SPLITS, Source, find_source
-from autotune.trial.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks import task_kind
 from autotune.trial.tasks.base import Arrays, Examples, Kind
+
+__all__ = ["Prepared", "load_split", "prepare", "read_examples"]
 
 LAYOUT = 1
 """Raised when the files below would be written otherwise."""
@@ -35,31 +37,6 @@ VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 
 OFFSET_POSITIONS = {"camembert", "data2vec-text", "mpnet", "roberta", "xlm-roberta", "xmod"}
 """Models that count positions from the padding token on, so that the first ones are never used."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A task made ready. Plain and small: it travels to workers on the same machine.
-
-    ``max_length`` is what the model allows of what the task asks. ``tokens`` says how long training
-    examples are, in word pieces (``p50 p95 max``). ``sources`` says where each split came from, and
-    ``notes`` what else a reader of the results should know.
-    """
-
-    kind: str
-    folder: str
-    model_dir: str
-    label_names: tuple[str, ...]
-    sizes: Mapping[str, int]
-    max_length: int
-    pad_token_id: int
-    tokens: Mapping[str, int]
-    sources: Mapping[str, str]
-    notes: tuple[str, ...]
-
-    @property
-    def num_labels(self) -> int:
-        return len(self.label_names)
 
 
 def prepare(task: Task) -> Prepared:
@@ -85,27 +62,10 @@ def prepare(task: Task) -> Prepared:
     return Prepared(**{**facts, **lists}, kind=task.kind, folder=str(folder))
 
 
-def load_split(prepared: Prepared, split: str) -> Split:
-    """``train``, ``validation`` or ``test`` of a prepared task."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    path = Path(prepared.folder) / f"{split}.safetensors"
-    try:
-        return Split(**load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"{path}: prepared data is gone or damaged: {error}", hint="run the same command again"
-        ) from error
-
-
 def _build(folder: Path, task: Task, kind: Kind, source: Source, model: ModelSource) -> None:
     from safetensors.numpy import save_file
 
-    tables = source.read()
-    examples = {split: _parse(kind, table, task) for split, table in tables.items()}
-    names = _label_names(kind, tables, examples, task)
-    examples, notes = _settle_splits(kind, examples, task)
+    given, examples, names, notes = _settled(task, kind, source)
     model_dir = model.place(folder, [" ".join(inputs) for inputs in examples["train"].inputs])
     tokenizer, max_length = _tokenizer(folder / model_dir, kind, task.max_length)
     if max_length < task.max_length:
@@ -122,10 +82,27 @@ def _build(folder: Path, task: Task, kind: Kind, source: Source, model: ModelSou
         "pad_token_id": tokenizer.pad_token_id,
         "tokens": _percentiles(arrays["train"]),
         "sources": {split: source.places.get(split, "train") for split in examples}
-        | {split: "carved from train" for split in examples if split not in tables},
+        | {split: "carved from train" for split in examples if split not in given},
         "notes": notes,
     }
     (folder / "prepared.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def read_examples(task: Task) -> Mapping[str, Examples]:
+    """The rows of each split, still in words and with names of labels, in the order in which
+    :func:`prepare` keeps their word pieces."""
+    return _settled(task, task_kind(task.kind), find_source(task.dataset))[1]
+
+
+def _settled(
+    task: Task, kind: Kind, source: Source
+) -> tuple[set[str], dict[str, Examples], tuple[str, ...], list[str]]:
+    """The splits that were given, all splits, the labels, and what had to be done for that."""
+    tables = source.read()
+    examples = {split: _parse(kind, table, task) for split, table in tables.items()}
+    names = _label_names(kind, tables, examples, task)
+    examples, notes = _settle_splits(kind, examples, task)
+    return {*tables}, examples, names, notes
 
 
 def _parse(kind: Kind, table: Table, task: Task) -> Examples:
