@@ -147,6 +147,7 @@ def _marks(
         y=view.y.values(trials),
         mode="markers",
         name=name,
+        showlegend=False,
         opacity=opacity,
         marker={
             "size": size, "line": {"width": 1, "color": "rgba(128,128,128,0.8)"},

@@ -192,6 +192,7 @@ def _ends(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[tuple[f
     if axis in drawn[0].strategy.values:
         order = labels(snapshot.study, drawn, axis).order
         top = max(len(order) - 1, 1)
-        return [(i / top, setting) for i, setting in enumerate(order)]
+        named = [(i / top, setting) for i, setting in enumerate(order)]
+        return named if len(named) <= 4 else [named[0], named[-1]]
     values = [float(value_of(t, axis) or 0.0) for t in drawn]
     return [(0.0, shown(axis, min(values))), (1.0, shown(axis, max(values)))]

@@ -1,0 +1,163 @@
+"""Every page over studies in every condition, run by Streamlit's own test driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import KINDS, ROOT
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from autotune.domain import State
+from dashboard import settings
+from dashboard.app import PAGES
+from dashboard.password import Lock
+
+SCRIPT = ROOT / "dashboard" / "main.py"
+
+
+def visit(page: str, **params: str) -> AppTest:
+    """Open a page by its URL and let it run once."""
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60)
+    app._page_hash = "" if page == "studies" else calc_hash(page)
+    for name, value in params.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception, [problem.message for problem in app.exception]
+    return app
+
+
+def words(app: AppTest) -> str:
+    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "title")
+    return "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_over_every_kind_of_study(opened: str, page: str, kind: str) -> None:
+    params = {"with": kind} if page == "compare" else {"study": kind}
+    app = visit(page, **params)
+    assert app.title[0].value == PAGES[page][1]
+    assert not app.error
+    if page in ("front", "trials", "trial", "search", "levers") and kind == "empty":
+        assert len(app.info) == 1
+
+
+def test_list_of_studies_has_figures_and_progress(opened: str) -> None:
+    frame = visit("studies").dataframe[0].value
+    assert list(frame["study"]) == list(reversed(KINDS))
+    rows = frame.set_index("study")
+    assert rows.loc["running", "state"] == "running"
+    assert rows.loc["complete", "state"] == "at rest"
+    assert "x)" in rows.loc["complete", "best so far (times the default)"]
+    assert rows.loc["infeasible", "best so far (times the default)"] == "nothing yet"
+
+
+def test_front_suggests_in_a_sentence_and_filters(opened: str) -> None:
+    app = visit("front", study="complete")
+    assert "faster than the default" in words(app) or "default configuration" in words(app)
+    before = next(c.value for c in app.caption if "on the front" in c.value)
+    slider = next(s for s in app.slider if s.label.startswith("training speed"))
+    app = slider.set_value(slider.max * 0.6).run()
+    after = next(c.value for c in app.caption if "on the front" in c.value)
+    assert before != after and "hidden by the filters" in after
+    slider = next(s for s in app.slider if s.label.startswith("training speed"))
+    app = slider.set_value(slider.max).run()
+    assert "No trial passes these filters" in words(app)
+
+
+def test_weights_choose_another_point(opened: str) -> None:
+    app = visit("front", study="complete", way="By weight")
+    weights = [s for s in app.slider if s.label.startswith("Weight of")]
+    assert len(weights) == 3
+    for slider in weights:
+        slider.set_value(10 if "accuracy" in slider.label else 0)
+    accurate = _suggested(app.run())
+    for slider in (s for s in app.slider if s.label.startswith("Weight of")):
+        slider.set_value(10 if "speed" in slider.label else 0)
+    assert _suggested(app.run()) != accurate
+
+
+def _suggested(app: AppTest) -> str:
+    return next(str(m.value) for m in app.markdown if str(m.value).startswith("**Trial"))
+
+
+def test_front_takes_axes_and_trial_from_the_url(opened: str) -> None:
+    app = visit("front", study="many", x="accuracy", y="peak memory", trial="0")
+    chosen = {box.label: box.value for box in app.selectbox}
+    assert (chosen["Across"], chosen["Up"]) == ("accuracy", "peak_memory_gib")
+    assert any(s.value == "Trial 0" for s in app.subheader)
+
+
+def test_unknown_names_in_the_url_are_told_plainly(opened: str) -> None:
+    assert "There is no study" in words(visit("front", study="<b>nosuch</b>"))
+    assert "trials 0 to" in words(visit("trial", study="single", trial="999"))
+
+
+def test_trials_are_filtered_by_condition_and_state(opened: str) -> None:
+    everything = visit("trials", study="complete").dataframe[0].value
+    app = visit("trials", study="complete", where="precision == bf16 and accuracy > 0.5")
+    some = app.dataframe[0].value
+    assert 0 < len(some) < len(everything)
+    assert set(some["precision"]) == {"bf16"}
+    app.text_input[0].set_value("precison == bf16").run()
+    assert "did you mean precision" in words(app).replace("\\", "")
+
+
+def test_trial_highlights_what_differs_and_shows_the_log(opened: str) -> None:
+    app = visit("trial", study="complete", trial="0")
+    assert not app.dataframe[0].value["differs"].any()
+    assert any("step 25 loss" in code.value for code in app.code)
+    assert "confirmed by a second run" in words(app)
+    app = visit("trial", study="complete")
+    assert app.dataframe[0].value["differs"].any()
+
+
+def test_infeasible_trial_says_why(opened: str) -> None:
+    app = visit("trial", study="infeasible", trial="7")
+    assert State.INFEASIBLE.value in words(app)
+    assert "limit is 2" in words(app)
+
+
+def test_search_counts_what_stopping_saved(opened: str) -> None:
+    assert "saved the steps of" in words(visit("search", study="complete"))
+
+
+def test_levers_page_answers_for_a_chosen_lever(opened: str) -> None:
+    app = visit("levers", study="complete", lever="precision", metric="accuracy")
+    assert any(s.value == "Accuracy by precision" for s in app.subheader)
+
+
+def test_compare_puts_studies_side_by_side(opened: str) -> None:
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60)
+    app._page_hash = calc_hash("compare")
+    app.query_params["with"] = ["single", "many"]
+    app.run()
+    assert not app.exception
+    assert set(app.dataframe[0].value.columns) == {"single", "many"}
+
+
+def test_password_stands_before_every_page(opened: str) -> None:
+    settings.configure(settings.Settings(opened, Lock("open sesame")))
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
+    assert not app.title and len(app.text_input) == 1
+    app.text_input[0].set_value("wrong guess")
+    app.button[0].click().run()
+    assert "not the password" in words(app) and not app.title
+    app.text_input[0].set_value("open sesame")
+    app.button[0].click().run()
+    assert app.title[0].value == "Studies"
+
+
+def test_a_server_started_otherwise_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_current", None)
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
+    assert "not started by" in words(app) and not app.title
+
+
+def test_a_store_that_is_gone_is_an_error_in_words(opened: str, tmp_path: Path) -> None:
+    settings.configure(settings.Settings(f"sqlite:///{tmp_path / 'none.db'}"))
+    app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
+    assert not app.exception
+    assert "no autotune storage" in words(app).replace("\\", "")

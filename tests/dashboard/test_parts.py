@@ -1,0 +1,178 @@
+"""The parts beneath the pages: text, password, feed, launching, figures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+import sample_studies as samples
+from conftest import ROOT
+
+from autotune.analysis.snapshot import Snapshot
+from autotune.domain import Completed, Evidence, Infeasible, Strategy
+from autotune.errors import AutotuneError, ExecutionError, StoreUnavailableError, UsageError
+from autotune.store import open_store
+from dashboard.axes import Axis
+from dashboard.feed import Feed
+from dashboard.front_figure import View, front_figure
+from dashboard.launch import is_local, options, serve
+from dashboard.password import ATTEMPTS, WINDOW_SECONDS, Hash, Lock, from_environment
+from dashboard.text import hover, md, plain
+
+NASTY = '<img src=x onerror="alert(1)"> **bold** [x](javascript:1)'
+
+
+def test_text_is_never_read_as_markup() -> None:
+    assert "<" not in hover(NASTY).replace("<br>", "") and "<" not in plain(NASTY)
+    assert "\\<img" in md(NASTY) and "\\*\\*bold" in md(NASTY) and "\\[x\\]" in md(NASTY)
+    assert hover("a" * 130).count("<br>") == 2
+
+
+def test_figures_escape_what_users_named() -> None:
+    asked = samples.study("x")
+    made = list(samples.trials(asked, 6))
+    bad = replace(made[1], strategy=Strategy({**made[1].strategy.values, "precision": NASTY}))
+    snapshot = Snapshot(asked, [made[0], bad, *made[2:]])
+    view = View(Axis(samples.SPEED), Axis(samples.ACCURACY), None, [bad], [], [made[0]])
+    assert "<img" not in str(front_figure(snapshot, view).to_json()).replace("\\u003c", "<")
+
+
+def test_front_figure_shows_intervals_default_and_reasons() -> None:
+    asked = samples.study("x")
+    made = list(samples.trials(asked, 6))
+    reason = Infeasible("out_of_memory", "needs 9 GiB")
+    made.append(replace(made[5], number=6).finished(reason, samples.START))
+    snapshot = Snapshot(asked, made)
+    view = View(
+        Axis(samples.SPEED, default=made[0].metric(samples.SPEED), log=True),
+        Axis(samples.ACCURACY), Axis(samples.COST), [], [], snapshot.front,
+        suggested=snapshot.knee,
+    )  # fmt: skip
+    figure = front_figure(snapshot, view)
+    traces = {trace.name: trace for trace in figure.data if trace.x and trace.x[0] is not None}
+    assert traces["default"].x[0] == pytest.approx(1.0)
+    assert figure.layout.xaxis.type == "log"
+    assert any(traces["front"].error_y.array)
+    lane = next(trace for trace in figure.data if trace.y and trace.y[0] == "infeasible")
+    assert "needs 9 GiB" in lane.hovertext[0] and isinstance(lane, go.Scatter)
+
+
+def test_password_is_hashed_and_guessed_slowly() -> None:
+    moment = [0.0]
+    lock = Lock("correct horse", clock=lambda: moment[0])
+    assert b"correct horse" not in Hash.of("correct horse").digest
+    for _ in range(ATTEMPTS):
+        assert not lock.opens("wrong")
+    assert lock.wait_seconds() == WINDOW_SECONDS
+    assert not lock.opens("correct horse")
+    moment[0] = WINDOW_SECONDS
+    assert lock.opens("correct horse")
+
+
+def test_password_has_to_be_there_and_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTOTUNE_DASHBOARD_PASSWORD", raising=False)
+    with pytest.raises(UsageError, match="needs a password"):
+        from_environment()
+    assert from_environment(lambda _: "from a prompt") == "from a prompt"
+    monkeypatch.setenv("AUTOTUNE_DASHBOARD_PASSWORD", "from outside")
+    assert from_environment(lambda _: "unused") == "from outside"
+    with pytest.raises(UsageError, match="at least 8"):
+        Lock("short")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False),
+     ("192.168.1.4", False), ("example.org", False), ("::", False), ("", False)],
+)  # fmt: skip
+def test_what_counts_as_this_machine(host: str, local: bool) -> None:
+    assert is_local(host) is local
+
+
+def test_serving_others_without_a_password_is_refused(
+    storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AUTOTUNE_DASHBOARD_PASSWORD", raising=False)
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="needs a password"):
+        serve(storage, host="0.0.0.0")
+
+
+def test_serving_checks_storage_and_port_first(storage: str, tmp_path: Path) -> None:
+    with pytest.raises(AutotuneError, match="no autotune storage"):
+        serve(f"sqlite:///{tmp_path / 'missing.db'}")
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ExecutionError, match=f"cannot listen on 127.0.0.1:{port}"):
+            serve(storage, port=port)
+
+
+def test_server_sends_nothing_out_and_watches_nothing() -> None:
+    flags = options("127.0.0.1", 8501, open_browser=False)
+    assert flags["browser.gatherUsageStats"] is False
+    assert flags["server.fileWatcherType"] == "none"
+    assert flags["server.address"] == "127.0.0.1"
+
+
+def test_feed_fetches_only_what_is_new(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'live.db'}"
+    writer = open_store(url)
+    asked = samples.study("live")
+    writer.create_study(asked, {})
+    reader = open_store(url, read_only=True)
+    feed = Feed(reader, "live")
+    assert feed.refresh().trials == []
+    begun = writer.start("live", asked.baseline, origin="baseline", seed=0)
+    seen = feed.refresh()
+    assert [t.number for t in seen.trials] == [0] and feed.revision == 1
+    assert feed.refresh() is seen and feed.revision == 1
+    writer.finish("live", begun.number, Completed(Evidence()))
+    assert feed.refresh().trials[0].state.finished and feed.revision == 2
+    with pytest.raises(StoreUnavailableError):
+        reader.enqueue("live", asked.baseline, origin="x", seed=0)
+
+
+def test_readers_do_not_hold_up_a_running_search(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'busy.db'}"
+    writer = open_store(url)
+    asked = samples.study("busy")
+    samples.write(writer, asked, list(samples.trials(asked, 30)))
+    reader = open_store(url, read_only=True)
+    with reader._database.transaction() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM trials").scalar_one()
+        begun = writer.start("busy", asked.baseline, origin="x", seed=0)
+        writer.finish("busy", begun.number, Completed(Evidence()))
+        still = connection.exec_driver_sql("SELECT count(*) FROM trials").scalar_one()
+    assert still == 30
+    assert len(reader.trials("busy")) == 31
+
+
+def test_starts_without_torch_or_ray(storage: str) -> None:
+    code = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "ray", "transformers"):
+            raise ImportError(name + " is not installed")
+sys.meta_path.insert(0, Blocker())
+sys.path.insert(0, {str(ROOT)!r})
+from dashboard import settings
+settings.configure(settings.Settings({storage!r}))
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+for page in ("", "front", "levers", "export"):
+    app = AppTest.from_file({str(ROOT / "dashboard" / "main.py")!r}, default_timeout=60)
+    app._page_hash = calc_hash(page) if page else ""
+    app.query_params["study"] = "complete"
+    app.run()
+    assert not app.exception, app.exception
+    assert app.title, page
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
