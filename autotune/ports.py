@@ -115,7 +115,9 @@ class Store(Protocol):
 class Exporter(Protocol):
     """Writes one trial as a folder that a trainer runs."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the user calls the format."""
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
         """Write the folder and return its files."""

@@ -1,0 +1,89 @@
+"""What exported folders have in common, and how one is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune import __version__
+from autotune.analysis.records import measurement_record
+from autotune.domain import Strategy, Study, Trial
+from autotune.export import checksums, readme, vendoring
+from autotune.export.levers import Refuse, left_out, nothing
+from autotune.export.requirements import requirements
+
+
+@dataclass(frozen=True)
+class ScriptFormat:
+    """A format whose folder holds a script, made from ``template``, that a trainer runs.
+
+    ``command`` is what launches it, from inside the folder. ``config`` gives files in the trainer's
+    own format by name. ``arrives`` says for every lever where it is set; ``refuse`` what cannot be.
+    """
+
+    name: str
+    summary: str
+    template: str
+    command: Callable[[Strategy], Sequence[str]]
+    config: Callable[[Study, Trial], Mapping[str, str]]
+    arrives: Mapping[str, str]
+    packages: tuple[str, ...] = ()
+    refuse: Refuse = nothing
+    allow_partial: bool = False
+
+    def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
+        """Write the folder; what an earlier export wrote there is replaced.
+
+        Raises :class:`~autotune.errors.UsageError` for a strategy that the format cannot express
+        (without ``allow_partial``), and for a folder that holds other files.
+        """
+        from autotune.export.materials import write_materials
+
+        missing = left_out(self.name, trial.strategy, self.arrives, self.refuse, self.allow_partial)
+        checksums.make_room(directory)
+        prepared = write_materials(study.task, directory)
+        document = {
+            **strategy_document(study, trial, self.name),
+            "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
+            "left_out": dict(missing),
+            "command": list(self.command(trial.strategy)),
+        }
+        files = {
+            **vendoring.script(self.template, __version__),
+            **self.config(study, trial),
+            "strategy.json": as_json(document),
+            "requirements.txt": requirements(self.packages, trial),
+            "README.md": readme.readme(document, self.summary, self.arrives),
+        }
+        write_files(directory, files)
+        return checksums.seal(directory)
+
+
+def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:
+    """The strategy, the task, and what the trial measured, as plain data."""
+    measurements = sorted(trial.evidence.measurements.items())
+    return {
+        "format": name,
+        "autotune": __version__,
+        "study": study.name,
+        "trial": trial.number,
+        "seed": trial.seed,
+        "strategy": dict(trial.strategy.values),
+        "task": asdict(study.task),
+        "measured": {metric: measurement_record(m) for metric, m in measurements},
+        "environment": dict(trial.evidence.environment),
+    }
+
+
+def as_json(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_files(directory: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,79 @@
+"""Hugging Face's Trainer: ``training_args.json`` for ``HfArgumentParser``, and the script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autotune.domain import Study, Trial
+from autotune.export.base import ScriptFormat, as_json
+from autotune.export.levers import CODE
+from autotune.export.training import accumulation, micro_batch, peak_rate
+
+OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adamw-fused": "adamw_torch_fused",
+    "sgd": "sgd",
+    "adafactor": "adafactor",
+}
+
+
+def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
+    """Fields of ``TrainingArguments``; the trial's own settings where no lever says otherwise."""
+    strategy, task = trial.strategy, study.task
+    precision = strategy["precision"]
+    checkpointing = bool(strategy["activation_checkpointing"])
+    return {
+        "output_dir": "checkpoints",
+        "seed": trial.seed,
+        "use_cpu": strategy["device"] == "cpu",
+        "per_device_train_batch_size": micro_batch(strategy),
+        "gradient_accumulation_steps": accumulation(strategy),
+        **({"max_steps": task.steps} if task.steps else {}),
+        "num_train_epochs": float(strategy["epochs"]),
+        "learning_rate": peak_rate(strategy),
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0,
+        "optim": OPTIMIZERS[str(strategy["optimizer"])],
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
+        **({"tf32": True} if precision == "tf32" else {}),
+        "torch_compile": bool(strategy["compile"]),
+        "activation_checkpointing": checkpointing,
+        **({"activation_checkpointing_kwargs": {"use_reentrant": False}} if checkpointing else {}),
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "logging_steps": 50,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": strategy["device"] != "cpu",
+    }
+
+
+def _config(study: Study, trial: Trial) -> Mapping[str, str]:
+    return {"training_args.json": as_json(training_arguments(study, trial))}
+
+
+FORMAT = ScriptFormat(
+    name="hf-trainer",
+    summary="Fine-tunes with Hugging Face's Trainer; `training_args.json` holds its arguments.",
+    template="train_hf_trainer",
+    command=lambda strategy: ("python", "train.py"),
+    config=_config,
+    arrives={
+        **CODE,
+        "batch_size": "per_device_train_batch_size x gradient_accumulation_steps",
+        "micro_batch_size": "per_device_train_batch_size",
+        "precision": "bf16, fp16, tf32; all in bf16 by tuned/trial/precision.py",
+        "compile": "torch_compile",
+        "activation_checkpointing": "activation_checkpointing",
+        "learning_rate": "learning_rate",
+        "learning_rate_scaling": "learning_rate, scaled to the batch size",
+        "epochs": "num_train_epochs",
+        "optimizer": "optim; momentum of sgd in train.py",
+    },
+    packages=("accelerate",),
+)

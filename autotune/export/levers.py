@@ -1,0 +1,68 @@
+"""Where each lever of a strategy arrives in a format, and what happens to one that cannot.
+
+A format says for every lever where it is set. A lever that it does not mention, or that it refuses
+at the value in question, stops the export unless the user allows a partial one: nothing that was
+tuned is lost in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from autotune.domain import Strategy, Value
+from autotune.errors import UsageError
+from autotune.levers import LEVERS
+
+Refuse = Callable[[Strategy], Mapping[str, str]]
+"""Reasons by lever why a format cannot express this strategy."""
+
+CODE: Mapping[str, str] = {
+    "device": "tuned/ground.py, before the first tensor",
+    "threads": "tuned/ground.py: intra-op threads, each on a core of its own",
+    "allocator": "tuned/trial/allocator.py, before the first tensor",
+    "padding": "tuned/trial/batching.py: order of examples and their padding",
+    "precision": "tuned/trial/precision.py",
+    "attention": "tuned/trial/models.py: attn_implementation",
+    "pruning_ratio": "tuned/trial/pruning.py, before training",
+    "pruning_method": "tuned/trial/pruning.py",
+    "pruning_score": "tuned/trial/pruning_scores.py",
+    "freeze_layers": "tuned/trial/freezing.py",
+    "dropout": "tuned/trial/models.py: the model's config",
+    "activation_checkpointing": "tuned/trial/checkpointing.py",
+}
+"""What the code of every exported script does, whatever the trainer."""
+
+
+def nothing(strategy: Strategy) -> Mapping[str, str]:
+    """For formats that refuse no strategy."""
+    return {}
+
+
+def left_out(
+    name: str, strategy: Strategy, arrives: Mapping[str, str], refuse: Refuse, allowed: bool
+) -> Mapping[str, str]:
+    """The levers that the format ``name`` cannot express, with the reason for each.
+
+    Raises :class:`UsageError` where there are any, unless ``allowed``.
+    """
+    unknown = {
+        lever: f"{name} has no setting for it"
+        for lever, value in strategy.values.items()
+        if lever not in arrives and not _does_nothing(lever, value)
+    }
+    missing = {**unknown, **refuse(strategy)}
+    if missing and not allowed:
+        reasons = "\n".join(
+            f"  {lever} = {strategy.get(lever, '?')}: {reason}" for lever, reason in missing.items()
+        )
+        raise UsageError(
+            f"{name} cannot express all of this strategy:\n{reasons}",
+            hint="choose another format, or export without them: --allow-partial",
+        )
+    return missing
+
+
+def _does_nothing(lever: str, value: Value) -> bool:
+    """Whether a lever is at a default that is the same on every machine, and so changes nothing."""
+    known = LEVERS.get(lever)
+    return known is not None and not callable(known.default) and known.default == value

@@ -1,0 +1,83 @@
+"""The README of an exported folder: how to run it, what it promises, where each lever went."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotune.analysis.summary import shown
+
+PROMISED = (
+    "train_samples_per_second",
+    "train_seconds",
+    "accuracy",
+    "f1",
+    "inference_samples_per_second",
+    "inference_latency_ms",
+    "peak_memory_gib",
+    "cost_usd",
+)
+
+
+def readme(document: Mapping[str, Any], summary: str, arrives: Mapping[str, str]) -> str:
+    """Markdown. ``document`` is what goes into ``strategy.json``."""
+    command = shlex.join(document["command"])
+    return (
+        "\n\n".join(
+            [
+                f"# {document['study']}, trial {document['trial']}, for {document['format']}",
+                f"{summary}\n\n```\npip install -r requirements.txt\n{command}\n```",
+                f"It fine-tunes `{document['task']['model']}` on the rows in `data/`, writes speed and "
+                "scores to `metrics.json` and the model to `trained/`. autotune is not needed; where "
+                "it is installed, `autotune verify .` runs this and compares with what was measured.",
+                *_warning(document["left_out"]),
+                "## What the trial measured",
+                _table(("metric", "value", "95% interval"), _promises(document["measured"])),
+                f"On {_where(document['environment'])}. Another machine will differ.",
+                "## The strategy, and where each part of it is set",
+                _table(("lever", "setting", "set in"), _settings(document, arrives)),
+                "The files are sealed by `SHA256SUMS` (`sha256sum --check SHA256SUMS`).",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _warning(left_out: Mapping[str, str]) -> list[str]:
+    if not left_out:
+        return []
+    lines = [f"- `{lever}`: {reason}" for lever, reason in left_out.items()]
+    return ["## LEFT OUT\n\nWhat was measured had these, and this folder has not:\n\n"
+            + "\n".join(lines)]  # fmt: skip
+
+
+def _promises(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    rows = []
+    for name in PROMISED:
+        if name in measured:
+            value, ci95 = measured[name]["value"], measured[name]["ci95"]
+            interval = f"{shown(name, ci95[0])} to {shown(name, ci95[1])}" if ci95 else ""
+            rows.append((name, shown(name, value), interval))
+    return rows
+
+
+def _where(environment: Mapping[str, Any]) -> str:
+    names = ("device", "threads", "cpu_capability", "torch", "transformers")
+    facts = [f"{name} {environment[name]}" for name in names if name in environment]
+    return ", ".join(facts) or "an unrecorded machine"
+
+
+def _settings(
+    document: Mapping[str, Any], arrives: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
+    return [
+        (lever, f"`{value}`", "LEFT OUT" if lever in document["left_out"]
+         else arrives.get(lever, "its default, which changes nothing"))
+        for lever, value in document["strategy"].items()
+    ]  # fmt: skip
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

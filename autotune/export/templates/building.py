@@ -1,0 +1,73 @@
+"""The strategy applied to a fresh model, up to where the trainer takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from autotune.export.templates.folder import Folder
+from autotune.trial.batching import Collator, cut
+from autotune.trial.checkpointing import enable_activation_checkpointing
+from autotune.trial.freezing import freeze
+from autotune.trial.models import load_model
+from autotune.trial.precision import Precision
+from autotune.trial.pruning import prune
+from autotune.trial.pruning_masks import Masks
+
+SCORED_EXAMPLES = 64
+SCORED_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Built:
+    """``masks`` hold single weights at zero and are to be applied after each optimizer step."""
+
+    model: PreTrainedModel
+    precision: Precision
+    masks: Masks | None
+
+
+def build(folder: Folder, collate: Collator) -> Built:
+    """Load the base model and prune, freeze and cast it, in the order in which the trial did."""
+    strategy, dropout = folder.strategy, folder.strategy["dropout"]
+    torch.manual_seed(folder.seed)
+    model = load_model(
+        folder.prepared,
+        attention=str(strategy["attention"]),
+        dropout=None if dropout == "model" else float(dropout),
+        seed=folder.seed,
+    )
+    model.to(device=collate.device)  # type: ignore[call-arg]
+    masks = _prune(folder, model, collate)
+    if int(strategy["freeze_layers"]) > 0:
+        freeze(model, int(strategy["freeze_layers"]))
+    if strategy["activation_checkpointing"]:
+        enable_activation_checkpointing(model)
+    precision = Precision(str(strategy["precision"]), collate.device)
+    precision.prepare(model)
+    return Built(model, precision, masks)
+
+
+def _prune(folder: Folder, model: PreTrainedModel, collate: Collator) -> Masks | None:
+    ratio = float(folder.strategy["pruning_ratio"])
+    if ratio == 0:
+        return None
+    return prune(
+        model,
+        ratio=ratio,
+        method=str(folder.strategy["pruning_method"]),
+        score=str(folder.strategy["pruning_score"]),
+        batches=_labelled(collate, folder.seed),
+    ).masks
+
+
+def _labelled(collate: Collator, seed: int) -> Iterator[dict[str, Tensor]]:
+    """The training examples by which heads and neurons are scored."""
+    drawn = np.random.default_rng(seed).permutation(len(collate.split))[:SCORED_EXAMPLES]
+    for batch in map(collate, cut(drawn, SCORED_BATCH)):
+        yield {**batch.inputs, "labels": batch.labels}

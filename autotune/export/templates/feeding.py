@@ -1,0 +1,73 @@
+"""Levers ``batch_size``, ``micro_batch_size`` and ``padding``, as a data loader feeds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from autotune.export.templates.folder import Folder
+from autotune.trial.batching import Collator, order
+from autotune.trial.tasks.base import IGNORED
+
+
+class MicroBatches:
+    """A batch sampler: global batches of ``batch_size`` in the strategy's order, each cut into
+    micro-batches of ``micro_batch_size``. ``sizes`` are those of the global batches given so far.
+
+    Trainers count micro-batches to know when a batch is whole, so the one batch of an epoch that
+    may be short comes last where batches are cut.
+    """
+
+    drop_last = False
+
+    def __init__(self, folder: Folder, collate: Collator, batch_size: int, micro_batch_size: int):
+        self.batch_size = micro_batch_size
+        self.sizes: list[int] = []
+        self._whole, self._examples = batch_size, len(collate.split)
+        padding = str(folder.strategy["padding"])
+        self._batches = order(collate.split.lengths, batch_size, padding, folder.seed)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self._examples, self._whole)
+        return whole * (self._whole // self.batch_size) + -(-rest // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = list(islice(self._batches, -(-self._examples // self._whole)))
+        if self.batch_size < self._whole:
+            batches.sort(key=lambda batch: len(batch) < self._whole)
+        for batch in batches:
+            self.sizes.append(len(batch))
+            for start in range(0, len(batch), self.batch_size):
+                yield batch[start : start + self.batch_size].tolist()
+
+
+def loader(batches: MicroBatches, collate: Collator) -> DataLoader[Any]:
+    """Micro-batches as the model's arguments, ``labels`` among them."""
+
+    def collated(rows: list[int]) -> dict[str, Tensor]:
+        batch = collate(np.asarray(rows))
+        return {**batch.inputs, "labels": batch.labels}
+
+    rows: Any = range(len(collate.split))
+    return DataLoader(rows, batch_sampler=batches, collate_fn=collated)
+
+
+def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy in fp32, summed over all labels that count. Divided by the labels of a whole
+    batch, it makes accumulated gradients those of the batch, however it is cut."""
+    flat = logits.float().flatten(0, -2)
+    return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def share_of_batch(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None) -> Tensor:
+    """The loss of a micro-batch as its share of the batch's mean, as ``Trainer`` asks for it."""
+    if num_items_in_batch is None:
+        num_items_in_batch = torch.as_tensor(labels.ne(IGNORED).sum())
+    return summed_loss(outputs.logits, labels) / num_items_in_batch

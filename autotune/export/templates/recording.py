@@ -1,0 +1,89 @@
+"""How fast training is: examples and seconds of steady state, kept in ``metrics.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autotune.domain import Measurement
+from autotune.measure.reference import Reference
+from autotune.measure.timing import now
+
+WARMUP_STEPS = 5
+"""The first steps fill caches, pools and compilers; their windows count for nothing."""
+
+WINDOW_SECONDS = 1.0
+REFERENCE_EVERY_SECONDS = 4.0
+REFERENCE_CALLS = 2
+
+
+class Recorder:
+    """Told of each optimizer step, it cuts training into windows of about a second.
+
+    With ``TUNED_REFERENCE=1`` in the environment it also times a small fixed workload beside the
+    windows, so that speeds measured at different hours can be compared.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._warmup = self._steps = 0
+        referred = os.environ.get("TUNED_REFERENCE") == "1"
+        self._reference = Reference(device) if referred else None
+        self.windows: list[dict[str, Any]] = []
+        self._done = self._examples = 0
+        self._since_reference = 0.0
+        self._begun = 0.0
+
+    def start(self, steps: int) -> None:
+        """Training begins now, and will take ``steps`` optimizer steps."""
+        self._warmup, self._steps = min(WARMUP_STEPS, steps // 4), steps
+        if self._reference is not None:
+            self._reference.measure(REFERENCE_CALLS)
+        self._begun = now(self._device)
+
+    def step(self, examples: int) -> None:
+        """An optimizer step over ``examples`` has been taken."""
+        self._done += 1
+        self._examples += examples
+        ends = (self._warmup, self._steps)
+        if self._done in ends or time.perf_counter() - self._begun >= WINDOW_SECONDS:
+            self._close()
+
+    def _close(self) -> None:
+        seconds = now(self._device) - self._begun
+        warmup = self._done <= self._warmup
+        self.windows.append({"examples": self._examples, "seconds": seconds, "warmup": warmup})
+        self._since_reference += seconds
+        if self._reference is not None and (
+            self._since_reference >= REFERENCE_EVERY_SECONDS or self._done == self._steps
+        ):
+            self._reference.measure(REFERENCE_CALLS if self._done == self._steps else 1)
+            self._since_reference = 0.0
+        self._examples, self._begun = 0, now(self._device)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Over the windows after warm-up, or over all where there are no others."""
+        steady = [w for w in self.windows if not w["warmup"]] or self.windows
+        return float(sum(w["examples"] for w in steady) / sum(w["seconds"] for w in steady))
+
+    def write(self, folder: Path, scores: Mapping[str, Mapping[str, Measurement]]) -> None:
+        """Write ``metrics.json``: speed with its raw windows, and scores by split."""
+        reference = self._reference
+        document = {
+            "train_samples_per_second": self.samples_per_second,
+            "train_seconds": sum(w["seconds"] for w in self.windows),
+            "steps": self._done,
+            "windows": self.windows,
+            "reference_seconds": reference.seconds if reference else [],
+            **{split: {k: asdict(m) for k, m in found.items()} for split, found in scores.items()},
+        }
+        text = json.dumps(document, indent=1)
+        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,125 @@
+"""Fine-tune with Hugging Face's Trainer under the strategy of this folder.
+
+``python train.py`` reads ``training_args.json``, which may be edited: batch size, epochs, rate and
+all else that ``TrainingArguments`` knows is taken from there, the rest from ``strategy.json``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.utils.data import DataLoader
+from transformers import (
+    HfArgumentParser,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from autotune.export.templates.building import Built, build
+from autotune.export.templates.feeding import MicroBatches, loader, share_of_batch
+from autotune.export.templates.folder import Folder, open_folder
+from autotune.export.templates.ground import settle
+from autotune.export.templates.judging import judge, tell
+from autotune.export.templates.recording import Recorder
+from autotune.export.templates.saving import save
+
+HERE = Path(__file__).resolve().parent
+
+
+class TunedTrainer(Trainer):
+    """Trainer with the strategy's batches, and with what its arguments have no word for."""
+
+    def __init__(self, built: Built, batches: DataLoader[Any], **options: Any) -> None:
+        super().__init__(built.model, compute_loss_func=share_of_batch, **options)
+        self._masks, self._batches = built.masks, batches
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        prepared: DataLoader[Any] = self.accelerator.prepare(self._batches)
+        return prepared
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if self.args.optim == "sgd":  # for which there is no argument
+            for group in optimizer.param_groups:
+                group["momentum"] = 0.9
+        if self._masks is not None:
+            self._masks.hold(optimizer)
+        return optimizer
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor | None:
+        """The fused AdamW divides gradients by a given scale while it reads them: clipping through
+        that door saves a pass over all gradients."""
+        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+        fused = isinstance(optimizer, AdamW) and optimizer.defaults["fused"]
+        if not fused or self.args.fp16:
+            return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call,no-any-return]
+        norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        excess = (norm.float() + 1e-6) / self.args.max_grad_norm
+        optimizer.grad_scale = excess.clamp(min=1.0)
+        return norm
+
+
+class Watch(TrainerCallback):
+    """Tells the recorder of each step, and keeps frozen layers out of the backward pass."""
+
+    def __init__(self, recorder: Recorder, batches: MicroBatches) -> None:
+        self._recorder, self._batches = recorder, batches
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any
+    ) -> None:
+        also["model"].disable_input_require_grads()
+        self._recorder.start(state.max_steps)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any
+    ) -> None:
+        self._recorder.step(self._batches.sizes[state.global_step - 1])
+
+
+def main() -> None:
+    folder = open_folder(HERE)
+    device = settle(folder.strategy)
+    arguments = read_arguments(folder)
+    set_seed(folder.seed)
+    collate = folder.training(device)
+    built = build(folder, collate)
+    micro_batch = arguments.per_device_train_batch_size
+    whole_batch = micro_batch * arguments.gradient_accumulation_steps
+    batches = MicroBatches(folder, collate, whole_batch, micro_batch)
+    recorder = Recorder(device)
+    TunedTrainer(
+        built,
+        loader(batches, collate),
+        args=arguments,
+        train_dataset=collate.split,
+        callbacks=[Watch(recorder, batches)],
+    ).train()
+    scores = judge(folder, built.model, built.precision, device)
+    recorder.write(HERE, scores)
+    save(built.model, folder.tokenizer, HERE / "trained")
+    tell(recorder.samples_per_second, scores)
+
+
+def read_arguments(folder: Folder) -> TrainingArguments:
+    """``training_args.json``. One graph is compiled for all lengths, unless they are all alike."""
+    dynamic = folder.strategy["padding"] != "fixed"
+    os.environ["ACCELERATE_DYNAMO_USE_DYNAMIC"] = str(dynamic)
+    parser = HfArgumentParser(TrainingArguments)  # type: ignore[arg-type]
+    arguments: TrainingArguments
+    (arguments,) = parser.parse_json_file(HERE / "training_args.json")
+    arguments.output_dir = str(HERE / arguments.output_dir)
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

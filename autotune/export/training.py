@@ -1,0 +1,28 @@
+"""What trainers call the levers of optimisation, computed from a strategy."""
+
+from __future__ import annotations
+
+import math
+
+from autotune.domain import Strategy
+
+REFERENCE_BATCH = 8
+"""The batch size for which a learning rate is meant as it is, as in a trial."""
+
+
+def micro_batch(strategy: Strategy) -> int:
+    """Examples per forward and backward of one process."""
+    micro = strategy["micro_batch_size"]
+    return int(strategy["batch_size"]) if micro == "full" else int(micro)
+
+
+def accumulation(strategy: Strategy) -> int:
+    """Micro-batches per optimizer step."""
+    return int(strategy["batch_size"]) // micro_batch(strategy)
+
+
+def peak_rate(strategy: Strategy) -> float:
+    """The learning rate of the first step, scaled to the batch size."""
+    ratio = int(strategy["batch_size"]) / REFERENCE_BATCH
+    factors = {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}
+    return float(strategy["learning_rate"]) * factors[str(strategy["learning_rate_scaling"])]
