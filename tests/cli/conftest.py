@@ -1,0 +1,105 @@
+"""A real search of a tiny BERT on generated text, run once, and a way to type commands at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORDS = {
+    "weather": "rain wind sun cloud storm snow heat frost",
+    "food": "bread soup rice apple cheese salt honey pepper",
+}
+
+STUDY = """\
+study: tiny
+task:
+  model: builtin:bert-tiny
+  dataset: {train: train.jsonl, validation: validation.jsonl, test: test.jsonl}
+  max_length: 32
+  seed: 1
+objectives:
+  - {metric: train_samples_per_second}
+  - {metric: accuracy}
+constraints:
+  - peak_memory_gib <= 16
+space:
+  batch_size: [8, 16]
+  pruning_ratio: [0.0, 0.5]
+  learning_rate: {low: 1e-4, high: 1e-2, log: true}
+budget: {trials: 3}
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A working directory in which a user types ``autotune ...``."""
+
+    path: Path
+
+    def type(self, *arguments: str, timeout: float = 240) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "autotune", *arguments],
+            cwd=self.path, env=self.environment, capture_output=True, text=True, timeout=timeout,
+            check=False,
+        )  # fmt: skip
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTOTUNE_")}
+        return {**kept, "AUTOTUNE_CACHE": str(self.path / "cache"), "COLUMNS": "120"}
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_data(directory: Path) -> None:
+    """Three splits of short sentences of two kinds."""
+    rng = random.Random(0)
+    for split, size in (("train", 96), ("validation", 40), ("test", 40)):
+        rows = []
+        for index in range(size):
+            label = list(WORDS)[index % len(WORDS)]
+            text = " ".join(rng.choices(WORDS[label].split(), k=rng.randint(3, 12)))
+            rows.append({"text": f"{text} {split} {index}", "label": label})
+        write_rows(directory / f"{split}.jsonl", rows)
+
+
+def make_desk(directory: Path) -> Desk:
+    write_data(directory)
+    (directory / "tiny.yaml").write_text(STUDY, encoding="utf-8")
+    return Desk(directory)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """An empty desk with a study file and its data."""
+    return make_desk(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Result]:
+    """A desk at which ``autotune search tiny.yaml`` has been typed, and what it printed."""
+    desk = make_desk(tmp_path_factory.mktemp("desk"))
+    return desk, desk.type("search", "tiny.yaml")
