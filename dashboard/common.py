@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -34,7 +34,7 @@ def study_page(title: str) -> tuple[feed.Feed, Snapshot] | None:
         return None
     source = feed.feed(_picked(names, right))
     snapshot = source.refresh()
-    watch(source)
+    beat(lambda: source.refresh() is not snapshot, pace(feed.live(snapshot)))
     return source, snapshot
 
 
@@ -51,17 +51,21 @@ def _picked(names: list[str], place: st.delta_generator.DeltaGenerator) -> str:
     return picked
 
 
-def watch(source: feed.Feed) -> None:
-    """Look for news every few seconds, and draw the page again only when there are some."""
-    seen = source.revision
-    snapshot = source.refresh()
+def pace(busy: bool) -> float:
+    """Seconds between two looks for news."""
+    return LIVE_SECONDS if busy else IDLE_SECONDS
+
+
+def beat(has_news: Callable[[], bool], seconds: float) -> None:
+    """Draw the page again once there is news; the first time is the drawing itself."""
+    first = [True]
 
     def pulse() -> None:
-        source.refresh()
-        if source.revision != seen:
+        if first:
+            first.clear()
+        elif has_news():
             st.rerun()
 
-    seconds = LIVE_SECONDS if feed.live(snapshot) else IDLE_SECONDS
     st.fragment(pulse, run_every=seconds)()
 
 

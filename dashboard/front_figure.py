@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -19,7 +20,8 @@ from .palette import GREEN, PINK, RED, SCALE, SKY, STATE_COLOUR, STATE_SYMBOL
 from .text import hover
 
 LANES = (State.PRUNED, State.INFEASIBLE, State.FAILED, State.INTERRUPTED)
-MOST_IN_LANE = 500
+MOST_DOMINATED, MOST_OUTSIDE, MOST_IN_LANE = 400, 150, 60
+"""Marks sent to the browser; more cannot be told apart and would take it longer to draw."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
     assert view.colour is not None
     figure = go.Figure()
     for name, trials, size, opacity in (
-        ("dominated", _spread(view, view.dominated), 3, 0.35),
+        ("dominated", _spread(snapshot, view, view.dominated, MOST_DOMINATED), 3, 0.35),
         ("front", view.front, 6, 1.0),
     ):
         figure.add_trace(
@@ -101,7 +103,14 @@ def _traces(snapshot: Snapshot, view: View) -> list[go.Scatter]:
     found = [
         _sample("dominated", 7, 0.5),
         _sample("front", 12, 1.0),
-        _marks(snapshot, view, "dominated", _spread(view, view.dominated), size=7, opacity=0.4),
+        _marks(
+            snapshot,
+            view,
+            "dominated",
+            _spread(snapshot, view, view.dominated, MOST_DOMINATED),
+            size=7,
+            opacity=0.4,
+        ),
         _outside(snapshot, view),
         _line(view),
         _marks(snapshot, view, "front", view.front, size=12, opacity=1.0, errors=True),
@@ -124,12 +133,12 @@ def _sample(name: str, size: int, opacity: float) -> go.Scatter:
     return go.Scatter(x=[None], y=[None], mode="markers", name=name, opacity=opacity, marker=marker)
 
 
-def _spread(view: View, trials: Sequence[Trial]) -> list[Trial]:
+def _spread(snapshot: Snapshot, view: View, trials: Sequence[Trial], most: int) -> list[Trial]:
     """As many as can be told apart; what lies under another mark is not sent."""
-    known = [t for t in trials if _placed(view, t)]
-    first = [float(value_of(t, view.x.metric) or 0) for t in known]
-    second = [float(value_of(t, view.y.metric) or 0) for t in known]
-    return [known[place] for place in thinned(first, second)]
+    across, up = snapshot.column(view.x.metric), snapshot.column(view.y.metric)
+    known = [t for t in trials if t.number in across and t.number in up]
+    places = thinned([across[t.number] for t in known], [up[t.number] for t in known], most)
+    return [known[place] for place in places]
 
 
 def _placed(view: View, trial: Trial) -> bool:
@@ -165,7 +174,7 @@ def _shade(view: View, trials: Sequence[Trial]) -> dict[str, object]:
 
 
 def _outside(snapshot: Snapshot, view: View) -> go.Scatter:
-    trials = _spread(view, view.outside)
+    trials = _spread(snapshot, view, view.outside, MOST_OUTSIDE)
     return go.Scatter(
         x=view.x.values(trials),
         y=view.y.values(trials),
@@ -223,11 +232,23 @@ def _lane(snapshot: Snapshot, state: State) -> go.Scatter:
 
 
 def _words(snapshot: Snapshot, trials: Sequence[Trial]) -> dict[str, object]:
+    known = _hovers(snapshot)
+    for trial in trials:
+        if trial.number not in known:
+            known[trial.number] = _hover(snapshot, trial)
     return {
         "customdata": [[t.number] for t in trials],
-        "hovertext": [_hover(snapshot, t) for t in trials],
+        "hovertext": [known[t.number] for t in trials],
         "hoverinfo": "text",
     }
+
+
+_KEPT: WeakKeyDictionary[Snapshot, dict[int, str]] = WeakKeyDictionary()
+
+
+def _hovers(snapshot: Snapshot) -> dict[int, str]:
+    """Words already written for this snapshot: they do not depend on the axes."""
+    return _KEPT.setdefault(snapshot, {})
 
 
 def _hover(snapshot: Snapshot, trial: Trial) -> str:

@@ -34,9 +34,9 @@ class Verdict(StrEnum):
     UNFINISHED = "no result"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The study's trials as they were when it was taken, in order of number."""
+    """The trials as they were when it was taken, in order of number. Equal only to itself."""
 
     study: Study
     trials: Sequence[Trial]
@@ -112,6 +112,17 @@ class Snapshot:
         first = [o.metric for o in self.study.objectives]
         rest = [name for name in METRICS if name in measured and name not in first]
         return [*first, *rest, *sorted(measured - {*first, *METRICS})]
+
+    def column(self, metric: str) -> Mapping[int, float]:
+        """Values of one metric by number of the trial, of those that measured it."""
+        if metric not in self._columns:
+            known = ((trial.number, value_of(trial, metric)) for trial in self.trials)
+            self._columns[metric] = {number: v for number, v in known if v is not None}
+        return self._columns[metric]
+
+    @cached_property
+    def _columns(self) -> dict[str, dict[int, float]]:
+        return {}
 
     @cached_property
     def history(self) -> Sequence[Growth]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shlex
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import streamlit as st
 
@@ -15,15 +11,24 @@ from autotune.analysis.select import choose
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Study, Trial
 from autotune.errors import AutotuneError
-from autotune.ports import Exporter
+from autotune.export import EXPORTERS
 
-from .. import feed
+from .. import exporting
 from ..common import sentence, study_page
+from ..settings import current
 from ..text import md
 
-EXPORTERS: Mapping[str, Exporter] = {}
 WORDS = ("knee", "fastest", "most-accurate", "cheapest")
-MOST_SHOWN = 200_000
+LANGUAGES = {
+    ".py": "python",
+    ".json": "json",
+    ".yaml": "yaml",
+    ".toml": "toml",
+    ".md": "markdown",
+    ".txt": "text",
+    ".sh": "bash",
+}
+MOST_SHOWN = 50_000
 """Characters of a file that are shown; the download has all of it."""
 
 
@@ -31,7 +36,7 @@ def page() -> None:
     opened = study_page("Export")
     if opened is None:
         return
-    source, snapshot = opened
+    _, snapshot = opened
     if not snapshot.feasible and not snapshot.trials:
         st.info("Nothing to export yet: no trial has finished.")
         return
@@ -52,7 +57,7 @@ def page() -> None:
         return
     target = st.selectbox("Format", list(EXPORTERS), key="to", bind="query-params", width=300)
     st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
-    _show(snapshot.study, source, trial, target, query or "knee")
+    _show(snapshot.study, trial, target, query or "knee")
 
 
 def _chosen(snapshot: Snapshot, query: str) -> Trial | None:
@@ -65,23 +70,29 @@ def _chosen(snapshot: Snapshot, query: str) -> Trial | None:
         return None
 
 
-def _show(study: Study, source: feed.Feed, trial: Trial, target: str, query: str) -> None:
-    files = _files(study.name, trial.number, target, study, source)
-    folder = f"{_safe(study.name)}-{trial.number}-{target}"
-    st.download_button(
-        "Download as zip", _zipped(folder, files), f"{folder}.zip", "application/zip",
-        icon=":material/download:", on_click="ignore", type="primary", key="zip",
-    )  # fmt: skip
-    flags = ["--trial", query, "--to", target, "--output", f"out/{folder}"]
-    st.caption("The same from the command line:")
+def _show(study: Study, trial: Trial, target: str, query: str) -> None:
+    name = f"{_safe(study.name)}-{trial.number}-{target}"
+    flags = ["--trial", query, "--to", target, "--output", f"out/{name}"]
     st.code(
-        shlex.join(["autotune", "export", study.name, *flags]),
-        language="bash",
-        wrap_lines=True,
+        shlex.join(["autotune", "export", study.name, *flags]), language="bash", wrap_lines=True
     )
-    for name, content in files.items():
-        with st.expander(name, expanded=name.endswith("train.py")):
-            _show_file(name, content)
+    asked = (study.name, trial.number, target)
+    if st.button("Write the files", icon=":material/draft:", type="primary"):
+        st.session_state["exported"] = asked
+    if st.session_state.get("exported") != asked:
+        st.caption("Type the command, or have the files written here to look at and download.")
+        return
+    settings = current()
+    assert settings is not None
+    made = exporting.exported(settings.storage, *asked)
+    st.download_button(
+        "Download as zip", lambda: made.zipped(name), f"{name}.zip", "application/zip",
+        icon=":material/download:", on_click="ignore", key="zip",
+    )  # fmt: skip
+    for path in made.files:
+        shown = str(path.relative_to(made.folder))
+        with st.expander(shown, expanded=shown.startswith("train.")):
+            _show_file(path)
 
 
 def _safe(name: str) -> str:
@@ -89,40 +100,10 @@ def _safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
 
-def _show_file(name: str, content: bytes) -> None:
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        st.caption(f"{len(content):,} bytes")
+def _show_file(path: Path) -> None:
+    language = LANGUAGES.get(path.suffix)
+    if language is None:
+        st.caption(f"{path.stat().st_size:,} bytes")
         return
-    languages = {
-        ".py": "python",
-        ".json": "json",
-        ".yaml": "yaml",
-        ".md": "markdown",
-        ".sh": "bash",
-    }
-    st.code(text[:MOST_SHOWN], language=languages.get(Path(name).suffix), height=320)
-
-
-@st.cache_data(show_spinner="Writing the files", max_entries=32)
-def _files(
-    study: str, number: int, target: str, _study: Study, _source: feed.Feed
-) -> Mapping[str, bytes]:
-    """The exported folder by relative path. A finished trial never changes, so it is kept."""
-    with TemporaryDirectory(prefix="autotune-export-") as scratch:
-        folder = Path(scratch)
-        EXPORTERS[target].export(_study, _source.trial(number), folder)
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
-
-
-def _zipped(folder: str, files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(f"{folder}/{name}", content)
-    return buffer.getvalue()
+    with path.open(encoding="utf-8", errors="replace") as file:
+        st.code(file.read(MOST_SHOWN), language=language, height=320)

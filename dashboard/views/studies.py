@@ -12,7 +12,7 @@ from autotune.domain import State
 from autotune.store import StudyOverview
 
 from .. import feed
-from ..common import IDLE_SECONDS, LIVE_SECONDS, link, now
+from ..common import beat, link, now, pace
 
 PATIENCE_SECONDS = 0.4
 """Time taken from one drawing of the list for best figures that are not known yet."""
@@ -55,7 +55,7 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
             link(target, f"{text} of the {'chosen' if chosen else 'newest'} study", study=name)
     if missing:
         st.caption(f"Reading the figures of {missing} more.")
-        st.fragment(st.rerun, run_every=0.5)
+        beat(lambda: True, 0.5)
 
 
 def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
@@ -85,13 +85,11 @@ def _row(overview: StudyOverview, line: feed.Line | None) -> dict[str, object]:
 
 
 def _watch(overviews: Sequence[StudyOverview]) -> None:
-    """Look for news, and draw again only when there are some."""
+    """Draw again when a study has changed or a new one has come."""
     seen = [(o.study.name, o.revision) for o in overviews]
 
-    def pulse() -> None:
+    def news() -> bool:
         fresh = feed.store().studies_overview()[::-1]
-        if [(o.study.name, o.revision) for o in fresh] != seen:
-            st.rerun()
+        return [(o.study.name, o.revision) for o in fresh] != seen
 
-    busy = any(feed.is_live(overview.counts) for overview in overviews)
-    st.fragment(pulse, run_every=LIVE_SECONDS if busy else IDLE_SECONDS)()
+    beat(news, pace(any(feed.is_live(overview.counts) for overview in overviews)))

@@ -11,9 +11,8 @@ import pytest
 import streamlit as st
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in (ROOT, ROOT / "benchmarks"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / "benchmarks"))  # last: it too has a module called dashboard
 
 import sample_studies as samples  # noqa: E402
 

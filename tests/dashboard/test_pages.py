@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from autotune.domain import State
-from dashboard import settings
+from dashboard import exporting, settings
 from dashboard.app import PAGES
 from dashboard.password import Lock
 
@@ -136,6 +136,32 @@ def test_compare_puts_studies_side_by_side(opened: str) -> None:
     app.run()
     assert not app.exception
     assert set(app.dataframe[0].value.columns) == {"single", "many"}
+
+
+def test_export_writes_and_shows_files(opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def written(storage: str, study: str, number: int, target: str, folder: Path) -> None:
+        calls.append((study, number, target))
+        folder.mkdir(parents=True)
+        (folder / "train.py").write_text("print('trained')")
+        (folder / "model.safetensors").write_bytes(b"\\xff" * 10)
+
+    monkeypatch.setattr(exporting, "run_export", written)
+    app = visit("export", study="complete", choice="0")
+    assert not calls and "autotune export complete --trial 0" in app.code[0].value
+    app.button[0].click().run()
+    assert calls == [("complete", 0, "hf-trainer")]
+    assert any("print('trained')" in code.value for code in app.code)
+    app.text_input[0].set_value("fastet").run()
+    assert "did you mean fastest" in words(app).replace("\\", "")
+
+
+def test_failing_export_says_why(opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting.sys, "executable", "/bin/false")
+    app = visit("export", study="complete", choice="0")
+    app.button[0].click().run()
+    assert not app.exception and "the export failed" in words(app)
 
 
 def test_password_stands_before_every_page(opened: str) -> None:
