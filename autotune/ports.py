@@ -5,7 +5,7 @@ Each is a Protocol with one contract suite in ``tests/contracts``, run over ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
@@ -92,6 +92,25 @@ class Store(Protocol):
         """Add a trial in state ``running`` with the next free number, or start the queued trial
         ``number``. Numbers count from 0 without gaps."""
 
+    def claim(
+        self,
+        study: str,
+        strategy: Strategy,
+        *,
+        origin: str,
+        seed: int,
+        number: int,
+        queue: bool = False,
+    ) -> Trial | None:
+        """Add trial ``number``, running or queued; ``None`` where it is not the next free number,
+        because another driver has added a trial meanwhile."""
+
+    def claim_next_queued(self, study: str) -> Trial | None:
+        """Start the queued trial of lowest number; ``None`` when none is queued."""
+
+    def heartbeat(self, study: str, numbers: Collection[int] | None = None) -> None:
+        """Say that the trials that this driver runs are alive: all of them, or ``numbers``."""
+
     def finish(self, study: str, number: int, outcome: Outcome) -> Trial:
         """Record the outcome of a running trial with all its evidence."""
 
@@ -100,6 +119,9 @@ class Store(Protocol):
 
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
         """All trials in order of number, with measurements but without raw samples and curves."""
+
+    def trials_since(self, study: str, cursor: int = 0) -> tuple[Sequence[Trial], int]:
+        """Trials added or changed since ``cursor`` in order of number, and the next cursor."""
 
     def trial(self, study: str, number: int) -> Trial:
         """One trial with everything that is known of it."""

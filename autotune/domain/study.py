@@ -98,11 +98,16 @@ class Prices:
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """Where trials run: ``local`` worker processes, or a ``ray`` cluster at ``address``."""
+    """Where trials run: ``local`` worker processes, or a ``ray`` cluster at ``address``.
+
+    ``workers`` trials run at once; 0 is as many as the cluster holds. The trials of a driver that
+    was not heard of for ``takeover_seconds`` are run again by the others.
+    """
 
     kind: str = "local"
     workers: int = 1
     address: str | None = None
+    takeover_seconds: float = 60.0
 
 
 @dataclass(frozen=True)

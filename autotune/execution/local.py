@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
@@ -28,6 +29,10 @@ T = TypeVar("T")
 
 PRELOAD = ("autotune.execution.preload",)
 STOPPED = "stopped on request"
+
+ASK_AGAIN_SECONDS = 5.0
+"""With room for another job while others run: there may be one by now, from another driver that
+died or a database that came back."""
 
 
 class LocalExecutor:
@@ -66,7 +71,9 @@ class LocalExecutor:
                 waiting = self._fill(running, waiting, ask, evaluate, tell)
                 if not running:
                     return
-                for run in self._wait_for_ends(running, advise):
+                has_room = waiting is None and len(running) < self._workers
+                at_most = ASK_AGAIN_SECONDS if has_room else math.inf
+                for run in self._wait_for_ends(running, advise, at_most):
                     running.remove(run)
                     self._seats.give_back(run.job)
                     tell(run.job, run.finish())
@@ -144,8 +151,12 @@ class LocalExecutor:
             worker.connection.send(RunTrial(job, evaluate, memory_gib))
         return Running(job, worker)
 
-    def _wait_for_ends(self, running: Sequence[Running], advise: Advise) -> list[Running]:
-        """Serve running jobs until at least one worker has ended; return those."""
+    def _wait_for_ends(
+        self, running: Sequence[Running], advise: Advise, at_most: float
+    ) -> list[Running]:
+        """Serve running jobs until at least one worker has ended, or for ``at_most`` seconds;
+        return those that have ended."""
+        until = time.monotonic() + at_most
         while True:
             if self._stopped:
                 for run in running:
@@ -153,10 +164,11 @@ class LocalExecutor:
             sources: list[Any] = [source for run in running for source in run.sources()]
             if not self._stopped:
                 sources.append(self._wake)
-            patience = min(run.patience() for run in running)
+            left = max(0.0, until - time.monotonic())
+            patience = min(left, *(run.patience() for run in running))
             wait(sources, timeout=None if patience == math.inf else patience)
             ended = [run for run in running if run.serve(advise)]
-            if ended:
+            if ended or time.monotonic() >= until:
                 return ended
 
     def _result(self, worker: Worker, name: str) -> Any:

@@ -1,7 +1,8 @@
 """The one loop: ask, run, record, tell, until the budget ends.
 
 The store is the truth. Whatever the tuner knows it reads from there, so a search that was killed
-goes on where its last finished trial was recorded.
+goes on where its last finished trial was recorded, and several drivers can work on one study: what
+is started is claimed by its number, which fails where another driver has started one meanwhile.
 """
 
 from __future__ import annotations
@@ -25,9 +26,15 @@ from autotune.domain import (
     Study,
     Trial,
 )
+from autotune.errors import StoreUnavailableError
 from autotune.levers import hourly_usd, resources
 from autotune.ports import Evaluate, Executor, Sampler, Store
 from autotune.search.budget import spent, typical_seconds
+from autotune.search.drivers import Patience, Pulse
+from autotune.search.history import History
+
+POLL_SECONDS = 1.0
+"""How often a driver with nothing to do looks whether another driver's trial has ended."""
 
 
 class Observer(Protocol):
@@ -43,7 +50,10 @@ def _now() -> datetime:
 
 
 class Tuner:
-    """One search session over one study. Executors call :meth:`ask` and :meth:`tell`."""
+    """One search session over one study. Executors call :meth:`ask` and :meth:`tell`.
+
+    ``outage_seconds`` is how long a database may be away before the search gives up.
+    """
 
     def __init__(
         self,
@@ -56,35 +66,46 @@ class Tuner:
         directory: Path,
         observer: Observer,
         now: Callable[[], datetime] = _now,
+        outage_seconds: float = 0.0,
     ) -> None:
         self.study, self.store, self.sampler, self.executor = study, store, sampler, executor
         self.host, self.directory, self.observer, self.now = host, directory, observer, now
         self.ended: str | None = None
         self._running: dict[int, Trial] = {}
+        self._history = History(store, study.name)
+        self._patience = Patience(outage_seconds)
+        self._nothing_left: tuple[int, str] | None = None
+        """The revision of the study at which there was nothing to start, and why."""
 
     def run(self, evaluate: Evaluate) -> str:
         """Search until the budget ends; return why it ended."""
-        self._queue_what_comes_first()
-        self.executor.drive(self.ask, evaluate, self.tell, self.advise)
-        return self.ended or "stopped"
+        with Pulse(self.store, self.study, lambda: tuple(self._running), self._run_again):
+            self._queue_what_comes_first()
+            self.executor.drive(self.ask, evaluate, self.tell, self.advise)
+            while self._is_worth_driving_on():
+                self.executor.drive(self.ask, evaluate, self.tell, self.advise)
+        return self.ended or (self._nothing_left or (0, "stopped"))[1]
 
     def stop(self, reason: str) -> None:
         """Start nothing more; what runs is finished and recorded."""
         self.ended = self.ended or reason
+        self._patience.end()
 
     # ------------------------------------------------------------------------- the loop's steps
 
     def ask(self) -> Job | None:
-        history = self.store.trials(self.study.name)
-        if self._ended(history):
-            return None
-        trial = self._next(history)
-        if trial is None:
-            self.stop("every strategy of the space has been tried")
-            return None
-        self._running[trial.number] = trial
-        self.observer.started(trial)
-        return self._job(trial, history)
+        self._nothing_left = None
+        while self.ended is None:
+            try:
+                job = self._ask()
+            except StoreUnavailableError as error:
+                if self._running:
+                    return None  # those are served meanwhile; their end asks again
+                self._patience.wait(error)
+            else:
+                self._patience.rewarded()
+                return job
+        return None
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         self._running.pop(job.trial, None)
@@ -98,35 +119,71 @@ class Tuner:
 
     # ---------------------------------------------------------------------------- what is next
 
+    def _ask(self) -> Job | None:
+        """Choose and claim, again where another driver was faster."""
+        while True:
+            history = self._history.refresh()
+            reason = self._exhausted(history)
+            if reason is None and any(t.state is State.QUEUED for t in history):
+                trial = self.store.claim_next_queued(self.study.name)
+            elif reason is None and (strategy := self.sampler.ask(history)) is not None:
+                trial = self._claim(strategy, "sampler", self.study.task.seed, history)
+            else:
+                why = reason or "every strategy of the space has been tried"
+                self._nothing_left = self._history.revision, why
+                return None
+            if trial is not None:
+                self._running[trial.number] = trial
+                self.observer.started(trial)
+                return self._job(trial, history)
+
+    def _claim(
+        self, strategy: Strategy, origin: str, seed: int, history: Sequence[Trial], *,
+        queue: bool = False,
+    ) -> Trial | None:  # fmt: skip
+        return self.store.claim(
+            self.study.name, strategy, origin=origin, seed=seed, number=len(history), queue=queue
+        )
+
     def _queue_what_comes_first(self) -> None:
         """The default, the user's own strategies, and whatever an earlier driver left undone."""
-        history = self.store.trials(self.study.name)
-        known = {t.strategy.key for t in history if t.state is not State.INTERRUPTED}
-        firsts = [("baseline", self.study.baseline)]
-        firsts += [("start_with", strategy) for strategy in self.study.start_with]
-        firsts += [("rerun", t.strategy) for t in history if t.state is State.INTERRUPTED]
-        for origin, strategy in firsts:
-            if strategy.key not in known:
-                known.add(strategy.key)
-                self._queue(strategy, origin)
+        seed = self.study.task.seed
+        self._queue("baseline", self.study.baseline, seed)
+        for strategy in self.study.start_with:
+            self._queue("start_with", strategy, seed)
+        self._run_again([trial for trial in self._history.refresh() if _is_undone(trial)])
 
-    def _queue(self, strategy: Strategy, origin: str) -> None:
+    def _run_again(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            self._queue("rerun", trial.strategy, trial.seed)
+
+    def _queue(self, origin: str, strategy: Strategy, seed: int) -> None:
+        """Queue a strategy, unless it is queued, runs, or has been run."""
         if strategy == self.study.baseline:
             origin = "baseline"
-        self.store.enqueue(self.study.name, strategy, origin=origin, seed=self.study.task.seed)
+        while True:
+            history = self._history.refresh()
+            known = {(t.strategy.key, t.seed) for t in history if not _is_undone(t)}
+            if (strategy.key, seed) in known:
+                return
+            if self._claim(strategy, origin, seed, history, queue=True) is not None:
+                return
 
-    def _next(self, history: Sequence[Trial]) -> Trial | None:
-        """A queued trial first, else a new one for what the sampler proposes."""
-        queued = next((t for t in history if t.state is State.QUEUED), None)
-        if queued is not None:
-            return self._start(queued.strategy, queued.origin, queued.seed, queued.number)
-        strategy = self.sampler.ask(history)
-        if strategy is None:
-            return None
-        return self._start(strategy, "sampler", self.study.task.seed, None)
-
-    def _start(self, strategy: Strategy, origin: str, seed: int, number: int | None) -> Trial:
-        return self.store.start(self.study.name, strategy, origin=origin, seed=seed, number=number)
+    def _is_worth_driving_on(self) -> bool:
+        """Wait while only other drivers run trials; whether their end, or an outage's, may leave
+        something to start. Where one of them dies, its trials are run here."""
+        while self.ended is None:
+            try:
+                history = self._history.refresh()
+            except StoreUnavailableError as error:
+                self._patience.wait(error)
+                continue
+            if self._nothing_left is None or self._nothing_left[0] != self._history.revision:
+                return True
+            if not any(trial.state is State.RUNNING for trial in history):
+                return False
+            self._patience.pause(POLL_SECONDS)
+        return False
 
     def _job(self, trial: Trial, history: Sequence[Trial]) -> Job:
         return Job(
@@ -144,12 +201,9 @@ class Tuner:
 
     # ------------------------------------------------------------------------------- the budget
 
-    def _ended(self, history: Sequence[Trial]) -> bool:
+    def _exhausted(self, history: Sequence[Trial]) -> str | None:
         used = spent(history, self.now())
-        reason = used.exhausted(self.study.budget, typical_seconds(history))
-        if reason is not None:
-            self.stop(reason)
-        return self.ended is not None
+        return used.exhausted(self.study.budget, typical_seconds(history))
 
     def _minutes_left(self, history: Sequence[Trial]) -> float | None:
         if self.study.budget.minutes is None:
@@ -169,3 +223,8 @@ class Tuner:
             self.stop("the time budget ended during a trial")
             return Interrupted("the search's time budget ended", outcome.evidence)
         return outcome
+
+
+def _is_undone(trial: Trial) -> bool:
+    """Whether a trial ended without a verdict on its strategy, which may be run again."""
+    return trial.state is State.INTERRUPTED or trial.kind == "infrastructure"

@@ -125,8 +125,15 @@ class ExecutorSpec(Section):
     """Where trials run."""
 
     kind: Literal["local", "ray"] = "local"
-    workers: Count = 1
-    address: Word | None = Field(None, description="Of a running Ray cluster")
+    workers: Count | None = Field(
+        None, description="Trials at once; 1 unless given, on ray as many as the cluster holds"
+    )
+    address: Word | None = Field(
+        None, description="Of a running Ray cluster: auto, HOST:PORT, or ray://HOST:PORT"
+    )
+    takeover_seconds: Annotated[float, Field(ge=2)] = Field(
+        60.0, description="Silence after which another driver's trials are run again"
+    )
 
 
 SamplerKind = Literal["tpe", "nsga2", "random", "grid", "qmc"]

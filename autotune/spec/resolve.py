@@ -158,7 +158,8 @@ def _executor(file: StudyFile, document: Document) -> ExecutorChoice:
     if spec.kind == "local" and spec.address is not None:
         message = "address is of a ray cluster; the local executor has none"
         document.blame(("executor", "address"), message, key=True)
-    return ExecutorChoice(spec.kind, spec.workers, spec.address)
+    default = 0 if spec.kind == "ray" else 1
+    return ExecutorChoice(spec.kind, spec.workers or default, spec.address, spec.takeover_seconds)
 
 
 def _start_with(

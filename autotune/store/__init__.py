@@ -1,7 +1,17 @@
 """The single truth: studies, trials and measurements in SQL. Start with :func:`open_store`."""
 
+from autotune.store.journaled import JournaledStore, open_for_driving
 from autotune.store.migrations import SchemaStatus, check, upgrade
 from autotune.store.queries import StudyOverview
 from autotune.store.repository import SqlStore, open_store
 
-__all__ = ["SchemaStatus", "SqlStore", "StudyOverview", "check", "open_store", "upgrade"]
+__all__ = [
+    "JournaledStore",
+    "SchemaStatus",
+    "SqlStore",
+    "StudyOverview",
+    "check",
+    "open_for_driving",
+    "open_store",
+    "upgrade",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -150,6 +150,24 @@ class SqlStore:
                 return change.start_queued(number)
             return change.add(strategy, origin=origin, seed=seed, running=True)
 
+    def claim(
+        self,
+        study: str,
+        strategy: Strategy,
+        *,
+        origin: str,
+        seed: int,
+        number: int,
+        queue: bool = False,
+    ) -> Trial | None:
+        """Add trial ``number``, running or (``queue``) queued; ``None`` where that is not the next
+        free number. Whoever chose the strategy from the trials before ``number`` thereby knows that
+        no other driver has added any since."""
+        with self._change(study) as change:
+            if number != change.next_number():
+                return None
+            return change.add(strategy, origin=origin, seed=seed, running=not queue)
+
     def claim_next_queued(self, study: str) -> Trial | None:
         """Start the queued trial of lowest number; ``None`` when none is queued. No two drivers
         get the same one."""
@@ -216,6 +234,11 @@ class SqlStore:
 
     # ---------------------------------------------------------------------------- drivers
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether a study takes one driver at a time here."""
+        return self._database.path is not None
+
     @contextmanager
     def acquire_driver(self, study: str) -> Iterator[str]:
         """Be a driver of the study while the context lasts; gives the driver's name.
@@ -230,10 +253,12 @@ class SqlStore:
         with exclusive_driver(path, study, self.driver):
             yield self.driver
 
-    def heartbeat(self, study: str) -> None:
-        """Say that this driver and the trials it runs are alive."""
+    def heartbeat(self, study: str, numbers: Collection[int] | None = None) -> None:
+        """Say that the trials that this driver runs are alive: all of them, or ``numbers``."""
         with self._change(study) as change:
-            where = (TrialRow.study_id == change.key, TrialRow.driver == self.driver)
+            where = [TrialRow.study_id == change.key, TrialRow.driver == self.driver]
+            if numbers is not None:
+                where.append(TrialRow.number.in_(numbers))
             query = update(TrialRow).where(*where, TrialRow.state == State.RUNNING)
             change.connection.execute(query.values(heartbeat_at=change.now))
 

@@ -67,11 +67,14 @@ class StudyChange:
             "driver": self.driver,
         }
 
-    def add(self, strategy: Strategy, *, origin: str, seed: int, running: bool) -> Trial:
-        """A new trial with the next free number."""
+    def next_number(self) -> int:
         last = select(func.max(TrialRow.number)).where(TrialRow.study_id == self.key)
         highest = self.connection.scalar(last)
-        number = 0 if highest is None else highest + 1
+        return 0 if highest is None else highest + 1
+
+    def add(self, strategy: Strategy, *, origin: str, seed: int, running: bool) -> Trial:
+        """A new trial with the next free number."""
+        number = self.next_number()
         fields = {
             "study_id": self.key,
             "number": number,
@@ -103,7 +106,17 @@ class StudyChange:
             raise UsageError(f"trial {number} is {trial.state}, not running")
         self.end(row.id, ended)
         _write_evidence(self.connection, row.id, outcome.evidence)
+        if trial.state is State.INTERRUPTED:
+            self._withdraw_rerun(trial)
         return ended
+
+    def _withdraw_rerun(self, trial: Trial) -> None:
+        """A trial given up for dead has come back: it need not run again if it has not begun to."""
+        where = (TrialRow.study_id == self.key, TrialRow.state == State.QUEUED)
+        same = (TrialRow.strategy_key == trial.strategy.key, TrialRow.seed == trial.seed)
+        for key in self.connection.scalars(select(TrialRow.id).where(*where, *same)).all():
+            reason = f"trial {trial.number} came back with its result"
+            self.set(key, state=State.INTERRUPTED, reason=reason, finished_at=self.now)
 
     def end(self, key: int, trial: Trial) -> None:
         self.set(

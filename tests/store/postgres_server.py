@@ -36,6 +36,7 @@ class PostgresServer:
         self.directory = directory
         self.port = _free_port()
         self.account = "postgres" if os.geteuid() == 0 else None
+        self.running = False
 
     def create(self) -> None:
         password = self.directory / "password"
@@ -55,9 +56,11 @@ class PostgresServer:
 
     def start(self) -> None:
         self._run("pg_ctl", "-w", "-l", str(self.directory / "log"), "start")
+        self.running = True
 
     def stop(self) -> None:
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+        self.running = False
 
     def url(self, database: str, *, password: str = PASSWORD) -> str:
         return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{database}"

@@ -1,0 +1,221 @@
+"""Several drivers of one study, one of which may die, over a real PostgreSQL that may stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune.domain import Budget, ExecutorChoice, Job, Outcome, State, Study, Trial
+from autotune.errors import StoreUnavailableError
+from autotune.ports import Evaluate
+from autotune.search.sampler import make_sampler
+from autotune.search.tuner import Tuner
+from autotune.store import JournaledStore, SqlStore, open_for_driving, open_store
+from tests.search.conftest import HOST, InlineExecutor, SilentObserver, completed, formula
+from tests.store.postgres_server import PostgresServer, postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
+
+QUICK = ExecutorChoice(takeover_seconds=2.4)
+
+
+@pytest.fixture
+def study(study: Study) -> Study:
+    return replace(study, executor=QUICK, budget=Budget(trials=12))
+
+
+class Drivers:
+    """Drivers of one study, each with a connection of its own."""
+
+    def __init__(self, url: str, study: Study, directory: Path) -> None:
+        self.study, self._url, self._directory = study, url, directory
+        self.store = open_store(url)
+        self.store.create_study(study, {})
+        self._opened: list[SqlStore] = [self.store]
+
+    def tuner(self, **options: Any) -> Tuner:
+        store = open_for_driving(self._url, self._directory / "journal")
+        self._opened.append(store)
+        return Tuner(
+            self.study, store, make_sampler(self.study), InlineExecutor(), HOST,
+            directory=self._directory, observer=SilentObserver(), **options,
+        )  # fmt: skip
+
+    def trials(self) -> list[Trial]:
+        return list(self.store.trials(self.study.name))
+
+    def close(self) -> None:
+        for store in self._opened:
+            store.close()
+
+
+@pytest.fixture
+def drivers(postgres_url: str, study: Study, tmp_path: Path) -> Iterator[Drivers]:
+    found = Drivers(postgres_url, study, tmp_path)
+    yield found
+    found.close()
+
+
+def slow_formula(job: Job, report: Any) -> Outcome:
+    time.sleep(0.02)
+    return formula(job, report)
+
+
+def no_strategy_twice(trials: list[Trial]) -> bool:
+    done = Counter(t.strategy.key for t in trials if t.state is not State.INTERRUPTED)
+    return max(done.values()) == 1
+
+
+def test_drivers_share_a_budget_and_repeat_nothing(drivers: Drivers) -> None:
+    tuners = [drivers.tuner() for _ in range(4)]
+    with ThreadPoolExecutor(len(tuners)) as pool:
+        reasons = list(pool.map(lambda tuner: tuner.run(slow_formula), tuners))
+    trials = drivers.trials()
+    assert [t.number for t in trials] == list(range(12)), "not one more than the budget"
+    assert all(t.state is State.COMPLETE for t in trials)
+    assert no_strategy_twice(trials)
+    assert [t.origin for t in trials].count("baseline") == 1
+    assert all("12 trials" in reason for reason in reasons)
+
+
+def test_a_driver_sees_what_others_found_before_it_asks(drivers: Drivers) -> None:
+    one, other = drivers.tuner(), drivers.tuner()
+    seen: list[list[State]] = []
+
+    class Looking:
+        def ask(self, history: Any) -> Any:
+            seen.append([trial.state for trial in history])
+            return make_sampler(drivers.study).ask(history)
+
+    other.sampler = Looking()
+    for tuner in (one, one, other):
+        job = tuner.ask()
+        assert job is not None
+        if tuner is one:
+            tuner.tell(job, completed(job.strategy))
+    assert seen == [[State.COMPLETE, State.COMPLETE]]
+
+
+def test_trials_of_a_dead_driver_are_taken_over(drivers: Drivers) -> None:
+    dead = drivers.tuner()
+    dead._queue_what_comes_first()
+    abandoned = [dead.ask(), dead.ask()]
+    assert all(abandoned)
+    drivers.tuner().run(slow_formula)
+    trials = drivers.trials()
+    assert [t.state for t in trials[:2]] == [State.INTERRUPTED] * 2
+    assert [t.state for t in trials].count(State.COMPLETE) == 12
+    keys = {t.strategy.key for t in trials if t.state is State.COMPLETE}
+    assert {job.strategy.key for job in abandoned if job} <= keys
+    assert no_strategy_twice(trials)
+
+
+def test_a_living_driver_is_left_alone(drivers: Drivers, study: Study) -> None:
+    """Its one trial outlasts the time after which a silent driver is given up."""
+    started = threading.Event()
+
+    def long(job: Job, report: Any) -> Outcome:
+        started.set()
+        time.sleep(1.5 * QUICK.takeover_seconds)
+        return completed(job.strategy)
+
+    drivers.study = replace(study, budget=Budget(trials=1))
+    slow, idle = drivers.tuner(), drivers.tuner()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(slow.run, long)
+        assert started.wait(30)
+        second = pool.submit(idle.run, long)
+        assert "1 trials" in first.result(60)
+        assert "1 trials" in second.result(60)
+    assert [t.state for t in drivers.trials()] == [State.COMPLETE]
+
+
+def test_a_driver_given_up_for_dead_may_still_bring_its_result(drivers: Drivers) -> None:
+    late, other = drivers.tuner(), drivers.tuner()
+    job = late.ask()
+    assert job is not None
+    other._run_again(other.store.interrupt_running("small", stale_seconds=0))
+    assert [t.state for t in drivers.trials()] == [State.INTERRUPTED, State.QUEUED]
+    late.tell(job, completed(job.strategy))
+    assert [t.state for t in drivers.trials()] == [State.COMPLETE, State.INTERRUPTED]
+
+
+# ------------------------------------------------------------------------- without the database
+
+
+@pytest.fixture
+def stoppable(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """Runs again for the next test, whatever happens in this one."""
+    yield postgres_server
+    if not postgres_server.running:
+        postgres_server.start()
+
+
+def outage(server: PostgresServer, after: threading.Event, seconds: float) -> None:
+    assert after.wait(60)
+    server.stop()
+    time.sleep(seconds)
+    server.start()
+
+
+def test_a_search_outlives_an_outage(drivers: Drivers, stoppable: PostgresServer) -> None:
+    third, told = threading.Event(), []
+
+    def evaluate(job: Job, report: Any) -> Outcome:
+        if job.trial == 3:
+            third.set()
+            while stoppable.running:
+                time.sleep(0.02)
+        told.append(job.trial)
+        return formula(job, report)
+
+    with ThreadPoolExecutor(1) as pool:
+        stopped = pool.submit(outage, stoppable, third, 3.0)
+        drivers.tuner(outage_seconds=60).run(evaluate)
+        stopped.result()
+    trials = drivers.trials()
+    assert sorted(told) == list(range(12)), "each was run once"
+    assert [t.state for t in trials] == [State.COMPLETE] * 12
+    assert trials[3].metrics == {
+        name: m.value for name, m in completed(trials[3].strategy).evidence.measurements.items()
+    }
+
+
+def test_results_of_a_driver_that_died_in_an_outage_are_handed_in(
+    drivers: Drivers, stoppable: PostgresServer, tmp_path: Path
+) -> None:
+    tuner = drivers.tuner()
+    job = tuner.ask()
+    assert job is not None
+    stoppable.stop()
+    tuner.tell(job, completed(job.strategy))
+    assert isinstance(tuner.store, JournaledStore)
+    tuner.store._journal.abandon()  # as the kernel does when the process ends
+    stoppable.start()
+    drivers.tuner()
+    assert [t.state for t in drivers.trials()] == [State.COMPLETE]
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_patience_ends(drivers: Drivers, stoppable: PostgresServer) -> None:
+    tuner = drivers.tuner(outage_seconds=0.5)
+
+    def stops(job: Job, report: Any) -> Outcome:
+        stoppable.stop()
+        return formula(job, report)
+
+    evaluate: Evaluate = stops
+    with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1"):
+        tuner.run(evaluate)
+    tuner.store.close()
+    stoppable.start()
+    drivers.tuner()
+    assert drivers.trials()[0].state is State.COMPLETE, "the result waited in the journal"
