@@ -16,11 +16,11 @@ from autotune.cli.app import app
 HEAD = """\
 # Command line
 
-Made from the commands themselves by `python -m tests.cli.reference > docs/cli.md`; a test keeps the
-two the same. Every reading command takes `--json` and then prints one document on stdout, with all
-else on stderr. Exit codes: 0 done, 1 a run failed, 2 wrong input, 130 interrupted. `AUTOTUNE_STORAGE`
-stands for `--storage`, `AUTOTUNE_RUNS` names the folder of logs (`runs`), `AUTOTUNE_CACHE` that of
-prepared data.
+Made from the commands themselves by `python -m tests.cli.reference > docs/cli.md`; a test keeps
+the two the same. Every reading command takes `--json` and then prints one document on stdout, all
+else on stderr. Exit codes: 0 done, 1 a run failed, 2 wrong input, 130 interrupted.
+`AUTOTUNE_STORAGE` stands for `--storage`, `AUTOTUNE_RUNS` names the folder of logs (`runs`),
+`AUTOTUNE_CACHE` that of prepared data.
 """
 
 
