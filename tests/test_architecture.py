@@ -28,8 +28,13 @@ SAME_FLOOR = {
     ("export", "analysis"),  # an exported folder says what the strategy promised
 }
 
-ONLY_HOME = {"optuna": {"search", "analysis"}, "ray": {"execution"}, "streamlit": {"dashboard"}}
-"""Packages that one room hides from all others; ``analysis`` asks Optuna for importances."""
+ONLY_HOME = {
+    "optuna": {"search", "analysis", "export"},
+    "ray": {"execution", "export"},
+    "streamlit": {"dashboard"},
+}
+"""Packages that one room hides from all others; ``analysis`` asks Optuna for importances, and
+``export`` writes an Optuna study and a script for Ray Train."""
 
 
 def modules(folder: str) -> Iterator[Path]:

@@ -21,14 +21,15 @@ class ScriptFormat:
     """A format whose folder holds a script, made from ``template``, that a trainer runs.
 
     ``command`` is what launches it, from inside the folder. ``config`` gives files in the trainer's
-    own format by name. ``arrives`` says for every lever where it is set; ``refuse`` what cannot be.
+    own format by name, from the study, the trial and the number of training examples. ``arrives``
+    says for every lever where it is set; ``refuse`` what cannot be.
     """
 
     name: str
     summary: str
     template: str
     command: Callable[[Strategy], Sequence[str]]
-    config: Callable[[Study, Trial], Mapping[str, str]]
+    config: Callable[[Study, Trial, int], Mapping[str, str]]
     arrives: Mapping[str, str]
     packages: tuple[str, ...] = ()
     refuse: Refuse = nothing
@@ -53,7 +54,7 @@ class ScriptFormat:
         }
         files = {
             **vendoring.script(self.template, __version__),
-            **self.config(study, trial),
+            **self.config(study, trial, prepared.sizes["train"]),
             "strategy.json": as_json(document),
             "requirements.txt": requirements(self.packages, trial),
             "README.md": readme.readme(document, self.summary, self.arrives),

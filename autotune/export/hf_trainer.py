@@ -53,7 +53,7 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _config(study: Study, trial: Trial) -> Mapping[str, str]:
+def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
     return {"training_args.json": as_json(training_arguments(study, trial))}
 
 

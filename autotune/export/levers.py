@@ -32,6 +32,17 @@ CODE: Mapping[str, str] = {
 }
 """What the code of every exported script does, whatever the trainer."""
 
+LOOP: Mapping[str, str] = {
+    "batch_size": "tuned/trial/schedule.py",
+    "micro_batch_size": "tuned/trial/schedule.py",
+    "compile": "tuned/looping.py",
+    "learning_rate": "tuned/trial/optimizers.py",
+    "learning_rate_scaling": "tuned/trial/optimizers.py",
+    "epochs": "tuned/trial/schedule.py",
+    "optimizer": "tuned/trial/optimizers.py",
+}
+"""What the script does where the trainer brings no loop of its own."""
+
 
 def nothing(strategy: Strategy) -> Mapping[str, str]:
     """For formats that refuse no strategy."""

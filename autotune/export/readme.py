@@ -20,6 +20,12 @@ PROMISED = (
 )
 
 
+RUNS = """\
+It fine-tunes `{model}` on the rows in `data/`, writes speed and scores to `metrics.json` and the
+model to `trained/`. autotune is not needed; where it is installed, `autotune verify .` runs this
+and compares with what was measured."""
+
+
 def readme(document: Mapping[str, Any], summary: str, arrives: Mapping[str, str]) -> str:
     """Markdown. ``document`` is what goes into ``strategy.json``."""
     command = shlex.join(document["command"])
@@ -28,9 +34,7 @@ def readme(document: Mapping[str, Any], summary: str, arrives: Mapping[str, str]
             [
                 f"# {document['study']}, trial {document['trial']}, for {document['format']}",
                 f"{summary}\n\n```\npip install -r requirements.txt\n{command}\n```",
-                f"It fine-tunes `{document['task']['model']}` on the rows in `data/`, writes speed and "
-                "scores to `metrics.json` and the model to `trained/`. autotune is not needed; where "
-                "it is installed, `autotune verify .` runs this and compares with what was measured.",
+                RUNS.format(model=document["task"]["model"]),
                 *_warning(document["left_out"]),
                 "## What the trial measured",
                 _table(("metric", "value", "95% interval"), _promises(document["measured"])),

@@ -13,13 +13,15 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from autotune.export.templates.folder import Folder
-from autotune.trial.batching import Collator, order
+from autotune.trial.batching import Collator, Indices, order
+from autotune.trial.split import Split
 from autotune.trial.tasks.base import IGNORED
 
 
 class MicroBatches:
     """A batch sampler: global batches of ``batch_size`` in the strategy's order, each cut into
-    micro-batches of ``micro_batch_size``. ``sizes`` are those of the global batches given so far.
+    micro-batches of ``micro_batch_size``. ``sizes`` are those of the global batches given so far,
+    ``judged`` counts the labels of the last.
 
     Trainers count micro-batches to know when a batch is whole, so the one batch of an epoch that
     may be short comes last where batches are cut.
@@ -30,6 +32,8 @@ class MicroBatches:
     def __init__(self, folder: Folder, collate: Collator, batch_size: int, micro_batch_size: int):
         self.batch_size = micro_batch_size
         self.sizes: list[int] = []
+        self.judged = 0
+        self._split = collate.split
         self._whole, self._examples = batch_size, len(collate.split)
         padding = str(folder.strategy["padding"])
         self._batches = order(collate.split.lengths, batch_size, padding, folder.seed)
@@ -44,19 +48,30 @@ class MicroBatches:
             batches.sort(key=lambda batch: len(batch) < self._whole)
         for batch in batches:
             self.sizes.append(len(batch))
+            self.judged = labels_of(self._split, batch)
             for start in range(0, len(batch), self.batch_size):
                 yield batch[start : start + self.batch_size].tolist()
 
 
-def loader(batches: MicroBatches, collate: Collator) -> DataLoader[Any]:
-    """Micro-batches as the model's arguments, ``labels`` among them."""
+def loader(batches: MicroBatches, collate: Collator, judged: bool = False) -> DataLoader[Any]:
+    """Micro-batches as the model's arguments, ``labels`` among them; with ``judged``, also how many
+    labels the global batch has that they are part of."""
 
     def collated(rows: list[int]) -> dict[str, Tensor]:
         batch = collate(np.asarray(rows))
-        return {**batch.inputs, "labels": batch.labels}
+        also = {"judged": torch.tensor(batches.judged)} if judged else {}
+        return {**batch.inputs, "labels": batch.labels, **also}
 
     rows: Any = range(len(collate.split))
     return DataLoader(rows, batch_sampler=batches, collate_fn=collated)
+
+
+def labels_of(split: Split, rows: Indices) -> int:
+    """How many labels of ``rows`` count."""
+    if not split.labels_by_token:
+        return len(rows)
+    spans = [split.labels[split.offsets[row] : split.offsets[row + 1]] for row in rows]
+    return int((np.concatenate(spans) != IGNORED).sum())
 
 
 def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:

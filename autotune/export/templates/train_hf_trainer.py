@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torch.utils.data import DataLoader
 from transformers import (
     HfArgumentParser,
@@ -25,6 +24,7 @@ from transformers import (
 )
 
 from autotune.export.templates.building import Built, build
+from autotune.export.templates.clipping import clip
 from autotune.export.templates.feeding import MicroBatches, loader, share_of_batch
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.templates.ground import settle
@@ -56,16 +56,10 @@ class TunedTrainer(Trainer):
         return optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor | None:
-        """The fused AdamW divides gradients by a given scale while it reads them: clipping through
-        that door saves a pass over all gradients."""
-        optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
-        fused = isinstance(optimizer, AdamW) and optimizer.defaults["fused"]
-        if not fused or self.args.fp16:
-            return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call,no-any-return]
-        norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-        excess = (norm.float() + 1e-6) / self.args.max_grad_norm
-        optimizer.grad_scale = excess.clamp(min=1.0)
-        return norm
+        if self.args.fp16:  # gradients are still to be unscaled
+            return super()._clip_grad_norm(model)
+        bare = getattr(self.optimizer, "optimizer", self.optimizer)
+        return clip(bare, model.parameters(), self.args.max_grad_norm)
 
 
 class Watch(TrainerCallback):

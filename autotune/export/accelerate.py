@@ -1,0 +1,74 @@
+"""Accelerate: ``accelerate.yaml`` for ``accelerate launch``, and a script that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from autotune.domain import Strategy, Study, Trial
+from autotune.export.base import ScriptFormat
+from autotune.export.levers import CODE, LOOP
+from autotune.export.parallelism import kinds, only, processes
+
+ABLE = ("ddp",)
+
+
+def command(strategy: Strategy) -> Sequence[str]:
+    return ("accelerate", "launch", "--config_file", "accelerate.yaml", "train.py")
+
+
+def launch_config(strategy: Strategy) -> dict[str, Any]:
+    """Fields of Accelerate's ``ClusterConfig``."""
+    precision, on_cpu = str(strategy["precision"]), strategy["device"] == "cpu"
+    count = processes(strategy)
+    several = "MULTI_CPU" if on_cpu else "MULTI_GPU"
+    return {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": several if count > 1 else "NO",
+        "num_processes": count,
+        "num_machines": 1,
+        "machine_rank": 0,
+        "use_cpu": on_cpu,
+        "mixed_precision": precision if precision in ("bf16", "fp16") else "no",
+        "dynamo_config": _dynamo(strategy),
+        "main_training_function": "main",
+    }
+
+
+def _dynamo(strategy: Strategy) -> dict[str, Any]:
+    if not strategy["compile"]:
+        return {}
+    return {
+        "dynamo_backend": "INDUCTOR",
+        "dynamo_use_dynamic": strategy["padding"] != "fixed",
+    }
+
+
+def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
+    text = yaml.safe_dump(launch_config(trial.strategy), sort_keys=False)
+    return {"accelerate.yaml": text}
+
+
+def refuse(strategy: Strategy) -> Mapping[str, str]:
+    return only("accelerate", *ABLE) if kinds(strategy).keys() - {*ABLE} else {}
+
+
+FORMAT = ScriptFormat(
+    name="accelerate",
+    summary="Fine-tunes with Accelerate; `accelerate.yaml` is what `accelerate launch` reads.",
+    template="train_accelerate",
+    command=command,
+    config=_config,
+    arrives={
+        **CODE,
+        **LOOP,
+        "precision": "mixed_precision; tf32 and all in bf16 by tuned/trial/precision.py",
+        "compile": "dynamo_config",
+        "device": "use_cpu; tuned/ground.py",
+        "parallelism": "distributed_type and num_processes",
+    },
+    packages=("accelerate",),
+    refuse=refuse,
+)

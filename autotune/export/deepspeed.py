@@ -1,0 +1,100 @@
+"""DeepSpeed: ``ds_config.json``, and a script around its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotune.domain import Strategy, Study, Trial
+from autotune.export.base import ScriptFormat, as_json
+from autotune.export.levers import CODE, LOOP
+from autotune.export.parallelism import kinds, only, processes
+from autotune.export.training import accumulation, micro_batch, peak_rate
+
+ZERO_STAGE = {"zero1": 1, "fsdp": 3}
+"""What DeepSpeed calls sharding: of optimizer states; of these, gradients and parameters."""
+
+
+def ds_config(strategy: Strategy) -> dict[str, Any]:
+    """The document that ``deepspeed.initialize`` reads."""
+    precision = strategy["precision"]
+    stage = max((ZERO_STAGE.get(kind, 0) for kind in kinds(strategy)), default=0)
+    zero: dict[str, Any] = {"stage": stage}
+    placement = str(strategy.get("placement", "single"))
+    if "offload" in placement:
+        zero["stage"] = max(stage, 1)
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        if "param" in placement:
+            zero["stage"] = 3
+            zero["offload_param"] = {"device": "cpu", "pin_memory": True}
+    return {
+        "train_batch_size": int(strategy["batch_size"]),
+        "train_micro_batch_size_per_gpu": micro_batch(strategy),
+        "gradient_accumulation_steps": accumulation(strategy),
+        "gradient_clipping": 1.0,
+        "bf16": {"enabled": precision == "bf16-pure"},
+        "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
+        "fp16": {"enabled": precision == "fp16"},
+        "zero_optimization": zero,
+        **_optimizer(strategy),
+        "steps_per_print": 1000,
+    }
+
+
+def _optimizer(strategy: Strategy) -> dict[str, Any]:
+    """DeepSpeed builds AdamW itself; the others come from the script."""
+    name = str(strategy["optimizer"])
+    if name not in ("adamw", "adamw-fused"):
+        return {}
+    parameters = {
+        "lr": peak_rate(strategy),
+        "betas": [0.9, 0.999],
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+        "torch_adam": name == "adamw",
+    }
+    return {"optimizer": {"type": "AdamW", "params": parameters}}
+
+
+def command(strategy: Strategy) -> Sequence[str]:
+    return ("deepspeed", "--num_gpus", str(processes(strategy)), "train.py")
+
+
+def refuse(strategy: Strategy) -> Mapping[str, str]:
+    able = ("ddp", *ZERO_STAGE)
+    refused: dict[str, str] = {}
+    if kinds(strategy).keys() - {*able}:
+        refused |= only("deepspeed", *able)
+    if strategy["device"] == "mps":
+        refused["device"] = "DeepSpeed has no engine for Apple's GPUs"
+    if strategy["pruning_method"] == "unstructured" and strategy["pruning_ratio"]:
+        refused["pruning_method"] = "the engine owns the weights, which a mask would have to hold"
+    return refused
+
+
+def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
+    return {"ds_config.json": as_json(ds_config(trial.strategy))}
+
+
+FORMAT = ScriptFormat(
+    name="deepspeed",
+    summary="Fine-tunes with DeepSpeed's engine; `ds_config.json` is its configuration.",
+    template="train_deepspeed",
+    command=command,
+    config=_config,
+    arrives={
+        **CODE,
+        **LOOP,
+        "batch_size": "train_batch_size",
+        "micro_batch_size": "train_micro_batch_size_per_gpu, gradient_accumulation_steps",
+        "precision": "torch_autocast, bf16, fp16; tf32 by tuned/trial/precision.py",
+        "learning_rate": "optimizer.params.lr",
+        "learning_rate_scaling": "optimizer.params.lr, scaled to the batch size",
+        "optimizer": "optimizer; sgd and adafactor by tuned/trial/optimizers.py",
+        "parallelism": "zero_optimization.stage; --num_gpus",
+        "placement": "zero_optimization.offload_optimizer and offload_param",
+        "compile": "engine.compile() in train.py",
+    },
+    packages=("deepspeed",),
+    refuse=refuse,
+)

@@ -1,0 +1,55 @@
+"""Ray Train: a TorchTrainer, and ``scaling_config.json`` for its ScalingConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autotune.domain import Strategy, Study, Trial
+from autotune.export.base import ScriptFormat, as_json
+from autotune.export.levers import CODE, LOOP
+from autotune.export.parallelism import kinds, only, processes
+
+ABLE = ("ddp",)
+
+
+def scaling(strategy: Strategy) -> dict[str, Any]:
+    """Arguments of ``ray.train.ScalingConfig``."""
+    on_gpu = str(strategy["device"]).startswith("cuda")
+    return {
+        "num_workers": processes(strategy),
+        "use_gpu": on_gpu,
+        "resources_per_worker": {
+            "CPU": int(strategy["threads"]),
+            **({"GPU": 1} if on_gpu else {}),
+        },
+    }
+
+
+def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
+    return {"scaling_config.json": as_json(scaling(trial.strategy))}
+
+
+def refuse(strategy: Strategy) -> Mapping[str, str]:
+    refused = {}
+    if strategy["device"] == "mps":
+        refused["device"] = "Ray does not hand out Apple's GPUs"
+    return {**refused, **(only("ray-train", *ABLE) if kinds(strategy).keys() - {*ABLE} else {})}
+
+
+FORMAT = ScriptFormat(
+    name="ray-train",
+    summary="Fine-tunes with Ray Train's TorchTrainer; `scaling_config.json` says on how much.",
+    template="train_ray_train",
+    command=lambda strategy: ("python", "train.py"),
+    config=_config,
+    arrives={
+        **CODE,
+        **LOOP,
+        "device": "use_gpu: Ray chooses which; tuned/ground.py",
+        "threads": "resources_per_worker; tuned/ground.py",
+        "parallelism": "num_workers; train.py wraps the model",
+    },
+    packages=("ray[train]",),
+    refuse=refuse,
+)

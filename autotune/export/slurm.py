@@ -1,0 +1,78 @@
+"""Slurm: the folder of ``torchrun``, and a batch file that submits it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from autotune.domain import Strategy, Study, Trial
+from autotune.export import torchrun
+from autotune.export.parallelism import processes
+
+BATCH = """\
+#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task={cores}
+{gpus}#SBATCH --mem={memory_gib}G
+#SBATCH --time={minutes}
+#SBATCH --output=%x-%j.log
+
+# Add the partition and account of your cluster: sbatch --partition=... --account=... job.sbatch
+set -euo pipefail
+cd "${{SLURM_SUBMIT_DIR}}"
+export OMP_NUM_THREADS={threads}
+srun {command}
+"""
+
+SPARE = 2.0
+"""How many times the memory and time that the trial took are asked for."""
+
+UNMEASURED_GIB = 8.0
+UNMEASURED_SECONDS = 3600.0
+
+
+def batch_file(study: Study, trial: Trial) -> str:
+    """The batch file. Time and memory are asked for with room to spare."""
+    strategy = trial.strategy
+    count, threads = processes(strategy), int(strategy["threads"])
+    memory = trial.metric("peak_memory_gib") or UNMEASURED_GIB
+    seconds = trial.metric("train_seconds") or UNMEASURED_SECONDS
+    on_gpu = str(strategy["device"]).startswith("cuda")
+    return BATCH.format(
+        name=re.sub(r"[^A-Za-z0-9_.-]", "-", f"{study.name}-{trial.number}"),
+        cores=count * threads,
+        gpus=f"#SBATCH --gpus-per-node={count}\n" if on_gpu else "",
+        memory_gib=round(SPARE * memory + 1),
+        minutes=round(SPARE * seconds / 60 + 10),
+        threads=threads,
+        command=" ".join(torchrun.command(strategy)),
+    )
+
+
+def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
+    return {"job.sbatch": batch_file(study, trial)}
+
+
+def _refuse(strategy: Strategy) -> Mapping[str, str]:
+    refused = {**torchrun.refuse(strategy)}
+    if strategy["device"] == "mps":
+        refused["device"] = "no Slurm cluster has Apple's GPUs"
+    return refused
+
+
+FORMAT = replace(
+    torchrun.FORMAT,
+    name="slurm",
+    summary="Submits a fine-tune in plain torch to Slurm; `job.sbatch` says what it needs.",
+    command=lambda strategy: ("sbatch", "job.sbatch"),
+    config=_config,
+    refuse=_refuse,
+    arrives={
+        **torchrun.FORMAT.arrives,
+        "threads": "--cpus-per-task, OMP_NUM_THREADS; tuned/ground.py",
+        "device": "--gpus-per-node; tuned/ground.py",
+    },
+)
