@@ -1,0 +1,190 @@
+"""The best strategy that a search finds, against ``Trainer``'s defaults, on a split it never saw.
+
+    python benchmarks/best_strategy.py --data DIR     # DIR/{train,validation,test}.jsonl, as SST-2
+
+First a search (a part of the training split, validation accuracy within one point of the default's)
+unless ``--strategy FILE`` names its outcome. Then, seed by seed and in turn, the strategy found and
+``Trainer`` as it comes each fine-tune on the whole training split in a fresh process and are judged
+on the test split. Printed are ratios of training and inference speed and the accuracies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+MAX_LENGTH = 64
+WARMUP_STEPS = 5
+
+STUDY = """\
+study: best
+task:
+  model: {model}
+  dataset: {{train: {data}/train.jsonl, validation: {data}/validation.jsonl}}
+  max_length: {length}
+  train_samples: {examples}
+objectives:
+  - {{metric: train_samples_per_second}}
+  - {{metric: accuracy}}
+  - {{metric: inference_samples_per_second}}
+constraints:
+  - accuracy >= baseline - 0.01
+space:
+  threads: auto
+  allocator: auto
+  batch_size: [8, 16, 32]
+  padding: [dynamic, bucketed]
+  precision: auto
+  pruning_ratio: [0.0, 0.25, 0.5]
+  freeze_layers: [0, 1]
+  learning_rate: {{low: 3e-5, high: 5e-4, log: true}}
+budget: {{trials: {trials}, minutes: {minutes}}}
+"""
+
+
+def search(data: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The fastest strategy to train that kept the default's accuracy on validation."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "best.yaml"
+        path.write_text(STUDY.format(
+            model=options.model, data=data, length=MAX_LENGTH, examples=options.examples,
+            trials=options.trials, minutes=options.minutes,
+        ))  # fmt: skip
+        autotune = [sys.executable, "-m", "autotune"]
+        subprocess.run([*autotune, "search", str(path)], cwd=folder, check=True, stdout=sys.stderr)
+        printed = subprocess.run(
+            [*autotune, "pareto", "best", "--json"], cwd=folder, check=True, capture_output=True
+        )
+    front = json.loads(printed.stdout)["front"]
+    best = max(front, key=lambda trial: trial["metrics"]["train_samples_per_second"]["value"])
+    return dict(best["strategy"])
+
+
+def ours(
+    data: str, model: str, strategy: Mapping[str, Any], seed: int, test: str
+) -> dict[str, float]:
+    """One whole trial of ours, judged on the test split."""
+    from autotune.domain import Job, Limits, Strategy, Task
+    from autotune.levers import resources
+    from autotune.trial import allocator
+    from autotune.trial.finetune import run_trial
+
+    chosen = Strategy(strategy)
+    allocator.apply(str(chosen["allocator"]))
+    task = Task(model=model, dataset={"train": f"{data}/train.jsonl", "validation": test},
+                max_length=MAX_LENGTH, seed=seed)  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job("best", seed, chosen, task, seed, resources(chosen), Limits(), folder)
+        outcome = run_trial(job, lambda point: None)
+    measured = {name: m.value for name, m in outcome.evidence.measurements.items()}
+    return {"train": measured["train_samples_per_second"], "accuracy": measured["accuracy"],
+            "inference": measured["inference_samples_per_second"]}  # fmt: skip
+
+
+def trainers(data: str, model: str, seed: int, test: str) -> dict[str, float]:
+    """``Trainer`` with nothing set but the number of epochs, judged on the test split."""
+    import numpy as np
+    from transformers import (
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    from autotune.domain import Task
+    from autotune.trial.data import load_split, prepare
+    from autotune.trial.models import load_model
+
+    prepared = prepare(Task(model=model, max_length=MAX_LENGTH, seed=seed,
+                            dataset={"train": f"{data}/train.jsonl", "validation": test}))  # fmt: skip
+    ends: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        split = load_split(prepared, name)
+        bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
+        return [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
+
+    examples, judged = rows("train"), rows("validation")
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder, num_train_epochs=1, use_cpu=True, report_to=[], save_strategy="no",
+            disable_tqdm=True, seed=seed,
+        )  # fmt: skip
+        collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
+        trainer = Trainer(load_model(prepared, seed=seed), arguments, train_dataset=examples,
+                          data_collator=collate, callbacks=[Clock()])  # fmt: skip
+        trainer.train()
+        begun = time.perf_counter()
+        found = trainer.predict(judged)
+        seconds = time.perf_counter() - begun
+    steps = len(ends) - WARMUP_STEPS
+    return {
+        "train": steps * arguments.per_device_train_batch_size / (ends[-1] - ends[WARMUP_STEPS - 1]),
+        "inference": len(judged) / seconds,
+        "accuracy": float(np.mean(found.predictions.argmax(-1) == found.label_ids)),
+    }  # fmt: skip
+
+
+def apart(function: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
+    """``function`` in a fresh process, so that no run leaves anything to the next."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The best strategy found against Trainer")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="builtin:minilm")
+    parser.add_argument("--examples", type=int, default=1500, help="of training, in the search")
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--strategy", type=Path, help="JSON of a strategy; no search then")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    data = options.data.resolve()
+    if options.strategy is not None:
+        strategy = json.loads(options.strategy.read_text())
+    else:
+        strategy = search(data, options)
+    test = str(data / "test.jsonl")
+    runs: dict[str, list[dict[str, float]]] = {"found": [], "trainer": []}
+    for seed in range(options.seeds):
+        runs["found"].append(apart(ours, str(data), options.model, strategy, seed, test))
+        runs["trainer"].append(apart(trainers, str(data), options.model, seed, test))
+    means = {side: {key: mean(run[key] for run in found) for key in found[0]}
+             for side, found in runs.items()}  # fmt: skip
+    result = {
+        "strategy": strategy,
+        "runs": runs,
+        "train_ratio": means["found"]["train"] / means["trainer"]["train"],
+        "inference_ratio": means["found"]["inference"] / means["trainer"]["inference"],
+        "accuracy_points": 100 * (means["found"]["accuracy"] - means["trainer"]["accuracy"]),
+    }
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    print(f"strategy: {strategy}")
+    print(f"training   {result['train_ratio']:.2f}x Trainer's default")
+    print(f"inference  {result['inference_ratio']:.2f}x")
+    print(f"test accuracy {100 * means['found']['accuracy']:.1f} against "
+          f"{100 * means['trainer']['accuracy']:.1f}: {result['accuracy_points']:+.1f} points")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
