@@ -101,8 +101,8 @@ def _sheet(lanes: Sequence[State]) -> go.Figure:
 
 def _traces(snapshot: Snapshot, view: View) -> list[go.Scatter]:
     found = [
-        _sample("dominated", 7, 0.5),
-        _sample("front", 12, 1.0),
+        *([_sample(view, "dominated", 7, 0.5)] if view.dominated else []),
+        *([_sample(view, "front", 12, 1.0)] if view.front else []),
         _marks(
             snapshot,
             view,
@@ -127,9 +127,13 @@ def _traces(snapshot: Snapshot, view: View) -> list[go.Scatter]:
     return [trace for trace in found if trace.x is not None and len(trace.x)]
 
 
-def _sample(name: str, size: int, opacity: float) -> go.Scatter:
+def _sample(view: View, name: str, size: int, opacity: float) -> go.Scatter:
     """A mark for the legend, which cannot show a colour scale."""
-    marker = {"size": size, "color": SCALE[2], "line": {"width": 1, "color": SCALE[1]}}
+    marker = {
+        "size": size,
+        "color": SKY if view.colour is None else SCALE[2],
+        "line": {"width": 1, "color": SCALE[1]},
+    }
     return go.Scatter(x=[None], y=[None], mode="markers", name=name, opacity=opacity, marker=marker)
 
 

@@ -51,7 +51,7 @@ def page() -> None:
         help="A trial number, knee, fastest, most-accurate, cheapest, "
         "or a condition such as: accuracy >= 0.9 then cheapest",
     )
-    st.caption(f"For example {', '.join(WORDS)}, 12, or: accuracy >= 0.75 then cheapest")
+    st.caption(f"For example {', '.join(WORDS)}, 12, or `accuracy >= 0.75 then cheapest`")
     trial = _chosen(snapshot, query or "knee")
     if trial is None:
         return

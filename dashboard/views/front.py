@@ -127,7 +127,9 @@ class Choice:
 def _axes(snapshot: Snapshot) -> Choice:
     metrics = list(snapshot.metrics)
     first = metrics[0]
-    second = metrics[1] if len(metrics) > 1 else first
+    own = [o.metric for o in snapshot.study.objectives]
+    rest = [m for m in (*own[1:], "accuracy", *metrics[1:]) if m in metrics and m != first]
+    second = rest[0] if rest else first
     third = next((o.metric for o in snapshot.study.objectives[2:]), NOTHING)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         x = _metric("Across", "x", metrics, first)
@@ -189,6 +191,8 @@ def _number_format(bound: Bound) -> str:
 
 def _suggestion(snapshot: Snapshot, front: Sequence[Trial]) -> tuple[Trial | None, str]:
     """One point of the front and why it is the one."""
+    if not snapshot.feasible:
+        return None, ""
     if len(snapshot.study.objectives) == 1:
         return (front[0] if front else None), "It is the best of all that satisfy your filters."
     st.subheader("Suggest one", anchor=False)
