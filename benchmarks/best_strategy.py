@@ -56,10 +56,16 @@ def search(data: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The fastest strategy to train that kept the default's accuracy on validation."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "best.yaml"
-        path.write_text(STUDY.format(
-            model=options.model, data=data, length=MAX_LENGTH, examples=options.examples,
-            trials=options.trials, minutes=options.minutes,
-        ))  # fmt: skip
+        path.write_text(
+            STUDY.format(
+                model=options.model,
+                data=data,
+                length=MAX_LENGTH,
+                examples=options.examples,
+                trials=options.trials,
+                minutes=options.minutes,
+            )
+        )
         autotune = [sys.executable, "-m", "autotune"]
         subprocess.run([*autotune, "search", str(path)], cwd=folder, check=True, stdout=sys.stderr)
         printed = subprocess.run(
@@ -81,14 +87,21 @@ def ours(
 
     chosen = Strategy(strategy)
     allocator.apply(str(chosen["allocator"]))
-    task = Task(model=model, dataset={"train": f"{data}/train.jsonl", "validation": test},
-                max_length=MAX_LENGTH, seed=seed)  # fmt: skip
+    task = Task(
+        model=model,
+        dataset={"train": f"{data}/train.jsonl", "validation": test},
+        max_length=MAX_LENGTH,
+        seed=seed,
+    )
     with tempfile.TemporaryDirectory() as folder:
         job = Job("best", seed, chosen, task, seed, resources(chosen), Limits(), folder)
         outcome = run_trial(job, lambda point: None)
     measured = {name: m.value for name, m in outcome.evidence.measurements.items()}
-    return {"train": measured["train_samples_per_second"], "accuracy": measured["accuracy"],
-            "inference": measured["inference_samples_per_second"]}  # fmt: skip
+    return {
+        "train": measured["train_samples_per_second"],
+        "accuracy": measured["accuracy"],
+        "inference": measured["inference_samples_per_second"],
+    }
 
 
 def trainers(data: str, model: str, seed: int, test: str) -> dict[str, float]:
@@ -106,8 +119,14 @@ def trainers(data: str, model: str, seed: int, test: str) -> dict[str, float]:
     from autotune.trial.data import load_split, prepare
     from autotune.trial.models import load_model
 
-    prepared = prepare(Task(model=model, max_length=MAX_LENGTH, seed=seed,
-                            dataset={"train": f"{data}/train.jsonl", "validation": test}))  # fmt: skip
+    prepared = prepare(
+        Task(
+            model=model,
+            max_length=MAX_LENGTH,
+            seed=seed,
+            dataset={"train": f"{data}/train.jsonl", "validation": test},
+        )
+    )
     ends: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -122,22 +141,34 @@ def trainers(data: str, model: str, seed: int, test: str) -> dict[str, float]:
     examples, judged = rows("train"), rows("validation")
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            folder, num_train_epochs=1, use_cpu=True, report_to=[], save_strategy="no",
-            disable_tqdm=True, seed=seed,
-        )  # fmt: skip
+            folder,
+            num_train_epochs=1,
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            disable_tqdm=True,
+            seed=seed,
+        )
         collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
-        trainer = Trainer(load_model(prepared, seed=seed), arguments, train_dataset=examples,
-                          data_collator=collate, callbacks=[Clock()])  # fmt: skip
+        trainer = Trainer(
+            load_model(prepared, seed=seed),
+            arguments,
+            train_dataset=examples,
+            data_collator=collate,
+            callbacks=[Clock()],
+        )
         trainer.train()
         begun = time.perf_counter()
         found = trainer.predict(judged)
         seconds = time.perf_counter() - begun
     steps = len(ends) - WARMUP_STEPS
     return {
-        "train": steps * arguments.per_device_train_batch_size / (ends[-1] - ends[WARMUP_STEPS - 1]),
+        "train": steps
+        * arguments.per_device_train_batch_size
+        / (ends[-1] - ends[WARMUP_STEPS - 1]),
         "inference": len(judged) / seconds,
         "accuracy": float(np.mean(found.predictions.argmax(-1) == found.label_ids)),
-    }  # fmt: skip
+    }
 
 
 def apart(function: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
@@ -167,8 +198,10 @@ def main() -> None:
     for seed in range(options.seeds):
         runs["found"].append(apart(ours, str(data), options.model, strategy, seed, test))
         runs["trainer"].append(apart(trainers, str(data), options.model, seed, test))
-    means = {side: {key: mean(run[key] for run in found) for key in found[0]}
-             for side, found in runs.items()}  # fmt: skip
+    means = {
+        side: {key: mean(run[key] for run in found) for key in found[0]}
+        for side, found in runs.items()
+    }
     result = {
         "strategy": strategy,
         "runs": runs,
@@ -182,8 +215,10 @@ def main() -> None:
     print(f"strategy: {strategy}")
     print(f"training   {result['train_ratio']:.2f}x Trainer's default")
     print(f"inference  {result['inference_ratio']:.2f}x")
-    print(f"test accuracy {100 * means['found']['accuracy']:.1f} against "
-          f"{100 * means['trainer']['accuracy']:.1f}: {result['accuracy_points']:+.1f} points")  # fmt: skip
+    print(
+        f"test accuracy {100 * means['found']['accuracy']:.1f} against "
+        f"{100 * means['trainer']['accuracy']:.1f}: {result['accuracy_points']:+.1f} points"
+    )
 
 
 if __name__ == "__main__":
