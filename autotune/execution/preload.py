@@ -13,7 +13,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.models.bert import modeling_bert
 
 # Computed once and kept by transformers: every model that is loaded asks for it.
-get_checkpoint_conversion_mapping("bert")
+get_checkpoint_conversion_mapping("bert")  # type: ignore[no-untyped-call]
 
 __all__ = [
     "AutoConfig",

@@ -29,6 +29,7 @@ from autotune.domain import (
 from autotune.errors import StoreUnavailableError
 from autotune.levers import hourly_usd, resources
 from autotune.ports import Evaluate, Executor, Sampler, Store
+from autotune.search import folder
 from autotune.search.budget import spent, typical_seconds
 from autotune.search.drivers import Patience, Pulse
 from autotune.search.history import History
@@ -110,7 +111,9 @@ class Tuner:
     def tell(self, job: Job, outcome: Outcome) -> None:
         self._running.pop(job.trial, None)
         outcome = self._honest_about_time(job, outcome)
-        self.observer.finished(self.store.finish(job.study, job.trial, outcome))
+        trial = self.store.finish(job.study, job.trial, outcome)
+        folder.write_result(job, trial)
+        self.observer.finished(trial)
 
     def advise(self, job: Job, point: CurvePoint) -> str | None:
         self.store.report(job.study, job.trial, point)
@@ -135,7 +138,9 @@ class Tuner:
             if trial is not None:
                 self._running[trial.number] = trial
                 self.observer.started(trial)
-                return self._job(trial, history)
+                job = self._job(trial, history)
+                folder.write_job(job)
+                return job
 
     def _claim(
         self, strategy: Strategy, origin: str, seed: int, history: Sequence[Trial], *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from autotune.search.budget import spent, typical_seconds
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore, open_store
+from autotune.trial.__main__ import read_job
 from tests.search.conftest import HOST, InlineExecutor, SilentObserver, finished_trial, formula
 
 
@@ -182,3 +184,17 @@ def test_a_job_carries_its_price(study: Study, store: SqlStore, tmp_path: Path) 
     tuner(study, store, tmp_path).run(keep)
     assert jobs[0].hourly_usd == pytest.approx(0.1), "two cores"
     assert jobs[0].directory.endswith("small/0000")
+
+
+def test_each_trial_leaves_its_job_and_its_result(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    study = replace(study, budget=Budget(trials=1))
+    tuner(study, store, tmp_path).run(formula)
+    folder = tmp_path / "small" / "0000"
+    job = read_job(folder / "job.json")
+    assert job.strategy == study.baseline
+    assert job.task == study.task
+    result = json.loads((folder / "result.json").read_text())
+    assert result["state"] == "complete"
+    assert result["metrics"]["accuracy"]["value"] == store.trial("small", 0).metric("accuracy")
