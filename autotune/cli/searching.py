@@ -20,8 +20,8 @@ from autotune.cli.options import (
     storage_url,
 )
 from autotune.cli.output import err, note
-from autotune.domain import Host, Study
-from autotune.errors import IncompatibleStudyError
+from autotune.domain import Host, State, Study
+from autotune.errors import AutotuneError, IncompatibleStudyError
 from autotune.ports import Executor, Store
 
 INTERRUPTED = 130
@@ -99,6 +99,10 @@ def _run(study: Study, storage: str | None, executor: Executor, host: Host) -> N
         if presses:
             err.print(f"interrupted; continue with: autotune resume {study.name}", style="yellow")
             raise typer.Exit(INTERRUPTED)
+        if not any(trial.state is State.COMPLETE for trial in trials):
+            raise AutotuneError(
+                "no trial completed", hint=f"autotune trials {study.name} says why of each"
+            )
     finally:
         store.close()
 
@@ -116,10 +120,10 @@ def _executor() -> Iterator[Executor]:
 
 
 def _hardware(executor: Executor) -> Host:
-    """The inventory, taken in a worker so that the driver never loads torch."""
-    from autotune.hardware import inventory
+    """The inventory; where torch has to be asked, in a worker, so that the driver never loads it."""
+    from autotune.hardware import inventory, may_have_gpu
 
-    host = executor.call(inventory)
+    host = executor.call(inventory) if may_have_gpu() else inventory()
     note(describe(host))
     return host
 

@@ -144,9 +144,14 @@ def libc() -> str | None:
     return f"{name} {version}" if name else None
 
 
+def may_have_gpu() -> bool:
+    """Whether it is worth asking torch. Costs nothing."""
+    return platform.system() != "Linux" or any(Path(node).exists() for node in GPU_NODES)
+
+
 def accelerators() -> tuple[Device, ...]:
     """CUDA GPUs and Apple's GPU, as torch sees them."""
-    if platform.system() == "Linux" and not any(Path(node).exists() for node in GPU_NODES):
+    if not may_have_gpu():
         return ()
     import torch
 
