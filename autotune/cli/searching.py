@@ -120,7 +120,7 @@ def _executor() -> Iterator[Executor]:
 
 
 def _hardware(executor: Executor) -> Host:
-    """The inventory; where torch has to be asked, in a worker, so that the driver never loads it."""
+    """The inventory; torch, where it has to be asked, is loaded in a worker, never here."""
     from autotune.hardware import inventory, may_have_gpu
 
     host = executor.call(inventory) if may_have_gpu() else inventory()
