@@ -37,10 +37,10 @@ def readme(document: Mapping[str, Any], summary: str, arrives: Mapping[str, str]
                 RUNS.format(model=document["task"]["model"]),
                 *_warning(document["left_out"]),
                 "## What the trial measured",
-                _table(("metric", "value", "95% interval"), _promises(document["measured"])),
+                table(("metric", "value", "95% interval"), _promises(document["measured"])),
                 f"On {_where(document['environment'])}. Another machine will differ.",
                 "## The strategy, and where each part of it is set",
-                _table(("lever", "setting", "set in"), _settings(document, arrives)),
+                table(("lever", "setting", "set in"), _settings(document, arrives)),
                 "The files are sealed by `SHA256SUMS` (`sha256sum --check SHA256SUMS`).",
             ]
         )
@@ -82,6 +82,7 @@ def _settings(
     ]  # fmt: skip
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,105 @@
+"""``--with-model``: the fine-tuned model of an exported folder, and its card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autotune.analysis.summary import shown
+from autotune.errors import UsageError
+from autotune.export import checksums
+from autotune.export.readme import table
+from autotune.ports import Executor
+
+CARD = """\
+---
+base_model: {model}
+pipeline_tag: {kind}
+library_name: transformers
+---
+
+# {model}, fine-tuned for {kind}
+
+Trial {trial} of the autotune study {study}, trained again with its strategy and seed ({seed}).
+`AutoModel...from_pretrained` loads it as it is.{pruned}
+
+## Scores of this checkpoint
+
+{scores}
+
+`validation` is what the strategy was chosen by, `test` the search never saw.
+
+## What the trial measured
+
+{measured}
+
+## Strategy
+
+{strategy}
+
+## Data
+
+`{dataset}`, labels: {labels}. Texts are cut at {max_length} word pieces.
+
+## Environment
+
+{environment}
+"""
+
+PRUNED = """
+
+Attention heads were removed in training. No config can say so: here they are zeros, which give the
+same outputs. `pruning.json` lists the heads that are real; `tuned.saving.load_pruned` of the
+exported folder removes the others again, for the speed."""
+
+
+def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
+    """Fine-tune in a worker as ``directory`` says, write the model to its ``trained/`` with a card,
+    and return all files. Raises :class:`UsageError` for a folder without a script."""
+    from autotune.export.templates.whole import run
+
+    if not (directory / "train.py").is_file():
+        raise UsageError(
+            "this format exports no model", hint="choose another format for --with-model"
+        )
+    executor.call(run, str(directory))
+    document = json.loads((directory / "strategy.json").read_text(encoding="utf-8"))
+    metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+    trained = directory / "trained"
+    card = model_card(document, metrics, pruned=(trained / "pruning.json").exists())
+    (trained / "README.md").write_text(card, encoding="utf-8")
+    return checksums.seal(directory)
+
+
+def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, pruned: bool) -> str:
+    """The card as Markdown, from ``strategy.json`` and ``metrics.json``."""
+    task, head = document["task"], ("metric", "value", "95% interval", "n")
+    scores = [
+        (f"{split} {row[0]}", *row[1:])
+        for split in ("validation", "test")
+        for row in _rows(metrics[split])
+    ]
+    settings = [(lever, f"`{value}`") for lever, value in document["strategy"].items()]
+    facts = [(name, str(value)) for name, value in sorted(document["environment"].items())]
+    return CARD.format(
+        **{name: document[name] for name in ("study", "trial", "seed")},
+        **{name: task[name] for name in ("model", "kind", "dataset")},
+        pruned=PRUNED if pruned else "",
+        scores=table(head, scores),
+        measured=table(head, _rows(document["measured"])),
+        strategy=table(("lever", "setting"), settings),
+        labels=", ".join(document["data"]["label_names"]),
+        max_length=document["data"]["max_length"],
+        environment=table(("", ""), facts),
+    )
+
+
+def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for name, record in measured.items():
+        ends = record["ci95"]
+        interval = f"{shown(name, ends[0])} to {shown(name, ends[1])}" if ends else ""
+        rows.append((name, shown(name, record["value"]), interval, str(record["n"])))
+    return rows

@@ -1,0 +1,291 @@
+"""What a report says, in the order in which a reader asks."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from autotune import __version__
+from autotune.analysis.front import value_of
+from autotune.analysis.levers import effects, importance, varied
+from autotune.analysis.select import choose
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import (
+    against_default,
+    budget_use,
+    busy_seconds,
+    counts,
+    interval,
+    shown,
+    times_default,
+)
+from autotune.domain import State, Study, Trial
+from autotune.errors import NotFoundError
+from autotune.levers import LEVERS
+from autotune.metrics import METRICS
+from autotune.report.blocks import Block, Command, Figure, Heading, Table, Words
+from autotune.report.figures import effect_figure, front_figure, growth_figure, label
+
+USERS: Mapping[str, str] = {
+    "fastest": "You want speed",
+    "most-accurate": "You want accuracy",
+    "cheapest": "You want it cheap",
+    "knee": "You want the best compromise",
+}
+MOST_LEVERS = 6
+MOST_ENTRIES = 40
+"""Members of the front that are listed one by one."""
+
+
+def content(
+    study: Study, trials: Sequence[Trial], environment: Mapping[str, Any]
+) -> Iterator[Block]:
+    """The blocks of the report of ``study``."""
+    snapshot = Snapshot(study, trials)
+    picks = recommended(snapshot)
+    yield Heading(f"Report of study {study.name}", 1)
+    yield from _summary(snapshot, picks)
+    yield from _recommendations(snapshot, picks)
+    yield from _front(snapshot)
+    yield from _against_default(snapshot, picks)
+    yield from _levers(snapshot)
+    yield from _method(snapshot)
+    yield from _environment(environment)
+    yield from _all_trials(snapshot)
+
+
+def recommended(snapshot: Snapshot) -> dict[str, Trial]:
+    """The trial for each kind of user, where there is one."""
+    found = {}
+    for word in USERS:
+        try:
+            found[word] = choose(snapshot.study, snapshot.trials, word)
+        except NotFoundError:
+            continue
+    return found
+
+
+def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
+    study, done = snapshot.study, counts(snapshot.trials)
+    minutes = busy_seconds(snapshot.trials) / 60
+    aims = " and ".join(f"{o.direction} {label(o.metric)}" for o in study.objectives)
+    bounds = "; ".join(str(constraint) for constraint in study.constraints) or "no constraints"
+    others = ", ".join(
+        f"{done[state]} {state.value}" for state in State if done[state] and state != "complete"
+    )
+    yield Words(
+        f"{study.task.model} was fine-tuned for {study.task.kind} on {_data(study)} in "
+        f"{done[State.COMPLETE]} complete trials{f' ({others})' if others else ''} over "
+        f"{minutes:.1f} minutes, to {aims}, with {bounds}."
+    )
+    if not picks:
+        yield Words("No trial is complete and within the constraints, so nothing is recommended.")
+        return
+    size = len(snapshot.front)
+    told = [f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front."]
+    for word in ("fastest", "knee"):
+        if word in picks:
+            story = against_default(study, snapshot.trials, picks[word])
+            told.append(f"The {word} is trial {picks[word].number}: {story}.")
+    yield Words(" ".join(told))
+
+
+def _data(study: Study) -> str:
+    dataset = study.task.dataset
+    return dataset if isinstance(dataset, str) else ", ".join(sorted(dataset.values()))
+
+
+def _recommendations(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
+    if not picks:
+        return
+    study = snapshot.study
+    yield Heading("Which one to take")
+    rows = [
+        (
+            USERS[word],
+            str(trial.number),
+            against_default(study, snapshot.trials, trial),
+            snapshot.settings[trial.number],
+        )
+        for word, trial in picks.items()
+    ]
+    yield Table(("if", "trial", "against the default", "it sets"), rows, frozenset({1}))
+    word = "knee" if "knee" in picks else next(iter(picks))
+    flags = ["--trial", word, "--to", "hf-trainer", "--output", "out"]
+    yield Command(shlex.join(["autotune", "export", study.name, *flags]))
+
+
+def _front(snapshot: Snapshot) -> Iterator[Block]:
+    objectives = [objective.metric for objective in snapshot.study.objectives]
+    yield Heading("The front")
+    if len(objectives) > 1 and snapshot.feasible:
+        for other in objectives[1:]:
+            yield Figure(
+                front_figure(snapshot, objectives[0], other),
+                f"{label(other)} against {label(objectives[0])} of every complete trial.",
+            )
+    entries = sorted(snapshot.front, key=lambda t: -(value_of(t, objectives[0]) or 0.0))
+    if len(entries) > MOST_ENTRIES:
+        yield Words(f"The first {MOST_ENTRIES} of {len(entries)} by {label(objectives[0])}:")
+    rows = [
+        [
+            str(trial.number),
+            *(_with_interval(snapshot, trial, metric) for metric in objectives),
+            snapshot.settings[trial.number],
+        ]
+        for trial in entries[:MOST_ENTRIES]
+    ]
+    head = ["trial", *(label(metric) for metric in objectives), "it sets"]
+    yield Table(head, rows, frozenset(range(len(objectives) + 1)))
+    if len(snapshot.history) > 1:
+        yield Figure(
+            growth_figure(snapshot), "How much the front dominates after each finished trial."
+        )
+
+
+def _with_interval(snapshot: Snapshot, trial: Trial, metric: str) -> str:
+    measured = trial.evidence.measurements.get(metric)
+    if measured is None:
+        return "not measured"
+    ends = interval(metric, measured.ci95)
+    times = times_default(metric, measured.value, snapshot.default)
+    parts = [shown(metric, measured.value), f"({ends})" if ends else "", times or ""]
+    return " ".join(part for part in parts if part)
+
+
+def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
+    default = snapshot.default
+    if default is None or not picks:
+        return
+    yield Heading("Every figure, default against best")
+    chosen = {word: trial for word, trial in picks.items() if trial.number != default.number}
+    rows = []
+    for metric in snapshot.metrics:
+        base = value_of(default, metric)
+        values = [value_of(trial, metric) for trial in chosen.values()]
+        cells = [
+            f"{shown(metric, value)} {times_default(metric, value, default) or ''}".strip()
+            for value in values
+        ]
+        rows.append([_name(metric), shown(metric, base), *cells])
+    head = ["", "default", *(f"{word} ({trial.number})" for word, trial in chosen.items())]
+    yield Table(head, rows, frozenset(range(1, len(head))))
+
+
+def _name(metric: str) -> str:
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def _levers(snapshot: Snapshot) -> Iterator[Block]:
+    study, trials = snapshot.study, snapshot.trials
+    names = varied(study, trials)
+    if not names:
+        return
+    yield Heading("What the levers do")
+    objectives = [objective.metric for objective in study.objectives]
+    shares = {metric: importance(study, trials, metric) for metric in objectives}
+    known = {metric: share for metric, share in shares.items() if share}
+    if known:
+        names.sort(key=lambda name: -max(share.get(name, 0.0) for share in known.values()))
+        yield Words("How much of the differences between trials goes with each lever (fANOVA):")
+        rows = [[n, *(f"{known[m].get(n, 0.0):.0%}" for m in known), _summary_of(n)] for n in names]
+        head = ["lever", *(_name(metric) for metric in known), ""]
+        yield Table(head, rows, frozenset(range(1, len(known) + 1)))
+    yield Words(
+        "Means over the trials of each setting (how many in brackets) with 95% intervals. A search "
+        "does not try all settings alike: they say what went with a setting, not what it causes."
+    )
+    for name in names[:MOST_LEVERS]:
+        for metric in objectives[:2]:
+            found = effects(study, trials, name, metric)
+            if len(found) > 1:
+                yield Heading(f"{name}: {_name(metric)}", 3)
+                yield Figure(
+                    effect_figure(found, metric), f"Mean {label(metric)} by setting of {name}."
+                )
+
+
+def _summary_of(lever: str) -> str:
+    return LEVERS[lever].summary if lever in LEVERS else ""
+
+
+def _method(snapshot: Snapshot) -> Iterator[Block]:
+    yield Heading("Method and noise")
+    yield Words(
+        "Every trial is a real fine-tune in a process of its own. Speed is examples trained per "
+        "second of steady state, first steps left out. Intervals are 95%: of speed from windows of "
+        "about a second, of accuracy by Wilson from the examples judged. One seed a trial: two "
+        "seeds of one strategy differ in accuracy, often by more than the interval of one."
+    )
+    complete = [trial for trial in snapshot.trials if trial.state is State.COMPLETE]
+    if words := _drift(complete):
+        yield Words(words)
+    uses = budget_use(snapshot.study, snapshot.trials)
+    spent = [f"{u.used:.4g}{f' of {u.limit:g}' if u.limit else ''} {u.name}" for u in uses]
+    task, sampler = snapshot.study.task, snapshot.study.sampler
+    length = f"{task.steps} steps" if task.steps else f"{task.epochs:g} epochs by default"
+    yield Words(
+        f"Used: {', '.join(spent)}. Sampler {sampler.kind}, seed {sampler.seed}; data seed "
+        f"{task.seed}; {length}; texts cut at {task.max_length} word pieces."
+    )
+
+
+def _drift(complete: Sequence[Trial]) -> str | None:
+    """How much the machine itself changed, told by the reference workload beside each trial."""
+    times = [t for trial in complete if (t := value_of(trial, "reference_seconds")) is not None]
+    if len(times) < 3:
+        return None
+    spread = statistics.stdev(times) / statistics.fmean(times)
+    return (
+        "The same small workload was timed beside every trial: it varied by "
+        f"{spread:.1%} (standard deviation over mean; slowest {max(times) / min(times):.2f} times "
+        "the fastest). Differences of speed below that are drift unless the relative speed, which "
+        "is free of it, shows them too."
+    )
+
+
+def _environment(environment: Mapping[str, Any]) -> Iterator[Block]:
+    if not environment:
+        return
+    hardware: Mapping[str, Any] = environment.get("hardware") or {}
+    devices = [str(d.get("name") or d.get("id")) for d in hardware.get("devices") or []]
+    memory = hardware.get("memory_gib")
+    facts = {
+        "CPU": hardware.get("cpu"),
+        "cores": len(hardware.get("cores") or []) or None,
+        "memory": None if memory is None else f"{memory:.1f} GiB",
+        "devices": ", ".join(devices) or None,
+        "system": environment.get("system"),
+        "Python": environment.get("python"),
+        **(environment.get("packages") or {}),
+        "commit": environment.get("git_commit"),
+        "autotune": __version__,
+    }
+    yield Heading("Environment")
+    yield Table(("", ""), [(name, str(fact)) for name, fact in facts.items() if fact is not None])
+
+
+def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
+    yield Heading("All trials")
+    objectives = [objective.metric for objective in snapshot.study.objectives]
+    also = [m for m in ("peak_memory_gib",) if m in snapshot.metrics and m not in objectives]
+    metrics = [*objectives, *also]
+    rows = [
+        [
+            str(trial.number),
+            trial.reason or snapshot.verdicts[trial.number].value,
+            *(shown(m, v) if (v := value_of(trial, m)) is not None else "" for m in metrics),
+            _seconds(trial),
+            snapshot.settings[trial.number],
+        ]
+        for trial in snapshot.trials
+    ]
+    head = ["trial", "outcome", *(label(metric) for metric in metrics), "took", "it sets"]
+    yield Table(head, rows, frozenset({0, *range(2, len(metrics) + 3)}), folded=len(rows) > 60)
+
+
+def _seconds(trial: Trial) -> str:
+    return "" if trial.seconds is None or math.isnan(trial.seconds) else f"{trial.seconds:.0f} s"

@@ -1,0 +1,105 @@
+"""A report as one HTML page that needs no network: styles and the plotting library are inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from autotune.report.blocks import Block, Command, Figure, Heading, Table, Words
+
+STYLE = """
+:root { color-scheme: light; --ink: #24292f; --pale: #57606a; --line: #d8dee4; --blue: #0072B2; }
+* { box-sizing: border-box; }
+body { font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: var(--ink);
+  max-width: 1080px; margin: 0 auto; padding: 32px 24px 80px; background: #fff; }
+h1 { font-size: 28px; margin: 0 0 12px; }
+h2 { font-size: 20px; margin: 44px 0 12px; padding-bottom: 6px; border-bottom: 1px solid var(--line); }
+h3 { font-size: 15px; margin: 24px 0 0; color: var(--pale); font-weight: 600; }
+p { max-width: 78ch; margin: 0 0 12px; }
+.wide { overflow-x: auto; margin: 12px 0 20px; }
+table { border-collapse: collapse; font-size: 13.5px; width: 100%; }
+th { text-align: left; color: var(--pale); font-weight: 600; vertical-align: bottom; }
+th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); }
+td { vertical-align: top; overflow-wrap: anywhere; }
+th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+td.n { min-width: 7ch; }
+pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px;
+  overflow-x: auto; font-size: 13px; }
+figure { margin: 8px 0 20px; }
+figcaption { color: var(--pale); font-size: 13px; }
+nav { font-size: 13.5px; margin: 16px 0 0; }
+nav a { color: var(--blue); text-decoration: none; margin-right: 18px; }
+summary { cursor: pointer; color: var(--blue); }
+@media print {
+  body { max-width: none; padding: 0; font-size: 12px; }
+  nav { display: none; }
+  h2 { break-after: avoid; } figure, tr { break-inside: avoid; } table { font-size: 10.5px; }
+}
+"""
+
+
+def page(title: str, blocks: Sequence[Block]) -> str:
+    """The whole document. Text from the study is escaped."""
+    from plotly.offline import get_plotlyjs
+
+    inside = "\n".join(_blocks(blocks))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n"
+        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{inside}\n</body>\n</html>\n"
+    )
+
+
+def _blocks(blocks: Sequence[Block]) -> Iterable[str]:
+    titles = [block.text for block in blocks if isinstance(block, Heading) and block.level == 2]
+    for number, block in enumerate(blocks):
+        yield _block(block, number)
+        if isinstance(block, Heading) and block.level == 1:
+            links = "".join(f'<a href="#{_anchor(t)}">{escape(t)}</a>' for t in titles)
+            yield f"<nav>{links}</nav>"
+
+
+def _block(block: Block, number: int) -> str:
+    match block:
+        case Heading(text, level):
+            return f'<h{level} id="{_anchor(text)}">{escape(text)}</h{level}>'
+        case Words(text):
+            return f"<p>{escape(text)}</p>"
+        case Command(text):
+            return f"<pre>{escape(text)}</pre>"
+        case Table():
+            return _table(block)
+        case Figure(figure, words):
+            plot = figure.to_html(
+                full_html=False,
+                include_plotlyjs=False,
+                div_id=f"figure-{number}",
+                config={"displaylogo": False, "responsive": True, "displayModeBar": False},
+            )
+            caption = f"<figcaption>{escape(words)}</figcaption>"
+            return f'<figure role="img" aria-label="{escape(words)}">{plot}{caption}</figure>'
+
+
+def _anchor(text: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in text.lower())
+
+
+def _table(table: Table) -> str:
+    head = "".join(
+        _cell("th", text, place in table.numbers) for place, text in enumerate(table.head)
+    )
+    rows = "\n".join(
+        "<tr>"
+        + "".join(_cell("td", text, place in table.numbers) for place, text in enumerate(row))
+        + "</tr>"
+        for row in table.rows
+    )
+    inside = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    if not table.folded:
+        return inside
+    return f"<details><summary>{len(table.rows)} rows</summary>{inside}</details>"
+
+
+def _cell(tag: str, text: str, number: bool) -> str:
+    return f"<{tag}{' class="n"' if number else ''}>{escape(text)}</{tag}>"
