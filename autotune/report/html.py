@@ -13,7 +13,8 @@ STYLE = """
 body { font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: var(--ink);
   max-width: 1080px; margin: 0 auto; padding: 32px 24px 80px; background: #fff; }
 h1 { font-size: 28px; margin: 0 0 12px; }
-h2 { font-size: 20px; margin: 44px 0 12px; padding-bottom: 6px; border-bottom: 1px solid var(--line); }
+h2 { font-size: 20px; margin: 44px 0 12px; padding-bottom: 6px;
+  border-bottom: 1px solid var(--line); }
 h3 { font-size: 15px; margin: 24px 0 0; color: var(--pale); font-weight: 600; }
 p { max-width: 78ch; margin: 0 0 12px; }
 .wide { overflow-x: auto; margin: 12px 0 20px; }
@@ -86,20 +87,15 @@ def _anchor(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(
-        _cell("th", text, place in table.numbers) for place, text in enumerate(table.head)
-    )
-    rows = "\n".join(
-        "<tr>"
-        + "".join(_cell("td", text, place in table.numbers) for place, text in enumerate(row))
-        + "</tr>"
-        for row in table.rows
-    )
-    inside = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    head = _row("th", table.head, table.numbers)
+    rows = "\n".join(_row("td", row, table.numbers) for row in table.rows)
+    inside = f'<div class="wide"><table><thead>{head}</thead>\n<tbody>{rows}</tbody></table></div>'
     if not table.folded:
         return inside
     return f"<details><summary>{len(table.rows)} rows</summary>{inside}</details>"
 
 
-def _cell(tag: str, text: str, number: bool) -> str:
-    return f"<{tag}{' class="n"' if number else ''}>{escape(text)}</{tag}>"
+def _row(tag: str, cells: Sequence[str], numbers: frozenset[int]) -> str:
+    opened = [f'<{tag} class="n">' if n in numbers else f"<{tag}>" for n in range(len(cells))]
+    inside = (f"{o}{escape(text)}</{tag}>" for o, text in zip(opened, cells, strict=True))
+    return f"<tr>{''.join(inside)}</tr>"
