@@ -38,6 +38,7 @@ from autotune.domain import (
     Trial,
     Value,
 )
+from autotune.levers import LEVERS
 from autotune.metrics import METRICS
 from autotune.space import complete
 from autotune.store import SqlStore, codec
@@ -60,6 +61,7 @@ SPEED, ACCURACY, COST, MEMORY = (
 _PRECISION = {"fp32": 1.0, "bf16": 1.42, "bf16-pure": 1.53}
 _PADDING = {"fixed": 0.81, "dynamic": 1.0, "bucketed": 1.38}
 _DEFAULTS: dict[str, Value] = {
+    **{lever.name: lever.default for lever in LEVERS.values() if not callable(lever.default)},
     "device": "cpu",
     "threads": 2,
     "allocator": "system",
