@@ -18,7 +18,7 @@ FLOORS = {
     "levers": 1, "spec": 1, "hardware": 1,
     "search": 2, "execution": 2, "trial": 2, "measure": 2, "store": 2,
     "analysis": 3, "export": 3, "report": 3,
-    "cli": 4,
+    "cli": 4, "__main__": 5,
 }  # fmt: skip
 
 SAME_FLOOR = {

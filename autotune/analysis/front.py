@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autotune.constraints import bound
 from autotune.domain import Constraint, Objective, State, Study, Trial
 from autotune.metrics import METRICS
 
@@ -57,24 +58,16 @@ def baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
     return next(iter([*complete, *found]), None)
 
 
-def bound_of(constraint: Constraint, default: Trial | None) -> float | None:
-    """The number a constraint compares with; ``None`` while the default it refers to is unknown."""
-    if not constraint.relative:
-        return constraint.bound
-    value = value_of(default, constraint.metric)
-    return None if value is None else value + constraint.bound
-
-
 def violations(study: Study, trial: Trial, default: Trial | None) -> list[Violation]:
     """The constraints that ``trial`` breaks. One relative to an unmeasured default binds nobody;
     one on a metric that this trial did not measure is broken, since it cannot be shown to hold."""
     broken = []
     for constraint in study.constraints:
-        bound, value = bound_of(constraint, default), value_of(trial, constraint.metric)
-        if bound is None:
+        limit, value = bound(constraint, default), value_of(trial, constraint.metric)
+        if limit is None:
             continue
-        if value is None or not _COMPARE[constraint.operator](value, bound):
-            broken.append(Violation(constraint, value, bound))
+        if value is None or not _COMPARE[constraint.operator](value, limit):
+            broken.append(Violation(constraint, value, limit))
     return broken
 
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from autotune.analysis.front import (
     Gains,
     baseline,
-    bound_of,
     feasible,
     gains,
     non_dominated,
     value_of,
 )
+from autotune.constraints import bound
 from autotune.domain import Objective, Study, Trial
 
 
@@ -146,7 +146,7 @@ def _frame(study: Study, objective: Objective, default: Trial | None) -> tuple[f
     unit = abs(value) or 1.0
     losing = (">=", ">") if objective.direction == "maximize" else ("<=", "<")
     bounds = [
-        bound_of(constraint, default)
+        bound(constraint, default)
         for constraint in study.constraints
         if constraint.metric == objective.metric and constraint.operator in losing
     ]
