@@ -9,6 +9,7 @@ from datetime import datetime
 from autotune.analysis.front import baseline, feasible, value_of
 from autotune.domain import Objective, State, Study, Trial
 from autotune.metrics import METRICS, Metric
+from autotune.search.budget import busy_seconds
 
 SPOKEN = ("train_samples_per_second", "accuracy", "cost_usd")
 """What a sentence about a trial mentions when nothing else is asked for."""
@@ -82,22 +83,6 @@ def budget_use(study: Study, trials: Sequence[Trial], now: datetime | None = Non
         Use("minutes", busy_seconds(trials, now) / 60, limits.minutes),
         Use("usd", spent, limits.usd),
     ]
-
-
-def busy_seconds(trials: Sequence[Trial], now: datetime | None = None) -> float:
-    """Seconds in which at least one trial ran; overlaps count once."""
-    spans = sorted(
-        (trial.started_at, trial.finished_at or now)
-        for trial in trials
-        if trial.started_at is not None and (trial.finished_at or now) is not None
-    )
-    total, reached = 0.0, None
-    for start, end in spans:
-        begin = start if reached is None or start > reached else reached
-        if end is not None and end > begin:
-            total += (end - begin).total_seconds()
-            reached = end
-    return total
 
 
 def shown(metric: str, value: float | None) -> str:

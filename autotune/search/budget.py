@@ -38,7 +38,7 @@ def spent(trials: Sequence[Trial], now: datetime) -> Spent:
     """Trials that count (an interrupted one runs again), time in which any ran, and money."""
     counted = [t for t in trials if t.state not in (State.QUEUED, State.INTERRUPTED)]
     usd = sum(t.metric("cost_usd") or 0.0 for t in trials)
-    return Spent(len(counted), _covered(trials, now).total_seconds(), usd)
+    return Spent(len(counted), busy_seconds(trials, now), usd)
 
 
 def typical_seconds(trials: Sequence[Trial]) -> float:
@@ -47,12 +47,17 @@ def typical_seconds(trials: Sequence[Trial]) -> float:
     return median(times) if times else 0.0
 
 
-def _covered(trials: Sequence[Trial], now: datetime) -> timedelta:
-    """Length of the union of the trials' intervals: trials side by side count once."""
-    spans = sorted((t.started_at, t.finished_at or now) for t in trials if t.started_at)
+def busy_seconds(trials: Sequence[Trial], now: datetime | None = None) -> float:
+    """Seconds in which at least one trial ran; trials side by side count once. Running trials
+    count up to ``now``, and not at all without it."""
+    spans = sorted(
+        (trial.started_at, end)
+        for trial in trials
+        if trial.started_at is not None and (end := trial.finished_at or now) is not None
+    )
     total, reached = timedelta(), None
-    for start, finish in spans:
+    for start, end in spans:
         begin = start if reached is None else max(start, reached)
-        total += max(finish - begin, timedelta())
-        reached = finish if reached is None else max(reached, finish)
-    return total
+        total += max(end - begin, timedelta())
+        reached = end if reached is None else max(reached, end)
+    return total.total_seconds()

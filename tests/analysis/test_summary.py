@@ -12,7 +12,6 @@ from autotune.analysis.summary import (
     against_default,
     best,
     budget_use,
-    busy_seconds,
     counts,
     interval,
     sentence,
