@@ -17,11 +17,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from autotune.domain import Interrupted, Job
 from autotune.errors import ExecutionError
+from autotune.execution.calling import call_in_worker, require_importable
 from autotune.execution.memory import default_limit_gib
-from autotune.execution.messages import Call, Ended, Raised, RunTrial
+from autotune.execution.messages import Call, RunTrial
 from autotune.execution.running import Running
 from autotune.execution.seats import Seats, usable_cores
-from autotune.execution.spawner import Spawner, Worker
+from autotune.execution.spawner import Spawner
 from autotune.ports import Advise, Ask, Evaluate, Tell
 
 P = ParamSpec("P")
@@ -63,7 +64,7 @@ class LocalExecutor:
 
         A job that does not fit beside those running waits, and no other is asked for meanwhile.
         """
-        _require_importable(evaluate)
+        require_importable(evaluate)
         running: list[Running] = []
         waiting: Job | None = None
         try:
@@ -89,14 +90,10 @@ class LocalExecutor:
         :raises AutotuneError: as raised there.
         :raises ExecutionError: for any other exception there, or when the worker is lost.
         """
-        _require_importable(function)
-        worker = self._spawner.spawn()
-        try:
-            worker.connection.send(Call(function, args, kwargs))
-            return self._result(worker, function.__qualname__)  # type: ignore[no-any-return]
-        finally:
-            worker.kill()
-            worker.collect()
+        require_importable(function)
+        call = Call(function, args, kwargs)
+        result: T = call_in_worker(self._spawner.spawn(), call, self._wake)
+        return result
 
     def stop(self) -> None:
         """End running jobs now (told as ``Interrupted``) and start no more; safe from a signal
@@ -170,28 +167,3 @@ class LocalExecutor:
             ended = [run for run in running if run.serve(advise)]
             if ended or time.monotonic() >= until:
                 return ended
-
-    def _result(self, worker: Worker, name: str) -> Any:
-        while not self._stopped:
-            ready = wait([worker.connection, worker.status, self._wake])
-            if worker.connection not in ready:
-                break
-            try:
-                message = worker.connection.recv()
-            except (EOFError, ConnectionError):
-                break
-            match message:
-                case Ended(result):
-                    return result
-                case Raised(error):
-                    raise error
-        raise ExecutionError(f"{name} was ended in its worker before it returned")
-
-
-def _require_importable(function: Callable[..., Any]) -> None:
-    """Workers import what they run; they have no copy of the driver's main module."""
-    if function.__module__ == "__main__" or "<" in function.__qualname__:
-        raise ExecutionError(
-            f"workers cannot import {function.__module__}.{function.__qualname__}",
-            hint="define it at the top of a module and import it from there",
-        )

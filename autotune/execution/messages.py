@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,11 +19,15 @@ from autotune.ports import Evaluate
 
 @dataclass(frozen=True)
 class RunTrial:
-    """Run one job; ``memory_gib`` is the resident memory it may hold."""
+    """Run one job; ``memory_gib`` is the resident memory it may hold.
+
+    ``environment`` is set before anything of the job runs.
+    """
 
     job: Job
     evaluate: Evaluate
     memory_gib: float
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from multiprocessing.connection import Connection
@@ -71,15 +72,23 @@ class Running:
         match message:
             case CurvePoint():
                 self._curve.append(message)
-                reason = advise(self.job, message)
-                if message.metrics:
-                    self._worker.connection.send(reason)
+                self._consult(message, advise)
             case Resident(samples):
                 self._memory = _thinned([*self._memory, *samples])
             case Ended(outcome):
                 self.end(outcome)  # it has nothing left to do, nor has anything it started
             case Raised(error):
                 self.end(outcomes.of_exception(error, None))
+
+    def _consult(self, point: CurvePoint, advise: Advise) -> None:
+        reason = advise(self.job, point)
+        if point.metrics:
+            self.answer(reason)
+
+    def answer(self, reason: str | None) -> None:
+        """Answer a rung: ``None`` to go on, or a reason to stop."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._worker.connection.send(reason)
 
 
 def _thinned(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:

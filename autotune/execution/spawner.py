@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import IO
 
@@ -22,6 +22,9 @@ SINGLE_THREADED = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 """OpenBLAS and Arrow's allocator start threads on import, and threads do not survive a fork."""
+
+ORDER = b"+"
+"""What is sent, with two descriptors, to ask for a worker."""
 
 _BOOT = """
 import json, sys
@@ -79,24 +82,20 @@ class Spawner:
 
         :raises ExecutionError: when the forkserver cannot import its modules, with its output.
         """
+        try:
+            worker = order_worker(self.pass_on)
+        except OSError as error:
+            raise ExecutionError(self._lost()) from error
+        if worker is None:
+            raise ExecutionError(self._lost())
+        return worker
+
+    def pass_on(self, descriptors: Sequence[int]) -> None:
+        """Ask the forkserver for the worker whose ends of connection and status these are."""
         if (self._server.poll() or 0) < 0:  # killed, as the kernel may when memory is short
             self.close()
             self._server, self._control, self._output = _start(self._modules)
-        ours, theirs = socket.socketpair()
-        status, status_end = os.pipe()
-        try:
-            socket.send_fds(self._control, [b"+"], [theirs.fileno(), status_end])
-        except OSError as error:
-            os.close(status)
-            raise ExecutionError(self._lost()) from error
-        finally:
-            theirs.close()
-            os.close(status_end)
-        pid = _read_status(status)
-        if pid is None:
-            os.close(status)
-            raise ExecutionError(self._lost())
-        return Worker(pid, Connection(ours.detach()), status)
+        socket.send_fds(self._control, [ORDER], descriptors)
 
     def close(self) -> None:
         """End the forkserver, and with it whatever worker is left. Idempotent."""
@@ -111,6 +110,30 @@ class Spawner:
         lines = self._output.read().decode(errors="replace").strip().splitlines()
         last = lines[-1] if lines else f"exit code {self._server.returncode}"
         return f"the forkserver that starts workers ended: {last}"
+
+
+def order_worker(pass_on: Callable[[Sequence[int]], None]) -> Worker | None:
+    """A fresh worker from the forkserver behind ``pass_on``; ``None`` where that cannot start it.
+
+    :raises OSError: where ``pass_on`` does.
+    """
+    ours, theirs = socket.socketpair()
+    status, status_end = os.pipe()
+    try:
+        pass_on([theirs.fileno(), status_end])
+    except BaseException:
+        ours.close()
+        os.close(status)
+        raise
+    finally:
+        theirs.close()
+        os.close(status_end)
+    pid = _read_status(status)
+    if pid is None:
+        ours.close()
+        os.close(status)
+        return None
+    return Worker(pid, Connection(ours.detach()), status)
 
 
 def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:

@@ -81,6 +81,7 @@ def _evaluate(order: RunTrial, channel: Channel, guard: Guard) -> Outcome:
     log = log_path(job)
     try:
         _write_to(log)
+        os.environ.update(order.environment)
         _settle(job, order.memory_gib)
         guard.start()
         memory.forget()

@@ -1,0 +1,155 @@
+"""The cluster as a driver sees it: reach it, keep an agent on every node, know what nodes hold."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from autotune.domain import Host, Job
+from autotune.errors import ExecutionError
+from autotune.execution.ray.agent import Agent
+from autotune.execution.ray.parcel import Parcel
+from autotune.execution.ray.shape import NODE_CLASS_LABEL, fits
+
+REACH_SECONDS = 5.0
+LOOK_SECONDS = 2.0
+"""How often the cluster is looked at for nodes that joined."""
+
+READY_SECONDS = 120.0
+
+_HINT = (
+    "start a cluster with `ray start --head`, name another with --address, "
+    "or run on this machine with --executor local"
+)
+
+
+def connect(address: str | None) -> None:
+    """Join the cluster at ``address``; without one, start Ray on this machine.
+
+    :raises ExecutionError: within seconds, where no cluster answers.
+    """
+    if address is not None:
+        _require_answer(address)
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            ignore_reinit_error=True,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ExecutionError(
+            f"the Ray cluster at {address or 'this machine'} cannot be used: {reason}", hint=_HINT
+        ) from error
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if not host or not port.isdigit():
+        raise ExecutionError(f"{address} is no address of a Ray cluster",
+                             hint="auto, HOST:6379, or ray://HOST:10001")  # fmt: skip
+    try:
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ExecutionError(f"no Ray cluster answers at {address}: {reason}", hint=_HINT) from None
+
+
+class Cluster:
+    """The nodes of a cluster, each with an agent of this driver."""
+
+    def __init__(self, address: str | None, modules: Sequence[str]) -> None:
+        self._ours = not ray.is_initialized()
+        connect(address)
+        self.session = secrets.token_hex(4)
+        self._modules = tuple(modules)
+        self._agents: dict[str, Any] = {}
+        self._looking = threading.Lock()
+        self._end = threading.Event()
+        self._end_work = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="nodes", daemon=True)
+        self.look()
+        self.home = self._home()
+        self._thread.start()
+
+    def look(self) -> None:
+        """Put agents on nodes that have joined, and forget nodes that have left."""
+        with self._looking:
+            alive = {node["NodeID"] for node in self.nodes()}
+            for gone in self._agents.keys() - alive:
+                del self._agents[gone]
+            for joined in alive - self._agents.keys():
+                self._agents[joined] = self._start(joined)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes that live, as Ray describes them."""
+        return [node for node in ray.nodes() if node["Alive"]]
+
+    def agent(self, node: str) -> Any:
+        """The agent of a node, by the node's id."""
+        return self._agents[node]
+
+    def can_hold(self, job: Job) -> bool:
+        return any(fits(job, node) for node in self.nodes())
+
+    def hosts(self) -> list[tuple[str | None, Host]]:
+        """The hardware of every node, with its class where it has one."""
+        classes = {node["NodeID"]: node["Labels"].get(NODE_CLASS_LABEL) for node in self.nodes()}
+        asked = {node: agent.hardware.remote() for node, agent in dict(self._agents).items()}
+        found = ray.get(list(asked.values()), timeout=READY_SECONDS)
+        return [(classes.get(node), host) for node, host in zip(asked, found, strict=True)]
+
+    def close(self) -> None:
+        """Take the agents away, and Ray with them where it was started for this driver."""
+        self._end.set()
+        self._thread.join()
+        self._take_agents_away()
+        if self._ours:
+            ray.shutdown()
+
+    def _start(self, node: str) -> Any:
+        return (
+            ray.remote(Agent)
+            .options(
+                num_cpus=0,
+                max_restarts=-1,
+                max_concurrency=4,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            )
+            .remote(self.session, node, Parcel.of(self._modules))
+        )
+
+    def _home(self) -> Any:
+        """The node on which the driver runs, or the head where it runs on none."""
+        here: str = ray.get_runtime_context().get_node_id()
+        if here in self._agents:
+            return here
+        heads = [n["NodeID"] for n in self.nodes() if "node:__internal_head__" in n["Resources"]]
+        return next(iter([*heads, *self._agents]))
+
+    def end_work(self) -> None:
+        """End all workers at once, by taking the agents away that they came from. Safe from a
+        signal handler: Ray itself is asked by another thread."""
+        self._end_work.set()
+        self._end.set()
+
+    def _watch(self) -> None:
+        while not self._end.wait(LOOK_SECONDS):
+            self.look()
+        if self._end_work.is_set():
+            self._take_agents_away()
+
+    def _take_agents_away(self) -> None:
+        while self._agents:
+            ray.kill(self._agents.popitem()[1])
