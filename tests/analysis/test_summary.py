@@ -22,6 +22,8 @@ from autotune.analysis.summary import (
 from autotune.domain import Budget, State
 
 METRICS3 = (SPEED, ACCURACY, COST)
+from autotune.search.budget import busy_seconds
+
 DEFAULT, OTHER = trials((100, 0.812, 1.0), (280, 0.808, 0.39), metrics=METRICS3)
 
 
