@@ -20,9 +20,9 @@ from autotune.analysis.summary import (
     times_default,
 )
 from autotune.domain import Budget, State
+from autotune.search.budget import busy_seconds
 
 METRICS3 = (SPEED, ACCURACY, COST)
-from autotune.search.budget import busy_seconds
 
 DEFAULT, OTHER = trials((100, 0.812, 1.0), (280, 0.808, 0.39), metrics=METRICS3)
 
