@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -47,7 +48,9 @@ def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
             study_name=study.name,
             directions=[objective.direction for objective in study.objectives],
         )
-        made.set_metric_names([objective.metric for objective in study.objectives])
+        with warnings.catch_warnings():  # naming objectives is experimental since 3.2
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made.set_metric_names([objective.metric for objective in study.objectives])
         snapshot = Snapshot(study, trials)
         made.add_trials([_frozen(snapshot, trial, distributions) for trial in finished])
     except optuna.exceptions.DuplicatedStudyError as error:

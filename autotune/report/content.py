@@ -16,11 +16,10 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import (
     against_default,
     budget_use,
-    busy_seconds,
     counts,
     interval,
     shown,
-    times_default,
+    times,
 )
 from autotune.domain import State, Study, Trial
 from autotune.errors import NotFoundError
@@ -28,6 +27,7 @@ from autotune.levers import LEVERS
 from autotune.metrics import METRICS
 from autotune.report.blocks import Block, Command, Figure, Heading, Table, Words
 from autotune.report.figures import effect_figure, front_figure, growth_figure, label
+from autotune.search.budget import busy_seconds
 
 USERS: Mapping[str, str] = {
     "fastest": "You want speed",
@@ -133,7 +133,7 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
     rows = [
         [
             str(trial.number),
-            *(_with_interval(snapshot, trial, metric) for metric in objectives),
+            *(_with_interval(trial, metric) for metric in objectives),
             snapshot.settings[trial.number],
         ]
         for trial in entries[:MOST_ENTRIES]
@@ -146,14 +146,12 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
         )
 
 
-def _with_interval(snapshot: Snapshot, trial: Trial, metric: str) -> str:
+def _with_interval(trial: Trial, metric: str) -> str:
     measured = trial.evidence.measurements.get(metric)
     if measured is None:
         return "not measured"
     ends = interval(metric, measured.ci95)
-    times = times_default(metric, measured.value, snapshot.default)
-    parts = [shown(metric, measured.value), f"({ends})" if ends else "", times or ""]
-    return " ".join(part for part in parts if part)
+    return f"{shown(metric, measured.value)} ({ends})" if ends else shown(metric, measured.value)
 
 
 def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
@@ -167,12 +165,20 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
         base = value_of(default, metric)
         values = [value_of(trial, metric) for trial in chosen.values()]
         cells = [
-            f"{shown(metric, value)} {times_default(metric, value, default) or ''}".strip()
-            for value in values
+            f"{shown(metric, value)} {_against(metric, value, base)}".strip() for value in values
         ]
         rows.append([_name(metric), shown(metric, base), *cells])
     head = ["", "default", *(f"{word} ({trial.number})" for word, trial in chosen.items())]
     yield Table(head, rows, frozenset(range(1, len(head))))
+
+
+def _against(metric: str, value: float | None, base: float | None) -> str:
+    """A value against the default's: points of a share, else times."""
+    if value is None or base is None:
+        return ""
+    if metric in METRICS and METRICS[metric].unit == "ratio":
+        return f"({100 * (value - base):+.1f} points)"
+    return f"({times(value / base)})" if base else ""
 
 
 def _name(metric: str) -> str:
@@ -235,13 +241,14 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
 
 def _drift(complete: Sequence[Trial]) -> str | None:
     """How much the machine itself changed, told by the reference workload beside each trial."""
-    times = [t for trial in complete if (t := value_of(trial, "reference_seconds")) is not None]
-    if len(times) < 3:
+    seconds = [t for trial in complete if (t := value_of(trial, "reference_seconds")) is not None]
+    if len(seconds) < 3:
         return None
-    spread = statistics.stdev(times) / statistics.fmean(times)
+    spread = statistics.stdev(seconds) / statistics.fmean(seconds)
+    extremes = max(seconds) / min(seconds)
     return (
         "The same small workload was timed beside every trial: it varied by "
-        f"{spread:.1%} (standard deviation over mean; slowest {max(times) / min(times):.2f} times "
+        f"{spread:.1%} (standard deviation over mean; slowest {extremes:.2f} times "
         "the fastest). Differences of speed below that are drift unless the relative speed, which "
         "is free of it, shows them too."
     )

@@ -38,7 +38,7 @@ def dressed(figure: go.Figure, height: int = 380) -> go.Figure:
 
 
 def front_figure(snapshot: Snapshot, across: str, up: str) -> go.Figure:
-    """All complete trials in two objectives, the front joined by a line, the default marked."""
+    """All complete trials in two objectives; the front, the default and the knee stand out."""
     figure = go.Figure()
     front = {trial.number for trial in snapshot.front}
     groups = (
@@ -65,13 +65,17 @@ def front_figure(snapshot: Snapshot, across: str, up: str) -> go.Figure:
             figure.add_trace(_ring(trial, across, up, name, colour))
     if not front:
         figure.add_annotation(text="no trial is on the front yet", showarrow=False)
-    figure.update_xaxes(title=label(across), tickformat=_ticks(across))
-    figure.update_yaxes(title=label(up), tickformat=_ticks(up))
+    figure.update_xaxes(title=label(across), **_ticks(across))
+    figure.update_yaxes(title=label(up), **_ticks(up))
     return dressed(figure, 440)
 
 
-def _ticks(metric: str) -> str | None:
-    return ".0%" if metric in METRICS and METRICS[metric].unit == "ratio" else None
+def _ticks(metric: str) -> dict[str, str]:
+    """How numbers stand on an axis: shares as per cent, dollars in full."""
+    unit = METRICS[metric].unit if metric in METRICS else ""
+    if unit.startswith("USD"):
+        return {"tickprefix": "$", "exponentformat": "none"}
+    return {"tickformat": ".0%"} if unit == "ratio" else {}
 
 
 def _marks(
@@ -89,7 +93,12 @@ def _marks(
         y=[value_of(trial, up) for trial in members],
         mode="markers",
         name=name,
-        marker={"color": colour, "symbol": symbol, "size": size, "line": {"width": 1.5}},
+        marker={
+            "color": colour,
+            "symbol": symbol,
+            "size": size,
+            "line": {"width": 1.5 if "open" in symbol else 0, "color": colour},
+        },
         text=[
             f"trial {t.number}<br>{snapshot.settings[t.number].replace(', ', '<br>')}"
             for t in members
@@ -134,7 +143,7 @@ def effect_figure(effects: Sequence[Effect], metric: str) -> go.Figure:
             showlegend=False,
         )
     )
-    figure.update_xaxes(title=label(metric), tickformat=_ticks(metric))
+    figure.update_xaxes(title=label(metric), **_ticks(metric))
     figure.update_yaxes(type="category", autorange="reversed", automargin=True)
     return dressed(figure, 110 + 34 * len(effects))
 

@@ -24,11 +24,12 @@ th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); }
 td { vertical-align: top; overflow-wrap: anywhere; }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 td.n { min-width: 7ch; }
+td:first-child { white-space: nowrap; }
 pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px;
   overflow-x: auto; font-size: 13px; }
 figure { margin: 8px 0 20px; }
 figcaption { color: var(--pale); font-size: 13px; }
-nav { font-size: 13.5px; margin: 16px 0 0; }
+nav { font-size: 13.5px; margin: 0 0 20px; }
 nav a { color: var(--blue); text-decoration: none; margin-right: 18px; }
 summary { cursor: pointer; color: var(--blue); }
 @media print {
