@@ -20,11 +20,19 @@ from autotune.cli.options import (
     storage_url,
 )
 from autotune.cli.output import err, note
-from autotune.domain import Host, State, Study
-from autotune.errors import AutotuneError, IncompatibleStudyError
+from autotune.domain import ExecutorChoice, Host, State, Study
+from autotune.errors import AutotuneError, IncompatibleStudyError, UsageError
 from autotune.ports import Executor, Store
 
 INTERRUPTED = 130
+
+OUTAGE_SECONDS = 600.0
+"""How long a search waits for a database server that is away."""
+
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option("--log-to", help="Also write to tensorboard, mlflow or wandb; may be repeated."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +47,7 @@ def search(
     ] = None,
     override: SetOption = None,
     storage: StorageOption = None,
+    log_to: LogOption = None,
 ) -> None:
     """Search a study file; an existing study of the same name is continued."""
     from autotune import spec
@@ -50,10 +59,15 @@ def search(
         loaded = spec.load(locate(file), host=host, overrides=overrides)
         for left_out in loaded.notes:
             note(f"{left_out.lever}: {left_out.value} is left out: {left_out.reason}")
-        _run(loaded.study, storage or loaded.storage, executor, host)
+        _run(loaded.study, storage or loaded.storage, executor, host, log_to or [])
 
 
-def resume(study: StudyArgument, override: SetOption = None, storage: StorageOption = None) -> None:
+def resume(
+    study: StudyArgument,
+    override: SetOption = None,
+    storage: StorageOption = None,
+    log_to: LogOption = None,
+) -> None:
     """Continue a study where it ended or was killed; --set raises its budget."""
     from autotune import spec
     from autotune.store import open_store
@@ -67,17 +81,22 @@ def resume(study: StudyArgument, override: SetOption = None, storage: StorageOpt
     text = yaml.safe_dump(dict(stored.spec), sort_keys=False)
     with _executor() as executor:
         host = _hardware(executor)
-        _run(spec.load(text, host=host, overrides=override or []).study, url, executor, host)
+        again = spec.load(text, host=host, overrides=override or []).study
+        _run(again, url, executor, host, log_to or [])
 
 
-def _run(study: Study, storage: str | None, executor: Executor, host: Host) -> None:
+def _run(
+    study: Study, storage: str | None, executor: Executor, host: Host, log_to: Sequence[str]
+) -> None:
     from autotune.cli.front import print_front, print_next_steps
     from autotune.cli.live import LiveView
     from autotune.search.sampler import make_sampler
     from autotune.search.tuner import Tuner
     from autotune.store import open_store
+    from autotune.tracking import Together, Tracking
     from autotune.trial.entry import evaluate
 
+    tracking = Tracking(log_to, study, runs_directory())
     store = open_store(storage_url(storage))
     try:
         _record(store, study, host)
@@ -88,12 +107,13 @@ def _run(study: Study, storage: str | None, executor: Executor, host: Host) -> N
             with LiveView(study, history) as view:
                 tuner = Tuner(
                     study, store, make_sampler(study), executor, host,
-                    directory=runs_directory(), observer=view,
+                    directory=runs_directory(), observer=Together((view, tracking)),
                 )  # fmt: skip
                 with _interruptible(tuner.stop, executor.stop) as presses:
                     reason = tuner.run(evaluate)
         note(f"search ended: {reason}")
         trials = store.trials(study.name)
+        tracking.close(study, trials)
         print_front(study, trials)
         print_next_steps(study, trials)
         if presses:
@@ -108,24 +128,39 @@ def _run(study: Study, storage: str | None, executor: Executor, host: Host) -> N
 
 
 @contextmanager
-def _executor() -> Iterator[Executor]:
-    """Worker processes, warming up while the study file is read."""
-    from autotune.execution.local import LocalExecutor
-
-    executor = LocalExecutor()
+def _hired(choice: ExecutorChoice) -> Iterator[tuple[Executor, Host]]:
+    """The executor, warming up while the study file is read, and the hardware that it has."""
+    executor, hardware = _ray(choice) if choice.kind == "ray" else _local(choice)
     try:
-        yield executor
+        host = hardware()
+        note(describe(host))
+        yield executor, host
     finally:
         executor.close()
 
 
-def _hardware(executor: Executor) -> Host:
-    """The inventory; torch, where it has to be asked, is loaded in a worker, never here."""
+def _local(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
+    from autotune.execution.local import LocalExecutor
     from autotune.hardware import inventory, may_have_gpu
 
-    host = executor.call(inventory) if may_have_gpu() else inventory()
-    note(describe(host))
-    return host
+    executor = LocalExecutor(choice.workers)
+    # torch, where it has to be asked, is loaded in a worker, never here
+    return executor, lambda: executor.call(inventory) if may_have_gpu() else inventory()
+
+
+def _ray(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
+    from autotune.execution.ray import RayExecutor
+    from autotune.hardware import roomiest
+
+    executor = RayExecutor(choice.workers, address=choice.address)
+
+    def hardware() -> Host:
+        found = executor.hosts()
+        for name, host in found:
+            note(f"node{f' of class {name}' if name else ''}: {describe(host)}")
+        return roomiest([host for _, host in found])
+
+    return executor, hardware
 
 
 def describe(host: Host) -> str:
@@ -150,8 +185,9 @@ def _prepare(executor: Executor, study: Study) -> None:
     with err.status("preparing model and data"):
         prepared = executor.call(prepare, study.task)
     sizes = ", ".join(f"{n} {split}" for split, n in prepared.sizes.items())
-    note(f"task: {study.task.model} on {study.task.dataset}: {sizes} examples, "
-         f"{prepared.num_labels} labels")  # fmt: skip
+    data = study.task.dataset
+    name = data if isinstance(data, str) else data["train"]
+    note(f"task: {study.task.model} on {name}: {sizes} examples, {prepared.num_labels} labels")
 
 
 def _record(store: Store, study: Study, host: Host) -> None:
@@ -160,8 +196,11 @@ def _record(store: Store, study: Study, host: Host) -> None:
     from autotune.hardware import environment
 
     if study.name not in store.studies():
-        store.create_study(study, environment(host))
-        return
+        try:
+            store.create_study(study, environment(host))
+            return
+        except UsageError:
+            pass  # another driver was faster
     differences = spec.compatible(store.study(study.name), study)
     if differences:
         raise IncompatibleStudyError(
