@@ -28,6 +28,16 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set task.epochs=3."),
 ]
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="[local|ray]", help="Where trials run, if not as the file."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Of a running Ray cluster: auto, HOST:PORT, or ray://HOST:PORT."
+    ),
+]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")]
 SpecArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="Study file, or the name of a shipped one.")

@@ -11,7 +11,10 @@ from typing import Annotated
 import typer
 import yaml
 
+from autotune.cli.hiring import hired
 from autotune.cli.options import (
+    AddressOption,
+    ExecutorOption,
     SetOption,
     SpecArgument,
     StorageOption,
@@ -20,7 +23,7 @@ from autotune.cli.options import (
     storage_url,
 )
 from autotune.cli.output import err, note
-from autotune.domain import ExecutorChoice, Host, State, Study
+from autotune.domain import Host, State, Study
 from autotune.errors import AutotuneError, IncompatibleStudyError, UsageError
 from autotune.ports import Executor, Store
 
@@ -47,25 +50,30 @@ def search(
     ] = None,
     override: SetOption = None,
     storage: StorageOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
     log_to: LogOption = None,
 ) -> None:
     """Search a study file; an existing study of the same name is continued."""
     from autotune import spec
     from autotune.cli.studyfile import locate
 
-    overrides = [*(override or []), *([f"study={study}"] if study else [])]
-    with _executor() as executor:
-        host = _hardware(executor)
-        loaded = spec.load(locate(file), host=host, overrides=overrides)
+    overrides = _overrides(override, executor, address)
+    overrides += [f"study={study}"] if study else []
+    path = locate(file)
+    with hired(spec.executor(path, overrides=overrides)) as (runner, host):
+        loaded = spec.load(path, host=host, overrides=overrides)
         for left_out in loaded.notes:
             note(f"{left_out.lever}: {left_out.value} is left out: {left_out.reason}")
-        _run(loaded.study, storage or loaded.storage, executor, host, log_to or [])
+        _run(loaded.study, storage or loaded.storage, runner, host, log_to or [])
 
 
 def resume(
     study: StudyArgument,
     override: SetOption = None,
     storage: StorageOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
     log_to: LogOption = None,
 ) -> None:
     """Continue a study where it ended or was killed; --set raises its budget."""
@@ -79,10 +87,19 @@ def resume(
     finally:
         store.close()
     text = yaml.safe_dump(dict(stored.spec), sort_keys=False)
-    with _executor() as executor:
-        host = _hardware(executor)
-        again = spec.load(text, host=host, overrides=override or []).study
-        _run(again, url, executor, host, log_to or [])
+    overrides = _overrides(override, executor, address)
+    with hired(spec.executor(text, overrides=overrides)) as (runner, host):
+        again = spec.load(text, host=host, overrides=overrides).study
+        _run(again, url, runner, host, log_to or [])
+
+
+def _overrides(given: Sequence[str] | None, executor: str | None, address: str | None) -> list[str]:
+    """``--set`` and the options that are short for it."""
+    found = list(given or [])
+    if executor is not None:
+        # A whole section for local, so that the address of a cluster does not linger in it.
+        found.append("executor=local" if executor == "local" else f"executor.kind={executor}")
+    return [*found, *([f"executor.address={address}"] if address else [])]
 
 
 def _run(
@@ -92,22 +109,25 @@ def _run(
     from autotune.cli.live import LiveView
     from autotune.search.sampler import make_sampler
     from autotune.search.tuner import Tuner
-    from autotune.store import open_store
+    from autotune.store import open_for_driving
     from autotune.tracking import Together, Tracking
     from autotune.trial.entry import evaluate
 
     tracking = Tracking(log_to, study, runs_directory())
-    store = open_store(storage_url(storage))
+    store = open_for_driving(storage_url(storage), runs_directory() / ".journal")
+    alone = store.exclusive
     try:
         _record(store, study, host)
         with store.acquire_driver(study.name):
-            store.interrupt_running(study.name)
+            silence = None if alone else study.executor.takeover_seconds
+            store.interrupt_running(study.name, stale_seconds=silence)
             _prepare(executor, study)
             history = store.trials(study.name)
             with LiveView(study, history) as view:
                 tuner = Tuner(
                     study, store, make_sampler(study), executor, host,
                     directory=runs_directory(), observer=Together((view, tracking)),
+                    outage_seconds=0.0 if alone else OUTAGE_SECONDS,
                 )  # fmt: skip
                 with _interruptible(tuner.stop, executor.stop) as presses:
                     reason = tuner.run(evaluate)
@@ -125,57 +145,6 @@ def _run(
             )
     finally:
         store.close()
-
-
-@contextmanager
-def _hired(choice: ExecutorChoice) -> Iterator[tuple[Executor, Host]]:
-    """The executor, warming up while the study file is read, and the hardware that it has."""
-    executor, hardware = _ray(choice) if choice.kind == "ray" else _local(choice)
-    try:
-        host = hardware()
-        note(describe(host))
-        yield executor, host
-    finally:
-        executor.close()
-
-
-def _local(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
-    from autotune.execution.local import LocalExecutor
-    from autotune.hardware import inventory, may_have_gpu
-
-    executor = LocalExecutor(choice.workers)
-    # torch, where it has to be asked, is loaded in a worker, never here
-    return executor, lambda: executor.call(inventory) if may_have_gpu() else inventory()
-
-
-def _ray(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
-    from autotune.execution.ray import RayExecutor
-    from autotune.hardware import roomiest
-
-    executor = RayExecutor(choice.workers, address=choice.address)
-
-    def hardware() -> Host:
-        found = executor.hosts()
-        for name, host in found:
-            note(f"node{f' of class {name}' if name else ''}: {describe(host)}")
-        return roomiest([host for _, host in found])
-
-    return executor, hardware
-
-
-def describe(host: Host) -> str:
-    """The hardware in one line."""
-    gpus = [f"{device.name} ({device.memory_gib:g} GiB)" for device in host.devices
-            if device.kind == "cuda" and device.memory_gib]  # fmt: skip
-    gpus += [device.name or device.id for device in host.devices if device.kind == "mps"]
-    bf16 = next((flag for flag in host.cpu_flags if "bf16" in flag), None)
-    parts = [
-        f"{len(host.cores)} cores of {host.cpu or 'an unknown CPU'}",
-        f"{host.memory_gib:g} GiB",
-        ", ".join(gpus) or "no GPU",
-        *([f"bf16 by {bf16}"] if bf16 else []),
-    ]
-    return "hardware: " + ", ".join(parts)
 
 
 def _prepare(executor: Executor, study: Study) -> None:

@@ -2,5 +2,6 @@
 
 from autotune.hardware.environment import environment
 from autotune.hardware.host import inventory, may_have_gpu
+from autotune.hardware.merging import roomiest
 
-__all__ = ["environment", "inventory", "may_have_gpu"]
+__all__ = ["environment", "inventory", "may_have_gpu", "roomiest"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autotune.spec.compatibility import compatible
 from autotune.spec.dimensions import Note
 from autotune.spec.explain import Explanation, LeverExplanation, explain
-from autotune.spec.load import load
+from autotune.spec.load import executor, load
 from autotune.spec.resolve import DEFAULT_TRIALS, Loaded
 from autotune.spec.schema import json_schema
 from autotune.spec.starter import starter
@@ -17,6 +17,7 @@ __all__ = [
     "Loaded",
     "Note",
     "compatible",
+    "executor",
     "explain",
     "json_schema",
     "load",

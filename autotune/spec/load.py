@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autotune.domain import Host
+from pydantic import ValidationError
+
+from autotune.domain import ExecutorChoice, Host
 from autotune.errors import Mistake, NotFoundError, SpecError, UsageError
 from autotune.spec.document import nearest
+from autotune.spec.models import ExecutorSection
 from autotune.spec.overrides import apply
-from autotune.spec.resolve import Loaded, resolve
+from autotune.spec.resolve import Loaded, chosen, resolve
 from autotune.spec.shape import shape
 from autotune.spec.yaml import read
 
@@ -35,6 +38,18 @@ def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> Lo
             _ordered(document.mistakes, name), hint="autotune init writes a file that works"
         )
     return loaded
+
+
+def executor(source: str | Path, *, overrides: Sequence[str] = ()) -> ExecutorChoice:
+    """Where a study file wants to run, which is known before the hardware there is. What is wrong
+    with it is for :func:`load` to say: here it counts as not written."""
+    document = read(*_text(source))
+    apply(document, overrides)
+    data = document.data if isinstance(document.data, dict) else {}
+    try:
+        return chosen(ExecutorSection(executor=data.get("executor", {})).executor)
+    except ValidationError:
+        return ExecutorChoice()
 
 
 def _text(source: str | Path) -> tuple[str, str]:

@@ -136,6 +136,20 @@ class ExecutorSpec(Section):
     )
 
 
+Executor = Annotated[
+    ExecutorSpec,
+    BeforeValidator(
+        _short("kind", str), json_schema_input_type=ExecutorSpec | Literal["local", "ray"]
+    ),
+]
+
+
+class ExecutorSection(Section):
+    """The one section that has to be read before all others."""
+
+    executor: Executor = ExecutorSpec()
+
+
 SamplerKind = Literal["tpe", "nsga2", "random", "grid", "qmc"]
 
 
@@ -173,12 +187,7 @@ class StudyFile(Section):
     budget: BudgetSpec = BudgetSpec()
     limits: LimitsSpec = LimitsSpec()
     prices: PricesSpec = PricesSpec()
-    executor: Annotated[
-        ExecutorSpec,
-        BeforeValidator(
-            _short("kind", str), json_schema_input_type=ExecutorSpec | Literal["local", "ray"]
-        ),
-    ] = ExecutorSpec()
+    executor: Executor = ExecutorSpec()
     sampler: Annotated[
         SamplerSpec,
         BeforeValidator(_short("kind", str), json_schema_input_type=SamplerSpec | SamplerKind),

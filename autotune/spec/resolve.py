@@ -32,7 +32,7 @@ from autotune.spec import constraints
 from autotune.spec.dimensions import Note, illegal, normal
 from autotune.spec.document import Document, Path, nearest
 from autotune.spec.measurable import why_not
-from autotune.spec.models import StudyFile, TaskSpec
+from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
 from autotune.spec.prices import book
 from autotune.spec.spaces import build
 
@@ -158,6 +158,11 @@ def _executor(file: StudyFile, document: Document) -> ExecutorChoice:
     if spec.kind == "local" and spec.address is not None:
         message = "address is of a ray cluster; the local executor has none"
         document.blame(("executor", "address"), message, key=True)
+    return chosen(spec)
+
+
+def chosen(spec: ExecutorSpec) -> ExecutorChoice:
+    """The executor that a file asks for, with what it leaves open."""
     default = 0 if spec.kind == "ray" else 1
     return ExecutorChoice(spec.kind, spec.workers or default, spec.address, spec.takeover_seconds)
 
