@@ -12,8 +12,9 @@ Grammar, loosest binding first::
     list        := '[' atom (',' atom)* ']'
 
 A word that names a variable is that variable; ``true`` and ``false`` are themselves; any other word
-is text. Text is equal to its own family: ``device == cuda`` holds for ``cuda:0``. Comparing text
-with a number by order is false, never an error, so that a condition cannot break a running search.
+is text. Text is equal to its own family: ``device == cuda`` holds for ``cuda:0``, and both
+``parallelism == ddp`` and ``parallelism == tp`` for ``ddp:2 x tp:2``. Comparing text with a number
+by order is false, never an error, so that a condition cannot break a running search.
 """
 
 from __future__ import annotations
@@ -95,10 +96,14 @@ def _tokens(text: str) -> list[Token]:
 
 def _equal(left: Value, right: Value) -> bool:
     if isinstance(left, str) and isinstance(right, str):
-        return left == right or left.split(":")[0] == right or right.split(":")[0] == left
+        return left == right or right in _families(left) or left in _families(right)
     if isinstance(left, str) or isinstance(right, str):
         return False
     return left == right
+
+
+def _families(text: str) -> list[str]:
+    return [part.split(":")[0] for part in text.split(" x ")]
 
 
 def _ordered(compare: Callable[[float, float], bool]) -> Callable[[Value, Value], bool]:

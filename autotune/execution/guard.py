@@ -8,6 +8,7 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
 from autotune.domain import Infeasible
@@ -20,15 +21,19 @@ LAST_WORD_SECONDS = 1.0
 
 
 class Guard:
-    """Watches its own process every 0.2 s from :meth:`start` until the process ends."""
+    """Watches every 0.2 s from :meth:`start` until its process ends: that process, or the ranks
+    that do its work."""
 
     def __init__(self, channel: Channel, limit_gib: float) -> None:
         self._channel = channel
         self._limit_gib = limit_gib
         self._began = time.monotonic()
         self._unsent: list[tuple[float, float]] = []
+        self._ranks: tuple[int, ...] = ()
 
-    def start(self) -> None:
+    def start(self, ranks: Sequence[int] = ()) -> None:
+        """Begin; ``ranks`` are the processes to watch in place of this one, by id."""
+        self._ranks = tuple(ranks)
         threading.Thread(target=self._watch, name="guard", daemon=True).start()
 
     def flush(self, timeout: float = -1) -> None:
@@ -47,15 +52,19 @@ class Guard:
         end_group()
 
     def _sample(self) -> None:
-        held = resident_gib()
+        each = [resident_gib(pid) for pid in self._ranks]
+        held = sum(each) if each else resident_gib()
         self._unsent.append((time.monotonic() - self._began, held))
         if held > self._limit_gib:
-            self._end_for_memory(held)
+            self._end_for_memory(held, each)
         if len(self._unsent) >= SAMPLES_PER_MESSAGE:
             self.flush()
 
-    def _end_for_memory(self, held: float) -> NoReturn:
+    def _end_for_memory(self, held: float, each: Sequence[float]) -> NoReturn:
         reason = f"held {held:.2f} GiB of host memory, the limit is {self._limit_gib:.2f} GiB"
+        if each:
+            most = max(range(len(each)), key=each.__getitem__)
+            reason += f"; rank {most} held the most, {each[most]:.2f} GiB"
         self.flush(LAST_WORD_SECONDS)
         self._channel.send(Ended(Infeasible("out_of_memory", reason)), LAST_WORD_SECONDS)
         end_group()

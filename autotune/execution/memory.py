@@ -18,15 +18,27 @@ GIB = 2**30
 SHARE_OF_AVAILABLE = 0.9
 ADDRESS_SLACK_GIB = 1.0
 
-_STATM = Path("/proc/self/statm")
+_PROC = Path("/proc")
+_STATM = _PROC / "self" / "statm"
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def resident_gib() -> float:
-    """Memory this process holds now (its resident set)."""
+def resident_gib(pid: int | None = None) -> float:
+    """Memory this process holds now (its resident set), or that of ``pid``; 0 where it is gone."""
     if not _STATM.exists():
-        return float(psutil.Process().memory_info().rss / GIB)
-    return int(_STATM.read_text().split()[1]) * resource.getpagesize() / GIB
+        return _resident_elsewhere(pid)
+    try:
+        pages = (_PROC / str(pid or "self") / "statm").read_text().split()[1]
+    except OSError:
+        return 0.0
+    return int(pages) * resource.getpagesize() / GIB
+
+
+def _resident_elsewhere(pid: int | None) -> float:
+    try:
+        return float(psutil.Process(pid).memory_info().rss / GIB)
+    except psutil.Error:
+        return 0.0
 
 
 def default_limit_gib(workers: int) -> float:

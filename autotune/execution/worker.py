@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from autotune.domain import CurvePoint, Job, Outcome
 from autotune.errors import AutotuneError, ExecutionError
-from autotune.execution import memory, outcomes
+from autotune.execution import memory, outcomes, ranks
 from autotune.execution.guard import Guard, end_group
 from autotune.execution.messages import Call, Channel, DriverGone, Ended, Raised, RunTrial
 from autotune.trial import allocator
@@ -83,6 +83,10 @@ def _evaluate(order: RunTrial, channel: Channel, guard: Guard) -> Outcome:
         _write_to(log)
         os.environ.update(order.environment)
         _settle(job, order.memory_gib)
+        if ranks.is_parallel(job):
+            processes = ranks.Ranks(order.evaluate, job)
+            guard.start(processes.pids)
+            return processes.wait(report)
         guard.start()
         memory.forget()
         return order.evaluate(job, report)

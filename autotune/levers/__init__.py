@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autotune.domain import Host, Prices, Resources, Rule, Strategy, Value
-from autotune.levers import batching, compression, numerics, optimisation, placement
+from autotune.levers import batching, compression, numerics, optimisation, parallelism, placement
 from autotune.levers.base import Influence, Lever, Pattern
 
 __all__ = [
@@ -17,12 +17,20 @@ __all__ = [
     "defaults",
     "hourly_usd",
     "resources",
+    "rules",
 ]
 
 _ALL = (
     placement.DEVICE,
     placement.THREADS,
     placement.ALLOCATOR,
+    parallelism.PARALLELISM,
+    parallelism.DDP_BUCKET_MIB,
+    parallelism.FSDP_RESHARD,
+    parallelism.SEQUENCE_PARALLEL,
+    parallelism.PIPELINE_SCHEDULE,
+    parallelism.PIPELINE_MICROBATCHES,
+    parallelism.PINNING,
     batching.BATCH_SIZE,
     batching.MICRO_BATCH_SIZE,
     batching.PADDING,
@@ -54,6 +62,7 @@ RULES: tuple[Rule, ...] = (
          "torch.compile does not support training on mps"),
     Rule("compile == true and activation_checkpointing == true and device == cpu",
          "on a CPU compiling recomputes nothing, so checkpointing only adds work"),
+    *parallelism.RULES,
 )  # fmt: skip
 """Combinations that cannot work or say the same twice, whatever the study."""
 
@@ -63,11 +72,22 @@ def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
     return {**{lever.name: lever.default_on(host) for lever in _ALL}, "epochs": epochs}
 
 
+def rules(host: Host) -> tuple[Rule, ...]:
+    """:data:`RULES`, and what this host cannot hold."""
+    return (*RULES, *parallelism.host_rules(host))
+
+
 def resources(strategy: Strategy) -> Resources:
-    """What the strategy holds while it runs. Training on a GPU still holds the threads' cores."""
+    """What the strategy holds while it runs. Training on GPUs still holds the threads' cores; the
+    ranks of a trial on GPUs take one each, from the strategy's device on."""
     device = str(strategy["device"])
     threads = int(strategy["threads"])
-    return Resources(1, threads, () if device == "cpu" else (device,))
+    world = parallelism.layout(strategy.get("parallelism", "none")).world
+    if device == "cpu":
+        return Resources(world, threads)
+    kind, _, first = device.partition(":")
+    places = [device] if world == 1 else [f"{kind}:{int(first) + rank}" for rank in range(world)]
+    return Resources(world, threads, tuple(places))
 
 
 def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from autotune import expression
 from autotune.domain import Dimension, Host, Rule, Space, Value
 from autotune.errors import ExpressionError
-from autotune.levers import LEVERS, RULES, defaults
+from autotune.levers import LEVERS, defaults, rules
 from autotune.spec.conditions import anything_left, can_hold, strange_words
 from autotune.spec.dimensions import Note, Searched, search
 from autotune.spec.document import Document, Path, nearest
@@ -32,7 +32,7 @@ def build(file: StudyFile, document: Document, host: Host) -> tuple[Space, tuple
     idle = _idle(asked, offered, broken, document)
     notes += [Note(name, "all settings", reason) for name, reason in idle.items()]
     kept = tuple(d for d in offered.dimensions if d.lever not in idle)
-    space = Space(kept, default, (*RULES, *_rules(file, document)))
+    space = Space(kept, default, (*rules(host), *_rules(file, document)))
     if not broken and not document.mistakes:
         _check_rules(file, space, document)
     return space, tuple(notes)
@@ -118,11 +118,11 @@ def _idle(asked: Space, offered: Space, broken: set[str], document: Document) ->
 
 
 def _rules(file: StudyFile, document: Document) -> list[Rule]:
-    rules = []
+    found = []
     for index, rule in enumerate(file.rules):
         if condition(rule.exclude, ("rules", index, "exclude"), document) is not None:
-            rules.append(Rule(rule.exclude, rule.because))
-    return rules
+            found.append(Rule(rule.exclude, rule.because))
+    return found
 
 
 def _check_rules(file: StudyFile, space: Space, document: Document) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
 from autotune.trial import optimizers
 from autotune.trial.batching import Collator, cut
 from autotune.trial.checkpointing import enable_activation_checkpointing
+from autotune.trial.crew import Alone, Crew, Ready
 from autotune.trial.freezing import freeze
 from autotune.trial.models import load_model
 from autotune.trial.precision import Precision
@@ -27,23 +26,12 @@ SCORED_EXAMPLES = 64
 SCORED_BATCH = 8
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A model that the strategy has been applied to. ``run`` is what training calls: the model, or
-    its compiled form; both share their weights."""
-
-    model: PreTrainedModel
-    run: Callable[..., Any]
-    optimizer: Optimizer
-    precision: Precision
-    peak_rate: float
-    masks: Masks | None
-    device: torch.device
-
-
-def apply_strategy(strategy: Strategy, prepared: Prepared, collate: Collator, seed: int) -> Ready:
+def apply_strategy(
+    strategy: Strategy, prepared: Prepared, collate: Collator, seed: int, crew: Crew | None = None
+) -> Ready:
     """Load the model and make it what the strategy asks for. Where pruning scores heads and
-    neurons by data, it sees training examples that ``seed`` draws."""
+    neurons by data, it sees training examples that ``seed`` draws. Every process of ``crew`` does
+    so, and keeps its part."""
     # Attention and dropout are settings of the model's construction.
     model = load_model(
         prepared,
@@ -65,10 +53,17 @@ def apply_strategy(strategy: Strategy, prepared: Prepared, collate: Collator, se
     precision.prepare(model)
     # The compiler sees the final weights and layers.
     run: Callable[..., Any] = _compiled(strategy, model) if strategy["compile"] else model
+    if crew is not None and not isinstance(crew, Alone):
+        from autotune.trial.parallel.divide import divide
+        from autotune.trial.parallel.group import Group
+
+        assert isinstance(crew, Group)
+        # Ranks share what is there when all else has been applied.
+        return divide(strategy, model, run, precision, masks, crew)
     # The optimizer holds the very parameters that are left, in the precision they have.
     rate = optimizers.peak_rate(strategy)
     optimizer = optimizers.build(str(strategy["optimizer"]), model, rate)
-    return Ready(model, run, optimizer, precision, rate, masks, device)
+    return Ready(model, run, optimizer, precision, rate, masks, device, crew or Alone(device))
 
 
 def _dropout(strategy: Strategy) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,6 +61,20 @@ class Collator:
             del arrays["attention_mask"]
         inputs = {name: self._tensor(array) for name, array in arrays.items()}
         return Batch(inputs, self._tensor(labels), int((labels != IGNORED).sum()))
+
+    def padded_to(self, multiple: int) -> Collator:
+        """This, with rows as long as a multiple of ``multiple``."""
+        if multiple == 1:
+            return self
+        length = None if self.length is None else math.ceil(self.length / multiple) * multiple
+        return replace(self, length=length, multiple=math.lcm(self.multiple, multiple))
+
+    def judged(self, rows: Indices) -> int:
+        """How many labels of the examples ``rows`` count."""
+        labels, offsets = self.split.labels, self.split.offsets
+        if not self.split.labels_by_token:
+            return int((labels[rows] != IGNORED).sum())
+        return sum(int((labels[offsets[r] : offsets[r + 1]] != IGNORED).sum()) for r in rows)
 
     def _rounded(self, rows: Indices) -> int | None:
         if self.multiple == 1:

@@ -21,11 +21,12 @@ from autotune.measure.reference import Reference
 from autotune.measure.timing import Window
 from autotune.ports import Report
 from autotune.trial import inference
-from autotune.trial.apply import Ready, apply_strategy
+from autotune.trial.apply import apply_strategy
 from autotune.trial.batching import Collator, subset, training_collator
+from autotune.trial.crew import Crew, Ready
 from autotune.trial.data import Prepared, load_split, prepare
 from autotune.trial.notes import Notes, environment
-from autotune.trial.placement import take_place
+from autotune.trial.placement import assemble, take_place
 from autotune.trial.schedule import Schedule, schedule
 from autotune.trial.split import Split
 from autotune.trial.tasks import task_kind
@@ -64,13 +65,14 @@ def fine_tune(job: Job, report: Report, notes: Notes) -> None:
     memory.reset_peak()
     with notes.phase("1 place"):
         device = take_place(job.strategy)
+        crew = assemble(job.strategy, device)
         torch.manual_seed(job.seed)
         notes.environment.update(environment(device))
     with notes.phase("2 data"):
-        data = read_data(job, device, notes)
+        data = read_data(job, device, notes, crew)
     meter = EnergyMeter(counters(device))
     with notes.phase("3 apply"), meter.running():
-        ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed)
+        ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed, crew)
         plan = schedule(job.strategy, job.task, data.collate, job.seed)
     reference = Reference(device)
     with notes.phase("4 reference"):
@@ -79,13 +81,16 @@ def fine_tune(job: Job, report: Report, notes: Notes) -> None:
         windows = run_training(ready, plan, data, reference, meter, report, notes)
     with notes.phase("6 reference"):
         reference.measure(REFERENCE_CALLS)
+    trained = ready.whole()
     with notes.phase("7 evaluate"):
-        evaluate(ready, data, job, notes)
+        evaluate(trained, data, job, notes)
     with notes.phase("8 latency"):
-        measure_latency(ready, data, job, notes)
+        if crew.leads:
+            measure_latency(trained, data, job, notes)
     with notes.phase("9 account"):
-        account_speed(ready, windows, reference, notes)
+        account_speed(trained, windows, reference, notes)
         account_run(job, notes.seconds["3 apply"] + _seconds(windows), meter, notes)
+    crew.leave()
 
 
 @dataclass(frozen=True)
@@ -103,9 +108,9 @@ class Data:
         return Collator(split, self.prepared.pad_token_id, self.collate.device)
 
 
-def read_data(job: Job, device: torch.device, notes: Notes) -> Data:
+def read_data(job: Job, device: torch.device, notes: Notes, crew: Crew) -> Data:
     """Phase 2: the task's data, from the cache where it was prepared before."""
-    prepared = prepare(job.task)
+    prepared = crew.after_leader(lambda: prepare(job.task))
     for note in prepared.notes:
         notes.event("data", note)
     train_split, validation = load_split(prepared, "train"), load_split(prepared, "validation")
@@ -135,10 +140,10 @@ def run_training(
         windows.append(now.window)
         seconds = _seconds(windows)
         rung = now.step in plan.rungs
-        scores = {m.name: m.value for m in judge(ready, data, data.rung)[0]} if rung else {}
+        scores = {m.name: m.value for m in judge(ready.whole(), data, data.rung)[0]} if rung else {}
         point = CurvePoint(now.step, plan.steps, now.examples, seconds, now.loss, scores)
         notes.curve.append(point)
-        if reason := report(point):
+        if reason := ready.crew.tell(report, point):
             raise StopTrial(reason)
         if seconds - referred >= REFERENCE_EVERY_SECONDS:
             reference.measure()
@@ -191,11 +196,12 @@ def account_speed(ready: Ready, windows: list[Window], reference: Reference, not
     )
     notes.add(speed, referred, product("relative_speed", speed, referred))
     notes.add(exact("model_size_mib", memory.model_mib(ready.model)))
-    if (peak := memory.peak_gib()) is not None:
-        notes.add(exact("peak_memory_gib", peak))
-    if (peaks := memory.device_peaks_gib(ready.device)) is not None:
-        notes.add(exact("device_memory_gib", peaks[0]))
-        notes.add(exact("device_memory_reserved_gib", peaks[1]))
+    if (peaks := ready.crew.peaks_gib()) is not None:
+        notes.add(exact("peak_memory_gib", sum(peaks)))
+        notes.environment["peak_memory_gib_by_rank"] = " ".join(f"{peak:.3f}" for peak in peaks)
+    if (on_devices := ready.crew.device_peaks_gib()) is not None:
+        notes.add(exact("device_memory_gib", on_devices[0]))
+        notes.add(exact("device_memory_reserved_gib", on_devices[1]))
 
 
 def account_run(job: Job, seconds: float, meter: EnergyMeter, notes: Notes) -> None:

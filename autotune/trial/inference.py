@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from autotune.measure.timing import Window, now
-from autotune.trial.apply import Ready
 from autotune.trial.batching import Collator, Indices, cut
+from autotune.trial.crew import Ready
 from autotune.trial.tasks.base import IGNORED
 
 BATCH = {"cpu": 32, "cuda": 256, "mps": 64}
@@ -28,7 +28,7 @@ LATENCY_SECONDS = 0.6
 @dataclass(frozen=True)
 class Predictions:
     """``classes`` (int64) and ``losses`` (nats) have the shape of the split's labels and stand in
-    its order. ``windows`` were timed while predicting."""
+    its order. ``windows`` were timed while predicting, in all processes together."""
 
     classes: np.ndarray
     losses: np.ndarray
@@ -39,17 +39,19 @@ def predict(ready: Ready, collate: Collator) -> Predictions:
     """Predict all examples of the collator's split in batches of like length.
 
     The first batch runs once more beforehand, to warm up. Batches come in shuffled order, so that
-    each window has its share of short and long ones.
+    each window has its share of short and long ones. The processes of a crew share the batches, and
+    each ends up with all answers.
     """
     labels = collate.split.labels
     classes, losses = np.zeros(labels.shape, np.int64), np.zeros(labels.shape, np.float32)
-    batches = _by_length(collate.split.lengths, BATCH[ready.device.type])
+    batches = ready.crew.share(_by_length(collate.split.lengths, BATCH[ready.device.type]))
     windows: list[Window] = []
     pending: list[tuple[Indices, Tensor, Tensor]] = []
     with running(ready):
         begun = now(ready.device)
-        _judge(ready, collate, batches[0])
-        windows.append(Window(len(batches[0]), now(ready.device) - begun, warmup=True))
+        for batch in batches[:1]:
+            _judge(ready, collate, batch)
+            windows.append(Window(len(batch), now(ready.device) - begun, warmup=True))
         begun = now(ready.device)
         for place, batch in enumerate(batches):
             pending.append((batch, *_judge(ready, collate, batch)))
@@ -61,7 +63,8 @@ def predict(ready: Ready, collate: Collator) -> Predictions:
                 collate.split.place(rows, best.numpy(force=True), classes)
                 collate.split.place(rows, loss.numpy(force=True), losses)
             pending, begun = [], now(ready.device)
-    return Predictions(classes, losses, windows)
+    crew = ready.crew
+    return Predictions(crew.total(classes), crew.total(losses), crew.merge(windows))
 
 
 def latencies(ready: Ready, collate: Collator, seed: int) -> tuple[list[float], list[float]]:

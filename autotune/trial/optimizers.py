@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,29 +29,58 @@ def peak_rate(strategy: Strategy) -> float:
     return float(strategy["learning_rate"]) * factors[str(strategy["learning_rate_scaling"])]
 
 
-def build(name: str, model: nn.Module, rate: float) -> Optimizer:
-    """The optimizer over all parameters that are trained. Weight decay is 0, as in Trainer.
+Clip = Callable[[list[Tensor]], object]
+"""Shortens the gradients of parameters to :data:`MAX_GRADIENT_NORM`, where they are longer."""
+
+
+def clip_alone(parameters: list[Tensor]) -> None:
+    """Clip gradients that this process has whole."""
+    nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+
+
+def choose(name: str, rate: float) -> tuple[type[Optimizer], dict[str, Any]]:
+    """The class of optimizer ``name`` and its settings. Weight decay is 0, as in Trainer.
 
     Adafactor follows the given rate (``scale_parameter`` and ``relative_step`` are off), which is
     how Trainer builds it.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if name in ("adamw", "adamw-fused"):
         # None lets torch take its batched implementation where it pays (not on a CPU).
         fused = True if name == "adamw-fused" else None
-        return AdamW(trained, lr=rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, fused=fused)
+        settings = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "fused": fused}
+        return AdamW, {"lr": rate, **settings}
     if name == "sgd":
-        return SGD(trained, lr=rate, momentum=0.9)
+        return SGD, {"lr": rate, "momentum": 0.9}
     if name == "adafactor":
-        return Adafactor(trained, lr=rate, scale_parameter=False, relative_step=False)
+        return Adafactor, {"lr": rate, "scale_parameter": False, "relative_step": False}
     raise UsageError(f"no optimizer {name!r}", hint="one of adamw, adamw-fused, sgd, adafactor")
 
 
-def update(optimizer: Optimizer, precision: Precision, rate: float) -> None:
+def build(name: str, model: nn.Module, rate: float) -> Optimizer:
+    """The optimizer over all parameters of ``model`` that are trained."""
+    kind, settings = choose(name, rate)
+    return kind(trained(model), **settings)
+
+
+def build_by_group(name: str, groups: Sequence[Sequence[Tensor]], rate: float) -> Optimizer:
+    """The optimizer over ``groups`` of parameters that its kernels cannot take together."""
+    kind, settings = choose(name, rate)
+    return kind([{"params": list(group)} for group in groups], **settings)
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not frozen."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def update(
+    optimizer: Optimizer, precision: Precision, rate: float, clip: Clip = clip_alone
+) -> None:
     """One clipped optimizer step from the gradients as they are, which are then let go.
 
     The fused AdamW divides gradients by a given scale while it reads them. Clipping through that
-    door saves a pass over all gradients.
+    door saves a pass over all gradients. ``clip`` shortens gradients that are spread over several
+    processes, who must agree on how long they are.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -58,14 +88,14 @@ def update(optimizer: Optimizer, precision: Precision, rate: float) -> None:
     scaler = precision.scaler
     if scaler is not None:
         scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+        clip(parameters)
         scaler.step(optimizer)
         scaler.update()
     else:
-        if isinstance(optimizer, AdamW) and optimizer.defaults["fused"]:
+        if clip is clip_alone and isinstance(optimizer, AdamW) and optimizer.defaults["fused"]:
             optimizer.grad_scale = _excess(parameters)  # type: ignore[attr-defined]
         else:
-            nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+            clip(parameters)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 

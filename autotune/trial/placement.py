@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
+from autotune.levers import resources
+from autotune.levers.parallelism import layout
 from autotune.trial import allocator
+from autotune.trial.crew import Alone, Crew
 
 
 def take_place(strategy: Strategy) -> torch.device:
@@ -18,7 +23,7 @@ def take_place(strategy: Strategy) -> torch.device:
     """
     allocator.apply(str(strategy["allocator"]))
     torch.set_num_threads(int(strategy["threads"]))
-    device = torch.device(str(strategy["device"]))
+    device = _own_device(strategy)
     if not _is_there(device):
         raise Unsupported(
             f"torch {torch.__version__} finds no device {device}",
@@ -27,6 +32,23 @@ def take_place(strategy: Strategy) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+def assemble(strategy: Strategy, device: torch.device) -> Crew:
+    """The processes that train together: this one alone, or met with the other ranks."""
+    wanted = layout(strategy.get("parallelism", "none"))
+    if wanted.world == 1:
+        return Alone(device)
+    from autotune.trial.parallel.group import join
+
+    return join(wanted, device)
+
+
+def _own_device(strategy: Strategy) -> torch.device:
+    """The strategy's device, or the one of its devices that is this rank's."""
+    devices = resources(strategy).devices
+    rank = int(os.environ.get("RANK", "0"))
+    return torch.device(devices[rank] if rank < len(devices) else str(strategy["device"]))
 
 
 def _is_there(device: torch.device) -> bool:

@@ -27,6 +27,24 @@ class Masks:
             self._dropped[index] = self._dropped[index].to(linear.weight.device)
             linear.weight.masked_fill_(self._dropped[index], 0.0)
 
+    def follow_weights(self) -> None:
+        """Cut the masks as their weights have been cut over ranks since."""
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        for index, linear in enumerate(self._linears):
+            weight = linear.weight
+            if isinstance(weight, DTensor):
+                mesh, placements = weight.device_mesh, weight.placements
+                self._dropped[index] = distribute_tensor(self._dropped[index], mesh, placements)
+
+    def keep(self, model: nn.Module) -> None:
+        """Let go of the masks of weights that ``model``, a part of the whole, does not have."""
+        held = {id(weight) for weight in model.parameters()}
+        pairs = zip(self._linears, self._dropped, strict=True)
+        kept = [(linear, mask) for linear, mask in pairs if id(linear.weight) in held]
+        self._linears = tuple(linear for linear, _ in kept)
+        self._dropped = [mask for _, mask in kept]
+
     def hold(self, optimizer: Optimizer) -> None:
         """Apply after every step of ``optimizer``, whose momentum would revive dropped weights."""
         optimizer.register_step_post_hook(lambda *_: self.apply())

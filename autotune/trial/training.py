@@ -6,17 +6,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from autotune.measure.energy import EnergyMeter
 from autotune.measure.timing import Window, now
-from autotune.trial import optimizers
-from autotune.trial.apply import Ready
-from autotune.trial.batching import Batch
+from autotune.trial.batching import Indices
+from autotune.trial.crew import Ready
 from autotune.trial.schedule import Schedule, linear_decay
-from autotune.trial.tasks.base import IGNORED
+from autotune.trial.stepping import step, summed_loss
+
+__all__ = ["Progress", "Ready", "step", "summed_loss", "train"]
 
 WARMUP_STEPS = 5
 """The first steps fill caches, pools and compilers; they are timed in a window of their own."""
@@ -53,40 +52,18 @@ def train(ready: Ready, schedule: Schedule, meter: EnergyMeter) -> Iterator[Prog
             begun = now(ready.device)
             while True:
                 batch = next(batches)
-                parts = [schedule.collate(rows) for rows in schedule.parts(batch)]
-                losses.append(
-                    step(ready, parts, linear_decay(ready.peak_rate, done, schedule.steps))
-                )
+                rate = linear_decay(ready.peak_rate, done, schedule.steps)
+                losses.append(_step(ready, schedule, batch, rate))
                 done, examples = done + 1, examples + len(batch)
-                if done in ends or time.perf_counter() - begun >= WINDOW_SECONDS:
+                taken = time.perf_counter() - begun
+                if ready.crew.enough(len(losses), taken, WINDOW_SECONDS) or done in ends:
                     break
             seconds = now(ready.device) - begun
         window = Window(examples - before, seconds, warmup=done <= warmup)
-        yield Progress(done, examples, float(torch.stack(losses).mean()), window)
+        yield Progress(done, examples, ready.crew.mean(losses, seconds), window)
 
 
-def step(ready: Ready, parts: list[Batch], rate: float) -> Tensor:
-    """One optimizer step over the micro-batches ``parts``; returns the mean loss of the batch.
-
-    Each micro-batch's loss is divided by the labels of the whole batch, so that accumulated
-    gradients are those of the whole batch, however it is cut.
-    """
-    judged = sum(batch.judged for batch in parts)
-    total = torch.zeros((), device=ready.device)
-    for batch in parts:
-        with ready.precision.autocast():
-            logits = ready.run(**batch.inputs).logits
-        loss = summed_loss(logits, batch.labels) / judged
-        scaler = ready.precision.scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        total += loss.detach()
-    optimizers.update(ready.optimizer, ready.precision, rate)
-    if ready.masks is not None:
-        ready.masks.apply()
-    return total
-
-
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in fp32, summed over all labels that count."""
-    flat = logits.float().flatten(0, -2)
-    return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction="sum")
+def _step(ready: Ready, schedule: Schedule, rows: Indices, rate: float) -> Tensor:
+    if ready.divided is not None:
+        return ready.divided.step(ready, schedule, rows, rate)
+    return step(ready, [schedule.collate(part) for part in schedule.parts(rows)], rate)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,9 @@ class Watched(Strategy):
         self.__dict__.setdefault("read", set()).add(lever)
         return super().__getitem__(lever)
 
+    def get(self, lever: str, default: Value) -> Value:
+        return self[lever]
+
 
 def test_a_trial_measures_everything_it_can(tmp_path: Path) -> None:
     points: list[CurvePoint] = []
@@ -76,7 +81,19 @@ def test_every_lever_is_read(tmp_path: Path) -> None:
     watched = Watched(asked.strategy.values)
     outcome = finetune.run_trial(replace(asked, strategy=watched), ignore)
     assert isinstance(outcome, Completed)
-    assert watched.read >= set(levers.LEVERS)
+    elsewhere = {
+        lever.name for lever in levers.LEVERS.values() if "parallelism" in (lever.when or "")
+    }
+    assert watched.read >= set(levers.LEVERS) - elsewhere  # those in test_parallel.py
+
+
+def test_one_process_imports_nothing_distributed() -> None:
+    code = (
+        "import sys, autotune.trial.finetune\n"
+        "sys.exit(any(m.startswith('autotune.trial.parallel') for m in sys.modules)\n"
+        "         or 'torch.distributed.fsdp' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
