@@ -105,6 +105,7 @@ class Cluster:
 
     def hosts(self) -> list[tuple[str | None, Host]]:
         """The hardware of every node, with its class where it has one."""
+        self.look()
         classes = {node["NodeID"]: node["Labels"].get(NODE_CLASS_LABEL) for node in self.nodes()}
         asked = {node: agent.hardware.remote() for node, agent in dict(self._agents).items()}
         found = ray.get(list(asked.values()), timeout=READY_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from autotune.ports import Advise, Ask, Tell
 RETRIES = 3
 """How often a job is run again that the cluster has lost, before it counts as failed."""
 
+LOST = "its actor was lost"
+
 FINISHED: str = Searcher.FINISHED
 
 
@@ -39,12 +42,14 @@ class Desk(Searcher):  # type: ignore[misc]
         advise: Advise,
         *,
         workers: int,
+        wait_seconds: float,
         objection: Callable[[Job], str | None],
         order: Callable[[Job], Any],
     ) -> None:
         super().__init__()
         self._ask, self._tell, self._advise = ask, tell, advise
         self._workers, self._objection, self._order = workers, objection, order
+        self._wait_seconds, self._waiting_since = wait_seconds, math.inf
         self._waiting = deque([first])
         self._running: dict[str, Job] = {}
         self._losses: dict[int, int] = {}
@@ -63,7 +68,7 @@ class Desk(Searcher):  # type: ignore[misc]
             return None
         job = self._guarded(self._next)
         if job is None:
-            return None if self._running and not self.ending else FINISHED
+            return None if (self._running or self._waiting) and not self.ending else FINISHED
         self._running[trial_id] = job
         return {"order": self._order(job)}
 
@@ -77,11 +82,11 @@ class Desk(Searcher):  # type: ignore[misc]
         if self.error is None and trial_id in self._running:
             self._guarded(lambda: self._conclude(trial_id, result or {}))
 
-    def note_cause(self, trial_id: str, error: BaseException | None) -> None:
+    def note_cause(self, trial_id: str, report: str) -> None:
         """Remember why Tune is about to complete a trial with an error."""
-        cause = getattr(error, "cause", None) or error
-        lines = str(cause).strip().splitlines() or [type(cause).__name__]
-        self._causes[trial_id] = next((line for line in lines if line.strip()), "")
+        lines = [line.strip() for line in report.splitlines() if line.strip()]
+        raised = [line for line in lines if "Error: " in line]
+        self._causes[trial_id] = next(iter([*raised[-1:], *lines[1:2], LOST]))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the truth."""
@@ -103,11 +108,19 @@ class Desk(Searcher):  # type: ignore[misc]
             self._guarded(partial(self._tell, job, Interrupted(STOPPED)))
 
     def _next(self) -> Job | None:
-        """A job that the cluster can hold. One that it cannot is no verdict on the strategy."""
+        """A job that the cluster can hold; none while one waits for a node that could. Where that
+        does not come, it is no verdict on the strategy."""
         while True:
             job = self._waiting.popleft() if self._waiting else self._asked()
             if job is None or (objection := self._objection(job)) is None:
+                self._waiting_since = math.inf
                 return job
+            now = time.monotonic()
+            self._waiting_since = min(self._waiting_since, now)
+            if now < self._waiting_since + self._wait_seconds:
+                self._waiting.appendleft(job)
+                return None
+            self._waiting_since = math.inf
             self._tell(job, Failed("infrastructure", objection))
 
     def _asked(self) -> Job | None:
@@ -135,7 +148,7 @@ class Desk(Searcher):  # type: ignore[misc]
         elif self.stopped:
             self._tell(job, Interrupted(STOPPED))
         else:
-            self._lose(job, self._causes.pop(trial_id, "its actor was lost"))
+            self._lose(job, self._causes.pop(trial_id, LOST))
 
     def _lose(self, job: Job, cause: str) -> None:
         losses = self._losses[job.trial] = self._losses.get(job.trial, 0) + 1
@@ -165,7 +178,8 @@ class Causes(FIFOScheduler):  # type: ignore[misc]
         self._desk = desk
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._desk.note_cause(trial.trial_id, trial.get_error())
+        report = Path(trial.error_file) if trial.error_file else None
+        self._desk.note_cause(trial.trial_id, report.read_text() if report else "")
 
 
 def _bring_log(job: Job, log: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import ray
 from ray import tune
+from ray.autoscaler.sdk import request_resources
 from ray.exceptions import RayError
 
 from autotune.domain import Host, Job
@@ -28,6 +29,9 @@ from autotune.ports import Advise, Ask, Evaluate, Tell
 P = ParamSpec("P")
 T = TypeVar("T")
 
+WAIT_SECONDS = 300.0
+"""Autoscalers bring a node within a few minutes."""
+
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results belong in the store
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the command line's
@@ -44,7 +48,8 @@ class RayExecutor:
     without one on a Ray of its own here. ``workers`` jobs run at once; 0 is as many as fit.
 
     ``preload`` names the modules that workers find imported. A job without a memory limit of its
-    own gets ``memory_gib``, by default its share of 90% of its node's.
+    own gets ``memory_gib``, by default its share of 90% of its node's. A job that no node can hold
+    waits ``wait_seconds`` for one to join; an autoscaler is asked for it.
     """
 
     def __init__(
@@ -54,8 +59,10 @@ class RayExecutor:
         address: str | None = None,
         preload: Sequence[str] = PRELOAD,
         memory_gib: float | None = None,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._workers, self._memory_gib = workers, memory_gib
+        self._wait_seconds = wait_seconds
         self._cluster: Cluster | None = Cluster(address, preload)
         self._desk: Desk | None = None
         self._stopped = False
@@ -83,6 +90,7 @@ class RayExecutor:
             tell,
             advise,
             workers=self._workers,
+            wait_seconds=self._wait_seconds,
             objection=self._objection,
             order=lambda job: Order(job, parcel, cluster.session, self._memory_gib),
         )
@@ -137,6 +145,7 @@ class RayExecutor:
     def _objection(self, job: Job) -> str | None:
         if self._open().can_hold(job):
             return None
+        request_resources(bundles=[bundle(job)])
         held = " and ".join(f"{n:g} {name}" for name, n in bundle(job).items())
         where = f" of class {node_class(job)}" if node_class(job) else ""
         return f"no node{where} of the cluster has {held}"

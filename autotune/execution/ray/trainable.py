@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
@@ -145,7 +146,15 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
             self._cores.give_back()
         if otherwise is None and isinstance(outcome, Failed) and outcome.kind == "infrastructure":
             raise ExecutionError(outcome.reason)  # Tune shall know it as an error, to run it again
-        return Ending(outcome, _end_of(log_path(running.job)))
+        return Ending(_placed(outcome), _end_of(log_path(running.job)))
+
+
+def _placed(outcome: Outcome) -> Outcome:
+    """``outcome`` with the node that it came about on."""
+    evidence = outcome.evidence
+    node = ray.get_runtime_context().get_node_id()
+    environment = {**evidence.environment, "node": node, "hostname": socket.gethostname()}
+    return replace(outcome, evidence=replace(evidence, environment=environment))
 
 
 def _environment(order: Order) -> dict[str, str]:

@@ -1,0 +1,161 @@
+"""What Ray loses is run again and told once; what cannot be had is said in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from contracts.executor_contract import go_on
+from contracts.executor_jobs import make_job
+from ray.cluster_utils import Cluster
+
+from autotune.domain import Completed, Failed, Job, Outcome, Resources, Strategy
+from autotune.errors import ExecutionError
+from autotune.execution.ray import RayExecutor
+from tests.execution.ray_clusters import OBJECT_STORE
+from tests.execution.ray_jobs import evaluate
+
+NODE = {"num_cpus": 1, "object_store_memory": OBJECT_STORE}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head that runs no trials; tests bring nodes of their own."""
+    head = {**NODE, "num_cpus": 0, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    made.connect()  # to the head, while it is the only node
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def node(cluster: Cluster) -> Iterator[Any]:
+    added = cluster.add_node(**NODE, labels={"node-class": "cpu-small"})
+    yield added
+    if added in cluster.worker_nodes:
+        cluster.remove_node(added)
+
+
+@pytest.fixture
+def executor(cluster: Cluster, node: Any) -> Iterator[RayExecutor]:
+    found = RayExecutor(address=cluster.address, preload=(), wait_seconds=2.0)
+    yield found
+    found.close()
+
+
+def drive(executor: RayExecutor, *jobs: Job) -> list[tuple[int, Outcome]]:
+    left = iter(jobs)
+    told: list[tuple[int, Outcome]] = []
+    executor.drive(
+        lambda: next(left, None),
+        evaluate,
+        lambda job, outcome: told.append((job.trial, outcome)),
+        go_on,
+    )
+    return told
+
+
+def with_trouble(executor: RayExecutor, job: Job, trouble: Callable[[], None]) -> Outcome:
+    """The outcome of a job that hangs at first, ``trouble`` coming upon it then."""
+    first = Path(job.directory) / "pid"
+    with ThreadPoolExecutor(1) as pool:  # Ray starts nodes from the main thread only
+        driving = pool.submit(drive, executor, job)
+        while not first.exists():
+            time.sleep(0.05)
+        trouble()
+        [(_, outcome)] = driving.result(60)
+    assert isinstance(outcome, Completed)
+    assert outcome.evidence.environment["pid"] != int(first.read_text())
+    pid = int(first.read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert len(outcome.evidence.curve) == 1, "nothing of the run that was lost"
+    return outcome
+
+
+def kill_actors(name: str) -> None:
+    for process in psutil.process_iter(["cmdline"]):
+        if any(f"ray::{name}" in word for word in process.info["cmdline"] or ()):
+            process.kill()
+
+
+def test_a_lost_node_costs_a_run_and_a_new_one_is_used(
+    cluster: Cluster, node: Any, executor: RayExecutor, tmp_path: Path
+) -> None:
+    added = []
+
+    def trouble() -> None:
+        cluster.remove_node(node, allow_graceful=False)
+        added.append(cluster.add_node(**NODE))
+
+    with_trouble(executor, make_job(tmp_path, do="hang_the_first_time"), trouble)
+    cluster.remove_node(added[0])
+
+
+@pytest.mark.parametrize("actor", ["RayTrial", "Agent"])
+def test_a_killed_actor_costs_a_run(executor: RayExecutor, tmp_path: Path, actor: str) -> None:
+    job = make_job(tmp_path, do="hang_the_first_time")
+    with_trouble(executor, job, lambda: kill_actors(actor))
+
+
+def test_what_is_lost_again_and_again_fails_without_a_verdict(
+    executor: RayExecutor, tmp_path: Path
+) -> None:
+    jobs = [make_job(tmp_path, 0, do="kill_the_agent"), make_job(tmp_path, 1)]
+    (_, lost), (_, after) = sorted(drive(executor, *jobs))
+    assert isinstance(lost, Failed)
+    assert lost.kind == "infrastructure"
+    assert "lost 4 times" in lost.reason
+    assert "parent process was lost" in lost.reason
+    assert isinstance(after, Completed)
+
+
+def test_what_no_node_can_hold_fails_without_a_verdict(
+    executor: RayExecutor, tmp_path: Path
+) -> None:
+    elsewhere = Strategy({"do": "nothing", "node_class": "gpu-a10"})
+    jobs = [
+        make_job(tmp_path, 0, resources=Resources(threads=64)),
+        make_job(tmp_path, 1, strategy=elsewhere),
+    ]
+    (_, large), (_, strange) = drive(executor, *jobs)
+    assert isinstance(large, Failed)
+    assert isinstance(strange, Failed)
+    assert (large.kind, large.reason) == ("infrastructure", "no node of the cluster has 64 CPU")
+    assert strange.reason == "no node of class gpu-a10 of the cluster has 1 CPU"
+
+
+def test_a_strategy_may_choose_its_class_of_node(
+    cluster: Cluster, executor: RayExecutor, tmp_path: Path
+) -> None:
+    large = cluster.add_node(**NODE, labels={"node-class": "cpu-large"})
+    try:
+        classes = sorted(name or "" for name, _ in executor.hosts())
+        assert classes == ["", "cpu-large", "cpu-small"]
+        chosen = Strategy({"do": "nothing", "node_class": "cpu-large"})
+        jobs = [make_job(tmp_path, n, strategy=chosen) for n in range(2)]
+        nodes = [outcome.evidence.environment["node"] for _, outcome in drive(executor, *jobs)]
+        assert nodes == [large.node_id] * 2
+    finally:
+        cluster.remove_node(large)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers at ray://127.0.0.1:1"),
+        ("somewhere", "no address of a Ray cluster"),
+    ],
+)
+@pytest.mark.timeout(10)
+def test_an_address_where_nobody_answers(address: str, said: str) -> None:
+    with pytest.raises(ExecutionError, match=said) as caught:
+        RayExecutor(address=address)
+    assert caught.value.hint
