@@ -31,9 +31,14 @@ _ALL = (
     parallelism.PIPELINE_SCHEDULE,
     parallelism.PIPELINE_MICROBATCHES,
     parallelism.PINNING,
+    placement.PLACEMENT,
+    placement.OFFLOAD,
     batching.BATCH_SIZE,
     batching.MICRO_BATCH_SIZE,
     batching.PADDING,
+    batching.LOADER_WORKERS,
+    batching.PREFETCH,
+    batching.PINNED_MEMORY,
     numerics.PRECISION,
     numerics.ATTENTION,
     numerics.COMPILE,
@@ -63,6 +68,8 @@ RULES: tuple[Rule, ...] = (
     Rule("compile == true and activation_checkpointing == true and device == cpu",
          "on a CPU compiling recomputes nothing, so checkpointing only adds work"),
     *parallelism.RULES,
+    *placement.RULES,
+    *batching.RULES,
 )  # fmt: skip
 """Combinations that cannot work or say the same twice, whatever the study."""
 
@@ -85,9 +92,10 @@ def resources(strategy: Strategy) -> Resources:
     world = parallelism.layout(strategy.get("parallelism", "none")).world
     if device == "cpu":
         return Resources(world, threads)
+    if world == 1 or strategy.get("placement", "single") == "mixed":
+        return Resources(world, threads, (device,))
     kind, _, first = device.partition(":")
-    places = [device] if world == 1 else [f"{kind}:{int(first) + rank}" for rank in range(world)]
-    return Resources(world, threads, tuple(places))
+    return Resources(world, threads, tuple(f"{kind}:{int(first) + n}" for n in range(world)))
 
 
 def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.domain import Choice, Host, Range
+from autotune.domain import Choice, Host, Range, Rule, Value
 from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
 
 MAX_BATCH = 65_536
@@ -42,3 +42,51 @@ PADDING = Lever(
     default="dynamic",
     influences=influences(SPEED, MEMORY, ACCURACY),
 )
+
+
+def _too_many_workers(host: Host, value: Value) -> str | None:
+    if isinstance(value, str) or value < max(2, len(host.cores)):
+        return None
+    return f"{value} loader threads beside training on {len(host.cores)} cores"
+
+
+def _not_cuda(host: Host, value: Value) -> str | None:
+    if value is False or any(device.kind == "cuda" for device in host.devices):
+        return None
+    return "only copies to a CUDA GPU gain by pinned memory"
+
+
+LOADER_WORKERS = Lever(
+    name="loader_workers",
+    summary="Threads that put batches together ahead of training; with 0, training does it",
+    domain=Range(0, 64, integer=True),
+    default=0,
+    influences=influences(SPEED),
+    unavailable=_too_many_workers,
+    auto=lambda host: Choice((0, 1, 2)),
+)
+
+PREFETCH = Lever(
+    name="prefetch",
+    summary="Batches that each loader thread is ahead by",
+    domain=Range(1, 64, integer=True),
+    default=2,
+    influences=influences(SPEED, MEMORY),
+    when="loader_workers > 0",
+    auto=lambda host: Choice((1, 2, 4)),
+)
+
+PINNED_MEMORY = Lever(
+    name="pinned_memory",
+    summary="Copy batches to the GPU from memory that cannot be paged out, while it still works",
+    domain=Choice((False, True)),
+    default=lambda host: any(device.kind == "cuda" for device in host.devices),
+    influences=influences(SPEED),
+    when="device == cuda",
+    unavailable=_not_cuda,
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule("loader_workers > 0 and parallelism != none",
+         "each rank puts its own share of a batch together"),
+)  # fmt: skip

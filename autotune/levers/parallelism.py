@@ -90,7 +90,7 @@ def host_rules(host: Host) -> Iterator[Rule]:
         for place, gpu in enumerate(gpus):
             if place + world > len(gpus):
                 yield Rule(
-                    f"device == '{gpu}' and parallelism in [{members}]",
+                    f"device == '{gpu}' and placement != mixed and parallelism in [{members}]",
                     f"{world} processes want as many GPUs from {gpu} on; there are {len(gpus)}",
                 )
         pipes = ", ".join(f"'{one}'" for one in _with_pipeline(world, cores))

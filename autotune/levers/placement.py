@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.domain import Choice, Host, Range, Value
+from autotune.domain import Choice, Host, Range, Rule, Value
 from autotune.levers.base import MEMORY, SPEED, Lever, Pattern, influences
 
 MAX_THREADS = 1024
@@ -74,3 +74,62 @@ ALLOCATOR = Lever(
     influences=influences(SPEED, MEMORY),
     unavailable=_no_glibc,
 )
+
+
+def _one_place(host: Host, value: Value) -> str | None:
+    accelerated = any(device.kind in ("cuda", "mps") for device in host.devices)
+    if value == "single" or accelerated:
+        return None
+    return "this host has one device, the CPU"
+
+
+def _nothing_to_offload(host: Host, value: Value) -> str | None:
+    if value == "none" or any(device.kind == "cuda" for device in host.devices):
+        return None
+    return "needs a CUDA GPU; without one everything is in host memory already"
+
+
+PLACEMENT = Lever(
+    name="placement",
+    summary="One device; layers over several; embeddings on the CPU; CPU and GPU side by side",
+    domain=Choice(("single", "split:time", "split:memory", "embeddings-on-cpu", "mixed")),
+    default="single",
+    influences=influences(SPEED, MEMORY),
+    unavailable=_one_place,
+)
+
+OFFLOAD = Lever(
+    name="offload",
+    summary="Keep the optimizer's states in host memory and step there, or all weights as well",
+    domain=Choice(("none", "optimizer", "parameters")),
+    default="none",
+    influences=influences(SPEED, MEMORY),
+    unavailable=_nothing_to_offload,
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule("placement != single and device == cpu",
+         "all of it is on the CPU already"),
+    Rule("placement in [split, 'embeddings-on-cpu'] and parallelism != none",
+         "each rank has one device of its own"),
+    Rule("placement == mixed and parallelism != 'ddp:2'",
+         "a CPU and a GPU side by side are two processes, each with its share of the batch"),
+    Rule("placement != single and compile == true",
+         "a compiled graph is of one device"),
+    Rule("placement == mixed and precision in [tf32, fp16]",
+         "the CPU has no such arithmetic"),
+    Rule("offload != none and device in [cpu, mps]",
+         "weights and states are in host memory already"),
+    Rule("offload == 'optimizer' and parallelism in [zero1, fsdp, tp, pp]",
+         "these divide states over ranks already; fsdp goes with offload: parameters"),
+    Rule("offload == parameters and parallelism in [ddp, zero1, tp, pp]",
+         "weights come in a layer at a time through fsdp"),
+    Rule("offload == parameters and compile == true",
+         "a graph that ends at every layer gains nothing"),
+    Rule("offload != none and placement != single",
+         "placement already says what is on the CPU"),
+    Rule("offload != none and precision == fp16",
+         "gradient scaling works on gradients where they were made"),
+    Rule("offload == parameters and optimizer == adafactor",
+         "Adafactor does not know weights that fsdp has in hand"),
+)  # fmt: skip

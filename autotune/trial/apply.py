@@ -17,10 +17,12 @@ from autotune.trial.checkpointing import enable_activation_checkpointing
 from autotune.trial.crew import Alone, Crew, Ready
 from autotune.trial.freezing import freeze
 from autotune.trial.models import load_model
+from autotune.trial.placement import places
 from autotune.trial.precision import Precision
 from autotune.trial.prepared import Prepared
 from autotune.trial.pruning import prune
 from autotune.trial.pruning_masks import Masks
+from autotune.trial.spreading import spread
 
 SCORED_EXAMPLES = 64
 SCORED_BATCH = 8
@@ -60,9 +62,11 @@ def apply_strategy(
         assert isinstance(crew, Group)
         # Ranks share what is there when all else has been applied.
         return divide(strategy, model, run, precision, masks, crew)
+    if strategy["placement"] != "single":
+        spread(model, str(strategy["placement"]), places(strategy))
     # The optimizer holds the very parameters that are left, in the precision they have.
     rate = optimizers.peak_rate(strategy)
-    optimizer = optimizers.build(str(strategy["optimizer"]), model, rate)
+    optimizer = optimizers.for_strategy(strategy, model, rate)
     return Ready(model, run, optimizer, precision, rate, masks, device, crew or Alone(device))
 
 

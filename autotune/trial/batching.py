@@ -1,7 +1,7 @@
 """Lever ``padding``: how examples become batches of ``batch_size``.
 
-Everything is indexed out of the flat arrays of a split; a batch is put together in tens of
-microseconds, so nothing is prefetched and no worker process is needed.
+Everything is indexed out of the flat arrays of a split, and a batch is put together in tens of
+microseconds. The loader's threads (``loader_workers``) can still do it ahead of time.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Collator:
     length: int | None = None
     multiple: int = 1
     always_mask: bool = False
+    pinned: bool = True
 
     def __call__(self, rows: Indices) -> Batch:
         arrays = self.split.batch(rows, self.pad_token_id, self.length or self._rounded(rows))
@@ -84,7 +85,8 @@ class Collator:
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(array)
         if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
+            tensor = tensor.pin_memory() if self.pinned else tensor
+            return tensor.to(self.device, non_blocking=self.pinned)
         return tensor.to(self.device)
 
 
@@ -100,6 +102,7 @@ def training_collator(
         length=prepared.max_length if strategy["padding"] == "fixed" else None,
         multiple=COMPILED_MULTIPLE if compiled else 1,
         always_mask=compiled,
+        pinned=strategy["pinned_memory"] is True,
     )
 
 

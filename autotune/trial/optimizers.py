@@ -13,6 +13,7 @@ from transformers.optimization import Adafactor
 
 from autotune.domain import Strategy
 from autotune.errors import UsageError
+from autotune.trial.offloading import HostOptimizer
 from autotune.trial.precision import Precision
 
 REFERENCE_BATCH = 8
@@ -60,6 +61,15 @@ def build(name: str, model: nn.Module, rate: float) -> Optimizer:
     """The optimizer over all parameters of ``model`` that are trained."""
     kind, settings = choose(name, rate)
     return kind(trained(model), **settings)
+
+
+def for_strategy(strategy: Strategy, model: nn.Module, rate: float) -> Optimizer:
+    """The strategy's optimizer over a model that this process has whole."""
+    name = str(strategy["optimizer"])
+    if strategy["offload"] != "optimizer":
+        return build(name, model, rate)
+    kind, settings = choose(name, rate)
+    return HostOptimizer(trained(model), lambda copies: kind(copies, **settings))
 
 
 def build_by_group(name: str, groups: Sequence[Sequence[Tensor]], rate: float) -> Optimizer:

@@ -9,7 +9,7 @@ import torch
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
 from autotune.levers import resources
-from autotune.levers.parallelism import layout
+from autotune.levers.parallelism import Layout, layout
 from autotune.trial import allocator
 from autotune.trial.crew import Alone, Crew
 
@@ -37,18 +37,30 @@ def take_place(strategy: Strategy) -> torch.device:
 def assemble(strategy: Strategy, device: torch.device) -> Crew:
     """The processes that train together: this one alone, or met with the other ranks."""
     wanted = layout(strategy.get("parallelism", "none"))
-    if wanted.world == 1:
+    offloaded = strategy.get("offload", "none") == "parameters"
+    if wanted.world == 1 and not offloaded:
         return Alone(device)
     from autotune.trial.parallel.group import join
 
-    return join(wanted, device)
+    # FSDP, over one rank if need be, is what brings weights in from host memory by the layer.
+    mixed = strategy.get("placement", "single") == "mixed"
+    return join(Layout("fsdp") if wanted.world == 1 else wanted, device, mixed=mixed)
+
+
+def places(strategy: Strategy) -> list[torch.device]:
+    """The devices that one process may spread a model over: the strategy's, and the CPU."""
+    return [torch.device(str(strategy["device"])), torch.device("cpu")]
 
 
 def _own_device(strategy: Strategy) -> torch.device:
-    """The strategy's device, or the one of its devices that is this rank's."""
+    """The strategy's device, or the one of its devices that is this rank's; of a GPU and a CPU side
+    by side the second rank has the CPU."""
     devices = resources(strategy).devices
     rank = int(os.environ.get("RANK", "0"))
-    return torch.device(devices[rank] if rank < len(devices) else str(strategy["device"]))
+    if rank < len(devices):
+        return torch.device(devices[rank])
+    mixed = strategy.get("placement", "single") == "mixed"
+    return torch.device("cpu" if mixed else str(strategy["device"]))
 
 
 def _is_there(device: torch.device) -> bool:

@@ -4,11 +4,13 @@ where."""
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from autotune.domain import Strategy, Task
-from autotune.trial.batching import Collator, Indices, cut, order
+from autotune.trial.batching import Batch, Collator, Indices, cut, order
 
 RUNGS = (0.25, 0.5)
 """Shares of the steps after which a trial is judged, and may be stopped."""
@@ -26,10 +28,29 @@ class Schedule:
     padding: str
     seed: int
     rungs: frozenset[int] = frozenset()
+    loader_workers: int = 0
+    prefetch: int = 2
 
     def batches(self) -> Iterator[Indices]:
         """Global batches without end."""
         return order(self.collate.split.lengths, self.batch_size, self.padding, self.seed)
+
+    def loaded(self) -> Iterator[tuple[Indices, list[Batch]]]:
+        """Global batches without end, each with its micro-batches put together: when they are
+        asked for, or ahead of it by threads of the loader's."""
+        if self.loader_workers == 0:
+            yield from ((rows, self._put_together(rows)) for rows in self.batches())
+            return
+        with ThreadPoolExecutor(self.loader_workers, thread_name_prefix="loader") as threads:
+            ahead: deque[tuple[Indices, Future[list[Batch]]]] = deque()
+            for rows in self.batches():
+                ahead.append((rows, threads.submit(self._put_together, rows)))
+                if len(ahead) > self.loader_workers * self.prefetch:
+                    first, made = ahead.popleft()
+                    yield first, made.result()
+
+    def _put_together(self, rows: Indices) -> list[Batch]:
+        return [self.collate(part) for part in self.parts(rows)]
 
     def parts(self, batch: Indices) -> list[Indices]:
         """The micro-batches of a global batch."""
@@ -50,6 +71,8 @@ def schedule(strategy: Strategy, task: Task, collate: Collator, seed: int) -> Sc
         padding=str(strategy["padding"]),
         seed=seed,
         rungs=frozenset(step for step in rungs if step < steps),
+        loader_workers=int(strategy["loader_workers"]),
+        prefetch=int(strategy["prefetch"]),
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from autotune.measure.energy import EnergyMeter
 from autotune.measure.timing import Window, now
-from autotune.trial.batching import Indices
 from autotune.trial.crew import Ready
 from autotune.trial.schedule import Schedule, linear_decay
 from autotune.trial.stepping import step, summed_loss
@@ -41,7 +40,7 @@ def train(ready: Ready, schedule: Schedule, meter: EnergyMeter) -> Iterator[Prog
     the caller does between two windows is in no window and on no meter. Losses stay on the device
     until then, so that no step waits for it.
     """
-    batches = schedule.batches()
+    take_step = _steps(ready, schedule)
     warmup = min(WARMUP_STEPS, schedule.steps // 4)
     ends = {*schedule.rungs, warmup, schedule.steps}
     done = examples = 0
@@ -51,10 +50,10 @@ def train(ready: Ready, schedule: Schedule, meter: EnergyMeter) -> Iterator[Prog
         with meter.running():
             begun = now(ready.device)
             while True:
-                batch = next(batches)
                 rate = linear_decay(ready.peak_rate, done, schedule.steps)
-                losses.append(_step(ready, schedule, batch, rate))
-                done, examples = done + 1, examples + len(batch)
+                size, loss = take_step(rate)
+                losses.append(loss)
+                done, examples = done + 1, examples + size
                 taken = time.perf_counter() - begun
                 if ready.crew.enough(len(losses), taken, WINDOW_SECONDS) or done in ends:
                     break
@@ -63,7 +62,21 @@ def train(ready: Ready, schedule: Schedule, meter: EnergyMeter) -> Iterator[Prog
         yield Progress(done, examples, ready.crew.mean(losses, seconds), window)
 
 
-def _step(ready: Ready, schedule: Schedule, rows: Indices, rate: float) -> Tensor:
-    if ready.divided is not None:
-        return ready.divided.step(ready, schedule, rows, rate)
-    return step(ready, [schedule.collate(part) for part in schedule.parts(rows)], rate)
+def _steps(ready: Ready, schedule: Schedule) -> Callable[[float], tuple[int, Tensor]]:
+    """What takes the next step at a learning rate; it returns the batch's size and loss."""
+    divided = ready.divided
+    if divided is not None:
+        batches = schedule.batches()
+
+        def together(rate: float) -> tuple[int, Tensor]:
+            rows = next(batches)
+            return len(rows), divided.step(ready, schedule, rows, rate)
+
+        return together
+    loaded = schedule.loaded()
+
+    def alone(rate: float) -> tuple[int, Tensor]:
+        rows, parts = next(loaded)
+        return len(rows), step(ready, parts, rate)
+
+    return alone

@@ -127,6 +127,7 @@ BESIDE: list[tuple[str, dict[str, Any]]] = [
     ("pp:2", {"pruning_ratio": 0.5, "pruning_method": "structured", "optimizer": "adamw-fused"}),
     ("pp:2", {"pruning_ratio": 0.5, "pruning_method": "unstructured", "freeze_layers": 1}),
     ("pp:2", {"pruning_ratio": 0.25, "pruning_method": "layers", "micro_batch_size": 4}),
+    ("ddp:2", {"placement": "mixed"}),
     ("ddp:2 x pp:2", {"padding": "fixed", "pipeline_schedule": "interleaved"}),
     ("fsdp:2 x tp:2", {"padding": "bucketed", "sequence_parallel": True, "optimizer": "adamw"}),
 ]

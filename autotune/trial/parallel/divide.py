@@ -23,6 +23,7 @@ from autotune.trial.parallel.weights import by_mesh, filled, full_state, skeleto
 from autotune.trial.precision import Precision
 from autotune.trial.pruning_masks import Masks
 from autotune.trial.schedule import Schedule
+from autotune.trial.spreading import speed
 from autotune.trial.stepping import summed_loss
 
 
@@ -46,17 +47,25 @@ def divide(
         tensor.split(model, group.mesh["model"], by_sequence=sequence)
     if group.layout.data_kind == "fsdp":
         reshard = strategy["fsdp_reshard"] is True
-        fsdp.shard(model, group.mesh["data"], precision=precision.name, reshard=reshard)
+        offload = strategy["offload"] == "parameters"
+        fsdp.shard(
+            model, group.mesh["data"], precision=precision.name, reshard=reshard, offload=offload
+        )
     if masks is not None:
         masks.follow_weights()
     bucket_mib = int(strategy["ddp_bucket_mib"])
     # DDP knows nothing of weights in pieces; beside tensor parallelism gradients are added up here.
-    if group.layout.data_kind in ("ddp", "zero1") and group.layout.model == 1:
+    # So they are where a CPU and a GPU work side by side, each on what it can do in the time.
+    if strategy["placement"] == "mixed":
+        group.weigh(speed(model))
+    elif group.layout.data_kind in ("ddp", "zero1") and group.layout.model == 1:
         run = replicas.replicate(run, group, bucket_mib)
     rate = optimizers.peak_rate(strategy)
     name = str(strategy["optimizer"])
     if group.layout.data_kind == "zero1":
         optimizer = replicas.sharded_optimizer(name, model, rate, group)
+    elif strategy["offload"] == "optimizer":
+        optimizer = optimizers.for_strategy(strategy, model, rate)
     else:
         optimizer = optimizers.build_by_group(name, by_mesh(optimizers.trained(model)), rate)
     by_position = strategy["sequence_parallel"] is True and group.layout.model_kind == "tp"
@@ -85,7 +94,7 @@ class Pieces:
         self._averages = self._replica is not None or self._sharded is not None
 
     def whole(self) -> PreTrainedModel:
-        return filled(self._bones, full_state(self._model))
+        return filled(self._bones, full_state(self._model, self._group.device))
 
     def step(self, ready: Ready, schedule: Schedule, rows: Indices, rate: float) -> Tensor:
         """As :func:`autotune.trial.stepping.step`; the micro-batch of each rank is as large as the
@@ -125,6 +134,7 @@ class Pieces:
         if self._replica is not None:
             return optimizers.clip_alone
         gradients.settle(trained)
-        if not self._averages and self._group.layout.data > 1:
-            gradients.add_up(trained, self._group.over_data, self._bucket_mib)
+        group = self._group
+        if not self._averages and group.layout.data > 1:
+            gradients.add_up(trained, group.over_data, self._bucket_mib, group.table)
         return partial(gradients.clip, stages=None)

@@ -29,11 +29,13 @@ def settle(parameters: Iterable[Tensor]) -> None:
             parameter.grad = gradient.redistribute(placements=parameter.placements)
 
 
-def add_up(parameters: Iterable[Tensor], ranks: dist.ProcessGroup, bucket_mib: int) -> None:
-    """Sum gradients over ``ranks``, in buckets of ``bucket_mib``."""
+def add_up(
+    parameters: Iterable[Tensor], ranks: dist.ProcessGroup, bucket_mib: int, table: torch.device
+) -> None:
+    """Sum gradients over ``ranks`` by way of the device ``table``, in buckets of ``bucket_mib``."""
     held = [local(p.grad) for p in parameters if p.grad is not None]
     for bucket in _buckets(held, bucket_mib * MIB):
-        flat = _flatten_dense_tensors(bucket)
+        flat = _flatten_dense_tensors(bucket).to(table)
         dist.all_reduce(flat, group=ranks)
         parts = _unflatten_dense_tensors(flat, bucket)
         torch._foreach_copy_(bucket, list(parts))

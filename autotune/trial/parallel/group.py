@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import HashStore, TCPStore
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from autotune.domain import CurvePoint
@@ -29,8 +29,9 @@ ON_CUDA = "cpu:gloo,cuda:nccl"
 """Tensors travel by NCCL, and what is said about the trial by gloo."""
 
 
-def join(layout: Layout, device: torch.device) -> Group:
-    """Meet the other processes; the environment says where, as torchrun's does.
+def join(layout: Layout, device: torch.device, *, mixed: bool = False) -> Group:
+    """Meet the other processes; the environment says where, as torchrun's does. A layout of one
+    meets nobody. With ``mixed``, ranks have devices of different kinds and talk by way of the host.
 
     Raises :class:`Unsupported` where fewer or more run than ``layout`` has.
     """
@@ -40,12 +41,26 @@ def join(layout: Layout, device: torch.device) -> Group:
             f"parallelism {layout} wants {layout.world} processes, and {world} run",
             hint=f"start it with an executor, or with torchrun --nproc-per-node {layout.world}",
         )
-    rank = int(os.environ["RANK"])
+    rank = int(os.environ.get("RANK", "0"))
     timeout = timedelta(
         seconds=float(os.environ.get("COLLECTIVE_SECONDS", DEFAULT_PATIENCE_SECONDS))
     )
+    dist.init_process_group(
+        ON_CUDA if device.type == "cuda" and not mixed else "gloo",
+        store=HashStore() if world == 1 else _store(rank, world, timeout),
+        rank=rank,
+        world_size=world,
+        timeout=timeout,
+    )
+    table = torch.device("cpu") if mixed else device
+    shape = (layout.data, layout.model)
+    mesh = init_device_mesh(table.type, shape, mesh_dim_names=("data", "model"))
+    return Group(layout, rank, device, mesh, table)
+
+
+def _store(rank: int, world: int, timeout: timedelta) -> TCPStore:
     door = os.environ.get("MASTER_DOOR")
-    store = TCPStore(
+    return TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         world,
@@ -53,28 +68,27 @@ def join(layout: Layout, device: torch.device) -> Group:
         timeout=timeout,
         master_listen_fd=None if door is None else int(door),
     )
-    dist.init_process_group(
-        ON_CUDA if device.type == "cuda" else "gloo",
-        store=store,
-        rank=rank,
-        world_size=world,
-        timeout=timeout,
-    )
-    mesh = init_device_mesh(
-        device.type, (layout.data, layout.model), mesh_dim_names=("data", "model")
-    )
-    return Group(layout, rank, device, mesh)
 
 
 class Group:
     """All ranks of a trial. It is the :class:`~autotune.trial.crew.Crew` of each of them.
 
     ``mesh`` has the dimensions ``data`` (ranks that see different examples) and ``model`` (ranks
-    that hold one copy of the model between them).
+    that hold one copy of the model between them). ``table`` is the device by way of which ranks
+    exchange: their own, unless they have different ones.
     """
 
-    def __init__(self, layout: Layout, rank: int, device: torch.device, mesh: DeviceMesh) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        rank: int,
+        device: torch.device,
+        mesh: DeviceMesh,
+        table: torch.device,
+    ) -> None:
         self.layout, self.rank, self.device, self.mesh = layout, rank, device, mesh
+        self.table = table
+        self._speeds = [1.0] * layout.data
         self.data_rank, self.model_rank = divmod(rank, layout.model)
         self.leads = rank == 0
         self._quota, self._wanted = 1, 0.0
@@ -87,12 +101,27 @@ class Group:
     def over_model(self) -> dist.ProcessGroup:
         return self.mesh.get_group("model")
 
+    def weigh(self, speed: float) -> None:
+        """From now on share batches out in proportion to the ranks' speeds, this rank's being
+        ``speed``."""
+        self._speeds = self._gathered(speed)
+
     def mine(self, rows: Indices) -> tuple[Indices, bool]:
         """The examples of a micro-batch that this rank trains on, dealt out in turn so that long
         and short ones spread. A rank for which none is left runs one that does not count, since
         all ranks must take part: then the second value is false."""
-        dealt = rows[self.data_rank :: self.layout.data]
+        dealt = rows[self._turns(len(rows)) == self.data_rank]
         return (dealt, True) if len(dealt) else (rows[:1], False)
+
+    def _turns(self, count: int) -> np.ndarray:
+        """Whose turn each of ``count`` examples is: always that of the rank furthest behind."""
+        speeds = np.array(self._speeds)
+        dealt = np.zeros(len(speeds))
+        turns = np.zeros(count, dtype=np.int64)
+        for place in range(count):
+            turns[place] = rank = int(np.argmin((dealt + 1) / speeds))
+            dealt[rank] += 1
+        return turns
 
     # ------------------------------------------------------------------------------ as a crew
 
@@ -112,7 +141,7 @@ class Group:
         """Also settles how many steps the next window has: as many as take rank 0 its time. A
         decision by each rank's own clock would part them."""
         quota = round(self._quota_for(len(losses), seconds))
-        known = torch.zeros(2, device=self.device, dtype=torch.float64)
+        known = torch.zeros(2, device=self.table, dtype=torch.float64)
         known[0] = torch.stack(list(losses)).double().mean()
         known[1] = quota if self.leads else 0.0
         dist.all_reduce(known)

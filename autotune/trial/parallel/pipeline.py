@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,14 +34,12 @@ from autotune.trial.parallel.weights import filled, skeleton
 from autotune.trial.precision import Precision
 from autotune.trial.pruning_masks import Masks
 from autotune.trial.schedule import Schedule
+from autotune.trial.spreading import TIMED_SHAPE, timed
 from autotune.trial.stepping import summed_loss
 from autotune.trial.tasks.base import IGNORED
 
 LENGTH_MULTIPLE = 32
 """Stages agree on shapes once for each length; rounding lengths up keeps these few."""
-
-TIMED_SHAPE = (4, 64)
-TIMED_CALLS = 3
 
 
 def pipe(
@@ -130,7 +127,7 @@ class Line:
             total += self._through(schedule.collate, mine, counts, largest)
         trained = [p for group_ in ready.optimizer.param_groups for p in group_["params"]]
         if group.layout.data > 1:
-            gradients.add_up(trained, group.over_data, self._bucket_mib)
+            gradients.add_up(trained, group.over_data, self._bucket_mib, group.table)
         clip = partial(gradients.clip, stages=group.over_model)
         optimizers.update(ready.optimizer, ready.precision, rate, clip)
         if ready.masks is not None:
@@ -237,25 +234,11 @@ def _seconds(model: PreTrainedModel, precision: Precision, group: Group) -> list
     ids = torch.ones(TIMED_SHAPE, dtype=torch.long, device=weight.device)
     with torch.random.fork_rng(), precision.autocast():
         found = [
-            _timed(encoder.embeddings[0], ids),
-            *(_timed(layer, hidden.clone().requires_grad_()) for layer in encoder.holder),
+            timed(encoder.embeddings[0], ids),
+            *(timed(layer, hidden.clone().requires_grad_()) for layer in encoder.holder),
             0.0,
         ]
     model.zero_grad(set_to_none=True)
     told = torch.tensor(found, dtype=torch.float64)
     dist.broadcast(told, src=0)
     return [float(value) for value in told]
-
-
-def _timed(module: nn.Module, given: Tensor) -> float:
-    """Seconds of a forward and, where there is one, backward pass: the best of a few."""
-    times = []
-    for _ in range(TIMED_CALLS):
-        begun = time.perf_counter()
-        output = module(given)
-        if output.requires_grad:
-            output.float().sum().backward()
-        if given.device.type == "cuda":
-            torch.cuda.synchronize(given.device)
-        times.append(time.perf_counter() - begun)
-    return min(times)

@@ -39,9 +39,9 @@ def filled(bones: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
     return model
 
 
-def full_state(model: nn.Module) -> dict[str, Tensor]:
-    """All weights, whole, on every rank that has a piece of them. Collective."""
-    return {name: _whole(tensor.detach()) for name, tensor in model.state_dict().items()}
+def full_state(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    """All weights, whole, on the ``device`` of every rank that has a piece of them. Collective."""
+    return {name: _whole(tensor.detach().to(device)) for name, tensor in model.state_dict().items()}
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -1,0 +1,132 @@
+"""Models over several devices, states in host memory, batches ahead of time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from finetune_cases import collator, job, plan, ready, split, strategy
+from tiny_encoders import batches, logits, tiny_model
+
+from autotune.domain import Completed
+from autotune.errors import Unsupported
+from autotune.levers import resources
+from autotune.trial import entry, optimizers, placement, training
+from autotune.trial.encoder import encoder_of
+from autotune.trial.parallel.pipeline import balanced
+from autotune.trial.spreading import CPU, proportional, spread
+
+META = torch.device("meta")
+
+
+def lengths(shares: list[range]) -> list[int]:
+    return [len(share) for share in shares]
+
+
+def test_layers_are_dealt_out_in_proportion() -> None:
+    assert lengths(proportional([1.0] * 12, [3.0, 1.0])) == [9, 3]
+    assert lengths(proportional([1.0] * 6, [100.0, 1.0])) == [6, 0]
+    assert lengths(proportional([4.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0])) == [1, 4]
+
+
+def test_stages_are_as_quick_as_the_slowest_allows() -> None:
+    assert lengths(balanced([0.0, 1, 1, 1, 1, 0.0], 2)) == [2, 2]
+    assert lengths(balanced([2.0, 1, 1, 1, 1, 0.0], 2)) == [1, 3]
+    assert lengths(balanced([0.0, 1, 1, 5, 1, 1, 0.0], 3)) == [2, 1, 2]
+    with pytest.raises(Unsupported, match="2 layers cannot make 3 stages"):
+        balanced([0.0, 1, 1, 0.0], 3)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta"])
+@pytest.mark.parametrize("where", ["split:time", "split:memory", "embeddings-on-cpu"])
+def test_a_model_over_devices_answers_as_before(kind: str, where: str) -> None:
+    model = tiny_model(kind, layers=4)
+    before = logits(model)
+    spread(model, where, [CPU, CPU])
+    assert torch.equal(logits(model), before)
+    model(**batches(1)[0]).loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_each_part_is_where_it_should_be() -> None:
+    model = tiny_model(layers=4)
+    spread(model, "embeddings-on-cpu", [META, CPU])
+    encoder = encoder_of(model)
+    assert {p.device for p in encoder.embeddings[0].parameters()} == {CPU}
+    assert {p.device for p in encoder.holder.parameters()} == {META}
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamw-fused", "sgd", "adafactor"])
+def test_a_step_in_host_memory_is_the_same_step(name: str) -> None:
+    weights = []
+    for offload in ("none", "optimizer"):
+        state = ready(optimizer=name)
+        asked = strategy(optimizer=name, offload=offload)
+        optimizer = optimizers.for_strategy(asked, state.model, 1e-3)
+        state = training.Ready(
+            state.model, state.model, optimizer, state.precision, 1e-3, None, CPU
+        )
+        batch = collator(split())(np.arange(4))
+        for _ in range(4):
+            training.step(state, [batch], 1e-3)
+        weights.append(dict(state.model.named_parameters()))
+    for (key, here), there in zip(weights[0].items(), weights[1].values(), strict=True):
+        assert key.endswith("key.bias") or torch.allclose(here, there, atol=1e-5), key
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_loader_threads_bring_the_same_batches_in_the_same_order(workers: int) -> None:
+    usual = plan(collator(split()), 9, batch=6, micro=2)
+    ahead = training_plan(usual, workers)
+    for (rows, parts), (its_rows, its_parts) in islice(
+        zip(usual.loaded(), ahead.loaded(), strict=False), 9
+    ):
+        assert np.array_equal(rows, its_rows)
+        for part, its_part in zip(parts, its_parts, strict=True):
+            assert torch.equal(part.inputs["input_ids"], its_part.inputs["input_ids"])
+
+
+def training_plan(usual: training.Schedule, workers: int) -> training.Schedule:
+    return replace(usual, loader_workers=workers, prefetch=2)
+
+
+def test_gpus_and_cpu_are_held_as_a_strategy_says() -> None:
+    def held(**values: object) -> tuple[str, ...]:
+        return resources(strategy(device="cuda:0", **values)).devices
+
+    assert held() == ("cuda:0",)
+    assert held(parallelism="ddp:2") == ("cuda:0", "cuda:1")
+    assert held(parallelism="ddp:2", placement="mixed") == ("cuda:0",)
+    assert resources(strategy(parallelism="ddp:2 x tp:2", threads=2)).cores == 8
+
+
+def test_ranks_have_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_rank(rank: int, **values: object) -> str:
+        monkeypatch.setenv("RANK", str(rank))
+        return str(placement._own_device(strategy(device="cuda:1", parallelism="ddp:2", **values)))
+
+    assert [of_rank(0), of_rank(1)] == ["cuda:1", "cuda:2"]
+    assert [of_rank(r, placement="mixed") for r in (0, 1)] == ["cuda:1", "cpu"]
+
+
+ON_GPU = [
+    {"placement": "split:time"},
+    {"placement": "split:memory"},
+    {"placement": "embeddings-on-cpu", "precision": "bf16"},
+    {"offload": "optimizer"},
+    {"offload": "parameters"},
+    {"pinned_memory": False, "loader_workers": 1},
+]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("values", ON_GPU, ids=str)
+def test_a_trial_on_a_gpu_and_its_host(tmp_path: Path, values: dict[str, object]) -> None:
+    asked = job(tmp_path, settings={"steps": 6}, device="cuda:0", **values)
+    outcome = entry.evaluate(asked, lambda point: None)
+    assert isinstance(outcome, Completed), outcome
