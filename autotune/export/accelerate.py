@@ -68,6 +68,7 @@ FORMAT = ScriptFormat(
         "compile": "dynamo_config",
         "device": "use_cpu; tuned/ground.py",
         "parallelism": "distributed_type and num_processes",
+        "ddp_bucket_mib": "DistributedDataParallelKwargs in train.py",
     },
     packages=("accelerate",),
     refuse=refuse,

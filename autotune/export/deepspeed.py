@@ -19,14 +19,15 @@ def ds_config(strategy: Strategy) -> dict[str, Any]:
     """The document that ``deepspeed.initialize`` reads."""
     precision = strategy["precision"]
     stage = max((ZERO_STAGE.get(kind, 0) for kind in kinds(strategy)), default=0)
-    zero: dict[str, Any] = {"stage": stage}
-    placement = str(strategy.get("placement", "single"))
-    if "offload" in placement:
+    elements = int(strategy.get("ddp_bucket_mib", 25)) * 2**20 // 4
+    zero: dict[str, Any] = {"stage": stage, "reduce_bucket_size": elements}
+    offload = strategy.get("offload", "none")
+    if offload != "none":
         zero["stage"] = max(stage, 1)
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
-        if "param" in placement:
-            zero["stage"] = 3
-            zero["offload_param"] = {"device": "cpu", "pin_memory": True}
+    if offload == "parameters":
+        zero["stage"] = 3
+        zero["offload_param"] = {"device": "cpu", "pin_memory": True}
     return {
         "train_batch_size": int(strategy["batch_size"]),
         "train_micro_batch_size_per_gpu": micro_batch(strategy),
@@ -92,7 +93,8 @@ FORMAT = ScriptFormat(
         "learning_rate_scaling": "optimizer.params.lr, scaled to the batch size",
         "optimizer": "optimizer; sgd and adafactor by tuned/trial/optimizers.py",
         "parallelism": "zero_optimization.stage; --num_gpus",
-        "placement": "zero_optimization.offload_optimizer and offload_param",
+        "ddp_bucket_mib": "zero_optimization.reduce_bucket_size",
+        "offload": "zero_optimization.offload_optimizer and offload_param",
         "compile": "engine.compile() in train.py",
     },
     packages=("deepspeed",),

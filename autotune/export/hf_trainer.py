@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotune.domain import Study, Trial
+from autotune.domain import Strategy, Study, Trial
+from autotune.export import torchrun
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE
+from autotune.export.parallelism import kinds, only, processes
 from autotune.export.training import accumulation, micro_batch, peak_rate
+
+ABLE = ("ddp",)
 
 OPTIMIZERS = {
     "adamw": "adamw_torch",
@@ -43,6 +47,8 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
         "torch_compile": bool(strategy["compile"]),
         "activation_checkpointing": checkpointing,
         **({"activation_checkpointing_kwargs": {"use_reentrant": False}} if checkpointing else {}),
+        "ddp_bucket_cap_mb": int(strategy.get("ddp_bucket_mib", 25)),
+        "ddp_backend": "gloo" if strategy["device"] == "cpu" and processes(strategy) > 1 else None,
         "save_strategy": "no",
         "eval_strategy": "no",
         "logging_steps": 50,
@@ -57,14 +63,24 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
     return {"training_args.json": as_json(training_arguments(study, trial))}
 
 
+def command(strategy: Strategy) -> Sequence[str]:
+    return ("python", "train.py") if processes(strategy) == 1 else torchrun.command(strategy)
+
+
+def refuse(strategy: Strategy) -> Mapping[str, str]:
+    return only("hf-trainer", *ABLE) if kinds(strategy).keys() - {*ABLE} else {}
+
+
 FORMAT = ScriptFormat(
     name="hf-trainer",
     summary="Fine-tunes with Hugging Face's Trainer; `training_args.json` holds its arguments.",
     template="train_hf_trainer",
-    command=lambda strategy: ("python", "train.py"),
+    command=command,
     config=_config,
     arrives={
         **CODE,
+        "parallelism": "torchrun --nproc-per-node: Trainer makes it DDP",
+        "ddp_bucket_mib": "ddp_bucket_cap_mb",
         "batch_size": "per_device_train_batch_size x gradient_accumulation_steps",
         "micro_batch_size": "per_device_train_batch_size",
         "precision": "bf16, fp16, tf32; all in bf16 by tuned/trial/precision.py",
@@ -76,4 +92,5 @@ FORMAT = ScriptFormat(
         "optimizer": "optim; momentum of sgd in train.py",
     },
     packages=("accelerate",),
+    refuse=refuse,
 )

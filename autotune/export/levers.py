@@ -19,7 +19,9 @@ Refuse = Callable[[Strategy], Mapping[str, str]]
 CODE: Mapping[str, str] = {
     "device": "tuned/ground.py, before the first tensor",
     "threads": "tuned/ground.py: intra-op threads, each on a core of its own",
+    "pinning": "tuned/ground.py: cores of its own for each process, or all for all",
     "allocator": "tuned/trial/allocator.py, before the first tensor",
+    "pinned_memory": "tuned/trial/batching.py",
     "padding": "tuned/trial/batching.py: order of examples and their padding",
     "precision": "tuned/trial/precision.py",
     "attention": "tuned/trial/models.py: attn_implementation",
@@ -35,13 +37,27 @@ CODE: Mapping[str, str] = {
 LOOP: Mapping[str, str] = {
     "batch_size": "tuned/trial/schedule.py",
     "micro_batch_size": "tuned/trial/schedule.py",
-    "compile": "tuned/looping.py",
+    "compile": "torch.compile, before training",
     "learning_rate": "tuned/trial/optimizers.py",
     "learning_rate_scaling": "tuned/trial/optimizers.py",
     "epochs": "tuned/trial/schedule.py",
     "optimizer": "tuned/trial/optimizers.py",
 }
 """What the script does where the trainer brings no loop of its own."""
+
+
+OWN: Mapping[str, str] = {
+    "placement": "tuned/trial/placement.py",
+    "offload": "tuned/trial/placement.py",
+    "loader_workers": "tuned/trial/training.py",
+    "prefetch": "tuned/trial/training.py",
+    "ddp_bucket_mib": "tuned/trial/parallel/replicas.py",
+    "fsdp_reshard": "tuned/trial/parallel/fsdp.py",
+    "sequence_parallel": "tuned/trial/parallel/tensor.py",
+    "pipeline_schedule": "tuned/trial/parallel/pipeline.py",
+    "pipeline_microbatches": "tuned/trial/parallel/pipeline.py",
+}
+"""What only the loop of the trial itself does."""
 
 
 def nothing(strategy: Strategy) -> Mapping[str, str]:

@@ -1,34 +1,36 @@
-"""The lever ``parallelism`` as trainers need it: kinds and degrees."""
+"""The lever ``parallelism`` as trainers need it."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 
 from autotune.domain import Strategy
+from autotune.levers.parallelism import Layout, layout
 
-DATA_PARALLEL = ("ddp", "fsdp", "zero1")
-"""Kinds whose processes share a batch."""
+
+def layout_of(strategy: Strategy) -> Layout:
+    """How the strategy's processes are laid out."""
+    return layout(strategy.get("parallelism", "none"))
 
 
 def kinds(strategy: Strategy) -> Mapping[str, int]:
     """Degrees by kind: ``{}`` for one process, ``{"ddp": 2, "tp": 2}`` for ``ddp:2 x tp:2``."""
-    text = str(strategy.get("parallelism", "none"))
-    return {kind: int(degree) for kind, degree in re.findall(r"([a-z0-9]+):(\d+)", text)}
+    found = layout_of(strategy)
+    pairs = ((found.data_kind, found.data), (found.model_kind, found.model))
+    return {kind: degree for kind, degree in pairs if kind is not None}
 
 
 def processes(strategy: Strategy) -> int:
     """Processes that the strategy runs in."""
-    return math.prod(kinds(strategy).values())
+    return layout_of(strategy).world
 
 
 def replicas(strategy: Strategy) -> int:
     """Processes that share a batch."""
-    found = kinds(strategy)
-    return math.prod(found.get(kind, 1) for kind in DATA_PARALLEL)
+    return layout_of(strategy).data
 
 
 def only(name: str, *able: str) -> dict[str, str]:
-    """Why the format ``name`` refuses kinds of parallelism other than ``able``: for messages."""
-    return {"parallelism": f"{name} runs {', '.join(('none', *able))} alone"}
+    """The refusal of kinds of parallelism other than ``able``."""
+    kinds = ", ".join(("none", *able))
+    return {"parallelism": f"{name} is written for {kinds}; torchrun runs every kind"}

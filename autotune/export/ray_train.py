@@ -7,10 +7,8 @@ from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
 from autotune.export.base import ScriptFormat, as_json
-from autotune.export.levers import CODE, LOOP
-from autotune.export.parallelism import kinds, only, processes
-
-ABLE = ("ddp",)
+from autotune.export.levers import CODE, LOOP, OWN
+from autotune.export.parallelism import processes
 
 
 def scaling(strategy: Strategy) -> dict[str, Any]:
@@ -31,10 +29,7 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def refuse(strategy: Strategy) -> Mapping[str, str]:
-    refused = {}
-    if strategy["device"] == "mps":
-        refused["device"] = "Ray does not hand out Apple's GPUs"
-    return {**refused, **(only("ray-train", *ABLE) if kinds(strategy).keys() - {*ABLE} else {})}
+    return {"device": "Ray does not hand out Apple's GPUs"} if strategy["device"] == "mps" else {}
 
 
 FORMAT = ScriptFormat(
@@ -48,7 +43,8 @@ FORMAT = ScriptFormat(
         **LOOP,
         "device": "use_gpu: Ray chooses which; tuned/ground.py",
         "threads": "resources_per_worker; tuned/ground.py",
-        "parallelism": "num_workers; train.py wraps the model",
+        **OWN,
+        "parallelism": "num_workers; tuned/trial/parallel",
     },
     packages=("ray[train]",),
     refuse=refuse,

@@ -57,10 +57,7 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def _refuse(strategy: Strategy) -> Mapping[str, str]:
-    refused = {**torchrun.refuse(strategy)}
-    if strategy["device"] == "mps":
-        refused["device"] = "no Slurm cluster has Apple's GPUs"
-    return refused
+    return {"device": "no Slurm cluster has Apple's GPUs"} if strategy["device"] == "mps" else {}
 
 
 FORMAT = replace(

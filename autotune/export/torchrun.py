@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from autotune.domain import Strategy
 from autotune.export.base import ScriptFormat
-from autotune.export.levers import CODE, LOOP
-from autotune.export.parallelism import kinds, only, processes
-
-ABLE = ("ddp",)
+from autotune.export.levers import CODE, LOOP, OWN
+from autotune.export.parallelism import processes
 
 
 def command(strategy: Strategy) -> Sequence[str]:
     return ("torchrun", "--standalone", f"--nproc-per-node={processes(strategy)}", "train.py")
-
-
-def refuse(strategy: Strategy) -> Mapping[str, str]:
-    return only("torchrun", *ABLE) if kinds(strategy).keys() - {*ABLE} else {}
 
 
 FORMAT = ScriptFormat(
@@ -26,6 +20,5 @@ FORMAT = ScriptFormat(
     template="train_torchrun",
     command=command,
     config=lambda study, trial, examples: {},
-    arrives={**CODE, **LOOP, "parallelism": "--nproc-per-node; train.py wraps the model"},
-    refuse=refuse,
+    arrives={**CODE, **LOOP, **OWN, "parallelism": "--nproc-per-node; tuned/trial/parallel"},
 )

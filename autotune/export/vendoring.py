@@ -15,7 +15,7 @@ PACKAGE = "tuned"
 TEMPLATES = "autotune.export.templates"
 ROOT = Path(__file__).parents[1]
 
-NOTICE = '''"""What the trial ran, copied from autotune {version} (Apache-2.0).
+NOTICE = '''"""What the trial ran, as autotune {version} (Apache-2.0) has it.
 
 ``trial/`` holds a file for each thing that a strategy sets; the files here put them to work.
 """
@@ -49,6 +49,9 @@ def needed(module: str) -> set[str]:
 def renamed(source: str) -> str:
     """``source`` with the names that its modules have in an exported folder."""
     source = re.sub(rf"\b{re.escape(TEMPLATES)}\b", PACKAGE, source)
+    source = re.sub(
+        r"^(\s*)from autotune import ", rf"\1from {PACKAGE} import ", source, flags=re.M
+    )
     return re.sub(r"\bautotune\.(?=[a-z])", f"{PACKAGE}.", source)
 
 
@@ -63,7 +66,7 @@ def _imported(module: str) -> Iterator[str]:
 
 
 def _is_ours(module: str) -> bool:
-    return module.startswith("autotune.")
+    return module.partition(".")[0] == "autotune"
 
 
 def _file(module: str) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,17 @@ def build(folder: Folder, collate: Collator) -> Built:
     precision = Precision(str(strategy["precision"]), collate.device)
     precision.prepare(model)
     return Built(model, precision, masks)
+
+
+def runnable(folder: Folder, model: PreTrainedModel) -> Callable[..., Any]:
+    """The model, compiled where the strategy says so: into one graph for all lengths, unless they
+    are all alike."""
+    if not folder.strategy["compile"]:
+        return model
+    compiled: Callable[..., Any] = torch.compile(
+        model, dynamic=folder.strategy["padding"] != "fixed"
+    )
+    return compiled
 
 
 def _prune(folder: Folder, model: PreTrainedModel, collate: Collator) -> Masks | None:

@@ -15,18 +15,18 @@ def settle(strategy: Strategy, local_rank: int = 0) -> torch.device:
 
     Of several processes on a machine, each takes the cores after those of the ranks before it.
     """
+    take_cores(strategy, local_rank)
     allocator.apply(str(strategy["allocator"]))
-    threads = int(strategy["threads"])
-    take_cores(threads, local_rank)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(int(strategy["threads"]))
     return take_device(str(strategy["device"]), local_rank)
 
 
-def take_cores(threads: int, local_rank: int) -> None:
-    """Stay on ``threads`` cores, where the system lets a process choose and has enough."""
-    if not hasattr(os, "sched_setaffinity"):
+def take_cores(strategy: Strategy, local_rank: int) -> None:
+    """Stay on as many cores as there are threads, where the system lets a process choose and has
+    enough, unless the strategy lets processes roam."""
+    if strategy.get("pinning", "cores") != "cores" or not hasattr(os, "sched_setaffinity"):
         return
-    cores = sorted(os.sched_getaffinity(0))
+    threads, cores = int(strategy["threads"]), sorted(os.sched_getaffinity(0))
     own = cores[local_rank * threads : (local_rank + 1) * threads]
     if len(own) == threads:
         os.sched_setaffinity(0, own)

@@ -8,13 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from autotune.domain import Measurement
 from autotune.measure.reference import Reference
-from autotune.measure.timing import now
+from autotune.measure.timing import Window, now
 
 WARMUP_STEPS = 5
 """The first steps fill caches, pools and compilers; their windows count for nothing."""
@@ -36,7 +35,7 @@ class Recorder:
         self._warmup = self._steps = 0
         referred = os.environ.get("TUNED_REFERENCE") == "1"
         self._reference = Reference(device) if referred else None
-        self.windows: list[dict[str, Any]] = []
+        self.windows: list[Window] = []
         self._done = self._examples = 0
         self._since_reference = 0.0
         self._begun = 0.0
@@ -52,37 +51,39 @@ class Recorder:
         """An optimizer step over ``examples`` has been taken."""
         self._done += 1
         self._examples += examples
-        ends = (self._warmup, self._steps)
-        if self._done in ends or time.perf_counter() - self._begun >= WINDOW_SECONDS:
-            self._close()
+        ended = self._done in (self._warmup, self._steps)
+        if ended or time.perf_counter() - self._begun >= WINDOW_SECONDS:
+            seconds = now(self._device) - self._begun
+            self.add(Window(self._examples, seconds, warmup=self._done <= self._warmup))
+            self.refer()
+            self._examples, self._begun = 0, now(self._device)
 
-    def _close(self) -> None:
-        seconds = now(self._device) - self._begun
-        warmup = self._done <= self._warmup
-        self.windows.append({"examples": self._examples, "seconds": seconds, "warmup": warmup})
-        self._since_reference += seconds
-        if self._reference is not None and (
-            self._since_reference >= REFERENCE_EVERY_SECONDS or self._done == self._steps
-        ):
-            self._reference.measure(REFERENCE_CALLS if self._done == self._steps else 1)
+    def add(self, window: Window) -> None:
+        """A window has been timed."""
+        self.windows.append(window)
+        self._since_reference += window.seconds
+
+    def refer(self) -> None:
+        """Time the reference workload, where it is wanted and was not for some seconds."""
+        if self._reference is not None and self._since_reference >= REFERENCE_EVERY_SECONDS:
+            self._reference.measure()
             self._since_reference = 0.0
-        self._examples, self._begun = 0, now(self._device)
 
     @property
     def samples_per_second(self) -> float:
         """Over the windows after warm-up, or over all where there are no others."""
-        steady = [w for w in self.windows if not w["warmup"]] or self.windows
-        return float(sum(w["examples"] for w in steady) / sum(w["seconds"] for w in steady))
+        steady = [window for window in self.windows if not window.warmup] or self.windows
+        return sum(w.examples for w in steady) / sum(w.seconds for w in steady)
 
     def write(self, folder: Path, scores: Mapping[str, Mapping[str, Measurement]]) -> None:
         """Write ``metrics.json``: speed with its raw windows, and scores by split."""
-        reference = self._reference
+        if self._reference is not None:
+            self._reference.measure(REFERENCE_CALLS)
         document = {
             "train_samples_per_second": self.samples_per_second,
-            "train_seconds": sum(w["seconds"] for w in self.windows),
-            "steps": self._done,
-            "windows": self.windows,
-            "reference_seconds": reference.seconds if reference else [],
+            "train_seconds": sum(window.seconds for window in self.windows),
+            "windows": [asdict(window) for window in self.windows],
+            "reference_seconds": self._reference.seconds if self._reference else [],
             **{split: {k: asdict(m) for k, m in found.items()} for split, found in scores.items()},
         }
         text = json.dumps(document, indent=1)

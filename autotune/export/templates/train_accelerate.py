@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
@@ -37,7 +37,8 @@ HERE = Path(__file__).resolve().parent
 def main() -> None:
     folder = open_folder(HERE)
     device = settle(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
-    accelerator = Accelerator(step_scheduler_with_optimizer=False)
+    buckets = DistributedDataParallelKwargs(bucket_cap_mb=int(folder.strategy["ddp_bucket_mib"]))
+    accelerator = Accelerator(step_scheduler_with_optimizer=False, kwargs_handlers=[buckets])
     set_seed(folder.seed)
     collate = folder.training(device)
     built = build(folder, collate)

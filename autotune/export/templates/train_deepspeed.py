@@ -18,7 +18,6 @@ from autotune.export.templates.feeding import labels_of, summed_loss
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.ground import settle
 from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.looping import share
 from autotune.export.templates.recording import Recorder
 from autotune.export.templates.saving import save
 from autotune.trial import optimizers
@@ -57,9 +56,11 @@ def main() -> None:
     accumulation = engine.gradient_accumulation_steps()
     for _ in range(plan.steps):
         rows = next(batches)
-        mine, weight = share(rows, rank, ranks)
-        # The engine divides by the micro-batches of a whole batch.
-        weight *= accumulation / labels_of(collate.split, rows)
+        # All ranks must take part: where there are too few rows to share, each takes them all.
+        few = len(rows) < ranks
+        mine = rows if few else rows[rank::ranks]
+        # The engine averages over ranks, and divides by the micro-batches of a whole batch.
+        weight = (1 if few else ranks) * accumulation / labels_of(collate.split, rows)
         pieces = list(cut(mine, config["train_micro_batch_size_per_gpu"]))
         for place, part in enumerate(map(collate, pieces)):
             engine.set_gradient_accumulation_boundary(place == len(pieces) - 1)

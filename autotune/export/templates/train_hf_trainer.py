@@ -82,26 +82,28 @@ class Watch(TrainerCallback):
 
 def main() -> None:
     folder = open_folder(HERE)
-    device = settle(folder.strategy)
+    device = settle(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
     arguments = read_arguments(folder)
     set_seed(folder.seed)
     collate = folder.training(device)
     built = build(folder, collate)
     micro_batch = arguments.per_device_train_batch_size
-    whole_batch = micro_batch * arguments.gradient_accumulation_steps
+    whole_batch = micro_batch * arguments.gradient_accumulation_steps * arguments.world_size
     batches = MicroBatches(folder, collate, whole_batch, micro_batch)
     recorder = Recorder(device)
-    TunedTrainer(
+    trainer = TunedTrainer(
         built,
         loader(batches, collate),
         args=arguments,
         train_dataset=collate.split,
         callbacks=[Watch(recorder, batches)],
-    ).train()
-    scores = judge(folder, built.model, built.precision, device)
-    recorder.write(HERE, scores)
-    save(built.model, folder.tokenizer, HERE / "trained")
-    tell(recorder.samples_per_second, scores)
+    )
+    trainer.train()
+    if trainer.is_world_process_zero():
+        scores = judge(folder, built.model, built.precision, device)
+        recorder.write(HERE, scores)
+        save(built.model, folder.tokenizer, HERE / "trained")
+        tell(recorder.samples_per_second, scores)
 
 
 def read_arguments(folder: Folder) -> TrainingArguments:

@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import get_linear_schedule_with_warmup
 
-from autotune.export.templates.building import Built, build
+from autotune.export.templates.building import Built, build, runnable
 from autotune.export.templates.clipping import clip
 from autotune.export.templates.feeding import MicroBatches, loader, summed_loss
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.templates.ground import settle
 from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.looping import runnable
 from autotune.export.templates.recording import Recorder
 from autotune.export.templates.saving import save
 from autotune.trial import optimizers
@@ -38,7 +37,7 @@ class Tuned(lightning.LightningModule):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.model = built.model
-        self._run = runnable(folder, built)
+        self._run = runnable(folder, built.model)
         self._folder, self._masks = folder, built.masks
         self._batches, self._collate = batches, collate
 

@@ -1,4 +1,4 @@
-"""Fine-tune with Ray Train under the strategy of this folder.
+"""Fine-tune with Ray Train under the strategy of this folder, with the loop of the trial.
 
 ``python train.py`` starts Ray on this machine, or joins the cluster that ``RAY_ADDRESS`` names,
 with the workers that ``scaling_config.json`` asks for. On a cluster the folder must be readable at
@@ -14,40 +14,55 @@ from typing import Any
 import torch
 from ray import train
 from ray.train import RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
-from torch.nn.parallel import DistributedDataParallel
+from ray.train.torch import TorchConfig, TorchTrainer
+from torch.distributed.device_mesh import init_device_mesh
 
-from autotune.export.templates.building import build
-from autotune.export.templates.folder import open_folder
-from autotune.export.templates.ground import settle
+from autotune.export.templates.folder import Folder, open_folder
+from autotune.export.templates.ground import take_cores
 from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.looping import fine_tune, runnable
+from autotune.export.templates.looping import fine_tune
 from autotune.export.templates.recording import Recorder
 from autotune.export.templates.saving import save
+from autotune.levers.parallelism import layout
+from autotune.trial.crew import Alone, Crew
+from autotune.trial.parallel.group import ON_CUDA, Group
+from autotune.trial.placement import take_place
 
 HERE = Path(__file__).resolve().parent
 
 
 def work(config: dict[str, Any]) -> None:
     """What each worker does. Ray has given it its GPUs; rank 0 writes the results."""
-    here, context = Path(config["folder"]), train.get_context()
+    here = Path(config["folder"])
     folder = open_folder(here)
-    rank, ranks = context.get_world_rank(), context.get_world_size()
-    device = settle(folder.strategy, context.get_local_rank())
-    collate = folder.training(device)
-    built = build(folder, collate)
-    run = runnable(folder, built)
-    if ranks > 1:
-        assert isinstance(run, torch.nn.Module)
-        run = DistributedDataParallel(run, device_ids=None if device.type == "cpu" else [device])
+    take_cores(folder.strategy, train.get_context().get_local_rank())
+    device = take_place(folder.strategy.with_values(device=own_device(folder)))
+    crew = met(folder, device)
+    torch.manual_seed(folder.seed)
     recorder = Recorder(device)
-    fine_tune(folder, built, run, collate, recorder, rank, ranks)
-    if rank == 0:
-        scores = judge(folder, built.model, built.precision, device)
+    ready = fine_tune(folder, folder.training(device), crew, recorder)
+    if crew.leads:
+        scores = judge(folder, ready.model, ready.precision, device)
         recorder.write(here, scores)
-        save(built.model, folder.tokenizer, here / "trained")
+        save(ready.model, folder.tokenizer, here / "trained")
         tell(recorder.samples_per_second, scores)
     train.report({"train_samples_per_second": recorder.samples_per_second})
+
+
+def own_device(folder: Folder) -> str:
+    """Ray shows each worker its own GPU alone, as the first."""
+    return "cuda:0" if str(folder.strategy["device"]).startswith("cuda") else "cpu"
+
+
+def met(folder: Folder, device: torch.device) -> Crew:
+    """The workers, which Ray has introduced to each other."""
+    wanted = layout(folder.strategy.get("parallelism", "none"))
+    if wanted.world == 1:
+        return Alone(device)
+    shape = (wanted.data, wanted.model)
+    mesh = init_device_mesh(device.type, shape, mesh_dim_names=("data", "model"))
+    rank = train.get_context().get_world_rank()
+    return Group(wanted, rank, device, mesh, table=device)
 
 
 def main() -> None:
@@ -55,6 +70,7 @@ def main() -> None:
     TorchTrainer(
         work,
         train_loop_config={"folder": str(HERE)},
+        torch_config=TorchConfig(backend=ON_CUDA if asked["use_gpu"] else "gloo"),
         scaling_config=ScalingConfig(**asked),
         run_config=RunConfig(name="tuned", storage_path=str(HERE / "ray")),
     ).fit()

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autotune.export.templates.building import build
+import torch
+
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.ground import settle
 from autotune.export.templates.judging import judge
-from autotune.export.templates.looping import fine_tune, runnable
+from autotune.export.templates.looping import fine_tune
 from autotune.export.templates.recording import Recorder
 from autotune.export.templates.saving import save
+from autotune.trial.crew import Alone
 
 
 def run(directory: str) -> None:
-    """Fine-tune as the folder says; leaves ``trained/`` and ``metrics.json`` in it."""
+    """Fine-tune as the folder says; leaves ``trained/`` and ``metrics.json`` in it.
+
+    Always one process: several share a batch, and so train the same model.
+    """
     folder = open_folder(Path(directory))
     device = settle(folder.strategy)
-    collate = folder.training(device)
-    built, recorder = build(folder, collate), Recorder(device)
-    fine_tune(folder, built, runnable(folder, built), collate, recorder)
-    scores = judge(folder, built.model, built.precision, device)
+    torch.manual_seed(folder.seed)
+    recorder = Recorder(device)
+    ready = fine_tune(folder, folder.training(device), Alone(device), recorder)
+    scores = judge(folder, ready.model, ready.precision, device)
     recorder.write(folder.path, scores)
-    save(built.model, folder.tokenizer, folder.path / "trained")
+    save(ready.model, folder.tokenizer, folder.path / "trained")

@@ -1,0 +1,116 @@
+"""What lies in an exported folder, and who may write there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autotune.errors import UsageError
+from autotune.export import EXPORTERS, checksums, exporter
+from autotune.export.base import ScriptFormat
+from autotune.export.templates.folder import open_folder
+from autotune.export.vendoring import script
+from autotune.trial.data import load_split, prepare
+from tests.export import samples
+
+TEMPLATES = sorted({f.template for f in EXPORTERS.values() if isinstance(f, ScriptFormat)})
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_script_brings_all_that_it_imports(template: str) -> None:
+    files = script(template, "1.0")
+    modules = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files
+    }
+    for name, text in files.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom):
+                top = (node.module or "").partition(".")[0]
+                assert top != "autotune"
+                assert top != "tuned" or node.module in modules, f"{name} imports {node.module}"
+
+
+def test_data_and_strategy_are_those_of_the_trial(tmp_path: Path) -> None:
+    whole = samples.study(samples.write_data(tmp_path), train_samples=40)
+    out = tmp_path / "out"
+    files = exporter("torchrun").export(whole, samples.trial(pruning_ratio=0.5), out)
+    assert all(path.is_file() for path in files)
+    folder = open_folder(out)
+    assert folder.strategy == samples.trial(pruning_ratio=0.5).strategy
+    prepared = prepare(whole.task)
+    for name in ("train", "validation", "test"):
+        there, here = load_split(prepared, name), folder.split(name)
+        assert np.array_equal(there.tokens, here.tokens)
+        assert np.array_equal(there.offsets, here.offsets)
+        assert np.array_equal(there.labels, here.labels)
+    assert len(folder.split("train")) == 40
+
+
+def test_tokens_with_tags_are_exported_too(tmp_path: Path) -> None:
+    rows = [
+        {"tokens": ["Ada", "saw", f"Rome{i}"], "tags": ["B-PER", "O", "B-LOC" if i % 2 else "O"]}
+        for i in range(60)
+    ]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    from dataclasses import replace
+
+    from autotune.domain import Columns
+
+    whole = samples.study(path)
+    task = replace(whole.task, kind="token-classification", columns=Columns("tokens", None, "tags"))
+    exporter("hf-trainer").export(replace(whole, task=task), samples.trial(), tmp_path / "out")
+    here, there = open_folder(tmp_path / "out").split("train"), load_split(prepare(task), "train")
+    assert here.labels_by_token
+    assert np.array_equal(there.labels, here.labels)
+
+
+def test_the_seal_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
+    exporter("yaml").export(samples.study(), samples.trial(), tmp_path)
+    command = ["sha256sum", "--check", "--quiet", checksums.SEAL]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    assert checksums.changed(tmp_path) == []
+    (tmp_path / "strategy.yaml").write_text("other")
+    assert checksums.changed(tmp_path) == ["strategy.yaml"]
+
+
+def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="no export wrote"):
+        exporter("yaml").export(samples.study(), samples.trial(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
+    whole = samples.study(samples.write_data(tmp_path))
+    out = tmp_path / "out"
+    exporter("hf-trainer").export(whole, samples.trial(), out)
+    exporter("yaml").export(whole, samples.trial(), out)
+    left = {path.name for path in out.rglob("*") if path.is_file()}
+    assert left == {"strategy.yaml", checksums.SEAL}
+
+
+def test_a_seal_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
+    victim, out = tmp_path / "victim.txt", tmp_path / "out"
+    victim.write_text("keep me")
+    out.mkdir()
+    (out / checksums.SEAL).write_text("0" * 64 + "  ../victim.txt\n")
+    checksums.make_room(out)
+    assert victim.read_text() == "keep me"
+
+
+def test_requirements_are_the_versions_of_the_trial(tmp_path: Path) -> None:
+    from autotune.domain import Evidence, State, Trial
+    from autotune.export.requirements import requirements
+
+    ran = Evidence(environment={"torch": "2.13.0+cpu", "transformers": "5.1.0"})
+    trial = Trial(1, State.COMPLETE, samples.trial().strategy, evidence=ran)
+    lines = requirements(("no-such-package",), trial).splitlines()
+    assert "torch==2.13.0" in lines
+    assert "transformers==5.1.0" in lines
+    assert "no-such-package" in lines

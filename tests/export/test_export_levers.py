@@ -1,0 +1,208 @@
+"""Every lever arrives in every format, or is refused with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autotune.domain import Choice, Range, Strategy, Value
+from autotune.errors import UsageError
+from autotune.export import EXPORTERS, exporter
+from autotune.export.base import ScriptFormat
+from autotune.export.levers import left_out
+from autotune.levers import LEVERS, Lever
+from tests.export import samples
+
+SCRIPTS = {name: found for name, found in EXPORTERS.items() if isinstance(found, ScriptFormat)}
+ODD = {"device": "cuda:1", "parallelism": "tp:2", "threads": 3, "dropout": 0.25}
+
+
+def other_value(lever: Lever) -> Value:
+    """A legal setting that is not the default."""
+    default = lever.default_on(samples.HOST)
+    offered: list[Value] = [ODD[lever.name]] if lever.name in ODD else []
+    if isinstance(lever.domain, Choice):
+        offered += lever.domain.values
+    elif isinstance(lever.domain, Range):
+        offered += [int(lever.domain.low) + 1, lever.domain.high]
+    return next(v for v in offered if v != default and lever.is_legal(v))
+
+
+def config(name: str, **levers: Any) -> dict[str, Any]:
+    """The trainer's own configuration, read back."""
+    files = SCRIPTS[name].config(samples.study(), samples.trial(**levers), 80)
+    (text,) = files.values()
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("lever", LEVERS.values(), ids=list(LEVERS))
+def test_no_lever_is_lost_in_silence(name: str, lever: Lever) -> None:
+    found = SCRIPTS[name]
+    strategy = samples.trial(**{lever.name: other_value(lever)}).strategy
+    try:
+        missing = left_out(name, strategy, found.arrives, found.refuse, allowed=False)
+    except UsageError as error:
+        assert lever.name in error.message
+    else:
+        assert lever.name in found.arrives
+        assert not missing
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_lever_that_a_format_does_not_know_stops_the_export(name: str) -> None:
+    strategy = Strategy({**samples.trial().strategy.values, "sparkle": 3})
+    found = SCRIPTS[name]
+    with pytest.raises(UsageError, match="sparkle = 3"):
+        left_out(name, strategy, found.arrives, found.refuse, allowed=False)
+    missing = left_out(name, strategy, found.arrives, found.refuse, allowed=True)
+    assert set(missing) == {"sparkle"}
+
+
+def test_a_partial_export_says_loudly_what_is_left_out(tmp_path: Path) -> None:
+    whole = samples.study(samples.write_data(tmp_path))
+    odd = samples.trial(device="mps")
+    with pytest.raises(UsageError, match="device = mps"):
+        exporter("ray-train").export(whole, odd, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    exporter("ray-train", allow_partial=True).export(whole, odd, tmp_path / "out")
+    document = json.loads((tmp_path / "out/strategy.json").read_text())
+    assert "device" in document["left_out"]
+    assert "LEFT OUT" in (tmp_path / "out/README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("levers", "fields"),
+    [
+        ({"batch_size": 32}, {"per_device_train_batch_size": 32, "gradient_accumulation_steps": 1}),
+        (
+            {"batch_size": 32, "micro_batch_size": 8},
+            {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4},
+        ),
+        ({"precision": "bf16"}, {"bf16": True, "fp16": False}),
+        ({"precision": "bf16-pure"}, {"bf16": False}),
+        ({"compile": True}, {"torch_compile": True}),
+        ({"activation_checkpointing": True}, {"activation_checkpointing": True}),
+        ({"learning_rate": 1e-3}, {"learning_rate": 1e-3}),
+        (
+            {"learning_rate": 1e-3, "batch_size": 32, "learning_rate_scaling": "sqrt"},
+            {"learning_rate": 2e-3},
+        ),
+        (
+            {"learning_rate": 1e-3, "batch_size": 32, "learning_rate_scaling": "linear"},
+            {"learning_rate": 4e-3},
+        ),
+        ({"epochs": 2.5}, {"num_train_epochs": 2.5}),
+        ({"optimizer": "adamw"}, {"optim": "adamw_torch"}),
+        ({"optimizer": "sgd"}, {"optim": "sgd"}),
+        ({"optimizer": "adafactor"}, {"optim": "adafactor"}),
+        ({"device": "cpu"}, {"use_cpu": True}),
+    ],
+)
+def test_transformers_own_parser_reads_the_arguments(
+    levers: dict[str, Any], fields: dict[str, Any], tmp_path: Path
+) -> None:
+    from transformers import HfArgumentParser, TrainingArguments
+
+    path = tmp_path / "training_args.json"
+    path.write_text(json.dumps(config("hf-trainer", **levers)))
+    (read,) = HfArgumentParser(TrainingArguments).parse_json_file(path)  # type: ignore[arg-type]
+    assert {name: getattr(read, name) for name in fields} == fields
+
+
+def test_the_arguments_are_fields_of_the_installed_version() -> None:
+    from transformers import TrainingArguments
+
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    for levers in ({}, {"precision": "tf32"}, {"activation_checkpointing": True}):
+        assert config("hf-trainer", **levers).keys() <= known
+
+
+def test_accelerate_reads_its_configuration(tmp_path: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    path = tmp_path / "accelerate.yaml"
+    for levers, precision in ({"precision": "bf16"}, "bf16"), ({"compile": True}, "no"):
+        path.write_text(yaml.safe_dump(config("accelerate", **levers)))
+        read = load_config_from_file(str(path))  # raises for a key that it does not know
+        assert (read.mixed_precision, read.use_cpu, read.num_processes) == (precision, True, 1)
+        assert bool(read.dynamo_config) == ("compile" in levers)
+
+
+@pytest.mark.parametrize(
+    ("levers", "ranks", "stage"),
+    [
+        ({"batch_size": 32, "micro_batch_size": 8}, 1, 0),
+        ({"precision": "bf16"}, 1, 0),
+        ({"precision": "bf16-pure", "optimizer": "adamw"}, 1, 0),
+        ({"batch_size": 16, "parallelism": "ddp:2"}, 2, 0),
+        ({"batch_size": 16, "parallelism": "zero1:2"}, 2, 1),
+        ({"batch_size": 16, "parallelism": "fsdp:2"}, 2, 3),
+    ],
+)
+def test_deepspeed_reads_its_configuration(
+    levers: dict[str, Any], ranks: int, stage: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepspeed.runtime import config as theirs
+
+    class Grid:
+        def get_data_parallel_world_size(self) -> int:
+            return ranks
+
+    written = config("deepspeed", **levers)
+    monkeypatch.setattr(theirs.dist, "get_rank", lambda: 0)  # as if the ranks had met
+    read = theirs.DeepSpeedConfig(dict(written), mpu=Grid())
+    assert read.train_batch_size == levers.get("batch_size", 8)
+    assert read.train_batch_size == (
+        read.train_micro_batch_size_per_gpu * read.gradient_accumulation_steps * ranks
+    )
+    assert read.zero_config.stage == stage
+    assert read.gradient_clipping == 1.0
+    assert read.bfloat16_config.enabled == (levers.get("precision") == "bf16-pure")
+    assert read.torch_autocast_enabled == (levers.get("precision") == "bf16")
+
+
+def test_lightning_takes_its_arguments() -> None:
+    import lightning
+
+    written = config("lightning", batch_size=32, micro_batch_size=8, precision="bf16", epochs=1.5)
+    assert written.keys() <= inspect.signature(lightning.Trainer).parameters.keys()
+    made = lightning.Trainer(**written)
+    assert made.accumulate_grad_batches == 4
+    assert made.precision == "bf16-mixed"
+    assert made.max_steps == 5  # one and a half times 80 examples in batches of 32
+
+
+def test_ray_takes_its_scaling() -> None:
+    from ray.train import ScalingConfig
+
+    made = ScalingConfig(**config("ray-train", threads=2, parallelism="ddp:3"))
+    assert (made.num_workers, made.use_gpu, made.resources_per_worker) == (3, False, {"CPU": 2})
+
+
+def test_slurm_asks_for_what_the_trial_took() -> None:
+    measured = samples.trial({"peak_memory_gib": 3.0, "train_seconds": 600.0}, threads=4)
+    (text,) = SCRIPTS["slurm"].config(samples.study(), measured, 80).values()
+    for line in ("--cpus-per-task=4", "--mem=7G", "--time=30", "OMP_NUM_THREADS=4"):
+        assert line in text
+    assert "--gpus" not in text
+
+
+def test_the_yaml_holds_every_lever(tmp_path: Path) -> None:
+    exporter("yaml").export(samples.study(), samples.trial(batch_size=64), tmp_path)
+    document = yaml.safe_load((tmp_path / "strategy.yaml").read_text())
+    assert document["strategy"].keys() == samples.trial().strategy.values.keys()
+    assert document["strategy"]["batch_size"] == 64
+
+
+def test_the_nearest_format_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        exporter("hf-trianer")
+    assert "did you mean hf-trainer?" in str(caught.value.hint)
