@@ -16,8 +16,8 @@ def call_in_worker(worker: Worker, call: Call, *hang_up: int) -> Any:
     descriptors ``hang_up`` becomes readable."""
     try:
         worker.connection.send(call)
-        ready = wait([worker.connection, worker.status, *hang_up])
-        if worker.connection in ready:
+        # Until then the guard tells of memory, which nobody asked about here.
+        while worker.connection in wait([worker.connection, worker.status, *hang_up]):
             match worker.connection.recv():
                 case Ended(result):
                     return result
