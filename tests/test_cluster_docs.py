@@ -1,0 +1,147 @@
+"""The compose file, the manifest and the commands of docs/cluster.md, checked without an engine."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import typer.main
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from autotune.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "cluster.md"
+GROUP: Any = typer.main.get_command(app)
+VERBS = {"autotune": {*GROUP.commands}, "ray": {"start", "stop"}}
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Dependency(Part):
+    condition: Literal["service_started", "service_healthy", "service_completed_successfully"]
+
+
+class Healthcheck(Part):
+    test: list[str] = Field(min_length=2)
+    interval: Annotated[str, Field(pattern=r"^\d+(ms|s|m)$")]
+    retries: int
+
+
+class Build(Part):
+    context: str
+    dockerfile: str
+
+
+class Service(Part):
+    """What the compose specification allows of what is used here."""
+
+    image: str
+    build: Build | None = None
+    command: list[str] = []
+    environment: dict[str, str] = {}
+    volumes: list[Annotated[str, Field(pattern=r"^[a-z]+:/")]] = []
+    ports: list[Annotated[str, Field(pattern=r"^127\.0\.0\.1:\d+:\d+$")]] = []
+    depends_on: dict[str, Dependency] = {}
+    healthcheck: Healthcheck | None = None
+    shm_size: str | None = None
+
+
+class Compose(Part):
+    name: str
+    shared: Any = Field(alias="x-autotune")
+    services: dict[str, Service]
+    volumes: dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def compose() -> Compose:
+    return Compose.model_validate(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
+
+
+def test_compose_has_what_a_cluster_needs(compose: Compose) -> None:
+    assert compose.services.keys() == {"database", "head", "worker", "dashboard"}
+    for service in compose.services.values():
+        for other, dependency in service.depends_on.items():
+            assert other in compose.services
+            if dependency.condition == "service_healthy":
+                assert compose.services[other].healthcheck
+        assert {volume.split(":")[0] for volume in service.volumes} <= compose.volumes.keys()
+        if service.build:
+            assert (ROOT / service.build.dockerfile).is_file()
+
+
+def test_no_password_is_written_down(compose: Compose) -> None:
+    for service in compose.services.values():
+        for name, value in service.environment.items():
+            if "PASSWORD" in name or "@" in value:
+                assert "${POSTGRES_PASSWORD:?" in value
+
+
+def typed() -> Iterator[list[str]]:
+    """Commands of the page's shell blocks and of the compose file."""
+    for block in re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            for place, (program, verb) in enumerate(pairwise(words)):
+                if verb in VERBS.get(program, ()):
+                    yield words[place:]
+    for service in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values():
+        if service.get("command", ["-"])[0] in VERBS:
+            yield service["command"]
+
+
+@cache
+def options_of_ray_start() -> set[str]:
+    """By a process of its own: its module loads all of Ray."""
+    code = (
+        "from ray.scripts.scripts import start; print(*(n for p in start.params for n in p.opts))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def options(words: list[str]) -> set[str]:
+    program, verb, *rest = words
+    if program == "ray":
+        return options_of_ray_start() if verb == "start" else set()
+    command = GROUP.commands[verb]
+    if hasattr(command, "commands"):
+        command = command.commands[rest[0]]
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+@pytest.mark.parametrize("words", list(typed()), ids=" ".join)
+def test_commands_have_the_options_they_are_given(words: list[str]) -> None:
+    given = {word.split("=")[0] for word in words if word.startswith("--")}
+    assert given <= options(words)
+
+
+def test_the_page_shows_commands() -> None:
+    assert len(list(typed())) >= 8
+
+
+def test_the_manifest_is_a_ray_cluster() -> None:
+    manifest = yaml.safe_load((ROOT / "docs" / "cluster" / "kuberay.yaml").read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
+    groups = [manifest["spec"]["headGroupSpec"], *manifest["spec"]["workerGroupSpecs"]]
+    for group in groups:
+        spec = group["template"]["spec"]
+        volumes = {volume["name"] for volume in spec["volumes"]}
+        for container in spec["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+            assert container["resources"]["limits"]["cpu"]
+        assert {f"--{name}" for name in group["rayStartParams"]} <= options_of_ray_start()
+    labels = [group["rayStartParams"]["labels"] for group in groups[1:]]
+    assert labels == [f"node-class={group['groupName']}" for group in groups[1:]]
