@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Value = bool | int | float | str
@@ -38,7 +39,7 @@ class Strategy:
         """The setting of ``lever``, or ``default`` where an older strategy does not know it."""
         return self.values.get(lever, default)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A short digest (16 hex digits) that is the same wherever the settings are the same."""
         return digest(dict(self.values))

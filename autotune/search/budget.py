@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from statistics import median
 
 from autotune.domain import Budget, State, Trial
@@ -13,15 +13,29 @@ USEFUL_SHARE = 0.75
 """A trial is started when at least this share of a typical trial's time is left."""
 
 
-@dataclass(frozen=True)
 class Spent:
-    """What the finished and running trials have used. ``usd`` counts unknown prices as nothing."""
+    """What the finished and running trials have used, each figure worked out when first asked for:
+    a search asks before every trial, and a long one has tens of thousands."""
 
-    trials: int
-    seconds: float
-    usd: float
+    def __init__(self, trials: Sequence[Trial], now: datetime) -> None:
+        self._trials, self._now = trials, now
 
-    def exhausted(self, budget: Budget, typical_seconds: float = 0.0) -> str | None:
+    @cached_property
+    def trials(self) -> int:
+        """Trials that count: an interrupted one runs again."""
+        return sum(t.state not in (State.QUEUED, State.INTERRUPTED) for t in self._trials)
+
+    @cached_property
+    def seconds(self) -> float:
+        """Time in which any trial ran."""
+        return busy_seconds(self._trials, self._now)
+
+    @cached_property
+    def usd(self) -> float:
+        """Money; an unknown price counts as nothing."""
+        return sum(t.metric("cost_usd") or 0.0 for t in self._trials)
+
+    def exhausted(self, budget: Budget) -> str | None:
         """Why no further trial may start, or ``None``."""
         if budget.trials is not None and self.trials >= budget.trials:
             return f"all {budget.trials} trials are done"
@@ -29,16 +43,14 @@ class Spent:
             return f"{self.usd:.4f} of {budget.usd:g} USD are spent"
         if budget.minutes is not None:
             left = budget.minutes * 60 - self.seconds
-            if left <= typical_seconds * USEFUL_SHARE:
+            if left <= typical_seconds(self._trials) * USEFUL_SHARE:
                 return f"the budget of {budget.minutes:g} minutes is used"
         return None
 
 
 def spent(trials: Sequence[Trial], now: datetime) -> Spent:
-    """Trials that count (an interrupted one runs again), time in which any ran, and money."""
-    counted = [t for t in trials if t.state not in (State.QUEUED, State.INTERRUPTED)]
-    usd = sum(t.metric("cost_usd") or 0.0 for t in trials)
-    return Spent(len(counted), busy_seconds(trials, now), usd)
+    """What ``trials`` have used until ``now``."""
+    return Spent(trials, now)
 
 
 def typical_seconds(trials: Sequence[Trial]) -> float:

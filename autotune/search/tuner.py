@@ -30,7 +30,7 @@ from autotune.errors import StoreUnavailableError
 from autotune.levers import hourly_usd, resources
 from autotune.ports import Evaluate, Executor, Sampler, Store
 from autotune.search import folder
-from autotune.search.budget import spent, typical_seconds
+from autotune.search.budget import spent
 from autotune.search.drivers import Patience, Pulse
 from autotune.search.history import History
 
@@ -207,8 +207,7 @@ class Tuner:
     # ------------------------------------------------------------------------------- the budget
 
     def _exhausted(self, history: Sequence[Trial]) -> str | None:
-        used = spent(history, self.now())
-        return used.exhausted(self.study.budget, typical_seconds(history))
+        return spent(history, self.now()).exhausted(self.study.budget)
 
     def _minutes_left(self, history: Sequence[Trial]) -> float | None:
         if self.study.budget.minutes is None:

@@ -120,8 +120,8 @@ def test_no_trial_starts_that_cannot_end_in_time(study: Study) -> None:
     used = spent(trials, now)
     assert used.seconds == 30, "three trials of 10 s, pauses between them not counted"
     assert typical_seconds(trials) == 10
-    assert used.exhausted(Budget(minutes=1), 10.0) is None
-    assert used.exhausted(Budget(minutes=35 / 60), 10.0) is not None
+    assert used.exhausted(Budget(minutes=1)) is None
+    assert used.exhausted(Budget(minutes=35 / 60)) is not None
 
 
 def test_running_out_of_the_searchs_time_is_no_verdict(

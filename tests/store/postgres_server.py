@@ -99,7 +99,7 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The running server. Without PostgreSQL the tests are skipped, or fail where CI is true."""
-    binaries = _binaries()
+    binaries = server_programs()
     if binaries is None:
         message = "PostgreSQL is not installed (apt-get install postgresql)"
         if os.environ.get("CI") == "true":
@@ -122,7 +122,7 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     return postgres_server.empty_database()
 
 
-def _binaries() -> Path | None:
+def server_programs() -> Path | None:
     """Debian keeps the server programs out of PATH, by version."""
     installed = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)

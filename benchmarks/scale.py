@@ -1,0 +1,273 @@
+"""How a driver and PostgreSQL bear many workers and many trials, with trials that do nothing.
+
+A simulated executor keeps ``--workers`` trials running and ends them in random order, so that all
+time goes into asking, storing and telling. The full size is
+
+    python benchmarks/scale.py --workers 1000 --trials 50000 --plot docs/images/scale.svg
+
+and the default a tenth of the workers and a fiftieth of the trials, about a minute. Without
+``--storage URL`` a PostgreSQL server is started for the run; its ``fsync`` is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import psycopg
+
+from autotune.domain import (
+    Budget,
+    Completed,
+    CurvePoint,
+    Device,
+    Dimension,
+    Evidence,
+    Host,
+    Job,
+    Measurement,
+    Objective,
+    Outcome,
+    Range,
+    SamplerChoice,
+    Space,
+    Study,
+    Task,
+    Trial,
+)
+from autotune.levers import defaults
+from autotune.ports import Advise, Ask, Evaluate, Report, Tell
+from autotune.search.sampler import make_sampler
+from autotune.search.tuner import Tuner
+from autotune.store import open_for_driving
+from tests.store.postgres_server import PostgresServer, server_programs
+
+HOST = Host("simulated", (0, 1), 2, 8.0, devices=(Device("cpu", "cpu"),))
+SAMPLES = tuple(200.0 + n for n in range(10))
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What a tenth of the search cost. Latencies in milliseconds."""
+
+    trials: int
+    ask_ms: float
+    ask_p95_ms: float
+    tell_ms: float
+    tell_p95_ms: float
+    cpu_seconds_per_100: float
+    database_mib: float
+
+
+class Silent:
+    """An observer that looks away."""
+
+    def started(self, trial: Trial) -> None: ...
+    def progressed(self, trial: Trial, point: CurvePoint) -> None: ...
+    def finished(self, trial: Trial) -> None: ...
+
+
+class Simulation:
+    """An executor whose workers are numbers."""
+
+    def __init__(self, workers: int, trials: int, size: Callable[[], float]) -> None:
+        self._workers, self._size = workers, size
+        self._each = max(trials // 10, 1)
+        self._asks: list[float] = []
+        self._tells: list[float] = []
+        self._cpu = time.process_time()
+        self._chance = random.Random(0)
+        self.told = 0
+        self.stretches: list[Stretch] = []
+
+    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+        running: list[Job] = []
+        while True:
+            job = self._timed(self._asks, ask) if len(running) < self._workers else None
+            if job is not None:
+                running.append(job)
+                continue
+            if not running:
+                return
+            ended = running.pop(self._chance.randrange(len(running)))
+            outcome = evaluate(ended, lambda point: None)
+            self._timed(self._tells, tell, ended, outcome)
+            self._count()
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+
+    def _timed(self, times: list[float], action: Callable[..., Any], *args: Any) -> Any:
+        began = time.perf_counter()
+        result = action(*args)
+        times.append(1000 * (time.perf_counter() - began))
+        return result
+
+    def _count(self) -> None:
+        self.told += 1
+        if self.told % self._each:
+            return
+        cpu = time.process_time()
+        self.stretches.append(
+            Stretch(
+                self.told,
+                median(self._asks or [0.0]),
+                _p95(self._asks),
+                median(self._tells),
+                _p95(self._tells),
+                100 * (cpu - self._cpu) / self._each,
+                self._size(),
+            )
+        )
+        self._asks, self._tells, self._cpu = [], [], cpu
+
+
+def _p95(times: Sequence[float]) -> float:
+    return quantiles(times, n=20)[-1] if len(times) > 1 else 0.0
+
+
+def fake_trial(job: Job, report: Report) -> Outcome:
+    """The evidence of a small fine-tune."""
+    rate = float(job.strategy["learning_rate"])
+    measured = {
+        "accuracy": Measurement("accuracy", 1 - rate, "ratio", 400, (0.3, 0.4)),
+        "train_samples_per_second": Measurement(
+            "train_samples_per_second", 200 + 1 / rate, "1/s", 10, (190.0, 210.0), SAMPLES
+        ),
+        "cost_usd": Measurement("cost_usd", rate, "USD"),
+    }
+    curve = tuple(CurvePoint(n, 10, 8 * n, float(n), 1.0 / n) for n in range(1, 11))
+    return Completed(Evidence(measured, curve, memory=tuple((float(n), 0.3) for n in range(20))))
+
+
+def study(trials: int, sampler: str) -> Study:
+    return Study(
+        name="scale",
+        task=Task(),
+        objectives=(Objective("accuracy", "maximize"), Objective("cost_usd", "minimize")),
+        space=Space(
+            (
+                Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
+                Dimension("dropout", Range(0.0, 0.5)),
+                Dimension("batch_size", Range(1, 512, integer=True)),
+            ),
+            defaults(HOST),
+        ),
+        budget=Budget(trials=trials),
+        sampler=SamplerChoice(sampler),
+    )
+
+
+@contextmanager
+def storage(given: str | None) -> Iterator[str]:
+    """The URL of a database: the given one, or that of a server for the run."""
+    if given is not None:
+        yield given
+        return
+    programs = server_programs()
+    if programs is None:
+        raise SystemExit("PostgreSQL is not installed: apt-get install postgresql, or --storage")
+    directory = Path(tempfile.mkdtemp(prefix="autotune-scale-"))
+    server = PostgresServer(programs, directory)
+    server.create()
+    server.start()
+    try:
+        yield server.url("postgres")
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
+
+
+def measure(url: str, workers: int, trials: int, sampler: str) -> list[Stretch]:
+    """A whole search, cut into ten stretches."""
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as beside:
+
+        def size() -> float:
+            row = beside.execute("SELECT pg_database_size(current_database())").fetchone()
+            assert row is not None
+            return float(row[0]) / MIB
+
+        with tempfile.TemporaryDirectory() as folder:
+            store = open_for_driving(url, Path(folder))
+            question = replace(study(trials, sampler), name=f"scale-{time.time_ns()}")
+            store.create_study(question, {})
+            simulation = Simulation(workers, trials, size)
+            tuner = Tuner(
+                question, store, make_sampler(question), simulation, HOST,
+                directory=Path(folder), observer=Silent(),
+            )  # fmt: skip
+            tuner.run(fake_trial)
+            store.close()
+    return simulation.stretches
+
+
+def plot(stretches: Sequence[Stretch], title: str) -> str:
+    """Three small charts over the number of trials, as SVG."""
+    charts = [
+        ("ask, ms (median, 95%)", ["ask_ms", "ask_p95_ms"]),
+        ("tell, ms (median, 95%)", ["tell_ms", "tell_p95_ms"]),
+        ("database, MiB", ["database_mib"]),
+    ]
+    parts = [f'<text x="10" y="20" font-size="14">{title}</text>']
+    for index, (name, fields) in enumerate(charts):
+        top = max(getattr(s, field) for s in stretches for field in fields) or 1.0
+        left = 50 + 290 * index
+        parts.append(f'<text x="{left}" y="48">{name}</text>')
+        parts.append(f'<path d="M{left} 60V220H{left + 220}" fill="none" stroke="#888"/>')
+        parts.append(f'<text x="{left - 6}" y="66" text-anchor="end">{top:.0f}</text>')
+        parts.append(f'<text x="{left - 6}" y="222" text-anchor="end">0</text>')
+        last = stretches[-1].trials
+        parts.append(f'<text x="{left + 220}" y="238" text-anchor="end">{last:,} trials</text>')
+        for field, colour in zip(fields, ("#1f77b4", "#ff7f0e"), strict=False):
+            points = " ".join(
+                f"{left + 220 * s.trials / last:.1f},{220 - 160 * getattr(s, field) / top:.1f}"
+                for s in stretches
+            )
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
+    body = "\n".join(parts)
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 880 250" '
+        f'font-family="sans-serif" font-size="11">\n{body}\n</svg>\n'
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--sampler", default="random", help="random, qmc, nsga2 or tpe")
+    parser.add_argument("--storage", help="URL of an empty PostgreSQL database")
+    parser.add_argument("--plot", type=Path, help="SVG to write")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with storage(options.storage) as url:
+        stretches = measure(url, options.workers, options.trials, options.sampler)
+    if options.plot:
+        title = f"{options.workers:,} workers, {options.sampler} sampler"
+        options.plot.write_text(plot(stretches, title), encoding="utf-8")
+    if options.json:
+        print(json.dumps([asdict(stretch) for stretch in stretches], indent=1))
+        return
+    print("trials   ask ms   (95%)  tell ms   (95%)  CPU s/100  database MiB")
+    for s in stretches:
+        ask, tell = (s.ask_ms, s.ask_p95_ms), (s.tell_ms, s.tell_p95_ms)
+        print(f"{s.trials:6} {ask[0]:8.1f} {ask[1]:7.1f} {tell[0]:8.1f} {tell[1]:7.1f}", end=" ")
+        print(f"{s.cpu_seconds_per_100:10.2f} {s.database_mib:13.1f}")
+
+
+if __name__ == "__main__":
+    main()
