@@ -130,6 +130,8 @@ class LocalExecutor:
                 return waiting
             running.append(self._start(replace(job, cores=cores), evaluate, tell))
             waiting = None
+            for run in running:
+                run.beside = max(run.beside, len(running) - 1)
         if self._stopped and waiting is not None:
             tell(waiting, Interrupted(STOPPED))
             return None

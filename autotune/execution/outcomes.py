@@ -10,9 +10,11 @@ import signal
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from autotune.domain import (
     CurvePoint,
+    Event,
     Failed,
     Infeasible,
     Outcome,
@@ -20,6 +22,12 @@ from autotune.domain import (
 )
 from autotune.errors import NanLoss, StopTrial, Unsupported
 from autotune.execution.memory import ran_out
+
+SHARED_HOST = "shared_host"
+"""Kind of the event that marks a trial whose speeds were measured beside others."""
+
+BESIDE = "other_trials_on_host"
+"""Name in a trial's environment of how many ran beside it; absent where it had the host alone."""
 
 
 def of_exception(error: BaseException, log: str | None) -> Outcome:
@@ -65,6 +73,19 @@ def with_evidence(
         curve=own.curve or tuple(curve),
         memory=own.memory or tuple(memory),
         log=own.log or log,
+    )
+    return replace(outcome, evidence=evidence)
+
+
+def with_neighbours(outcome: Outcome, others: int) -> Outcome:
+    """``outcome`` with a mark that its speeds were measured beside ``others`` on the same host:
+    they had cores of their own, and shared caches and memory's bandwidth."""
+    own = outcome.evidence
+    message = f"speeds were measured with {others} other trials running on this host"
+    evidence = replace(
+        own,
+        events=(*own.events, Event(datetime.now(UTC), SHARED_HOST, message)),
+        environment={**own.environment, BESIDE: others},
     )
     return replace(outcome, evidence=evidence)
 

@@ -23,6 +23,8 @@ class Running:
 
     def __init__(self, job: Job, worker: Worker) -> None:
         self.job = job
+        self.beside = 0
+        """How many other jobs have run on this host at the same time, at most."""
         self._worker = worker
         self._connected = True
         self._outcome: Outcome | None = None
@@ -60,7 +62,8 @@ class Running:
         code = self._worker.collect()
         log = log_path(self.job)
         outcome = self._outcome or outcomes.of_exit(code, log)
-        return outcomes.with_evidence(outcome, self._curve, self._memory, log)
+        outcome = outcomes.with_evidence(outcome, self._curve, self._memory, log)
+        return outcomes.with_neighbours(outcome, self.beside) if self.beside else outcome
 
     def _hear(self, advise: Advise) -> None:
         try:

@@ -18,6 +18,7 @@ from contracts.executor_jobs import make_job
 from autotune.domain import Completed, Failed, Interrupted, Job, Outcome, Resources
 from autotune.errors import ExecutionError
 from autotune.execution.local import LocalExecutor
+from autotune.execution.outcomes import BESIDE, SHARED_HOST
 
 LIGHT = ("autotune.execution.worker",)
 PATIENCE_SECONDS = 15.0
@@ -165,6 +166,7 @@ from contracts.executor_contract import go_on
 from contracts.executor_jobs import make_job
 import doomed_jobs
 from autotune.execution.local import LocalExecutor
+from autotune.execution.outcomes import BESIDE, SHARED_HOST
 jobs = iter([make_job(Path({directory!r}), n, do=do) for n, do in enumerate({actions!r})])
 local = LocalExecutor(workers=2, preload=({preload!r},))
 local.drive(lambda: next(jobs, None), doomed_jobs.evaluate, lambda *_: None, go_on)
@@ -215,3 +217,15 @@ def test_a_forkserver_still_importing_does_not_outlive_its_driver(
 
     assert wait_until(lambda: bool(servers()))
     kill_and_see_all_gone(driver, servers())
+
+
+def test_speeds_measured_beside_another_trial_are_marked(
+    pair: LocalExecutor, tmp_path: Path
+) -> None:
+    one = Resources(threads=1)
+    together = drive(pair, [make_job(tmp_path, n, resources=one) for n in range(2)])
+    marks = [outcome.evidence.environment.get(BESIDE) for _, outcome in together]
+    assert marks == [1, 1]
+    assert all(o.evidence.events[-1].kind == SHARED_HOST for _, o in together)
+    [(_, alone)] = drive(pair, [make_job(tmp_path, 2, resources=one)])
+    assert BESIDE not in alone.evidence.environment

@@ -1,0 +1,33 @@
+"""``compare-devices``: a fine-tune on every device, side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from autotune.cli.app import app
+
+STUDY = """\
+study: s
+task: {{model: builtin:bert-tiny, dataset: {{train: {data}}}, steps: 4, max_length: 16}}
+objectives: [accuracy, train_samples_per_second]
+space: {{batch_size: [4, 8]}}
+start_with: [{{batch_size: 4}}]
+"""
+
+
+def test_each_device_has_its_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
+    data = tmp_path / "train.jsonl"
+    rows = [{"text": f"house number {n}", "label": "ab"[n % 2]} for n in range(40)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    file = tmp_path / "s.yaml"
+    file.write_text(STUDY.format(data=data), encoding="utf-8")
+    result = CliRunner().invoke(app, ["compare-devices", str(file), "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["cpu"]["accuracy"] >= 0
+    assert found["cpu"]["train_samples_per_second"] > 0
