@@ -52,7 +52,7 @@ class MLflow:
         self._client.set_terminated(run, STATUS.get(trial.state, "FAILED"))
 
     def close(self, study: Study, trials: Sequence[Trial]) -> None:
-        """Mark the runs of this session that are on the front, and describe it."""
+        """Mark the runs of this search that are on the front, and describe it."""
         front = front_numbers(study, trials)
         for trial in trials:
             if trial.number in self._runs:
