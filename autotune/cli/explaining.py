@@ -14,6 +14,7 @@ from autotune.domain import Choice, Host, Range
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
 from autotune.spec import Explanation
+from autotune.spec.dimensions import everywhere
 
 
 def hardware_record(host: Host) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def hardware_record(host: Host) -> dict[str, Any]:
 
 def lever_record(lever: Lever, host: Host) -> dict[str, Any]:
     """What ``auto`` searches on this host, and the settings that cannot run with their reasons."""
-    legal = lever.domain.values if isinstance(lever.domain, Choice) else ()
+    everything = everywhere(lever, host)
+    legal = everything.values if isinstance(everything, Choice) else ()
     reasons = {setting(value): lever.unavailable(host, value) for value in legal}
     return {
         "auto": shown_domain(lever.candidates(host)),
