@@ -42,7 +42,7 @@ def _ray(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
         found = executor.hosts()
         for name, host in found:
             note(f"node{f' of class {name}' if name else ''}: {describe(host)}")
-        return roomiest([host for _, host in found])
+        return roomiest(found)
 
     return executor, hardware
 

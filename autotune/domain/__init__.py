@@ -8,7 +8,7 @@ Quantities carry their unit in the name; what was not measured is ``None``, neve
 from __future__ import annotations
 
 from autotune.domain.evidence import CurvePoint, Event, Evidence, Measurement
-from autotune.domain.host import Device, Host, Resources
+from autotune.domain.host import Device, Host, NodeClass, Resources
 from autotune.domain.space import Choice, Dimension, Range, Rule, Space
 from autotune.domain.strategy import Strategy, Value, digest
 from autotune.domain.study import (
@@ -58,6 +58,7 @@ __all__ = [
     "Job",
     "Limits",
     "Measurement",
+    "NodeClass",
     "Objective",
     "Outcome",
     "Prices",

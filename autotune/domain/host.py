@@ -21,8 +21,20 @@ class Device:
 
 
 @dataclass(frozen=True)
+class NodeClass:
+    """A kind of machine in a cluster: what one node of it has."""
+
+    name: str
+    cores: int
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
 class Host:
-    """One machine as found. ``cores`` are the logical CPUs this process may use, by id."""
+    """One machine as found. ``cores`` are the logical CPUs this process may use, by id.
+
+    ``node_classes`` are the kinds of machine in a cluster of which this is the roomiest one.
+    """
 
     cpu: str | None
     cores: tuple[int, ...]
@@ -34,6 +46,7 @@ class Host:
     libc: str | None = None
     cpu_flags: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    node_classes: tuple[NodeClass, ...] = ()
 
     @property
     def fingerprint(self) -> str:

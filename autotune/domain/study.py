@@ -90,10 +90,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars per hour: one CPU core, and GPUs by (part of) their name. Unknown is ``None``."""
+    """US dollars per hour: one CPU core, GPUs by (part of) their name, whole nodes of a cluster by
+    their class. Unknown is ``None``."""
 
     cpu_core: float | None = None
     gpus: Mapping[str, float] = field(default_factory=dict)
+    nodes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autotune.domain import Host, Prices, Resources, Rule, Strategy, Value
-from autotune.levers import batching, compression, numerics, optimisation, parallelism, placement
+from autotune.levers import (
+    batching,
+    cluster,
+    compression,
+    numerics,
+    optimisation,
+    parallelism,
+    placement,
+)
 from autotune.levers.base import Influence, Lever, Pattern
 
 __all__ = [
@@ -21,6 +29,7 @@ __all__ = [
 ]
 
 _ALL = (
+    cluster.NODE_CLASS,
     placement.DEVICE,
     placement.THREADS,
     placement.ALLOCATOR,
@@ -81,7 +90,7 @@ def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
 
 def rules(host: Host) -> tuple[Rule, ...]:
     """:data:`RULES`, and what this host cannot hold."""
-    return (*RULES, *parallelism.host_rules(host))
+    return (*RULES, *parallelism.host_rules(host), *cluster.host_rules(host))
 
 
 def resources(strategy: Strategy) -> Resources:
@@ -104,6 +113,9 @@ def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
     The longest name in the price book that is part of the GPU's name counts.
     """
     held = resources(strategy)
+    by_node = cluster.hourly_usd(strategy.get("node_class", cluster.ANY), held, host, prices)
+    if by_node is not None:
+        return by_node
     if prices.cpu_core is None:
         return None
     total = prices.cpu_core * held.cores

@@ -115,10 +115,11 @@ class LimitsSpec(Section):
 
 
 class PricesSpec(Section):
-    """US dollars per hour. GPUs are known by a part of their name."""
+    """US dollars per hour. GPUs are known by a part of their name, whole nodes by their class."""
 
     cpu_core: Price | None = None
     gpus: dict[Word, Price] = {}
+    nodes: dict[Word, Price] = {}
 
 
 class ExecutorSpec(Section):

@@ -36,8 +36,13 @@ GPU_USD: Mapping[str, float] = {
 """By a part of the device's name; where several fit, the longest counts."""
 
 
-def book(cpu_core: float | None, gpus: Mapping[str, float]) -> Prices:
+NO_NODES: Mapping[str, float] = {}
+
+
+def book(
+    cpu_core: float | None, gpus: Mapping[str, float], nodes: Mapping[str, float] = NO_NODES
+) -> Prices:
     """The default prices with the user's own over them; names are compared without case."""
     own = {name.lower() for name in gpus}
     kept = {name: usd for name, usd in GPU_USD.items() if name.lower() not in own}
-    return Prices(CPU_CORE_USD if cpu_core is None else cpu_core, {**kept, **gpus})
+    return Prices(CPU_CORE_USD if cpu_core is None else cpu_core, {**kept, **gpus}, nodes)

@@ -55,7 +55,7 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
     """Give every part of ``file`` its meaning on ``host``. Mistakes go to ``document``; the result
     counts only if there are none."""
     space, notes = build(file, document, host)
-    prices = book(file.prices.cpu_core, file.prices.gpus)
+    prices = book(file.prices.cpu_core, file.prices.gpus, file.prices.nodes)
     judge = _Judge(document, host, prices, space if _device_known(file, space) else None)
     study = Study(
         name=file.study,

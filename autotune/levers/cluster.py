@@ -1,0 +1,60 @@
+"""The lever of which machine a trial runs on, where a cluster has several classes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autotune.domain import Choice, Host, NodeClass, Prices, Resources, Rule, Value
+from autotune.levers.base import MEMORY, SPEED, Lever, Pattern, influences
+
+ANY = "any"
+
+
+def _default(host: Host) -> Value:
+    """Always the same class, so that the default configuration is one thing to compare with."""
+    return host.node_classes[0].name if host.node_classes else ANY
+
+
+def _missing(host: Host, value: Value) -> str | None:
+    names = [kind.name for kind in host.node_classes]
+    if value == ANY or value in names:
+        return None
+    return f"no node of class {value} in the cluster (found: {', '.join(names) or 'none'})"
+
+
+def _classes(host: Host) -> Choice:
+    return Choice(tuple(kind.name for kind in host.node_classes) or (ANY,))
+
+
+NODE_CLASS = Lever(
+    name="node_class",
+    summary="Class of the machine in a Ray cluster, as its nodes say by a label",
+    domain=Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*", "any, cpu-small, gpu-a10"),
+    default=_default,
+    influences=influences(SPEED, MEMORY),
+    unavailable=_missing,
+    auto=_classes,
+)
+
+
+def host_rules(host: Host) -> Iterator[Rule]:
+    """What nodes of each class cannot hold, and why."""
+    for kind in host.node_classes:
+        here = f"node_class == '{kind.name}'"
+        yield Rule(
+            f"{here} and threads > {kind.cores}", f"a node of class {kind.name} has fewer cores"
+        )
+        if kind.gpus == 0:
+            yield Rule(f"{here} and device != cpu", f"a node of class {kind.name} has no GPU")
+
+
+def hourly_usd(name: Value, held: Resources, host: Host, prices: Prices) -> float | None:
+    """Dollars per hour for a part of a node, which is priced whole; the part is the larger one of
+    its cores and of its GPUs. ``None`` where the class or its price is unknown."""
+    price = prices.nodes.get(str(name))
+    kind: NodeClass | None = next((k for k in host.node_classes if k.name == name), None)
+    if price is None or kind is None:
+        return None
+    gpus = sum(device.startswith("cuda") for device in held.devices)
+    share = max(held.cores / kind.cores, gpus / kind.gpus if kind.gpus else 0.0)
+    return price * min(share, 1.0)
