@@ -13,6 +13,8 @@ from autotune.export import checksums
 from autotune.export.readme import table
 from autotune.ports import Executor
 
+CHECKPOINT = "checkpoint"
+
 CARD = """\
 ---
 base_model: {model}
@@ -56,18 +58,18 @@ exported folder removes the others again, for the speed."""
 
 
 def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
-    """Fine-tune in a worker as ``directory`` says, write the model to its ``trained/`` with a card,
-    and return all files. Raises :class:`UsageError` for a folder without a script."""
+    """Fine-tune in a worker as ``directory`` says, write the model to its ``checkpoint/`` with a
+    card, and return all files. Raises :class:`UsageError` for a folder without a script."""
     from autotune.export.templates.whole import run
 
     if not (directory / "train.py").is_file():
         raise UsageError(
             "this format exports no model", hint="choose another format for --with-model"
         )
-    executor.call(run, str(directory))
+    executor.call(run, str(directory), CHECKPOINT)
     document = json.loads((directory / "strategy.json").read_text(encoding="utf-8"))
     metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
-    trained = directory / "trained"
+    trained = directory / CHECKPOINT
     card = model_card(document, metrics, pruned=(trained / "pruning.json").exists())
     (trained / "README.md").write_text(card, encoding="utf-8")
     return checksums.seal(directory)

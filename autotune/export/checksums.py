@@ -10,6 +10,9 @@ from autotune.errors import UsageError
 
 SEAL = "SHA256SUMS"
 
+UNSEALED = (SEAL, "metrics.json")
+"""The seal itself, and what every run of the script writes anew."""
+
 
 def make_room(directory: Path) -> None:
     """See that ``directory`` may be written to: it is new, empty, or an earlier export, whose files
@@ -29,7 +32,11 @@ def make_room(directory: Path) -> None:
 
 def seal(directory: Path) -> Sequence[Path]:
     """Write the sums of all files in ``directory`` and return the files, the sums among them."""
-    files = sorted(p for p in directory.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    files = sorted(
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name not in UNSEALED
+    )
     lines = [f"{_sha256(path)}  {path.relative_to(directory).as_posix()}\n" for path in files]
     (directory / SEAL).write_text("".join(lines), encoding="utf-8")
     return [*files, directory / SEAL]

@@ -103,7 +103,7 @@ SILENT = {
     "output_dir", "use_cpu", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm",
     "save_strategy", "eval_strategy", "logging_steps", "logging_nan_inf_filter", "report_to",
     "remove_unused_columns", "dataloader_pin_memory", "activation_checkpointing_kwargs",
-    "gradient_checkpointing_kwargs",
+    "gradient_checkpointing_kwargs", "ddp_backend", "ddp_bucket_cap_mb",
 }  # fmt: skip
 """Fields that say nothing about speed, or what every trial does anyway at these values."""
 

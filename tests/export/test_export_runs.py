@@ -162,7 +162,11 @@ def test_with_model_adds_the_checkpoint_and_its_card(tmp_path: Path) -> None:
     finally:
         executor.close()
     names = {path.relative_to(tmp_path / "out").as_posix() for path in files}
-    assert {"trained/model.safetensors", "trained/README.md", "trained/pruning.json"} <= names
-    card = (tmp_path / "out/trained/README.md").read_text()
+    assert {
+        "checkpoint/model.safetensors",
+        "checkpoint/README.md",
+        "checkpoint/pruning.json",
+    } <= names
+    card = (tmp_path / "out/checkpoint/README.md").read_text()
     for said in ("validation accuracy", "test accuracy", "75.0%", "`bucketed`", "food, weather"):
         assert said in card

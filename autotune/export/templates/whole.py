@@ -15,8 +15,8 @@ from autotune.export.templates.saving import save
 from autotune.trial.crew import Alone
 
 
-def run(directory: str) -> None:
-    """Fine-tune as the folder says; leaves ``trained/`` and ``metrics.json`` in it.
+def run(directory: str, target: str) -> None:
+    """Fine-tune as the folder says; leaves the model in its ``target`` and ``metrics.json``.
 
     Always one process: several share a batch, and so train the same model.
     """
@@ -27,4 +27,4 @@ def run(directory: str) -> None:
     ready = fine_tune(folder, folder.training(device), Alone(device), recorder)
     scores = judge(folder, ready.model, ready.precision, device)
     recorder.write(folder.path, scores)
-    save(ready.model, folder.tokenizer, folder.path / "trained")
+    save(ready.model, folder.tokenizer, folder.path / target)

@@ -1,0 +1,110 @@
+"""What ``verify`` calls held: the folder here runs in no time and measures what the test says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune.errors import ExecutionError, UsageError
+from autotune.export.verify import Check, launchable, verify
+
+SCRIPT = """\
+import json, os, pathlib
+assert os.environ["TUNED_REFERENCE"] == "1"
+pathlib.Path("metrics.json").write_text({metrics!r})
+"""
+
+
+def window(examples: int, warmup: bool = False) -> dict[str, Any]:
+    return {"examples": examples, "seconds": 1.0, "warmup": warmup}
+
+
+def accuracy(value: float) -> dict[str, Any]:
+    return {"value": value, "unit": "ratio", "n": 100, "ci95": [value - 0.1, value + 0.08]}
+
+
+def folder(path: Path, *, speed: int = 100, reference: float = 0.5, score: float = 0.8) -> Path:
+    """A trial that promised 100 samples/s beside a reference of 0.5 s, and a script."""
+    metrics = {
+        "windows": [window(1, warmup=True), *(window(speed) for _ in range(5))],
+        "reference_seconds": [reference] * 4,
+        "validation": {"accuracy": accuracy(score)},
+    }
+    promised = {
+        "train_samples_per_second": {"value": 100.0, "ci95": [99.0, 101.0]},
+        "relative_speed": {"value": 50.0, "ci95": [49.0, 51.0]},
+        "accuracy": accuracy(0.8),
+    }
+    document = {"command": ["python", "train.py"], "measured": promised}
+    (path / "strategy.json").write_text(json.dumps(document))
+    (path / "train.py").write_text(SCRIPT.format(metrics=json.dumps(metrics)))
+    return path
+
+
+def held(checks: list[Check]) -> dict[str, bool]:
+    return {check.metric: check.held for check in checks}
+
+
+def test_what_was_promised_is_reached(tmp_path: Path) -> None:
+    checks = verify(folder(tmp_path))
+    assert held(checks) == {"relative_speed": True, "accuracy": True}
+    assert checks[0].reached == pytest.approx(50.0)
+    assert checks[0].ratio == pytest.approx(1.0)
+
+
+def test_a_slower_script_is_told_of(tmp_path: Path) -> None:
+    assert held(verify(folder(tmp_path, speed=90)))["relative_speed"] is False
+
+
+def test_a_little_slower_is_within_the_noise(tmp_path: Path) -> None:
+    assert held(verify(folder(tmp_path, speed=96)))["relative_speed"] is True
+
+
+def test_a_slower_machine_is_no_broken_promise(tmp_path: Path) -> None:
+    """Half the speed beside a reference that takes twice as long is the same strategy."""
+    assert held(verify(folder(tmp_path, speed=50, reference=1.0)))["relative_speed"] is True
+
+
+def test_a_faster_machine_hides_no_broken_promise(tmp_path: Path) -> None:
+    assert held(verify(folder(tmp_path, speed=100, reference=0.25)))["relative_speed"] is False
+
+
+def test_accuracy_below_the_interval_is_told_of(tmp_path: Path) -> None:
+    assert held(verify(folder(tmp_path, score=0.71)))["accuracy"] is True
+    assert held(verify(folder(tmp_path, score=0.69)))["accuracy"] is False
+
+
+def test_runs_are_pooled(tmp_path: Path) -> None:
+    checks = verify(folder(tmp_path), runs=2)
+    assert all(held(checks).values())
+
+
+def test_a_script_that_fails_names_its_log(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "train.py").write_text("raise RuntimeError('no such luck')")
+    with pytest.raises(ExecutionError, match="code 1: RuntimeError: no such luck") as caught:
+        verify(tmp_path)
+    assert "verify.log" in str(caught.value.hint)
+
+
+def test_metrics_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
+    verify(folder(tmp_path))
+    (tmp_path / "train.py").write_text("")
+    with pytest.raises(ExecutionError):
+        verify(tmp_path)
+
+
+def test_a_program_that_is_missing_is_named() -> None:
+    with pytest.raises(UsageError, match="no-such-launcher is not installed"):
+        launchable(["no-such-launcher", "train.py"])
+
+
+@pytest.mark.parametrize("text", [None, "{}", '{"command": []}', "nonsense"])
+def test_a_folder_that_is_no_export(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "strategy.json").write_text(text)
+    with pytest.raises(UsageError, match="no exported folder"):
+        verify(tmp_path)
