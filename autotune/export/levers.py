@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from autotune.domain import Strategy, Value
 from autotune.errors import UsageError
 from autotune.levers import LEVERS
+from autotune.levers.cluster import ANY
 
 Refuse = Callable[[Strategy], Mapping[str, str]]
 """Reasons by lever why a format cannot express this strategy."""
@@ -60,6 +61,10 @@ OWN: Mapping[str, str] = {
 """What only the loop of the trial itself does."""
 
 
+IDLE: Mapping[str, Value] = {"node_class": ANY}
+"""Settings that change nothing, of levers whose default is the machine's."""
+
+
 def nothing(strategy: Strategy) -> Mapping[str, str]:
     """For formats that refuse no strategy."""
     return {}
@@ -91,5 +96,7 @@ def left_out(
 
 def _does_nothing(lever: str, value: Value) -> bool:
     """Whether a lever is at a default that is the same on every machine, and so changes nothing."""
+    if lever in IDLE:
+        return value == IDLE[lever]
     known = LEVERS.get(lever)
     return known is not None and not callable(known.default) and known.default == value

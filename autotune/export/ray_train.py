@@ -9,12 +9,15 @@ from autotune.domain import Strategy, Study, Trial
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE, LOOP, OWN
 from autotune.export.parallelism import processes
+from autotune.levers.cluster import ANY
 
 
 def scaling(strategy: Strategy) -> dict[str, Any]:
     """Arguments of ``ray.train.ScalingConfig``."""
     on_gpu = str(strategy["device"]).startswith("cuda")
+    node_class = strategy.get("node_class", ANY)
     return {
+        **({"label_selector": {"node-class": node_class}} if node_class != ANY else {}),
         "num_workers": processes(strategy),
         "use_gpu": on_gpu,
         "resources_per_worker": {
@@ -44,6 +47,7 @@ FORMAT = ScriptFormat(
         "device": "use_gpu: Ray chooses which; tuned/ground.py",
         "threads": "resources_per_worker; tuned/ground.py",
         **OWN,
+        "node_class": "label_selector",
         "parallelism": "num_workers; tuned/trial/parallel",
     },
     packages=("ray[train]",),

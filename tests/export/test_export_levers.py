@@ -25,12 +25,14 @@ ODD = {"device": "cuda:1", "parallelism": "tp:2", "threads": 3, "dropout": 0.25}
 
 def other_value(lever: Lever) -> Value:
     """A legal setting that is not the default."""
-    default = lever.default_on(samples.HOST)
+    default, domain = lever.default_on(samples.HOST), lever.domain
     offered: list[Value] = [ODD[lever.name]] if lever.name in ODD else []
-    if isinstance(lever.domain, Choice):
-        offered += lever.domain.values
-    elif isinstance(lever.domain, Range):
-        offered += [int(lever.domain.low) + 1, lever.domain.high]
+    if isinstance(domain, Choice):
+        offered += domain.values
+    elif isinstance(domain, Range):
+        offered += [int(domain.low) + 1, domain.high]
+    else:
+        offered += reversed(domain.example.split(", "))
     return next(v for v in offered if v != default and lever.is_legal(v))
 
 
@@ -183,7 +185,9 @@ def test_lightning_takes_its_arguments() -> None:
 def test_ray_takes_its_scaling() -> None:
     from ray.train import ScalingConfig
 
-    made = ScalingConfig(**config("ray-train", threads=2, parallelism="ddp:3"))
+    levers = {"threads": 2, "parallelism": "ddp:3", "node_class": "gpu-a10"}
+    made = ScalingConfig(**config("ray-train", **levers))
+    assert made.label_selector == {"node-class": "gpu-a10"}
     assert (made.num_workers, made.use_gpu, made.resources_per_worker) == (3, False, {"CPU": 2})
 
 

@@ -108,7 +108,9 @@ def browser(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 PRINT = """\
-for word in "$@"; do case $word in --print-to-pdf=*) target=${word#*=};; file://*) page=${word#*//};; esac; done
+for word in "$@"; do
+  case $word in --print-to-pdf=*) target=${word#*=};; file://*) page=${word#*//};; esac
+done
 cat "$page" > "$target"
 """
 
