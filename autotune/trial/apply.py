@@ -60,6 +60,8 @@ def apply_strategy(
         from autotune.trial.parallel.group import Group
 
         assert isinstance(crew, Group)
+        # Ranks that see different examples should not drop out alike; those of one copy must.
+        torch.manual_seed(seed + crew.data_rank)
         # Ranks share what is there when all else has been applied.
         return divide(strategy, model, run, precision, masks, crew)
     if strategy["placement"] != "single":

@@ -142,6 +142,13 @@ def test_kinds_go_with_the_other_levers(home: Home, kind: str, values: dict[str,
     assert weight < 1e-3
 
 
+@pytest.mark.slow
+def test_replicas_can_be_compiled(home: Home) -> None:
+    loss, weight = apart(home, "ddp:2", compile=True, padding="fixed")
+    assert loss < 1e-4
+    assert weight < 1e-3
+
+
 @pytest.mark.parametrize("precision", ["bf16", "bf16-pure"])
 @pytest.mark.parametrize("kind", ["ddp:2", "fsdp:2", "zero1:2", "tp:2", "pp:2"])
 def test_low_precision_rounds_no_more_than_alone(home: Home, kind: str, precision: str) -> None:
