@@ -77,21 +77,23 @@ def search(data: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def ours(
-    data: str, model: str, strategy: Mapping[str, Any], seed: int, test: str
+    data: str, model: str, train: int | None, strategy: Mapping[str, Any], seed: int, test: str
 ) -> dict[str, float]:
     """One whole trial of ours, judged on the test split."""
     from autotune.domain import Job, Limits, Strategy, Task
-    from autotune.levers import resources
+    from autotune.hardware import inventory
+    from autotune.levers import defaults, resources
     from autotune.trial import allocator
     from autotune.trial.finetune import run_trial
 
-    chosen = Strategy(strategy)
+    chosen = Strategy({**defaults(inventory()), **strategy})
     allocator.apply(str(chosen["allocator"]))
     task = Task(
         model=model,
         dataset={"train": f"{data}/train.jsonl", "validation": test},
         max_length=MAX_LENGTH,
         seed=seed,
+        train_samples=train,
     )
     with tempfile.TemporaryDirectory() as folder:
         job = Job("best", seed, chosen, task, seed, resources(chosen), Limits(), folder)
@@ -104,7 +106,7 @@ def ours(
     }
 
 
-def trainers(data: str, model: str, seed: int, test: str) -> dict[str, float]:
+def trainers(data: str, model: str, train: int | None, seed: int, test: str) -> dict[str, float]:
     """``Trainer`` with nothing set but the number of epochs, judged on the test split."""
     import numpy as np
     from transformers import (
@@ -124,6 +126,7 @@ def trainers(data: str, model: str, seed: int, test: str) -> dict[str, float]:
             model=model,
             max_length=MAX_LENGTH,
             seed=seed,
+            train_samples=train,
             dataset={"train": f"{data}/train.jsonl", "validation": test},
         )
     )
@@ -185,6 +188,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--train", type=int, help="examples of the final runs; all if not given")
     parser.add_argument("--strategy", type=Path, help="JSON of a strategy; no search then")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -196,8 +200,10 @@ def main() -> None:
     test = str(data / "test.jsonl")
     runs: dict[str, list[dict[str, float]]] = {"found": [], "trainer": []}
     for seed in range(options.seeds):
-        runs["found"].append(apart(ours, str(data), options.model, strategy, seed, test))
-        runs["trainer"].append(apart(trainers, str(data), options.model, seed, test))
+        runs["found"].append(
+            apart(ours, str(data), options.model, options.train, strategy, seed, test)
+        )
+        runs["trainer"].append(apart(trainers, str(data), options.model, options.train, seed, test))
     means = {
         side: {key: mean(run[key] for run in found) for key in found[0]}
         for side, found in runs.items()
