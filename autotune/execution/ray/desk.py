@@ -169,17 +169,33 @@ class Desk(Searcher):  # type: ignore[misc]
             return None
 
 
-class Causes(FIFOScheduler):  # type: ignore[misc]
-    """Trials come in their order. Tune tells its scheduler why a trial failed, and its searcher
-    only that it did."""
+class Helper(FIFOScheduler):  # type: ignore[misc]
+    """Trials come in their order. A scheduler is told more by Tune than a searcher: why a trial
+    failed, and when an actor falls idle."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
+        self._kept: list[Any] = []
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         report = Path(trial.error_file) if trial.error_file else None
         self._desk.note_cause(trial.trial_id, report.read_text() if report else "")
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Keep the actor for the trial that is asked for next: Tune itself would end it unless that
+        one was there already, and a fresh actor takes seconds."""
+        self._kept.append(trial.placement_group_factory)
+        tune_controller._actor_cache.increase_max(trial.placement_group_factory)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """One actor of its shape has its trial. Actors of another shape would be in its way."""
+        shape = trial.placement_group_factory
+        alike = [kept for kept in self._kept if kept == shape]
+        over = [*alike[:1], *(kept for kept in self._kept if kept != shape)]
+        self._kept = alike[1:]
+        for kept in over:
+            tune_controller._actor_cache.decrease_max(kept)
 
 
 def _bring_log(job: Job, log: bytes) -> None:

@@ -20,7 +20,7 @@ from autotune.execution.calling import require_importable
 from autotune.execution.local import PRELOAD
 from autotune.execution.messages import Call
 from autotune.execution.ray.cluster import Cluster
-from autotune.execution.ray.desk import Causes, Desk
+from autotune.execution.ray.desk import Desk, Helper
 from autotune.execution.ray.parcel import Parcel
 from autotune.execution.ray.shape import bundle, node_class
 from autotune.execution.ray.trainable import Order, RayTrial
@@ -36,7 +36,6 @@ SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # results belong in the store
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the command line's
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the store is the truth
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # ask only when there is room
     "TUNE_RESULT_BUFFER_LENGTH": "1",  # a rung waits for its answer
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",  # a trial may well wait for room
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -96,7 +95,7 @@ class RayExecutor:
         )
         desk.stopped = self._stopped
         try:
-            _run(desk)
+            _run(desk, pending=self._workers or 1)
         finally:
             self._desk = None
             desk.give_up()
@@ -168,16 +167,18 @@ class _Stop(tune.Stopper):  # type: ignore[misc]
         return {}
 
 
-def _run(desk: Desk) -> None:
-    """One run of Ray Tune, which keeps what it must on disk in a folder of no importance."""
+def _run(desk: Desk, pending: int) -> None:
+    """One run of Ray Tune, which keeps what it must on disk in a folder of no importance. At most
+    ``pending`` jobs are asked for before there is room for them, so that actors start together."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it would report lost jobs at length
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pending)
     folder = tempfile.mkdtemp(prefix="autotune-tune-")
     try:
         tune.run(
             RayTrial,
             search_alg=desk,
-            scheduler=Causes(desk),
+            scheduler=Helper(desk),
             stop=_Stop(desk),
             num_samples=-1,
             reuse_actors=True,
