@@ -81,8 +81,14 @@ class Silent:
 class Simulation:
     """An executor whose workers are numbers."""
 
-    def __init__(self, workers: int, trials: int, size: Callable[[], float]) -> None:
-        self._workers, self._size = workers, size
+    def __init__(
+        self,
+        workers: int,
+        trials: int,
+        size: Callable[[], float],
+        show: Callable[[Stretch], None],
+    ) -> None:
+        self._workers, self._size, self._show = workers, size, show
         self._each = max(trials // 10, 1)
         self._asks: list[float] = []
         self._tells: list[float] = []
@@ -133,6 +139,7 @@ class Simulation:
                 self._size(),
             )
         )
+        self._show(self.stretches[-1])
         self._asks, self._tells, self._cpu = [], [], cpu
 
 
@@ -192,8 +199,10 @@ def storage(given: str | None) -> Iterator[str]:
         shutil.rmtree(directory)
 
 
-def measure(url: str, workers: int, trials: int, sampler: str) -> list[Stretch]:
-    """A whole search, cut into ten stretches."""
+def measure(
+    url: str, workers: int, trials: int, sampler: str, show: Callable[[Stretch], None]
+) -> list[Stretch]:
+    """A whole search, cut into ten stretches; ``show`` is called after each."""
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as beside:
 
         def size() -> float:
@@ -205,7 +214,7 @@ def measure(url: str, workers: int, trials: int, sampler: str) -> list[Stretch]:
             store = open_for_driving(url, Path(folder))
             question = replace(study(trials, sampler), name=f"scale-{time.time_ns()}")
             store.create_study(question, {})
-            simulation = Simulation(workers, trials, size)
+            simulation = Simulation(workers, trials, size, show)
             tuner = Tuner(
                 question, store, make_sampler(question), simulation, HOST,
                 directory=Path(folder), observer=Silent(),
@@ -254,19 +263,26 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="SVG to write")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    show = ignore if options.json else line
+    if not options.json:
+        print("trials   ask ms   (95%)  tell ms   (95%)  CPU s/100  database MiB", flush=True)
     with storage(options.storage) as url:
-        stretches = measure(url, options.workers, options.trials, options.sampler)
+        stretches = measure(url, options.workers, options.trials, options.sampler, show)
     if options.plot:
         title = f"{options.workers:,} workers, {options.sampler} sampler"
         options.plot.write_text(plot(stretches, title), encoding="utf-8")
     if options.json:
         print(json.dumps([asdict(stretch) for stretch in stretches], indent=1))
-        return
-    print("trials   ask ms   (95%)  tell ms   (95%)  CPU s/100  database MiB")
-    for s in stretches:
-        ask, tell = (s.ask_ms, s.ask_p95_ms), (s.tell_ms, s.tell_p95_ms)
-        print(f"{s.trials:6} {ask[0]:8.1f} {ask[1]:7.1f} {tell[0]:8.1f} {tell[1]:7.1f}", end=" ")
-        print(f"{s.cpu_seconds_per_100:10.2f} {s.database_mib:13.1f}")
+
+
+def line(s: Stretch) -> None:
+    """Print one stretch."""
+    print(f"{s.trials:6} {s.ask_ms:8.1f} {s.ask_p95_ms:7.1f} {s.tell_ms:8.1f}", end=" ")
+    print(f"{s.tell_p95_ms:7.1f} {s.cpu_seconds_per_100:10.2f} {s.database_mib:13.1f}", flush=True)
+
+
+def ignore(s: Stretch) -> None:
+    """Print nothing."""
 
 
 if __name__ == "__main__":
