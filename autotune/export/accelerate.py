@@ -23,10 +23,9 @@ def launch_config(strategy: Strategy) -> dict[str, Any]:
     """Fields of Accelerate's ``ClusterConfig``."""
     precision, on_cpu = str(strategy["precision"]), strategy["device"] == "cpu"
     count = processes(strategy)
-    several = "MULTI_CPU" if on_cpu else "MULTI_GPU"
     return {
         "compute_environment": "LOCAL_MACHINE",
-        "distributed_type": several if count > 1 else "NO",
+        "distributed_type": "MULTI_GPU" if count > 1 else "NO",
         "num_processes": count,
         "num_machines": 1,
         "machine_rank": 0,
@@ -52,7 +51,11 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def refuse(strategy: Strategy) -> Mapping[str, str]:
-    return only("accelerate", *ABLE) if kinds(strategy).keys() - {*ABLE} else {}
+    if kinds(strategy).keys() - {*ABLE}:
+        return only("accelerate", *ABLE)
+    if processes(strategy) > 1 and strategy["device"] == "cpu":
+        return {"parallelism": "accelerate launch starts several CPU processes through MPI alone"}
+    return {}
 
 
 FORMAT = ScriptFormat(
