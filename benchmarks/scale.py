@@ -15,6 +15,8 @@ import argparse
 import json
 import random
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -263,6 +265,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="SVG to write")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no server may outlive the run
     show = ignore if options.json else line
     if not options.json:
         print("trials   ask ms   (95%)  tell ms   (95%)  CPU s/100  database MiB", flush=True)
