@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 from autotune import expression
@@ -92,25 +92,44 @@ def quantile(domain: Choice | Range, share: float) -> Value:
 def grid(space: Space, points: int = 4) -> Iterator[Strategy]:
     """Every strategy of the space once, continuous levers at ``points`` places, rules obeyed."""
     seen: set[str] = set()
-    for values in _branches(space, 0, {}, points):
-        strategy = complete(space, values)
-        if strategy.key not in seen and excluded(space, strategy) is None:
+    for values in _branches(space, _rules_due(space), 0, dict(space.defaults), points):
+        strategy = Strategy(values)
+        if strategy.key not in seen:
             seen.add(strategy.key)
             yield strategy
 
 
+def _rules_due(space: Space) -> list[list[expression.Expression]]:
+    """For each dimension the rules that can be judged once it is set, those over no dimension at
+    all before the first: a branch that breaks one is cut where it breaks."""
+    places = {dimension.lever: index for index, dimension in enumerate(space.dimensions)}
+    due: list[list[expression.Expression]] = [[] for _ in range(len(space.dimensions) + 1)]
+    for rule in space.rules:
+        parsed = expression.parse(rule.excludes, space.defaults.keys())
+        due[1 + max(places.get(name, -1) for name in parsed.names)].append(parsed)
+    return due
+
+
 def _branches(
-    space: Space, index: int, chosen: Mapping[str, Value], points: int
-) -> Iterator[Mapping[str, Value]]:
+    space: Space,
+    due: list[list[expression.Expression]],
+    index: int,
+    values: dict[str, Value],
+    points: int,
+) -> Iterator[dict[str, Value]]:
+    """``values`` with the dimensions before ``index`` set, completed in every way."""
+    if any(rule.holds(values) for rule in due[index]):
+        return
     if index == len(space.dimensions):
-        yield chosen
+        yield values
         return
     dimension = space.dimensions[index]
-    if not is_active(space, dimension, chosen):
-        yield from _branches(space, index + 1, chosen, points)
-        return
-    for value in spread(dimension.domain, points):
-        yield from _branches(space, index + 1, {**chosen, dimension.lever: value}, points)
+    settings_here: Iterable[Value] = (space.defaults[dimension.lever],)
+    if is_active(space, dimension, values):
+        settings_here = spread(dimension.domain, points)
+    for value in settings_here:
+        branch = {**values, dimension.lever: value}
+        yield from _branches(space, due, index + 1, branch, points)
 
 
 def size(space: Space, limit: int = 100_000) -> int | None:

@@ -55,15 +55,14 @@ def validate(
     path, overrides = locate(file), override or []
     host = inventory()
     loaded = spec.load(path, host=host, overrides=overrides)
-    explanation = spec.explain(loaded, host)
     if json:
-        print_json(asdict(explanation))
+        print_json(asdict(spec.explain(loaded, host)))
         return
     note(f"{path}: valid")
     if explain:
         from autotune.cli.explaining import explained
 
-        out.print(explained(explanation))
+        out.print(explained(spec.explain(loaded, host)))
 
 
 def init(

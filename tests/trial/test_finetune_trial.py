@@ -83,8 +83,9 @@ def test_every_lever_is_read(tmp_path: Path) -> None:
     assert isinstance(outcome, Completed)
     elsewhere = {
         lever.name for lever in levers.LEVERS.values() if "parallelism" in (lever.when or "")
-    }
-    assert watched.read >= set(levers.LEVERS) - elsewhere  # those in test_parallel.py
+    }  # those in test_parallel.py
+    elsewhere.add("node_class")  # the executor has acted on it before the trial begins
+    assert watched.read >= set(levers.LEVERS) - elsewhere
 
 
 def test_one_process_imports_nothing_distributed() -> None:
