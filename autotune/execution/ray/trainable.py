@@ -29,8 +29,6 @@ from autotune.execution.worker import log_path
 from autotune.hardware.host import memory_gib
 from autotune.ports import Advise
 
-SHIPPED = "AUTOTUNE_SHIPPED"
-
 BATCH_SECONDS = 1.0
 """Points that need no answer are passed on together, about this often."""
 
@@ -43,14 +41,13 @@ class Order:
     """What an actor is to do: run ``evaluate`` (packed) on ``job`` for the driver of ``session``.
 
     ``memory_gib`` bounds a job without a limit of its own; without either it is the job's share of
-    the node, by its share of the cores. ``shipped`` is the folder of its task, made elsewhere.
+    the node, by its share of the cores.
     """
 
     job: Job
     evaluate: Parcel
     session: str
     memory_gib: float | None = None
-    shipped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         fair = SHARE_OF_AVAILABLE * memory_gib() * share
         memory = job.limits.memory_gib or order.memory_gib or fair
         worker = worker_here(order.session, ray.get_runtime_context().get_node_id())
-        worker.connection.send(RunTrial(job, order.evaluate.open(), memory, _environment(order)))
+        worker.connection.send(RunTrial(job, order.evaluate.open(), memory, _environment()))
         return Relayed(job, worker)
 
     def _listen(self, running: Relayed) -> bool:
@@ -157,12 +154,10 @@ def _placed(outcome: Outcome) -> Outcome:
     return replace(outcome, evidence=replace(evidence, environment=environment))
 
 
-def _environment(order: Order) -> dict[str, str]:
-    """What the worker must know that its forkserver does not: which GPUs Ray gave to this trial,
-    and where its task lies."""
+def _environment() -> dict[str, str]:
+    """What the worker must know that its forkserver does not: which GPUs Ray gave to this trial."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
-    return found if order.shipped is None else {**found, SHIPPED: order.shipped}
+    return {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
 
 
 def _end_of(path: str) -> bytes:
