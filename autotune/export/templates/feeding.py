@@ -63,7 +63,9 @@ def loader(batches: MicroBatches, collate: Collator, judged: bool = False) -> Da
         return {**batch.inputs, "labels": batch.labels, **also}
 
     rows: Any = range(len(collate.split))
-    return DataLoader(rows, batch_sampler=batches, collate_fn=collated)
+    # A generator of its own: dropout is to be drawn from torch's as if there were no loader.
+    own = torch.Generator()
+    return DataLoader(rows, batch_sampler=batches, collate_fn=collated, generator=own)
 
 
 def labels_of(split: Split, rows: Indices) -> int:

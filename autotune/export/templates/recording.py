@@ -30,8 +30,8 @@ class Recorder:
     windows, so that speeds measured at different hours can be compared.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, device: torch.device, seed: int) -> None:
+        self._device, self._seed = device, seed
         self._warmup = self._steps = 0
         referred = os.environ.get("TUNED_REFERENCE") == "1"
         self._reference = Reference(device) if referred else None
@@ -41,10 +41,12 @@ class Recorder:
         self._begun = 0.0
 
     def start(self, steps: int) -> None:
-        """Training begins now, and will take ``steps`` optimizer steps."""
+        """Training begins now, will take ``steps`` optimizer steps, and draws the same dropout as
+        the trial did, whatever the trainer has drawn until here."""
         self._warmup, self._steps = min(WARMUP_STEPS, steps // 4), steps
         if self._reference is not None:
             self._reference.measure(REFERENCE_CALLS)
+        torch.manual_seed(self._seed)
         self._begun = now(self._device)
 
     def step(self, examples: int) -> None:

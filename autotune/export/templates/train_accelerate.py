@@ -42,7 +42,7 @@ def main() -> None:
     set_seed(folder.seed)
     collate = folder.training(device)
     built = build(folder, collate)
-    recorder = Recorder(device)
+    recorder = Recorder(device, folder.seed)
     fine_tune(accelerator, folder, built, collate, recorder)
     if accelerator.is_main_process:
         scores = judge(folder, built.model, built.precision, device)

@@ -50,7 +50,7 @@ def main() -> None:
     )
     if folder.strategy["compile"]:
         engine.compile(compile_kwargs={"dynamic": folder.strategy["padding"] != "fixed"})
-    recorder, batches = Recorder(device), plan.batches()
+    recorder, batches = Recorder(device, folder.seed), plan.batches()
     engine.train()
     recorder.start(plan.steps)
     accumulation = engine.gradient_accumulation_steps()

@@ -90,7 +90,7 @@ def main() -> None:
     micro_batch = arguments.per_device_train_batch_size
     whole_batch = micro_batch * arguments.gradient_accumulation_steps * arguments.world_size
     batches = MicroBatches(folder, collate, whole_batch, micro_batch)
-    recorder = Recorder(device)
+    recorder = Recorder(device, folder.seed)
     trainer = TunedTrainer(
         built,
         loader(batches, collate),

@@ -79,8 +79,11 @@ class Watch(lightning.Callback):  # type: ignore[misc]
     def __init__(self, recorder: Recorder, batches: MicroBatches) -> None:
         self._recorder, self._batches, self._seen = recorder, batches, 0
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._recorder.start(int(trainer.estimated_stepping_batches))
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == 0 and batch_idx == 0:
+            self._recorder.start(int(trainer.estimated_stepping_batches))
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -100,8 +103,9 @@ def main() -> None:
     whole_batch = int(folder.strategy["batch_size"])
     micro_batch = whole_batch // given["accumulate_grad_batches"]
     batches = MicroBatches(folder, collate, whole_batch, micro_batch)
-    recorder = Recorder(device)
+    recorder = Recorder(device, folder.seed)
     module = Tuned(folder, built, collate, batches)
+    module.train()  # Lightning keeps the mode that it finds, and models are loaded for inference
     trainer = lightning.Trainer(
         **given, default_root_dir=HERE, callbacks=[Watch(recorder, batches)]
     )

@@ -39,7 +39,7 @@ def work(config: dict[str, Any]) -> None:
     device = take_place(folder.strategy.with_values(device=own_device(folder)))
     crew = met(folder, device)
     torch.manual_seed(folder.seed)
-    recorder = Recorder(device)
+    recorder = Recorder(device, folder.seed)
     ready = fine_tune(folder, folder.training(device), crew, recorder)
     if crew.leads:
         scores = judge(folder, ready.model, ready.precision, device)

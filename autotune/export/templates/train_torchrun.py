@@ -28,7 +28,7 @@ def main() -> None:
     device = take_place(folder.strategy)
     crew = assemble(folder.strategy, device)
     torch.manual_seed(folder.seed)
-    recorder = Recorder(device)
+    recorder = Recorder(device, folder.seed)
     ready = fine_tune(folder, folder.training(device), crew, recorder)
     if crew.leads:
         scores = judge(folder, ready.model, ready.precision, device)

@@ -23,7 +23,7 @@ def run(directory: str, target: str) -> None:
     folder = open_folder(Path(directory))
     device = settle(folder.strategy)
     torch.manual_seed(folder.seed)
-    recorder = Recorder(device)
+    recorder = Recorder(device, folder.seed)
     ready = fine_tune(folder, folder.training(device), Alone(device), recorder)
     scores = judge(folder, ready.model, ready.precision, device)
     recorder.write(folder.path, scores)
