@@ -14,6 +14,7 @@ from autotune.domain.strategy import Strategy, Value, digest
 from autotune.domain.study import (
     Budget,
     Columns,
+    Confirmation,
     Constraint,
     Direction,
     ExecutorChoice,
@@ -25,6 +26,7 @@ from autotune.domain.study import (
     Task,
 )
 from autotune.domain.trial import (
+    PARTS,
     STATE_OF,
     Completed,
     Failed,
@@ -32,17 +34,20 @@ from autotune.domain.trial import (
     Interrupted,
     Job,
     Outcome,
+    Part,
     Pruned,
     State,
     Trial,
 )
 
 __all__ = [
+    "PARTS",
     "STATE_OF",
     "Budget",
     "Choice",
     "Columns",
     "Completed",
+    "Confirmation",
     "Constraint",
     "CurvePoint",
     "Device",
@@ -61,6 +66,7 @@ __all__ = [
     "NodeClass",
     "Objective",
     "Outcome",
+    "Part",
     "Prices",
     "Pruned",
     "Range",

@@ -73,11 +73,15 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Budget:
-    """Where the search ends: whichever comes first. ``None`` does not bound."""
+    """Where the search ends: whichever comes first. ``None`` does not bound.
+
+    ``without_gain`` trials in a row that leave the hypervolume as it was end it as well.
+    """
 
     trials: int | None = None
     minutes: float | None = None
     usd: float | None = None
+    without_gain: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,26 @@ class SamplerChoice:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """How the front is confirmed: its ``top`` members run again, whole, with ``seeds`` other seeds
+    each, judged on a test split that the search never saw."""
+
+    top: int
+    seeds: int = 1
+
+
+Stopping = Literal["optimistic", "asha", "none"]
+"""Which trials are stopped early: those whose optimistic learning curve leaves them dominated,
+those in the lower ranks of their rung (asynchronous successive halving), or none."""
+
+
+@dataclass(frozen=True)
 class Study:
     """One question put to one machine: a validated study file with every ``auto`` resolved.
 
-    ``spec`` is the study file that ran, whole, as plain data; ``host`` is where it was resolved.
+    ``sharing`` lets trials that agree on all that matters for a number share it. ``warm_start``
+    names the study whose trials this one begins with. ``spec`` is the study file that ran, whole,
+    as plain data.
     """
 
     name: str
@@ -138,6 +158,10 @@ class Study:
     executor: ExecutorChoice = field(default_factory=ExecutorChoice)
     sampler: SamplerChoice = field(default_factory=SamplerChoice)
     start_with: tuple[Strategy, ...] = ()
+    sharing: bool = True
+    stopping: Stopping = "optimistic"
+    confirm: Confirmation | None = None
+    warm_start: str | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property

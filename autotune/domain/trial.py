@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from autotune.domain.evidence import Evidence
 from autotune.domain.host import Resources
@@ -133,12 +134,20 @@ class Trial:
         )
 
 
+Part = Literal["speed", "training"]
+"""Half of a trial: a speed probe, which takes seconds, or a whole fine-tune and its evaluation."""
+
+PARTS: tuple[Part, ...] = ("speed", "training")
+
+
 @dataclass(frozen=True)
 class Job:
     """All that a worker needs to run one trial, wherever the worker is.
 
     ``directory`` is the trial's own folder (log, artifacts). ``hourly_usd`` is the price of the
-    resources held. ``cores`` are the CPU ids the executor has set aside, empty for any.
+    resources held. ``cores`` are the CPU ids the executor has set aside, empty for any. ``measure``
+    says which parts run; the others' numbers are known from trials that agree on what matters.
+    ``test`` judges the fine-tuned model on the test split in place of validation.
     """
 
     study: str
@@ -152,3 +161,5 @@ class Job:
     hourly_usd: float | None = None
     cores: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
+    measure: tuple[Part, ...] = PARTS
+    test: bool = False

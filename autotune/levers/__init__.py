@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autotune.domain import Host, Prices, Resources, Rule, Strategy, Value
+from autotune.domain import Host, Prices, Resources, Rule, Strategy, Value, digest
 from autotune.levers import (
     batching,
     cluster,
@@ -14,7 +14,7 @@ from autotune.levers import (
     parallelism,
     placement,
 )
-from autotune.levers.base import Influence, Lever, Pattern
+from autotune.levers.base import ACCURACY, MEMORY, SPEED, Influence, Lever, Pattern
 
 __all__ = [
     "LEVERS",
@@ -26,6 +26,8 @@ __all__ = [
     "hourly_usd",
     "resources",
     "rules",
+    "speed_key",
+    "training_key",
 ]
 
 _ALL = (
@@ -91,6 +93,22 @@ def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
 def rules(host: Host) -> tuple[Rule, ...]:
     """:data:`RULES`, and what this host cannot hold."""
     return (*RULES, *parallelism.host_rules(host), *cluster.host_rules(host))
+
+
+def speed_key(strategy: Strategy) -> str:
+    """The same for strategies that run at the same speed in the same memory."""
+    return _key(strategy, SPEED, MEMORY)
+
+
+def training_key(strategy: Strategy) -> str:
+    """The same for strategies that train the same model: same examples, same arithmetic, same
+    updates, wherever and however fast they are computed."""
+    return _key(strategy, ACCURACY)
+
+
+def _key(strategy: Strategy, *which: Influence) -> str:
+    matter = {n: v for n, v in strategy.values.items() if LEVERS[n].influences & {*which}}
+    return digest(matter)
 
 
 def resources(strategy: Strategy) -> Resources:
