@@ -17,7 +17,7 @@ FLOORS = {
     "constraints": 0,
     "levers": 1, "spec": 1, "hardware": 1,
     "search": 2, "execution": 2, "trial": 2, "measure": 2, "store": 2,
-    "analysis": 2, "export": 3, "report": 3, "tracking": 3,
+    "analysis": 3, "export": 3, "report": 3, "tracking": 3,
     "cli": 4, "__main__": 5,
 }  # fmt: skip
 
@@ -26,6 +26,9 @@ SAME_FLOOR = {
     ("trial", "measure"),  # a trial measures itself
     ("search", "analysis"),  # a search goes by the front that everybody sees
     ("execution", "trial"),  # a worker applies the allocator before the trial's first allocation
+    ("export", "analysis"),  # an exported folder says what the strategy promised
+    ("tracking", "analysis"),  # trackers are told the front
+    ("report", "analysis"),  # a report says what analysis finds
 }
 
 ONLY_HOME = {
