@@ -126,6 +126,9 @@ class Store(Protocol):
     def trial(self, study: str, number: int) -> Trial:
         """One trial with everything that is known of it."""
 
+    def curves(self, study: str) -> Mapping[int, Sequence[CurvePoint]]:
+        """Learning curves by trial number, of all trials that reported a point."""
+
     def environment(self, study: str) -> Mapping[str, Any]:
         """The latest environment recorded for the study."""
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from statistics import median
 
 from autotune.domain import Budget, State, Trial
+from autotune.search.sharing import is_free
 
 USEFUL_SHARE = 0.75
 """A trial is started when at least this share of a typical trial's time is left."""
@@ -22,8 +23,9 @@ class Spent:
 
     @cached_property
     def trials(self) -> int:
-        """Trials that count: an interrupted one runs again."""
-        return sum(t.state not in (State.QUEUED, State.INTERRUPTED) for t in self._trials)
+        """Trials that count: an interrupted one runs again, and one that is only put together from
+        what is known, or known not to fit, costs nothing."""
+        return sum(_counts(trial) for trial in self._trials)
 
     @cached_property
     def seconds(self) -> float:
@@ -48,6 +50,12 @@ class Spent:
         return None
 
 
+def _counts(trial: Trial) -> bool:
+    if trial.state in (State.QUEUED, State.INTERRUPTED) or trial.kind == "predicted":
+        return False
+    return trial.state is not State.COMPLETE or not is_free(trial)
+
+
 def spent(trials: Sequence[Trial], now: datetime) -> Spent:
     """What ``trials`` have used until ``now``."""
     return Spent(trials, now)
@@ -55,7 +63,8 @@ def spent(trials: Sequence[Trial], now: datetime) -> Spent:
 
 def typical_seconds(trials: Sequence[Trial]) -> float:
     """Median time of the completed trials, 0 before the first."""
-    times = [t.seconds for t in trials if t.state is State.COMPLETE and t.seconds is not None]
+    complete = [t for t in trials if t.state is State.COMPLETE and not is_free(t)]
+    times = [t.seconds for t in complete if t.seconds is not None]
     return median(times) if times else 0.0
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from autotune.domain import (
+    Completed,
     CurvePoint,
+    Evidence,
     Host,
     Infeasible,
     Interrupted,
@@ -33,6 +35,14 @@ from autotune.search import folder
 from autotune.search.budget import spent
 from autotune.search.drivers import Patience, Pulse
 from autotune.search.history import History
+from autotune.search.sharing import NOTHING, Knowledge, Known, with_shared
+from autotune.search.stopping import NEVER_STOPPED, RULES, Ceiling, Curves, standing
+
+MEASURED_WHOLE = ("baseline", "confirm", "alone")
+"""Origins of trials that take no number from others."""
+
+FEW = 8
+"""So many curves are read one by one, more of them in one go."""
 
 POLL_SECONDS = 1.0
 """How often a driver with nothing to do looks whether another driver's trial has ended."""
@@ -68,11 +78,17 @@ class Tuner:
         observer: Observer,
         now: Callable[[], datetime] = _now,
         outage_seconds: float = 0.0,
+        ceiling: Ceiling | None = None,
     ) -> None:
         self.study, self.store, self.sampler, self.executor = study, store, sampler, executor
         self.host, self.directory, self.observer, self.now = host, directory, observer, now
         self.ended: str | None = None
         self._running: dict[int, Trial] = {}
+        self._known: dict[int, Known] = {}
+        """Of each running trial, who knows what it does not measure itself."""
+        self._knowledge = Knowledge(study)
+        self._curves = Curves()
+        self._ceiling = ceiling
         self._history = History(store, study.name)
         self._patience = Patience(outage_seconds)
         self._nothing_left: tuple[int, str] | None = None
@@ -110,6 +126,7 @@ class Tuner:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         self._running.pop(job.trial, None)
+        outcome = with_shared(outcome, self._known.pop(job.trial, NOTHING), job)
         outcome = self._honest_about_time(job, outcome)
         trial = self.store.finish(job.study, job.trial, outcome)
         folder.write_result(job, trial)
@@ -117,8 +134,34 @@ class Tuner:
 
     def advise(self, job: Job, point: CurvePoint) -> str | None:
         self.store.report(job.study, job.trial, point)
-        self.observer.progressed(self._running[job.trial], point)
-        return None
+        trial = self._running[job.trial]
+        self.observer.progressed(trial, point)
+        self._curves.add(job.trial, point)
+        if not point.metrics or "training" not in job.measure or trial.origin in NEVER_STOPPED:
+            return None
+        return self._reason_to_stop(trial, self._known.get(job.trial, NOTHING))
+
+    def _reason_to_stop(self, trial: Trial, known: Known) -> str | None:
+        rule = RULES.get(self.study.stopping)
+        if rule is None:
+            return None
+        try:
+            history = self._history.refresh()
+            self._listen_to(self._curves.unheard(history))
+        except StoreUnavailableError:
+            return None  # nothing speaks against the trial while nobody knows
+        shared = known.speed.metrics if known.speed is not None else {}
+        here = standing(trial.strategy, self._curves.of(trial.number), shared)
+        return rule(self.study, here, history, self._curves, self._ceiling)
+
+    def _listen_to(self, numbers: Sequence[int]) -> None:
+        """Read how the trials of an earlier session, or of another driver, went."""
+        if len(numbers) > FEW:
+            curves = self.store.curves(self.study.name)
+        else:
+            curves = {n: self.store.trial(self.study.name, n).evidence.curve for n in numbers}
+        for number in numbers:
+            self._curves.add(number, *curves.get(number, ()))
 
     # ---------------------------------------------------------------------------- what is next
 
@@ -136,11 +179,20 @@ class Tuner:
                 self._nothing_left = self._history.revision, why
                 return None
             if trial is not None:
-                self._running[trial.number] = trial
-                self.observer.started(trial)
-                job = self._job(trial, history)
-                folder.write_job(job)
-                return job
+                job = self._begin(trial, history)
+                if job.measure:
+                    return job
+                self.tell(job, Completed(Evidence()))  # all of it is known
+
+    def _begin(self, trial: Trial, history: Sequence[Trial]) -> Job:
+        known = NOTHING
+        if trial.origin not in MEASURED_WHOLE:
+            known = self._knowledge.learn(history).of(trial.strategy, trial.seed)
+        self._running[trial.number], self._known[trial.number] = trial, known
+        self.observer.started(trial)
+        job = replace(self._job(trial, history), measure=known.to_measure)
+        folder.write_job(job)
+        return job
 
     def _claim(
         self, strategy: Strategy, origin: str, seed: int, history: Sequence[Trial], *,

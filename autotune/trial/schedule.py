@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from autotune.domain import Strategy, Task
 from autotune.trial.batching import Batch, Collator, Indices, cut, order
 
@@ -19,7 +21,11 @@ RUNGS = (0.25, 0.5)
 @dataclass(frozen=True)
 class Schedule:
     """What training will do: ``steps`` optimizer steps over global batches, put together by
-    ``collate`` in an order that ``seed`` decides, each cut into micro-batches."""
+    ``collate`` in an order that ``seed`` decides, each cut into micro-batches.
+
+    With ``longest_first``, the longest examples come before all others: a run that is cut short
+    has then needed as much memory as a whole one.
+    """
 
     collate: Collator
     steps: int
@@ -30,10 +36,21 @@ class Schedule:
     rungs: frozenset[int] = frozenset()
     loader_workers: int = 0
     prefetch: int = 2
+    longest_first: bool = False
+
+    @property
+    def examples(self) -> int:
+        """How many examples all steps go through, each epoch counted."""
+        count = len(self.collate.split)
+        epochs, rest = divmod(self.steps, math.ceil(count / self.batch_size))
+        return epochs * count + rest * self.batch_size
 
     def batches(self) -> Iterator[Indices]:
         """Global batches without end."""
-        return order(self.collate.split.lengths, self.batch_size, self.padding, self.seed)
+        lengths = self.collate.split.lengths
+        if self.longest_first:
+            yield np.argsort(-lengths, kind="stable")[: self.batch_size]
+        yield from order(lengths, self.batch_size, self.padding, self.seed)
 
     def loaded(self) -> Iterator[tuple[Indices, list[Batch]]]:
         """Global batches without end, each with its micro-batches put together: when they are

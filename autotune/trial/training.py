@@ -19,7 +19,7 @@ __all__ = ["Progress", "Ready", "step", "summed_loss", "train"]
 WARMUP_STEPS = 5
 """The first steps fill caches, pools and compilers; they are timed in a window of their own."""
 
-WINDOW_SECONDS = 1.0
+WINDOW_SECONDS = 0.5
 
 
 @dataclass(frozen=True)

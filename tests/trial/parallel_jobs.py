@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from autotune.domain import Completed, CurvePoint, Evidence, Job, Outcome
 from autotune.ports import Report
-from autotune.trial import finetune
+from autotune.trial import course
 from autotune.trial.apply import apply_strategy
 from autotune.trial.notes import Notes
 from autotune.trial.placement import assemble, take_place
@@ -28,7 +28,7 @@ def follow(job: Job, report: Report) -> Outcome:
     device = take_place(job.strategy)
     crew = assemble(job.strategy, device)
     torch.manual_seed(job.seed)
-    data = finetune.read_data(job, device, Notes(), crew)
+    data = course.read_data(job, device, Notes(), crew)
     ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed, crew)
     plan = schedule(job.strategy, job.task, data.collate, job.seed)
     losses = []
@@ -42,7 +42,7 @@ def follow(job: Job, report: Report) -> Outcome:
             loss = step(ready, parts, ready.peak_rate)
         losses.append(crew.mean([loss], 1.0))
     whole = ready.whole()
-    found, _ = finetune.judge(whole, data, data.validation)
+    found, _ = course.judge(whole, data, data.validation)
     if crew.leads:
         state = {name: t.clone().contiguous() for name, t in whole.model.state_dict().items()}
         save_file(state, Path(job.directory) / "weights.safetensors")

@@ -17,7 +17,7 @@ from autotune import levers
 from autotune.domain import Completed, CurvePoint, Infeasible, Job, Pruned, Strategy, Value
 from autotune.measure.energy import EnergyMeter
 from autotune.metrics import METRICS
-from autotune.trial import apply, finetune, placement
+from autotune.trial import apply, finetune, placement, probing
 from autotune.trial.apply import Ready, apply_strategy
 from autotune.trial.batching import training_collator
 from autotune.trial.data import load_split, prepare
@@ -33,7 +33,7 @@ def ignore(point: CurvePoint) -> None:
 @pytest.fixture(autouse=True)
 def little_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is not what is tested here."""
-    monkeypatch.setattr(finetune, "REFERENCE_CALLS", 1)
+    monkeypatch.setattr(probing, "REFERENCE_CALLS", 1)
     monkeypatch.setattr("autotune.trial.inference.LATENCY_CALLS", 10)
 
 
@@ -58,12 +58,55 @@ def test_a_trial_measures_everything_it_can(tmp_path: Path) -> None:
     assert set(measured) - {"energy_wh"} == ALWAYS
     assert all(math.isfinite(m.value) and m.unit == METRICS[m.name].unit for m in measured.values())
     assert outcome.evidence.curve == tuple(points)
-    assert [p.step for p in points if p.metrics] == [3, 6]
+    judged = [p for p in points if p.metrics]
+    assert [(p.step, "accuracy" in p.metrics) for p in judged[:2]] == [(3, True), (6, True)]
     assert points[-1].step == points[-1].total_steps == 12
-    assert "accuracy" in points[0].metrics or "accuracy" in points[1].metrics
+    assert measured["train_samples"].value == 12 * 8
     phases = [e.message for e in outcome.evidence.events if e.kind == "phase"]
-    assert [text[0] for text in phases[::2]] == list("123456789")
+    assert [text[0] for text in phases[::2]] == list("1234567")
     assert outcome.evidence.environment["torch"] == torch.__version__
+
+
+SCORES = {"accuracy", "f1", "mcc", "loss", "train_samples"}
+
+
+def test_a_probe_measures_all_that_needs_no_training(tmp_path: Path) -> None:
+    points: list[CurvePoint] = []
+    asked = replace(job(tmp_path, settings={"steps": 1000}), measure=("speed",))
+    outcome = finetune.run_trial(asked, points.append)
+    assert isinstance(outcome, Completed)
+    assert set(outcome.evidence.measurements) - {"energy_wh"} == ALWAYS - SCORES
+    assert points[-1].step < 1000
+    assert set(points[-1].metrics) == set(outcome.evidence.measurements)
+
+
+def test_a_probe_says_how_long_the_whole_fine_tune_would_take(tmp_path: Path) -> None:
+    asked = replace(job(tmp_path, settings={"steps": 1000}), measure=("speed",))
+    measured = {
+        n: m.value for n, m in finetune.run_trial(asked, ignore).evidence.measurements.items()
+    }
+    whole = measured["setup_seconds"] + 1000 * 8 / measured["train_samples_per_second"]
+    assert measured["train_seconds"] == pytest.approx(whole, rel=0.1)
+    assert measured["cost_usd"] == pytest.approx(measured["train_seconds"] / 3600)
+
+
+def test_training_alone_measures_no_speed(tmp_path: Path) -> None:
+    asked = replace(job(tmp_path, settings={"steps": 12}), measure=("training",))
+    measured = set(finetune.run_trial(asked, ignore).evidence.measurements)
+    assert measured - {"energy_wh"} == SCORES | {"train_seconds", "cost_usd"}
+
+
+def test_both_halves_train_the_same_model(tmp_path: Path) -> None:
+    asked = job(tmp_path, settings={"steps": 12})
+    whole = finetune.run_trial(asked, ignore).evidence.measurements
+    alone = finetune.run_trial(replace(asked, measure=("training",)), ignore).evidence.measurements
+    assert {n: whole[n].value for n in SCORES} == {n: alone[n].value for n in SCORES}
+
+
+def test_a_test_run_is_judged_on_the_test_split(tmp_path: Path) -> None:
+    asked = job(tmp_path, settings={"steps": 2})
+    judged = finetune.run_trial(replace(asked, test=True), ignore).evidence.measurements["accuracy"]
+    assert judged.n == prepare(asked.task).sizes["test"]
 
 
 def test_cost_is_the_price_of_the_train_seconds_and_unknown_without_a_price(

@@ -1,0 +1,147 @@
+"""Numbers that another trial has measured already are taken from it, and nothing else is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autotune.domain import (
+    Completed,
+    Evidence,
+    Failed,
+    Job,
+    Limits,
+    Measurement,
+    Pruned,
+    State,
+    Strategy,
+    Study,
+    Task,
+    Trial,
+)
+from autotune.levers import defaults, resources
+from autotune.search.sharing import NOTHING, Knowledge, Known, is_free, measured_parts, with_shared
+from tests.search.conftest import HOST
+
+DEFAULT = Strategy(defaults(HOST))
+SPEED = {"train_samples_per_second": 100.0, "setup_seconds": 2.0, "peak_memory_gib": 1.5}
+TRAINING = {"accuracy": 0.8, "train_samples": 1000.0}
+RUN = {"train_seconds": 12.0, "cost_usd": 0.1}
+
+
+def numbers(**values: float) -> dict[str, Measurement]:
+    return {name: Measurement(name, value, "x", samples=(1.0,)) for name, value in values.items()}
+
+
+def trial(number: int, *, state: State = State.COMPLETE, seed: int = 0, origin: str = "sampler",
+          measured: dict[str, float] | None = None, **values: object) -> Trial:  # fmt: skip
+    found = {**SPEED, **TRAINING, **RUN} if measured is None else measured
+    strategy = DEFAULT.with_values(**values)  # type: ignore[arg-type]
+    return Trial(number, state, strategy, seed, origin, evidence=Evidence(numbers(**found)))
+
+
+def job(strategy: Strategy) -> Job:
+    return Job("s", 9, strategy, Task(), 0, resources(strategy), Limits(), "x", hourly_usd=36.0)
+
+
+def known(study: Study, history: list[Trial], seed: int = 0, **values: object) -> Known:
+    strategy = DEFAULT.with_values(**values)  # type: ignore[arg-type]
+    return Knowledge(study).learn(history).of(strategy, seed)
+
+
+def test_levers_of_accuracy_alone_leave_the_speed_known(study: Study) -> None:
+    first = trial(0)
+    found = known(study, [first], learning_rate=1e-3)
+    assert found == Known(speed=first) and found.to_measure == ("training",)
+
+
+def test_levers_of_speed_alone_leave_the_training_known(study: Study) -> None:
+    first = trial(0)
+    found = known(study, [first], threads=1, attention="eager")
+    assert found == Known(training=first) and found.to_measure == ("speed",)
+
+
+@pytest.mark.parametrize("lever", [{"batch_size": 32}, {"precision": "bf16"}])
+def test_levers_of_both_leave_nothing_known(study: Study, lever: dict[str, object]) -> None:
+    assert known(study, [trial(0)], **lever) == NOTHING
+
+
+def test_another_seed_trains_again_at_a_known_speed(study: Study) -> None:
+    first = trial(0)
+    assert known(study, [first], seed=1) == Known(speed=first)
+
+
+def test_two_trials_can_know_everything_together(study: Study) -> None:
+    slow = trial(0, threads=1)
+    tuned = trial(1, learning_rate=1e-3)
+    found = known(study, [slow, tuned], threads=1, learning_rate=1e-3)
+    assert found == Known(slow, tuned) and found.to_measure == ()
+
+
+def test_a_study_without_sharing_knows_nothing(study: Study) -> None:
+    assert known(replace(study, sharing=False), [trial(0)], threads=1) == NOTHING
+
+
+def test_a_stopped_trial_knows_its_speed(study: Study) -> None:
+    stopped = trial(0, state=State.PRUNED, measured=SPEED)
+    assert known(study, [stopped], learning_rate=1e-3) == Known(speed=stopped)
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.INFEASIBLE, State.RUNNING])
+def test_trials_without_a_result_know_nothing(study: Study, state: State) -> None:
+    assert known(study, [trial(0, state=state)], threads=1) == NOTHING
+
+
+def test_a_speed_measured_beside_other_trials_is_not_shared(study: Study) -> None:
+    first = trial(0)
+    crowded = replace(first.evidence, environment={"other_trials_on_host": 1})
+    beside = replace(first, evidence=crowded)
+    assert known(study, [beside], learning_rate=1e-3) == NOTHING
+    assert known(study, [beside], threads=1) == Known(training=beside)
+
+
+def test_a_confirming_run_is_judged_on_other_data_and_shares_no_training(study: Study) -> None:
+    again = trial(3, origin="confirm")
+    assert known(study, [again], threads=1) == NOTHING
+
+
+def test_what_was_shared_is_not_shared_on(study: Study) -> None:
+    first = trial(0)
+    probe = Completed(Evidence(numbers(**SPEED)))
+    strategy = DEFAULT.with_values(threads=1)
+    shared = with_shared(probe, known(study, [first], threads=1), job(strategy))
+    second = replace(trial(1, threads=1), evidence=shared.evidence)
+    assert measured_parts(second) == ("speed",)
+    assert known(study, [second, first], threads=1) == Known(second, first)
+
+
+def test_shared_numbers_say_where_they_come_from(study: Study) -> None:
+    strategy = DEFAULT.with_values(threads=1)
+    probe = Completed(Evidence(numbers(train_samples_per_second=50.0)))
+    outcome = with_shared(probe, known(study, [trial(4)], threads=1), job(strategy))
+    found = outcome.evidence.measurements
+    assert found["accuracy"].source == 4 and found["accuracy"].value == 0.8
+    assert found["accuracy"].samples == ()
+    assert found["train_samples_per_second"] == Measurement(
+        "train_samples_per_second", 50.0, "x", samples=(1.0,)
+    )
+    assert [e.message for e in outcome.evidence.events] == ["the training run: shared from trial 4"]
+
+
+def test_time_and_money_of_two_known_halves_are_worked_out(study: Study) -> None:
+    slow = trial(0, threads=1, measured={**SPEED, "train_samples_per_second": 50.0})
+    tuned = trial(1, learning_rate=1e-3)
+    both = known(study, [slow, tuned], threads=1, learning_rate=1e-3)
+    strategy = DEFAULT.with_values(threads=1, learning_rate=1e-3)
+    found = with_shared(Completed(Evidence()), both, job(strategy)).evidence.measurements
+    assert found["train_seconds"].value == pytest.approx(2 + 1000 / 50)
+    assert found["cost_usd"].value == pytest.approx(36 / 3600 * 22)
+    assert {m.source for m in found.values()} == {0, 1}
+    assert is_free(replace(slow, evidence=Evidence(found)))
+
+
+@pytest.mark.parametrize("outcome", [Failed("error", "broke"), Pruned("dominated")])
+def test_a_trial_that_did_not_complete_takes_nothing(study: Study, outcome: object) -> None:
+    taken = with_shared(outcome, known(study, [trial(0)], threads=1), job(DEFAULT))  # type: ignore[arg-type]
+    assert taken is outcome
