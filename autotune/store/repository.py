@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, insert, or_, select, update
@@ -27,8 +27,16 @@ from autotune.store.models import EnvironmentRow, StudyRow, TrialRow
 from autotune.store.queries import StudyOverview
 
 
-def open_store(url: str, *, read_only: bool = False, create: bool = True) -> SqlStore:
+def open_store(
+    url: str,
+    *,
+    read_only: bool = False,
+    create: bool = True,
+    clock: Callable[[], datetime] | None = None,
+) -> SqlStore:
     """The store at a SQLAlchemy URL, its schema checked; a new one is made where ``create`` allows.
+
+    ``clock`` stamps trials where time is simulated; otherwise the database's own does.
 
     :raises UsageError: the URL is no SQLite or PostgreSQL URL.
     :raises StoreUnavailableError: it cannot be reached or used, or there is none to read.
@@ -36,7 +44,7 @@ def open_store(url: str, *, read_only: bool = False, create: bool = True) -> Sql
     :raises SchemaTooNewError: a newer autotune made it.
     """
     status = migrations.check(url)
-    store = SqlStore(url, read_only=read_only)
+    store = SqlStore(url, read_only=read_only, clock=clock)
     if status.state == "empty" and create and not read_only:
         migrations.upgrade(url)
     elif status.state == "empty":
@@ -60,8 +68,11 @@ class SqlStore:
     ``driver`` names this process in the trials that it runs.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(
+        self, url: str, *, read_only: bool = False, clock: Callable[[], datetime] | None = None
+    ) -> None:
         self._database = Database(url, read_only=read_only)
+        self._now = writes.now if clock is None else lambda connection: clock()
         self.driver = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def __str__(self) -> str:
@@ -73,7 +84,7 @@ class SqlStore:
     def create_study(self, study: Study, environment: Mapping[str, Any]) -> None:
         """Record a new study and the environment it runs in. A name is used once."""
         with self._database.transaction(write=True) as connection:
-            moment = writes.now(connection)
+            moment = self._now(connection)
             fields = codec.study_fields(study)
             row = {**fields, "created_at": moment, "changed_at": moment, "revision": 0}
             try:
@@ -84,7 +95,8 @@ class SqlStore:
                     hint=f"autotune resume {study.name}, or another name with --study",
                 ) from None
             key = queries.study_id(connection, study.name)
-            _add_environment(writes.StudyChange(connection, key, self.driver), environment)
+            change = writes.StudyChange(connection, key, self.driver, self._now)
+            _add_environment(change, environment)
 
     def study(self, name: str) -> Study:
         """The study of this name; :class:`~autotune.errors.NotFoundError` names the nearest."""
@@ -192,7 +204,7 @@ class SqlStore:
         with self._database.transaction(write=True) as connection:
             row = queries.trial_row(connection, queries.study_id(connection, study), number)
             query = update(TrialRow).where(TrialRow.id == row.id, TrialRow.state.in_(writes.OPEN))
-            beat = query.values(heartbeat_at=writes.now(connection))
+            beat = query.values(heartbeat_at=self._now(connection))
             if connection.execute(beat).rowcount == 0:
                 raise UsageError(f"trial {number} is {row.state}, not running")
             writes.add_point(connection, row.id, point)
@@ -290,7 +302,7 @@ class SqlStore:
     def _change(self, study: str) -> Iterator[writes.StudyChange]:
         with self._database.transaction(write=True) as connection:
             key = queries.study_id(connection, study, lock=True)
-            yield writes.StudyChange(connection, key, self.driver)
+            yield writes.StudyChange(connection, key, self.driver, self._now)
 
 
 def _add_environment(change: writes.StudyChange, environment: Mapping[str, Any]) -> None:

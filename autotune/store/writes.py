@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -45,10 +45,11 @@ class StudyChange:
     connection: Connection
     key: int
     driver: str
+    clock: Callable[[Connection], datetime] = now
 
     @cached_property
     def now(self) -> datetime:
-        return now(self.connection)
+        return self.clock(self.connection)
 
     @cached_property
     def revision(self) -> int:
