@@ -100,12 +100,13 @@ def shown(metric: str, value: float | None) -> str:
 
 
 def interval(metric: str, ci95: tuple[float, float] | None) -> str:
-    """A 95% interval with its unit once: ``205.1 to 217.7 samples/s``; empty where unknown."""
+    """A 95% interval to stand beside a value that carries the unit: ``205.1 to 217.7``; empty where
+    unknown."""
     if ci95 is None:
         return ""
-    low, high = (shown(metric, end) for end in ci95)
     unit = METRICS[metric].unit if metric in METRICS else ""
-    return f"{low.removesuffix(unit).rstrip()} to {high}"
+    low, high = (shown(metric, end).removesuffix(unit).rstrip() for end in ci95)
+    return f"{low} to {high}"
 
 
 def _cents(value: float) -> int:

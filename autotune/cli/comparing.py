@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from autotune.analysis.summary import shown, times
+from autotune.analysis.summary import interval, shown, times
 from autotune.cli.tables import setting
 from autotune.export.verify import Check
 from autotune.metrics import METRICS
@@ -24,7 +24,7 @@ def checks(found: Sequence[Check]) -> Table:
     for check in found:
         word = Text("held", "green") if check.held else Text("NOT HELD", "bold red")
         table.add_row(
-            check.metric,
+            METRICS[check.metric].label,
             _figure(check.metric, check.promised, check.promised_ci95),
             _figure(check.metric, check.reached, check.reached_ci95),
             f"{check.ratio:.3f}",
@@ -33,9 +33,10 @@ def checks(found: Sequence[Check]) -> Table:
     return table
 
 
-def _figure(metric: str, value: float, ends: tuple[float, float] | None) -> str:
-    interval = f" ({shown(metric, ends[0])} to {shown(metric, ends[1])})" if ends else ""
-    return f"{shown(metric, value)}{interval}"
+def _figure(metric: str, value: float, ends: tuple[float, float] | None) -> Text:
+    """A value and, below it, its 95% interval."""
+    text = Text(shown(metric, value))
+    return text.append(f"\n{interval(metric, ends)}", "dim") if ends else text
 
 
 def difference(found: Difference) -> Group:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.analysis.summary import shown
+from autotune.analysis.summary import interval, shown
 from autotune.errors import UsageError
 from autotune.export import checksums
 from autotune.export.readme import table
@@ -101,7 +101,6 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, prune
 def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
     rows = []
     for name, record in measured.items():
-        ends = record["ci95"]
-        interval = f"{shown(name, ends[0])} to {shown(name, ends[1])}" if ends else ""
-        rows.append((name, shown(name, record["value"]), interval, str(record["n"])))
+        ends = interval(name, record["ci95"])
+        rows.append((name, shown(name, record["value"]), ends, str(record["n"])))
     return rows

@@ -48,8 +48,8 @@ LOOP: Mapping[str, str] = {
 
 
 OWN: Mapping[str, str] = {
-    "placement": "tuned/trial/placement.py",
-    "offload": "tuned/trial/placement.py",
+    "placement": "tuned/trial/spreading.py; a GPU and the CPU side by side by tuned/trial/parallel",
+    "offload": "tuned/trial/offloading.py, tuned/trial/parallel/fsdp.py",
     "loader_workers": "tuned/trial/training.py",
     "prefetch": "tuned/trial/training.py",
     "ddp_bucket_mib": "tuned/trial/parallel/replicas.py",

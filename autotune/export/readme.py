@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotune.analysis.summary import shown
+from autotune.analysis.summary import interval, shown
 
 PROMISED = (
     "train_samples_per_second",
@@ -61,8 +61,7 @@ def _promises(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str,
     for name in PROMISED:
         if name in measured:
             value, ci95 = measured[name]["value"], measured[name]["ci95"]
-            interval = f"{shown(name, ci95[0])} to {shown(name, ci95[1])}" if ci95 else ""
-            rows.append((name, shown(name, value), interval))
+            rows.append((name, shown(name, value), interval(name, ci95)))
     return rows
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import torchrun
 from autotune.export.parallelism import processes
+from autotune.levers import resources
 
 BATCH = """\
 #!/bin/bash
@@ -40,11 +41,11 @@ def batch_file(study: Study, trial: Trial) -> str:
     count, threads = processes(strategy), int(strategy["threads"])
     memory = trial.metric("peak_memory_gib") or UNMEASURED_GIB
     seconds = trial.metric("train_seconds") or UNMEASURED_SECONDS
-    on_gpu = str(strategy["device"]).startswith("cuda")
+    gpus = sum(device.startswith("cuda") for device in resources(strategy).devices)
     return BATCH.format(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", f"{study.name}-{trial.number}"),
         cores=count * threads,
-        gpus=f"#SBATCH --gpus-per-node={count}\n" if on_gpu else "",
+        gpus=f"#SBATCH --gpus-per-node={gpus}\n" if gpus else "",
         memory_gib=round(SPARE * memory + 1),
         minutes=round(SPARE * seconds / 60 + 10),
         threads=threads,

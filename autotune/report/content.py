@@ -71,15 +71,16 @@ def recommended(snapshot: Snapshot) -> dict[str, Trial]:
 def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
     study, done = snapshot.study, counts(snapshot.trials)
     minutes = busy_seconds(snapshot.trials) / 60
-    aims = " and ".join(f"{o.direction} {label(o.metric)}" for o in study.objectives)
-    bounds = "; ".join(str(constraint) for constraint in study.constraints) or "no constraints"
+    aims = _listed([f"{o.direction} {label(o.metric)}" for o in study.objectives])
+    asked = _listed([str(constraint) for constraint in study.constraints])
+    bounds = f"where {asked}" if asked else "without constraints"
     others = ", ".join(
         f"{done[state]} {state.value}" for state in State if done[state] and state != "complete"
     )
     yield Words(
         f"{study.task.model} was fine-tuned for {study.task.kind} on {_data(study)} in "
         f"{done[State.COMPLETE]} complete trials{f' ({others})' if others else ''} over "
-        f"{minutes:.1f} minutes, to {aims}, with {bounds}."
+        f"{minutes:.1f} minutes, to {aims}, {bounds}."
     )
     if not picks:
         yield Words("No trial is complete and within the constraints, so nothing is recommended.")
@@ -91,6 +92,11 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
             story = against_default(study, snapshot.trials, picks[word])
             told.append(f"The {word} is trial {picks[word].number}: {story}.")
     yield Words(" ".join(told))
+
+
+def _listed(words: Sequence[str]) -> str:
+    *most, last = words or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _data(study: Study) -> str:
@@ -159,7 +165,11 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
     if default is None or not picks:
         return
     yield Heading("Every figure, default against best")
-    chosen = {word: trial for word, trial in picks.items() if trial.number != default.number}
+    chosen = {trial.number: trial for trial in picks.values() if trial.number != default.number}
+    words = {
+        number: " and ".join(word for word, trial in picks.items() if trial.number == number)
+        for number in chosen
+    }
     rows = []
     for metric in snapshot.metrics:
         base = value_of(default, metric)
@@ -168,7 +178,7 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
             f"{shown(metric, value)} {_against(metric, value, base)}".strip() for value in values
         ]
         rows.append([_name(metric), shown(metric, base), *cells])
-    head = ["", "default", *(f"{word} ({trial.number})" for word, trial in chosen.items())]
+    head = ["", "default", *(f"{words[number]} ({number})" for number in chosen)]
     yield Table(head, rows, frozenset(range(1, len(head))))
 
 

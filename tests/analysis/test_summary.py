@@ -94,8 +94,8 @@ def test_values_carry_their_unit(metric: str, value: float | None, text: str) ->
     assert shown(metric, value) == text
 
 
-def test_intervals_name_their_unit_once() -> None:
-    assert interval(SPEED, (205.12, 217.7)) == "205.1 to 217.7 samples/s"
+def test_intervals_stand_beside_a_value_with_its_unit() -> None:
+    assert interval(SPEED, (205.12, 217.7)) == "205.1 to 217.7"
     assert interval(ACCURACY, (0.7, 0.75)) == "70.0% to 75.0%"
     assert interval("unheard_of", (1.0, 2.0)) == "1 to 2"
     assert interval(SPEED, None) == ""
