@@ -85,8 +85,9 @@ def budget_use(study: Study, trials: Sequence[Trial], now: datetime | None = Non
     ]
 
 
-def shown(metric: str, value: float | None) -> str:
-    """A value as a person reads it, with its unit: ``212.4 samples/s``, ``81.2%``."""
+def shown(metric: str, value: float | None, *, unit: bool = True) -> str:
+    """A value as a person reads it: ``212.4 samples/s``, ``81.2%``. Without its ``unit`` where a
+    heading has it; per cent and dollars stay."""
     if value is None:
         return "not measured"
     known = METRICS.get(metric)
@@ -96,7 +97,7 @@ def shown(metric: str, value: float | None) -> str:
         return f"{100 * value:.1f}%" if metric != "mcc" else f"{value:.3f}"
     if known.unit.startswith("USD"):
         return f"${value:.{_cents(value)}f}" + known.unit.removeprefix("USD")
-    return f"{value:,.{known.decimals}f} {known.unit}"
+    return f"{value:,.{known.decimals}f}{f' {known.unit}' if unit else ''}"
 
 
 def interval(metric: str, ci95: tuple[float, float] | None) -> str:
@@ -104,9 +105,7 @@ def interval(metric: str, ci95: tuple[float, float] | None) -> str:
     unknown."""
     if ci95 is None:
         return ""
-    unit = METRICS[metric].unit if metric in METRICS else ""
-    low, high = (shown(metric, end).removesuffix(unit).rstrip() for end in ci95)
-    return f"{low} to {high}"
+    return " to ".join(shown(metric, end, unit=False) for end in ci95)
 
 
 def _cents(value: float) -> int:

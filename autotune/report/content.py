@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from autotune import __version__
@@ -87,11 +87,23 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
         return
     size = len(snapshot.front)
     told = [f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front."]
-    for word in ("fastest", "knee"):
-        if word in picks:
-            story = against_default(study, snapshot.trials, picks[word])
-            told.append(f"The {word} is trial {picks[word].number}: {story}.")
+    for words, trial in _by_trial(picks, ("fastest", "knee")):
+        story = against_default(study, snapshot.trials, trial)
+        said = f"The {' and the '.join(words)} {'is' if len(words) == 1 else 'are'}"
+        told.append(f"{said} trial {trial.number}: {story}.")
     yield Words(" ".join(told))
+
+
+def _by_trial(
+    picks: Mapping[str, Trial], words: Iterable[str] = USERS
+) -> Iterator[tuple[Sequence[str], Trial]]:
+    """Each recommended trial once, with the words that it is recommended by."""
+    found: dict[int, list[str]] = {}
+    for word in words:
+        if word in picks:
+            found.setdefault(picks[word].number, []).append(word)
+    for same in found.values():
+        yield same, picks[same[0]]
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -157,7 +169,7 @@ def _with_interval(trial: Trial, metric: str) -> str:
     if measured is None:
         return "not measured"
     ends = interval(metric, measured.ci95)
-    return f"{shown(metric, measured.value)} ({ends})" if ends else shown(metric, measured.value)
+    return f"{shown(metric, measured.value, unit=False)}{f' ({ends})' if ends else ''}"
 
 
 def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
@@ -165,20 +177,16 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
     if default is None or not picks:
         return
     yield Heading("Every figure, default against best")
-    chosen = {trial.number: trial for trial in picks.values() if trial.number != default.number}
-    words = {
-        number: " and ".join(word for word, trial in picks.items() if trial.number == number)
-        for number in chosen
-    }
+    chosen = [(w, trial) for w, trial in _by_trial(picks) if trial.number != default.number]
     rows = []
     for metric in snapshot.metrics:
         base = value_of(default, metric)
-        values = [value_of(trial, metric) for trial in chosen.values()]
+        values = [value_of(trial, metric) for _, trial in chosen]
         cells = [
             f"{shown(metric, value)} {_against(metric, value, base)}".strip() for value in values
         ]
         rows.append([_name(metric), shown(metric, base), *cells])
-    head = ["", "default", *(f"{words[number]} ({number})" for number in chosen)]
+    head = ["", "default", *(f"{' and '.join(words)} ({trial.number})" for words, trial in chosen)]
     yield Table(head, rows, frozenset(range(1, len(head))))
 
 
@@ -240,9 +248,12 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
     if words := _drift(complete):
         yield Words(words)
     uses = budget_use(snapshot.study, snapshot.trials)
-    spent = [f"{u.used:.4g}{f' of {u.limit:g}' if u.limit else ''} {u.name}" for u in uses]
+    spent = [
+        f"{u.used:.3g}{f' of {u.limit:g}' if u.limit else ''} {u.name.replace('usd', 'USD')}"
+        for u in uses
+    ]
     task, sampler = snapshot.study.task, snapshot.study.sampler
-    length = f"{task.steps} steps" if task.steps else f"{task.epochs:g} epochs by default"
+    length = f"{task.steps} steps" if task.steps else f"epochs: {task.epochs:g}"
     yield Words(
         f"Used: {', '.join(spent)}. Sampler {sampler.kind}, seed {sampler.seed}; data seed "
         f"{task.seed}; {length}; texts cut at {task.max_length} word pieces."
@@ -294,7 +305,10 @@ def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
         [
             str(trial.number),
             trial.reason or snapshot.verdicts[trial.number].value,
-            *(shown(m, v) if (v := value_of(trial, m)) is not None else "" for m in metrics),
+            *(
+                shown(m, v, unit=False) if (v := value_of(trial, m)) is not None else ""
+                for m in metrics
+            ),
             _seconds(trial),
             snapshot.settings[trial.number],
         ]

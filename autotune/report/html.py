@@ -21,10 +21,10 @@ p { max-width: 78ch; margin: 0 0 12px; }
 table { border-collapse: collapse; font-size: 13.5px; width: 100%; }
 th { text-align: left; color: var(--pale); font-weight: 600; vertical-align: bottom; }
 th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); }
-td { vertical-align: top; overflow-wrap: anywhere; }
-th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-td.n { min-width: 7ch; }
-td:first-child { white-space: nowrap; }
+td { vertical-align: top; min-width: 22ch; overflow-wrap: break-word; }
+th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n { min-width: 7ch; white-space: nowrap; }
+td:first-child { min-width: 0; white-space: nowrap; }
 pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px;
   overflow-x: auto; font-size: 13px; }
 figure { margin: 8px 0 20px; }
@@ -32,10 +32,16 @@ figcaption { color: var(--pale); font-size: 13px; }
 nav { font-size: 13.5px; margin: 0 0 20px; }
 nav a { color: var(--blue); text-decoration: none; margin-right: 18px; }
 summary { cursor: pointer; color: var(--blue); }
+@media (max-width: 640px) {
+  body { padding: 20px 14px 48px; }
+  td { min-width: 30ch; } td:first-child { min-width: 9ch; white-space: normal; }
+  td.n, td.n:first-child { min-width: 0; }
+}
 @media print {
   body { max-width: none; padding: 0; font-size: 12px; }
   nav { display: none; }
   h2 { break-after: avoid; } figure, tr { break-inside: avoid; } table { font-size: 10.5px; }
+  td.n { white-space: normal; }
 }
 """
 

@@ -94,6 +94,11 @@ def test_values_carry_their_unit(metric: str, value: float | None, text: str) ->
     assert shown(metric, value) == text
 
 
+def test_a_heading_can_carry_the_unit() -> None:
+    assert shown(SPEED, 212.44, unit=False) == "212.4"
+    assert shown(ACCURACY, 0.8125, unit=False) == "81.2%"
+
+
 def test_intervals_stand_beside_a_value_with_its_unit() -> None:
     assert interval(SPEED, (205.12, 217.7)) == "205.1 to 217.7"
     assert interval(ACCURACY, (0.7, 0.75)) == "70.0% to 75.0%"
