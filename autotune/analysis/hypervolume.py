@@ -26,14 +26,18 @@ from autotune.analysis.front import (
 from autotune.constraints import bound
 from autotune.domain import Objective, Study, Trial
 
+MOST_POINTS = 100
+"""Moments in the history of a study with four objectives or more."""
+
 
 @dataclass(frozen=True)
 class Growth:
-    """The hypervolume once trial ``number`` had finished (``at``)."""
+    """The hypervolume once trial ``number``, the ``finished``-th, had finished (``at``)."""
 
     number: int
     at: datetime | None
     value: float
+    finished: int
 
 
 def hypervolume(study: Study, trials: Sequence[Trial]) -> float | None:
@@ -43,7 +47,8 @@ def hypervolume(study: Study, trials: Sequence[Trial]) -> float | None:
 
 
 def hypervolume_history(study: Study, trials: Sequence[Trial]) -> list[Growth]:
-    """The hypervolume after each finished trial, in the order in which they finished."""
+    """The hypervolume after each finished trial, in the order in which they finished; with four
+    objectives or more at :data:`MOST_POINTS` moments, since each volume then takes long."""
     ended = [trial for trial in trials if trial.state.finished]
     ended.sort(key=lambda t: (t.finished_at is None, _seconds(t.finished_at), t.number))
     members = feasible(study, trials)
@@ -52,11 +57,13 @@ def hypervolume_history(study: Study, trials: Sequence[Trial]) -> list[Growth]:
         return []
     place = {trial.number: row for row, trial in enumerate(members)}
     front = Front(len(study.objectives))
+    stride = 1 if len(study.objectives) <= 3 else max(1, -(-len(ended) // MOST_POINTS))
     history = []
-    for trial in ended:
-        if trial.number in place:
-            front.add(points[place[trial.number]])
-        history.append(Growth(trial.number, trial.finished_at, front.volume))
+    for start in range(0, len(ended), stride):
+        batch = ended[start : start + stride]
+        front.add_all(points[[place[t.number] for t in batch if t.number in place]])
+        last, so_far = batch[-1], start + len(batch)
+        history.append(Growth(last.number, last.finished_at, front.volume, so_far))
     return history
 
 
@@ -80,11 +87,19 @@ class Front:
         self.points = np.vstack([self.points[~beaten], point])
         return True
 
+    def add_all(self, points: Gains) -> None:
+        """Take in many points at once; those that others of them beat cost nothing."""
+        here = np.vstack([self.points, points])
+        lasting = points[non_dominated(here)[len(self.points) :]]
+        for point in lasting[np.argsort(-lasting.prod(axis=1))]:
+            self.add(point)
+
 
 def volume(points: Gains) -> float:
     """Volume between the origin and points, shape (n, objectives); non-positive ones add nothing.
 
-    The WFG algorithm (While, Bradstreet, Barone 2012) over a sweep in two dimensions.
+    The WFG algorithm (While, Bradstreet, Barone 2012), an objective less at each level: of what
+    lies beyond a point in the first objective, only the others still matter.
     """
     inside = points[(points > 0).all(axis=1)]
     return _volume(_reduced(inside))
@@ -106,7 +121,9 @@ def _volume(front: Gains) -> float:
         return float(front[:, 0] @ np.diff(front[:, 1], prepend=0.0))
     if front.shape[1] == 3:
         return _volume_3d(front)
-    return sum(_exclusive(front[i], front[:i]) for i in range(len(front)))
+    return float(
+        sum(front[i, 0] * _exclusive(front[i, 1:], front[:i, 1:]) for i in range(len(front)))
+    )
 
 
 def _volume_3d(front: Gains) -> float:
@@ -130,15 +147,15 @@ def _exclusive(point: NDArray[np.float64], others: Gains) -> float:
 def _scaled(study: Study, trials: Sequence[Trial], members: Sequence[Trial]) -> Gains | None:
     """Gains of ``members`` over the reference point, in units of the default."""
     default = baseline(study, trials)
-    frame = [_frame(study, objective, default) for objective in study.objectives]
-    scales = [pair for pair in frame if pair is not None]
-    if len(scales) < len(frame):
+    frames = [frame(study, objective, default) for objective in study.objectives]
+    scales = [pair for pair in frames if pair is not None]
+    if len(scales) < len(frames):
         return None
-    reference, unit = np.array(scales, dtype=float).reshape(len(frame), 2).T
+    reference, unit = np.array(scales, dtype=float).reshape(len(frames), 2).T
     return np.asarray((gains(study, members) - reference) / unit)
 
 
-def _frame(study: Study, objective: Objective, default: Trial | None) -> tuple[float, float] | None:
+def frame(study: Study, objective: Objective, default: Trial | None) -> tuple[float, float] | None:
     """(reference gain, unit) of one objective."""
     value = value_of(default, objective.metric)
     if value is None:
@@ -153,3 +170,18 @@ def _frame(study: Study, objective: Objective, default: Trial | None) -> tuple[f
     known = [objective.sign * bound for bound in bounds if bound is not None]
     fallback = 0.0 if objective.direction == "maximize" else -(value + unit)
     return max(known, default=fallback), unit
+
+
+def exclusive_volumes(
+    study: Study, trials: Sequence[Trial], front: Sequence[Trial]
+) -> dict[int, float]:
+    """What each member of ``front`` dominates that no other of them does, by number of the trial;
+    empty without the default."""
+    points = _scaled(study, trials, front)
+    if points is None:
+        return {}
+    inside = np.maximum(points, 0.0)
+    return {
+        trial.number: _exclusive(inside[row], np.delete(inside, row, axis=0))
+        for row, trial in enumerate(front)
+    }

@@ -37,6 +37,7 @@ from autotune.domain import (
     digest,
 )
 from autotune.ports import Sampler
+from autotune.search.factored import FactoredSampler
 from autotune.space import complete, contains, excluded, grid, is_active, quantile
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -306,9 +307,11 @@ def _any_unseen(space: Space, seen: set[str], seed: int) -> Strategy | None:
 def make_sampler(study: Study) -> Sampler:
     """The sampler that the study names."""
     kind = study.sampler.kind
+    if kind == "factored":
+        return FactoredSampler(study)
     if kind in _MAKERS:
         return OptunaSampler(study, kind)
     return GridSampler(study) if kind == "grid" else QmcSampler(study)
 
 
-SAMPLERS = (*_MAKERS, "grid", "qmc")
+SAMPLERS = ("factored", *_MAKERS, "grid", "qmc")

@@ -151,7 +151,7 @@ class ExecutorSection(Section):
     executor: Executor = ExecutorSpec()
 
 
-SamplerKind = Literal["tpe", "nsga2", "random", "grid", "qmc"]
+SamplerKind = Literal["factored", "tpe", "nsga2", "random", "grid", "qmc"]
 
 
 class SamplerSpec(Section):
@@ -159,6 +159,9 @@ class SamplerSpec(Section):
 
     kind: SamplerKind = "tpe"
     seed: Seed = 0
+
+
+StoppingRule = Literal["optimistic", "asha", "none"]
 
 
 class StudyFile(Section):
@@ -185,6 +188,12 @@ class StudyFile(Section):
         ]
     ] = []
     start_with: list[dict[str, Any]] = Field([], description="Strategies to try first")
+    sharing: bool = Field(
+        True, description="Take what another trial has measured already from that trial"
+    )
+    early_stopping: StoppingRule = Field(
+        "optimistic", description="Which trials are stopped early: see docs/search.md"
+    )
     budget: BudgetSpec = BudgetSpec()
     limits: LimitsSpec = LimitsSpec()
     prices: PricesSpec = PricesSpec()

@@ -1,0 +1,199 @@
+"""What the trials of a study have measured, once a group of strategies that share it.
+
+A *leaf* is a quantity that depends on half of the levers: a metric of the speed probe or of the
+training run, or a part from which a metric of the whole run follows. ``train_seconds`` is made of
+``setup_seconds``, ``train_samples`` and ``train_samples_per_second``; money and energy of a rate
+and of ``train_seconds``. What cannot be taken apart is a quantity of the whole strategy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal
+
+from autotune.domain import State, Strategy, Study, Trial, Value
+from autotune.metrics import METRICS, Source
+from autotune.search.factored.encoding import (
+    ALL_LEVERS,
+    SPEED_LEVERS,
+    TRAINING_LEVERS,
+    group,
+)
+from autotune.search.sharing import BESIDE, measured_parts
+
+Half = Literal["speed", "training", "whole"]
+Group = tuple[Value | None, ...]
+
+HALVES: Mapping[Half, tuple[str, ...]] = {
+    "speed": SPEED_LEVERS, "training": TRAINING_LEVERS, "whole": ALL_LEVERS,
+}  # fmt: skip
+
+BOTH: tuple[Half, Half] = ("speed", "training")
+
+SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
+SECONDS = "train_seconds"
+RATES = {"cost_usd": "cost_usd per second", "energy_wh": "energy_wh per second"}
+
+PROBE_SECONDS, PROBE_SHARE = 1.0, 0.5
+"""A probe's time before any is known; its share of what a whole trial takes beside training."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What trial ``number`` measured of its group. ``n`` counts the examples behind a score."""
+
+    number: int
+    strategy: Strategy
+    values: Mapping[str, float]
+    n: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    number: int
+    strategy: Strategy
+    half: Half
+    """The levers to blame: training arithmetic for a loss that is no number, else the rest."""
+
+
+class Facts:
+    """Grown trial by trial; a pure function of the trials seen, in whatever order they ended."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._seen: dict[int, State] = {}
+        self.groups: dict[Half, dict[Group, Fact]] = {"speed": {}, "training": {}, "whole": {}}
+        self.known: dict[Half, set[Group]] = {"speed": set(), "training": set(), "whole": set()}
+        """Groups whose numbers are shared with the next strategy of the group."""
+        self.failures: list[Failure] = []
+        self.passed: dict[int, Strategy] = {}
+        self.skipped: dict[int, Strategy] = {}
+        """Strategies whose memory was predicted not to suffice: not tried, so no evidence."""
+        self.points: dict[int, Trial] = {}
+        """Trials that may be on the front."""
+        self.tried: set[str] = set()
+        self._seconds: dict[str, dict[int, float]] = {"probe": {}, "beside": {}, "whole": {}}
+        self._wanted = _wanted(study)
+
+    def learn(self, history: Sequence[Trial]) -> Facts:
+        """Take in what is new in ``history``."""
+        for trial in history:
+            if self._seen.get(trial.number) is not trial.state:
+                self._seen[trial.number] = trial.state
+                self.tried.add(trial.strategy.key)
+                if trial.state.finished:
+                    self._add(trial)
+        return self
+
+    def ordered(self, half: Half) -> list[tuple[Group, Fact]]:
+        """Groups of one half by the number of the trial that measured them."""
+        return sorted(self.groups[half].items(), key=lambda item: item[1].number)
+
+    @property
+    def probe_seconds(self) -> float:
+        if self._seconds["probe"]:
+            return median(self._seconds["probe"].values())
+        beside = self._seconds["whole"].values()
+        return PROBE_SHARE * median(beside) if beside else PROBE_SECONDS
+
+    @property
+    def beside_seconds(self) -> float:
+        """Time that a training run takes beside its steps: starting, evaluating."""
+        if self._seconds["beside"]:
+            return median(self._seconds["beside"].values())
+        whole = self._seconds["whole"].values()
+        return max(median(whole) - self.probe_seconds, 0.0) if whole else 0.5 * PROBE_SECONDS
+
+    def _add(self, trial: Trial) -> None:
+        if trial.kind == "predicted":
+            self.skipped[trial.number] = trial.strategy
+        elif trial.state in (State.INFEASIBLE, State.FAILED) and trial.kind != "infrastructure":
+            half: Half = "training" if trial.kind == "nan_loss" else "speed"
+            self.failures.append(Failure(trial.number, trial.strategy, half))
+            self.failures.sort(key=lambda failure: failure.number)
+        elif trial.state in (State.COMPLETE, State.PRUNED) and trial.origin != "confirm":
+            self.passed[trial.number] = trial.strategy
+            self._measure(trial)
+
+    def _measure(self, trial: Trial) -> None:
+        own = {n: m.value for n, m in trial.evidence.measurements.items() if m.source is None}
+        parts = measured_parts(trial)
+        speed = _speed_leaves(trial, own)
+        if speed:
+            alone = BESIDE not in trial.evidence.environment
+            self._put("speed", trial, speed, shared="speed" in parts and alone)
+        if trial.state is not State.COMPLETE:
+            return
+        self.points[trial.number] = trial
+        training = self._training_leaves(trial, own)
+        if training:
+            right = trial.seed == self._study.task.seed
+            self._put("training", trial, training, shared="training" in parts and right)
+        whole = {name: v for name, v in trial.metrics.items() if math.isfinite(v)}
+        self._put("whole", trial, whole, shared=False)
+        self._time(trial, bool(speed), bool(training))
+
+    def _put(self, half: Half, trial: Trial, values: Mapping[str, float], *, shared: bool) -> None:
+        place = group(trial.strategy, HALVES[half])
+        if shared and self._study.sharing:
+            self.known[half].add(place)
+        before = self.groups[half].get(place)
+        if before is not None and before.number < trial.number:
+            return
+        counts = {n: trial.evidence.measurements[n].n for n in values if n in trial.metrics}
+        self.groups[half][place] = Fact(trial.number, trial.strategy, values, counts)
+
+    def _training_leaves(self, trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
+        leaves = {n: own[n] for n in self._wanted if _source(n) is Source.TRAINING and n in own}
+        if not leaves:
+            return {}
+        samples = trial.metric(SAMPLES)
+        seconds, speed = trial.metric(SECONDS), trial.metric(SPEED)
+        if samples is None and seconds is not None and speed is not None:
+            samples = (seconds - (trial.metric(SETUP) or 0.0)) * speed
+        if samples is not None and samples > 0:
+            leaves[SAMPLES] = samples / self.basis(trial.strategy)
+        return {n: v for n, v in leaves.items() if math.isfinite(v)}
+
+    def basis(self, strategy: Strategy) -> float:
+        """What the number of examples trained is proportional to."""
+        lever = "epochs" if self._study.task.steps is None else "batch_size"
+        value = strategy.get(lever, 1.0)
+        return float(value) if isinstance(value, int | float) and value > 0 else 1.0
+
+    def _time(self, trial: Trial, speed: bool, training: bool) -> None:
+        if trial.seconds is None:
+            return
+        beside = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
+        if training:
+            self._seconds["whole" if speed else "beside"][trial.number] = beside
+        elif speed:
+            self._seconds["probe"][trial.number] = trial.seconds
+
+
+def _source(metric: str) -> Source | None:
+    return METRICS[metric].source if metric in METRICS else None
+
+
+def _wanted(study: Study) -> tuple[str, ...]:
+    asked = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
+    return tuple(dict.fromkeys([*asked, SAMPLES, "accuracy"]))
+
+
+def _speed_leaves(trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
+    found = dict(_positive(own))
+    seconds = trial.metric(SECONDS)
+    for metric, rate in RATES.items():
+        value = trial.metric(metric)
+        if found and seconds and value is not None:
+            found[rate] = value / seconds
+    return found
+
+
+def _positive(own: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    for name, value in own.items():
+        if _source(name) is Source.SPEED and math.isfinite(value):
+            yield name, value

@@ -1,0 +1,157 @@
+"""Propose the strategy with the best expected gain of hypervolume per second of its cost.
+
+Speed and accuracy are modelled apart, each over the levers that influence it. What is measured
+already costs nothing, so that joining two known halves is free, and training a new group is tried
+where it is fast. See docs/search.md.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from autotune.analysis.front import baseline, non_dominated
+from autotune.analysis.hypervolume import frame
+from autotune.constraints import bound
+from autotune.domain import Strategy, Study, Trial, digest
+from autotune.search.factored import acquisition
+from autotune.search.factored.candidates import Candidates
+from autotune.search.factored.encoding import group
+from autotune.search.factored.facts import BOTH, HALVES, Facts, Group, Half
+from autotune.search.factored.feasibility import chances
+from autotune.search.factored.models import Floats
+from autotune.search.factored.pool import Pool
+from autotune.search.factored.surrogates import Surrogates
+
+DRAWS = 32
+"""Joint draws of what a candidate may measure."""
+
+FLOOR_SECONDS = 0.05
+"""A trial that measures nothing still is a trial."""
+
+
+class FactoredSampler:
+    """See the module. State is a cache: a fresh sampler proposes the same."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._facts = Facts(study)
+        self._candidates = Candidates(study.space, study.sampler.seed)
+        self._surrogates = Surrogates(study.space)
+
+    def ask(self, history: Sequence[Trial]) -> Strategy | None:
+        """The next strategy; ``None`` when the space is exhausted."""
+        facts = self._facts.learn(history)
+        view = View(self._study, facts, baseline(self._study, _early(history)))
+        strategies = self._candidates.unseen(facts.tried, view.parents())
+        if not strategies:
+            return None
+        seed = int(digest([self._study.sampler.seed, len(history)])[:8], 16)
+        pool = Pool(strategies, facts, self._surrogates, _pending(history), DRAWS, seed)
+        scores = view.scores(pool, chances(self._study.space, facts, pool))
+        if scores is None:
+            return random.Random(seed).choice(strategies)
+        return strategies[int(np.argmax(scores))]
+
+
+def _early(history: Sequence[Trial]) -> Sequence[Trial]:
+    """Where the default configuration is found."""
+    return [trial for trial in history if trial.origin in ("baseline", "rerun", "start_with")]
+
+
+def _pending(history: Sequence[Trial]) -> dict[Half, set[Group]]:
+    running = [trial.strategy for trial in history if not trial.state.finished]
+    return {half: {group(s, levers) for s in running} for half, levers in HALVES.items()}
+
+
+class View:
+    """Objectives as the hypervolume sees them: gains over the reference, in units of the default;
+    a point that breaks a constraint gains nothing."""
+
+    def __init__(self, study: Study, facts: Facts, default: Trial | None) -> None:
+        self._study, self._facts, self._default = study, facts, default
+        self._trials = [facts.points[number] for number in sorted(facts.points)]
+        names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
+        values = [[t.metric(name) for name in names] for t in self._trials]
+        self._values = np.array(values, dtype=float).reshape(len(values), len(names))
+        self._frame = self._frames()
+        self.points = self._gains([self._values[:, i, None] for i in range(len(names))])[:, 0]
+
+    def parents(self) -> list[Strategy]:
+        """Strategies of the front, then the latest others."""
+        if not len(self.points):
+            return []
+        front = non_dominated(self.points) & (self.points > 0).all(axis=1)
+        ahead = [t for t, on in zip(self._trials, front, strict=True) if on]
+        others = [t for t, on in zip(self._trials, front, strict=True) if not on]
+        return [t.strategy for t in [*ahead[::-1][:8], *others[::-1][:4]]]
+
+    def scores(self, pool: Pool, chance: Floats) -> Floats | None:
+        """Expected gain per second of each candidate; ``None`` where nothing is known yet."""
+        names = [o.metric for o in self._study.objectives]
+        names += [c.metric for c in self._study.constraints]
+        draws = [pool.metric(name) for name in names]
+        if any(drawn is None for drawn in draws[: len(self._study.objectives)]):
+            return None
+        width = len(self._study.objectives)
+        drawn = self._gains(draws)
+        scale = self._scale(drawn)
+        best = acquisition.best_reach(self.points / scale, width)
+        reached = acquisition.reach(drawn / scale)
+        alone = reached
+        for half, other in (BOTH, BOTH[::-1]):
+            free = pool.known(other) & ~pool.known(half)
+            if free.any():
+                joined = acquisition.together(alone, pool.parts[half].index, free)
+                reached = np.maximum(reached, joined)
+        gained = chance * acquisition.gain(reached, best, width)
+        cost = pool.cost() + FLOOR_SECONDS
+        if gained.max() > 0:
+            return np.asarray(gained / cost)
+        short = (alone / np.maximum(best, 1e-12)).mean(axis=(1, 2))
+        return np.asarray(chance * short / cost)
+
+    def _scale(self, drawn: Floats) -> Floats:
+        """The best of each objective so far, at which directions are laid out."""
+        best = self.points.max(axis=0, initial=0.0)
+        hoped = np.median(drawn, axis=1).max(axis=0)
+        return np.asarray(np.maximum(np.where(best > 0, best, hoped), 1e-9))
+
+    def _gains(self, values: Sequence[Floats | None]) -> Floats:
+        """Gains, shape (candidates, draws, objectives), of the metrics of objectives and
+        constraints, each of shape (candidates, draws)."""
+        objectives = self._study.objectives
+        signed = [
+            (objective.sign * value - reference) / unit
+            for objective, value, (reference, unit) in zip(
+                objectives, values, self._frame, strict=False
+            )
+            if value is not None
+        ]
+        held = np.ones(signed[0].shape, dtype=bool)
+        for constraint, value in zip(
+            self._study.constraints, values[len(objectives) :], strict=True
+        ):
+            limit = bound(constraint, self._default)
+            if limit is not None and value is not None:
+                more = constraint.operator in (">=", ">")
+                held &= (value >= limit) if more else (value <= limit)
+        gains = np.stack(signed, axis=-1)
+        gains[~held | ~np.isfinite(gains).all(axis=-1)] = 0.0
+        return np.asarray(np.maximum(gains, 0.0))
+
+    def _frames(self) -> list[tuple[float, float]]:
+        """(reference, unit) of each objective; without the default, as seen so far."""
+        found = []
+        for place, objective in enumerate(self._study.objectives):
+            framed = frame(self._study, objective, self._default)
+            if framed is None:
+                seen = objective.sign * self._values[:, place]
+                seen = seen[np.isfinite(seen)]
+                low = float(seen.min()) if len(seen) else 0.0
+                unit = float(np.ptp(seen)) if len(seen) else 0.0
+                framed = low - 0.1 * (unit or abs(low) or 1.0), unit or abs(low) or 1.0
+            found.append(framed)
+        return found

@@ -1,0 +1,133 @@
+"""The models of all leaves: what each group will measure, as joint draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotune.domain import Space
+from autotune.metrics import METRICS
+from autotune.search.factored.encoding import Encoder, Ids
+from autotune.search.factored.facts import HALVES, Fact, Group, Half
+from autotune.search.factored.models import Floats, Hyper, Process, fit, prior
+
+POINTS = 200
+"""Measurements that a process rests on at most."""
+
+FITTED = 96
+"""Measurements that hyper-parameters are fitted to at most."""
+
+REFIT = tuple(sorted({round(2 * 1.3**step) for step in range(16)} | {1, 2, 3, 4, 5}))
+"""Numbers of measurements at which hyper-parameters are fitted anew."""
+
+LOG_SCALE, LOGIT_SCALE = 0.5, 0.8
+"""By how much quantities are expected to spread, in the space in which they are modelled."""
+
+NOISE = {"log": 0.01, "logit": 0.02, "plain": 0.01}
+"""Prior median of the variance of the noise, in squared units of the scale."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """From a quantity to the space where levers add up, and back."""
+
+    kind: str
+    scale: float
+    centre: float = 0.0
+
+    def forward(self, values: Floats) -> Floats:
+        if self.kind == "log":
+            values = np.log(values)
+        elif self.kind == "logit":
+            clipped = np.clip(values, 1e-4, 1 - 1e-4)
+            values = np.log(clipped / (1 - clipped))
+        return (values - self.centre) / self.scale
+
+    def back(self, values: Floats) -> Floats:
+        values = values * self.scale + self.centre
+        if self.kind == "log":
+            return np.asarray(np.exp(np.clip(values, -60, 60)))
+        return np.asarray(1 / (1 + np.exp(-values))) if self.kind == "logit" else values
+
+    def variance(self, values: Floats, counts: Floats) -> Floats:
+        """Of a share of ``counts`` examples, by the binomial distribution."""
+        if self.kind != "logit":
+            return np.zeros(len(values))
+        share = np.clip(values, 0.5 / counts, 1 - 0.5 / counts)
+        return np.asarray(1 / (counts * share * (1 - share)) / self.scale**2)
+
+
+def transform(leaf: str, values: Floats) -> Transform:
+    """How to model a leaf whose measured ``values`` these are."""
+    metric = METRICS.get(leaf)
+    if metric is not None and metric.unit == "ratio" and values.min() >= 0 and values.max() <= 1:
+        kind, scale = "logit", LOGIT_SCALE
+    elif values.min() > 0:
+        kind, scale = "log", LOG_SCALE
+    else:
+        kind, scale = "plain", float(np.std(values)) or abs(float(values[0])) or 1.0
+    plain = Transform(kind, scale)
+    return Transform(kind, scale, float(np.mean(plain.forward(values))) * scale)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A fitted process of one leaf."""
+
+    transform: Transform
+    process: Process
+
+    def draws(self, ids: Ids, normal: Floats) -> Floats:
+        """Shape (strategies, draws) of the leaf, given standard normal numbers (draws,)."""
+        mean, deviation = self.process.predict(ids)
+        return self.transform.back(mean[:, None] + deviation[:, None] * normal[None, :])
+
+
+class Surrogates:
+    """Makes and keeps the models of one study."""
+
+    def __init__(self, space: Space) -> None:
+        self.encoders = {half: Encoder(space, levers) for half, levers in HALVES.items()}
+        self._hypers: dict[tuple[Half, str, tuple[int, ...]], Hyper] = {}
+
+    def of(self, half: Half, leaf: str, facts: Sequence[tuple[Group, Fact]]) -> Surrogate | None:
+        """The model of ``leaf`` from those of ``facts`` that have it; ``None`` without any."""
+        having = [fact for _, fact in facts if leaf in fact.values]
+        if not having:
+            return None
+        hyper = self._hyper(half, leaf, having)
+        ids, values, variances, shape = self._data(half, leaf, _thinned(having, POINTS))
+        return Surrogate(shape, Process(self.encoders[half].axes, ids, values, variances, hyper))
+
+    def _data(
+        self, half: Half, leaf: str, facts: Sequence[Fact]
+    ) -> tuple[Ids, Floats, Floats, Transform]:
+        raw = np.array([fact.values[leaf] for fact in facts])
+        counts = np.array([max(fact.n.get(leaf, 1), 1) for fact in facts], dtype=float)
+        shape = transform(leaf, raw)
+        ids = self.encoders[half].encode([fact.strategy for fact in facts])
+        return ids, shape.forward(raw), shape.variance(raw, counts), shape
+
+    def _hyper(self, half: Half, leaf: str, having: Sequence[Fact]) -> Hyper:
+        """Fitted to the first so many measurements, as of the last refit that was due."""
+        due = max(size for size in REFIT if size <= len(having))
+        first = _thinned(having[:due], FITTED)
+        key = half, leaf, tuple(fact.number for fact in first)
+        found = self._hypers.get(key)
+        if found is None:
+            ids, values, variances, shape = self._data(half, leaf, first)
+            axes = self.encoders[half].axes
+            start = prior(len(axes), NOISE[shape.kind])
+            found = self._hypers[key] = fit(axes, ids, values, variances, start)
+        return found
+
+
+def _thinned(facts: Sequence[Fact], most: int) -> Sequence[Fact]:
+    """All, or the latest half and as many of the others, evenly spread."""
+    if len(facts) <= most:
+        return facts
+    early, late = facts[: -most // 2], facts[-most // 2 :]
+    places = np.linspace(0, len(early) - 1, most - len(late)).round().astype(int)
+    return [*(early[place] for place in dict.fromkeys(places.tolist())), *late]
