@@ -7,6 +7,7 @@ Quantities carry their unit in the name; what was not measured is ``None``, neve
 
 from __future__ import annotations
 
+from autotune.domain.anatomy import Anatomy
 from autotune.domain.evidence import CurvePoint, Event, Evidence, Measurement
 from autotune.domain.host import Device, Host, NodeClass, Resources
 from autotune.domain.space import Choice, Dimension, Range, Rule, Space
@@ -43,6 +44,7 @@ from autotune.domain.trial import (
 __all__ = [
     "PARTS",
     "STATE_OF",
+    "Anatomy",
     "Budget",
     "Choice",
     "Columns",
