@@ -1,4 +1,4 @@
-"""The sizes of a task's model and data: all that predicts how much memory and time a trial takes."""
+"""The sizes of a task's model and data: what predicts how much memory and time a trial takes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 class Anatomy:
     """A model in numbers of parameters and widths, and its data in examples and word pieces.
 
-    ``embedding_parameters`` come before the first layer and ``head_parameters`` after the last one;
+    ``embedding_parameters`` come before the first layer and ``head_parameters`` after the last;
     each of ``layers`` has ``layer_parameters``. ``dropout`` says whether the model drops out by
-    itself. Training examples have ``median``, ``p95`` and ``longest`` word pieces, and none has more
-    than ``max_length``. ``idle_gib`` is what a worker holds of the host's memory before its trial. ``steps``
-    is how many optimizer steps each trial takes; where it is ``None``, strategies say it in epochs.
+    itself. Training examples have ``median``, ``p95`` and ``longest`` word pieces, and none more
+    than ``max_length``. ``idle_gib`` is what a worker holds of the host's memory before its trial.
+    ``steps`` is how many optimizer steps each trial takes; where it is ``None``, strategies say it
+    in epochs.
     """
 
     embedding_parameters: int

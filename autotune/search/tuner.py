@@ -31,14 +31,16 @@ from autotune.domain import (
 from autotune.errors import StoreUnavailableError
 from autotune.levers import hourly_usd, resources
 from autotune.ports import Evaluate, Executor, Sampler, Store
-from autotune.search import folder
-from autotune.search.budget import spent
+from autotune.search import folder, solitude
+from autotune.search.budget import Spent, spent
+from autotune.search.confirming import CONFIRM, for_searching, next_confirmation
 from autotune.search.drivers import Patience, Pulse
+from autotune.search.factored.ceiling import Ceilings
 from autotune.search.history import History
 from autotune.search.sharing import NOTHING, Knowledge, Known, with_shared
 from autotune.search.stopping import NEVER_STOPPED, RULES, Ceiling, Curves, standing
 
-MEASURED_WHOLE = ("baseline", "confirm", "alone")
+MEASURED_WHOLE = ("baseline", CONFIRM, solitude.ALONE)
 """Origins of trials that take no number from others."""
 
 FEW = 8
@@ -88,9 +90,12 @@ class Tuner:
         """Of each running trial, who knows what it does not measure itself."""
         self._knowledge = Knowledge(study)
         self._curves = Curves()
-        self._ceiling = ceiling
+        self._ceiling = ceiling or Ceilings(study)
         self._history = History(store, study.name)
         self._patience = Patience(outage_seconds)
+        self._had_others: dict[int, bool] = {}
+        self._searched: str | None = None
+        """Why nothing new is tried any more, though finalists may be run again."""
         self._nothing_left: tuple[int, str] | None = None
         """The revision of the study at which there was nothing to start, and why."""
 
@@ -169,20 +174,31 @@ class Tuner:
         """Choose and claim, again where another driver was faster."""
         while True:
             history = self._history.refresh()
-            reason = self._exhausted(history)
+            if solitude.runs_alone(history):
+                return self._nothing("a trial has the host to itself")
+            reason, claims = self._exhausted(history)
             if reason is None and any(t.state is State.QUEUED for t in history):
                 trial = self.store.claim_next_queued(self.study.name)
             elif reason is None and (strategy := self.sampler.ask(history)) is not None:
                 trial = self._claim(strategy, "sampler", self.study.task.seed, history)
+            elif claims := claims or self._affordable_claims(history):
+                if any(trial.state is State.RUNNING for trial in history):
+                    return self._nothing("what runs now ends before a trial has the host to itself")
+                trial = self._claim(claims[0].strategy, solitude.ALONE, claims[0].seed, history)
+            elif (again := self._confirmation(history)) is not None:
+                self._searched = self._searched or reason or "the search is over"
+                trial = self._claim(again[0], CONFIRM, again[1], history)
             else:
-                why = reason or "every strategy of the space has been tried"
-                self._nothing_left = self._history.revision, why
-                return None
+                return self._nothing(reason or "every strategy of the space has been tried")
             if trial is not None:
                 job = self._begin(trial, history)
                 if job.measure:
                     return job
                 self.tell(job, Completed(Evidence()))  # all of it is known
+
+    def _nothing(self, why: str) -> None:
+        """Note that there is nothing to start as the study is now."""
+        self._nothing_left = self._history.revision, why
 
     def _begin(self, trial: Trial, history: Sequence[Trial]) -> Job:
         known = NOTHING
@@ -212,7 +228,8 @@ class Tuner:
 
     def _run_again(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            self._queue("rerun", trial.strategy, trial.seed)
+            if trial.origin != CONFIRM:  # those come again where their turn is
+                self._queue("rerun", trial.strategy, trial.seed)
 
     def _queue(self, origin: str, strategy: Strategy, seed: int) -> None:
         """Queue a strategy, unless it is queued, runs, or has been run."""
@@ -250,34 +267,67 @@ class Tuner:
             task=self.study.task,
             seed=trial.seed,
             resources=resources(trial.strategy),
-            limits=self._limits(history),
+            limits=self._limits(trial, history),
             directory=str(self.directory / self.study.name / f"{trial.number:04d}"),
-            hourly_usd=hourly_usd(trial.strategy, self.host, self.study.prices),
+            hourly_usd=self._hourly_usd(trial.strategy),
             metrics=tuple(objective.metric for objective in self.study.objectives),
+            test=trial.origin == CONFIRM,
         )
 
     # ------------------------------------------------------------------------------- the budget
 
-    def _exhausted(self, history: Sequence[Trial]) -> str | None:
-        return spent(history, self.now()).exhausted(self.study.budget)
+    def _exhausted(self, history: Sequence[Trial]) -> tuple[str | None, Sequence[Trial]]:
+        """Why the search starts nothing new, and which trials are to be run again alone, where
+        time or money has to be kept for them."""
+        used, budget = self._spent(history), for_searching(self.study, history)
+        late = solitude.is_late(budget, used.seconds, used.usd)
+        claims = self._affordable_claims(history) if late else ()
+        reason = self._searched or used.exhausted(solitude.without(budget, claims))
+        return reason, claims
 
-    def _minutes_left(self, history: Sequence[Trial]) -> float | None:
-        if self.study.budget.minutes is None:
+    def _affordable_claims(self, history: Sequence[Trial]) -> Sequence[Trial]:
+        """Trials to be run again alone, while there is time and money for it."""
+        budget = replace(self.study.budget, trials=None)
+        if self._spent(history).exhausted(budget) is not None:
+            return ()
+        return solitude.to_measure_alone(self.study, history, self._had_others_beside_it)
+
+    def _had_others_beside_it(self, number: int) -> bool:
+        if number not in self._had_others:
+            environment = self.store.trial(self.study.name, number).evidence.environment
+            self._had_others[number] = solitude.BESIDE in environment
+        return self._had_others[number]
+
+    def _confirmation(self, history: Sequence[Trial]) -> tuple[Strategy, int] | None:
+        """The finalist to run again next, while there is anything of the budget left."""
+        if self._spent(history).exhausted(self.study.budget) is not None:
             return None
-        return self.study.budget.minutes - spent(history, self.now()).seconds / 60
+        return next_confirmation(self.study, history)
 
-    def _limits(self, history: Sequence[Trial]) -> Limits:
-        """A trial may not outlast the budget, whatever its own limit."""
-        own, left = self.study.limits.minutes, self._minutes_left(history)
-        bounds = [minutes for minutes in (own, left) if minutes is not None]
-        return replace(self.study.limits, minutes=min(bounds) if bounds else None)
+    def _spent(self, history: Sequence[Trial]) -> Spent:
+        return spent(history, self.now(), self._hourly_usd)
+
+    def _hourly_usd(self, strategy: Strategy) -> float | None:
+        return hourly_usd(strategy, self.host, self.study.prices)
+
+    def _limits(self, trial: Trial, history: Sequence[Trial]) -> Limits:
+        """A trial may outlast neither the time nor the money of the study, whatever its own limit;
+        nor what is set aside for confirming, unless it confirms."""
+        budget, used = self.study.budget, self._spent(history)
+        if trial.origin != CONFIRM:
+            budget = for_searching(self.study, history)
+        bounds = [self.study.limits.minutes, used.minutes_left(budget, trial.strategy)]
+        known = [minutes for minutes in bounds if minutes is not None]
+        return replace(self.study.limits, minutes=min(known) if known else None)
 
     def _honest_about_time(self, job: Job, outcome: Outcome) -> Outcome:
-        """Running out of the study's time says nothing against the strategy."""
+        """Running out of the study's time or money says nothing against the strategy."""
         cut_short = job.limits.minutes != self.study.limits.minutes
         if isinstance(outcome, Infeasible) and outcome.kind == "timeout" and cut_short:
-            self.stop("the time budget ended during a trial")
-            return Interrupted("the search's time budget ended", outcome.evidence)
+            if job.test:
+                self.stop("the budget of time or money ended while a finalist was confirmed")
+            self._searched = "the budget of time or money ended during a trial"
+            return Interrupted("the search's budget ended", outcome.evidence)
         return outcome
 
 
