@@ -38,6 +38,12 @@ AddressOption = Annotated[
         "--address", help="Of a running Ray cluster: auto, HOST:PORT, or ray://HOST:PORT."
     ),
 ]
+SharingOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-sharing", help="Measure everything in every trial, whatever others have measured."
+    ),
+]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")]
 SpecArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="Study file, or the name of a shipped one.")

@@ -16,6 +16,7 @@ from autotune.cli.options import (
     AddressOption,
     ExecutorOption,
     SetOption,
+    SharingOption,
     SpecArgument,
     StorageOption,
     StudyArgument,
@@ -52,13 +53,14 @@ def search(
     storage: StorageOption = None,
     executor: ExecutorOption = None,
     address: AddressOption = None,
+    no_sharing: SharingOption = False,
     log_to: LogOption = None,
 ) -> None:
     """Search a study file; an existing study of the same name is continued."""
     from autotune import spec
     from autotune.cli.studyfile import locate
 
-    overrides = _overrides(override, executor, address)
+    overrides = _overrides(override, executor, address, no_sharing)
     overrides += [f"study={study}"] if study else []
     path = locate(file)
     with hired(spec.executor(path, overrides=overrides)) as (runner, host):
@@ -74,6 +76,7 @@ def resume(
     storage: StorageOption = None,
     executor: ExecutorOption = None,
     address: AddressOption = None,
+    no_sharing: SharingOption = False,
     log_to: LogOption = None,
 ) -> None:
     """Continue a study where it ended or was killed; --set raises its budget."""
@@ -87,15 +90,17 @@ def resume(
     finally:
         store.close()
     text = yaml.safe_dump(dict(stored.spec), sort_keys=False)
-    overrides = _overrides(override, executor, address)
+    overrides = _overrides(override, executor, address, no_sharing)
     with hired(spec.executor(text, overrides=overrides)) as (runner, host):
         again = spec.load(text, host=host, overrides=overrides).study
         _run(again, url, runner, host, log_to or [])
 
 
-def _overrides(given: Sequence[str] | None, executor: str | None, address: str | None) -> list[str]:
+def _overrides(
+    given: Sequence[str] | None, executor: str | None, address: str | None, no_sharing: bool
+) -> list[str]:
     """``--set`` and the options that are short for it."""
-    found = list(given or [])
+    found = [*(given or []), *(["sharing=false"] if no_sharing else [])]
     if executor is not None:
         # A whole section for local, so that the address of a cluster does not linger in it.
         found.append("executor=local" if executor == "local" else f"executor.kind={executor}")

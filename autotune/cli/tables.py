@@ -142,18 +142,27 @@ def _interval(name: str, measurement: Measurement) -> str:
     return " to ".join(shown(name, bound) for bound in measurement.ci95)
 
 
+PROBED = ("train_samples_per_second", "peak_memory_gib")
+"""What is shown of a probe; the rest stands above, as measured in the end."""
+
+
+def _score(name: str, value: float) -> str:
+    return f"{METRICS[name].label if name in METRICS else name} {shown(name, value)}"
+
+
 def _curve(one: Trial) -> Table | None:
     points = one.evidence.curve
     if not points:
         return None
-    table = Table("step", "examples", "seconds", "loss", "scores", title="Learning curve",
+    table = Table("step", "examples", "seconds", "loss", "measured there", title="Learning curve",
                   title_justify="left")  # fmt: skip
     every = max(1, len(points) // CURVE_ROWS)
     for index, point in enumerate(points):
         if index % every and not point.metrics and index < len(points) - 1:
             continue
         loss = "" if point.loss is None else f"{point.loss:.4f}"
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
+        probed = {n: point.metrics[n] for n in PROBED if n in point.metrics}
+        scores = ", ".join(_score(n, v) for n, v in (probed or point.metrics).items())
         step = f"{point.step}/{point.total_steps}"
         table.add_row(step, str(point.samples), f"{point.seconds:.1f}", loss, scores)
     return table

@@ -69,6 +69,8 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
         executor=_executor(file, document),
         sampler=SamplerChoice(file.sampler.kind, file.sampler.seed),
         start_with=_start_with(file, space, document, host),
+        sharing=file.sharing,
+        stopping=file.early_stopping,
         spec={key: value for key, value in document.data.items() if key != "storage"},
     )
     return Loaded(study, file.storage, notes)
