@@ -6,7 +6,6 @@ Imports only: no tensor is made and no thread started, since threads do not surv
 from __future__ import annotations
 
 import safetensors.torch
-import sklearn.metrics
 import torch.profiler
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
@@ -21,6 +20,5 @@ __all__ = [
     "AutoTokenizer",
     "modeling_bert",
     "safetensors",
-    "sklearn",
     "torch",
 ]

@@ -40,3 +40,9 @@ def apply(setting: str) -> None:
     for parameter, value in SETTINGS:
         if mallopt(parameter, value) != 1:
             raise Unsupported(f"glibc refused mallopt({parameter}, {value})")
+
+
+def trim() -> None:
+    """Have glibc hand what has been freed back to the kernel; elsewhere nothing is done."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

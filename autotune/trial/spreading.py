@@ -93,14 +93,16 @@ def speed(model: PreTrainedModel) -> float:
 
 def _layer_speed(encoder: Encoder, device: torch.device) -> float:
     """Layers per second, forward and backward."""
-    layer = encoder.holder[0].to(device)
+    with torch.random.fork_rng():
+        return 1 / timed_layer(encoder, encoder.holder[0].to(device))
+
+
+def timed_layer(encoder: Encoder, layer: nn.Module) -> float:
+    """Seconds of a forward and backward pass of ``layer``, one of the encoder's, where it is."""
     width = encoder.layers[0].ffn_in.in_features
     weight = next(layer.parameters())
-    hidden = torch.randn(*TIMED_SHAPE, width, device=device, dtype=weight.dtype)
-    with torch.random.fork_rng():
-        seconds = timed(layer, hidden.requires_grad_())
-    layer.zero_grad(set_to_none=True)
-    return 1 / seconds
+    hidden = torch.randn(*TIMED_SHAPE, width, device=weight.device, dtype=weight.dtype)
+    return timed(layer, hidden.requires_grad_())
 
 
 def _free_bytes(device: torch.device) -> float:
@@ -110,7 +112,8 @@ def _free_bytes(device: torch.device) -> float:
 
 
 def timed(module: nn.Module, given: Tensor) -> float:
-    """Seconds of a forward and, where there is one, backward pass: the best of a few."""
+    """Seconds of a forward and, where there is one, backward pass: the best of a few. It leaves no
+    gradients in ``module``."""
     times = []
     for _ in range(TIMED_CALLS):
         begun = time.perf_counter()
@@ -120,6 +123,7 @@ def timed(module: nn.Module, given: Tensor) -> float:
         if given.device.type == "cuda":
             torch.cuda.synchronize(given.device)
         times.append(time.perf_counter() - begun)
+        module.zero_grad(set_to_none=True)
     return min(times)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ import torch
 from data_files import rows
 from finetune_cases import job
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from autotune.domain import Completed, Failed, Infeasible, Job, Limits, Outcome
@@ -24,6 +26,7 @@ from autotune.levers.parallelism import layouts
 from autotune.ports import Evaluate
 from autotune.trial import entry
 from autotune.trial.builtin import build_bert_tiny
+from autotune.trial.parallel.rows import by_row
 
 STEPS = 10
 SAME: dict[str, Any] = {
@@ -154,6 +157,20 @@ def test_replicas_can_be_compiled(home: Home) -> None:
 def test_low_precision_rounds_no_more_than_alone(home: Home, kind: str, precision: str) -> None:
     loss, _ = apart(home, kind, precision=precision, learning_rate=1e-3)
     assert loss < 0.05
+
+
+@pytest.mark.parametrize("padding", [None, 3])
+def test_gradients_added_up_by_row_are_those_of_the_whole_table(padding: int | None) -> None:
+    table = nn.Embedding(20, 4, padding_idx=padding)
+    model = nn.Sequential(copy.deepcopy(table))
+    by_row(model)
+    for ids in (torch.tensor([[1, 3, 3], [1, 0, 19]]), torch.tensor([[3, 1, 2]])):
+        for module in (table, model):
+            module(ids).square().sum().backward()
+    found = model[0].weight.grad
+    assert table.weight.grad is not None and found is not None
+    assert torch.allclose(found, table.weight.grad)
+    assert [name for name, _ in model.named_parameters()] == ["0.weight"]
 
 
 def fail(home: Home, how: str, **limits: float) -> Outcome:

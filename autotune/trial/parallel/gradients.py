@@ -62,7 +62,8 @@ def clip(parameters: Sequence[Tensor], stages: dist.ProcessGroup | None) -> None
     gradients = [p.grad for p in parameters if p.grad is not None]
     for gradient in gradients:
         spread = _spread_over(gradient)
-        square = local(gradient).float().square().sum()
+        # A norm needs no second copy of the gradient, which squares would.
+        square = torch.linalg.vector_norm(local(gradient), dtype=torch.float32) ** 2
         squares[spread] = squares[spread] + square if spread in squares else square
     for spread, square in squares.items():
         for ranks in spread:

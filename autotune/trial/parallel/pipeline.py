@@ -23,10 +23,10 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
-from autotune.trial import optimizers
+from autotune.trial import allocator, optimizers
 from autotune.trial.batching import Collator, Indices, cut
 from autotune.trial.crew import Ready
-from autotune.trial.encoder import encoder_of
+from autotune.trial.encoder import Encoder, encoder_of
 from autotune.trial.parallel import gradients
 from autotune.trial.parallel.group import Group
 from autotune.trial.parallel.stages import Stage, part
@@ -34,7 +34,7 @@ from autotune.trial.parallel.weights import filled, skeleton
 from autotune.trial.precision import Precision
 from autotune.trial.pruning_masks import Masks
 from autotune.trial.schedule import Schedule
-from autotune.trial.spreading import TIMED_SHAPE, timed
+from autotune.trial.spreading import TIMED_SHAPE, timed, timed_layer
 from autotune.trial.stepping import summed_loss
 from autotune.trial.tasks.base import IGNORED
 
@@ -61,6 +61,7 @@ def pipe(
     held = nn.ModuleList(stages)
     if masks is not None:
         masks.keep(held)
+    allocator.trim()  # of what timing took
     rate = optimizers.peak_rate(strategy)
     optimizer = optimizers.build(str(strategy["optimizer"]), held, rate)
     pieces = int(strategy["pipeline_microbatches"])
@@ -90,7 +91,8 @@ class Line:
         self._judged = 1
 
     def whole(self) -> PreTrainedModel:
-        """Every stage sends its weights to all ranks of its copy of the model."""
+        """Every stage sends its weights to all ranks of its copy of the model; its own are those
+        it trains, not copies."""
         held = {s.index: dict(s.model.state_dict()) for s in self._stages}
         state: dict[str, Tensor] = {}
         owners = dict(zip(self._bones.state_dict(), self._owners(), strict=True))
@@ -99,7 +101,7 @@ class Line:
             if own is None:
                 tensor = torch.empty_like(empty, device=self._group.device)
             else:
-                tensor = own[name].detach().clone()
+                tensor = own[name].detach()
             rank = owners[name] % self._group.layout.model
             dist.broadcast(tensor, group=self._group.over_model, group_src=rank)
             state[name] = tensor
@@ -225,20 +227,29 @@ def balanced(seconds: Sequence[float], stages: int) -> list[range]:
 
 
 def _seconds(model: PreTrainedModel, precision: Precision, group: Group) -> list[float]:
-    """Time of the model's parts in a row, as rank 0 finds it: all ranks must cut alike."""
+    """Time of the model's parts in a row, as rank 0 finds it: all ranks must cut alike.
+
+    Layers of one form take one time, so one of them is run. The others' weights are then not even
+    read from their file by a rank that will not have them.
+    """
     encoder = encoder_of(model)
-    weight = encoder.layers[0].ffn_in.weight
-    hidden = torch.randn(
-        *TIMED_SHAPE, encoder.layers[0].ffn_in.in_features, device=weight.device, dtype=weight.dtype
-    )
-    ids = torch.ones(TIMED_SHAPE, dtype=torch.long, device=weight.device)
-    with torch.random.fork_rng(), precision.autocast():
-        found = [
-            timed(encoder.embeddings[0], ids),
-            *(timed(layer, hidden.clone().requires_grad_()) for layer in encoder.holder),
-            0.0,
-        ]
-    model.zero_grad(set_to_none=True)
-    told = torch.tensor(found, dtype=torch.float64)
+    told = torch.zeros(len(encoder.holder) + 2, dtype=torch.float64)
+    if group.leads:
+        with torch.random.fork_rng(), precision.autocast():
+            told[:-1] = torch.tensor([_embedding_seconds(encoder), *_layer_seconds(encoder)])
     dist.broadcast(told, src=0)
     return [float(value) for value in told]
+
+
+def _embedding_seconds(encoder: Encoder) -> float:
+    device = encoder.layers[0].ffn_in.weight.device
+    return timed(encoder.embeddings[0], torch.ones(TIMED_SHAPE, dtype=torch.long, device=device))
+
+
+def _layer_seconds(encoder: Encoder) -> Iterator[float]:
+    known: dict[tuple[Any, ...], float] = {}
+    for layer in encoder.holder:
+        form = tuple((weight.shape, weight.requires_grad) for weight in layer.parameters())
+        if form not in known:
+            known[form] = timed_layer(encoder, layer)
+        yield known[form]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from autotune.trial.encoder import encoder_of
+from autotune.trial.parallel.rows import by_row
 from autotune.trial.precision import Precision
 
 
@@ -100,7 +101,10 @@ def part(
         if place not in shares[index]:
             encoder.holder[place] = Passed()
     base = own.base_model
-    if not first:
+    if first:
+        for module in encoder.embeddings:
+            by_row(module)
+    else:
         base.embeddings = Received()
         if hasattr(base, "embeddings_project"):
             base.embeddings_project = Passed()
