@@ -92,7 +92,9 @@ class Trial:
     """One strategy, tried once. ``evidence`` may come without raw samples when many are listed.
 
     ``origin`` says who asked for it: ``baseline``, ``start_with``, ``sampler``, ``rerun`` (of an
-    interrupted trial) or ``confirm``. ``seed`` drives data order and initialisation.
+    interrupted trial), ``alone`` (with nothing beside it) or ``confirm``; or where it was run
+    before: ``warm`` (another study on a machine like this) or ``prior`` (another machine, so that
+    it is a hint for the sampler and no result). ``seed`` drives data order and initialisation.
     """
 
     number: int
@@ -114,6 +116,11 @@ class Trial:
     def metric(self, name: str) -> float | None:
         measurement = self.evidence.measurements.get(name)
         return None if measurement is None else measurement.value
+
+    @property
+    def imported(self) -> bool:
+        """Whether it ran in another study and costs this one nothing."""
+        return self.origin in ("warm", "prior")
 
     @property
     def seconds(self) -> float | None:

@@ -1,0 +1,103 @@
+"""Confirm the front: its finalists run again, whole, with other seeds, on data not seen so far.
+
+The best of many noisy trials look better than they are. So when the search has used its part of the
+budget, the finalists share no number, train under other seeds, and are judged on the test split,
+which no earlier trial has looked at. All of it is a pure function of the study and its trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from statistics import mean, median
+
+from autotune.analysis.front import feasible, knee, undominated
+from autotune.analysis.hypervolume import exclusive_volumes
+from autotune.domain import PARTS, Budget, State, Strategy, Study, Trial
+from autotune.search.sharing import measured_parts
+
+CONFIRM = "confirm"
+"""Origin of a trial that repeats a finalist."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The finalists, and which (strategy, seed) of theirs are still to be run, in order."""
+
+    finalists: Sequence[Trial]
+    missing: Sequence[tuple[Strategy, int]]
+    reserved: int
+    """Runs to keep room for; more than are missing while the front has too few members."""
+
+
+def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy, int] | None:
+    """The strategy and seed to confirm next, ``None`` where there is nothing to confirm, or while a
+    trial runs that may still change the finalists."""
+    plan = _plan(study, history)
+    if plan is None or any(t.state is State.RUNNING and t.origin != CONFIRM for t in history):
+        return None
+    return next(iter(plan.missing), None)
+
+
+def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
+    """The ``count`` trials to confirm: the knee, then those of the front that carry most of the
+    hypervolume alone. Where the front is too small, the best of what is behind it follow."""
+    left, found = list({t.strategy.key: t for t in reversed(feasible(study, trials))}.values()), []
+    while left and len(found) < count:
+        front = undominated(study, left)
+        chosen, carried = knee(study, front), exclusive_volumes(study, trials, front)
+        found += sorted(
+            front, key=lambda t: (t is not chosen, -carried.get(t.number, 0.0), t.number)
+        )
+        left = [trial for trial in left if trial not in front]
+    return found[:count]
+
+
+def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
+    """What is left of the study's budget when the runs that confirm its front are set aside."""
+    plan, budget = _plan(study, history), study.budget
+    if plan is None:
+        return budget
+    trials, minutes, usd = budget.trials, budget.minutes, budget.usd
+    if trials is not None:
+        trials -= plan.reserved
+    if plan.finalists and minutes is not None:
+        rounds = ceil(plan.reserved / max(study.executor.workers, 1))
+        minutes -= rounds * mean(whole_seconds(t, history) for t in plan.finalists) / 60
+    if plan.finalists and usd is not None:
+        usd -= plan.reserved * mean(t.metric("cost_usd") or 0.0 for t in plan.finalists)
+    return replace(budget, trials=trials, minutes=minutes, usd=usd)
+
+
+def whole_seconds(trial: Trial, history: Sequence[Trial]) -> float:
+    """How long ``trial`` takes where all of it is measured: known, or its fine-tune and what other
+    trials took beside theirs."""
+    if trial.seconds is not None and measured_parts(trial) == PARTS:
+        return trial.seconds
+    beside = list(_beside(history))
+    return (trial.metric("train_seconds") or 0.0) + (median(beside) if beside else 0.0)
+
+
+def _beside(history: Sequence[Trial]) -> Iterator[float]:
+    for trial in history:
+        if trial.state is State.COMPLETE and measured_parts(trial) == PARTS:
+            yield max((trial.seconds or 0.0) - (trial.metric("train_seconds") or 0.0), 0.0)
+
+
+def _plan(study: Study, history: Sequence[Trial]) -> _Plan | None:
+    asked = study.confirm
+    if asked is None:
+        return None
+    chosen = finalists(study, history, asked.top)
+    seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(asked.seeds)]
+    wanted = [(trial.strategy, seed) for seed in seeds for trial in chosen]
+    begun = {(t.strategy.key, t.seed) for t in history if t.origin == CONFIRM and not _is_lost(t)}
+    missing = [(strategy, seed) for strategy, seed in wanted if (strategy.key, seed) not in begun]
+    done = len(wanted) - len(missing)
+    return _Plan(chosen, missing, asked.top * asked.seeds - done)
+
+
+def _is_lost(trial: Trial) -> bool:
+    """Whether a run says nothing of its strategy and has to be made again."""
+    return trial.state is State.INTERRUPTED or trial.kind == "infrastructure"
