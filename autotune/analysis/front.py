@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.constraints import bound
-from autotune.domain import Constraint, Objective, State, Study, Trial
+from autotune.domain import Constraint, Direction, Objective, State, Study, Trial
 from autotune.metrics import METRICS
+
+ALONE = "alone"
+"""Origin of a trial that repeats a strategy with the host to itself."""
 
 Gains = NDArray[np.float64]
 """Shape (points, objectives); more is better in every column."""
@@ -51,11 +54,25 @@ def value_of(trial: Trial | None, metric: str) -> float | None:
 
 
 def baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
-    """The trial of the default configuration: the first that completed, else the first at all."""
+    """The trial of the default configuration: the first that completed, else the first at all. One
+    that had the host to itself comes before others."""
     strategy = study.baseline
     found = [t for t in trials if t.origin == "baseline" or t.strategy.values == strategy.values]
     complete = [trial for trial in found if trial.state is State.COMPLETE]
-    return next(iter([*complete, *found]), None)
+    alone = [trial for trial in complete if trial.origin == ALONE]
+    return next(iter([*alone, *complete, *found]), None)
+
+
+def superseded(trials: Sequence[Trial]) -> frozenset[int]:
+    """Numbers of the trials whose strategy was run again with the host to itself: that run speaks
+    for it, in place of them."""
+    alone = {t.strategy.key for t in trials if t.origin == ALONE and t.state is State.COMPLETE}
+    if not alone:
+        return frozenset()
+    repeated = ("confirm", ALONE)
+    return frozenset(
+        t.number for t in trials if t.origin not in repeated and t.strategy.key in alone
+    )
 
 
 def violations(study: Study, trial: Trial, default: Trial | None) -> list[Violation]:
@@ -74,11 +91,16 @@ def violations(study: Study, trial: Trial, default: Trial | None) -> list[Violat
 def feasible(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials with every objective measured and every constraint met, in given order.
 
-    Confirming runs are left out: they repeat a strategy that is already here, on other data.
+    Confirming runs are left out: they repeat a strategy that is already here, on other data. Of a
+    strategy that was run again alone, that run is here.
     """
-    default = baseline(study, trials)
+    default, replaced = baseline(study, trials), superseded(trials)
     return [
-        trial for trial in trials if _counts(study, trial) and not violations(study, trial, default)
+        trial
+        for trial in trials
+        if trial.number not in replaced
+        and _counts(study, trial)
+        and not violations(study, trial, default)
     ]
 
 
@@ -123,13 +145,15 @@ def undominated(study: Study, members: Sequence[Trial]) -> list[Trial]:
 
 def front_of(study: Study, members: Sequence[Trial], metrics: Sequence[str]) -> list[Trial]:
     """The front of ``metrics`` alone, objectives or not, each in its better direction."""
-    own = {o.metric: o for o in study.objectives}
-    asked = tuple(
-        own.get(m) or Objective(m, METRICS[m].direction if m in METRICS else "maximize")
-        for m in metrics
-    )
+    asked = tuple(Objective(metric, direction_of(study, metric)) for metric in metrics)
     known = [t for t in members if all(value_of(t, m) is not None for m in metrics)]
     return undominated(replace(study, objectives=asked), known)
+
+
+def direction_of(study: Study, metric: str) -> Direction:
+    """The better direction of any metric: the study's own, else the catalogue's."""
+    own = next((o.direction for o in study.objectives if o.metric == metric), None)
+    return own or (METRICS[metric].direction if metric in METRICS else "maximize")
 
 
 def non_dominated(points: Gains) -> NDArray[np.bool_]:

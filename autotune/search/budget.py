@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from statistics import median
 
+from autotune.analysis.front import ALONE
 from autotune.domain import Budget, State, Strategy, Trial
 from autotune.search.sharing import is_free
-from autotune.search.solitude import ALONE
 
 USEFUL_SHARE = 0.75
 """A trial is started when at least this share of a typical trial's time is left."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from autotune.analysis.front import ALONE
 from autotune.domain import (
     Completed,
     CurvePoint,
@@ -40,7 +41,7 @@ from autotune.search.history import History
 from autotune.search.sharing import NOTHING, Knowledge, Known, with_shared
 from autotune.search.stopping import NEVER_STOPPED, RULES, Ceiling, Curves, standing
 
-MEASURED_WHOLE = ("baseline", CONFIRM, solitude.ALONE)
+MEASURED_WHOLE = ("baseline", CONFIRM, ALONE)
 """Origins of trials that take no number from others."""
 
 FEW = 8
@@ -175,7 +176,7 @@ class Tuner:
         while True:
             history = self._history.refresh()
             if solitude.runs_alone(history):
-                return self._nothing("a trial has the host to itself")
+                return self._idle("a trial has the host to itself")
             reason, claims = self._exhausted(history)
             if reason is None and any(t.state is State.QUEUED for t in history):
                 trial = self.store.claim_next_queued(self.study.name)
@@ -183,22 +184,23 @@ class Tuner:
                 trial = self._claim(strategy, "sampler", self.study.task.seed, history)
             elif claims := claims or self._affordable_claims(history):
                 if any(trial.state is State.RUNNING for trial in history):
-                    return self._nothing("what runs now ends before a trial has the host to itself")
-                trial = self._claim(claims[0].strategy, solitude.ALONE, claims[0].seed, history)
+                    return self._idle("what runs now ends before a trial has the host to itself")
+                trial = self._claim(claims[0].strategy, ALONE, claims[0].seed, history)
             elif (again := self._confirmation(history)) is not None:
                 self._searched = self._searched or reason or "the search is over"
                 trial = self._claim(again[0], CONFIRM, again[1], history)
             else:
-                return self._nothing(reason or "every strategy of the space has been tried")
+                return self._idle(reason or "every strategy of the space has been tried")
             if trial is not None:
                 job = self._begin(trial, history)
                 if job.measure:
                     return job
                 self.tell(job, Completed(Evidence()))  # all of it is known
 
-    def _nothing(self, why: str) -> None:
-        """Note that there is nothing to start as the study is now."""
+    def _idle(self, why: str) -> Job | None:
+        """Note why, as the study is now."""
         self._nothing_left = self._history.revision, why
+        return None
 
     def _begin(self, trial: Trial, history: Sequence[Trial]) -> Job:
         known = NOTHING

@@ -1,0 +1,151 @@
+"""What a search ends with has been measured with nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autotune.analysis.front import baseline, pareto_front
+from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.domain import Budget, ExecutorChoice, Infeasible, Job, Outcome, State, Study, Trial
+from autotune.ports import Advise, Ask, Evaluate, Report, Tell
+from autotune.search import solitude
+from autotune.search.sampler import make_sampler
+from autotune.search.tuner import Tuner
+from autotune.store import SqlStore, open_store
+from tests.search.conftest import HOST, InlineExecutor, SilentObserver, completed, finished_trial
+
+
+class PairExecutor(InlineExecutor):
+    """Holds two jobs at a time, marks those that were together, and notes what ran with what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.together: list[tuple[int, ...]] = []
+
+    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+        while True:
+            jobs = [job for job in (ask(), ask()) if job is not None]
+            if not jobs:
+                return
+            self.together.append(tuple(job.trial for job in jobs))
+            for job in jobs:
+                outcome = evaluate(job, lambda point, job=job: advise(job, point))
+                tell(job, beside(outcome, len(jobs) - 1))
+
+
+def beside(outcome: Outcome, others: int) -> Outcome:
+    if not others:
+        return outcome
+    environment = {solitude.BESIDE: others}
+    return replace(outcome, evidence=replace(outcome.evidence, environment=environment))
+
+
+def slower_together(job: Job, report: Report) -> Outcome:
+    return completed(job.strategy)
+
+
+@pytest.fixture
+def pair(study: Study) -> Study:
+    return replace(study, executor=ExecutorChoice(workers=2), budget=Budget(trials=6))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = open_store(f"sqlite:///{tmp_path}/t.db")
+    yield opened
+    opened.close()
+
+
+def searched(
+    study: Study, store: SqlStore, tmp_path: Path, evaluate: Evaluate = slower_together
+) -> tuple[list[Trial], PairExecutor, str]:
+    store.create_study(study, {})
+    executor = PairExecutor()
+    tuner = Tuner(
+        study, store, make_sampler(study), executor, HOST, directory=tmp_path,
+        observer=SilentObserver(),
+    )  # fmt: skip
+    reason = tuner.run(evaluate)
+    return list(store.trials(study.name)), executor, reason
+
+
+def test_the_front_and_the_default_end_up_measured_alone(
+    pair: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    trials, executor, reason = searched(pair, store, tmp_path)
+    assert reason == "all 6 trials are done"
+    lone = [t for t in trials if t.origin == "alone"]
+    assert [t.number for t in lone] == list(range(6, len(trials)))
+    assert all((t.number,) in executor.together for t in lone)
+    assert {t.strategy.key for t in lone} >= {t.strategy.key for t in pareto_front(pair, trials)}
+    assert all(t.origin == "alone" for t in pareto_front(pair, trials))
+    default = baseline(pair, trials)
+    assert default is not None and default.origin == "alone"
+
+
+def test_nothing_is_repeated_where_each_trial_had_the_host(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    study = replace(study, budget=Budget(trials=4))
+    store.create_study(study, {})
+    Tuner(
+        study, store, make_sampler(study), InlineExecutor(), HOST, directory=tmp_path,
+        observer=SilentObserver(),
+    ).run(slower_together)  # fmt: skip
+    assert len(store.trials(study.name)) == 4
+
+
+def test_a_lone_run_that_fails_is_not_tried_for_ever(
+    pair: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    def fails_alone(job: Job, report: Report) -> Outcome:
+        lone = store.trial(job.study, job.trial).origin == "alone"
+        return Infeasible("timeout", "too slow") if lone else completed(job.strategy)
+
+    trials, _, _ = searched(pair, store, tmp_path, fails_alone)
+    lone = [t.strategy.key for t in trials if t.origin == "alone"]
+    assert lone and len(lone) == len(set(lone))
+    assert all(t.origin != "alone" for t in pareto_front(pair, trials))
+
+
+def test_numbers_measured_by_another_trial_are_as_good_as_that_one(study: Study) -> None:
+    first = finished_trial(0, study.baseline)
+    shared = {name: replace(m, source=0) for name, m in first.evidence.measurements.items()}
+    other = study.baseline.with_values(batch_size=32)
+    second = finished_trial(1, other, evidence=replace(first.evidence, measurements=shared))
+    claims = solitude.to_measure_alone(study, [first, second], lambda number: number == 0)
+    assert [t.number for t in claims] == [0, 1]
+    assert solitude.to_measure_alone(study, [first, second], lambda number: False) == []
+
+
+def test_time_and_money_are_kept_for_lone_runs(study: Study) -> None:
+    claims = [finished_trial(n, study.baseline) for n in range(3)]  # 10 s and 0.01 USD each
+    budget = Budget(trials=9, minutes=10.0, usd=1.0)
+    left = solitude.without(budget, claims)
+    assert left.trials == 9
+    assert left.minutes == pytest.approx(9.5)
+    assert left.usd == pytest.approx(0.97)
+    assert solitude.without(Budget(minutes=1.0), claims).minutes == pytest.approx(0.7)
+    assert solitude.is_late(budget, 430.0, 0.0) and solitude.is_late(budget, 0.0, 0.71)
+    assert not solitude.is_late(budget, 400.0, 0.5)
+    assert not solitude.is_late(Budget(trials=3), 1e6, 1e6)
+
+
+def test_the_lone_run_speaks_for_its_strategy(study: Study) -> None:
+    together = finished_trial(0, study.baseline)
+    slower = {
+        name: replace(m, value=m.value / 2) for name, m in together.evidence.measurements.items()
+    }
+    alone = finished_trial(
+        1, study.baseline, origin="alone", evidence=replace(together.evidence, measurements=slower)
+    )
+    assert [t.number for t in pareto_front(study, [together, alone])] == [1]
+    snapshot = Snapshot(study, [together, alone])
+    assert [t.number for t in snapshot.front] == [1]
+    assert snapshot.verdicts[0] is Verdict.SUPERSEDED
+    failed = replace(alone, state=State.INFEASIBLE)
+    assert [t.number for t in pareto_front(study, [together, failed])] == [0]
