@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from autotune.domain import CurvePoint, State, Trial
+
+SAME_RUNG = 0.05
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,21 @@ class Bar:
 
 @dataclass(frozen=True)
 class Stop:
-    """A trial that was stopped early, at ``share`` (0..1) of its steps; ``None`` if unknown."""
+    """A trial that was stopped early, at ``share`` (0..1) of its steps: 0 before any training,
+    ``None`` where that was not looked up."""
 
     trial: Trial
-    step: int | None
     share: float | None
-    rungs: int
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A point at which trials may be stopped, ``share`` (0..1) into their steps; 0 is the probe,
+    before any training. Of the trials ``reached`` so many were ``stopped`` there."""
+
+    share: float
+    reached: int
+    stopped: int
 
 
 @dataclass(frozen=True)
@@ -54,18 +66,36 @@ def timeline(trials: Sequence[Trial], now: datetime) -> list[Bar]:
     return bars
 
 
-def stops(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]]) -> list[Stop]:
-    """Trials stopped early and how far each had come; ``rungs`` it had passed by then."""
-    found = []
+def stops(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]] | None) -> list[Stop]:
+    """Trials stopped early and how far each had come, by the ``curves`` of all trials that reported
+    a point."""
+    pruned = [trial for trial in trials if trial.state is State.PRUNED]
+    if curves is None:
+        return [Stop(trial, None) for trial in pruned]
+    return [Stop(trial, _come(curves.get(trial.number, ()))) for trial in pruned]
+
+
+def _come(curve: Sequence[CurvePoint]) -> float:
+    return curve[-1].step / curve[-1].total_steps if curve else 0.0
+
+
+def rungs(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]]) -> list[Rung]:
+    """The rungs that trials came to, the probe first; shares within 5% count as one rung."""
+    reached: Counter[float] = Counter()
+    stopped: Counter[float] = Counter()
     for trial in trials:
-        if trial.state is not State.PRUNED:
+        if trial.state not in (State.COMPLETE, State.PRUNED, State.RUNNING):
             continue
-        curve = curves.get(trial.number) or trial.evidence.curve
-        last = curve[-1] if curve else None
-        share = last.step / last.total_steps if last is not None and last.total_steps else None
-        rungs = sum(bool(point.metrics) for point in curve)
-        found.append(Stop(trial, None if last is None else last.step, share, rungs))
-    return found
+        curve = curves.get(trial.number, ())
+        passed = {_rung(p) for p in curve if p.metrics and p.step < p.total_steps}
+        reached.update({0.0, *passed})
+        if trial.state is State.PRUNED:
+            stopped[max(passed, default=0.0)] += 1
+    return [Rung(share, reached[share], stopped[share]) for share in sorted(reached)]
+
+
+def _rung(point: CurvePoint) -> float:
+    return round(point.step / point.total_steps / SAME_RUNG) * SAME_RUNG
 
 
 def foretold(trial: Trial) -> list[Foretold]:

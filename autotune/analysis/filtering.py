@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autotune import expression
-from autotune.analysis.front import value_of
+from autotune.analysis.front import direction_of, value_of
 from autotune.domain import Study, Trial
 from autotune.metrics import METRICS
 
@@ -36,12 +36,17 @@ class Bound:
         known = METRICS.get(self.metric)
         return known is not None and known.unit == "ratio"
 
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for anything: not at its loose end."""
+        return not math.isclose(self.value, self.loose, rel_tol=1e-9)
+
     def at(self, value: float) -> Bound:
         return replace(self, value=value)
 
     def passes(self, trial: Trial) -> bool:
         """Whether the trial meets the bound; at its loose end it asks for nothing."""
-        if math.isclose(self.value, self.loose, rel_tol=1e-9):
+        if not self.asks:
             return True
         value = value_of(trial, self.metric)
         if value is None:
@@ -64,15 +69,13 @@ def bounds(study: Study, members: Sequence[Trial]) -> list[Bound]:
 
 def passing(members: Sequence[Trial], wanted: Sequence[Bound]) -> list[Trial]:
     """The trials that meet every bound."""
-    active = [b for b in wanted if not math.isclose(b.value, b.loose, rel_tol=1e-9)]
+    active = [bound for bound in wanted if bound.asks]
     return [trial for trial in members if all(bound.passes(trial) for bound in active)]
 
 
 def more_is_better(study: Study, metric: str) -> bool:
     """The better direction of any metric: the study's own, else the catalogue's."""
-    own = {o.metric: o.direction for o in study.objectives}
-    known = METRICS.get(metric)
-    return (own.get(metric) or (known.direction if known else "maximize")) == "maximize"
+    return direction_of(study, metric) == "maximize"
 
 
 def _round_ends(low: float, high: float) -> tuple[float, float, float]:

@@ -8,12 +8,18 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from autotune.analysis.filtering import Bound, bounds, passing
 from autotune.analysis.front import (
     Violation,
     baseline,
     confirmed,
+    direction_of,
     knee,
-    undominated,
+    non_dominated,
+    superseded,
     value_of,
     violations,
 )
@@ -31,6 +37,7 @@ class Verdict(StrEnum):
     OUTSIDE = "outside the constraints"
     PARTIAL = "lacks an objective"
     CONFIRMING = "confirms another"
+    SUPERSEDED = "measured again alone"
     UNFINISHED = "no result"
 
 
@@ -70,15 +77,68 @@ class Snapshot:
             if trial.state is State.COMPLETE
             and trial.origin != "confirm"
             and trial.number not in self.broken
+            and trial.number not in self.superseded
             and self._whole(trial)
         ]
+
+    @cached_property
+    def superseded(self) -> frozenset[int]:
+        """Numbers of the trials in whose place a run without neighbours stands."""
+        return superseded(self.trials)
 
     def _whole(self, trial: Trial) -> bool:
         return all(value_of(trial, o.metric) is not None for o in self.study.objectives)
 
     @cached_property
     def front(self) -> Sequence[Trial]:
-        return undominated(self.study, self.feasible)
+        return self.front_of(self.feasible)
+
+    @cached_property
+    def bounds(self) -> Sequence[Bound]:
+        """The bounds worth offering to a reader, each at its loose end."""
+        return bounds(self.study, self.feasible)
+
+    def passing(self, wanted: Sequence[Bound]) -> Sequence[Trial]:
+        """The feasible trials that meet every bound."""
+        return passing(self.feasible, wanted) if any(b.asks for b in wanted) else self.feasible
+
+    def front_of(self, members: Sequence[Trial], metrics: Sequence[str] = ()) -> Sequence[Trial]:
+        """The front among feasible ``members``: of the objectives, or of ``metrics`` alone, each in
+        its better direction. Best in the first of them first."""
+        asked = tuple(metrics) or tuple(o.metric for o in self.study.objectives)
+        whole = members is self.feasible
+        if whole and asked in self._fronts:
+            return self._fronts[asked]
+        rows = np.array([self._rows[t.number] for t in members], dtype=int)
+        points = np.column_stack([self._gains(metric)[rows] for metric in asked])
+        known = np.flatnonzero(np.isfinite(points).all(axis=1))
+        places = known[non_dominated(points[known])].tolist()
+        places.sort(key=lambda i: (*(-points[i]), members[i].number))
+        found = [members[i] for i in places]
+        if whole:
+            self._fronts[asked] = found
+        return found
+
+    @cached_property
+    def _fronts(self) -> dict[tuple[str, ...], Sequence[Trial]]:
+        return {}
+
+    @cached_property
+    def _rows(self) -> Mapping[int, int]:
+        return {trial.number: row for row, trial in enumerate(self.feasible)}
+
+    def _gains(self, metric: str) -> NDArray[np.float64]:
+        """Values of the feasible trials signed so that more is better; NaN where not measured."""
+        if metric not in self._signed:
+            sign = 1.0 if direction_of(self.study, metric) == "maximize" else -1.0
+            column = self.column(metric)
+            values = [column.get(trial.number, np.nan) for trial in self.feasible]
+            self._signed[metric] = sign * np.array(values, dtype=float)
+        return self._signed[metric]
+
+    @cached_property
+    def _signed(self) -> dict[str, NDArray[np.float64]]:
+        return {}
 
     @cached_property
     def knee(self) -> Trial | None:
@@ -87,6 +147,23 @@ class Snapshot:
     @cached_property
     def confirmed(self) -> frozenset[int]:
         return confirmed(self.trials)
+
+    def again(self, trial: Trial) -> Sequence[Trial]:
+        """Confirming runs of the trial's strategy, other than itself."""
+        return [
+            other
+            for other in self.trials
+            if other.origin == "confirm"
+            and other.number != trial.number
+            and other.strategy.key == trial.strategy.key
+        ]
+
+    def confirms(self, trial: Trial) -> Trial | None:
+        """The trial that a confirming run repeats."""
+        if trial.origin != "confirm":
+            return None
+        same = (t for t in self.trials if t.origin != "confirm" and t.state is State.COMPLETE)
+        return next((t for t in same if t.strategy.key == trial.strategy.key), None)
 
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:
@@ -99,11 +176,26 @@ class Snapshot:
             return Verdict.UNFINISHED
         if trial.origin == "confirm":
             return Verdict.CONFIRMING
+        if trial.number in self.superseded:
+            return Verdict.SUPERSEDED
         if not self._whole(trial):
             return Verdict.PARTIAL
         if trial.number in self.broken:
             return Verdict.OUTSIDE
         return Verdict.FRONT if trial.number in on_front else Verdict.DOMINATED
+
+    @cached_property
+    def outside(self) -> Sequence[Trial]:
+        """Complete trials that break a constraint."""
+        return [t for t in self.trials if self.verdicts[t.number] is Verdict.OUTSIDE]
+
+    @cached_property
+    def by_state(self) -> Mapping[State, Sequence[Trial]]:
+        """The trials in each state, every state named."""
+        found: dict[State, list[Trial]] = {state: [] for state in State}
+        for trial in self.trials:
+            found[trial.state].append(trial)
+        return found
 
     @cached_property
     def metrics(self) -> Sequence[str]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from small_studies import SPEED, START, trial
 
-from autotune.analysis.course import foretold, stops, timeline
+from autotune.analysis.course import foretold, rungs, stops, timeline
 from autotune.domain import CurvePoint, Evidence, State
 
 
@@ -22,15 +22,28 @@ def test_trials_side_by_side_take_lanes() -> None:
     assert bars[-1].end == START + timedelta(hours=1)
 
 
+RUNGS = [
+    CurvePoint(10, 100, 80, 1.0),
+    CurvePoint(25, 100, 200, 2.0, metrics={"accuracy": 0.5}),
+    CurvePoint(50, 100, 400, 4.0, metrics={"accuracy": 0.6}),
+    CurvePoint(100, 100, 800, 8.0, metrics={"accuracy": 0.7}),
+]
+
+
 def test_stops_say_how_far_a_trial_came() -> None:
-    points = [
-        CurvePoint(10, 100, 80, 1.0),
-        CurvePoint(25, 100, 200, 2.0, metrics={"accuracy": 0.5}),
-    ]
-    pruned, unknown = trial(1, state=State.PRUNED), trial(2, state=State.PRUNED)
-    known, blank = stops([trial(0), pruned, unknown], {1: points})
-    assert (known.trial.number, known.step, known.share, known.rungs) == (1, 25, 0.25, 1)
-    assert (blank.step, blank.share, blank.rungs) == (None, None, 0)
+    pruned, probed = trial(1, state=State.PRUNED), trial(2, state=State.PRUNED)
+    found = stops([trial(0), pruned, probed], {1: RUNGS[:2]})
+    assert [(stop.trial.number, stop.share) for stop in found] == [(1, 0.25), (2, 0.0)]
+    assert [stop.share for stop in stops([pruned], None)] == [None]
+
+
+def test_rungs_count_who_came_and_who_was_stopped() -> None:
+    made = [trial(0), *(trial(n, state=State.PRUNED) for n in (1, 2, 3)), trial(4)]
+    slow = [replace(p, step=101, total_steps=200) if p.step == 50 else p for p in RUNGS]
+    found = rungs(made, {0: RUNGS, 1: RUNGS[:2], 2: slow[:3], 4: slow})
+    assert (found[0].share, found[0].reached, found[0].stopped) == (0.0, 5, 1)
+    assert [(r.reached, r.stopped) for r in found[1:]] == [(4, 1), (3, 1)]
+    assert rungs([trial(5, state=State.FAILED)], {}) == []
 
 
 def test_predictions_stand_beside_measurements() -> None:

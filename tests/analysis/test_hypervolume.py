@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
-from autotune.analysis.hypervolume import Front, hypervolume, hypervolume_history, volume
+from autotune.analysis.hypervolume import (
+    MOST_POINTS,
+    Front,
+    hypervolume,
+    hypervolume_history,
+    volume,
+)
 from autotune.domain import Constraint, State
 
 
@@ -37,6 +43,25 @@ def test_growing_point_by_point_gives_the_whole(points: np.ndarray) -> None:
         before = front.volume
         assert front.add(point) is (front.volume > before)
     assert front.volume == pytest.approx(volume(points))
+
+
+@settings(deadline=None)
+@given(clouds(), st.integers(0, 18))
+def test_growing_in_batches_gives_the_whole(points: np.ndarray, cut: int) -> None:
+    front = Front(points.shape[1])
+    for batch in (points[:cut], points[cut:]):
+        front.add_all(batch)
+    assert front.volume == pytest.approx(volume(points))
+
+
+def test_many_objectives_have_a_short_history_that_ends_exactly() -> None:
+    metrics = (SPEED, ACCURACY, COST, "peak_memory_gib")
+    rng = np.random.default_rng(3)
+    rows = [(10.0, 0.5, 4.0, 2.0), *rng.uniform((5, 0.3, 2, 1), (30, 0.9, 8, 4), (340, 4))]
+    found, asked = trials(*rows, metrics=metrics), study(*metrics)
+    history = hypervolume_history(asked, found)
+    assert len(history) <= MOST_POINTS and history[-1].finished == len(found)
+    assert history[-1].value == pytest.approx(hypervolume(asked, found))
 
 
 def test_units_of_the_default_and_its_reference_points() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from small_studies import ACCURACY, SPEED, study, trial, trials
 
-from autotune.analysis.front import feasible, knee, pareto_front
+from autotune.analysis.front import feasible, front_of, knee, pareto_front, undominated
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.analysis.thinning import thinned
@@ -26,6 +28,34 @@ def test_agrees_with_the_plain_functions() -> None:
     assert taken.front == pareto_front(ASKED, FOUND)
     assert taken.knee == knee(ASKED, taken.front)
     assert taken.history[-1].value == hypervolume(ASKED, FOUND)
+
+
+def test_a_run_alone_stands_in_for_the_first() -> None:
+    first = trial(1, {SPEED: 20.0, ACCURACY: 0.7})
+    alone = replace(first, number=2, origin="alone")
+    taken = Snapshot(ASKED, [*trials((10, 0.8)), first, alone])
+    assert taken.feasible == feasible(ASKED, taken.trials)
+    assert taken.verdicts[1] is Verdict.SUPERSEDED and taken.verdicts[2] is Verdict.FRONT
+
+
+def test_bounds_narrow_and_fronts_agree_with_the_plain_ones() -> None:
+    taken = Snapshot(ASKED, FOUND)
+    assert taken.passing(taken.bounds) is taken.feasible
+    fast = next(b for b in taken.bounds if b.metric == SPEED)
+    members = taken.passing([fast.at(14.0)])
+    assert [t.metric(SPEED) for t in members] == [20, 15]
+    assert taken.front_of(members) == undominated(ASKED, members)
+    assert taken.front_of(members, [ACCURACY]) == front_of(ASKED, members, [ACCURACY])
+    assert taken.front_of([]) == []
+
+
+def test_confirming_runs_and_what_they_confirm() -> None:
+    first = FOUND[0]
+    runs = [replace(first, number=n, origin="confirm", seed=n) for n in (7, 8)]
+    taken = Snapshot(ASKED, [*FOUND, *runs])
+    assert [t.number for t in taken.again(first)] == [7, 8]
+    assert [t.number for t in taken.again(runs[0])] == [8]
+    assert taken.confirms(runs[0]) == first and taken.confirms(first) is None
 
 
 def test_verdicts() -> None:
