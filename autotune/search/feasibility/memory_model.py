@@ -90,7 +90,8 @@ class MemoryModel:
 
 
 def _weights(scores: Vector) -> Vector:
-    return np.minimum(1.0, HUBER / np.maximum(np.abs(scores), 1e-12))
+    weights: Vector = np.minimum(1.0, HUBER / np.maximum(np.abs(scores), 1e-12))
+    return weights
 
 
 def _peaks(tables: Sequence[np.ndarray], logs: Vector) -> tuple[Vector, np.ndarray]:

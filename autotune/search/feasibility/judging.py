@@ -1,0 +1,252 @@
+"""Which strategies are not worth a try here: they would run out of memory, break a bound on it, or
+overrun the time of a trial.
+
+Near a limit, where the prediction may well be wrong, a strategy is tried; each trial that then runs
+out of memory makes the search more careful. What failed is not tried again with other settings of
+levers that do not matter for it. All of it is a function of the study's trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autotune.constraints import bound
+from autotune.domain import (
+    Anatomy,
+    Evidence,
+    Host,
+    Infeasible,
+    State,
+    Strategy,
+    Study,
+    Trial,
+)
+from autotune.levers import speed_key, training_key
+from autotune.search.feasibility.formula import Where, phases
+from autotune.search.feasibility.memory_model import MemoryModel, Peak
+from autotune.search.feasibility.prediction import Prediction
+from autotune.search.feasibility.time_model import Timed, TimeModel
+from autotune.search.sharing import measured_parts
+
+PREDICTED = "predicted"
+"""Kind of the outcome of a strategy that was not tried, and where a trial's environment says what
+was predicted of it."""
+
+METRICS: Mapping[Where, str] = {"host": "peak_memory_gib", "device": "device_memory_gib"}
+
+WORTH_TRYING = (0.1, 0.8, 0.95)
+"""How likely a strategy has to fit to be tried, after no, one, and more trials out of memory."""
+
+SHARE_OF_HOST = 0.9
+SHARE_OF_DEVICE = 0.95
+LEARNED_FROM = 400
+"""The latest trials whose peaks are looked at."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one trial may hold, and who says so."""
+
+    where: Where
+    gib: float
+    said_by: str
+    hard: bool = True
+    """Whether a trial beyond it ends; a constraint is only broken."""
+
+
+def _as_listed(trial: Trial) -> Trial:
+    return trial
+
+
+class Feasibility:
+    """Predictions for the strategies of a study on ``host``, learned from its trials.
+
+    ``whole`` reads a trial with all its evidence, which a list of trials does not carry.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        host: Host,
+        anatomy: Anatomy,
+        whole: Callable[[Trial], Trial] = _as_listed,
+    ) -> None:
+        self._study, self._host, self._anatomy, self._whole = study, host, anatomy, whole
+        self._held: dict[int, tuple[Where, float]] = {}
+        """What each trial that ran out of memory held at least, and where."""
+        self._seen: tuple[int, int] = (-1, -1)
+        self._memory: dict[Where, MemoryModel] = {}
+        self._time = TimeModel(anatomy)
+        self._failed: dict[str, Trial] = {}
+        self._out_of_memory = 0
+
+    def judge(self, strategy: Strategy, history: Sequence[Trial]) -> Infeasible | None:
+        """Why ``strategy`` should not be tried, with what is predicted of it; ``None`` where it may
+        well work."""
+        self._learn(history)
+        reason = (
+            self._repeats(strategy)
+            or self._does_not_fit(strategy, history)
+            or self._takes_too_long(strategy)
+        )
+        if reason is None:
+            return None
+        noted = {PREDICTED: self.foretell(strategy, history)}
+        return Infeasible(PREDICTED, reason, Evidence(environment=noted))
+
+    def foretell(self, strategy: Strategy, history: Sequence[Trial]) -> dict[str, Any]:
+        """Peaks in GiB and seconds of a whole trial, with 90% intervals, as plain data for the
+        trial's environment; what cannot be predicted yet is absent."""
+        self._learn(history)
+        found = {METRICS[where]: self._peak(strategy, where) for where in _places(strategy)}
+        seconds = self._time.predict(strategy)
+        known = {**found, **({"seconds": seconds} if seconds is not None else {})}
+        limits = {METRICS[limit.where]: limit.gib for limit in self._limits(strategy, history)}
+        return {
+            **{name: round(p.value, 4) for name, p in known.items()},
+            "intervals": {n: [round(p.low, 4), round(p.high, 4)] for n, p in known.items()},
+            "limits": limits,
+        }
+
+    def seconds(self, strategy: Strategy, history: Sequence[Trial]) -> Prediction | None:
+        """How long a whole trial would take; ``None`` before anything was timed."""
+        self._learn(history)
+        return self._time.predict(strategy)
+
+    # ---------------------------------------------------------------------------------- verdicts
+
+    def _repeats(self, strategy: Strategy) -> str | None:
+        for key in (speed_key(strategy), training_key(strategy)):
+            trial = self._failed.get(key)
+            if trial is not None and not self._had_less_room(trial):
+                what = "memory and speed" if key == speed_key(strategy) else "training"
+                ended = trial.reason or trial.kind
+                return f"trial {trial.number}, the same in all that matters for {what}: {ended}"
+        return None
+
+    def _had_less_room(self, trial: Trial) -> bool:
+        """Whether the limit that the trial ran into has been raised since."""
+        if trial.kind != "out_of_memory":
+            return False
+        where, held = self._held_at_least(trial)
+        return held < self._limit_now(trial.strategy, where)
+
+    def _does_not_fit(self, strategy: Strategy, history: Sequence[Trial]) -> str | None:
+        for limit in self._limits(strategy, history):
+            peak = self._peak(strategy, limit.where)
+            misses = self._out_of_memory if limit.hard else 0
+            needed = WORTH_TRYING[min(misses, len(WORTH_TRYING) - 1)]
+            if peak.below(limit.gib) < needed:
+                return (
+                    f"predicted to hold {peak.value:.2f} GiB ({peak.low:.2f} to {peak.high:.2f}) "
+                    f"of {'host' if limit.where == 'host' else 'device'} memory; "
+                    f"{limit.said_by} is {limit.gib:.2f} GiB"
+                )
+        return None
+
+    def _takes_too_long(self, strategy: Strategy) -> str | None:
+        minutes = self._study.limits.minutes
+        seconds = self._time.predict(strategy)
+        if minutes is None or seconds is None or seconds.low <= 60 * minutes:
+            return None
+        return (
+            f"predicted to take {seconds.value:.0f} s ({seconds.low:.0f} to {seconds.high:.0f}); "
+            f"the limit is {60 * minutes:.0f} s"
+        )
+
+    def _peak(self, strategy: Strategy, where: Where) -> Prediction:
+        model = self._memory.get(where) or MemoryModel()
+        return model.predict(phases(self._anatomy, strategy, where))
+
+    # ------------------------------------------------------------------------------------ limits
+
+    def _limits(self, strategy: Strategy, history: Sequence[Trial]) -> Iterator[Limit]:
+        yield self._host_limit()
+        device = self._host.device(str(strategy["device"]))
+        if device is not None and device.kind == "cuda" and device.memory_gib:
+            yield Limit("device", SHARE_OF_DEVICE * device.memory_gib, f"{device.id}'s")
+        baseline = next((t for t in history if t.origin == "baseline" and t.metrics), None)
+        for constraint in self._study.constraints:
+            where = next((w for w, metric in METRICS.items() if metric == constraint.metric), None)
+            gib = bound(constraint, baseline)
+            if where in _places(strategy) and gib is not None and constraint.operator[0] == "<":
+                yield Limit(where, gib, f"the bound of {constraint}", hard=False)
+
+    def _host_limit(self) -> Limit:
+        own = self._study.limits.memory_gib
+        if own is not None:
+            return Limit("host", own, "the limit")
+        share = SHARE_OF_HOST * self._host.memory_gib / max(self._study.executor.workers, 1)
+        return Limit("host", share, "a trial's share of this host")
+
+    def _limit_now(self, strategy: Strategy, where: Where) -> float:
+        """The limit that ends a trial; the host's memory where nothing is known of the device."""
+        limits = self._limits(strategy, ())
+        hard = [limit.gib for limit in limits if limit.hard and limit.where == where]
+        return min(hard, default=self._host.memory_gib)
+
+    # ---------------------------------------------------------------------------------- learning
+
+    def _learn(self, history: Sequence[Trial]) -> None:
+        """Fit anew where a trial has ended since."""
+        ended = [t for t in history if t.state.finished and t.kind != PREDICTED]
+        now = len(ended), max((t.number for t in ended), default=-1)
+        if now == self._seen:
+            return
+        self._seen = now
+        own = [t for t in ended if t.origin != "prior"]
+        self._memory = {w: MemoryModel(list(self._peaks(own, w))) for w in METRICS}
+        self._time = TimeModel(self._anatomy, list(_timed(own)))
+        self._failed = dict(_failures(own))
+        self._out_of_memory = sum(t.kind == "out_of_memory" for t in own)
+
+    def _peaks(self, trials: Sequence[Trial], where: Where) -> Iterator[Peak]:
+        """What the latest trials were seen to hold, each strategy's probe once."""
+        for trial in trials[-LEARNED_FROM:]:
+            if where not in _places(trial.strategy):
+                continue
+            measured = trial.evidence.measurements.get(METRICS[where])
+            if measured is not None and measured.source is None:
+                parts = phases(self._anatomy, trial.strategy, where)
+                yield Peak(parts, measured.value)
+            elif trial.kind == "out_of_memory":
+                place, gib = self._held_at_least(trial)
+                if place == where:
+                    parts = phases(self._anatomy, trial.strategy, where)
+                    yield Peak(parts, gib, bound=True)
+
+    def _held_at_least(self, trial: Trial) -> tuple[Where, float]:
+        """The limit in force when it ran out, or what it was seen to hold where that is more. On an
+        accelerator it is taken to be the accelerator's memory that ran out."""
+        if trial.number not in self._held:
+            evidence, place = self._whole(trial).evidence, _places(trial.strategy)[-1]
+            limits = evidence.environment.get(PREDICTED, {}).get("limits", {})
+            limit = limits.get(METRICS[place], self._limit_now(trial.strategy, place))
+            seen = max((gib for _, gib in evidence.memory), default=0.0) if place == "host" else 0.0
+            self._held[trial.number] = place, max(float(limit), seen)
+        return self._held[trial.number]
+
+
+def _places(strategy: Strategy) -> tuple[Where, ...]:
+    return ("host", "device") if str(strategy["device"]).startswith("cuda") else ("host",)
+
+
+def _timed(trials: Sequence[Trial]) -> Iterator[Timed]:
+    for trial in trials:
+        if trial.seconds is None:
+            continue
+        if trial.kind == "timeout":
+            yield Timed(trial.strategy, trial.seconds, None)
+        elif trial.state is State.COMPLETE and len(measured_parts(trial)) > 1:
+            yield Timed(trial.strategy, trial.seconds, trial.metric("train_samples_per_second"))
+
+
+def _failures(trials: Sequence[Trial]) -> Iterator[tuple[str, Trial]]:
+    """By what the failure depends on: memory and speed, or the training run."""
+    for trial in trials:
+        if trial.kind in ("out_of_memory", "crash"):
+            yield speed_key(trial.strategy), trial
+        elif trial.kind == "nan_loss":
+            yield training_key(trial.strategy), trial
