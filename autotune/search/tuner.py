@@ -190,7 +190,8 @@ class Tuner:
                 self._searched = self._searched or reason or "the search is over"
                 trial = self._claim(again[0], CONFIRM, again[1], history)
             else:
-                return self._idle(reason or "every strategy of the space has been tried")
+                over = self._spent(history).exhausted(self.study.budget)
+                return self._idle(over or reason or "every strategy of the space has been tried")
             if trial is not None:
                 job = self._begin(trial, history)
                 if job.measure:
@@ -282,7 +283,9 @@ class Tuner:
         """Why the search starts nothing new, and which trials are to be run again alone, where
         time or money has to be kept for them."""
         used, budget = self._spent(history), for_searching(self.study, history)
-        late = solitude.is_late(budget, used.seconds, used.usd)
+        seconds = 0.0 if budget.minutes is None else used.seconds  # each takes a look at all trials
+        usd = 0.0 if budget.usd is None else used.usd
+        late = solitude.is_late(budget, seconds, usd)
         claims = self._affordable_claims(history) if late else ()
         reason = self._searched or used.exhausted(solitude.without(budget, claims))
         return reason, claims
