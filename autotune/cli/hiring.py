@@ -7,13 +7,14 @@ from contextlib import contextmanager
 
 from autotune.cli.output import note
 from autotune.domain import ExecutorChoice, Host
+from autotune.errors import UsageError
 from autotune.ports import Executor
 
 
 @contextmanager
 def hired(choice: ExecutorChoice) -> Iterator[tuple[Executor, Host]]:
     """The executor, warming up while the study file is read, and the hardware that it has."""
-    executor, hardware = _ray(choice) if choice.kind == "ray" else _local(choice)
+    executor, hardware = _HIRE.get(choice.kind, _local)(choice)
     try:
         host = hardware()
         note(f"hardware: {describe(host)}")
@@ -32,7 +33,7 @@ def _local(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
 
 
 def _ray(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
-    from autotune.execution.ray import RayExecutor
+    from autotune.execution.ray.executor import RayExecutor
     from autotune.hardware import roomiest
 
     executor = RayExecutor(choice.workers, address=choice.address)
@@ -45,6 +46,21 @@ def _ray(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
         return roomiest(found)
 
     return executor, hardware
+
+
+def _replay(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
+    """Nobody: a recording says what trials did, on the machine where it was made."""
+    from autotune.execution.landscape import read
+    from autotune.execution.replay import ReplayExecutor
+
+    if choice.landscape is None:
+        hint = "executor: {kind: replay, landscape: FILE}; docs/landscapes.md"
+        raise UsageError("replay needs a recording of trials", hint=hint)
+    landscape = read(choice.landscape)
+    return ReplayExecutor(landscape, choice.workers), lambda: landscape.host
+
+
+_HIRE = {"ray": _ray, "replay": _replay}
 
 
 def describe(host: Host) -> str:

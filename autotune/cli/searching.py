@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Annotated
 
@@ -63,6 +64,8 @@ def search(
     overrides = _overrides(override, executor, address, no_sharing)
     overrides += [f"study={study}"] if study else []
     path = locate(file)
+    if storage is not None:
+        _require_server(storage)
     with hired(spec.executor(path, overrides=overrides)) as (runner, host):
         loaded = spec.load(path, host=host, overrides=overrides)
         for left_out in loaded.notes:
@@ -96,6 +99,14 @@ def resume(
         _run(again, url, runner, host, log_to or [])
 
 
+def _require_server(url: str) -> None:
+    """Say that a database server cannot be used before machines are hired, which takes longer."""
+    if url.startswith("postgres"):
+        from autotune.store import open_store
+
+        open_store(url).close()
+
+
 def _overrides(
     given: Sequence[str] | None, executor: str | None, address: str | None, no_sharing: bool
 ) -> list[str]:
@@ -119,20 +130,22 @@ def _run(
     from autotune.trial.entry import evaluate
 
     tracking = Tracking(log_to, study, runs_directory())
-    store = open_for_driving(storage_url(storage), runs_directory() / ".journal")
+    clock = getattr(executor, "clock", None)  # of one that simulates time
+    store = open_for_driving(storage_url(storage), runs_directory() / ".journal", clock=clock)
     alone = store.exclusive
     try:
         _record(store, study, host)
         with store.acquire_driver(study.name):
             silence = None if alone else study.executor.takeover_seconds
             store.interrupt_running(study.name, stale_seconds=silence)
-            _prepare(executor, study)
+            if clock is None:
+                _prepare(executor, study)
             history = store.trials(study.name)
             with LiveView(study, history) as view:
                 tuner = Tuner(
                     study, store, make_sampler(study), executor, host,
                     directory=runs_directory(), observer=Together((view, tracking)),
-                    outage_seconds=0.0 if alone else OUTAGE_SECONDS,
+                    outage_seconds=0.0 if alone else OUTAGE_SECONDS, now=clock or _now,
                 )  # fmt: skip
                 with _interruptible(tuner.stop, executor.stop) as presses:
                     reason = tuner.run(evaluate)
@@ -150,6 +163,10 @@ def _run(
             )
     finally:
         store.close()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _prepare(executor: Executor, study: Study) -> None:

@@ -104,7 +104,8 @@ class Prices:
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """Where trials run: ``local`` worker processes, or a ``ray`` cluster at ``address``.
+    """Where trials run: ``local`` worker processes, a ``ray`` cluster at ``address``, or nowhere:
+    ``replay`` looks up in a recorded ``landscape`` what they did.
 
     ``workers`` trials run at once; 0 is as many as the cluster holds. The trials of a driver that
     was not heard of for ``takeover_seconds`` are run again by the others.
@@ -114,6 +115,7 @@ class ExecutorChoice:
     workers: int = 1
     address: str | None = None
     takeover_seconds: float = 60.0
+    landscape: str | None = None
 
 
 @dataclass(frozen=True)

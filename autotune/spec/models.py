@@ -125,7 +125,7 @@ class PricesSpec(Section):
 class ExecutorSpec(Section):
     """Where trials run."""
 
-    kind: Literal["local", "ray"] = "local"
+    kind: Literal["local", "ray", "replay"] = "local"
     workers: Count | None = Field(
         None, description="Trials at once; 1 unless given, on ray as many as the cluster holds"
     )
@@ -134,6 +134,9 @@ class ExecutorSpec(Section):
     )
     takeover_seconds: Annotated[float, Field(ge=2)] = Field(
         60.0, description="Silence after which another driver's trials are run again"
+    )
+    landscape: Word | None = Field(
+        None, description="Parquet file of recorded trials, which replay runs in simulated time"
     )
 
 

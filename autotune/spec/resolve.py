@@ -157,16 +157,24 @@ def _task(spec: TaskSpec, document: Document) -> Task:
 
 def _executor(file: StudyFile, document: Document) -> ExecutorChoice:
     spec = file.executor
-    if spec.kind == "local" and spec.address is not None:
-        message = "address is of a ray cluster; the local executor has none"
+    if spec.kind != "ray" and spec.address is not None:
+        message = f"address is of a ray cluster; the {spec.kind} executor has none"
         document.blame(("executor", "address"), message, key=True)
+    if spec.kind != "replay" and spec.landscape is not None:
+        message = f"landscape is for replay; the {spec.kind} executor runs trials for real"
+        document.blame(("executor", "landscape"), message, key=True)
+    elif spec.kind == "replay" and spec.landscape is None:
+        message = "replay needs a recording: {kind: replay, landscape: FILE}"
+        document.blame(("executor",), message)
     return chosen(spec)
 
 
 def chosen(spec: ExecutorSpec) -> ExecutorChoice:
     """The executor that a file asks for, with what it leaves open."""
     default = 0 if spec.kind == "ray" else 1
-    return ExecutorChoice(spec.kind, spec.workers or default, spec.address, spec.takeover_seconds)
+    return ExecutorChoice(
+        spec.kind, spec.workers or default, spec.address, spec.takeover_seconds, spec.landscape
+    )
 
 
 def _start_with(

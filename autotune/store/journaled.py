@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,17 +16,19 @@ from autotune.store.repository import SqlStore, open_store
 log = logging.getLogger(__name__)
 
 
-def open_for_driving(url: str, directory: Path) -> SqlStore:
+def open_for_driving(
+    url: str, directory: Path, *, clock: Callable[[], datetime] | None = None
+) -> SqlStore:
     """The store at ``url`` as :func:`open_store` opens it, for one who runs trials.
 
     A server may come back, so its results wait in a journal in ``directory``; what a driver left
     there that was killed is handed in now. A file of SQLite is here or it is broken.
     """
-    store = open_store(url)
+    store = open_store(url, clock=clock)
     if store.exclusive:
         return store
     store.close()
-    journaled = JournaledStore(url, directory)
+    journaled = JournaledStore(url, directory, clock=clock)
     adopted = journaled.adopt()
     if adopted:
         log.warning("%d results that waited in %s are stored now", adopted, directory)
@@ -39,8 +41,10 @@ class JournaledStore(SqlStore):
     read again, so that a search sees its own results. All other calls fail as they do there.
     """
 
-    def __init__(self, url: str, directory: Path) -> None:
-        super().__init__(url)
+    def __init__(
+        self, url: str, directory: Path, *, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        super().__init__(url, clock=clock)
         self._journal = Journal(directory, str(self), self.driver)
         self._replaying = threading.RLock()
         self._running: dict[tuple[str, int], Trial] = {}
