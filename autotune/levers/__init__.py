@@ -43,6 +43,7 @@ _ALL = (
     parallelism.PIPELINE_MICROBATCHES,
     parallelism.PINNING,
     placement.PLACEMENT,
+    placement.SPLIT_GPUS,
     placement.OFFLOAD,
     batching.BATCH_SIZE,
     batching.MICRO_BATCH_SIZE,
@@ -92,7 +93,8 @@ def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
 
 def rules(host: Host) -> tuple[Rule, ...]:
     """:data:`RULES`, and what this host cannot hold."""
-    return (*RULES, *parallelism.host_rules(host), *cluster.host_rules(host))
+    of_host = (parallelism.host_rules, placement.host_rules, cluster.host_rules)
+    return (*RULES, *(rule for rules_of in of_host for rule in rules_of(host)))
 
 
 def speed_key(strategy: Strategy) -> str:
@@ -119,10 +121,13 @@ def resources(strategy: Strategy) -> Resources:
     world = parallelism.layout(strategy.get("parallelism", "none")).world
     if device == "cpu":
         return Resources(world, threads)
-    if world == 1 or strategy.get("placement", "single") == "mixed":
+    where = str(strategy.get("placement", "single"))
+    split = int(strategy.get("split_gpus", 1)) if where.startswith("split") else 1
+    count = split if world == 1 or where == "mixed" else world
+    if count == 1:
         return Resources(world, threads, (device,))
     kind, _, first = device.partition(":")
-    return Resources(world, threads, tuple(f"{kind}:{int(first) + n}" for n in range(world)))
+    return Resources(world, threads, tuple(f"{kind}:{int(first) + n}" for n in range(count)))
 
 
 def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:

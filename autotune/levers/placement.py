@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from autotune.domain import Choice, Host, Range, Rule, Value
 from autotune.levers.base import MEMORY, SPEED, Lever, Pattern, influences
 
 MAX_THREADS = 1024
+MAX_GPUS = 16
 
 
 def _best_device(host: Host) -> Value:
@@ -98,6 +101,29 @@ PLACEMENT = Lever(
     unavailable=_one_place,
 )
 
+
+def _too_few_gpus(host: Host, value: Value) -> str | None:
+    count = len(_gpus(host))
+    if value == 1 or (not isinstance(value, str) and value <= count):
+        return None
+    return f"there is no GPU here for it, out of {count}" if count else "this host has no CUDA GPU"
+
+
+def _gpus(host: Host) -> list[str]:
+    return [device.id for device in host.devices if device.kind == "cuda"]
+
+
+SPLIT_GPUS = Lever(
+    name="split_gpus",
+    summary="GPUs, from the device on, that a split model's layers lie on before the CPU has any",
+    domain=Range(1, MAX_GPUS, integer=True),
+    default=1,
+    influences=influences(SPEED, MEMORY),
+    when="placement == split",
+    unavailable=_too_few_gpus,
+    auto=lambda host: Choice(tuple(range(1, max(1, len(_gpus(host))) + 1))),
+)
+
 OFFLOAD = Lever(
     name="offload",
     summary="Keep the optimizer's states in host memory and step there, or all weights as well",
@@ -107,6 +133,18 @@ OFFLOAD = Lever(
     unavailable=_nothing_to_offload,
 )
 
+
+def host_rules(host: Host) -> Iterator[Rule]:
+    """Splits over more GPUs than follow the device."""
+    gpus = _gpus(host)
+    for place, gpu in enumerate(gpus[1:], start=1):
+        left = len(gpus) - place
+        yield Rule(
+            f"device == '{gpu}' and placement == split and split_gpus > {left}",
+            f"GPUs are counted from {gpu} on, where there are {left}",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     Rule("placement != single and device == cpu",
          "all of it is on the CPU already"),
@@ -114,6 +152,10 @@ RULES: tuple[Rule, ...] = (
          "each rank has one device of its own"),
     Rule("placement == mixed and parallelism != 'ddp:2'",
          "a CPU and a GPU side by side are two processes, each with its share of the batch"),
+    Rule("split_gpus > 1 and device == mps",
+         "Apple's GPU is one"),
+    Rule("placement in [split, 'embeddings-on-cpu'] and precision == fp16 and freeze_layers > 0",
+         "frozen layers are kept in fp16, in which the CPU does not multiply"),
     Rule("placement != single and compile == true",
          "a compiled graph is of one device"),
     Rule("placement == mixed and precision in [tf32, fp16]",

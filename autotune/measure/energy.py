@@ -7,7 +7,7 @@ no number.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +33,13 @@ class Counter:
         return used + self.wraps_at if used < 0 and self.wraps_at is not None else used
 
 
-def counters(device: torch.device, powercap: Path = POWERCAP) -> list[Counter]:
-    """Counters that can be read here, for the CPU packages and the GPU that the trial uses."""
-    return [*_rapl(powercap), *_nvml(device)]
+def counters(
+    devices: Sequence[torch.device], powercap: Path = POWERCAP, *, packages: bool = True
+) -> list[Counter]:
+    """Counters that can be read here: of the GPUs among ``devices``, and with ``packages`` of the
+    host's CPU packages, which one process of a machine counts for all."""
+    of_gpus = [counter for device in devices for counter in _nvml(device)]
+    return [*(_rapl(powercap) if packages else ()), *of_gpus]
 
 
 def _rapl(powercap: Path) -> Iterator[Counter]:
@@ -69,7 +73,7 @@ def _nvml(device: torch.device) -> Iterator[Counter]:
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except nvml.NVMLError:  # before Volta there is no such counter
         return
-    yield Counter(uuid, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)
+    yield Counter(uuid, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)  # from mJ
 
 
 class EnergyMeter:

@@ -47,11 +47,13 @@ def _peak_bytes(pid: int) -> int | None:
 
 
 def device_peaks_gib(device: torch.device) -> tuple[float, float] | None:
-    """Highest CUDA memory (allocated to tensors, reserved by the caching allocator)."""
+    """Highest CUDA memory of a process that trains on ``device``, summed over all GPUs that it
+    uses (allocated to tensors, reserved by the caching allocator)."""
     if device.type != "cuda":
         return None
-    allocated = torch.cuda.max_memory_allocated(device)
-    return allocated / GIB, torch.cuda.max_memory_reserved(device) / GIB
+    gpus = range(torch.cuda.device_count())
+    allocated = sum(torch.cuda.max_memory_allocated(gpu) for gpu in gpus)
+    return allocated / GIB, sum(torch.cuda.max_memory_reserved(gpu) for gpu in gpus) / GIB
 
 
 def model_mib(model: nn.Module) -> float:

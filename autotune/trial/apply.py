@@ -51,7 +51,8 @@ def apply_strategy(
     if strategy["activation_checkpointing"]:
         enable_activation_checkpointing(model)
     # Pruning has made its new weights, freezing has said which need no cast per batch.
-    precision = Precision(str(strategy["precision"]), device)
+    spread_out = strategy["placement"] not in ("single", "mixed")
+    precision = Precision(str(strategy["precision"]), device, on_host_too=spread_out)
     precision.prepare(model)
     # The compiler sees the final weights and layers.
     run: Callable[..., Any] = _compiled(strategy, model) if strategy["compile"] else model
@@ -64,7 +65,7 @@ def apply_strategy(
         torch.manual_seed(seed + crew.data_rank)
         # Ranks share what is there when all else has been applied.
         return divide(strategy, model, run, precision, masks, crew)
-    if strategy["placement"] != "single":
+    if spread_out:
         spread(model, str(strategy["placement"]), places(strategy))
     # The optimizer holds the very parameters that are left, in the precision they have.
     rate = optimizers.peak_rate(strategy)

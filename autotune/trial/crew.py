@@ -64,6 +64,9 @@ class Crew(Protocol):
     def device_peaks_gib(self) -> tuple[float, float] | None:
         """Highest CUDA memory over all devices: allocated, reserved."""
 
+    def sum(self, known: float | None) -> float | None:
+        """Sum over the processes that know a number; ``None`` where none does."""
+
     def leave(self) -> None:
         """Part when all are done."""
 
@@ -102,6 +105,9 @@ class Alone:
 
     def device_peaks_gib(self) -> tuple[float, float] | None:
         return memory.device_peaks_gib(self.device)
+
+    def sum(self, known: float | None) -> float | None:
+        return known
 
     def leave(self) -> None:
         return None

@@ -23,7 +23,7 @@ from autotune.trial import probing
 from autotune.trial.apply import apply_strategy
 from autotune.trial.course import Course, judge, read_data
 from autotune.trial.notes import Notes, environment
-from autotune.trial.placement import assemble, take_place
+from autotune.trial.placement import assemble, held_here, leads_here, take_place
 from autotune.trial.probing import account_inference, account_run, account_speed, probe
 from autotune.trial.schedule import schedule
 
@@ -58,7 +58,7 @@ def fine_tune(job: Job, report: Report, notes: Notes) -> None:
         notes.environment.update(environment(device))
     with notes.phase("2 data"):
         data = read_data(job, device, notes, crew)
-    meter = EnergyMeter(counters(device))
+    meter = EnergyMeter(counters(held_here(job.strategy, device), packages=leads_here()))
     with notes.phase("3 apply"), meter.running():
         ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed, crew)
         plan = schedule(job.strategy, job.task, data.collate, job.seed)

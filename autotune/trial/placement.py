@@ -24,13 +24,11 @@ def take_place(strategy: Strategy) -> torch.device:
     allocator.apply(str(strategy["allocator"]))
     torch.set_num_threads(int(strategy["threads"]))
     device = _own_device(strategy)
-    if not _is_there(device):
-        raise Unsupported(
-            f"torch {torch.__version__} finds no device {device}",
-            hint="`autotune hardware` lists the devices of this host",
-        )
+    _require(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        # A device mesh would put a process that has not begun to use CUDA on the GPU of its rank.
+        torch.cuda.init()
     return device
 
 
@@ -48,8 +46,23 @@ def assemble(strategy: Strategy, device: torch.device) -> Crew:
 
 
 def places(strategy: Strategy) -> list[torch.device]:
-    """The devices that one process may spread a model over: the strategy's, and the CPU."""
-    return [torch.device(str(strategy["device"])), torch.device("cpu")]
+    """The devices that one process may spread a model over: those that the strategy holds, its own
+    first, and the CPU. Raises :class:`~autotune.errors.Unsupported` where one is missing."""
+    held = [torch.device(device) for device in resources(strategy).devices]
+    for device in held:
+        _require(device)
+    return [*held, torch.device("cpu")]
+
+
+def held_here(strategy: Strategy, device: torch.device) -> list[torch.device]:
+    """The accelerators that this process trains on; ``device`` is its own."""
+    alone = layout(strategy.get("parallelism", "none")).world == 1
+    return [torch.device(held) for held in resources(strategy).devices] if alone else [device]
+
+
+def leads_here() -> bool:
+    """Whether this is the first or only process of the trial on this machine."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
 
 
 def _own_device(strategy: Strategy) -> torch.device:
@@ -61,6 +74,14 @@ def _own_device(strategy: Strategy) -> torch.device:
         return torch.device(devices[rank])
     mixed = strategy.get("placement", "single") == "mixed"
     return torch.device("cpu" if mixed else str(strategy["device"]))
+
+
+def _require(device: torch.device) -> None:
+    if not _is_there(device):
+        raise Unsupported(
+            f"torch {torch.__version__} finds no device {device}",
+            hint="`autotune hardware` lists the devices of this host",
+        )
 
 
 def _is_there(device: torch.device) -> bool:

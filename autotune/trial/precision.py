@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -18,14 +19,15 @@ class Precision:
 
     ``bf16`` and ``fp16`` keep fp32 weights and cast them for matrix products (autocast);
     ``bf16-pure`` keeps weights, gradients and optimizer states in bf16. Its updates are rounded to
-    8 bits of mantissa, so updates far smaller than a weight are lost: it wants higher rates.
+    8 bits of mantissa, so updates far smaller than a weight are lost: it wants higher rates. With
+    ``on_host_too``, parts of the model are on the CPU, which casts for ``bf16`` as the device does.
     """
 
-    def __init__(self, name: str, device: torch.device) -> None:
+    def __init__(self, name: str, device: torch.device, *, on_host_too: bool = False) -> None:
         if name in ("tf32", "fp16") and device.type != "cuda":
             raise Unsupported(f"precision {name} needs a CUDA GPU, not {device}")
         self.name = name
-        self._device = device
+        self._devices = {device.type, "cpu"} if on_host_too and name == "bf16" else {device.type}
         self.scaler = GradScaler(device.type) if name == "fp16" else None
 
     def prepare(self, model: nn.Module) -> None:
@@ -42,8 +44,11 @@ class Precision:
                 if not linear.weight.requires_grad:
                     linear.to(AUTOCAST[self.name])
 
-    def autocast(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """The context to run the model in. Weights are cast once for as long as it is open."""
-        if self.name not in AUTOCAST:
-            return nullcontext()
-        return torch.autocast(self._device.type, AUTOCAST[self.name])
+        with ExitStack() as contexts:
+            if self.name in AUTOCAST:
+                for kind in sorted(self._devices):
+                    contexts.enter_context(torch.autocast(kind, AUTOCAST[self.name]))
+            yield

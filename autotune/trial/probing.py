@@ -96,5 +96,5 @@ def account_run(course: Course, job: Job, setup_seconds: float) -> None:
     done = setup_seconds + course.seconds
     seconds = done + (left / speed.value if speed is not None else 0.0)
     course.notes.add(exact("train_seconds", seconds), *cost.of_fine_tune(job.hourly_usd, seconds))
-    if course.meter.wh is not None:
-        course.notes.add(exact("energy_wh", course.meter.wh * seconds / done))
+    if (wh := course.ready.crew.sum(course.meter.wh)) is not None:
+        course.notes.add(exact("energy_wh", wh * seconds / done))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -97,7 +98,7 @@ def test_rapl_packages_add_up_and_wrap_around(tmp_path: Path) -> None:
     first = _zone(tmp_path / "intel-rapl:0", "package-0", 1_000_000)
     second = _zone(tmp_path / "intel-rapl:1", "package-1", 4_000_000)
     _zone(tmp_path / "intel-rapl:0:0", "core", 7)
-    meter = EnergyMeter(counters(CPU, tmp_path))
+    meter = EnergyMeter(counters([CPU], tmp_path))
     with meter.running():
         (first / "energy_uj").write_text("2500000")
         (second / "energy_uj").write_text("1000000")  # started over at 5 J
@@ -105,7 +106,43 @@ def test_rapl_packages_add_up_and_wrap_around(tmp_path: Path) -> None:
 
 
 def test_no_counter_means_no_number(tmp_path: Path) -> None:
-    assert EnergyMeter(counters(CPU, tmp_path)).wh is None
+    assert EnergyMeter(counters([CPU], tmp_path)).wh is None
+
+
+def test_one_process_of_a_machine_counts_its_packages(tmp_path: Path) -> None:
+    _zone(tmp_path / "intel-rapl:0", "package-0", 1_000_000)
+    assert counters([CPU], tmp_path, packages=False) == []
+
+
+class FakeNvml(ModuleType):
+    """Two GPUs that have used 7 and 9 J."""
+
+    NVMLError = RuntimeError
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return uuid
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:
+        return {"GPU-a": 7000, "GPU-b": 9000}[handle]
+
+
+def test_the_energy_of_every_gpu_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda d: SimpleNamespace(uuid="ab"[d.index])
+    )
+    gpus = [torch.device("cuda:0"), torch.device("cuda:1"), CPU]
+    assert [c.read() for c in counters(gpus, tmp_path)] == [7.0, 9.0]
+
+
+def test_the_memory_of_every_gpu_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda gpu: (gpu + 1) * memory.GIB)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda gpu: (gpu + 2) * memory.GIB)
+    assert memory.device_peaks_gib(torch.device("cuda:1")) == (3.0, 5.0)
 
 
 def test_energy_outside_the_meter_does_not_count() -> None:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from autotune.domain import Host
 from autotune.levers import LEVERS
+from autotune.levers.parallelism import DATA_KINDS, MODEL_KINDS
 from autotune.metrics import METRICS
 from autotune.space import size
 from autotune.spec import explain, json_schema, load
@@ -50,6 +51,13 @@ def test_the_default_study_fits_a_small_machine_without_a_network() -> None:
     study = load(FOLDER / "bert.yaml", host=CPU).study
     assert (study.task.model, study.task.dataset) == ("builtin:minilm", "builtin:docstrings")
     assert (study.budget.trials, study.budget.minutes) == (24, 10)
+
+
+def test_every_kind_of_parallelism_is_tried_whatever_the_sampler_thinks() -> None:
+    study = load(FOLDER / "bert-parallel.yaml", host=CPU).study
+    tried = {str(s["parallelism"]).partition(":")[0] for s in (study.baseline, *study.start_with)}
+    assert tried == {"none", *DATA_KINDS, *MODEL_KINDS}
+    assert study.budget.trials is not None and study.budget.trials > len(study.start_with)
 
 
 def test_the_command_line_turns_the_default_study_to_other_data() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,9 +16,11 @@ from tiny_encoders import batches, logits, tiny_model
 from autotune.domain import Completed
 from autotune.errors import Unsupported
 from autotune.levers import resources
-from autotune.trial import entry, optimizers, placement, training
+from autotune.trial import entry, optimizers, placement, spreading, training
 from autotune.trial.encoder import encoder_of
+from autotune.trial.parallel import group
 from autotune.trial.parallel.pipeline import balanced
+from autotune.trial.precision import Precision
 from autotune.trial.spreading import CPU, proportional, spread
 
 META = torch.device("meta")
@@ -111,6 +114,63 @@ def test_ranks_have_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert [of_rank(0), of_rank(1)] == ["cuda:1", "cuda:2"]
     assert [of_rank(r, placement="mixed") for r in (0, 1)] == ["cuda:1", "cpu"]
+
+
+def test_a_split_holds_all_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = strategy(device="cuda:1", placement="split:memory", split_gpus=2)
+    assert resources(split).devices == ("cuda:1", "cuda:2")
+    assert resources(split.with_values(placement="single")).devices == ("cuda:1",)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert list(map(str, placement.places(split))) == ["cuda:1", "cuda:2", "cpu"]
+    assert list(map(str, placement.held_here(split, CPU))) == ["cuda:1", "cuda:2"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(Unsupported, match="finds no device cuda:2"):
+        placement.places(split)
+
+
+def test_layers_are_spread_over_several_devices_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"meta": 2.0, "cpu": 1.0}
+    monkeypatch.setattr(spreading, "_free_bytes", lambda device: free[device.type])
+    model = tiny_model(layers=5)
+    spread(model, "split:memory", [META, META, CPU])
+    holder = encoder_of(model).holder
+    assert [next(layer.parameters()).device.type for layer in holder] == [*["meta"] * 4, "cpu"]
+
+
+def test_layers_go_where_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {"meta": 4.0, "cpu": 1.0}
+    monkeypatch.setattr(spreading, "_layer_speed", lambda encoder, device: speeds[device.type])
+    model = tiny_model(layers=5)
+    spread(model, "split:time", [META, CPU])
+    holder = encoder_of(model).holder
+    assert [next(layer.parameters()).device.type for layer in holder] == [*["meta"] * 4, "cpu"]
+
+
+def test_parts_on_the_cpu_cast_as_those_on_the_gpu_do() -> None:
+    precision = Precision("bf16", torch.device("cuda:0"), on_host_too=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch without CUDA says so
+        with precision.autocast():
+            assert torch.is_autocast_enabled("cpu")
+        with Precision("bf16", torch.device("cuda:0")).autocast():
+            assert not torch.is_autocast_enabled("cpu")
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_what_ranks_talk_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", *group.MPI):
+        monkeypatch.delenv(name, raising=False)
+    cuda = torch.device("cuda:0")
+    assert group.place() == (0, 1)
+    assert group.backend(CPU) == "gloo"
+    assert group.backend(cuda) == "cpu:gloo,cuda:nccl"
+    assert group.backend(cuda, mixed=True) == "gloo"
+    monkeypatch.setattr(group.dist, "is_mpi_available", lambda: True)
+    assert group.backend(CPU) == "gloo", "these ranks are not mpirun's"
+    for name, value in zip(group.MPI, "13", strict=True):
+        monkeypatch.setenv(name, value)
+    assert group.backend(CPU) == "mpi"
+    assert group.place() == (1, 3)
 
 
 ON_GPU = [

@@ -25,6 +25,9 @@ from autotune.trial.batching import Indices
 T = TypeVar("T")
 
 DEFAULT_PATIENCE_SECONDS = 120.0
+MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+"""Set by Open MPI in every process that it starts."""
+
 ON_CUDA = "cpu:gloo,cuda:nccl"
 """Tensors travel by NCCL, and what is said about the trial by gloo."""
 
@@ -35,27 +38,41 @@ def join(layout: Layout, device: torch.device, *, mixed: bool = False) -> Group:
 
     Raises :class:`Unsupported` where fewer or more run than ``layout`` has.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, world = place()
     if world != layout.world:
         raise Unsupported(
             f"parallelism {layout} wants {layout.world} processes, and {world} run",
             hint=f"start it with an executor, or with torchrun --nproc-per-node {layout.world}",
         )
-    rank = int(os.environ.get("RANK", "0"))
     timeout = timedelta(
         seconds=float(os.environ.get("COLLECTIVE_SECONDS", DEFAULT_PATIENCE_SECONDS))
     )
-    dist.init_process_group(
-        ON_CUDA if device.type == "cuda" and not mixed else "gloo",
-        store=HashStore() if world == 1 else _store(rank, world, timeout),
-        rank=rank,
-        world_size=world,
-        timeout=timeout,
-    )
+    how = backend(device, mixed=mixed)
+    if how == "mpi":
+        dist.init_process_group(how, timeout=timeout)  # mpirun has said who is who
+    else:
+        store = HashStore() if world == 1 else _store(rank, world, timeout)
+        dist.init_process_group(how, store=store, rank=rank, world_size=world, timeout=timeout)
     table = torch.device("cpu") if mixed else device
     shape = (layout.data, layout.model)
     mesh = init_device_mesh(table.type, shape, mesh_dim_names=("data", "model"))
     return Group(layout, rank, device, mesh, table)
+
+
+def place() -> tuple[int, int]:
+    """This process's rank and the number of all, as torchrun or Open MPI's mpirun gives them."""
+    for rank, world in (("RANK", "WORLD_SIZE"), MPI):
+        if rank in os.environ and world in os.environ:
+            return int(os.environ[rank]), int(os.environ[world])
+    return 0, 1
+
+
+def backend(device: torch.device, *, mixed: bool = False) -> str:
+    """What ranks on ``device`` talk by. MPI, in a torch that was built with it, finds its ranks
+    itself, so it serves only those that ``mpirun`` has started."""
+    if device.type == "cuda" and not mixed:
+        return ON_CUDA
+    return "mpi" if dist.is_mpi_available() and MPI[0] in os.environ else "gloo"
 
 
 def _store(rank: int, world: int, timeout: timedelta) -> TCPStore:
@@ -192,6 +209,10 @@ class Group:
     def device_peaks_gib(self) -> tuple[float, float] | None:
         found = [peaks for peaks in self._gathered(memory.device_peaks_gib(self.device)) if peaks]
         return (sum(p[0] for p in found), sum(p[1] for p in found)) if found else None
+
+    def sum(self, known: float | None) -> float | None:
+        found = [value for value in self._gathered(known) if value is not None]
+        return sum(found) if found else None
 
     def leave(self) -> None:
         dist.barrier()

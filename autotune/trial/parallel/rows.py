@@ -25,7 +25,7 @@ class Rows(nn.Embedding):
     def forward(self, input: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad):
             return super().forward(input)
-        found: Tensor = _LookUp.apply(self.weight, input, self.padding_idx)  # type: ignore[no-untyped-call]
+        found: Tensor = _LookUp.apply(self.weight, input, self.padding_idx)
         return found
 
 
@@ -47,7 +47,7 @@ class _LookUp(torch.autograd.Function):
         return functional.embedding(ids, table)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
         (ids,) = ctx.saved_tensors
         if ctx.padding is not None:  # its row is never trained
             gradient = gradient.masked_fill((ids == ctx.padding).unsqueeze(-1), 0.0)
