@@ -47,21 +47,23 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Step:
-    """A strategy of which a search knew all it wanted to know, after so many simulated seconds."""
+    """A trial that ended when the search had taken so many simulated seconds, and had itself spent
+    ``trained`` seconds on training steps."""
 
     seconds: float
     strategy: Strategy
+    trained: float = 0.0
 
 
 @dataclass
 class Walk:
-    """What a search did: its steps, what it spent in all, and the real seconds of each proposal."""
+    """What a search did: the trials that gave it all numbers of a strategy, those that it stopped
+    early (or that could not run), what it spent in all, and the real seconds of each proposal."""
 
     steps: list[Step] = field(default_factory=list)
     seconds: float = 0.0
     asked: list[float] = field(default_factory=list)
     stopped: list[Step] = field(default_factory=list)
-    """Trials that were ended early."""
 
 
 class Judge:
@@ -171,7 +173,8 @@ class _Watch:
     def progressed(self, trial: Trial, point: CurvePoint) -> None: ...
 
     def finished(self, trial: Trial) -> None:
-        step = Step(self._clock.seconds, trial.strategy)
+        curve = trial.evidence.curve
+        step = Step(self._clock.seconds, trial.strategy, curve[-1].seconds if curve else 0.0)
         self.walk.seconds = self._clock.seconds
         if trial.state is State.COMPLETE:
             self.walk.steps.append(step)
