@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from autotune.analysis.records import trial_record
+from autotune.analysis.repeats import Repeats, confirms
 from autotune.domain import Trial
 
 
-def full_trial_record(trial: Trial) -> dict[str, Any]:
-    """``autotune show --json``: the trial's line with raw samples, curve, memory and events."""
+def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, Any]:
+    """``autotune show --json``: the trial's line with raw samples, curve, memory and events, and
+    which of ``trials`` confirm it, or which one it confirms."""
     evidence = trial.evidence
+    confirmed = confirms(trial, trials)
     return {
         **trial_record(trial),
+        "confirming": [run.number for run in Repeats(trials).of(trial)],
+        "confirms": None if confirmed is None else confirmed.number,
         "seed": trial.seed,
         "origin": trial.origin,
         "kind": trial.kind,

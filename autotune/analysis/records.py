@@ -8,6 +8,8 @@ from typing import Any
 
 from autotune.analysis.front import baseline, knee, pareto_front
 from autotune.analysis.hypervolume import hypervolume
+from autotune.analysis.probability import Point, points
+from autotune.analysis.repeats import Figure
 from autotune.analysis.summary import best, budget_use, counts
 from autotune.domain import Measurement, State, Study, Trial
 
@@ -53,10 +55,31 @@ def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
         "study": study.name,
         "objectives": objective_records(study),
         "baseline": None if default is None else trial_record(default),
-        "front": [trial_record(trial) for trial in front],
+        "front": [point_record(point) for point in points(study, trials, front)],
         "hypervolume": hypervolume(study, trials),
         "knee": None if middle is None else middle.number,
     }
+
+
+def point_record(point: Point) -> Record:
+    """A trial of the front with what all runs of its strategy say together.
+
+    ``estimates`` are means over ``runs`` runs with their 95% intervals, of scores on validation;
+    ``test`` holds the scores of the confirming runs on the test split.
+    """
+    return {
+        **trial_record(point.trial),
+        "probability": point.probability,
+        "confirmed": point.confirmed,
+        "confirming": [trial.number for trial in point.confirming],
+        "estimates": {name: _figure_record(f) for name, f in point.figures.items()},
+        "test": {name: _figure_record(f) for name, f in point.tested.items()},
+    }
+
+
+def _figure_record(figure: Figure) -> Record:
+    ends = None if figure.ci95 is None else list(figure.ci95)
+    return {"value": figure.value, "ci95": ends, "runs": figure.runs}
 
 
 def objective_records(study: Study) -> list[Record]:

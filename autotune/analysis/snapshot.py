@@ -25,6 +25,8 @@ from autotune.analysis.front import (
 )
 from autotune.analysis.hypervolume import Growth, hypervolume_history
 from autotune.analysis.levers import shown
+from autotune.analysis.probability import Point, points, probabilities
+from autotune.analysis.repeats import Repeats, confirms
 from autotune.domain import State, Study, Trial
 from autotune.metrics import METRICS
 
@@ -141,6 +143,11 @@ class Snapshot:
         return {}
 
     @cached_property
+    def points(self) -> Mapping[int, Point]:
+        """All that is known of each member of the front, by number: see :class:`Point`."""
+        return {p.trial.number: p for p in points(self.study, self.trials, self.front)}
+
+    @cached_property
     def knee(self) -> Trial | None:
         return knee(self.study, self.front)
 
@@ -148,22 +155,28 @@ class Snapshot:
     def confirmed(self) -> frozenset[int]:
         return confirmed(self.trials)
 
-    def again(self, trial: Trial) -> Sequence[Trial]:
-        """Confirming runs of the trial's strategy, other than itself."""
-        return [
-            other
-            for other in self.trials
-            if other.origin == "confirm"
-            and other.number != trial.number
-            and other.strategy.key == trial.strategy.key
-        ]
+    @cached_property
+    def repeats(self) -> Repeats:
+        """What several runs of one strategy say together."""
+        return Repeats(self.trials)
 
     def confirms(self, trial: Trial) -> Trial | None:
         """The trial that a confirming run repeats."""
-        if trial.origin != "confirm":
+        return confirms(trial, self.trials)
+
+    def chance(self, trial: Trial) -> float | None:
+        """The probability (0..1) that a trial of the front belongs there, given the noise of all
+        measurements; ``None`` for one that is not on it."""
+        if self.verdicts.get(trial.number) is not Verdict.FRONT:
             return None
-        same = (t for t in self.trials if t.origin != "confirm" and t.state is State.COMPLETE)
-        return next((t for t in same if t.strategy.key == trial.strategy.key), None)
+        if trial.number not in self._chances:
+            found = probabilities(self.study, self.trials, [trial], self.repeats)
+            self._chances.update(found)
+        return self._chances[trial.number]
+
+    @cached_property
+    def _chances(self) -> dict[int, float]:
+        return {}
 
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:

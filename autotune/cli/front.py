@@ -9,14 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune.analysis.front import baseline, feasible, knee, pareto_front, value_of
+from autotune.analysis.probability import Point, points
+from autotune.analysis.repeats import Figure, Repeats
 from autotune.analysis.summary import against_default, shown, times_default
 from autotune.cli.output import out
 from autotune.cli.tables import changes
-from autotune.domain import Measurement, Objective, Study, Trial
+from autotune.domain import Study, Trial
 from autotune.metrics import METRICS
 
 WIDTH, HEIGHT = 76, 18
-TRIED, FRONT, KNEE, DEFAULT = "·", "●", "◆", "D"
+TRIED, FRONT, KNEE, DEFAULT, CONFIRMED = "·", "●", "◆", "D", "✓"
 STYLES = {FRONT: "bold green", KNEE: "bold yellow", DEFAULT: "bold red"}
 
 
@@ -26,7 +28,7 @@ def print_front(study: Study, trials: Sequence[Trial]) -> None:
     if not front:
         out.print(Text(f"{study.name}: no trial has met every constraint yet", style="yellow"))
         return
-    out.print(table(study, trials, front))
+    out.print(table(study, trials, points(study, trials, front)))
     if len(study.objectives) > 1:
         out.print(plot(study, trials, front))
     chosen = knee(study, front)
@@ -35,9 +37,9 @@ def print_front(study: Study, trials: Sequence[Trial]) -> None:
         out.print(Text.assemble("Knee: trial ", (str(chosen.number), "bold yellow"), f", {text}."))
 
 
-def table(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Table:
+def table(study: Study, trials: Sequence[Trial], front: Sequence[Point]) -> Table:
     """One row a trial of the front, the default first; every figure also as times the default."""
-    default, chosen = baseline(study, trials), knee(study, front)
+    default, chosen = baseline(study, trials), knee(study, [point.trial for point in front])
     title = f"Pareto front of {study.name}: ± 95% interval, x times the default"
     result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     result.add_column("trial", justify="right")
@@ -45,34 +47,55 @@ def table(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Tabl
         metric = METRICS[objective.metric]
         unit = "" if metric.unit in ("ratio", "USD") else f"\n{metric.unit}"
         result.add_column(f"{metric.label}{unit}", justify="right")
+    result.add_column("P(front)", justify="right")
     result.add_column("what it sets otherwise than the default", overflow="fold")
-    if default is not None and default not in front:
-        row = [_figure(default, o, default) for o in study.objectives]
-        result.add_row(f"{default.number} {DEFAULT}", *row, "the default", style="red")
-    for trial in front:
-        mark = KNEE if trial is chosen else FRONT
-        row = [_figure(trial, o, default) for o in study.objectives]
-        result.add_row(f"{trial.number} {mark}", *row, changes(study, trial))
+    if default is not None and default not in [point.trial for point in front]:
+        repeats = Repeats(trials)
+        row = [_default(default, o.metric, repeats) for o in study.objectives]
+        result.add_row(f"{default.number} {DEFAULT}", *row, "", "the default", style="red")
+    for point in front:
+        mark = KNEE if point.trial is chosen else FRONT
+        row = [_figure(point, o.metric, default) for o in study.objectives]
+        sure = f"{point.probability:.2f}" + (f"\n{CONFIRMED} {_runs(point)}" * point.confirmed)
+        result.add_row(f"{point.trial.number} {mark}", *row, sure, changes(study, point.trial))
+    if any(point.confirmed for point in front):
+        result.caption = f"{CONFIRMED} run again whole, with other seeds, on the test split"
+        result.caption_justify = "left"
     return result
 
 
-def _figure(trial: Trial, objective: Objective, default: Trial | None) -> str:
-    value = trial.metric(objective.metric)
-    ratio = times_default(objective.metric, value, default)
-    spread = _spread(trial.evidence.measurements.get(objective.metric))
-    figure = shown(objective.metric, value).removesuffix(f" {METRICS[objective.metric].unit}")
-    return f"{figure}{spread}" + (f"\n{ratio}" if ratio is not None else "")
+def _runs(point: Point) -> str:
+    count = len(point.confirming)
+    return f"{count} run{'s' * (count > 1)}"
 
 
-def _spread(measurement: Measurement | None) -> str:
-    """Half the 95% interval, as a share of the value or in points."""
-    if measurement is None or measurement.ci95 is None or measurement.value == 0:
-        return ""
-    low, high = measurement.ci95
-    half = (high - low) / 2
-    if measurement.unit == "ratio":
-        return f" ±{100 * half:.1f}"
-    return f" ±{half / abs(measurement.value):.0%}"
+def _default(trial: Trial, metric: str, repeats: Repeats) -> str:
+    return _lines(metric, repeats.figure(trial, metric), repeats.test(trial, metric), trial)
+
+
+def _figure(point: Point, metric: str, default: Trial | None) -> str:
+    return _lines(metric, point.figures.get(metric), point.tested.get(metric), default)
+
+
+def _lines(metric: str, figure: Figure | None, tested: Figure | None, default: Trial | None) -> str:
+    """A figure, the same as times the default, and what it is on the test split."""
+    if figure is None:
+        return shown(metric, None)
+    ratio = times_default(metric, figure.value, default)
+    lines = [_with_spread(metric, figure), ratio]
+    lines.append(None if tested is None else f"test {_with_spread(metric, tested)}")
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _with_spread(metric: str, figure: Figure) -> str:
+    """A value, and half its 95% interval as a share of it or in points."""
+    value = shown(metric, figure.value, unit=False)
+    if figure.ci95 is None or figure.value == 0:
+        return value
+    half = (figure.ci95[1] - figure.ci95[0]) / 2
+    if METRICS[metric].unit == "ratio":
+        return f"{value} ±{100 * half:.1f}"
+    return f"{value} ±{half / abs(figure.value):.0%}"
 
 
 def plot(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Text:

@@ -72,16 +72,15 @@ def show(
 ) -> None:
     """Show all that is known of one trial."""
     from autotune.analysis.details import full_trial_record
-    from autotune.analysis.front import baseline
     from autotune.cli import tables
 
     with reading_store(storage) as store:
         whole, trial = store.study(study), store.trial(study, number)
-        default = baseline(whole, store.trials(study))
+        listed = store.trials(study)
     if json:
-        print_json(full_trial_record(trial))
+        print_json(full_trial_record(trial, listed))
     else:
-        out.print(tables.trial(whole, trial, default))
+        out.print(tables.trial(whole, trial, listed))
 
 
 def pareto(study: StudyArgument, storage: StorageOption = None, json: JsonOption = False) -> None:

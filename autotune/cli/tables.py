@@ -9,7 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from autotune.analysis.summary import shown, times_default
+from autotune.analysis.front import baseline
+from autotune.analysis.repeats import Repeats, confirms
+from autotune.analysis.summary import interval, shown, times_default
 from autotune.domain import Measurement, State, Strategy, Study, Trial, Value
 from autotune.metrics import METRICS
 
@@ -94,14 +96,19 @@ def _value(trial: Trial, metric: str) -> str:
     return "" if value is None else shown(metric, value)
 
 
-def trial(study: Study, one: Trial, default: Trial | None) -> Group:
-    """Everything about one trial that is read rather than plotted."""
+def trial(study: Study, one: Trial, trials: Sequence[Trial]) -> Group:
+    """Everything about one of ``trials`` that is read rather than plotted."""
     heading = Text(f"{study.name}, trial {one.number}: ", style="bold")
     heading.append(one.state.value, style=STATE_STYLES[one.state])
     parts: list[Any] = [heading]
     if one.reason:
         parts.append(Text(one.reason))
-    parts += [_strategy(study, one.strategy), _measurements(one, default), _curve(one)]
+    if (confirmed := confirms(one, trials)) is not None:
+        where = f"Confirms trial {confirmed.number}: seed {one.seed}, judged on the test split"
+        parts.append(Text(where))
+    default = baseline(study, trials)
+    parts += [_strategy(study, one.strategy), _measurements(one, default)]
+    parts += [_confirming(study, one, trials), _curve(one)]
     for event in one.evidence.events:
         parts.append(Text(f"{event.at:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
     if one.evidence.log:
@@ -133,6 +140,29 @@ def _measurements(one: Trial, default: Trial | None) -> Table | None:
             times_default(name, measurement.value, default) or "",
             "here" if measurement.source is None else f"trial {measurement.source}",
         )
+    return table
+
+
+def _confirming(study: Study, one: Trial, trials: Sequence[Trial]) -> Table | None:
+    """The runs that confirm a trial beside it, and what they say together."""
+    repeats = Repeats(trials)
+    if not (again := repeats.of(one)):
+        return None
+    metrics = [objective.metric for objective in study.objectives]
+    table = Table(title="Run again whole, with other seeds", title_justify="left")
+    for name in ("trial", "seed", "judged on", *(METRICS[metric].label for metric in metrics)):
+        table.add_column(name, justify="left" if name == "judged on" else "right")
+    for run in (one, *again):
+        split = "validation" if run is one else "test"
+        figures = [_value(run, metric) for metric in metrics]
+        table.add_row(str(run.number), str(run.seed), split, *figures)
+    joint = [repeats.test(one, metric) or repeats.figure(one, metric) for metric in metrics]
+    ends = [
+        "" if f is None else f"{shown(metric, f.value)}\n{interval(metric, f.ci95)}"
+        for metric, f in zip(metrics, joint, strict=True)
+    ]
+    table.add_section()
+    table.add_row("mean", "", "test", *ends, style="bold")
     return table
 
 

@@ -1,0 +1,262 @@
+"""Finalists are run again, whole, under other seeds, on the test split, within the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune.analysis.front import knee, pareto_front
+from autotune.domain import (
+    Budget,
+    Confirmation,
+    Infeasible,
+    Job,
+    Outcome,
+    State,
+    Strategy,
+    Study,
+    Trial,
+)
+from autotune.search.confirming import (
+    finalists,
+    for_searching,
+    next_confirmation,
+    whole_seconds,
+)
+from autotune.search.sampler import make_sampler
+from autotune.search.tuner import Tuner
+from autotune.store import SqlStore, open_store
+from tests.search.conftest import (
+    HOST,
+    InlineExecutor,
+    SilentObserver,
+    completed,
+    finished_trial,
+    formula,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = open_store(f"sqlite:///{tmp_path}/t.db")
+    yield opened
+    opened.close()
+
+
+def asked(study: Study, top: int = 2, seeds: int = 1, **budget: Any) -> Study:
+    return replace(study, confirm=Confirmation(top, seeds), budget=Budget(**budget))
+
+
+def run(study: Study, store: SqlStore, tmp_path: Path, evaluate: Any = formula) -> str:
+    if study.name not in store.studies():
+        store.create_study(study, {})
+    tuner = Tuner(
+        study, store, make_sampler(study), InlineExecutor(), HOST,
+        directory=tmp_path, observer=SilentObserver(),
+    )  # fmt: skip
+    return tuner.run(evaluate)
+
+
+def history(study: Study) -> list[Trial]:
+    """Five trials: the default, three on a front, one behind it."""
+    base = study.baseline
+    settings: list[dict[str, Any]] = [
+        {},
+        {"threads": 2, "learning_rate": 2e-4},
+        {"threads": 2, "learning_rate": 2e-4, "pruning_ratio": 0.25},
+        {"threads": 2, "learning_rate": 2e-4, "pruning_ratio": 0.5, "precision": "bf16"},
+        {"threads": 1, "learning_rate": 4e-4},
+    ]
+    return [finished_trial(n, base.with_values(**s)) for n, s in enumerate(settings)]
+
+
+def confirming(number: int, of: Trial, seed: int, **changes: Any) -> Trial:
+    return finished_trial(number, of.strategy, origin="confirm", seed=seed, **changes)
+
+
+def test_a_search_ends_with_its_finalists_run_again(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    jobs: list[Job] = []
+
+    def keep(job: Job, report: Any) -> Outcome:
+        jobs.append(job)
+        return formula(job, report)
+
+    study = asked(study, top=2, seeds=2, trials=9)
+    reason = run(study, store, tmp_path, keep)
+    trials = store.trials("small")
+    again = [t for t in trials if t.origin == "confirm"]
+    assert [t.number for t in again] == [5, 6, 7, 8], "at the end, within the 9 trials"
+    assert "9 trials" in reason
+    first, second = finalists(study, trials, 2)
+    assert [(t.strategy, t.seed) for t in again] == [
+        (first.strategy, 1), (second.strategy, 1), (first.strategy, 2), (second.strategy, 2),
+    ]  # fmt: skip
+    assert [job.trial for job in jobs if job.test] == [5, 6, 7, 8]
+    assert all(job.measure == ("speed", "training") for job in jobs if job.test)
+
+
+def test_a_search_that_was_killed_confirms_only_what_is_missing(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    study = asked(study, top=3, seeds=1, trials=8)
+    started = 0
+
+    def dies(job: Job, report: Any) -> Outcome:
+        nonlocal started
+        started += job.test
+        if started == 2:
+            raise KeyboardInterrupt
+        return formula(job, report)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, store, tmp_path, dies)
+    store.interrupt_running("small")
+    run(study, store, tmp_path)
+    ended = [t for t in store.trials("small") if t.origin == "confirm"]
+    assert [t.state for t in ended] == [State.COMPLETE, State.INTERRUPTED, *[State.COMPLETE] * 2]
+    assert len({t.strategy.key for t in ended if t.state is State.COMPLETE}) == 3
+    assert "rerun" not in {t.origin for t in store.trials("small")}
+
+
+def test_a_larger_budget_searches_on_and_confirms_the_new_front(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    run(asked(study, trials=6), store, tmp_path)
+    run(raised := asked(study, trials=14), store, tmp_path)
+    trials = store.trials("small")
+    assert sum(t.state is State.COMPLETE for t in trials) <= 14
+    again = {(t.strategy.key, t.seed) for t in trials if t.origin == "confirm"}
+    assert {(t.strategy.key, 1) for t in finalists(raised, trials, 2)} <= again
+    assert len(again) == sum(t.origin == "confirm" for t in trials), "none twice"
+
+
+def test_the_knee_comes_first_then_who_carries_most(study: Study) -> None:
+    trials = history(study)
+    found = finalists(study, trials, 3)
+    assert len({t.number for t in found}) == 3
+    assert found[0] == knee(study, pareto_front(study, trials))
+    assert {t.number for t in found} == {t.number for t in pareto_front(study, trials)}
+
+
+def test_a_small_front_is_filled_up_from_behind(study: Study) -> None:
+    one = replace(study, objectives=study.objectives[:1])
+    found = finalists(one, history(one), 3)
+    speeds = [t.metric("train_samples_per_second") or 0.0 for t in found]
+    assert len(found) == 3
+    assert speeds == sorted(speeds, reverse=True)
+
+
+def test_what_was_run_twice_is_one_finalist(study: Study) -> None:
+    trials = history(study)
+    twice = [*trials, replace(trials[3], number=5, origin="alone")]
+    assert len({t.strategy.key for t in finalists(study, twice, 4)}) == 4
+
+
+def test_nothing_is_confirmed_while_the_front_may_change(study: Study) -> None:
+    study, trials = asked(study), history(study)
+    assert next_confirmation(study, trials) is not None
+    running = replace(trials[4], number=5, state=State.RUNNING, finished_at=None)
+    assert next_confirmation(study, [*trials, running]) is None
+
+
+def test_runs_of_another_driver_are_not_made_twice(study: Study) -> None:
+    study, trials = asked(study), history(study)
+    first, second = finalists(study, trials, 2)
+    theirs = confirming(5, first, 1, state=State.RUNNING, finished_at=None)
+    assert next_confirmation(study, [*trials, theirs]) == (second.strategy, 1)
+    both = [*trials, theirs, confirming(6, second, 1)]
+    assert next_confirmation(study, both) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({"state": State.INTERRUPTED}, True),
+        ({"state": State.FAILED, "kind": "infrastructure"}, True),
+        ({"state": State.INFEASIBLE, "kind": "out_of_memory"}, False),
+    ],
+)
+def test_what_says_nothing_of_the_strategy_is_made_again(
+    study: Study, changes: dict[str, Any], again: bool
+) -> None:
+    study, trials = asked(study, top=1), history(study)
+    (best,) = finalists(study, trials, 1)
+    found = next_confirmation(study, [*trials, confirming(5, best, 1, **changes)])
+    assert (found == (best.strategy, 1)) is again
+
+
+def test_without_confirm_nothing_is_set_aside(study: Study) -> None:
+    study = replace(study, budget=Budget(9, 9.0, 9.0))
+    assert for_searching(study, history(study)) == study.budget
+    assert next_confirmation(study, history(study)) is None
+
+
+def test_budget_is_set_aside(study: Study) -> None:
+    study, trials = asked(study, seeds=2, trials=20, minutes=10, usd=1.0), history(study)
+    left = for_searching(study, trials)
+    assert left.trials == 16
+    assert left.minutes == pytest.approx(10 - 4 * 10 / 60), "four runs of 10 s"
+    costs = [t.metric("cost_usd") or 0.0 for t in finalists(study, trials, 2)]
+    assert left.usd == pytest.approx(1.0 - 2 * sum(costs))
+    done = [*trials, confirming(5, finalists(study, trials, 2)[0], 1)]
+    assert for_searching(study, done).trials == 17, "what is confirmed needs no room any more"
+
+
+def test_workers_share_the_time_that_is_set_aside(study: Study) -> None:
+    study = asked(study, seeds=2, minutes=10)
+    study = replace(study, executor=replace(study.executor, workers=4))
+    assert for_searching(study, history(study)).minutes == pytest.approx(10 - 10 / 60)
+
+
+def test_a_finalist_with_shared_numbers_takes_longer_when_run_whole(study: Study) -> None:
+    def timed(number: int, seconds: float, source: int | None = None) -> Trial:
+        trial = finished_trial(number, study.baseline)
+        start = trial.started_at
+        assert start is not None
+        numbers = {
+            name: replace(m, source=source if name == "accuracy" else None)
+            for name, m in trial.evidence.measurements.items()
+        }
+        numbers["train_seconds"] = replace(numbers["accuracy"], name="train_seconds", value=30.0)
+        evidence = replace(trial.evidence, measurements=numbers)
+        return replace(trial, evidence=evidence, finished_at=start + timedelta(seconds=seconds))
+
+    whole, shared = timed(0, 42.0), timed(1, 5.0, source=0)
+    assert whole_seconds(whole, [whole, shared]) == 42
+    assert whole_seconds(shared, [whole, shared]) == pytest.approx(30 + 12)
+
+
+def test_a_trial_that_outlasts_the_searchs_part_leaves_the_rest_for_confirming(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    study = asked(study, top=1, minutes=60)
+
+    def slow(job: Job, report: Any) -> Outcome:
+        if job.trial == 3:
+            return Infeasible("timeout", "took longer than its limit")
+        return completed(job.strategy)
+
+    run(study, store, tmp_path, slow)
+    trials = store.trials("small")
+    assert [t.state for t in trials[3:]] == [State.INTERRUPTED, State.COMPLETE]
+    assert trials[4].origin == "confirm"
+
+
+def test_a_strategy_is_confirmed_under_another_seed(study: Study) -> None:
+    study = asked(study, top=1, seeds=3)
+    trials: list[Trial] = history(study)
+    seeds = []
+    while (following := next_confirmation(study, trials)) is not None:
+        strategy, seed = following
+        assert isinstance(strategy, Strategy)
+        seeds.append(seed)
+        trials.append(confirming(len(trials), replace(trials[0], strategy=strategy), seed))
+    assert seeds == [1, 2, 3]
+    assert study.task.seed not in seeds
