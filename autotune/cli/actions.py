@@ -113,8 +113,10 @@ def verify(
 
     from autotune.cli.comparing import checks as table
     from autotune.export.checksums import changed
+    from autotune.export.verify import read_folder
     from autotune.export.verify import verify as run_and_compare
 
+    read_folder(directory)
     for name in changed(directory):
         err.print(f"changed since the export: {name}", style="yellow", markup=False)
     with err.status("running the exported command"):

@@ -10,7 +10,7 @@ import typer
 from autotune import __version__
 from autotune.cli import actions, devices, reading, searching, studyfile
 from autotune.cli.output import err, print_error
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, UsageError
 
 INTERRUPTED = 130
 
@@ -67,6 +67,13 @@ def main() -> None:
             raise
         err.print("interrupted")
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if debug:
+            raise
+        err.quiet = False
+        place = f"{error.filename}: " if error.filename else ""
+        print_error(UsageError(f"{place}{error.strerror or error}", hint="is the path right?"))
+        sys.exit(UsageError.exit_code)
     except Exception as error:
         if debug:
             raise

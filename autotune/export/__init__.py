@@ -39,7 +39,7 @@ def exporter(name: str, *, allow_partial: bool = False) -> Exporter:
     express and lists it. Raises :class:`UsageError` with the nearest name."""
     found = EXPORTERS.get(name)
     if found is None:
-        near = get_close_matches(name, EXPORTERS, n=1, cutoff=0.4)
+        near = get_close_matches(name, EXPORTERS, n=1, cutoff=0.6)
         valid = f"one of {', '.join(EXPORTERS)}"
         hint = f"did you mean {near[0]}? {valid}" if near else valid
         raise UsageError(f"no export format {name!r}", hint=hint)

@@ -45,7 +45,13 @@ def read_configuration(path: Path) -> Imported:
     document = _document(path)
     for told_by, read in READERS.items():
         if told_by & document.keys():
-            return read(document)
+            try:
+                return read(document)
+            except (AttributeError, TypeError, ValueError) as error:
+                raise UsageError(
+                    f"{path}: a value is not of the kind that its setting takes: {error}",
+                    hint="would the trainer itself read it?",
+                ) from error
     raise UsageError(
         f"{path}: neither TrainingArguments, nor Accelerate's, nor DeepSpeed's configuration",
         hint="give training_args.json, an accelerate config YAML, or ds_config.json",
@@ -99,6 +105,13 @@ def _document(path: Path) -> Mapping[str, Any]:
     return document
 
 
+DEEPSPEED_READ = {
+    "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps",
+    "gradient_clipping", "optimizer", "fp16", "bf16", "torch_autocast", "zero_optimization",
+    "steps_per_print", "wall_clock_breakdown", "dump_state",
+}  # fmt: skip
+"""Keys that are read, and those that only say what is printed."""
+
 SILENT = {
     "output_dir", "use_cpu", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm",
     "save_strategy", "eval_strategy", "logging_steps", "logging_nan_inf_filter", "report_to",
@@ -138,6 +151,9 @@ def _training_arguments(document: Mapping[str, Any]) -> Imported:
         levers["padding"] = "bucketed"
     if left.get("use_cpu"):
         levers["device"] = "cpu"
+    if workers := int(left.pop("dataloader_num_workers", 0)):
+        levers["loader_workers"] = workers
+        levers["prefetch"] = int(left.pop("dataloader_prefetch_factor", None) or 2)
     _length(found, left)
     _rest(found, left)
     return found
@@ -187,6 +203,8 @@ def _accelerate(document: Mapping[str, Any]) -> Imported:
     processes = int(document.get("num_processes") or 1)
     if processes > 1:
         _parallel(found, f"ddp:{processes}", "num_processes")
+    if int(document.get("num_machines") or 1) > 1:
+        found.left["num_machines"] = "a trial runs on one machine; see docs/cluster.md"
     for section in ("fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config"):
         if document.get(section):
             found.left[section] = "give the file of that trainer instead"
@@ -195,13 +213,15 @@ def _accelerate(document: Mapping[str, Any]) -> Imported:
 
 def _deepspeed(document: Mapping[str, Any]) -> Imported:
     found = Imported("DeepSpeed's configuration")
-    accumulation = int(_number(document.get("gradient_accumulation_steps"), 1))
-    whole = _number(document.get("train_batch_size"), 0)
-    micro = _number(document.get("train_micro_batch_size_per_gpu"), 0)
+    whole = int(_number(document.get("train_batch_size"), 0))
+    micro = int(_number(document.get("train_micro_batch_size_per_gpu"), 0))
+    steps = document.get("gradient_accumulation_steps")
     if micro:
-        _batch(found.levers, int(micro), accumulation)
+        _batch(found.levers, micro, int(_number(steps, 1)))
     if whole:
-        found.levers["batch_size"] = int(whole)
+        found.levers["batch_size"] = whole
+        if 0 < micro < whole and steps is None:
+            found.left["train_micro_batch_size_per_gpu"] = "it says not over how many processes"
     optimizer = document.get("optimizer") or {}
     rate = _number((optimizer.get("params") or {}).get("lr"), 0.0)
     if rate:
@@ -211,10 +231,22 @@ def _deepspeed(document: Mapping[str, Any]) -> Imported:
     elif optimizer:
         found.left["optimizer"] = f"there is no optimizer {optimizer.get('type')} to search"
     _deepspeed_precision(found, document)
-    stage = int(_number((document.get("zero_optimization") or {}).get("stage"), 0))
+    _deepspeed_zero(found, document.get("zero_optimization") or {})
+    if _number(document.get("gradient_clipping"), 0.0) != 1.0:
+        found.left["gradient_clipping"] = "trials always have 1.0"
+    for key, value in document.items():
+        if key not in DEEPSPEED_READ and value and value != {"enabled": False}:
+            found.left[key] = "no lever stands for it"
+    return found
+
+
+def _deepspeed_zero(found: Imported, zero: Mapping[str, Any]) -> None:
+    stage = int(_number(zero.get("stage"), 0))
     if stage:
         found.left["zero_optimization"] = f"stage {stage}: it says not over how many processes"
-    return found
+    for section, setting in (("offload_optimizer", "optimizer"), ("offload_param", "parameters")):
+        if (zero.get(section) or {}).get("device", "none") != "none":
+            found.levers["offload"] = setting
 
 
 def _deepspeed_precision(found: Imported, document: Mapping[str, Any]) -> None:

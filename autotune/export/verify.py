@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,12 @@ SPEED_TOLERANCE = 0.05
 """A speed within this share of the promise holds, however narrow the intervals are."""
 
 LOG = "verify.log"
+
+PATIENCE_SECONDS = 600.0
+"""How long the command may take to start, build and judge, beside :data:`PATIENCE` times the
+training time of the trial."""
+
+PATIENCE = 10.0
 Interval = tuple[float, float] | None
 
 
@@ -55,8 +63,10 @@ def verify(directory: Path, runs: int = 1) -> list[Check]:
     """
     document = read_folder(directory)
     command = launchable(document["command"])
-    results = [_launched(directory, command) for _ in range(runs)]
     promised: Mapping[str, Mapping[str, Any]] = document["measured"]
+    trained = promised["train_seconds"]["value"] if "train_seconds" in promised else 0.0
+    seconds = PATIENCE_SECONDS + PATIENCE * trained
+    results = [_launched(directory, command, seconds) for _ in range(runs)]
     checks = [_speed(promised, results), *_scores(promised, results)]
     found = [check for check in checks if check is not None]
     if not found:
@@ -96,21 +106,34 @@ def launchable(command: Sequence[str]) -> list[str]:
     return [found, *arguments]
 
 
-def _launched(directory: Path, command: Sequence[str]) -> Mapping[str, Any]:
+def _launched(directory: Path, command: Sequence[str], seconds: float) -> Mapping[str, Any]:
     """``metrics.json`` after one run, whose output goes to a log in the folder."""
     metrics = directory / "metrics.json"
     metrics.unlink(missing_ok=True)
     log = directory / LOG
     environment = {**os.environ, "TUNED_REFERENCE": "1"}
     with log.open("w", encoding="utf-8") as output:
-        ended = subprocess.run(
-            command, cwd=directory, env=environment, stdout=output, stderr=output, check=False
-        )
-    if ended.returncode != 0 or not metrics.is_file():
+        process = subprocess.Popen(
+            command, cwd=directory, env=environment, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise ExecutionError(
+                f"the exported command was still running after {seconds / 60:.0f} minutes",
+                hint=f"its output is in {log}",
+            ) from error
+        finally:
+            # Launchers start processes of their own, which would outlive them.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if code != 0 or not metrics.is_file():
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         last = lines[-1] if lines else "no output"
         raise ExecutionError(
-            f"the exported command ended with code {ended.returncode}: {last}",
+            f"the exported command ended with code {code}: {last}",
             hint=f"its output is in {log}",
         )
     found: Mapping[str, Any] = json.loads(metrics.read_bytes())

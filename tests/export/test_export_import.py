@@ -104,3 +104,28 @@ def test_other_files_are_refused(name: str, text: str, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_configuration(tmp_path / "none.json")
+
+
+def test_loaders_and_offload_are_taken(tmp_path: Path) -> None:
+    document = {"output_dir": "x", "dataloader_num_workers": 2, "dataloader_prefetch_factor": 4}
+    imported = read_configuration(written(tmp_path / "args.json", document))
+    assert (imported.levers["loader_workers"], imported.levers["prefetch"]) == (2, 4)
+    zero = {"stage": 3, "offload_param": {"device": "cpu"}, "offload_optimizer": {"device": "cpu"}}
+    document = {"train_batch_size": 8, "zero_optimization": zero, "flops_profiler": {"enabled": 1}}
+    imported = read_configuration(written(tmp_path / "ds.json", document))
+    assert imported.levers["offload"] == "parameters"
+    assert set(imported.left) == {"zero_optimization", "gradient_clipping", "flops_profiler"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"output_dir": "x", "per_device_train_batch_size": "eight"},
+        {"output_dir": "x", "learning_rate": [1]},
+        {"train_batch_size": 8, "optimizer": 3},
+        {"distributed_type": "NO", "num_processes": "two"},
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(document: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a\.json: a value is not of the kind"):
+        read_configuration(written(tmp_path / "a.json", document))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from autotune.errors import ExecutionError, UsageError
@@ -88,6 +90,26 @@ def test_a_script_that_fails_names_its_log(tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match="code 1: RuntimeError: no such luck") as caught:
         verify(tmp_path)
     assert "verify.log" in str(caught.value.hint)
+
+
+def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"command": ["sh", "-c", "sleep 60 & echo $! > child; wait"], "measured": {}}
+    (tmp_path / "strategy.json").write_text(json.dumps(document))
+    monkeypatch.setattr("autotune.export.verify.PATIENCE_SECONDS", 2.0)
+    with pytest.raises(ExecutionError, match="still running"):
+        verify(tmp_path)
+    child = int((tmp_path / "child").read_text())
+    until = time.monotonic() + 10
+    while not ended(child) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert ended(child)
+
+
+def ended(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_metrics_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
