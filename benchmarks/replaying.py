@@ -77,7 +77,8 @@ class Judge:
     def __init__(self, landscape: Landscape, *, as_recorded: bool = False) -> None:
         self.landscape = landscape
         self.study = spec.load(landscape.spec, host=landscape.host).study
-        records = [r for r in landscape.records if r.seed == self.study.task.seed]
+        records = [_of_today(r, self.study) for r in landscape.records
+                   if r.seed == self.study.task.seed]  # fmt: skip
         self.exhaustive_seconds = sum(record.seconds for record in records)
         complete = [record for record in records if record.state is State.COMPLETE]
         worth = _as_recorded(complete) if as_recorded else _medians(self.study, complete, landscape)
@@ -120,6 +121,11 @@ class Judge:
     def seconds_to(self, share: float, steps: Iterable[Step]) -> float | None:
         """Simulated seconds until the share was reached, ``None`` where it never was."""
         return next((at for at, now in self.reached(steps) if now >= share), None)
+
+
+def _of_today(record: Record, study: Study) -> Record:
+    """The record with levers at their default that did not exist when it was made."""
+    return replace(record, strategy=Strategy({**study.space.defaults, **record.strategy.values}))
 
 
 def _as_recorded(records: Sequence[Record]) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ import pytest
 
 from autotune.execution.landscape import write
 from tests.cli.conftest import Desk
-from tests.execution.landscapes import SPEC, landscape
+from tests.execution.hills import SPEC, landscape
 
 REPLAY = "executor: {kind: replay, landscape: hills.parquet}\n"
 

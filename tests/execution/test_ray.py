@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from contracts.executor_contract import ExecutorContract
 
-from autotune.execution.ray import RayExecutor
+from autotune.execution.ray.executor import RayExecutor
 from tests.execution.ray_clusters import small_ray
 
 __all__ = ["small_ray"]

@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 
 from autotune.domain import Completed, Failed, Job, Outcome, Resources, Strategy
 from autotune.errors import ExecutionError
-from autotune.execution.ray import RayExecutor
+from autotune.execution.ray.executor import RayExecutor
 from tests.execution.ray_clusters import OBJECT_STORE
 from tests.execution.ray_jobs import evaluate
 
@@ -150,7 +150,7 @@ def test_a_strategy_may_choose_its_class_of_node(
     ("address", "said"),
     [
         ("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"),
-        ("ray://127.0.0.1:1", "no Ray cluster answers at ray://127.0.0.1:1"),
+        ("ray://127.0.0.1:1", "ray://127.0.0.1:1 is Ray's door for clients"),
         ("somewhere", "no address of a Ray cluster"),
     ],
 )

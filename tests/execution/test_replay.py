@@ -35,7 +35,7 @@ from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.spec import load
 from autotune.store import open_store
-from tests.execution.landscapes import HOST, SPEC, landscape
+from tests.execution.hills import HOST, SPEC, landscape
 from tests.search.conftest import SilentObserver, formula
 
 WHOLE, SLOW = 9.75, 8.0

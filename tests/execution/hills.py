@@ -72,7 +72,7 @@ def record(strategy: Strategy, origin: str = "sampler") -> Record:
             "6 reference": 0.125,
             "7 evaluate": 0.25,
             "8 latency": 0.25,
-        },  # fmt: skip
+        },
         curve=tuple(point(share, training / 2, accuracy) for share in (0.05, 0.25, 0.5, 1.0)),
     )
 
