@@ -35,9 +35,10 @@ class Sampler(Protocol):
     """Proposes strategies. Its state is a pure function of the trials it is shown."""
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
-        """The next strategy to try, never one already in ``history``; ``None`` when the space is
-        exhausted. ``history`` holds every trial of the study, running and queued ones too, in
-        order of number. The same history gives the same strategy."""
+        """The next strategy to try, never one already in ``history`` unless its origin is ``prior``
+        (tried on another machine); ``None`` when the space is exhausted. ``history`` holds every
+        trial of the study, running and queued ones too, in order of number. The same history gives
+        the same strategy."""
 
 
 @runtime_checkable
@@ -131,6 +132,9 @@ class Store(Protocol):
 
     def environment(self, study: str) -> Mapping[str, Any]:
         """The latest environment recorded for the study."""
+
+    def environments(self, study: str) -> Sequence[Mapping[str, Any]]:
+        """The environments of all sessions of the study, oldest first."""
 
     def close(self) -> None:
         """Release connections. Idempotent."""

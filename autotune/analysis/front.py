@@ -32,6 +32,11 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
+BESIDE_THE_FRONT = ("confirm", "prior")
+"""Origins of trials that are no result of the search: runs that confirm one, judged on other data,
+and trials of another machine."""
+
+
 @dataclass(frozen=True)
 class Violation:
     """A constraint that a trial does not meet. ``value`` is ``None`` where it was not measured."""
@@ -57,7 +62,16 @@ def baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
     """The trial of the default configuration: the first that completed, else the first at all. One
     that had the host to itself comes before others."""
     strategy = study.baseline
-    found = [t for t in trials if t.origin == "baseline" or t.strategy.values == strategy.values]
+    found = [
+        t
+        for t in trials
+        if t.origin == "baseline"
+        or (
+            t.strategy.values == strategy.values
+            and not t.imported
+            and t.origin not in BESIDE_THE_FRONT
+        )
+    ]
     complete = [trial for trial in found if trial.state is State.COMPLETE]
     alone = [trial for trial in complete if trial.origin == ALONE]
     return next(iter([*alone, *complete, *found]), None)
@@ -91,8 +105,8 @@ def violations(study: Study, trial: Trial, default: Trial | None) -> list[Violat
 def feasible(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials with every objective measured and every constraint met, in given order.
 
-    Confirming runs are left out: they repeat a strategy that is already here, on other data. Of a
-    strategy that was run again alone, that run is here.
+    Confirming runs are left out: they repeat a strategy that is already here, on other data; and so
+    are hints from other machines. Of a strategy that was run again alone, that run is here.
     """
     default, replaced = baseline(study, trials), superseded(trials)
     return [
@@ -105,7 +119,7 @@ def feasible(study: Study, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _counts(study: Study, trial: Trial) -> bool:
-    if trial.state is not State.COMPLETE or trial.origin == "confirm":
+    if trial.state is not State.COMPLETE or trial.origin in BESIDE_THE_FRONT:
         return False
     return all(value_of(trial, o.metric) is not None for o in study.objectives)
 

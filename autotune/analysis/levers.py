@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.front import value_of
+from autotune.analysis.front import BESIDE_THE_FRONT, value_of
 from autotune.domain import (
     Choice,
     Dimension,
@@ -58,12 +58,12 @@ class Cell:
 
 
 def measured(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """Complete trials that know ``metric``, confirming runs left out."""
+    """Complete trials of the search that know ``metric``."""
     return [
         trial
         for trial in trials
         if trial.state is State.COMPLETE
-        and trial.origin != "confirm"
+        and trial.origin not in BESIDE_THE_FRONT
         and value_of(trial, metric) is not None
     ]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.front import baseline
+from autotune.analysis.front import BESIDE_THE_FRONT, baseline
 from autotune.analysis.repeats import (
     SPEED,
     Z95,
@@ -144,7 +144,7 @@ def _others(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> li
     found = {}
     for trial in trials:
         own = trial.evidence.measurements
-        if trial.state is not State.COMPLETE or trial.origin in ("confirm", "prior"):
+        if trial.state is not State.COMPLETE or trial.origin in BESIDE_THE_FRONT:
             continue
         if trial.strategy.key not in seen and all(
             name in own and math.isfinite(own[name].value) for name in names

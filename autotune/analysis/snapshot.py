@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from autotune.analysis.filtering import Bound, bounds, passing
 from autotune.analysis.front import (
+    BESIDE_THE_FRONT,
     Violation,
     baseline,
     confirmed,
@@ -40,6 +41,7 @@ class Verdict(StrEnum):
     PARTIAL = "lacks an objective"
     CONFIRMING = "confirms another"
     SUPERSEDED = "measured again alone"
+    HINT = "from another machine"
     UNFINISHED = "no result"
 
 
@@ -77,7 +79,7 @@ class Snapshot:
             trial
             for trial in self.trials
             if trial.state is State.COMPLETE
-            and trial.origin != "confirm"
+            and trial.origin not in BESIDE_THE_FRONT
             and trial.number not in self.broken
             and trial.number not in self.superseded
             and self._whole(trial)
@@ -189,6 +191,8 @@ class Snapshot:
             return Verdict.UNFINISHED
         if trial.origin == "confirm":
             return Verdict.CONFIRMING
+        if trial.origin == "prior":
+            return Verdict.HINT
         if trial.number in self.superseded:
             return Verdict.SUPERSEDED
         if not self._whole(trial):

@@ -9,7 +9,7 @@ from datetime import datetime
 from autotune.analysis.front import baseline, feasible, value_of
 from autotune.domain import Objective, State, Study, Trial
 from autotune.metrics import METRICS, Metric
-from autotune.search.budget import busy_seconds
+from autotune.search.budget import spent
 
 SPOKEN = ("train_samples_per_second", "accuracy", "cost_usd")
 """What a sentence about a trial mentions when nothing else is asked for."""
@@ -71,17 +71,16 @@ def best(study: Study, trials: Sequence[Trial]) -> list[Best]:
 def budget_use(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> list[Use]:
     """Trials, minutes and dollars used so far, running trials included.
 
-    An interrupted trial runs again and is not counted. Minutes count the time in which at least
-    one trial ran (running ones up to ``now``), so a pause between two sessions costs nothing.
-    Dollars add the cost of the trials that know theirs.
+    An interrupted trial runs again and is not counted, and one that costs nothing is neither.
+    Minutes count the time in which at least one trial ran (running ones up to ``now``), so a pause
+    between two sessions costs nothing. Dollars are what trials that know their price held, for as
+    long as they held it.
     """
-    begun = sum(trial.state not in (State.QUEUED, State.INTERRUPTED) for trial in trials)
-    spent = sum(value_of(trial, "cost_usd") or 0.0 for trial in trials)
-    limits = study.budget
+    used, limits = spent(trials, now), study.budget
     return [
-        Use("trials", begun, limits.trials),
-        Use("minutes", busy_seconds(trials, now) / 60, limits.minutes),
-        Use("usd", spent, limits.usd),
+        Use("trials", used.trials, limits.trials),
+        Use("minutes", used.seconds / 60, limits.minutes),
+        Use("usd", used.usd, limits.usd),
     ]
 
 

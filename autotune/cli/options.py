@@ -34,15 +34,17 @@ ExecutorOption = Annotated[
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option(
-        "--address", help="Of a running Ray cluster: auto, HOST:PORT, or ray://HOST:PORT."
-    ),
+    typer.Option("--address", help="Of a running Ray cluster: auto or HOST:PORT."),
 ]
 SharingOption = Annotated[
     bool,
     typer.Option(
         "--no-sharing", help="Measure everything in every trial, whatever others have measured."
     ),
+]
+WarmStartOption = Annotated[
+    str | None,
+    typer.Option("--warm-start", metavar="STUDY", help="Begin with what this study has found."),
 ]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")]
 SpecArgument = Annotated[

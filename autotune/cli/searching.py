@@ -21,6 +21,7 @@ from autotune.cli.options import (
     SpecArgument,
     StorageOption,
     StudyArgument,
+    WarmStartOption,
     runs_directory,
     storage_url,
 )
@@ -55,6 +56,7 @@ def search(
     executor: ExecutorOption = None,
     address: AddressOption = None,
     no_sharing: SharingOption = False,
+    warm_start: WarmStartOption = None,
     log_to: LogOption = None,
 ) -> None:
     """Search a study file; an existing study of the same name is continued."""
@@ -63,6 +65,7 @@ def search(
 
     overrides = _overrides(override, executor, address, no_sharing)
     overrides += [f"study={study}"] if study else []
+    overrides += [f"warm_start={warm_start}"] if warm_start else []
     path = locate(file)
     if storage is not None:
         _require_server(storage)
@@ -125,6 +128,7 @@ def _run(
     from autotune.cli.live import LiveView
     from autotune.search.sampler import make_sampler
     from autotune.search.tuner import Tuner
+    from autotune.search.warm_start import origin
     from autotune.store import open_for_driving
     from autotune.tracking import Together, Tracking
     from autotune.trial.entry import evaluate
@@ -134,6 +138,7 @@ def _run(
     store = open_for_driving(storage_url(storage), runs_directory() / ".journal", clock=clock)
     alone = store.exclusive
     try:
+        begin_with = origin(store, study, host)
         _record(store, study, host)
         with store.acquire_driver(study.name):
             silence = None if alone else study.executor.takeover_seconds
@@ -146,6 +151,7 @@ def _run(
                     study, store, make_sampler(study), executor, host,
                     directory=runs_directory(), observer=Together((view, tracking)),
                     outage_seconds=0.0 if alone else OUTAGE_SECONDS, now=clock or _now,
+                    begin_with=begin_with,
                 )  # fmt: skip
                 with _interruptible(tuner.stop, executor.stop) as presses:
                     reason = tuner.run(evaluate)

@@ -29,16 +29,26 @@ class Spent:
     a search asks before every trial, and a long one has tens of thousands."""
 
     def __init__(
-        self, trials: Sequence[Trial], now: datetime | None, price: Price = unpriced
+        self,
+        trials: Sequence[Trial],
+        now: datetime | None,
+        price: Price = unpriced,
+        counted: int | None = None,
     ) -> None:
-        self._trials = [trial for trial in trials if not trial.imported]
+        self._all, self._counted = trials, counted
         self._now, self._price = now, price
+
+    @cached_property
+    def _trials(self) -> Sequence[Trial]:
+        return [trial for trial in self._all if not trial.imported]
 
     @cached_property
     def trials(self) -> int:
         """Trials that count: an interrupted one runs again, and one that is only put together from
         what is known, or known not to fit, costs nothing."""
-        return sum(_counts(trial) for trial in self._trials)
+        if self._counted is not None:
+            return self._counted
+        return sum(counts(trial) for trial in self._trials)
 
     @cached_property
     def seconds(self) -> float:
@@ -103,10 +113,11 @@ def _held_seconds(trial: Trial, now: datetime | None) -> float:
     return max((end - trial.started_at).total_seconds(), 0.0)
 
 
-def _counts(trial: Trial) -> bool:
+def counts(trial: Trial) -> bool:
+    """Whether a trial uses up one of a study's trials."""
     if trial.state in (State.QUEUED, State.INTERRUPTED) or trial.kind == "predicted":
         return False
-    if trial.origin == ALONE:
+    if trial.imported or trial.origin == ALONE:
         return False  # it tries nothing new
     return trial.state is not State.COMPLETE or not is_free(trial)
 

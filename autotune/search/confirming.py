@@ -73,7 +73,7 @@ def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
 def whole_seconds(trial: Trial, history: Sequence[Trial]) -> float:
     """How long ``trial`` takes where all of it is measured: known, or its fine-tune and what other
     trials took beside theirs."""
-    if trial.seconds is not None and measured_parts(trial) == PARTS:
+    if trial.seconds is not None and _ran_whole(trial):
         return trial.seconds
     beside = list(_beside(history))
     return (trial.metric("train_seconds") or 0.0) + (median(beside) if beside else 0.0)
@@ -81,8 +81,15 @@ def whole_seconds(trial: Trial, history: Sequence[Trial]) -> float:
 
 def _beside(history: Sequence[Trial]) -> Iterator[float]:
     for trial in history:
-        if trial.state is State.COMPLETE and measured_parts(trial) == PARTS:
+        if _ran_whole(trial):
             yield max((trial.seconds or 0.0) - (trial.metric("train_seconds") or 0.0), 0.0)
+
+
+def _ran_whole(trial: Trial) -> bool:
+    """Whether its time is that of a whole trial here."""
+    if trial.state is not State.COMPLETE or trial.imported:
+        return False
+    return measured_parts(trial) == PARTS
 
 
 def _plan(study: Study, history: Sequence[Trial]) -> _Plan | None:

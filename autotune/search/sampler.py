@@ -84,12 +84,12 @@ class OptunaSampler:
     def __init__(self, study: Study, kind: str) -> None:
         self._study = study
         self._make = _MAKERS[kind]
-        self._mirror = _Mirror(study)
+        self._mirror, self._tried = _Mirror(study), _Tried()
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         """The next strategy; ``None`` when nothing new was found in :data:`ATTEMPTS` draws."""
         mirror = self._mirror.show(history)
-        seen = {trial.strategy.key for trial in history}
+        seen = self._tried.keys(history)
         for attempt in range(ATTEMPTS):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -117,10 +117,10 @@ class GridSampler:
     def __init__(self, study: Study) -> None:
         strategies = list(grid(study.space))
         random.Random(_seed(study.sampler.seed)).shuffle(strategies)
-        self._strategies = strategies
+        self._strategies, self._tried = strategies, _Tried()
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
-        seen = {trial.strategy.key for trial in history}
+        seen = self._tried.keys(history)
         return next((s for s in self._strategies if s.key not in seen), None)
 
 
@@ -136,9 +136,10 @@ class QmcSampler:
         dimensions = max(len(study.space.dimensions), 1)
         self._sequence = Sobol(dimensions, rng=_seed(study.sampler.seed))
         self._points: list[Strategy] = []
+        self._tried = _Tried()
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
-        seen = {trial.strategy.key for trial in history}
+        seen = self._tried.keys(history)
         for index in range(len(history) + QMC_POINTS):
             strategy = self._point(index)
             if strategy.key not in seen and excluded(self._study.space, strategy) is None:
@@ -160,6 +161,22 @@ class QmcSampler:
         return complete(self._study.space, chosen)
 
 
+class _Tried:
+    """The strategies tried here by key. Histories only ever grow; a shorter one is another."""
+
+    def __init__(self) -> None:
+        self._keys: set[str] = set()
+        self._count = 0
+
+    def keys(self, history: Sequence[Trial]) -> set[str]:
+        if len(history) < self._count:
+            self._keys, self._count = set(), 0
+        new = history[self._count :]
+        self._keys.update(trial.strategy.key for trial in new if trial.origin != "prior")
+        self._count = len(history)
+        return self._keys
+
+
 class _Mirror:
     """An Optuna study in memory that holds what the store holds.
 
@@ -171,31 +188,31 @@ class _Mirror:
         self._study = study
         directions = [objective.direction for objective in study.objectives]
         self._mirror = optuna.create_study(directions=directions)
-        self._shown: set[int] = set()
+        self._shown = 0
+        """How many trials have been looked at; those of them in ``_running`` had not ended."""
         self._running: dict[int, int] = {}
 
     def show(self, history: Sequence[Trial]) -> optuna.Study:
         baseline = next((t for t in history if t.origin == "baseline" and t.metrics), None)
-        for trial in history:
-            if trial.number not in self._shown:
-                self._add(trial, baseline)
+        ended = [history[n] for n in self._running if history[n].state.finished]
+        for trial in (*ended, *history[self._shown :]):
+            self._add(trial, baseline)
+        self._shown = len(history)
         return self._mirror
 
     def _add(self, trial: Trial, baseline: Trial | None) -> None:
         storage, study_id = self._mirror._storage, self._mirror._study_id
         frozen = _frozen(self._study, trial, baseline)
         running = self._running.get(trial.number)
-        if running is not None and trial.state.finished:
+        if running is not None:
             for name, violation in frozen.constraints.items():
                 storage.set_trial_system_attr(running, f"constraints:{name}", violation)
             storage.set_trial_state_values(running, frozen.state, frozen.values)
             del self._running[trial.number]
-        elif running is None:
+        else:
             trial_id = storage.create_new_trial(study_id, template_trial=frozen)
             if not trial.state.finished:
                 self._running[trial.number] = trial_id
-        if trial.state.finished:
-            self._shown.add(trial.number)
 
 
 def _frozen(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
@@ -207,12 +224,12 @@ def _frozen(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
     values = [trial.metrics[name] for name in names if name in trial.metrics]
     measured = len(values) == len(names)
     state, constraints = TrialState.RUNNING, {}
-    if trial.state is State.COMPLETE and measured:
+    if trial.state is State.COMPLETE and measured and trial.origin != "confirm":
         state = TrialState.COMPLETE
         constraints = violations(study, trial, baseline)
     elif trial.state is State.PRUNED:
         state = TrialState.PRUNED
-    elif trial.state is State.INTERRUPTED or trial.kind == "infrastructure":
+    elif _says_nothing(trial):
         state = TrialState.FAIL
     elif trial.state.finished:
         state, constraints = TrialState.PRUNED, {"runs": 1.0}
@@ -227,6 +244,14 @@ def _frozen(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
     frozen.state = state
     frozen.datetime_start = now
     return frozen
+
+
+def _says_nothing(trial: Trial) -> bool:
+    """Whether a trial that did not measure every objective tells nothing of its strategy either:
+    it broke off, was judged on other data, or is half a hint from another machine."""
+    if trial.origin in ("confirm", "prior"):
+        return True
+    return trial.state is State.INTERRUPTED or trial.kind == "infrastructure"
 
 
 def _encode(space: Space, strategy: Strategy) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:

@@ -84,7 +84,11 @@ class Knowledge:
 
     def _add(self, trial: Trial) -> None:
         parts = measured_parts(trial)
-        if "speed" in parts and BESIDE not in trial.evidence.environment:
+        if (
+            "speed" in parts
+            and trial.origin != "prior"
+            and BESIDE not in trial.evidence.environment
+        ):
             self._speed.setdefault(speed_key(trial.strategy), trial)
         if "training" in parts and trial.origin != "confirm":
             self._training.setdefault((training_key(trial.strategy), trial.seed), trial)

@@ -33,13 +33,15 @@ from autotune.errors import StoreUnavailableError
 from autotune.levers import hourly_usd, resources
 from autotune.ports import Evaluate, Executor, Sampler, Store
 from autotune.search import folder, solitude
-from autotune.search.budget import Spent, spent
+from autotune.search.budget import Spent
 from autotune.search.confirming import CONFIRM, for_searching, next_confirmation
 from autotune.search.drivers import Patience, Pulse
 from autotune.search.factored.ceiling import Ceilings
 from autotune.search.history import History
+from autotune.search.plateau import on_plateau
 from autotune.search.sharing import NOTHING, Knowledge, Known, with_shared
 from autotune.search.stopping import NEVER_STOPPED, RULES, Ceiling, Curves, standing
+from autotune.search.warm_start import Origin, following, is_due
 
 MEASURED_WHOLE = ("baseline", CONFIRM, ALONE)
 """Origins of trials that take no number from others."""
@@ -82,6 +84,7 @@ class Tuner:
         now: Callable[[], datetime] = _now,
         outage_seconds: float = 0.0,
         ceiling: Ceiling | None = None,
+        begin_with: Origin | None = None,
     ) -> None:
         self.study, self.store, self.sampler, self.executor = study, store, sampler, executor
         self.host, self.directory, self.observer, self.now = host, directory, observer, now
@@ -95,6 +98,8 @@ class Tuner:
         self._history = History(store, study.name)
         self._patience = Patience(outage_seconds)
         self._had_others: dict[int, bool] = {}
+        self._begin_with = begin_with
+        """The study whose trials are still to be taken over."""
         self._searched: str | None = None
         """Why nothing new is tried any more, though finalists may be run again."""
         self._nothing_left: tuple[int, str] | None = None
@@ -174,11 +179,13 @@ class Tuner:
     def _ask(self) -> Job | None:
         """Choose and claim, again where another driver was faster."""
         while True:
+            self._take_over()
             history = self._history.refresh()
-            if solitude.runs_alone(history):
+            open_trials = self._history.open()
+            if solitude.runs_alone(open_trials):
                 return self._idle("a trial has the host to itself")
             reason, claims = self._exhausted(history)
-            if reason is None and any(t.state is State.QUEUED for t in history):
+            if reason is None and any(t.state is State.QUEUED for t in open_trials):
                 trial = self.store.claim_next_queued(self.study.name)
             elif reason is None and (strategy := self.sampler.ask(history)) is not None:
                 trial = self._claim(strategy, "sampler", self.study.task.seed, history)
@@ -206,7 +213,7 @@ class Tuner:
     def _begin(self, trial: Trial, history: Sequence[Trial]) -> Job:
         known = NOTHING
         if trial.origin not in MEASURED_WHOLE:
-            known = self._knowledge.learn(history).of(trial.strategy, trial.seed)
+            known = self._knowledge.learn(self._history.news()).of(trial.strategy, trial.seed)
         self._running[trial.number], self._known[trial.number] = trial, known
         self.observer.started(trial)
         job = replace(self._job(trial, history), measure=known.to_measure)
@@ -225,13 +232,14 @@ class Tuner:
         """The default, the user's own strategies, and whatever an earlier driver left undone."""
         seed = self.study.task.seed
         self._queue("baseline", self.study.baseline, seed)
+        self._take_over()
         for strategy in self.study.start_with:
             self._queue("start_with", strategy, seed)
         self._run_again([trial for trial in self._history.refresh() if _is_undone(trial)])
 
     def _run_again(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            if trial.origin != CONFIRM:  # those come again where their turn is
+            if trial.origin != CONFIRM and not trial.imported:  # those come again in their turn
                 self._queue("rerun", trial.strategy, trial.seed)
 
     def _queue(self, origin: str, strategy: Strategy, seed: int) -> None:
@@ -240,11 +248,25 @@ class Tuner:
             origin = "baseline"
         while True:
             history = self._history.refresh()
-            known = {(t.strategy.key, t.seed) for t in history if not _is_undone(t)}
+            known = {(t.strategy.key, t.seed) for t in history if _is_tried(t)}
             if (strategy.key, seed) in known:
                 return
             if self._claim(strategy, origin, seed, history, queue=True) is not None:
                 return
+
+    def _take_over(self) -> None:
+        """Record the trials of the study that this one begins with, as soon as that can be done."""
+        while self._begin_with is not None:
+            history = self._history.refresh()
+            if not is_due(self._begin_with, self.study, history):
+                return
+            found = following(self._begin_with, self.study, history, self._hourly_usd)
+            if found is None:
+                self._begin_with = None
+                return
+            trial = self._claim(found.strategy, found.origin, found.seed, history)
+            if trial is not None:
+                self.store.finish(self.study.name, trial.number, found.outcome)
 
     def _is_worth_driving_on(self) -> bool:
         """Wait while only other drivers run trials; whether their end, or an outage's, may leave
@@ -287,8 +309,8 @@ class Tuner:
         usd = 0.0 if budget.usd is None else used.usd
         late = solitude.is_late(budget, seconds, usd)
         claims = self._affordable_claims(history) if late else ()
-        reason = self._searched or used.exhausted(solitude.without(budget, claims))
-        return reason, claims
+        reason = used.exhausted(solitude.without(budget, claims))
+        return self._searched or reason or on_plateau(self.study, history), claims
 
     def _affordable_claims(self, history: Sequence[Trial]) -> Sequence[Trial]:
         """Trials to be run again alone, while there is time and money for it."""
@@ -310,7 +332,7 @@ class Tuner:
         return next_confirmation(self.study, history)
 
     def _spent(self, history: Sequence[Trial]) -> Spent:
-        return spent(history, self.now(), self._hourly_usd)
+        return Spent(history, self.now(), self._hourly_usd, self._history.counted)
 
     def _hourly_usd(self, strategy: Strategy) -> float | None:
         return hourly_usd(strategy, self.host, self.study.prices)
@@ -334,6 +356,11 @@ class Tuner:
             self._searched = "the budget of time or money ended during a trial"
             return Interrupted("the search's budget ended", outcome.evidence)
         return outcome
+
+
+def _is_tried(trial: Trial) -> bool:
+    """Whether nobody has to run a trial's strategy any more, or somebody is about to."""
+    return not _is_undone(trial) and trial.origin not in ("confirm", "prior")
 
 
 def _is_undone(trial: Trial) -> bool:

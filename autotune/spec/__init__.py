@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from autotune.spec.compatibility import compatible
 from autotune.spec.dimensions import Note
+from autotune.spec.ending import DEFAULT_TRIALS
 from autotune.spec.explain import Explanation, LeverExplanation, explain
 from autotune.spec.load import executor, load
-from autotune.spec.resolve import DEFAULT_TRIALS, Loaded
+from autotune.spec.resolve import Loaded
 from autotune.spec.schema import json_schema
 from autotune.spec.starter import starter
 

@@ -14,8 +14,9 @@ def compatible(old: Study, new: Study) -> list[str]:
     """What differs in a way that changes what the numbers of ``old`` mean, one sentence each; an
     empty list where the new study may go on from the old one's trials.
 
-    Budget, limits, executor, sampler, ``start_with``, bounds of constraints and a wider space are
-    free to change. Prices are, where no figure of the study is money.
+    Budget, limits, executor, sampler, ``start_with``, ``warm_start``, what is shared, stopped and
+    confirmed, bounds of constraints and a wider space are free to change. Prices are, where no
+    figure of the study is money.
     """
     return [*_task(old, new), *_metrics(old, new), *_space(old, new), *_prices(old, new)]
 

@@ -107,6 +107,13 @@ class BudgetSpec(Section):
     usd: Positive | None = None
 
 
+class ConfirmSpec(Section):
+    """Which finalists are run again, whole, and how often."""
+
+    top: Count = Field(description="Members of the front, the knee first")
+    seeds: Count = Field(1, description="Runs of each, under so many other seeds")
+
+
 class LimitsSpec(Section):
     """What one trial may take."""
 
@@ -129,9 +136,7 @@ class ExecutorSpec(Section):
     workers: Count | None = Field(
         None, description="Trials at once; 1 unless given, on ray as many as the cluster holds"
     )
-    address: Word | None = Field(
-        None, description="Of a running Ray cluster: auto, HOST:PORT, or ray://HOST:PORT"
-    )
+    address: Word | None = Field(None, description="Of a running Ray cluster: auto or HOST:PORT")
     takeover_seconds: Annotated[float, Field(ge=2)] = Field(
         60.0, description="Silence after which another driver's trials are run again"
     )
@@ -198,6 +203,15 @@ class StudyFile(Section):
         "optimistic", description="Which trials are stopped early: see docs/search.md"
     )
     budget: BudgetSpec = BudgetSpec()
+    stop_when: Word | None = Field(
+        None, description="Ends the search early: 'no hypervolume gain in 12 trials'"
+    )
+    confirm: ConfirmSpec | None = Field(
+        None, description="Run the best again at the end, judged on the test split"
+    )
+    warm_start: Name | None = Field(
+        None, description="Begin with the trials of this study of the same store and task"
+    )
     limits: LimitsSpec = LimitsSpec()
     prices: PricesSpec = PricesSpec()
     executor: Executor = ExecutorSpec()

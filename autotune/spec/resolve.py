@@ -28,16 +28,13 @@ from autotune.errors import ExpressionError
 from autotune.levers import LEVERS
 from autotune.metrics import METRICS
 from autotune.space import complete, excluded, levers
-from autotune.spec import constraints
+from autotune.spec import constraints, ending
 from autotune.spec.dimensions import Note, illegal, normal
 from autotune.spec.document import Document, Path, nearest
 from autotune.spec.measurable import why_not
 from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
 from autotune.spec.prices import book
 from autotune.spec.spaces import build
-
-DEFAULT_TRIALS = 24
-"""Trials of a study that sets no budget."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,14 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
     space, notes = build(file, document, host)
     prices = book(file.prices.cpu_core, file.prices.gpus, file.prices.nodes)
     judge = _Judge(document, host, prices, space if _device_known(file, space) else None)
+    budget = judge.budget(file)
     study = Study(
         name=file.study,
         task=_task(file.task, document),
         objectives=judge.objectives(file),
         space=space,
         constraints=judge.constraints(file),
-        budget=judge.budget(file),
+        budget=budget,
         limits=Limits(file.limits.memory_gib, file.limits.minutes),
         prices=prices,
         executor=_executor(file, document),
@@ -71,6 +69,8 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
         start_with=_start_with(file, space, document, host),
         sharing=file.sharing,
         stopping=file.early_stopping,
+        confirm=ending.confirmation(file, document, budget),
+        warm_start=ending.warm_start(file, document),
         spec={key: value for key, value in document.data.items() if key != "storage"},
     )
     return Loaded(study, file.storage, notes)
@@ -123,10 +123,9 @@ class _Judge:
         return tuple(found)
 
     def budget(self, file: StudyFile) -> Budget:
-        budget = Budget(file.budget.trials, file.budget.minutes, file.budget.usd)
-        if budget.usd is not None:
+        if file.budget.usd is not None:
             self.measured("cost_usd", ("budget", "usd"))
-        return budget if budget != Budget() else Budget(trials=DEFAULT_TRIALS)
+        return ending.budget(file, self.document)
 
 
 def _device_known(file: StudyFile, space: Space) -> bool:
