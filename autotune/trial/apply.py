@@ -66,7 +66,8 @@ def apply_strategy(
         # Ranks share what is there when all else has been applied.
         return divide(strategy, model, run, precision, masks, crew)
     if spread_out:
-        spread(model, str(strategy["placement"]), places(strategy))
+        with precision.autocast():  # layers may be timed
+            spread(model, str(strategy["placement"]), places(strategy))
     # The optimizer holds the very parameters that are left, in the precision they have.
     rate = optimizers.peak_rate(strategy)
     optimizer = optimizers.for_strategy(strategy, model, rate)

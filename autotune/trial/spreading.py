@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +43,8 @@ def spread(model: PreTrainedModel, placement: str, devices: Sequence[torch.devic
         _put(module, before)
     for layer, place in zip(encoder.holder, places, strict=True):
         _put(layer, place)
-    model.base_model.register_forward_hook(_moved_back(home))
+    # What follows the layers, within the base model and behind it, is where the model was.
+    encoder.holder[-1].register_forward_hook(_moved_back(home))
 
 
 def _put(module: nn.Module, device: torch.device) -> None:
@@ -93,8 +95,13 @@ def speed(model: PreTrainedModel) -> float:
 
 def _layer_speed(encoder: Encoder, device: torch.device) -> float:
     """Layers per second, forward and backward."""
-    with torch.random.fork_rng():
+    with undisturbed(device):
         return 1 / timed_layer(encoder, encoder.holder[0].to(device))
+
+
+def undisturbed(device: torch.device) -> AbstractContextManager[None]:
+    """A context in which dropout on ``device`` draws numbers that nobody will miss."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def timed_layer(encoder: Encoder, layer: nn.Module) -> float:

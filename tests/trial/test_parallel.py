@@ -130,6 +130,8 @@ BESIDE: list[tuple[str, dict[str, Any]]] = [
     ("pp:2", {"pruning_ratio": 0.5, "pruning_method": "structured", "optimizer": "adamw-fused"}),
     ("pp:2", {"pruning_ratio": 0.5, "pruning_method": "unstructured", "freeze_layers": 1}),
     ("pp:2", {"pruning_ratio": 0.25, "pruning_method": "layers", "micro_batch_size": 4}),
+    ("pp:2", {"optimizer": "adafactor", "pipeline_microbatches": 2}),
+    ("ddp:2 x pp:2", {"optimizer": "adafactor"}),
     ("ddp:2", {"placement": "mixed"}),
     ("ddp:2 x pp:2", {"padding": "fixed", "pipeline_schedule": "interleaved"}),
     ("fsdp:2 x tp:2", {"padding": "bucketed", "sequence_parallel": True, "optimizer": "adamw"}),
@@ -146,8 +148,9 @@ def test_kinds_go_with_the_other_levers(home: Home, kind: str, values: dict[str,
 
 
 @pytest.mark.slow
-def test_replicas_can_be_compiled(home: Home) -> None:
-    loss, weight = apart(home, "ddp:2", compile=True, padding="fixed")
+@pytest.mark.parametrize("kind", ["ddp:2", "zero1:2"])
+def test_replicas_can_be_compiled(home: Home, kind: str) -> None:
+    loss, weight = apart(home, kind, compile=True, padding="fixed")
     assert loss < 1e-4
     assert weight < 1e-3
 
@@ -222,7 +225,8 @@ def test_a_whole_trial_of_several_processes(home: Home, kind: str) -> None:
     found = outcome.evidence.measurements
     assert {"train_samples_per_second", "accuracy", "cost_usd", "peak_memory_gib"} <= set(found)
     assert found["accuracy"].n == 6
-    assert [point.step for point in outcome.evidence.curve if point.metrics] == [3, 5]
+    rungs = [point.step for point in outcome.evidence.curve if point.metrics]
+    assert rungs == [3, 5, 7], "a quarter, a half and three quarters of 10 steps"
     peaks = str(outcome.evidence.environment["peak_memory_gib_by_rank"]).split()
     assert len(peaks) == 2
     assert found["peak_memory_gib"].value == pytest.approx(sum(map(float, peaks)), abs=0.01)

@@ -137,6 +137,21 @@ def test_layers_are_spread_over_several_devices_in_order(monkeypatch: pytest.Mon
     assert [next(layer.parameters()).device.type for layer in holder] == [*["meta"] * 4, "cpu"]
 
 
+def test_what_follows_the_layers_has_its_input_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home, way = torch.device("cpu:0"), []  # another name for the same device
+    moved = spreading._on
+    monkeypatch.setattr(spreading, "_on", lambda v, device: (way.append(device), moved(v, CPU))[1])
+    model = tiny_model(layers=2)
+    spread(model, "split:memory", [home, CPU])
+    pooler = model.base_model.pooler
+    pooler.register_forward_pre_hook(lambda *_: way.append("pooler"))
+    logits(model)
+    assert way[way.index("pooler") - 1] == home
+    assert CPU in way
+
+
 def test_layers_go_where_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = {"meta": 4.0, "cpu": 1.0}
     monkeypatch.setattr(spreading, "_layer_speed", lambda encoder, device: speeds[device.type])

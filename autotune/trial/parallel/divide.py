@@ -57,7 +57,8 @@ def divide(
     # DDP knows nothing of weights in pieces; beside tensor parallelism gradients are added up here.
     # So they are where a CPU and a GPU work side by side, each on what it can do in the time.
     if strategy["placement"] == "mixed":
-        group.weigh(speed(model))
+        with precision.autocast():
+            group.weigh(speed(model))
     elif group.layout.data_kind in ("ddp", "zero1") and group.layout.model == 1:
         run = replicas.replicate(run, group, bucket_mib)
     rate = optimizers.peak_rate(strategy)

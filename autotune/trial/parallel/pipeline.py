@@ -34,7 +34,7 @@ from autotune.trial.parallel.weights import filled, skeleton
 from autotune.trial.precision import Precision
 from autotune.trial.pruning_masks import Masks
 from autotune.trial.schedule import Schedule
-from autotune.trial.spreading import TIMED_SHAPE, timed, timed_layer
+from autotune.trial.spreading import TIMED_SHAPE, timed, timed_layer, undisturbed
 from autotune.trial.stepping import summed_loss
 from autotune.trial.tasks.base import IGNORED
 
@@ -235,7 +235,7 @@ def _seconds(model: PreTrainedModel, precision: Precision, group: Group) -> list
     encoder = encoder_of(model)
     told = torch.zeros(len(encoder.holder) + 2, dtype=torch.float64)
     if group.leads:
-        with torch.random.fork_rng(), precision.autocast():
+        with undisturbed(group.device), precision.autocast():
             told[:-1] = torch.tensor([_embedding_seconds(encoder), *_layer_seconds(encoder)])
     dist.broadcast(told, src=0)
     return [float(value) for value in told]
