@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -35,6 +36,9 @@ from autotune.trial.entry import evaluate
 
 KINDS = ("none", "ddp:2", "zero1:2", "fsdp:2", "tp:2", "pp:2")
 BATCH, LENGTH = 16, 96
+SETTINGS = {"pp:2": {"pipeline_microbatches": 8}}
+"""More pieces wait less for each other, and fewer examples are in a stage at a time."""
+
 TARGETS = "targets: ddp >= 0.95 of the speed; pp <= 0.6 of the memory a rank; start <= 2 s more"
 WARMUP_STEPS = 5
 
@@ -55,8 +59,9 @@ def task(steps: int) -> Task:
 def job(kind: str, steps: int, host: Host, folder: str) -> Job:
     threads = len(host.cores) // 2 * (2 if kind == "none" else 1)
     strategy = Strategy(levers.defaults(host)).with_values(
-        device="cpu", batch_size=BATCH, padding="fixed", parallelism=kind, threads=threads
-    )
+        device="cpu", batch_size=BATCH, padding="fixed", parallelism=kind, threads=threads,
+        **SETTINGS.get(kind, {}),
+    )  # fmt: skip
     held = levers.resources(strategy)
     return Job("parallelism", 0, strategy, task(steps), 0, held, Limits(), folder)
 
@@ -132,7 +137,7 @@ def train_with_trainer(steps: int) -> None:
     collate = DataCollatorWithPadding(tokenizer, padding="max_length", max_length=LENGTH)
     ends: list[float] = []
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Clock(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(time.perf_counter())
 
@@ -147,6 +152,7 @@ def train_with_trainer(steps: int) -> None:
             save_strategy="no",
             disable_tqdm=True,
         )
+        met = time.time() if arguments.world_size == 2 else math.nan
         Trainer(
             load_model(prepared),
             arguments,
@@ -156,15 +162,16 @@ def train_with_trainer(steps: int) -> None:
         ).train()
     if os.environ["RANK"] == "0":
         timed = len(ends) - WARMUP_STEPS
-        Path(os.environ["RESULT"]).write_text(
-            json.dumps(timed * BATCH / (ends[-1] - ends[WARMUP_STEPS - 1])), encoding="utf-8"
-        )
+        speed = timed * BATCH / (ends[-1] - ends[WARMUP_STEPS - 1])
+        Path(os.environ["RESULT"]).write_text(json.dumps([speed, met]), encoding="utf-8")
 
 
-def torchrun(steps: int) -> float:
+def torchrun(steps: int) -> Run:
+    """The same by ``Trainer``, which does not say what it holds."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "speed.json"
         threads = str(max(1, len(inventory().cores) // 2))
+        launched = time.time()
         done = subprocess.run(
             [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
              __file__, "--as-rank", "--steps", str(steps)],
@@ -174,22 +181,28 @@ def torchrun(steps: int) -> float:
         )  # fmt: skip
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
-        return float(json.loads(result.read_text(encoding="utf-8")))
+        speed, met = json.loads(result.read_text(encoding="utf-8"))
+        return Run(speed, [], met - launched)
 
 
 def against_trainer(rounds: int, steps: int) -> dict[str, Any]:
     executor, host = LocalExecutor(), inventory()
-    pairs = []
+    pairs: list[tuple[Run, Run]] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
             run(executor, job("ddp:2", 4, host, folder))
             for _ in range(rounds):
                 theirs = torchrun(steps)
-                pairs.append((run(executor, job("ddp:2", steps, host, folder)).speed, theirs))
+                pairs.append((run(executor, job("ddp:2", steps, host, folder)), theirs))
     finally:
         executor.close()
-    ratios = [ours / theirs for ours, theirs in pairs]
-    return {"ratio": statistics.median(ratios), "ratios": ratios, "pairs": pairs}
+    ratios = [ours.speed / theirs.speed for ours, theirs in pairs]
+    return {
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "samples_per_second": [(ours.speed, theirs.speed) for ours, theirs in pairs],
+        "start_seconds": [(ours.start, theirs.start) for ours, theirs in pairs],
+    }
 
 
 def main() -> None:
@@ -206,7 +219,13 @@ def main() -> None:
         return
     if asked.trainer:
         result = against_trainer(asked.rounds, asked.steps)
-        print(json.dumps(result) if asked.json else f"ddp:2, {result['ratio']:.3f}x Trainer ddp")
+        ours, theirs = zip(*result["start_seconds"], strict=True)
+        text = (
+            f"ddp:2, {result['ratio']:.3f}x Trainer in ddp; ranks have met after "
+            f"{statistics.median(ours):.1f} s, those of torchrun after "
+            f"{statistics.median(theirs):.1f} s"
+        )
+        print(json.dumps(result) if asked.json else text)
         return
     result = measure(("none", *asked.kinds), asked.rounds, asked.steps)
     if asked.json:
