@@ -225,8 +225,8 @@ def test_a_whole_trial_of_several_processes(home: Home, kind: str) -> None:
     found = outcome.evidence.measurements
     assert {"train_samples_per_second", "accuracy", "cost_usd", "peak_memory_gib"} <= set(found)
     assert found["accuracy"].n == 6
-    rungs = [point.step for point in outcome.evidence.curve if point.metrics]
-    assert rungs == [3, 5, 7], "a quarter, a half and three quarters of 10 steps"
+    judged = [point.step for point in outcome.evidence.curve if "accuracy" in point.metrics]
+    assert judged == [3, 5]
     peaks = str(outcome.evidence.environment["peak_memory_gib_by_rank"]).split()
     assert len(peaks) == 2
     assert found["peak_memory_gib"].value == pytest.approx(sum(map(float, peaks)), abs=0.01)
