@@ -17,6 +17,9 @@ from .views import compare, export, front, levers, search, studies, trial, trial
 ICON = Path(__file__).with_name("icon.svg")
 """A file of our own: Streamlit's named icons for the tab are fetched from the internet."""
 
+STYLE = "<style>.stMainBlockContainer {padding-top: 4rem; padding-bottom: 3rem}</style>"
+"""Streamlit leaves much of a small screen empty above the title."""
+
 PAGES: dict[str, tuple[Callable[[], None], str, str]] = {
     "studies": (studies.page, "Studies", ":material/science:"),
     "front": (front.page, "Front", ":material/scatter_plot:"),
@@ -32,6 +35,7 @@ PAGES: dict[str, tuple[Callable[[], None], str, str]] = {
 def main() -> None:
     """Draw the page that the URL names."""
     st.set_page_config("autotune", str(ICON), layout="wide")
+    st.html(STYLE)
     settings = current()
     if settings is None:
         st.error("This server was not started by `autotune dashboard`, so it has no storage.")
@@ -72,10 +76,11 @@ def _ask_password() -> None:
         asked = st.form_submit_button("Open")
     if not asked:
         return
-    if settings.lock.opens(password):
+    address = st.context.ip_address
+    if settings.lock.opens(password, address):
         st.session_state["_unlocked"] = True
         st.rerun()
-    wait = settings.lock.wait_seconds()
+    wait = settings.lock.wait_seconds(address)
     if wait > 0:
         st.error(f"Too many wrong passwords. Try again in {wait:.0f} seconds.")
     else:

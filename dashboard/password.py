@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import os
 import secrets
 import threading
@@ -16,6 +17,7 @@ from autotune.errors import UsageError
 
 SHORTEST = 8
 ATTEMPTS = 5
+ATTEMPTS_OF_ALL = 50
 WINDOW_SECONDS = 60.0
 
 
@@ -43,36 +45,58 @@ def _scrypt(password: str, salt: bytes) -> bytes:
 
 
 class Lock:
-    """A password and how often it may be tried: wrong guesses of all visitors count together, so
-    that guessing from many addresses is no faster."""
+    """A password and how often it may be tried.
+
+    Each visitor, told apart by network address, has :data:`ATTEMPTS` wrong guesses a minute, so
+    that one who guesses does not keep others out. All of them together have
+    :data:`ATTEMPTS_OF_ALL`, so that guessing from many addresses stays slow.
+    """
 
     def __init__(self, password: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._hash, self._clock = Hash.of(password), clock
         self._guard = threading.Lock()
-        self._wrong: deque[float] = deque()
+        self._wrong: deque[tuple[float, str]] = deque()
 
-    def wait_seconds(self) -> float:
-        """How long until the next guess is taken; 0 for now."""
+    def wait_seconds(self, address: str | None = None) -> float:
+        """How long until the next guess from ``address`` is taken; 0 for now."""
         with self._guard:
-            return self._wait()
+            return self._wait(visitor(address))
 
-    def opens(self, password: str) -> bool:
+    def opens(self, password: str, address: str | None = None) -> bool:
         """Whether this is the password. Never while :meth:`wait_seconds` is above 0."""
+        who = visitor(address)
         with self._guard:
-            if self._wait() > 0:
+            if self._wait(who) > 0:
                 return False
             if self._hash.matches(password):
                 return True
-            self._wrong.append(self._clock())
+            self._wrong.append((self._clock(), who))
             return False
 
-    def _wait(self) -> float:
+    def _wait(self, who: str) -> float:
         now = self._clock()
-        while self._wrong and self._wrong[0] <= now - WINDOW_SECONDS:
+        while self._wrong and self._wrong[0][0] <= now - WINDOW_SECONDS:
             self._wrong.popleft()
-        if len(self._wrong) < ATTEMPTS:
-            return 0.0
-        return self._wrong[0] + WINDOW_SECONDS - now
+        own = [at for at, guesser in self._wrong if guesser == who]
+        full = [own[0]] if len(own) >= ATTEMPTS else []
+        if len(self._wrong) >= ATTEMPTS_OF_ALL:
+            full.append(self._wrong[0][0])
+        return max(full) + WINDOW_SECONDS - now if full else 0.0
+
+
+def visitor(address: str | None) -> str:
+    """Who guesses from ``address``: an IPv4 address, or the /64 network that an IPv6 host owns.
+    Connections from this machine come without an address."""
+    if address is None:
+        return "here"
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    mapped = known.ipv4_mapped if known.version == 6 else None
+    if known.version == 4 or mapped is not None:
+        return str(mapped or known)
+    return str(ipaddress.ip_network((known, 64), strict=False))
 
 
 def from_environment(prompt: Callable[[str], str] | None = None) -> str:
