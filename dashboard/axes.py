@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.analysis.front import value_of
-from autotune.domain import Trial
+from autotune.analysis.repeats import Figure
+from autotune.domain import Measurement, Trial
 from autotune.metrics import METRICS
 
 
@@ -48,18 +49,17 @@ class Axis:
         found = [value_of(trial, self.metric) for trial in trials]
         return [None if value is None else self.scale(value) for value in found]
 
-    def errors(self, trials: Sequence[Trial]) -> dict[str, object]:
+    def errors(self, found: Sequence[Measurement | Figure | None]) -> dict[str, object]:
         """Error bars from the 95% intervals, nothing where there is none."""
         above: list[float] = []
         below: list[float] = []
-        for trial in trials:
-            measured = trial.evidence.measurements.get(self.metric)
-            low, high = (None, None) if measured is None else measured.ci95 or (None, None)
-            if measured is None or low is None or high is None:
+        for known in found:
+            low, high = (None, None) if known is None else known.ci95 or (None, None)
+            if known is None or low is None or high is None:
                 above, below = [*above, 0.0], [*below, 0.0]
             else:
-                above.append(self.scale(high - measured.value))
-                below.append(self.scale(measured.value - low))
+                above.append(self.scale(high - known.value))
+                below.append(self.scale(known.value - low))
         return {
             "type": "data", "array": above, "arrayminus": below, "thickness": 1, "width": 2,
             "color": "rgba(128,128,128,0.7)", "visible": any(above) or any(below),
@@ -67,5 +67,5 @@ class Axis:
 
     def layout(self) -> dict[str, object]:
         """Settings of a Plotly axis."""
-        settings: dict[str, object] = {"title": self.title, "automargin": True, **self.numbers}
+        settings: dict[str, object] = {"title": {"text": self.title}, **self.numbers}
         return {**settings, "type": "log"} if self.log else settings

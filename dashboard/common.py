@@ -103,8 +103,11 @@ def state_line(snapshot: Snapshot, trial: Trial) -> None:
     """State, verdict and reason of a trial in one line."""
     verdict = snapshot.verdicts[trial.number].value if trial.state is State.COMPLETE else ""
     parts = [f"{STATE_ICON[trial.state]} **{trial.state.value}**", md(verdict)]
-    if trial.number in snapshot.confirmed:
-        parts.append("confirmed by a second run")
+    runs = len(snapshot.repeats.of(trial))
+    if runs:
+        parts.append(f"confirmed by {runs} run{'s' * (runs > 1)}")
+    if (chance := snapshot.chance(trial)) is not None:
+        parts.append(f"{chance:.0%} sure to be on the front given the noise")
     if trial.reason:
         parts.append(md(trial.reason))
     st.markdown(" · ".join(part for part in parts if part))

@@ -11,8 +11,8 @@ from dataclasses import replace
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from autotune.analysis.course import Bar
-from autotune.analysis.front import front_of, value_of
+from autotune.analysis.course import Bar, Rung
+from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import shown
 from autotune.domain import CurvePoint, Measurement, State, Trial
@@ -100,11 +100,10 @@ def memory_figure(memory: Sequence[tuple[float, float]]) -> go.Figure:
 def growth_figure(snapshot: Snapshot, *, by_time: bool) -> go.Figure:
     """Hypervolume after each finished trial; only the trials that raised it are marked."""
     history = [g for g in snapshot.history if g.at is not None or not by_time]
-    kept = _corners([g.value for g in history])
-    points = [history[place] for place in kept]
+    points = [history[place] for place in _corners([g.value for g in history])]
     figure = go.Figure()
     figure.add_scatter(
-        x=[p.at for p in points] if by_time else [place + 1 for place in kept],
+        x=[p.at if by_time else p.finished for p in points],
         y=[p.value for p in points],
         mode="lines+markers" if len(points) < 200 else "lines",
         line={"shape": "hv", "color": BLUE, "width": 2},
@@ -139,6 +138,25 @@ def states_figure(counts: Mapping[State, int]) -> go.Figure:
     return dressed(figure, 90 + 34 * max(len(states), 2), showlegend=False)
 
 
+def rungs_figure(found: Sequence[Rung]) -> go.Figure:
+    """At each rung, how many trials passed and how many were stopped."""
+    names = [
+        f"{rung.share:.0%} of the steps" if rung.share else "before training" for rung in found
+    ]
+    figure = go.Figure()
+    for name, counts, colour in (
+        ("went on", [rung.reached - rung.stopped for rung in found], STATE_COLOUR[State.COMPLETE]),
+        ("stopped", [rung.stopped for rung in found], STATE_COLOUR[State.PRUNED]),
+    ):
+        figure.add_bar(
+            y=names, x=counts, orientation="h", name=name, hoverinfo="skip",
+            text=[str(count) if count else "" for count in counts], marker={"color": colour},
+        )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title="trials")
+    return dressed(figure, 130 + 34 * max(len(found), 2), barmode="stack")
+
+
 def timeline_figure(bars: Sequence[Bar]) -> go.Figure:
     """A bar a trial, a lane for each that ran beside another. The latest bars where many."""
     shown_bars = list(bars)[-MOST_BARS:]
@@ -158,6 +176,8 @@ def timeline_figure(bars: Sequence[Bar]) -> go.Figure:
                 hoverinfo="text",
             )
     figure.update_xaxes(type="date")
+    workers = [f"worker {lane + 1}" for lane in range(lanes)]
+    figure.update_yaxes(categoryorder="array", categoryarray=workers[::-1])
     return dressed(figure, 110 + 44 * lanes, barmode="overlay")
 
 
@@ -180,13 +200,14 @@ def compare_figure(
         pair = (x.metric, y.metric)
         across = _based(x, snapshot) if relative else x
         up = _based(y, snapshot) if relative else y
-        members = front_of(snapshot.study, snapshot.feasible, pair)
+        members = snapshot.front_of(snapshot.feasible, pair)
         members = sorted(members, key=lambda t: value_of(t, x.metric) or 0.0)
         figure.add_scatter(
             x=across.values(members), y=up.values(members), mode="lines+markers",
             name=plain(name), line={"color": colour, "width": 2},
             marker={"symbol": symbol, "size": 10, "color": colour},
-            error_x=across.errors(members), error_y=up.errors(members),
+            error_x=across.errors([snapshot.repeats.figure(t, x.metric) for t in members]),
+            error_y=up.errors([snapshot.repeats.figure(t, y.metric) for t in members]),
             hovertext=[_compare_words(name, t, pair) for t in members],
             hoverinfo="text",
         )  # fmt: skip

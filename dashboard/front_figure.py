@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot, Verdict
@@ -20,8 +20,12 @@ from .palette import GREEN, PINK, RED, SCALE, SKY, STATE_COLOUR, STATE_SYMBOL
 from .text import hover
 
 LANES = (State.PRUNED, State.INFEASIBLE, State.FAILED, State.INTERRUPTED)
-MOST_DOMINATED, MOST_OUTSIDE, MOST_IN_LANE = 400, 150, 60
+MOST_DOMINATED, MOST_OUTSIDE, MOST_IN_LANE, MOST_BARS = 220, 80, 40, 40
 """Marks sent to the browser; more cannot be told apart and would take it longer to draw."""
+MOST_SOLID = 1_000
+"""The same in three dimensions, which the graphics card draws."""
+Trace = dict[str, Any]
+"""One trace as Plotly reads it. Plain data: its own classes check each setting as it is set."""
 
 
 @dataclass(frozen=True)
@@ -45,75 +49,63 @@ class View:
 
 def front_figure(snapshot: Snapshot, view: View) -> go.Figure:
     """Two metrics against each other; below it a lane for trials without a result."""
-    unfinished = [t for t in snapshot.trials if t.state in LANES]
-    lanes = [state for state in LANES if any(t.state is state for t in unfinished)]
-    figure = _sheet(lanes)
-    for trace in _traces(snapshot, view):
-        figure.add_trace(trace, row=1, col=1)
-    for state in lanes:
-        figure.add_trace(_lane(snapshot, state), row=2, col=1)
-    figure.update_xaxes(view.x.layout(), row=1, col=1)
-    figure.update_yaxes(view.y.layout(), row=1, col=1)
-    if lanes:
-        figure.update_xaxes(tickprefix="trial ", nticks=6, zeroline=False, row=2, col=1)
-        figure.update_yaxes(fixedrange=True, showgrid=False, row=2, col=1)
-    return _dressed(figure, view, 560 + 26 * len(lanes))
+    lanes = [state for state in LANES if snapshot.by_state[state]]
+    traces = _traces(snapshot, view) + [_lane(snapshot, state) for state in lanes]
+    sheet = _sheet(len(lanes)) | {"xaxis": view.x.layout()}
+    sheet["yaxis"] = sheet.get("yaxis", {}) | view.y.layout()
+    axes = {name: axis | {"automargin": False} for name, axis in sheet.items()}
+    return go.Figure(traces, axes | _dress(view, 600 + 26 * len(lanes)))
 
 
 def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
     """Three metrics at once: x, y and the colour metric upwards."""
     assert view.colour is not None
-    figure = go.Figure()
-    for name, trials, size, opacity in (
-        ("dominated", _spread(snapshot, view, view.dominated, MOST_DOMINATED), 3, 0.35),
+    groups = (
+        ("dominated", _spread(snapshot, view, view.dominated, MOST_SOLID), 3, 0.35),
         ("front", view.front, 6, 1.0),
-    ):
-        figure.add_trace(
-            go.Scatter3d(
-                x=view.x.values(trials),
-                y=view.y.values(trials),
-                z=view.colour.values(trials),
-                mode="markers",
-                name=name,
-                opacity=opacity,
-                marker={"size": size, **_shade(view, trials)},
-                customdata=[[t.number] for t in trials],
-                hovertext=[_hover(snapshot, t) for t in trials],
-                hoverinfo="text",
-            )
-        )
-    axes = {"xaxis": view.x, "yaxis": view.y, "zaxis": view.colour}
-    figure.update_layout(
-        scene={
-            name: {k: v for k, v in axis.layout().items() if k != "automargin"}
-            for name, axis in axes.items()
-        }
     )
-    return _dressed(figure, view, 620)
+    traces = [
+        {
+            "type": "scatter3d",
+            "x": view.x.values(trials),
+            "y": view.y.values(trials),
+            "z": view.colour.values(trials),
+            "mode": "markers",
+            "name": name,
+            "showlegend": False,
+            "opacity": opacity,
+            "marker": {"size": size, **_shade(view, trials)},
+            **_words(snapshot, trials),
+        }
+        for name, trials, size, opacity in groups
+    ]
+    axes = {"xaxis": view.x, "yaxis": view.y, "zaxis": view.colour}
+    scene = {name: axis.layout() for name, axis in axes.items()}
+    return go.Figure(traces, {"scene": scene, **_dress(view, 620)})
 
 
-def _sheet(lanes: Sequence[State]) -> go.Figure:
+def _sheet(lanes: int) -> dict[str, dict[str, object]]:
+    """Where the axes of the lanes go: below the others, which then give up some height."""
     if not lanes:
-        return make_subplots(rows=1, cols=1)
-    low = 0.05 * len(lanes) + 0.02
-    return make_subplots(rows=2, cols=1, row_heights=[1 - low, low], vertical_spacing=0.15)
+        return {}
+    low = 0.05 * lanes + 0.02
+    return {
+        "yaxis": {"domain": [low + 0.15, 1.0]},
+        "xaxis2": {"anchor": "y2", "title": {"text": "trial"}, "nticks": 6, "zeroline": False},
+        "yaxis2": {"anchor": "x2", "domain": [0.0, low], "fixedrange": True, "showgrid": False},
+    }
 
 
-def _traces(snapshot: Snapshot, view: View) -> list[go.Scatter]:
+def _traces(snapshot: Snapshot, view: View) -> list[Trace]:
+    dominated = _spread(snapshot, view, view.dominated, MOST_DOMINATED)
     found = [
         *([_sample(view, "dominated", 7, 0.5)] if view.dominated else []),
         *([_sample(view, "front", 12, 1.0)] if view.front else []),
-        _marks(
-            snapshot,
-            view,
-            "dominated",
-            _spread(snapshot, view, view.dominated, MOST_DOMINATED),
-            size=7,
-            opacity=0.4,
-        ),
+        _marks(snapshot, view, "dominated", dominated, size=7, opacity=0.4),
         _outside(snapshot, view),
         _line(view),
-        _marks(snapshot, view, "front", view.front, size=12, opacity=1.0, errors=True),
+        _marks(snapshot, view, "front", view.front, size=12, opacity=1.0),
+        _bars(snapshot, view),
     ]
     confirmed = [t for t in view.front if t.number in snapshot.confirmed]
     default = snapshot.default
@@ -124,17 +116,21 @@ def _traces(snapshot: Snapshot, view: View) -> list[go.Scatter]:
         ("selected", [view.selected] if view.selected is not None else [], "square-open", 24, PINK),
     )
     found += [_ring(snapshot, view, *ring) for ring in rings]
-    return [trace for trace in found if trace.x is not None and len(trace.x)]
+    return [trace for trace in found if trace["x"]]
 
 
-def _sample(view: View, name: str, size: int, opacity: float) -> go.Scatter:
+def _sample(view: View, name: str, size: int, opacity: float) -> Trace:
     """A mark for the legend, which cannot show a colour scale."""
     marker = {
         "size": size,
         "color": SKY if view.colour is None else SCALE[2],
         "line": {"width": 1, "color": SCALE[1]},
     }
-    return go.Scatter(x=[None], y=[None], mode="markers", name=name, opacity=opacity, marker=marker)
+    return _scatter(x=[None], y=[None], name=name, opacity=opacity, marker=marker)
+
+
+def _scatter(**settings: object) -> Trace:
+    return {"type": "scatter", "mode": "markers", **settings}
 
 
 def _spread(snapshot: Snapshot, view: View, trials: Sequence[Trial], most: int) -> list[Trial]:
@@ -145,30 +141,48 @@ def _spread(snapshot: Snapshot, view: View, trials: Sequence[Trial], most: int) 
     return [known[place] for place in places]
 
 
-def _placed(view: View, trial: Trial) -> bool:
-    return value_of(trial, view.x.metric) is not None and value_of(trial, view.y.metric) is not None
+def _placed(view: View, trials: Sequence[Trial]) -> list[Trial]:
+    return [
+        t
+        for t in trials
+        if value_of(t, view.x.metric) is not None and value_of(t, view.y.metric) is not None
+    ]
 
 
 def _marks(
     snapshot: Snapshot, view: View, name: str, trials: Sequence[Trial], *,
-    size: int, opacity: float, errors: bool = False,
-) -> go.Scatter:  # fmt: skip
-    trials = [t for t in trials if _placed(view, t)]
-    bars = {"error_x": view.x.errors(trials), "error_y": view.y.errors(trials)} if errors else {}
-    return go.Scatter(
+    size: int, opacity: float,
+) -> Trace:  # fmt: skip
+    trials = _placed(view, trials)
+    line = {"width": 1, "color": "rgba(128,128,128,0.8)"}
+    return _scatter(
         x=view.x.values(trials),
         y=view.y.values(trials),
-        mode="markers",
         name=name,
         showlegend=False,
         opacity=opacity,
-        marker={
-            "size": size, "line": {"width": 1, "color": "rgba(128,128,128,0.8)"},
-            **_shade(view, trials),
-        },
-        **bars,
+        marker={"size": size, "line": line, **_shade(view, trials)},
         **_words(snapshot, trials),
-    )  # fmt: skip
+    )
+
+
+def _bars(snapshot: Snapshot, view: View) -> Trace:
+    """The intervals of the front, around the mean of all runs where one was run again; of a crowded
+    front those of the line, which can still be read."""
+    trials = _placed(view, view.front if len(view.front) <= MOST_BARS else view.line)
+    trials = trials[:: -(-len(trials) // MOST_BARS) or 1]
+    across = [snapshot.repeats.figure(t, view.x.metric) for t in trials]
+    up = [snapshot.repeats.figure(t, view.y.metric) for t in trials]
+    return _scatter(
+        x=[view.x.scale(f.value) if f else None for f in across],
+        y=[view.y.scale(f.value) if f else None for f in up],
+        name="95% interval",
+        showlegend=False,
+        marker={"size": 1, "opacity": 0},
+        error_x=view.x.errors(across),
+        error_y=view.y.errors(up),
+        hoverinfo="skip",
+    )
 
 
 def _shade(view: View, trials: Sequence[Trial]) -> dict[str, object]:
@@ -177,12 +191,11 @@ def _shade(view: View, trials: Sequence[Trial]) -> dict[str, object]:
     return {"color": view.colour.values(trials), "coloraxis": "coloraxis"}
 
 
-def _outside(snapshot: Snapshot, view: View) -> go.Scatter:
+def _outside(snapshot: Snapshot, view: View) -> Trace:
     trials = _spread(snapshot, view, view.outside, MOST_OUTSIDE)
-    return go.Scatter(
+    return _scatter(
         x=view.x.values(trials),
         y=view.y.values(trials),
-        mode="markers",
         name="outside constraints",
         opacity=0.55,
         marker={"size": 7, "symbol": "x-thin", "line": {"width": 1.5, "color": PINK}},
@@ -190,45 +203,46 @@ def _outside(snapshot: Snapshot, view: View) -> go.Scatter:
     )
 
 
-def _line(view: View) -> go.Scatter:
+def _line(view: View) -> Trace:
     ends = sorted(
         (x, y)
         for x, y in zip(view.x.values(view.line), view.y.values(view.line), strict=True)
         if x is not None and y is not None
     )
-    return go.Scatter(
-        x=[x for x, _ in ends],
-        y=[y for _, y in ends],
-        mode="lines",
-        name="front line",
-        line={"color": SKY, "width": 2},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    return {
+        "type": "scatter",
+        "x": [x for x, _ in ends],
+        "y": [y for _, y in ends],
+        "mode": "lines",
+        "name": "front line",
+        "line": {"color": SKY, "width": 2},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _ring(
     snapshot: Snapshot, view: View, name: str, trials: Sequence[Trial],
     symbol: str, size: int, colour: str,
-) -> go.Scatter:  # fmt: skip
-    trials = [t for t in trials if _placed(view, t)]
-    return go.Scatter(
+) -> Trace:  # fmt: skip
+    trials = _placed(view, trials)
+    return _scatter(
         x=view.x.values(trials),
         y=view.y.values(trials),
-        mode="markers",
         name=name,
         marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 2.5}},
         **_words(snapshot, trials),
     )
 
 
-def _lane(snapshot: Snapshot, state: State) -> go.Scatter:
-    trials = [t for t in snapshot.trials if t.state is state]
+def _lane(snapshot: Snapshot, state: State) -> Trace:
+    trials = snapshot.by_state[state]
     trials = trials[:: -(-len(trials) // MOST_IN_LANE)]
-    return go.Scatter(
+    return _scatter(
         x=[t.number for t in trials],
         y=[state.value] * len(trials),
-        mode="markers",
+        xaxis="x2",
+        yaxis="y2",
         showlegend=False,
         marker={"symbol": STATE_SYMBOL[state], "color": STATE_COLOUR[state], "size": 8},
         **_words(snapshot, trials),
@@ -278,19 +292,25 @@ def _fate(snapshot: Snapshot, trial: Trial) -> str:
     return trial.state.value if verdict is Verdict.UNFINISHED else verdict.value
 
 
-def _dressed(figure: go.Figure, view: View, height: int) -> go.Figure:
-    bar = {"orientation": "h", "thickness": 10, "y": 1.0, "yanchor": "bottom", "len": 1.0}
+def _dress(view: View, height: int) -> dict[str, object]:
+    """Margins are fixed: Plotly would draw everything once more for each one that it finds."""
+    bar: dict[str, object] = {
+        "orientation": "h", "thickness": 10, "y": 1.0, "yanchor": "bottom", "len": 1.0,
+    }  # fmt: skip
+    coloured = view.colour is not None and bool(view.dominated or view.front)
     if view.colour is not None:
-        bar |= {
-            "title": {"text": view.colour.title, "side": "top"},
-            **view.colour.numbers,
-        }
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
-        coloraxis={"colorscale": SCALE, "colorbar": bar, "reversescale": view.bright_is_low},
-        hoverlabel={"align": "left"},
-        dragmode="pan",
-    )
-    return figure
+        bar |= {"title": {"text": view.colour.title, "side": "top"}, **view.colour.numbers}
+    return {
+        "height": height,
+        "margin": {
+            "l": 76, "r": 12, "t": 66 if coloured else 12, "b": 120,
+            "autoexpand": False,
+        },
+        "legend": {
+            "orientation": "h", "xref": "container", "x": 0, "yref": "container", "y": 0,
+            "yanchor": "bottom",
+        },
+        "coloraxis": {"colorscale": SCALE, "colorbar": bar, "reversescale": view.bright_is_low},
+        "hoverlabel": {"align": "left"},
+        "dragmode": "pan",
+    }  # fmt: skip

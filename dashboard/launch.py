@@ -59,6 +59,7 @@ def options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
         "logger.level": "warning",
         "theme.headingFontSizes": ["2rem", "1.6rem", "1.3rem", "1.1rem", "1rem", "1rem"],
         "theme.light.primaryColor": "#0072B2",
@@ -85,7 +86,16 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _run(script: Path, flags: dict[str, Any]) -> None:
+    """Serve. The pages are imported first, so that the first visitor does not wait for it."""
+    import streamlit as st
+    from starlette.middleware import Middleware
+    from streamlit import config
     from streamlit.web import bootstrap
 
+    from .app import PAGES
+    from .entrance import Entrance
+
     bootstrap.load_config_options(flags)
-    bootstrap.run(str(script), False, [], flags)
+    origins = config.get_option("client.allowedOrigins")
+    entrance = Middleware(Entrance, pages=tuple(PAGES), origins=tuple(origins))
+    st.App(script, middleware=[entrance]).run(config=flags)

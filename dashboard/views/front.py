@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import streamlit as st
 
-from autotune.analysis.filtering import Bound, bounds, more_is_better, passing
-from autotune.analysis.front import front_of, knee, suggest, undominated, value_of
-from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.analysis.filtering import Bound, more_is_better
+from autotune.analysis.front import knee, suggest, value_of
+from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Trial
 from autotune.metrics import METRICS
 
@@ -34,8 +34,8 @@ def page() -> None:
     picture, side = st.columns([7, 3])
     with side:
         wanted = _filters(snapshot)
-        members = passing(snapshot.feasible, wanted)
-        front = undominated(snapshot.study, members)
+        members = snapshot.passing(wanted)
+        front = snapshot.front_of(members)
         suggested, why = _suggestion(snapshot, front)
     with picture:
         _picture(snapshot, members, front, suggested)
@@ -73,9 +73,9 @@ def _picture(
         choice.y,
         choice.colour,
         dominated=[t for t in members if t.number not in on_front],
-        outside=[t for t in snapshot.trials if snapshot.verdicts[t.number] is Verdict.OUTSIDE],
+        outside=snapshot.outside,
         front=front,
-        line=front_of(snapshot.study, members, (choice.x.metric, choice.y.metric)),
+        line=snapshot.front_of(members, (choice.x.metric, choice.y.metric)),
         suggested=suggested,
         selected=selected,
         bright_is_low=choice.colour is not None
@@ -85,7 +85,8 @@ def _picture(
     _draw(front_figure_3d(snapshot, view) if solid else front_figure(snapshot, view))
     hidden = len(snapshot.feasible) - len(members)
     note = f"{len(front)} of {len(members)} trials on the front"
-    st.caption(f"{note}, {hidden} hidden by the filters." if hidden else f"{note}.")
+    if snapshot.feasible:
+        st.caption(f"{note}, {hidden} hidden by the filters." if hidden else f"{note}.")
     if selected is not None:
         _chosen(snapshot, selected)
 
@@ -162,7 +163,7 @@ def _metric(title: str, key: str, options: list[str], default: str) -> str:
 def _filters(snapshot: Snapshot) -> Sequence[Bound]:
     """Sliders over what the feasible trials reach; at their loose end they hide nothing."""
     st.subheader("At least, at most", anchor=False)
-    offered = bounds(snapshot.study, snapshot.feasible)
+    offered = snapshot.bounds
     wanted = []
     for bound in offered:
         words = "at least" if bound.at_least else "at most"
@@ -175,6 +176,7 @@ def _filters(snapshot: Snapshot) -> Sequence[Bound]:
             step=bound.step * scale,
             format=_number_format(bound),
             key=f"at-{bound.metric}",
+            bind="query-params",
         )
         wanted.append(bound.at(value / scale))
     if not offered:
@@ -213,16 +215,21 @@ def _suggestion(snapshot: Snapshot, front: Sequence[Trial]) -> tuple[Trial | Non
 def _weights(snapshot: Snapshot) -> Mapping[str, float]:
     return {
         o.metric: float(
-            st.slider(f"Weight of {md(label(o.metric))}", 0, 10, 5, key=f"w-{o.metric}")
+            st.slider(
+                f"Weight of {md(label(o.metric))}", 0, 10, 5,
+                key=f"w-{o.metric}", bind="query-params",
+            )
         )
         for o in snapshot.study.objectives
-    }
+    }  # fmt: skip
 
 
 def _card(snapshot: Snapshot, trial: Trial, why: str) -> None:
     with st.container(border=True):
         st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
         st.caption(why)
+        if (chance := snapshot.chance(trial)) is not None:
+            st.caption(f"{chance:.0%} sure to be on the front given the noise of all measurements.")
         st.caption(md(snapshot.settings[trial.number]))
         with st.container(horizontal=True):
             link("trial", "Open", icon=":material/open_in_full:", trial=trial.number)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.course import stops, timeline
+from autotune.analysis.course import Stop, rungs, stops, timeline
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use, counts
-from autotune.domain import State
+from autotune.domain import CurvePoint, State
 
 from .. import feed
 from ..common import LIVE_SECONDS, now, study_page
-from ..figures import growth_figure, states_figure, timeline_figure
+from ..figures import growth_figure, rungs_figure, states_figure, timeline_figure
 
 MOST_CURVES = 2_000
 """Beyond this many trials learning curves are not read for the table of early stops."""
@@ -30,11 +32,14 @@ def page() -> None:
     _budget(snapshot)
     _running(source, snapshot)
     _growth(snapshot)
+    curves = source.curves() if len(snapshot.trials) <= MOST_CURVES else None
+    found = stops(snapshot.trials, curves)
     left, right = st.columns(2)
     with left:
         _states(snapshot)
     with right:
-        _stopped(source, snapshot)
+        _rungs(snapshot, found, curves)
+    _reasons(found)
     _timeline(snapshot)
 
 
@@ -91,28 +96,40 @@ def _states(snapshot: Snapshot) -> None:
     st.plotly_chart(states_figure(counts(snapshot.trials)), config=STILL, alt="Trials by state")
 
 
-def _stopped(source: feed.Feed, snapshot: Snapshot) -> None:
+def _rungs(
+    snapshot: Snapshot, found: Sequence[Stop], curves: Mapping[int, Sequence[CurvePoint]] | None
+) -> None:
     st.subheader("Stopped early", anchor=False)
-    few = len(snapshot.trials) <= MOST_CURVES
-    found = stops(snapshot.trials, source.curves() if few else {})
     if not found:
         st.caption("No trial was stopped before its end.")
         return
-    rows = [
-        {"trial": s.trial.number, "step": s.step, "share": s.share, "rungs": s.rungs,
-         "reason": s.trial.reason}
-        for s in found
-    ]  # fmt: skip
+    if curves is not None:
+        st.plotly_chart(
+            rungs_figure(rungs(snapshot.trials, curves)), config=STILL, alt="Trials by rung"
+        )
+    known = [stop.share for stop in found if stop.share is not None]
+    saved = (
+        f", which saved the steps of {sum(1 - s for s in known):.1f} whole ones" if known else ""
+    )
+    st.caption(f"{len(found)} trials could no longer matter{saved}.")
+
+
+def _reasons(found: Sequence[Stop]) -> None:
+    if not found:
+        return
+    rows = [{"trial": s.trial.number, "after": s.share, "reason": s.trial.reason} for s in found]
     st.dataframe(
         pd.DataFrame(rows).dropna(axis="columns", how="all"),
         hide_index=True,
         height="content" if len(rows) < 8 else 280,
-        column_config={"share": st.column_config.ProgressColumn("of its steps", format="percent")},
+        column_config={
+            "trial": st.column_config.NumberColumn(width="small"),
+            "after": st.column_config.ProgressColumn(
+                "of its steps", format="percent", width="small"
+            ),
+            "reason": st.column_config.TextColumn(width="large"),
+        },
     )
-    known = [s.share for s in found if s.share is not None]
-    if known:
-        saved = sum(1 - share for share in known)
-        st.caption(f"Together they saved the steps of {saved:.1f} whole trials.")
 
 
 def _timeline(snapshot: Snapshot) -> None:

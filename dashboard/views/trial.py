@@ -37,7 +37,7 @@ def page() -> None:
     _head(snapshot, trial)
     if trial.state is State.RUNNING:
         _progress(source, number)
-    for section in (_strategy, _measurements, _pictures, _predictions, _record):
+    for section in (_again, _strategy, _measurements, _pictures, _predictions, _record):
         section(snapshot, trial)
 
 
@@ -75,6 +75,34 @@ def _progress(source: feed.Feed, number: int) -> None:
     st.fragment(draw, run_every=LIVE_SECONDS)()
 
 
+def _again(snapshot: Snapshot, trial: Trial) -> None:
+    """What this trial repeats, or how it did when it was run again."""
+    first = snapshot.confirms(trial)
+    if first is not None:
+        st.caption(
+            f"Repeats trial {first.number} whole, under another seed, "
+            "judged on a test split that the search never saw."
+        )
+        link("trial", f"Open trial {first.number}", icon=":material/replay:", trial=first.number)
+    repeats = snapshot.repeats
+    runs = repeats.of(trial)
+    if not runs:
+        return
+    st.subheader("Run again whole, with other seeds", anchor=False)
+    metrics = [o.metric for o in snapshot.study.objectives]
+    rows = [
+        {"trial": str(t.number), "seed": str(t.seed)}
+        | {"judged on": "validation" if t is trial else "test"}
+        | {label(m): shown(m, t.metric(m)) for m in metrics}
+        for t in (trial, *runs)
+    ]
+    joint = {m: repeats.test(trial, m) or repeats.figure(trial, m) for m in metrics}
+    means = {label(m): shown(m, f.value) for m, f in joint.items() if f is not None}
+    ends = {label(m): interval(m, f.ci95) for m, f in joint.items() if f is not None}
+    rows += [{"trial": "mean", **means}, {"trial": "95% interval", **ends}]
+    st.dataframe(pd.DataFrame(rows).fillna(""), hide_index=True, height="content")
+
+
 def _strategy(snapshot: Snapshot, trial: Trial) -> None:
     st.subheader("Strategy", anchor=False)
     base = snapshot.study.baseline.values
@@ -87,19 +115,20 @@ def _strategy(snapshot: Snapshot, trial: Trial) -> None:
         }
         for name, value in trial.strategy.values.items()
     ]
-    rows.sort(key=lambda row: not row["differs"])
-    frame = pd.DataFrame(rows)
+    own = [row for row in rows if row["differs"]]
+    if own:
+        st.dataframe(
+            pd.DataFrame(own)[["lever", "here", "default"]], hide_index=True, height="content"
+        )
+    else:
+        st.caption("Every lever stands at its default.")
+    with st.expander(f"All {len(rows)} levers"):
+        st.dataframe(pd.DataFrame(rows).style.apply(_marked, axis=1), hide_index=True)
 
-    def mark(row: pd.Series) -> list[str]:
-        style = "background-color: rgba(230, 159, 0, 0.22); font-weight: 600"
-        return [style if row["differs"] else ""] * len(row)
 
-    st.dataframe(
-        frame.style.apply(mark, axis=1),
-        hide_index=True,
-        height="content",
-        column_config={"differs": st.column_config.CheckboxColumn(width="small")},
-    )
+def _marked(row: pd.Series) -> list[str]:
+    style = "background-color: rgba(230, 159, 0, 0.22); font-weight: 600"
+    return [style if row["differs"] else ""] * len(row)
 
 
 def _measurements(snapshot: Snapshot, trial: Trial) -> None:
