@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,11 +137,55 @@ def trials(asked: Study, count: int, *, seed: int = 0, running: int = 0) -> Iter
 
 
 def confirming(of: Trial, number: int, seed: int) -> Trial:
-    """A second whole run of ``of``, for the mark on the front."""
-    return Trial(
-        number, of.state, of.strategy, seed, "confirm", None, None,
-        of.started_at, of.finished_at, of.evidence,
+    """A second whole run of ``of`` under another seed, its scores judged by other examples."""
+    again = {
+        name: replace(m, value=m.value * (0.99 + 0.001 * (seed % 10)), ci95=None)
+        for name, m in of.evidence.measurements.items()
+    }
+    evidence = replace(of.evidence, measurements=again)
+    return replace(_later(of, number), seed=seed, origin="confirm", evidence=evidence)
+
+
+def _later(of: Trial, number: int) -> Trial:
+    """The same as a later trial."""
+    pause = timedelta(seconds=20 * (number - of.number))
+    started, finished = (at and at + pause for at in (of.started_at, of.finished_at))
+    return replace(of, number=number, started_at=started, finished_at=finished)
+
+
+def sharing(of: Trial, number: int) -> Trial:
+    """A trial that differs from ``of`` in how fast it is and takes its scores from there."""
+    other = "system" if of.strategy["allocator"] == "tuned" else "tuned"
+    faster = 1.22 if other == "tuned" else 1 / 1.22
+    found = dict(of.evidence.measurements)
+    for name in (ACCURACY, "f1"):
+        found[name] = replace(found[name], source=of.number)
+    found[SPEED] = _measurement(SPEED, found[SPEED].value * faster, random.Random(number))
+    environment = {**of.evidence.environment, "predicted": {SPEED: found[SPEED].value * 0.93}}
+    evidence = replace(
+        of.evidence, measurements=found, curve=(), memory=(), environment=environment
+    )
+    strategy = of.strategy.with_values(allocator=other)
+    return replace(_later(of, number), strategy=strategy, evidence=evidence)
+
+
+def skipped(of: Trial, number: int) -> tuple[Trial, Trial]:
+    """Two that never trained: one predicted not to fit, one whose probe was too slow to matter."""
+    predicted = {MEMORY: 3.1}
+    much = Infeasible(
+        "predicted", "would need 3.1 GiB (2.8 to 3.4), the limit is 2.4 GiB",
+        Evidence(environment={"predicted": predicted}),
     )  # fmt: skip
+    slow = Pruned(
+        "even with an accuracy of 82% it would be dominated by trial 0",
+        Evidence({SPEED: _measurement(SPEED, 20.0, random.Random(number))}),
+    )
+    begun = [
+        replace(_later(of, n), state=State.RUNNING, evidence=Evidence())
+        for n in (number, number + 1)
+    ]
+    ended = [trial.started_at + timedelta(seconds=2) for trial in begun if trial.started_at]
+    return begun[0].finished(much, ended[0]), begun[1].finished(slow, ended[1])
 
 
 def _strategy(asked: Study, rng: random.Random, progress: float) -> Strategy:

@@ -53,9 +53,14 @@ def test_confirming_runs_and_what_they_confirm() -> None:
     first = FOUND[0]
     runs = [replace(first, number=n, origin="confirm", seed=n) for n in (7, 8)]
     taken = Snapshot(ASKED, [*FOUND, *runs])
-    assert [t.number for t in taken.again(first)] == [7, 8]
-    assert [t.number for t in taken.again(runs[0])] == [8]
+    assert [t.number for t in taken.repeats.of(first)] == [7, 8]
     assert taken.confirms(runs[0]) == first and taken.confirms(first) is None
+
+
+def test_a_point_of_the_front_has_a_chance_to_be_there() -> None:
+    taken = Snapshot(ASKED, FOUND)
+    assert taken.chance(FOUND[0]) == 1.0
+    assert taken.chance(FOUND[2]) is None
 
 
 def test_verdicts() -> None:

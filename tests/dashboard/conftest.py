@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import streamlit as st
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 sys.path.append(str(ROOT / "benchmarks"))  # last: it too has a module called dashboard
 
 import sample_studies as samples  # noqa: E402
+from browsing import browser, page  # noqa: E402, F401 - fixtures
 
 from autotune.domain import Constraint, Infeasible, Study, Trial  # noqa: E402
 from autotune.store import open_store  # noqa: E402
-from dashboard import settings  # noqa: E402
+from dashboard import exporting, settings  # noqa: E402
 
 KINDS = ("empty", "running", "complete", "infeasible", "single", "many")
-FOUR = (samples.SPEED, samples.ACCURACY, samples.COST, samples.MEMORY)
+FIVE = (
+    samples.SPEED, samples.ACCURACY, samples.COST, samples.MEMORY, "inference_latency_ms",
+)  # fmt: skip
 
 
 def fill(url: str) -> None:
     """One study of each kind, under its name."""
     store = open_store(url)
     for kind in KINDS:
-        metrics = {"single": (samples.SPEED,), "many": FOUR}.get(kind, FOUR[:3])
+        metrics = {"single": (samples.SPEED,), "many": FIVE}.get(kind, FIVE[:3])
         asked = samples.study(kind, metrics, trials=48)
         if kind == "single":
             asked = replace(asked, constraints=())
@@ -39,7 +40,9 @@ def fill(url: str) -> None:
             reason = Infeasible("out_of_memory", "needs 9.1 GiB, the limit is 2.4 GiB")
             made[4:] = [t.finished(reason, t.finished_at or samples.START) for t in made[4:]]
         if kind == "complete":
-            made.append(samples.confirming(made[0], len(made), seed=7))
+            made += [samples.confirming(made[0], len(made) + i, seed=7 + i) for i in range(2)]
+            made += [samples.sharing(made[0], len(made))]
+            made += samples.skipped(made[0], len(made))
         samples.write(store, asked, made)
     store.close()
 
@@ -59,10 +62,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def opened(storage: str) -> Iterator[str]:
-    """The dashboard of this process reads the prepared store."""
-    st.cache_resource.clear()
-    st.cache_data.clear()
+def opened(storage: str) -> str:
+    """The dashboard of this process reads the prepared store. What is cached is cached by storage,
+    and stays for the next test."""
+    exporting.exported.clear()
     settings.configure(settings.Settings(storage))
-    yield storage
-    st.cache_resource.clear()
+    return storage

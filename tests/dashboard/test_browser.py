@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sample_studies as samples
+from browsing import free_port, served, settled
 from conftest import ROOT
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
 from autotune.domain import Completed
 from autotune.store import open_store
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ARTIFACTS = ROOT / "artifacts"
 SERVER = """
 import sys
@@ -52,77 +38,17 @@ serve({storage!r}, port={port})
 
 @pytest.fixture(scope="module")
 def server(storage: str) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     code = SERVER.format(root=str(ROOT), storage=storage, port=port)
     environment = {**os.environ, "HOME": str(Path(storage.removeprefix("sqlite:///")).parent)}
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{url}/_stcore/health", process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(150):
-        assert process.poll() is None, "the server ended"
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError("the server did not answer")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that must not complain, nor ask anybody but this machine for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened, complaints = context.new_page(), []
-    # Streamlit looks for its own address below a deep link first; that answer is a plain 404.
-    opened.on(
-        "console",
-        lambda m: (
-            complaints.append(m.text)
-            if m.type == "error" and "_stcore" not in str(m.location.get("url", ""))
-            else None
-        ),
-    )
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on(
-        "request",
-        lambda r: (
-            complaints.append(f"asked {r.url}")
-            if not r.url.startswith(("http://127.0.0.1", "data:", "blob:", "ws://127.0.0.1"))
-            else None
-        ),
-    )
-    yield opened
-    context.close()
-    assert not complaints
-
-
-def _settled(page: Page) -> None:
-    page.locator("h1").first.wait_for()
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
+    with served([sys.executable, "-c", code], port, environment) as address:
+        yield address
 
 
 def test_front_is_drawn_clicked_and_filtered(page: Page, server: str) -> None:
     page.goto(f"{server}/front?study=complete")
     page.locator(".js-plotly-plot .scatterlayer .point").first.wait_for()
-    _settled(page)
+    settled(page)
     _click_front_point(page)
     page.get_by_text("Everything about it").wait_for()
     assert "trial=" in page.url and "study=complete" in page.url
@@ -156,9 +82,38 @@ def _click_front_point(page: Page) -> None:
     page.mouse.click(*place)
 
 
+def test_a_shared_address_brings_back_the_filters(page: Page, server: str) -> None:
+    page.goto(f"{server}/front?study=complete")
+    settled(page)
+    slider = page.get_by_role("slider").first
+    slider.focus()
+    for _ in range(12):
+        slider.press("ArrowRight")
+    page.get_by_text("hidden by the filters").wait_for()
+    page.wait_for_url("**at-train_samples_per_second=**")
+    asked, caption = page.url, page.get_by_text("hidden by the filters").inner_text()
+    page.goto("about:blank")
+    page.goto(asked)
+    assert page.get_by_text("hidden by the filters").inner_text() == caption
+
+
+def test_three_dimensions_are_drawn(page: Page, server: str) -> None:
+    page.goto(f"{server}/front?study=complete&solid=true")
+    plot = page.locator(".js-plotly-plot")
+    plot.locator(".gl-container canvas").first.wait_for()
+    settled(page)
+    page.wait_for_timeout(500)
+    ARTIFACTS.mkdir(exist_ok=True)
+    path = ARTIFACTS / "test-front-3d.png"
+    plot.screenshot(path=str(path))
+    with Image.open(path) as picture:
+        colours = picture.convert("RGB").crop((60, 120, 560, 500)).getcolors(500 * 380)
+    assert colours is not None and len(colours) > 100
+
+
 def test_export_is_downloaded(page: Page, server: str, tmp_path: Path) -> None:
     page.goto(f"{server}/export?study=complete&choice=fastest")
-    _settled(page)
+    settled(page)
     page.get_by_text("autotune export complete").wait_for()
     page.get_by_role("button", name="Write the files").click()
     with page.expect_download() as waiting:
@@ -171,7 +126,7 @@ def test_export_is_downloaded(page: Page, server: str, tmp_path: Path) -> None:
 
 def test_table_is_downloaded_as_csv(page: Page, server: str, tmp_path: Path) -> None:
     page.goto(f"{server}/trials?study=complete")
-    _settled(page)
+    settled(page)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="CSV", exact=True).click()
     waiting.value.save_as(tmp_path / "trials.csv")
@@ -181,7 +136,7 @@ def test_table_is_downloaded_as_csv(page: Page, server: str, tmp_path: Path) -> 
 
 def test_study_follows_from_page_to_page(page: Page, server: str) -> None:
     page.goto(f"{server}/front?study=single")
-    _settled(page)
+    settled(page)
     page.get_by_role("link", name="Levers").click()
     page.get_by_role("heading", name="Which levers matter").wait_for()
     page.wait_for_url("**/levers?*study=single*")
@@ -199,7 +154,7 @@ def test_pages_fit_their_width(browser: Browser, server: str, width: int, scheme
     opened = context.new_page()
     for name in ("front", "trial") if (width, scheme) == (390, "dark") else ("front",):
         opened.goto(f"{server}/{name}?study=complete")
-        _settled(opened)
+        settled(opened)
         opened.locator(".js-plotly-plot .main-svg").first.wait_for()
         opened.wait_for_timeout(500)
         opened.screenshot(path=str(ARTIFACTS / f"test-{name}-{width}-{scheme}.png"))
@@ -212,7 +167,7 @@ def test_a_running_search_shows_up_by_itself(browser: Browser, server: str, stor
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
     opened.goto(f"{server}/search?study=running")
-    _settled(opened)
+    settled(opened)
     opened.get_by_text("Trial 24, preparing").wait_for()
     writer = open_store(storage)
     made = next(iter(samples.trials(writer.study("running"), 1, seed=3)))

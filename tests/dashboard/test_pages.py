@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import KINDS, ROOT
 from streamlit.testing.v1 import AppTest
@@ -31,6 +32,10 @@ def visit(page: str, **params: str) -> AppTest:
 def words(app: AppTest) -> str:
     kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "title")
     return "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))
+
+
+def _table_with(app: AppTest, column: str) -> pd.DataFrame:
+    return next(f.value for f in app.dataframe if column in f.value.columns)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,11 +112,55 @@ def test_trials_are_filtered_by_condition_and_state(opened: str) -> None:
 
 def test_trial_highlights_what_differs_and_shows_the_log(opened: str) -> None:
     app = visit("trial", study="complete", trial="0")
-    assert not app.dataframe[0].value["differs"].any()
+    assert not _table_with(app, "differs")["differs"].any()
     assert any("step 25 loss" in code.value for code in app.code)
-    assert "confirmed by a second run" in words(app)
     app = visit("trial", study="complete")
-    assert app.dataframe[0].value["differs"].any()
+    assert _table_with(app, "differs")["differs"].any()
+
+
+def test_confirmed_and_confirming_trials_point_at_each_other(opened: str) -> None:
+    app = visit("trial", study="complete", trial="0")
+    again = _table_with(app, "seed")
+    assert list(again["trial"]) == ["0", "40", "41", "mean", "95% interval"]
+    assert list(again["judged on"])[:3] == ["validation", "test", "test"]
+    app = visit("trial", study="complete", trial="40")
+    assert "Repeats trial 0 whole" in words(app)
+    assert "confirmed by 2 runs" in words(visit("trial", study="complete", trial="0"))
+
+
+def test_points_of_the_front_say_how_sure_they_are(opened: str) -> None:
+    app = visit("front", study="complete")
+    assert "to be on the front given the noise" in words(app)
+
+
+def test_shared_and_predicted_numbers_are_marked(opened: str) -> None:
+    app = visit("trial", study="complete", trial="42")
+    measured = _table_with(app, "from")
+    by_metric = measured.set_index("metric")["from"]
+    assert by_metric["accuracy"] == "shared from trial 0"
+    assert by_metric["training speed"] == "measured here"
+    foretold = _table_with(app, "off by")
+    assert list(foretold["off by"]) == ["-7%"]
+
+
+def test_search_shows_where_trials_were_stopped(opened: str) -> None:
+    app = visit("search", study="complete")
+    rows = _table_with(app, "reason")
+    assert rows.set_index("trial").loc[44, "after"] == 0
+    assert "dominated by trial 0" in rows.set_index("trial").loc[44, "reason"]
+    assert (rows["after"] > 0).any()
+
+
+def test_bounds_weights_and_the_third_axis_come_from_the_url(opened: str) -> None:
+    app = visit("front", study="complete")
+    plain = next(s for s in app.slider if s.label.startswith("training speed"))
+    asked = {"at-train_samples_per_second": str(plain.max * 0.6), "way": "By weight"}
+    app = visit("front", study="complete", solid="true", **asked, **{"w-accuracy": "9"})
+    values = {s.label: s.value for s in app.slider}
+    assert values["Weight of accuracy"] == 9 and values["Weight of cost"] == 5
+    assert values[plain.label] == pytest.approx(plain.max * 0.6, rel=0.02)
+    assert "hidden by the filters" in words(app)
+    assert next(t for t in app.toggle if t.label == "Three dimensions").value
 
 
 def test_infeasible_trial_says_why(opened: str) -> None:

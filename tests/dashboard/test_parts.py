@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 import sample_studies as samples
+import streamlit
 from conftest import ROOT
 
 from autotune.analysis.snapshot import Snapshot
@@ -17,10 +19,19 @@ from autotune.domain import Completed, Evidence, Infeasible, Strategy
 from autotune.errors import AutotuneError, ExecutionError, StoreUnavailableError, UsageError
 from autotune.store import open_store
 from dashboard.axes import Axis
+from dashboard.entrance import Entrance
 from dashboard.feed import Feed
 from dashboard.front_figure import View, front_figure
 from dashboard.launch import is_local, options, serve
-from dashboard.password import ATTEMPTS, WINDOW_SECONDS, Hash, Lock, from_environment
+from dashboard.password import (
+    ATTEMPTS,
+    ATTEMPTS_OF_ALL,
+    WINDOW_SECONDS,
+    Hash,
+    Lock,
+    from_environment,
+    visitor,
+)
 from dashboard.text import hover, md, plain
 
 NASTY = '<img src=x onerror="alert(1)"> **bold** [x](javascript:1)'
@@ -56,7 +67,7 @@ def test_front_figure_shows_intervals_default_and_reasons() -> None:
     traces = {trace.name: trace for trace in figure.data if trace.x and trace.x[0] is not None}
     assert traces["default"].x[0] == pytest.approx(1.0)
     assert figure.layout.xaxis.type == "log"
-    assert any(traces["front"].error_y.array)
+    assert any(traces["95% interval"].error_y.array)
     lane = next(trace for trace in figure.data if trace.y and trace.y[0] == "infeasible")
     assert "needs 9 GiB" in lane.hovertext[0] and isinstance(lane, go.Scatter)
 
@@ -71,6 +82,66 @@ def test_password_is_hashed_and_guessed_slowly() -> None:
     assert not lock.opens("correct horse")
     moment[0] = WINDOW_SECONDS
     assert lock.opens("correct horse")
+
+
+def test_one_who_guesses_keeps_nobody_else_out() -> None:
+    moment = [0.0]
+    lock = Lock("correct horse", clock=lambda: moment[0])
+    for _ in range(ATTEMPTS):
+        assert not lock.opens("wrong", "203.0.113.9")
+    assert not lock.opens("correct horse", "203.0.113.9")
+    assert lock.wait_seconds("203.0.113.9") == WINDOW_SECONDS
+    assert lock.wait_seconds("203.0.113.10") == 0 == lock.wait_seconds(None)
+    assert lock.opens("correct horse", "203.0.113.10")
+
+
+def test_guesses_from_many_addresses_have_a_common_end() -> None:
+    lock = Lock("correct horse", clock=lambda: 0.0)
+    monkeys = [f"198.51.100.{n}" for n in range(ATTEMPTS_OF_ALL)]
+    lock._hash = Never()  # type: ignore[assignment]
+    for address in monkeys:
+        assert lock.wait_seconds(address) == 0 and not lock.opens("wrong", address)
+    assert lock.wait_seconds("203.0.113.9") == WINDOW_SECONDS
+    assert len(lock._wrong) == ATTEMPTS_OF_ALL
+
+
+class Never:
+    """A hash that nothing matches, without the time that a real one takes."""
+
+    def matches(self, password: str) -> bool:
+        return False
+
+
+def test_visitors_are_told_apart_by_network_address() -> None:
+    assert visitor("2001:db8::1") == visitor("2001:db8::ffff") != visitor("2001:db8:1::1")
+    assert visitor("::ffff:192.0.2.7") == visitor("192.0.2.7") != visitor("192.0.2.8")
+    assert visitor(None) != visitor("testclient")
+
+
+def test_the_first_page_says_where_the_server_is() -> None:
+    sent: list[dict[str, object]] = []
+
+    async def elsewhere(scope: object, receive: object, send: object) -> None:
+        sent.append({"body": b"passed on"})
+
+    async def keep(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    entrance = Entrance(elsewhere, ["front"], ["https://a.example/</script>"])
+
+    def get(path: str, method: str = "GET") -> str:
+        sent.clear()
+        scope = {"type": "http", "method": method, "path": path, "headers": []}
+        asyncio.run(entrance(scope, None, keep))  # type: ignore[arg-type]
+        return bytes(sent[-1]["body"]).decode()  # type: ignore[call-overload]
+
+    own = (Path(streamlit.__file__).parent / "static" / "index.html").read_text()
+    assert get("/") == get("/front") != own
+    assert "BACKEND_BASE_URL" in get("/front") and "a.example" in get("/front")
+    assert get("/front").count("</script>") == own.count("</script>") + 1
+    for path in ("/_stcore/health", "/static/js/x.js", "/nosuch", "/front/x"):
+        assert get(path) == "passed on"
+    assert get("/front", "POST") == "passed on"
 
 
 def test_password_has_to_be_there_and_long(monkeypatch: pytest.MonkeyPatch) -> None:
