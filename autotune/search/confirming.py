@@ -32,12 +32,15 @@ class _Plan:
 
 
 def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy, int] | None:
-    """The strategy and seed to confirm next, ``None`` where there is nothing to confirm, or while a
-    trial runs that may still change the finalists."""
-    plan = _plan(study, history)
-    if plan is None or any(t.state is State.RUNNING and t.origin != CONFIRM for t in history):
+    """The strategy and seed to confirm next, ``None`` where there is nothing to confirm, while a
+    trial runs that may still change the finalists, or while one has this host to itself."""
+    if study.confirm is None:
         return None
-    return next(iter(plan.missing), None)
+    running = [trial.origin for trial in history if trial.state is State.RUNNING]
+    if any(name != CONFIRM for name in running) or len(running) >= _at_once(study):
+        return None
+    plan = _plan(study, history)
+    return next(iter(plan.missing), None) if plan is not None else None
 
 
 def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
@@ -63,11 +66,16 @@ def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
     if trials is not None:
         trials -= plan.reserved
     if plan.finalists and minutes is not None:
-        rounds = ceil(plan.reserved / max(study.executor.workers, 1))
+        rounds = ceil(plan.reserved / _at_once(study))
         minutes -= rounds * mean(whole_seconds(t, history) for t in plan.finalists) / 60
     if plan.finalists and usd is not None:
         usd -= plan.reserved * mean(t.metric("cost_usd") or 0.0 for t in plan.finalists)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
+
+
+def _at_once(study: Study) -> int:
+    """How many finalists run at once: on one host one, so that their speeds can be believed."""
+    return max(study.executor.workers, 1) if study.executor.kind == "ray" else 1
 
 
 def whole_seconds(trial: Trial, history: Sequence[Trial]) -> float:

@@ -204,7 +204,9 @@ class StudyFile(Section):
     )
     budget: BudgetSpec = BudgetSpec()
     stop_when: Word | None = Field(
-        None, description="Ends the search early: 'no hypervolume gain in 12 trials'"
+        None,
+        description="Ends the search early: 'no hypervolume gain in 12 trials'",
+        json_schema_extra={"pattern": r"^\s*no hypervolume gain in [1-9]\d* trials?\s*$"},
     )
     confirm: ConfirmSpec | None = Field(
         None, description="Run the best again at the end, judged on the test split"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 from small_studies import ACCURACY, SPEED, study, trial, trials
 
+from autotune.analysis.details import full_trial_record
 from autotune.analysis.records import pareto_record, status_record, study_record, trial_record
 from autotune.domain import Evidence, Measurement, State
 
@@ -39,6 +41,30 @@ def test_pareto_record() -> None:
     assert record["baseline"]["number"] == 0
     assert record["knee"] == 0
     assert record["hypervolume"] > 1
+
+
+def test_a_point_of_the_front_has_what_all_its_runs_say() -> None:
+    found = trials((10, 0.9), (20, 0.8))
+    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin="confirm", seed=1)
+    first, _ = pareto_record(study(), [*found, again])["front"]
+    assert (first["number"], first["confirmed"], first["confirming"]) == (1, True, [2])
+    assert first["estimates"][SPEED]["value"] == pytest.approx(21.0)
+    assert first["estimates"][SPEED]["runs"] == 2
+    low, high = first["estimates"][SPEED]["ci95"]
+    assert low < 21 < high
+    assert first["test"] == {ACCURACY: {"value": 0.7, "ci95": None, "runs": 1}}
+    assert first["metrics"][ACCURACY]["value"] == 0.8, "what the search saw is still there"
+    assert 0 < first["probability"] <= 1
+
+
+def test_a_trial_knows_who_confirms_it() -> None:
+    found = trials((10, 0.9), (20, 0.8))
+    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin="confirm", seed=1)
+    everybody = [*found, again]
+    assert full_trial_record(found[1], everybody)["confirming"] == [2]
+    assert full_trial_record(found[1], everybody)["confirms"] is None
+    assert full_trial_record(again, everybody)["confirms"] == 1
+    assert full_trial_record(again, everybody)["confirming"] == []
 
 
 def test_empty_study_has_a_record() -> None:

@@ -14,6 +14,7 @@ from autotune.analysis.front import knee, pareto_front
 from autotune.domain import (
     Budget,
     Confirmation,
+    ExecutorChoice,
     Infeasible,
     Job,
     Outcome,
@@ -170,6 +171,8 @@ def test_runs_of_another_driver_are_not_made_twice(study: Study) -> None:
     study, trials = asked(study), history(study)
     first, second = finalists(study, trials, 2)
     theirs = confirming(5, first, 1, state=State.RUNNING, finished_at=None)
+    assert next_confirmation(study, [*trials, theirs]) is None, "it has the host to itself"
+    study = replace(study, executor=ExecutorChoice("ray", workers=2))
     assert next_confirmation(study, [*trials, theirs]) == (second.strategy, 1)
     both = [*trials, theirs, confirming(6, second, 1)]
     assert next_confirmation(study, both) is None
@@ -209,10 +212,14 @@ def test_budget_is_set_aside(study: Study) -> None:
     assert for_searching(study, done).trials == 17, "what is confirmed needs no room any more"
 
 
-def test_workers_share_the_time_that_is_set_aside(study: Study) -> None:
+@pytest.mark.parametrize(("kind", "seconds"), [("ray", 10), ("local", 40)])
+def test_a_cluster_shares_the_time_that_is_set_aside(
+    study: Study, kind: str, seconds: float
+) -> None:
     study = asked(study, seeds=2, minutes=10)
-    study = replace(study, executor=replace(study.executor, workers=4))
-    assert for_searching(study, history(study)).minutes == pytest.approx(10 - 10 / 60)
+    study = replace(study, executor=ExecutorChoice(kind, workers=4))
+    left = for_searching(study, history(study)).minutes
+    assert left == pytest.approx(10 - seconds / 60), "on one host they run one after the other"
 
 
 def test_a_finalist_with_shared_numbers_takes_longer_when_run_whole(study: Study) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,14 @@ from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore, open_store
 from autotune.trial.__main__ import read_job
-from tests.search.conftest import HOST, InlineExecutor, SilentObserver, finished_trial, formula
+from tests.search.conftest import (
+    HOST,
+    InlineExecutor,
+    SilentObserver,
+    completed,
+    finished_trial,
+    formula,
+)
 
 
 @pytest.fixture
@@ -110,7 +118,48 @@ def test_money_ends_the_search(study: Study, store: SqlStore, tmp_path: Path) ->
     reason = tuner(study, store, tmp_path).run(formula)
     assert "USD" in reason
     costs = [t.metrics["cost_usd"] for t in store.trials("small")]
-    assert sum(costs[:-1]) < 0.03 <= sum(costs)
+    assert 0.02 < sum(costs) <= 0.03, "none is begun that would exceed it"
+
+
+def test_money_is_the_price_of_what_is_held_while_it_is_held(study: Study) -> None:
+    base = finished_trial(0, study.baseline)
+    begun, ended = base.started_at, base.finished_at
+    assert begun is not None and ended is not None
+    running = replace(base, number=1, state=State.RUNNING, finished_at=None, evidence=Evidence())
+    failed = replace(base, number=2, state=State.FAILED, evidence=Evidence())
+    numbers = {"cost_usd": 0.5, "train_seconds": 5.0}
+    costly = replace(base, number=3, evidence=Evidence(
+        {name: Measurement(name, v, "x") for name, v in numbers.items()}
+    ))  # fmt: skip
+    used = spent([running, failed, costly], begun + timedelta(seconds=20), lambda strategy: 36.0)
+    assert used.usd == pytest.approx(0.01 * 20 + 0.01 * 10 + 0.1 * 10)
+    left = used.minutes_left(Budget(usd=1.5), study.baseline)
+    assert left == pytest.approx(0.2 / 72 * 60), "two trials run, so it lasts half as long"
+    assert used.minutes_left(Budget(trials=3), study.baseline) is None
+    assert spent([failed], ended).usd == 0, "an unknown price is no price"
+
+
+def test_a_trial_ends_when_the_money_does(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    study = replace(study, budget=Budget(usd=0.5), prices=Prices(cpu_core=1.0))
+
+    def too_dear(job: Job, report: Any) -> Outcome:
+        assert job.limits.minutes is not None
+        assert job.limits.minutes == pytest.approx(0.5 / 2 * 60, rel=0.01), "two cores"
+        return Infeasible("timeout", "took longer than its limit")
+
+    assert "money" in tuner(study, store, tmp_path).run(too_dear)
+    (only,) = store.trials("small")
+    assert only.state is State.INTERRUPTED
+
+
+def test_a_search_that_gains_nothing_ends(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    study = replace(study, budget=Budget(trials=50, without_gain=3))
+
+    def flat(job: Job, report: Any) -> Outcome:
+        return completed(study.baseline)
+
+    assert "no gain of hypervolume" in tuner(study, store, tmp_path).run(flat)
+    assert len(store.trials("small")) == 4, "the default, and three that are no better"
 
 
 def test_no_trial_starts_that_cannot_end_in_time(study: Study) -> None:

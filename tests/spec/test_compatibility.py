@@ -35,6 +35,9 @@ FREE = [
     "space.learning_rate={low: 1e-6, high: 1e-3, log: true}",
     "space.padding=[fixed, dynamic]",
     "start_with=[{batch_size: 16}]",
+    "confirm={top: 2}",
+    "stop_when=no hypervolume gain in 5 trials",
+    "warm_start=other",
     "prices.gpus.H100=9",
 ]
 

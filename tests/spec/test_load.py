@@ -10,7 +10,17 @@ from dataclasses import replace
 import pytest
 
 from autotune import space as spaces
-from autotune.domain import Budget, Choice, Columns, Device, Host, Objective, Range, Task
+from autotune.domain import (
+    Budget,
+    Choice,
+    Columns,
+    Confirmation,
+    Device,
+    Host,
+    Objective,
+    Range,
+    Task,
+)
 from autotune.errors import SpecError
 from autotune.levers import LEVERS
 from autotune.spec import DEFAULT_TRIALS, Loaded, load, starter
@@ -182,6 +192,20 @@ def test_own_prices_go_before_the_book() -> None:
     assert prices.cpu_core == 0.1
     assert prices.gpus["h100"] == 9.0
     assert "H100" not in prices.gpus
+
+
+def test_what_ends_a_search_and_what_follows() -> None:
+    text = "stop_when: no hypervolume gain in 12 trials\nconfirm: {top: 3, seeds: 2}"
+    found = study("batch_size: 8", text).study
+    assert found.budget == Budget(without_gain=12), "no number of trials is put beside it"
+    assert found.confirm == Confirmation(3, 2)
+    once = study("batch_size: 8", "stop_when: no hypervolume gain in 1 trial\nconfirm: {top: 2}")
+    assert (once.study.budget.without_gain, once.study.confirm) == (1, Confirmation(2))
+    assert study("batch_size: 8").study.confirm is None
+
+
+def test_the_study_to_begin_with() -> None:
+    assert study("batch_size: 8", "warm_start: other").study.warm_start == "other"
 
 
 def test_a_study_without_a_budget_ends() -> None:
