@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil
 from statistics import mean, median
 
 from autotune.analysis.front import feasible, knee, undominated
 from autotune.analysis.hypervolume import exclusive_volumes
-from autotune.domain import PARTS, Budget, State, Strategy, Study, Trial
+from autotune.domain import PARTS, Budget, Confirmation, State, Strategy, Study, Trial
 from autotune.search.sharing import measured_parts
 
 CONFIRM = "confirm"
 """Origin of a trial that repeats a finalist."""
+
+LATEST = 16
+"""Trials from which it is told what takes time beside a fine-tune."""
 
 
 @dataclass(frozen=True)
@@ -39,37 +43,41 @@ def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy,
     running = [trial.origin for trial in history if trial.state is State.RUNNING]
     if any(name != CONFIRM for name in running) or len(running) >= _at_once(study):
         return None
-    plan = _plan(study, history)
-    return next(iter(plan.missing), None) if plan is not None else None
+    return next(iter(_plan(study, study.confirm, history).missing), None)
 
 
 def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
     """The ``count`` trials to confirm: the knee, then those of the front that carry most of the
     hypervolume alone. Where the front is too small, the best of what is behind it follow."""
-    left, found = list({t.strategy.key: t for t in reversed(feasible(study, trials))}.values()), []
+    left = list({t.strategy.key: t for t in reversed(feasible(study, trials))}.values())
+    found: list[Trial] = []
     while left and len(found) < count:
         front = undominated(study, left)
         chosen, carried = knee(study, front), exclusive_volumes(study, trials, front)
         found += sorted(
             front, key=lambda t: (t is not chosen, -carried.get(t.number, 0.0), t.number)
         )
-        left = [trial for trial in left if trial not in front]
+        taken = {trial.number for trial in front}
+        left = [trial for trial in left if trial.number not in taken]
     return found[:count]
 
 
 def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
     """What is left of the study's budget when the runs that confirm its front are set aside."""
-    plan, budget = _plan(study, history), study.budget
-    if plan is None:
+    asked, budget = study.confirm, study.budget
+    if asked is None:
         return budget
     trials, minutes, usd = budget.trials, budget.minutes, budget.usd
+    if minutes is None and usd is None and not any(t.origin == CONFIRM for t in history):
+        return replace(budget, trials=trials and trials - asked.top * asked.seeds)
+    plan = _plan(study, asked, history)
     if trials is not None:
         trials -= plan.reserved
     if plan.finalists and minutes is not None:
         rounds = ceil(plan.reserved / _at_once(study))
         minutes -= rounds * mean(whole_seconds(t, history) for t in plan.finalists) / 60
     if plan.finalists and usd is not None:
-        usd -= plan.reserved * mean(t.metric("cost_usd") or 0.0 for t in plan.finalists)
+        usd -= plan.reserved * mean(_whole_usd(t, history) for t in plan.finalists)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
 
 
@@ -87,10 +95,17 @@ def whole_seconds(trial: Trial, history: Sequence[Trial]) -> float:
     return (trial.metric("train_seconds") or 0.0) + (median(beside) if beside else 0.0)
 
 
+def _whole_usd(trial: Trial, history: Sequence[Trial]) -> float:
+    """What that time costs, at the trial's price an hour."""
+    cost, seconds = trial.metric("cost_usd") or 0.0, trial.metric("train_seconds")
+    return cost * whole_seconds(trial, history) / seconds if seconds else cost
+
+
 def _beside(history: Sequence[Trial]) -> Iterator[float]:
-    for trial in history:
-        if _ran_whole(trial):
-            yield max((trial.seconds or 0.0) - (trial.metric("train_seconds") or 0.0), 0.0)
+    """What the latest whole trials took beside their fine-tune."""
+    whole = (trial for trial in reversed(history) if _ran_whole(trial))
+    for trial in islice(whole, LATEST):
+        yield max((trial.seconds or 0.0) - (trial.metric("train_seconds") or 0.0), 0.0)
 
 
 def _ran_whole(trial: Trial) -> bool:
@@ -100,10 +115,7 @@ def _ran_whole(trial: Trial) -> bool:
     return measured_parts(trial) == PARTS
 
 
-def _plan(study: Study, history: Sequence[Trial]) -> _Plan | None:
-    asked = study.confirm
-    if asked is None:
-        return None
+def _plan(study: Study, asked: Confirmation, history: Sequence[Trial]) -> _Plan:
     chosen = finalists(study, history, asked.top)
     seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(asked.seeds)]
     wanted = [(trial.strategy, seed) for seed in seeds for trial in chosen]
