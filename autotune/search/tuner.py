@@ -314,7 +314,7 @@ class Tuner:
 
     def _affordable_claims(self, history: Sequence[Trial]) -> Sequence[Trial]:
         """Trials to be run again alone, while there is time and money for it."""
-        budget = replace(self.study.budget, trials=None)
+        budget = replace(for_searching(self.study, history), trials=None)
         if self._spent(history).exhausted(budget) is not None:
             return ()
         return solitude.to_measure_alone(self.study, history, self._had_others_beside_it)
