@@ -1,16 +1,17 @@
-"""What exported folders reach against what the trial promised, on SST-2.
+"""How fast exported folders train against the trial that they come from, on SST-2.
 
-For the fastest, the knee and the most accurate trial of a search, the trial itself and its export
-to each trainer take turns (trial, trainers, trial), each a whole run in a process of its own. Both
-time the same small reference workload beside their steps; speeds are compared in units of it, so
-that drift of the machine meets both alike. Printed are the ratios exported / trial, in those units
-and (plain) in samples per second, and whether accuracy is within the interval of the trial::
+For the fastest, the knee and the most accurate trial of a search, the trial and its exports to each
+trainer train side by side in processes of their own, but never at the same time: they take turns of
+half a second, between two steps, so that drift of the machine meets all alike. All of them train on
+the same batches, so the times of the same steps are compared, warm-up left out. Printed are the
+ratios of speed exported / trial with a 95% interval over eight parts of each run, and whether
+accuracy is within the interval of the trial::
 
-    python benchmarks/export_parity.py --folder parity       # a search first, then all: an hour
+    python benchmarks/export_parity.py --folder parity    # a search first, then all of it
     python benchmarks/export_parity.py --folder parity --trial knee --format torchrun --rounds 1
 
-The folder keeps the search, the exports and every comparison. What is there is not measured again:
-a long benchmark can be had in pieces. The data is looked for in ``AUTOTUNE_DATA``, then in
+The folder keeps the search, the exports and every round. What is there is not measured again: a
+long benchmark can be had in pieces. The data is looked for in ``AUTOTUNE_DATA``, then in
 ``../shared/data``.
 """
 
@@ -19,48 +20,68 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from autotune.domain import Job, Limits, Outcome, Study, Trial
-from autotune.execution.local import LocalExecutor
+import turns
+
+from autotune.domain import CurvePoint, Job, Limits, Study, Trial
 from autotune.measure import statistics
 
 ROOT = Path(__file__).parents[1]
 PICKS = ("fastest", "knee", "most-accurate")
 FORMATS = ("hf-trainer", "accelerate", "torchrun", "lightning", "ray-train")
 STUDY = "sst2"
+WARMUP_STEPS = 5
+PARTS = 8
+
+EVERY_STEP = ("WINDOW_SECONDS = 1.0", "WINDOW_SECONDS = 0.0")
+TAKING_TURNS = '''
+
+from tuned.turns import Seat
+
+_add = Recorder.add
+
+
+def _add_and_wait(self, window):
+    """A window is a step here; between two of them others have their turn."""
+    _add(self, window)
+    if len(self.windows) == 1:
+        self.seat = Seat({address!r}, {name!r})
+    self.seat.step(window.seconds, last=len(self.windows) == self._steps)
+
+
+Recorder.add = _add_and_wait
+'''
 
 
 @dataclass(frozen=True)
-class Run:
-    """Training speed in samples per second and per time of the reference workload."""
-
-    speed: float
-    relative: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One run of an exported folder, between two of its trial."""
+class Round:
+    """Seconds of each step of an exported folder and of its trial beside it."""
 
     pick: str
     trial: int
     format: str
-    before: Run
-    exported: Run
-    after: Run
+    seconds: list[float]
+    trial_seconds: list[float]
+    accuracy: float
     promised_accuracy: tuple[float, float]
 
-    def ratio(self, of: str) -> float:
-        """Exported over trial."""
-        promised = (getattr(self.before, of) + getattr(self.after, of)) / 2
-        return float(getattr(self.exported, of) / promised)
+    def ratios(self) -> list[float]:
+        """Speed over the trial's, in parts of the run."""
+        steps = len(self.seconds)
+        begin = min(WARMUP_STEPS, steps // 4)
+        parts = min(PARTS, steps - begin)
+        ends = [begin + (steps - begin) * n // parts for n in range(parts + 1)]
+        spans = [slice(*pair) for pair in pairwise(ends)]
+        return [sum(self.trial_seconds[span]) / sum(self.seconds[span]) for span in spans]
 
 
 def search(storage: str, folder: Path, trials: int, examples: int) -> None:
@@ -81,132 +102,169 @@ def search(storage: str, folder: Path, trials: int, examples: int) -> None:
     )
 
 
-def run_trial(executor: LocalExecutor, job: Job) -> Run:
-    """The trial again, in a worker as the search had it."""
+def run_trial(job_file: str, address: str) -> None:
+    """This process as the trial: what ``python -m autotune.trial`` does, in turns."""
+    from autotune.export.templates.ground import take_cores
+    from autotune.trial import allocator, training
+    from autotune.trial.__main__ import read_job
     from autotune.trial.entry import evaluate
 
-    waiting, ended = [job], []
+    job = read_job(Path(job_file))
+    take_cores(job.strategy, local_rank=0)
+    allocator.apply(str(job.strategy["allocator"]))
+    training.WINDOW_SECONDS = 0.0
+    seats: list[turns.Seat] = []
+    done = 0.0
 
-    def tell(job: Job, outcome: Outcome) -> None:
-        ended.append(outcome.evidence.measurements)
+    def report(point: CurvePoint) -> None:
+        nonlocal done
+        if not seats:
+            seats.append(turns.Seat(address, "trial"))
+        seats[0].step(point.seconds - done, last=point.step == point.total_steps)
+        done = point.seconds
 
-    executor.drive(lambda: waiting.pop() if waiting else None, evaluate, tell, lambda j, p: None)
-    names = ("train_samples_per_second", "relative_speed", "accuracy")
-    return Run(*(ended[0][name].value for name in names))
-
-
-def run_export(folder: Path) -> Run:
-    """The exported folder by its own command."""
-    from autotune.export.verify import verify
-
-    reached = {check.metric: check.reached for check in verify(folder)}
-    speed = json.loads((folder / "metrics.json").read_bytes())["train_samples_per_second"]
-    return Run(speed, reached["relative_speed"], reached["accuracy"])
+    evaluate(job, report)
 
 
-def compare(
-    study: Study, trial: Trial, pick: str, formats: Sequence[str], folder: Path
-) -> list[Comparison]:
-    """One round: the trial, each format, the trial."""
+def exported(study: Study, trial: Trial, name: str, folder: Path, address: str) -> Path:
+    """A fresh export that takes turns between its steps."""
     from autotune.export import exporter
+
+    exporter(name).export(study, trial, folder)
+    code = folder / "tuned"
+    shutil.copyfile(Path(turns.__file__), code / "turns.py")
+    for path in (code / "recording.py", code / "trial/training.py"):
+        if path.exists():
+            path.write_text(path.read_text().replace(*EVERY_STEP))
+    with (code / "recording.py").open("a", encoding="utf-8") as file:
+        file.write(TAKING_TURNS.format(address=address, name=name))
+    return folder
+
+
+def side_by_side(
+    study: Study, trial: Trial, pick: str, formats: Sequence[str], folder: Path
+) -> list[Round]:
+    """One round: the trial and each format, in turns."""
+    from pydantic import TypeAdapter
+
+    from autotune.export.verify import launchable, read_folder
     from autotune.levers import resources
 
-    folders = [folder / f"{pick}-{name}" for name in formats]
-    for name, target in zip(formats, folders, strict=True):
-        exporter(name).export(study, trial, target)
     job = Job(
         study.name, trial.number, trial.strategy, study.task, trial.seed,
         resources(trial.strategy), Limits(), str(folder / "again"),
     )  # fmt: skip
-    executor = LocalExecutor()
-    try:
-        before = run_trial(executor, job)
-        exported = [run_export(target) for target in folders]
-        after = run_trial(executor, job)
-    finally:
-        executor.close()
+    (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job))
+    address = str(folder / "turns")
+    Path(address).unlink(missing_ok=True)
+    running = []
+    with socket.socket(socket.AF_UNIX) as listener, (folder / "log.txt").open("w") as log:
+        listener.bind(address)
+        listener.listen()
+        itself = [sys.executable, __file__, "--as-trial", str(folder / "job.json"), address]
+        side = subprocess.Popen(itself, cwd=ROOT, stdout=log, stderr=log)
+        for name in formats:
+            place = exported(study, trial, name, folder / f"{pick}-{name}", address)
+            command = launchable(read_folder(place)["command"])
+            running.append(subprocess.Popen(command, cwd=place, stdout=log, stderr=log))
+        try:
+            seconds = turns.take_turns(listener, [side, *running])
+            side.kill()  # what it would evaluate is known
+            if any(process.wait() for process in running):
+                raise SystemExit(f"an exported command failed; see {log.name}")
+        finally:
+            for process in (side, *running):
+                process.kill()
+                process.wait()
     ends = trial.evidence.measurements["accuracy"].ci95 or (0.0, 1.0)
     return [
-        Comparison(pick, trial.number, name, before, reached, after, ends)
-        for name, reached in zip(formats, exported, strict=True)
-    ]
+        Round(pick, trial.number, name, seconds[name], seconds["trial"],
+              _accuracy(folder / f"{pick}-{name}"), ends)
+        for name in formats
+    ]  # fmt: skip
 
 
-def summary(found: Sequence[Comparison]) -> dict[str, Any]:
-    """All comparisons of a pick through a format, as ratios with their 95% interval."""
+def _accuracy(place: Path) -> float:
+    found = json.loads((place / "metrics.json").read_bytes())
+    return float(found["validation"]["accuracy"]["value"])
+
+
+def summary(found: Sequence[Round]) -> dict[str, Any]:
+    """All rounds of a pick through a format."""
     one = found[0]
-    value, ci95 = statistics.mean([c.ratio("relative") for c in found])
-    accuracy = statistics.mean([c.exported.accuracy for c in found])[0]
+    value, ci95 = statistics.mean([ratio for round_ in found for ratio in round_.ratios()])
+    accuracy = statistics.mean([round_.accuracy for round_ in found])[0]
     low, high = one.promised_accuracy
     return {
         "pick": one.pick, "trial": one.trial, "format": one.format, "rounds": len(found),
         "ratio": value, "ci95": ci95, "accuracy": accuracy, "promised_accuracy": (low, high),
-        "plain_ratio": statistics.mean([c.ratio("speed") for c in found])[0],
-        "speed": statistics.mean([c.exported.speed for c in found])[0],
         "within": low <= accuracy <= high,
     }  # fmt: skip
 
 
 def in_words(line: dict[str, Any]) -> str:
-    spread = "({:.3f} to {:.3f})".format(*line["ci95"]) if line["ci95"] else "(one round)"
     ends = "{:.1%} to {:.1%}".format(*line["promised_accuracy"])
     return (
-        f"{line['pick']:14s}{line['format']:11s}{line['ratio']:.3f}x the trial {spread:17s} "
-        f"plain {line['plain_ratio']:.3f}x  {line['speed']:6.1f} samples/s  "
+        f"{line['pick']:14s}trial {line['trial']:<3d}{line['format']:11s}"
+        f"{line['ratio']:.3f}x the trial ({line['ci95'][0]:.3f} to {line['ci95'][1]:.3f})  "
         f"accuracy {line['accuracy']:.1%} {'within' if line['within'] else 'OUTSIDE'} {ends}"
     )
 
 
 class Results:
-    """Comparisons, kept in a file a line each."""
+    """Rounds, kept in a file a line each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self._found = [_comparison(json.loads(line)) for line in lines]
+        self._found = [Round(**json.loads(line)) for line in lines]
 
-    def of(self, pick: str, name: str) -> list[Comparison]:
+    def of(self, pick: str, name: str) -> list[Round]:
         return [c for c in self._found if (c.pick, c.format) == (pick, name)]
 
-    def add(self, found: Sequence[Comparison]) -> None:
+    def add(self, found: Sequence[Round]) -> None:
         self._found += found
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(one)) + "\n" for one in found)
 
 
-def _comparison(record: dict[str, Any]) -> Comparison:
-    runs = {name: Run(**record[name]) for name in ("before", "exported", "after")}
-    return Comparison(**{**record, **runs})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Exported folders against the trial's promise")
-    parser.add_argument("--folder", type=Path, required=True, help="where all is kept")
+    parser.add_argument("--folder", type=Path, help="where all is kept")
     parser.add_argument("--trial", action="append", help=f"default: {', '.join(PICKS)}")
     parser.add_argument("--format", action="append", help=f"default: {', '.join(FORMATS)}")
-    parser.add_argument("--rounds", type=int, default=3, help="comparisons of each, in all")
-    parser.add_argument("--trials", type=int, default=8, help="of the search")
+    parser.add_argument("--rounds", type=int, default=2, help="of each, in all")
+    parser.add_argument("--trials", type=int, default=10, help="of the search")
     parser.add_argument("--examples", type=int, default=800, help="of training")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--as-trial", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.as_trial:
+        run_trial(*asked.as_trial)
+        return
+    if asked.folder is None:
+        parser.error("--folder is required")
+    folder = asked.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    measure(asked, folder)
+
+
+def measure(asked: argparse.Namespace, folder: Path) -> None:
+    """All rounds that are asked for and not there yet."""
     from autotune.analysis.select import choose
     from autotune.store import open_store
 
-    folder = asked.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{folder / 'parity.db'}"
+    results = Results(folder / "results.jsonl")
     if not (folder / "results.jsonl").exists():
         search(storage, folder, asked.trials, asked.examples)  # or the rest of it
     store = open_store(storage, read_only=True)
     study, trials = store.study(STUDY), store.trials(STUDY)
-    results = Results(folder / "results.jsonl")
     formats = asked.format or FORMATS
     for pick in asked.trial or PICKS:
         trial = store.trial(STUDY, choose(study, trials, pick).number)
         while short := [f for f in formats if len(results.of(pick, f)) < asked.rounds]:
-            # Every other round backwards, so that none is always measured late.
-            order = short[:: (-1) ** len(results.of(pick, short[0]))]
-            results.add(compare(study, trial, pick, order, folder))
+            results.add(side_by_side(study, trial, pick, short, folder))
         for line in (summary(results.of(pick, name)) for name in formats):
             print(json.dumps(line) if asked.json else in_words(line), flush=True)
     store.close()

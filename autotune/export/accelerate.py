@@ -16,7 +16,8 @@ ABLE = ("ddp",)
 
 
 def command(strategy: Strategy) -> Sequence[str]:
-    return ("accelerate", "launch", "--config_file", "accelerate.yaml", "train.py")
+    threads = ("--num_cpu_threads_per_process", str(strategy["threads"]))
+    return ("accelerate", "launch", "--config_file", "accelerate.yaml", *threads, "train.py")
 
 
 def launch_config(strategy: Strategy) -> dict[str, Any]:
@@ -70,6 +71,7 @@ FORMAT = ScriptFormat(
         "precision": "mixed_precision; tf32 and all in bf16 by tuned/trial/precision.py",
         "compile": "dynamo_config",
         "device": "use_cpu; tuned/ground.py",
+        "threads": "--num_cpu_threads_per_process; tuned/ground.py",
         "parallelism": "distributed_type and num_processes",
         "ddp_bucket_mib": "DistributedDataParallelKwargs in train.py",
     },

@@ -78,7 +78,7 @@ def left_out(
     Raises :class:`UsageError` where there are any, unless ``allowed``.
     """
     unknown = {
-        lever: f"{name} has no setting for it"
+        lever: f"what is written for {name} does not do it"
         for lever, value in strategy.values.items()
         if lever not in arrives and not _does_nothing(lever, value)
     }

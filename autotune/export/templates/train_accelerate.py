@@ -1,6 +1,6 @@
 """Fine-tune with Accelerate under the strategy of this folder.
 
-``accelerate launch --config_file accelerate.yaml train.py``: how many processes, on what and in
+``accelerate launch --config_file accelerate.yaml ... train.py``: how many processes, on what and in
 which arithmetic is said by ``accelerate.yaml``.
 """
 
