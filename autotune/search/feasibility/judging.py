@@ -1,15 +1,16 @@
 """Which strategies are not worth a try here: they would run out of memory, break a bound on it, or
 overrun the time of a trial.
 
-Near a limit, where the prediction may well be wrong, a strategy is tried; each trial that then runs
+Near a limit, where the prediction may well be wrong, a strategy is tried; a trial that then runs
 out of memory makes the search more careful. What failed is not tried again with other settings of
 levers that do not matter for it. All of it is a function of the study's trials.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any
 
 from autotune.constraints import bound
@@ -24,7 +25,7 @@ from autotune.domain import (
     Trial,
 )
 from autotune.levers import speed_key, training_key
-from autotune.search.feasibility.formula import Where, phases
+from autotune.search.feasibility.formula import Phase, Where, phases
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
 from autotune.search.feasibility.prediction import Prediction
 from autotune.search.feasibility.time_model import Timed, TimeModel
@@ -36,13 +37,19 @@ was predicted of it."""
 
 METRICS: Mapping[Where, str] = {"host": "peak_memory_gib", "device": "device_memory_gib"}
 
-WORTH_TRYING = (0.1, 0.8, 0.95)
+WORTH_TRYING = (0.25, 0.9, 0.97)
 """How likely a strategy has to fit to be tried, after no, one, and more trials out of memory."""
+
+FEW_PEAKS, WHILE_FEW = 5, 0.5
+"""Before so many peaks were measured no more is asked for, so that there is something to learn."""
+
+IMPATIENCE = 0.97
+"""With each strategy skipped in a row a little less is asked for, so that no search is stuck."""
 
 SHARE_OF_HOST = 0.9
 SHARE_OF_DEVICE = 0.95
 LEARNED_FROM = 400
-"""The latest trials whose peaks are looked at."""
+"""The latest trials that are learned from."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,9 @@ class Feasibility:
         """What each trial that ran out of memory held at least, and where."""
         self._seen: tuple[int, int] = (-1, -1)
         self._memory: dict[Where, MemoryModel] = {}
+        self._measured: dict[Where, int] = dict.fromkeys(METRICS, 0)
         self._time = TimeModel(anatomy)
+        self._known_phases: dict[tuple[str, Where], tuple[Phase, ...]] = {}
         self._failed: dict[str, Trial] = {}
         self._out_of_memory = 0
 
@@ -136,15 +145,22 @@ class Feasibility:
     def _does_not_fit(self, strategy: Strategy, history: Sequence[Trial]) -> str | None:
         for limit in self._limits(strategy, history):
             peak = self._peak(strategy, limit.where)
-            misses = self._out_of_memory if limit.hard else 0
-            needed = WORTH_TRYING[min(misses, len(WORTH_TRYING) - 1)]
-            if peak.below(limit.gib) < needed:
+            if peak.below(limit.gib) < self._asked_for(limit, history):
                 return (
                     f"predicted to hold {peak.value:.2f} GiB ({peak.low:.2f} to {peak.high:.2f}) "
                     f"of {'host' if limit.where == 'host' else 'device'} memory; "
                     f"{limit.said_by} is {limit.gib:.2f} GiB"
                 )
         return None
+
+    def _asked_for(self, limit: Limit, history: Sequence[Trial]) -> float:
+        """The probability to keep within ``limit`` from which a strategy is tried."""
+        misses = self._out_of_memory if limit.hard else 0
+        asked = WORTH_TRYING[min(misses, len(WORTH_TRYING) - 1)]
+        if self._measured[limit.where] < FEW_PEAKS:
+            asked = min(asked, WHILE_FEW)
+        skipped = takewhile(lambda trial: trial.kind == PREDICTED, reversed(history))
+        return asked * IMPATIENCE ** sum(1 for _ in skipped)
 
     def _takes_too_long(self, strategy: Strategy) -> str | None:
         minutes = self._study.limits.minutes
@@ -158,7 +174,7 @@ class Feasibility:
 
     def _peak(self, strategy: Strategy, where: Where) -> Prediction:
         model = self._memory.get(where) or MemoryModel()
-        return model.predict(phases(self._anatomy, strategy, where))
+        return model.predict(self._phases(strategy, where))
 
     # ------------------------------------------------------------------------------------ limits
 
@@ -197,10 +213,14 @@ class Feasibility:
             return
         self._seen = now
         own = [t for t in ended if t.origin != "prior"]
-        self._memory = {w: MemoryModel(list(self._peaks(own, w))) for w in METRICS}
-        self._time = TimeModel(self._anatomy, list(_timed(own)))
+        for where in METRICS:
+            peaks = list(self._peaks(own, where))
+            self._memory[where] = MemoryModel(peaks)
+            self._measured[where] = sum(not peak.bound for peak in peaks)
+        timed = list(islice(_timed(reversed(own)), LEARNED_FROM))
+        self._time = TimeModel(self._anatomy, timed[::-1])
         self._failed = dict(_failures(own))
-        self._out_of_memory = sum(t.kind == "out_of_memory" for t in own)
+        self._out_of_memory = sum(t.kind == "out_of_memory" and t.origin == "sampler" for t in own)
 
     def _peaks(self, trials: Sequence[Trial], where: Where) -> Iterator[Peak]:
         """What the latest trials were seen to hold, each strategy's probe once."""
@@ -209,13 +229,17 @@ class Feasibility:
                 continue
             measured = trial.evidence.measurements.get(METRICS[where])
             if measured is not None and measured.source is None:
-                parts = phases(self._anatomy, trial.strategy, where)
-                yield Peak(parts, measured.value)
+                yield Peak(self._phases(trial.strategy, where), measured.value)
             elif trial.kind == "out_of_memory":
                 place, gib = self._held_at_least(trial)
                 if place == where:
-                    parts = phases(self._anatomy, trial.strategy, where)
-                    yield Peak(parts, gib, bound=True)
+                    yield Peak(self._phases(trial.strategy, where), gib, bound=True)
+
+    def _phases(self, strategy: Strategy, where: Where) -> tuple[Phase, ...]:
+        key = strategy.key, where
+        if key not in self._known_phases:
+            self._known_phases[key] = phases(self._anatomy, strategy, where)
+        return self._known_phases[key]
 
     def _held_at_least(self, trial: Trial) -> tuple[Where, float]:
         """The limit in force when it ran out, or what it was seen to hold where that is more. On an
@@ -233,7 +257,7 @@ def _places(strategy: Strategy) -> tuple[Where, ...]:
     return ("host", "device") if str(strategy["device"]).startswith("cuda") else ("host",)
 
 
-def _timed(trials: Sequence[Trial]) -> Iterator[Timed]:
+def _timed(trials: Iterable[Trial]) -> Iterator[Timed]:
     for trial in trials:
         if trial.seconds is None:
             continue

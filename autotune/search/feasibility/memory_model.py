@@ -61,18 +61,18 @@ class MemoryModel:
 
     def predict(self, phases: Sequence[Phase]) -> Prediction:
         """The peak of a trial with these phases, in GiB."""
-        value, slope = _peak(np.array(phases), self._logs)
-        doubt = float(slope @ np.linalg.solve(self._precision, slope))
-        return Prediction(value, math.sqrt(self._spread**2 + doubt))
+        values, slopes = _fullest(np.array([phases]), self._logs)
+        doubt = float(slopes[0] @ np.linalg.solve(self._precision, slopes[0]))
+        return Prediction(float(values[0]), math.sqrt(self._spread**2 + doubt))
 
     def _fit(self, peaks: Sequence[Peak]) -> None:
         """Gauss-Newton on logarithms, with weights and the spread renewed each round."""
         prior = np.diag(1 / np.square(PRIORS))
-        tables = [np.array(peak.phases) for peak in peaks]
+        tables = _stacked(peaks)
         observed = np.log([max(peak.gib, 1e-6) for peak in peaks])
         bounds = np.array([peak.bound for peak in peaks])
         for _ in range(ROUNDS):
-            values, slopes = _peaks(tables, self._logs)
+            values, slopes = _fullest(tables, self._logs)
             misses = observed - np.log(values)
             silent = bounds & (misses <= 0)  # a bound that is met says nothing more
             weights = _weights(misses / self._spread) * ~silent
@@ -94,14 +94,17 @@ def _weights(scores: Vector) -> Vector:
     return weights
 
 
-def _peaks(tables: Sequence[np.ndarray], logs: Vector) -> tuple[Vector, np.ndarray]:
-    found = [_peak(table, logs) for table in tables]
-    return np.array([value for value, _ in found]), np.array([slope for _, slope in found])
+def _stacked(peaks: Sequence[Peak]) -> np.ndarray:
+    """Phases of all peaks, ``[peaks, phases, components]``; where there are fewer, one repeats."""
+    most = max(len(peak.phases) for peak in peaks)
+    return np.array([(*p.phases, *(p.phases[:1] * (most - len(p.phases)))) for p in peaks])
 
 
-def _peak(table: np.ndarray, logs: Vector) -> tuple[float, Vector]:
-    """The fullest phase, and how its logarithm moves with those of the factors."""
-    scaled = table * np.exp(logs)
-    totals = scaled.sum(axis=1)
-    place = int(np.argmax(totals))
-    return float(totals[place]), scaled[place] / totals[place]
+def _fullest(tables: np.ndarray, logs: Vector) -> tuple[Vector, np.ndarray]:
+    """The fullest phase of each, and how its logarithm moves with those of the factors."""
+    scaled = tables * np.exp(logs)
+    totals = scaled.sum(axis=2)
+    places = np.argmax(totals, axis=1)
+    rows = np.arange(len(tables))
+    values = totals[rows, places]
+    return values, scaled[rows, places] / values[:, None]

@@ -29,9 +29,6 @@ SPREAD, SPREAD_TRIALS = 0.25, 4.0
 that this expectation is worth."""
 
 OVERRUN = 1.25
-LEARNED_FROM = 400
-"""The latest trials that are looked at."""
-
 Feature = tuple[str, str]
 
 
@@ -52,7 +49,6 @@ class TimeModel:
         self._anatomy = anatomy
         self._columns: dict[Feature, int] = {}
         self._overheads: list[float] = []
-        trials = trials[-LEARNED_FROM:]
         finished = [trial for trial in trials if trial.speed]
         if finished:
             self._overheads = [self._overhead(trial) for trial in finished]

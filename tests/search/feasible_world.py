@@ -1,0 +1,107 @@
+"""A host on which trials have the memory and time of a formula that no model is told of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from autotune.domain import (
+    Anatomy,
+    Choice,
+    Completed,
+    Dimension,
+    Evidence,
+    Infeasible,
+    Limits,
+    Measurement,
+    Outcome,
+    Space,
+    State,
+    Strategy,
+    Study,
+    Task,
+    Trial,
+)
+from autotune.levers import RULES, defaults
+from autotune.search.feasibility.formula import COMPONENTS, phases
+from autotune.search.feasibility.sizes import Sizes
+from autotune.search.feasibility.time_model import work
+from tests.search.conftest import HOST
+
+MINILM = Anatomy(
+    embedding_parameters=11_918_592, layer_parameters=1_774_464, head_parameters=149_765,
+    layers=6, hidden=384, heads=12, neurons=1536, labels=5, label_per_token=False, dropout=True,
+    train_samples=1500, validation_samples=300, max_length=128, median=37, p95=104, longest=128,
+    idle_gib=0.37,
+)  # fmt: skip
+
+DIMENSIONS = (
+    Dimension("allocator", Choice(("system", "tuned"))),
+    Dimension("batch_size", Choice((4, 16, 64))),
+    Dimension("micro_batch_size", Choice(("full", 8))),
+    Dimension("padding", Choice(("fixed", "dynamic"))),
+    Dimension("precision", Choice(("fp32", "bf16"))),
+    Dimension("attention", Choice(("eager", "sdpa"))),
+    Dimension("activation_checkpointing", Choice((False, True))),
+    Dimension("pruning_ratio", Choice((0.0, 0.5))),
+    Dimension("optimizer", Choice(("adamw-fused", "sgd"))),
+)
+SPACE = Space(DIMENSIONS, defaults(HOST), RULES)
+
+OTHERWISE: Mapping[str, float] = {
+    "process": 1.25, "states": 1.05, "activations": 0.75, "attention": 1.6, "kernels": 0.7,
+}  # fmt: skip
+"""By how much this host differs from the formula."""
+
+
+class World:
+    """Measures strategies. ``noise`` is the spread of logarithms, the same for a strategy always."""
+
+    def __init__(self, seed: int = 0, noise: float = 0.06, anatomy: Anatomy = MINILM) -> None:
+        self.seed, self.noise, self.anatomy = seed, noise, anatomy
+
+    def _noise(self, strategy: Strategy, what: str) -> float:
+        return random.Random(f"{self.seed} {strategy.key} {what}").lognormvariate(0, self.noise)
+
+    def peak_gib(self, strategy: Strategy) -> float:
+        factors = [OTHERWISE[name] for name in COMPONENTS]
+        each = phases(self.anatomy, strategy, "host")
+        totals = [sum(f * part for f, part in zip(factors, one, strict=True)) for one in each]
+        return max(totals) * self._noise(strategy, "peak")
+
+    def speed(self, strategy: Strategy) -> float:
+        slow = 1.3 if strategy["attention"] == "eager" else 1.0
+        return 3e11 / work(self.anatomy, strategy) / slow * self._noise(strategy, "speed")
+
+    def seconds(self, strategy: Strategy) -> float:
+        return 3.0 + Sizes(self.anatomy, strategy).examples / self.speed(strategy)
+
+    def run(self, strategy: Strategy, limits: Limits) -> tuple[Outcome, float]:
+        """The outcome of a trial, and the seconds it took."""
+        peak, seconds = self.peak_gib(strategy), self.seconds(strategy)
+        if limits.memory_gib is not None and peak > limits.memory_gib:
+            return Infeasible("out_of_memory", "held too much"), 2.0
+        if limits.minutes is not None and seconds > 60 * limits.minutes:
+            return Infeasible("timeout", "still running"), 60 * limits.minutes
+        numbers = {
+            "peak_memory_gib": peak,
+            "train_samples_per_second": self.speed(strategy),
+            "accuracy": 0.9,
+        }
+        measured = {name: Measurement(name, value, "x") for name, value in numbers.items()}
+        return Completed(Evidence(measured)), seconds
+
+    def trial(self, number: int, strategy: Strategy, limits: Limits | None = None) -> Trial:
+        """Trial ``number``, run to its end."""
+        outcome, seconds = self.run(strategy, limits or Limits())
+        start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
+        origin = "baseline" if number == 0 else "sampler"
+        running = Trial(number, State.RUNNING, strategy, started_at=start, origin=origin)
+        return running.finished(outcome, start + timedelta(seconds=seconds))
+
+
+def study_of(study: Study, limits: Limits) -> Study:
+    """``study`` over the space of this world."""
+    return replace(study, task=Task(), space=SPACE, limits=limits, constraints=())
