@@ -259,7 +259,7 @@ def _places(strategy: Strategy) -> tuple[Where, ...]:
 
 def _timed(trials: Iterable[Trial]) -> Iterator[Timed]:
     for trial in trials:
-        if trial.seconds is None:
+        if trial.seconds is None or trial.imported:
             continue
         if trial.kind == "timeout":
             yield Timed(trial.strategy, trial.seconds, None)
