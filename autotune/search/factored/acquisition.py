@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Reach = NDArray[np.float32]
+"""How far points go in each direction, shape (..., directions): single precision, being large."""
 
 DIRECTIONS = 64
 
@@ -33,14 +35,13 @@ def directions(objectives: int, count: int = DIRECTIONS) -> Floats:
     return np.asarray(normal / np.linalg.norm(normal, axis=1, keepdims=True))
 
 
-def reach(points: Floats) -> Floats:
+def reach(points: Floats) -> Reach:
     """How far points, shape (..., objectives), go in each direction: shape (..., directions)."""
-    found: Floats | None = None
-    rays = directions(points.shape[-1])
+    rays = directions(points.shape[-1]).astype(np.float32)
+    found = np.full((*points.shape[:-1], len(rays)), np.inf, dtype=np.float32)
     for objective in range(points.shape[-1]):
-        along = np.maximum(points[..., objective, None], 0.0) / rays[:, objective]
-        found = along if found is None else np.minimum(found, along, out=found)
-    assert found is not None
+        gained = np.maximum(points[..., objective, None], 0.0).astype(np.float32)
+        np.minimum(found, gained / rays[:, objective], out=found)
     return found
 
 
@@ -49,23 +50,32 @@ def volume_constant(objectives: int) -> float:
     return float(ball / 2**objectives)
 
 
-def best_reach(front: Floats, objectives: int) -> Floats:
+def best_reach(front: Floats) -> Reach:
     """The farthest that a front, shape (points, objectives), goes in each direction."""
-    if len(front) == 0:
-        return np.zeros(len(directions(objectives)))
-    return np.asarray(reach(front).max(axis=0))
+    return np.asarray(reach(front).max(axis=0, initial=0.0))
 
 
-def gain(reached: Floats, best: Floats, objectives: int) -> Floats:
-    """Mean gain of hypervolume of candidates that reach so far, shape (candidates, samples,
-    directions), over a front that reaches ``best``."""
-    beyond = np.maximum(reached, best) ** objectives - best**objectives
-    return np.asarray(volume_constant(objectives) * beyond.mean(axis=(1, 2)))
+def gains(reached: Reach, best: Reach, objectives: int) -> Floats:
+    """Gain of hypervolume, shape (candidates, draws), of candidates that reach so far, shape
+    (candidates, draws, directions), over a front that reaches ``best``."""
+    beyond = _power(np.maximum(reached, best), objectives) - _power(best, objectives)
+    return np.asarray(volume_constant(objectives) * beyond.mean(axis=2), dtype=float)
 
 
-def together(reached: Floats, groups: NDArray[np.int64], free: NDArray[np.bool_]) -> Floats:
+def _power(values: Reach, exponent: int) -> Reach:
+    """By multiplication, which is several times faster than numpy's power."""
+    found = values
+    for _ in range(exponent - 1):
+        found = found * values
+    return found
+
+
+def together(reached: Reach, groups: NDArray[np.int64], free: NDArray[np.bool_]) -> Reach:
     """``reached``, raised to what the free members of a candidate's group reach: measuring one
     member of a group makes those free to have as well."""
-    joint = np.zeros((int(groups.max()) + 1, *reached.shape[1:]))
-    np.maximum.at(joint, groups[free], reached[free])
-    return np.asarray(np.maximum(reached, joint[groups]))
+    members = np.flatnonzero(free)
+    members = members[np.argsort(groups[members], kind="stable")]
+    places, starts = np.unique(groups[members], return_index=True)
+    joint = np.zeros((int(groups.max()) + 1, *reached.shape[1:]), dtype=np.float32)
+    joint[places] = np.maximum.reduceat(reached[members], starts, axis=0)
+    return np.maximum(reached, joint[groups])

@@ -11,9 +11,10 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
+from autotune import expression
 from autotune.domain import Dimension, Range, Space, Strategy, Value
 from autotune.search.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS
-from autotune.space import complete, contains, excluded, grid, quantile, settings, spread
+from autotune.space import complete, contains, grid, levers, quantile, settings, spread
 
 WHOLE = 2000
 """A finite space of at most so many strategies is looked at whole."""
@@ -30,6 +31,7 @@ class Candidates:
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._seed = space, seed
+        self._rules = _rules_that_matter(space)
         self._whole = self._everything()
         self._drawn: tuple[int, list[Strategy]] = (0, [])
 
@@ -70,7 +72,7 @@ class Candidates:
     def _legal(self, choices: Iterable[Mapping[str, Value]]) -> Iterator[Strategy]:
         for chosen in choices:
             strategy = complete(self._space, chosen)
-            if excluded(self._space, strategy) is None:
+            if not any(rule.holds(strategy.values) for rule in self._rules):
                 yield strategy
 
     def _nearby(self, best: Sequence[Strategy], chance: random.Random) -> Iterator[Strategy]:
@@ -124,6 +126,13 @@ class Candidates:
             return quantile(domain, share)
         others = [v for v in spread(domain, 16) if v != value]
         return chance.choice(others) if others else value
+
+
+def _rules_that_matter(space: Space) -> list[expression.Expression]:
+    """Rules that a searched lever can break; the others hold or not whatever is proposed."""
+    moved = set(levers(space))
+    parsed = [expression.parse(rule.excludes, space.defaults.keys()) for rule in space.rules]
+    return [rule for rule in parsed if rule.names & moved or rule.holds(space.defaults)]
 
 
 def _share(domain: Range, value: float) -> float:

@@ -9,12 +9,13 @@ and of ``train_seconds``. What cannot be taken apart is a quantity of the whole 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
-from autotune.domain import State, Strategy, Study, Trial, Value
+from autotune.domain import Resources, State, Strategy, Study, Trial, Value
+from autotune.levers import resources
 from autotune.metrics import METRICS, Source
 from autotune.search.factored.encoding import (
     ALL_LEVERS,
@@ -31,11 +32,14 @@ HALVES: Mapping[Half, tuple[str, ...]] = {
     "speed": SPEED_LEVERS, "training": TRAINING_LEVERS, "whole": ALL_LEVERS,
 }  # fmt: skip
 
+HINT = "prior"
+"""Origin of trials of another machine: no result here, but something to begin with."""
+
 BOTH: tuple[Half, Half] = ("speed", "training")
 
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
 SECONDS = "train_seconds"
-RATES = {"cost_usd": "cost_usd per second", "energy_wh": "energy_wh per second"}
+POWER = "energy_wh per second"
 
 PROBE_SECONDS, PROBE_SHARE = 1.0, 0.5
 """A probe's time before any is known; its share of what a whole trial takes beside training."""
@@ -43,12 +47,22 @@ PROBE_SECONDS, PROBE_SHARE = 1.0, 0.5
 
 @dataclass(frozen=True)
 class Fact:
-    """What trial ``number`` measured of its group. ``n`` counts the examples behind a score."""
+    """What trial ``number`` measured of its group. ``n`` counts the examples behind a score.
+
+    ``shared`` numbers are those of every strategy of the group; a ``hint`` is from elsewhere.
+    """
 
     number: int
     strategy: Strategy
     values: Mapping[str, float]
     n: Mapping[str, int] = field(default_factory=dict)
+    shared: bool = False
+    hint: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        """Of two facts of one group the lower one counts, whichever was learned first."""
+        return self.hint, not self.shared, self.number
 
 
 @dataclass(frozen=True)
@@ -72,9 +86,13 @@ class Facts:
         self.passed: dict[int, Strategy] = {}
         self.skipped: dict[int, Strategy] = {}
         """Strategies whose memory was predicted not to suffice: not tried, so no evidence."""
+        self.stopped: dict[int, Strategy] = {}
+        """Strategies that were found not to gain, though nobody knows how they would have ended."""
         self.points: dict[int, Trial] = {}
         """Trials that may be on the front."""
         self.tried: set[str] = set()
+        self._ordered: dict[Half, list[tuple[Group, Fact]]] = {}
+        self._prices: dict[int, tuple[tuple[Resources, Value], float]] = {}
         self._seconds: dict[str, dict[int, float]] = {"probe": {}, "beside": {}, "whole": {}}
         self._wanted = _wanted(study)
 
@@ -83,14 +101,18 @@ class Facts:
         for trial in history:
             if self._seen.get(trial.number) is not trial.state:
                 self._seen[trial.number] = trial.state
-                self.tried.add(trial.strategy.key)
+                if trial.origin != HINT:
+                    self.tried.add(trial.strategy.key)
                 if trial.state.finished:
                     self._add(trial)
         return self
 
     def ordered(self, half: Half) -> list[tuple[Group, Fact]]:
         """Groups of one half by the number of the trial that measured them."""
-        return sorted(self.groups[half].items(), key=lambda item: item[1].number)
+        if half not in self._ordered:
+            found = self.groups[half].items()
+            self._ordered[half] = sorted(found, key=lambda item: item[1].number)
+        return self._ordered[half]
 
     @property
     def probe_seconds(self) -> float:
@@ -107,6 +129,17 @@ class Facts:
         whole = self._seconds["whole"].values()
         return max(median(whole) - self.probe_seconds, 0.0) if whole else 0.5 * PROBE_SECONDS
 
+    def usd_per_second(self, strategies: Sequence[Strategy]) -> list[float] | None:
+        """Price of what each strategy holds: as paid for the same before, else by the number of
+        cores or devices; ``None`` where no trial had a price."""
+        if not self._prices:
+            return None
+        known = dict(self._prices[number] for number in sorted(self._prices, reverse=True))
+        each = median(price / _size(held) for (held, _), price in known.items())
+        return [
+            known.get(holding, each * _size(holding[0])) for holding in map(_holding, strategies)
+        ]
+
     def _add(self, trial: Trial) -> None:
         if trial.kind == "predicted":
             self.skipped[trial.number] = trial.strategy
@@ -121,30 +154,36 @@ class Facts:
     def _measure(self, trial: Trial) -> None:
         own = {n: m.value for n, m in trial.evidence.measurements.items() if m.source is None}
         parts = measured_parts(trial)
-        speed = _speed_leaves(trial, own)
+        speed = _speed_leaves(own, trial)
         if speed:
             alone = BESIDE not in trial.evidence.environment
             self._put("speed", trial, speed, shared="speed" in parts and alone)
-        if trial.state is not State.COMPLETE:
+        if trial.state is State.PRUNED:
+            self.stopped[trial.number] = trial.strategy
             return
-        self.points[trial.number] = trial
+        if trial.origin != HINT:
+            self.points[trial.number] = trial
         training = self._training_leaves(trial, own)
         if training:
             right = trial.seed == self._study.task.seed
             self._put("training", trial, training, shared="training" in parts and right)
+        if (price := _rate(trial, "cost_usd")) is not None:
+            self._prices[trial.number] = _holding(trial.strategy), price
         whole = {name: v for name, v in trial.metrics.items() if math.isfinite(v)}
         self._put("whole", trial, whole, shared=False)
         self._time(trial, bool(speed), bool(training))
 
     def _put(self, half: Half, trial: Trial, values: Mapping[str, float], *, shared: bool) -> None:
-        place = group(trial.strategy, HALVES[half])
-        if shared and self._study.sharing:
+        place, hint = group(trial.strategy, HALVES[half]), trial.origin == HINT
+        shared = shared and self._study.sharing and not hint
+        if shared:
             self.known[half].add(place)
+        counts = {n: m.n for n, m in trial.evidence.measurements.items() if n in values}
+        fact = Fact(trial.number, trial.strategy, values, counts, shared, hint)
         before = self.groups[half].get(place)
-        if before is not None and before.number < trial.number:
-            return
-        counts = {n: trial.evidence.measurements[n].n for n in values if n in trial.metrics}
-        self.groups[half][place] = Fact(trial.number, trial.strategy, values, counts)
+        if before is None or fact.rank < before.rank:
+            self.groups[half][place] = fact
+            self._ordered.pop(half, None)
 
     def _training_leaves(self, trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
         leaves = {n: own[n] for n in self._wanted if _source(n) is Source.TRAINING and n in own}
@@ -165,7 +204,7 @@ class Facts:
         return float(value) if isinstance(value, int | float) and value > 0 else 1.0
 
     def _time(self, trial: Trial, speed: bool, training: bool) -> None:
-        if trial.seconds is None:
+        if trial.seconds is None or trial.imported:
             return
         beside = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
         if training:
@@ -183,17 +222,22 @@ def _wanted(study: Study) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*asked, SAMPLES, "accuracy"]))
 
 
-def _speed_leaves(trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
-    found = dict(_positive(own))
-    seconds = trial.metric(SECONDS)
-    for metric, rate in RATES.items():
-        value = trial.metric(metric)
-        if found and seconds and value is not None:
-            found[rate] = value / seconds
-    return found
+def _speed_leaves(own: Mapping[str, float], trial: Trial) -> dict[str, float]:
+    found = {n: v for n, v in own.items() if _source(n) is Source.SPEED and math.isfinite(v)}
+    energy = _rate(trial, "energy_wh")
+    return found if energy is None or not found else {**found, POWER: energy}
 
 
-def _positive(own: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    for name, value in own.items():
-        if _source(name) is Source.SPEED and math.isfinite(value):
-            yield name, value
+def _rate(trial: Trial, metric: str) -> float | None:
+    """The metric a second of training."""
+    seconds, value = trial.metric(SECONDS), trial.metric(metric)
+    return value / seconds if seconds and value is not None else None
+
+
+def _holding(strategy: Strategy) -> tuple[Resources, Value]:
+    """What a strategy pays for."""
+    return resources(strategy), strategy.get("node_class", "any")
+
+
+def _size(held: Resources) -> int:
+    return len(held.devices) or held.cores

@@ -13,7 +13,7 @@ from autotune.search.factored.encoding import Ids, group
 from autotune.search.factored.facts import (
     BOTH,
     HALVES,
-    RATES,
+    POWER,
     SAMPLES,
     SECONDS,
     SETUP,
@@ -64,7 +64,6 @@ class Pool:
         self.strategies, self._facts, self._surrogates = strategies, facts, surrogates
         self._pending, self._draws, self._seed = pending, draws, seed
         self.parts: dict[Half, Part] = {half: part(strategies, half) for half in BOTH}
-        self._ordered = {half: facts.ordered(half) for half in HALVES}
         self._ids: dict[Half, Ids] = {}
         self._found: dict[tuple[Half, str], Floats | None] = {}
         self.basis = np.array([facts.basis(strategy) for strategy in strategies])
@@ -83,10 +82,18 @@ class Pool:
         seconds = self._seconds()
         if name == SECONDS and seconds is not None:
             return seconds
-        rate = self._leaf("speed", RATES[name]) if name in RATES else None
+        rate = self._rate(name)
         if rate is not None and seconds is not None:
             return rate * seconds
         return self._leaf("whole", name)
+
+    def _rate(self, name: str) -> Floats | None:
+        """What is paid or used a second of training."""
+        if name == "cost_usd":
+            part = self.parts["speed"]
+            prices = self._facts.usd_per_second(part.members)
+            return None if prices is None else np.array(prices)[part.index, None]
+        return self._leaf("speed", POWER) if name == "energy_wh" else None
 
     def _seconds(self) -> Floats | None:
         speed, samples = self._leaf("speed", SPEED), self._leaf("training", SAMPLES)
@@ -114,7 +121,7 @@ class Pool:
     def _drawn(self, half: Half, leaf: str) -> Floats | None:
         if half == "whole" and "whole" not in self.parts:
             self.parts["whole"] = part(self.strategies, "whole")
-        surrogate = self._surrogates.of(half, leaf, self._ordered[half])
+        surrogate = self._surrogates.of(half, leaf, self._facts.ordered(half))
         if surrogate is None:
             return None
         part_ = self.parts[half]

@@ -11,12 +11,14 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotune.analysis.front import baseline, non_dominated
 from autotune.analysis.hypervolume import frame
 from autotune.constraints import bound
 from autotune.domain import Strategy, Study, Trial, digest
 from autotune.search.factored import acquisition
+from autotune.search.factored.acquisition import Reach
 from autotune.search.factored.candidates import Candidates
 from autotune.search.factored.encoding import group
 from autotune.search.factored.facts import BOTH, HALVES, Facts, Group, Half
@@ -27,6 +29,12 @@ from autotune.search.factored.surrogates import Surrogates
 
 DRAWS = 32
 """Joint draws of what a candidate may measure."""
+
+WITNESSES = 64
+"""Stopped trials that are kept in mind."""
+
+NEARNESS = 16
+"""Power at which a near miss counts."""
 
 FLOOR_SECONDS = 0.05
 """A trial that measures nothing still is a trial."""
@@ -49,8 +57,10 @@ class FactoredSampler:
         if not strategies:
             return None
         seed = int(digest([self._study.sampler.seed, len(history)])[:8], 16)
-        pool = Pool(strategies, facts, self._surrogates, _pending(history), DRAWS, seed)
-        scores = view.scores(pool, chances(self._study.space, facts, pool))
+        stopped = [facts.stopped[number] for number in sorted(facts.stopped)[-WITNESSES:]]
+        everything = [*strategies, *stopped]
+        pool = Pool(everything, facts, self._surrogates, _pending(history), DRAWS, seed)
+        scores = view.scores(pool, len(strategies), chances(self._study.space, facts, pool))
         if scores is None:
             return random.Random(seed).choice(strategies)
         return strategies[int(np.argmax(scores))]
@@ -88,30 +98,26 @@ class View:
         others = [t for t, on in zip(self._trials, front, strict=True) if not on]
         return [t.strategy for t in [*ahead[::-1][:8], *others[::-1][:4]]]
 
-    def scores(self, pool: Pool, chance: Floats) -> Floats | None:
-        """Expected gain per second of each candidate; ``None`` where nothing is known yet."""
+    def scores(self, pool: Pool, count: int, chance: Floats) -> Floats | None:
+        """Expected gain per second of the first ``count`` of the pool, the others being trials that
+        were stopped because they could not gain; ``None`` where nothing is known yet."""
+        width = len(self._study.objectives)
         names = [o.metric for o in self._study.objectives]
         names += [c.metric for c in self._study.constraints]
         draws = [pool.metric(name) for name in names]
-        if any(drawn is None for drawn in draws[: len(self._study.objectives)]):
+        if any(drawn is None for drawn in draws[:width]):
             return None
-        width = len(self._study.objectives)
         drawn = self._gains(draws)
-        scale = self._scale(drawn)
-        best = acquisition.best_reach(self.points / scale, width)
-        reached = acquisition.reach(drawn / scale)
-        alone = reached
-        for half, other in (BOTH, BOTH[::-1]):
-            free = pool.known(other) & ~pool.known(half)
-            if free.any():
-                joined = acquisition.together(alone, pool.parts[half].index, free)
-                reached = np.maximum(reached, joined)
-        gained = chance * acquisition.gain(reached, best, width)
-        cost = pool.cost() + FLOOR_SECONDS
-        if gained.max() > 0:
-            return np.asarray(gained / cost)
-        short = (alone / np.maximum(best, 1e-12)).mean(axis=(1, 2))
-        return np.asarray(chance * short / cost)
+        scale = self._scale(drawn[:count])
+        best = acquisition.best_reach(self.points / scale)
+        alone = acquisition.reach(drawn / scale)
+        likely = _believed(acquisition.gains(alone[count:], best, width) > 0, pool, count)
+        cost = pool.cost()[:count] + FLOOR_SECONDS
+        gained = acquisition.gains(_joined(alone, pool, count), best, width)
+        expected = chance[:count] * (gained * likely).mean(axis=1)
+        if expected.max() > 0:
+            return np.asarray(expected / cost)
+        return np.asarray(chance[:count] * _nearly(alone[:count], best) / cost)
 
     def _scale(self, drawn: Floats) -> Floats:
         """The best of each objective so far, at which directions are laid out."""
@@ -155,3 +161,30 @@ class View:
                 framed = low - 0.1 * (unit or abs(low) or 1.0), unit or abs(low) or 1.0
             found.append(framed)
         return found
+
+
+def _joined(alone: Reach, pool: Pool, count: int) -> Reach:
+    """How far each candidate reaches with all that its measurements complete for free: what it
+    shares with halves that are known already."""
+    reached = alone[:count]
+    for half, other in (BOTH, BOTH[::-1]):
+        free = (pool.known(other) & ~pool.known(half))[:count]
+        if free.any():
+            index = pool.parts[half].index[:count]
+            reached = np.maximum(reached, acquisition.together(alone[:count], index, free))
+    return reached
+
+
+def _believed(gaining: NDArray[np.bool_], pool: Pool, count: int) -> Floats:
+    """Weights of the draws, shape (count, draws): those by which a stopped trial (``gaining``, for
+    all after the first ``count``) would have gained were wrong about its training group."""
+    index = pool.parts["training"].index
+    wrong = np.zeros((int(index.max()) + 1, gaining.shape[1]), dtype=bool)
+    np.logical_or.at(wrong, index[count:], gaining)
+    return np.where(wrong, 0.0, 1.0)[index[:count]]
+
+
+def _nearly(reached: Reach, best: Reach) -> Floats:
+    """Where nothing is expected to gain: how near to a gain a candidate may come."""
+    near = np.minimum(reached / np.maximum(best, 1e-12), 1.0)
+    return np.asarray((near**NEARNESS).mean(axis=(1, 2)))

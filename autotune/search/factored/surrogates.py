@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
 from autotune.domain import Space
 from autotune.metrics import METRICS
 from autotune.search.factored.encoding import Encoder, Ids
-from autotune.search.factored.facts import HALVES, Fact, Group, Half
+from autotune.search.factored.facts import HALVES, SAMPLES, Fact, Group, Half
 from autotune.search.factored.models import Floats, Hyper, Process, fit, prior
 
 POINTS = 200
@@ -27,6 +28,10 @@ LOG_SCALE, LOGIT_SCALE = 0.5, 0.8
 
 NOISE = {"log": 0.01, "logit": 0.02, "plain": 0.01}
 """Prior median of the variance of the noise, in squared units of the scale."""
+
+
+HINT_VARIANCE = 0.1
+"""Of what another machine measured, in squared units of the scale."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,13 @@ class Surrogate:
     """A fitted process of one leaf."""
 
     transform: Transform
-    process: Process
+    process: Process | None = None
+    """``None`` for what is the same everywhere."""
 
     def draws(self, ids: Ids, normal: Floats) -> Floats:
         """Shape (strategies, draws) of the leaf, given standard normal numbers (draws,)."""
+        if self.process is None:
+            return np.full((len(ids), len(normal)), self.transform.back(np.zeros(1))[0])
         mean, deviation = self.process.predict(ids)
         return self.transform.back(mean[:, None] + deviation[:, None] * normal[None, :])
 
@@ -97,6 +105,8 @@ class Surrogates:
         having = [fact for _, fact in facts if leaf in fact.values]
         if not having:
             return None
+        if leaf == SAMPLES:  # counted in what it is proportional to
+            return Surrogate(Transform("plain", 1.0, median(f.values[leaf] for f in having)))
         hyper = self._hyper(half, leaf, having)
         ids, values, variances, shape = self._data(half, leaf, _thinned(having, POINTS))
         return Surrogate(shape, Process(self.encoders[half].axes, ids, values, variances, hyper))
@@ -108,7 +118,9 @@ class Surrogates:
         counts = np.array([max(fact.n.get(leaf, 1), 1) for fact in facts], dtype=float)
         shape = transform(leaf, raw)
         ids = self.encoders[half].encode([fact.strategy for fact in facts])
-        return ids, shape.forward(raw), shape.variance(raw, counts), shape
+        hints = np.array([fact.hint for fact in facts])
+        variances = shape.variance(raw, counts) + np.where(hints, HINT_VARIANCE, 0.0)
+        return ids, shape.forward(raw), variances, shape
 
     def _hyper(self, half: Half, leaf: str, having: Sequence[Fact]) -> Hyper:
         """Fitted to the first so many measurements, as of the last refit that was due."""
