@@ -47,8 +47,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 DEFAULT = (OURS, *PEERS)
 
-MOST_TRIALS = {"Ax": 80}
-"""Where a peer is cut off that takes minutes of real time to think."""
+MOST_TRIALS = {"Ax": 80, "Syne Tune MO-ASHA": 432}
+"""Where a peer is cut off that takes minutes of real time: Ax to think, and MO-ASHA to sort what it
+has stopped again and again."""
 
 
 @dataclass(frozen=True)
