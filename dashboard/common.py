@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from autotune.analysis import summary
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import against_default, shown, times_default
+from autotune.analysis.summary import shown, times_default
 from autotune.domain import State, Trial
 
 from . import feed
@@ -106,7 +107,7 @@ def state_line(snapshot: Snapshot, trial: Trial) -> None:
     runs = len(snapshot.repeats.of(trial))
     if runs:
         parts.append(f"confirmed by {runs} run{'s' * (runs > 1)}")
-    if (chance := snapshot.chance(trial)) is not None:
+    if (chance := snapshot.chances.get(trial.number)) is not None:
         parts.append(f"{chance:.0%} sure to be on the front given the noise")
     if trial.reason:
         parts.append(md(trial.reason))
@@ -116,4 +117,5 @@ def state_line(snapshot: Snapshot, trial: Trial) -> None:
 
 
 def sentence(snapshot: Snapshot, trial: Trial) -> str:
-    return md(against_default(snapshot.study, snapshot.trials, trial))
+    metrics = [objective.metric for objective in snapshot.study.objectives]
+    return md(summary.sentence(trial, snapshot.default, metrics))

@@ -60,9 +60,14 @@ def front_figure(snapshot: Snapshot, view: View) -> go.Figure:
 def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
     """Three metrics at once: x, y and the colour metric upwards."""
     assert view.colour is not None
+    default = [] if snapshot.default is None else [snapshot.default]
+    suggested = [] if view.suggested is None else [view.suggested]
+    many = _spread(snapshot, view, view.dominated, MOST_SOLID)
     groups = (
-        ("dominated", _spread(snapshot, view, view.dominated, MOST_SOLID), 3, 0.35),
-        ("front", view.front, 6, 1.0),
+        ("dominated", many, 0.35, {"size": 3, **_shade(view, many)}),
+        ("front", view.front, 1.0, {"size": 6, **_shade(view, view.front)}),
+        ("default", default, 1.0, {"size": 8, "color": RED, "symbol": "diamond"}),
+        ("suggested", suggested, 1.0, {"size": 14, "color": RED, "symbol": "circle-open"}),
     )
     traces = [
         {
@@ -72,12 +77,12 @@ def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
             "z": view.colour.values(trials),
             "mode": "markers",
             "name": name,
-            "showlegend": False,
             "opacity": opacity,
-            "marker": {"size": size, **_shade(view, trials)},
+            "marker": marker,
             **_words(snapshot, trials),
         }
-        for name, trials, size, opacity in groups
+        for name, trials, opacity, marker in groups
+        if trials
     ]
     axes = {"xaxis": view.x, "yaxis": view.y, "zaxis": view.colour}
     scene = {name: axis.layout() for name, axis in axes.items()}
@@ -280,6 +285,8 @@ def _hover(snapshot: Snapshot, trial: Trial) -> str:
             lines.append(
                 hover(f"{label(objective.metric)} {figure}" + (f" ({ratio})" if ratio else ""))
             )
+    if trial.number in snapshot.chances:
+        lines.append(f"{snapshot.chances[trial.number]:.0%} sure to be on the front")
     lines.append(hover(snapshot.settings[trial.number]))
     lines += [hover(broken) for broken in snapshot.broken.get(trial.number, ())]
     if trial.reason:

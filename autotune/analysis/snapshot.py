@@ -166,19 +166,11 @@ class Snapshot:
         """The trial that a confirming run repeats."""
         return confirms(trial, self.trials)
 
-    def chance(self, trial: Trial) -> float | None:
-        """The probability (0..1) that a trial of the front belongs there, given the noise of all
-        measurements; ``None`` for one that is not on it."""
-        if self.verdicts.get(trial.number) is not Verdict.FRONT:
-            return None
-        if trial.number not in self._chances:
-            found = probabilities(self.study, self.trials, [trial], self.repeats)
-            self._chances.update(found)
-        return self._chances[trial.number]
-
     @cached_property
-    def _chances(self) -> dict[int, float]:
-        return {}
+    def chances(self) -> Mapping[int, float]:
+        """The probability (0..1) that a trial of the front belongs there, given the noise of all
+        measurements, by number."""
+        return probabilities(self.study, self.trials, self.front, self.repeats)
 
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:

@@ -228,7 +228,7 @@ def _card(snapshot: Snapshot, trial: Trial, why: str) -> None:
     with st.container(border=True):
         st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
         st.caption(why)
-        if (chance := snapshot.chance(trial)) is not None:
+        if (chance := snapshot.chances.get(trial.number)) is not None:
             st.caption(f"{chance:.0%} sure to be on the front given the noise of all measurements.")
         st.caption(md(snapshot.settings[trial.number]))
         with st.container(horizontal=True):

@@ -59,8 +59,7 @@ def test_confirming_runs_and_what_they_confirm() -> None:
 
 def test_a_point_of_the_front_has_a_chance_to_be_there() -> None:
     taken = Snapshot(ASKED, FOUND)
-    assert taken.chance(FOUND[0]) == 1.0
-    assert taken.chance(FOUND[2]) is None
+    assert taken.chances == {0: 1.0, 1: 1.0}
 
 
 def test_verdicts() -> None:

@@ -91,9 +91,9 @@ def test_a_shared_address_brings_back_the_filters(page: Page, server: str) -> No
         slider.press("ArrowRight")
     page.get_by_text("hidden by the filters").wait_for()
     page.wait_for_url("**at-train_samples_per_second=**")
-    asked, caption = page.url, page.get_by_text("hidden by the filters").inner_text()
-    page.goto("about:blank")
-    page.goto(asked)
+    caption = page.get_by_text("hidden by the filters").inner_text()
+    page.reload()
+    settled(page)
     assert page.get_by_text("hidden by the filters").inner_text() == caption
 
 
@@ -131,7 +131,7 @@ def test_table_is_downloaded_as_csv(page: Page, server: str, tmp_path: Path) -> 
         page.get_by_role("button", name="CSV", exact=True).click()
     waiting.value.save_as(tmp_path / "trials.csv")
     lines = (tmp_path / "trials.csv").read_text().splitlines()
-    assert lines[0].startswith("trial,state,verdict") and len(lines) == 42
+    assert lines[0].startswith("trial,state,verdict") and len(lines) == 46
 
 
 def test_study_follows_from_page_to_page(page: Page, server: str) -> None:
