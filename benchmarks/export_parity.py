@@ -24,9 +24,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ FORMATS = ("hf-trainer", "accelerate", "torchrun", "lightning", "ray-train")
 STUDY = "sst2"
 WARMUP_STEPS = 5
 PARTS = 8
+JUDGED = 16
 
 EVERY_STEP = ("WINDOW_SECONDS = 1.0", "WINDOW_SECONDS = 0.0")
 TAKING_TURNS = '''
@@ -131,6 +133,11 @@ def exported(study: Study, trial: Trial, name: str, folder: Path, address: str) 
     from autotune.export import exporter
 
     exporter(name).export(study, trial, folder)
+    with (folder / "data/test.jsonl").open("r+", encoding="utf-8") as file:
+        first = "".join(islice(file, JUDGED))  # what the trial did not judge takes no time here
+        file.seek(0)
+        file.write(first)
+        file.truncate()
     code = folder / "tuned"
     shutil.copyfile(Path(turns.__file__), code / "turns.py")
     for path in (code / "recording.py", code / "trial/training.py"):
@@ -155,10 +162,13 @@ def side_by_side(
         resources(trial.strategy), Limits(), str(folder / "again"),
     )  # fmt: skip
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job))
-    address = str(folder / "turns")
-    Path(address).unlink(missing_ok=True)
     running = []
-    with socket.socket(socket.AF_UNIX) as listener, (folder / "log.txt").open("w") as log:
+    with (
+        tempfile.TemporaryDirectory(prefix="turns-") as short,  # of a socket's path, 108 bytes
+        socket.socket(socket.AF_UNIX) as listener,
+        (folder / "log.txt").open("w") as log,
+    ):
+        address = f"{short}/turns"
         listener.bind(address)
         listener.listen()
         itself = [sys.executable, __file__, "--as-trial", str(folder / "job.json"), address]

@@ -17,8 +17,7 @@ CHECKPOINT = "checkpoint"
 
 CARD = """\
 ---
-base_model: {model}
-pipeline_tag: {kind}
+{base}pipeline_tag: {kind}
 library_name: transformers
 ---
 
@@ -77,6 +76,8 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
 
 def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, pruned: bool) -> str:
     """The card as Markdown, from ``strategy.json`` and ``metrics.json``."""
+    from autotune.export.materials import on_hub
+
     task, head = document["task"], ("metric", "value", "95% interval", "n")
     scores = [
         (f"{split} {row[0]}", *row[1:])
@@ -86,6 +87,7 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, prune
     settings = [(lever, f"`{value}`") for lever, value in document["strategy"].items()]
     facts = [(name, str(value)) for name, value in sorted(document["environment"].items())]
     return CARD.format(
+        base=f"base_model: {task['model']}\n" if on_hub(task["model"]) else "",
         **{name: document[name] for name in ("study", "trial", "seed")},
         **{name: task[name] for name in ("model", "kind", "dataset")},
         pruned=PRUNED if pruned else "",

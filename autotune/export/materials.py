@@ -25,12 +25,13 @@ def write_materials(task: Task, directory: Path) -> Prepared:
             file.writelines(
                 json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(examples, task.columns)
             )
-    if not _on_hub(task.model):
+    if not on_hub(task.model):
         _copy_model(Path(prepared.model_dir), directory / "model")
     return prepared
 
 
-def _on_hub(model: str) -> bool:
+def on_hub(model: str) -> bool:
+    """Whether a task's model is one of the hub's, and no directory or builtin."""
     return not model.startswith("builtin:") and not Path(model).expanduser().is_dir()
 
 

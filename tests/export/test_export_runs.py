@@ -168,5 +168,6 @@ def test_with_model_adds_the_checkpoint_and_its_card(tmp_path: Path) -> None:
         "checkpoint/pruning.json",
     } <= names
     card = (tmp_path / "out/checkpoint/README.md").read_text()
+    assert "base_model" not in card  # a builtin is no name on the hub
     for said in ("validation accuracy", "test accuracy", "75.0%", "`bucketed`", "food, weather"):
         assert said in card
