@@ -174,9 +174,7 @@ def test_a_history_of_failures_only() -> None:
 def test_learns_what_does_not_fit() -> None:
     """What ran out of memory at a large batch is not tried again in other colours."""
     study = worlds.study()
-    world = World(study)
-    world.walk(6)
-    crashed = 0
+    world, crashed = World(study), 0
     while len(world.history) < 25:
         strategy = FactoredSampler(study).ask(world.history)
         assert strategy is not None
@@ -186,7 +184,7 @@ def test_learns_what_does_not_fit() -> None:
             world.history.append(failed(number, strategy, State.INFEASIBLE, "out_of_memory"))
         else:
             world.run(strategy)
-    assert crashed <= 4
+    assert crashed <= 5
 
 
 @pytest.mark.parametrize("kind", ["predicted", "infrastructure"])

@@ -77,5 +77,6 @@ def together(reached: Reach, groups: NDArray[np.int64], free: NDArray[np.bool_])
     members = members[np.argsort(groups[members], kind="stable")]
     places, starts = np.unique(groups[members], return_index=True)
     joint = np.zeros((int(groups.max()) + 1, *reached.shape[1:]), dtype=np.float32)
-    joint[places] = np.maximum.reduceat(reached[members], starts, axis=0)
+    for place, rows in zip(places, np.split(members, starts[1:]), strict=True):
+        joint[place] = reached[rows].max(axis=0)
     return np.maximum(reached, joint[groups])

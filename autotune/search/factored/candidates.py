@@ -81,12 +81,13 @@ class Candidates:
     def _variations(
         self, best: Sequence[Strategy], chance: random.Random
     ) -> Iterator[dict[str, Value]]:
+        parents = [self._choices(strategy, chance) for strategy in best]
         for _ in range(4 * NEARBY):
-            parent = self._choices(chance.choice(best), chance)
+            parent = chance.choice(parents)
             if chance.random() < 0.5:
-                yield self._crossed(parent, self._choices(chance.choice(best), chance), chance)
+                yield self._crossed(parent, chance.choice(parents), chance)
             else:
-                yield self._moved(parent, chance)
+                yield self._moved(dict(parent), chance)
 
     def _choices(self, strategy: Strategy, chance: random.Random) -> dict[str, Value]:
         """What a strategy sets of the searched levers; anew where the space does not offer it."""

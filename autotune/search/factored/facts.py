@@ -223,7 +223,7 @@ def _wanted(study: Study) -> tuple[str, ...]:
 
 
 def _speed_leaves(own: Mapping[str, float], trial: Trial) -> dict[str, float]:
-    found = {n: v for n, v in own.items() if _source(n) is Source.SPEED and math.isfinite(v)}
+    found = {n: v for n, v in own.items() if _source(n) is Source.SPEED and 0 < v < math.inf}
     energy = _rate(trial, "energy_wh")
     return found if energy is None or not found else {**found, POWER: energy}
 

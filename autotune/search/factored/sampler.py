@@ -22,7 +22,7 @@ from autotune.search.factored.acquisition import Reach
 from autotune.search.factored.candidates import Candidates
 from autotune.search.factored.encoding import group
 from autotune.search.factored.facts import BOTH, HALVES, Facts, Group, Half
-from autotune.search.factored.feasibility import chances
+from autotune.search.factored.feasibility import Feasibility
 from autotune.search.factored.models import Floats
 from autotune.search.factored.pool import Pool
 from autotune.search.factored.surrogates import Surrogates
@@ -48,6 +48,7 @@ class FactoredSampler:
         self._facts = Facts(study)
         self._candidates = Candidates(study.space, study.sampler.seed)
         self._surrogates = Surrogates(study.space)
+        self._feasibility = Feasibility(study.space)
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         """The next strategy; ``None`` when the space is exhausted."""
@@ -60,7 +61,7 @@ class FactoredSampler:
         stopped = [facts.stopped[number] for number in sorted(facts.stopped)[-WITNESSES:]]
         everything = [*strategies, *stopped]
         pool = Pool(everything, facts, self._surrogates, _pending(history), DRAWS, seed)
-        scores = view.scores(pool, len(strategies), chances(self._study.space, facts, pool))
+        scores = view.scores(pool, len(strategies), self._feasibility.chances(facts, pool))
         if scores is None:
             return random.Random(seed).choice(strategies)
         return strategies[int(np.argmax(scores))]
@@ -117,7 +118,8 @@ class View:
         expected = chance[:count] * (gained * likely).mean(axis=1)
         if expected.max() > 0:
             return np.asarray(expected / cost)
-        return np.asarray(chance[:count] * _nearly(alone[:count], best) / cost)
+        measures = ~(pool.known("speed") & pool.known("training"))[:count]
+        return np.asarray(measures * chance[:count] * _nearly(alone[:count], best) / cost)
 
     def _scale(self, drawn: Floats) -> Floats:
         """The best of each objective so far, at which directions are laid out."""
@@ -185,6 +187,6 @@ def _believed(gaining: NDArray[np.bool_], pool: Pool, count: int) -> Floats:
 
 
 def _nearly(reached: Reach, best: Reach) -> Floats:
-    """Where nothing is expected to gain: how near to a gain a candidate may come."""
+    """How near to a gain a candidate may come, where none is expected to gain."""
     near = np.minimum(reached / np.maximum(best, 1e-12), 1.0)
     return np.asarray((near**NEARNESS).mean(axis=(1, 2)))

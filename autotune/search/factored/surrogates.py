@@ -98,6 +98,7 @@ class Surrogates:
 
     def __init__(self, space: Space) -> None:
         self.encoders = {half: Encoder(space, levers) for half, levers in HALVES.items()}
+        self._encoded: dict[tuple[Half, int], Ids] = {}
         self._hypers: dict[tuple[Half, str, tuple[int, ...]], Hyper] = {}
 
     def of(self, half: Half, leaf: str, facts: Sequence[tuple[Group, Fact]]) -> Surrogate | None:
@@ -117,15 +118,20 @@ class Surrogates:
         raw = np.array([fact.values[leaf] for fact in facts])
         counts = np.array([max(fact.n.get(leaf, 1), 1) for fact in facts], dtype=float)
         shape = transform(leaf, raw)
-        ids = self.encoders[half].encode([fact.strategy for fact in facts])
+        ids = np.array([self._levels(half, fact) for fact in facts])
         hints = np.array([fact.hint for fact in facts])
         variances = shape.variance(raw, counts) + np.where(hints, HINT_VARIANCE, 0.0)
         return ids, shape.forward(raw), variances, shape
 
+    def _levels(self, half: Half, fact: Fact) -> Ids:
+        key = half, fact.number
+        if key not in self._encoded:
+            self._encoded[key] = self.encoders[half].encode([fact.strategy])[0]
+        return self._encoded[key]
+
     def _hyper(self, half: Half, leaf: str, having: Sequence[Fact]) -> Hyper:
         """Fitted to the first so many measurements, as of the last refit that was due."""
-        due = max(size for size in REFIT if size <= len(having))
-        first = _thinned(having[:due], FITTED)
+        first = _thinned(having[: due(len(having))], FITTED)
         key = half, leaf, tuple(fact.number for fact in first)
         found = self._hypers.get(key)
         if found is None:
@@ -134,6 +140,11 @@ class Surrogates:
             start = prior(len(axes), NOISE[shape.kind])
             found = self._hypers[key] = fit(axes, ids, values, variances, start)
         return found
+
+
+def due(count: int) -> int:
+    """The number of measurements, of ``count``, that hyper-parameters are fitted to."""
+    return max((size for size in REFIT if size <= count), default=0)
 
 
 def _thinned(facts: Sequence[Fact], most: int) -> Sequence[Fact]:
