@@ -106,7 +106,8 @@ def _too_few_gpus(host: Host, value: Value) -> str | None:
     count = len(_gpus(host))
     if value == 1 or (not isinstance(value, str) and value <= count):
         return None
-    return f"there is no GPU here for it, out of {count}" if count else "this host has no CUDA GPU"
+    there = "is 1" if count == 1 else f"are {count}"
+    return f"{value} GPUs are asked for, and there {there}"
 
 
 def _gpus(host: Host) -> list[str]:
