@@ -162,6 +162,24 @@ def test_low_precision_rounds_no_more_than_alone(home: Home, kind: str, precisio
     assert loss < 0.05
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+@pytest.mark.parametrize("kind", [str(one) for one in layouts(2)])
+def test_every_kind_trains_on_gpus_what_one_trains(home: Home, kind: str) -> None:
+    loss, weight = apart(home, kind, device="cuda:0")
+    assert loss < 1e-3
+    assert weight < 1e-2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_and_its_host_train_what_the_gpu_trains(home: Home) -> None:
+    alone, _, weights = home.alone(json.dumps({"device": "cuda:0"}))
+    losses, _, its_weights = home.trained(parallelism="ddp:2", device="cuda:0", placement="mixed")
+    assert losses == pytest.approx(alone, abs=1e-3)
+    assert all(torch.allclose(weights[n].cpu(), its_weights[n].cpu(), atol=1e-2) for n in weights)
+
+
 @pytest.mark.parametrize("padding", [None, 3])
 def test_gradients_added_up_by_row_are_those_of_the_whole_table(padding: int | None) -> None:
     table = nn.Embedding(20, 4, padding_idx=padding)
