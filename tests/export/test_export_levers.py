@@ -22,7 +22,7 @@ from autotune.levers import LEVERS, Lever
 from tests.export import samples
 
 SCRIPTS = {name: found for name, found in EXPORTERS.items() if isinstance(found, ScriptFormat)}
-ODD = {"device": "cuda:1", "parallelism": "ddp:4", "threads": 3, "dropout": 0.25}
+ODD: dict[str, Value] = {"device": "cuda:1", "parallelism": "ddp:4", "threads": 3, "dropout": 0.25}
 
 
 def other_values(lever: Lever) -> list[Value]:
@@ -73,7 +73,8 @@ def test_no_setting_is_lost_in_silence(name: str, lever: str, value: Value) -> N
 
 def lone(lever: str, value: Value) -> Trial:
     """A trial that sets one lever, at a batch whose size makes all others of weight."""
-    return samples.trial(**{"batch_size": 16, lever: value})
+    levers: dict[str, Any] = {"batch_size": 16, lever: value}
+    return samples.trial(**levers)
 
 
 def is_heard(found: ScriptFormat, lever: str, value: Value) -> bool:

@@ -140,8 +140,8 @@ def test_two_processes_train_the_model_of_one(run: Callable[..., Ran]) -> None:
 
 def test_the_model_loads_natively_and_pruned(run: Callable[..., Ran]) -> None:
     trained = run("torchrun").folder / "trained"
-    padded = AutoModelForSequenceClassification.from_pretrained(trained).eval()
-    pruned = load_pruned(AutoModelForSequenceClassification, trained).eval()
+    padded = AutoModelForSequenceClassification.from_pretrained(trained).train(False)
+    pruned = load_pruned(AutoModelForSequenceClassification, trained).train(False)
     assert pruned.num_parameters() < padded.num_parameters()
     tokens = torch.arange(5, 21).view(2, 8)
     with torch.inference_mode():
