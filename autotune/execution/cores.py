@@ -1,4 +1,4 @@
-"""Cores of a node for one trial each: claimed by locks, so that trials of all drivers, and of
+"""Cores of a machine for one trial each: claimed by locks, so that trials of all drivers, and of
 several Ray nodes on one machine, keep off each other's."""
 
 from __future__ import annotations
@@ -6,34 +6,42 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+PATIENCE_SECONDS = 0.3
+"""A trial that was just killed may take a moment to let go of its cores."""
 
-class Cores:
-    """Up to ``wanted`` of the cores ``usable`` that nobody holds. Fewer than wanted are none: the
-    trial then runs where the system puts it. The kernel lets go of them with this process."""
+RETRY_SECONDS = 0.02
 
-    def __init__(self, usable: Sequence[int], wanted: int) -> None:
-        self._locks: dict[int, int] = {}
-        wanted = min(wanted, len(usable))
-        for core in usable:
-            if len(self._locks) == wanted:
-                return
-            lock = _lock(core)
-            if lock is not None:
-                self._locks[core] = lock
-        if len(self._locks) < wanted:
-            self.give_back()
 
-    @property
-    def ids(self) -> tuple[int, ...]:
-        return tuple(self._locks)
+def claimed(usable: Sequence[int], wanted: int) -> tuple[int, ...]:
+    """Up to ``wanted`` of the cores ``usable`` that nobody holds, held until this process and all
+    that it has forked have ended. Fewer than wanted are none: the trial then runs where the system
+    puts it."""
+    wanted = min(wanted, len(usable))
+    until = time.monotonic() + PATIENCE_SECONDS
+    while (cores := _claim(usable, wanted)) is None:
+        if time.monotonic() > until:
+            return ()
+        time.sleep(RETRY_SECONDS)
+    return cores
 
-    def give_back(self) -> None:
-        """Idempotent."""
-        while self._locks:
-            os.close(self._locks.popitem()[1])
+
+def _claim(usable: Sequence[int], wanted: int) -> tuple[int, ...] | None:
+    held: dict[int, int] = {}
+    for core in usable:
+        if len(held) == wanted:
+            break
+        lock = _lock(core)
+        if lock is not None:
+            held[core] = lock
+    if len(held) == wanted:
+        return tuple(held)
+    for lock in held.values():
+        os.close(lock)
+    return None
 
 
 def _lock(core: int) -> int | None:

@@ -4,7 +4,8 @@ It is a process of its own with a single thread, started by :mod:`autotune.execu
 its control socket each byte, carried with two file descriptors, asks for one worker: the worker's
 end of its private socket, and a pipe on which the worker says its process id and the forkserver,
 later, how it ended. When the driver goes away, however it went, the socket closes; then every
-worker is ended with all it has started.
+worker is ended with all it has started. Whoever ordered a worker from another machine has a socket
+in place of the pipe, and ends the worker by hanging up.
 
 :mod:`multiprocessing` has a forkserver too. It is one per process, imports the caller's main
 module, and leaves workers running when the driver is killed, hence this one.
@@ -19,6 +20,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import struct
 from collections.abc import Sequence
 from typing import NoReturn
@@ -63,13 +65,16 @@ class Server:
         os.set_blocking(alarm, False)
         signal.set_wakeup_fd(alarm)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        with selectors.DefaultSelector() as ready:
+        with selectors.DefaultSelector() as self._ready:
+            ready = self._ready
             ready.register(self._control, selectors.EVENT_READ)
             ready.register(self._died, selectors.EVENT_READ)
             while True:
                 for key, _ in ready.select():
                     if key.fd == self._died:
                         self._reap()
+                    elif key.data is not None:
+                        self._hung_up(key.data)
                     elif not self._fork():
                         self._end_all()
                         return
@@ -84,6 +89,8 @@ class Server:
             self._become_worker(connection, status)
         os.close(connection)
         self._status[pid] = status
+        if _is_socket(status):
+            self._ready.register(status, selectors.EVENT_READ, data=pid)
         return True
 
     def _become_worker(self, connection: int, status: int) -> NoReturn:
@@ -101,6 +108,11 @@ class Server:
         finally:
             os._exit(1)
 
+    def _hung_up(self, pid: int) -> None:
+        if pid in self._status:
+            self._ready.unregister(self._status[pid])
+            _end_group(pid)
+
     def _reap(self) -> None:
         os.read(self._died, 4096)
         for pid in list(self._status):
@@ -111,9 +123,11 @@ class Server:
 
     def _tell(self, pid: int, code: int) -> None:
         status = self._status.pop(pid)
+        with contextlib.suppress(KeyError):  # a pipe, or one that hung up
+            self._ready.unregister(status)
         try:
             os.write(status, STATUS.pack(code))
-        except BrokenPipeError:
+        except (ConnectionError, TimeoutError):
             pass  # the driver does not wait for this worker any more
         finally:
             os.close(status)
@@ -123,6 +137,10 @@ class Server:
             _end_group(pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)  # for one that has yet to make its group
+
+
+def _is_socket(descriptor: int) -> bool:
+    return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
 
 
 def _end_group(pid: int) -> None:

@@ -1,7 +1,8 @@
 """What a driver and its worker say to each other over their private socket.
 
 Driver to worker: one order, then an answer (a reason or ``None``) to every rung. Worker to driver:
-curve points as they are, memory samples, and one last word (:class:`Ended` or :class:`Raised`).
+curve points as they are, memory samples, where its ranks meet, and one last word (:class:`Ended` or
+:class:`Raised`).
 """
 
 from __future__ import annotations
@@ -18,16 +19,32 @@ from autotune.ports import Evaluate
 
 
 @dataclass(frozen=True)
+class Share:
+    """The ranks of a trial that run on one of its machines: ``count`` of them, from ``first`` on.
+    The machine has the address ``here``; all ranks meet at ``meeting``, or, where that is ``None``,
+    at a door that this worker opens and tells of (:class:`Opened`)."""
+
+    first: int
+    count: int
+    here: str = "127.0.0.1"
+    meeting: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
 class RunTrial:
     """Run one job; ``memory_gib`` is the resident memory it may hold.
 
-    ``environment`` is set before anything of the job runs.
+    ``environment`` is set before anything of the job runs. ``claim`` is how many cores the worker
+    is to claim by itself, where nobody has set any aside for the job. ``share`` are the ranks to
+    run, by default all.
     """
 
     job: Job
     evaluate: Evaluate
     memory_gib: float
     environment: Mapping[str, str] = field(default_factory=dict)
+    claim: int = 0
+    share: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,13 @@ class Resident:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """The port at which the ranks of a trial meet."""
+
+    port: int
+
+
+@dataclass(frozen=True)
 class Ended:
     """The last word of a worker that kept control: an outcome, or what a function returned."""
 
@@ -58,6 +82,10 @@ class Raised:
     """The last word of a worker that could not do what it was ordered."""
 
     error: AutotuneError
+
+
+Message = CurvePoint | Resident | Opened | Ended | Raised
+"""What a worker says."""
 
 
 class DriverGone(BaseException):
@@ -82,7 +110,9 @@ class Channel:
         except (EOFError, ConnectionError) as error:
             raise DriverGone from error
 
-    def send(self, message: CurvePoint | Resident | Ended | Raised, timeout: float = -1) -> bool:
+    def send(
+        self, message: CurvePoint | Resident | Opened | Ended | Raised, timeout: float = -1
+    ) -> bool:
         """Send, waiting ``timeout`` seconds (-1: for ever) for another thread's send to end."""
         if not self._sending.acquire(timeout=timeout):
             return False

@@ -3,7 +3,8 @@
 The worker of a parallel trial trains nothing. It forks one process a rank, hands each its place as
 torchrun would (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``...), and waits. The first rank to fail
 ends all of them, and the trial's outcome names it. Ranks are in the worker's process group, so
-whatever ends the trial ends them too.
+whatever ends the trial ends them too. A trial may have such a worker on each of several machines,
+with a share of the ranks.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, NoReturn
 
+import psutil
+
 from autotune.domain import Completed, CurvePoint, Failed, Job, Outcome, Pruned
 from autotune.execution import memory, outcomes
-from autotune.execution.messages import DriverGone, Ended
+from autotune.execution.messages import DriverGone, Ended, Share
 from autotune.levers.parallelism import layout
 from autotune.ports import Evaluate, Report
 
@@ -74,20 +78,34 @@ def patience(job: Job) -> float:
     )  # fmt: skip
 
 
-class Ranks:
-    """All processes of one trial."""
+def nowhere(port: int) -> None:
+    """Nobody else needs to know where ranks meet."""
 
-    def __init__(self, evaluate: Evaluate, job: Job) -> None:
+
+class Ranks:
+    """All processes of one trial, or the ``share`` of them that runs here; ``opened`` is told the
+    port at which they meet, where it is opened here."""
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        job: Job,
+        share: Share | None = None,
+        opened: Callable[[int], None] = nowhere,
+    ) -> None:
         world = layout(job.strategy.get("parallelism", "none")).world
+        self._share = share = share or Share(0, world)
         self._patience = patience(job)
         # Once for all of them: it takes a second, and no thread is started by it.
         importlib.import_module("autotune.trial.parallel.pipeline")
         importlib.import_module("autotune.trial.parallel.divide")
-        with socket.create_server(("127.0.0.1", 0)) as door:
-            _announce(world, door, self._patience)
-            self._ranks: list[Rank] = []
-            for number in range(world):
+        self._ranks: list[Rank] = []
+        with nullcontext() if share.meeting else socket.create_server((share.here, 0)) as door:
+            _announce(world, share, door, self._patience)
+            for number in range(share.first, share.first + share.count):
                 self._ranks.append(self._fork(number, evaluate, job, door))
+            if door is not None:
+                opened(door.getsockname()[1])
 
     @property
     def pids(self) -> list[int]:
@@ -148,15 +166,15 @@ class Ranks:
                 rank.lost()
             rank.connection.close()
 
-    def _fork(self, number: int, evaluate: Evaluate, job: Job, door: socket.socket) -> Rank:
+    def _fork(self, number: int, evaluate: Evaluate, job: Job, door: socket.socket | None) -> Rank:
         ours, theirs = Pipe()
         pid = os.fork()
         if pid == 0:
             for other in (ours, *(rank.connection for rank in self._ranks)):
                 other.close()
-            if number > 0:
+            if number > 0 and door is not None:
                 door.close()
-            _become_rank(number, evaluate, job, theirs)
+            _become_rank(number, number - self._share.first, evaluate, job, theirs)
         theirs.close()
         return Rank(number, pid, ours)
 
@@ -167,27 +185,48 @@ def _naming(rank: Rank) -> Outcome:
     return replace(outcome, reason=f"rank {rank.number}: {outcome.reason}")
 
 
-def _announce(world: int, door: socket.socket, patience_seconds: float) -> None:
+def _announce(
+    world: int, share: Share, door: socket.socket | None, patience_seconds: float
+) -> None:
     """Say in the environment where ranks meet. Rank 0 takes over the open ``door`` itself, so no
     other trial can come between choosing a port and using it."""
+    host, port = share.meeting or (share.here, 0)
+    if door is not None:
+        port = door.getsockname()[1]
+        os.environ["MASTER_DOOR"] = str(door.fileno())
     os.environ.update(
         WORLD_SIZE=str(world),
-        LOCAL_WORLD_SIZE=str(world),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(door.getsockname()[1]),
-        MASTER_DOOR=str(door.fileno()),
-        GLOO_SOCKET_IFNAME="lo0" if sys.platform == "darwin" else "lo",
+        LOCAL_WORLD_SIZE=str(share.count),
+        MASTER_ADDR=host,
+        MASTER_PORT=str(port),
         COLLECTIVE_SECONDS=str(patience_seconds),
     )
+    if share.here.startswith("127."):
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+        return
+    interface = _interface(share.here)
+    if interface is not None:
+        os.environ.update(GLOO_SOCKET_IFNAME=interface, NCCL_SOCKET_IFNAME=interface)
 
 
-def _become_rank(number: int, evaluate: Evaluate, job: Job, connection: Connection) -> NoReturn:
-    """Run the trial as rank ``number`` and end; everything here happens in the rank."""
-    os.environ.update(RANK=str(number), LOCAL_RANK=str(number))
+def _interface(address: str) -> str | None:
+    """The network interface that has ``address``."""
+    for name, found in psutil.net_if_addrs().items():
+        if any(one.address == address for one in found):
+            return str(name)
+    return None
+
+
+def _become_rank(
+    number: int, local: int, evaluate: Evaluate, job: Job, connection: Connection
+) -> NoReturn:
+    """Run the trial as rank ``number``, which is the ``local``-th on this machine, and end;
+    everything here happens in the rank."""
+    os.environ.update(RANK=str(number), LOCAL_RANK=str(local))
     if number > 0:
-        del os.environ["MASTER_DOOR"]
+        os.environ.pop("MASTER_DOOR", None)
     if job.strategy.get("pinning", "cores") == "cores" and hasattr(os, "sched_setaffinity"):
-        cores = cores_of(number, job.resources.threads, job.cores)
+        cores = cores_of(local, job.resources.threads, job.cores)
         if cores:
             os.sched_setaffinity(0, cores)
 
@@ -216,7 +255,7 @@ def _evaluated(evaluate: Evaluate, job: Job, report: Report) -> Outcome:
 
 
 def cores_of(number: int, threads: int, cores: Sequence[int]) -> tuple[int, ...]:
-    """The cores of rank ``number``: neighbours, of one NUMA node as far as they go."""
+    """The cores of rank ``number`` of a machine: neighbours, of one NUMA node as far as they go."""
     ordered = list(_by_node(cores))
     return tuple(ordered[number * threads : (number + 1) * threads])
 

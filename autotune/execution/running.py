@@ -68,7 +68,7 @@ class Running:
     def _hear(self, advise: Advise) -> None:
         try:
             self._take(self._worker.connection.recv(), advise)
-        except (EOFError, ConnectionError):
+        except (EOFError, ConnectionError, TimeoutError):
             self._connected = False
 
     def _take(self, message: Any, advise: Advise) -> None:
@@ -90,7 +90,7 @@ class Running:
 
     def answer(self, reason: str | None) -> None:
         """Answer a rung: ``None`` to go on, or a reason to stop."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(ConnectionError, TimeoutError):
             self._worker.connection.send(reason)
 
 

@@ -61,7 +61,7 @@ class Worker:
     def collect(self) -> int | None:
         """Wait for the worker's end and return its exit code (negative: the signal that ended it),
         or ``None`` when the forkserver is lost; its workers are then ended here."""
-        code = _read_status(self.status)
+        code = read_status(self.status)
         if code is None:
             self.kill()
         self._alive = False
@@ -128,7 +128,7 @@ def order_worker(pass_on: Callable[[Sequence[int]], None]) -> Worker | None:
     finally:
         theirs.close()
         os.close(status_end)
-    pid = _read_status(status)
+    pid = read_status(status)
     if pid is None:
         ours.close()
         os.close(status)
@@ -159,6 +159,10 @@ def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.sock
     return server, ours, output
 
 
-def _read_status(pipe: int) -> int | None:
-    data = os.read(pipe, STATUS.size)
+def read_status(pipe: int) -> int | None:
+    """What is said next on a worker's status pipe, waiting for it; ``None`` where nobody will."""
+    try:
+        data = os.read(pipe, STATUS.size)
+    except (ConnectionError, TimeoutError):  # the machine at the other end is gone
+        return None
     return STATUS.unpack(data)[0] if data else None

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import traceback
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -19,8 +20,18 @@ from typing import NoReturn
 from autotune.domain import CurvePoint, Job, Outcome
 from autotune.errors import AutotuneError, ExecutionError
 from autotune.execution import memory, outcomes, ranks
+from autotune.execution.cores import claimed
 from autotune.execution.guard import Guard, end_group
-from autotune.execution.messages import Call, Channel, DriverGone, Ended, Raised, RunTrial
+from autotune.execution.messages import (
+    Call,
+    Channel,
+    DriverGone,
+    Ended,
+    Opened,
+    Raised,
+    RunTrial,
+)
+from autotune.execution.seats import usable_cores
 from autotune.trial import allocator
 
 THREAD_VARIABLES = (
@@ -78,13 +89,18 @@ def _evaluate(order: RunTrial, channel: Channel, guard: Guard) -> Outcome:
         answer: str | None = channel.receive() if point.metrics else None
         return answer
 
+    def opened(port: int) -> None:
+        channel.send(Opened(port))
+
     log = log_path(job)
     try:
         _write_to(log)
         os.environ.update(order.environment)
+        if order.claim:
+            job = replace(job, cores=claimed(usable_cores(), order.claim))
         _settle(job, order.memory_gib)
         if ranks.is_parallel(job):
-            processes = ranks.Ranks(order.evaluate, job)
+            processes = ranks.Ranks(order.evaluate, job, order.share, opened)
             guard.start(processes.pids)
             return processes.wait(report)
         guard.start()

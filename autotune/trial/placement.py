@@ -66,10 +66,10 @@ def leads_here() -> bool:
 
 
 def _own_device(strategy: Strategy) -> torch.device:
-    """The strategy's device, or the one of its devices that is this rank's; of a GPU and a CPU side
-    by side the second rank has the CPU."""
+    """The strategy's device, or the one of its devices that is this rank's, as counted on each
+    machine; of a GPU and a CPU side by side the second rank has the CPU."""
     devices = resources(strategy).devices
-    rank = int(os.environ.get("RANK", "0"))
+    rank = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
     if rank < len(devices):
         return torch.device(devices[rank])
     mixed = strategy.get("placement", "single") == "mixed"

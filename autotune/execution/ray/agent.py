@@ -1,50 +1,80 @@
 """The agent: one actor on every node, which keeps a forkserver with torch and transformers loaded.
 
-Actors of trials on its node order workers through a Unix socket. A worker hangs on the process that
-ordered it, as on the driver of a local search: when that process dies, the worker ends.
+Actors of trials, on whatever node, order workers from it (:mod:`autotune.execution.ray.wire`). A
+worker hangs on the process that ordered it, as on the driver of a local search: when that process
+dies, the worker ends.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import ray
+from ray.exceptions import RayError
 
 from autotune.domain import Host
 from autotune.errors import AutotuneError, ExecutionError
 from autotune.execution.calling import call_in_worker
 from autotune.execution.messages import Call
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.spawner import ORDER, Spawner, Worker, order_worker
+from autotune.execution.ray.wire import Address, Counter, order_worker
+from autotune.execution.seats import usable_cores
+from autotune.execution.spawner import Spawner, Worker
 from autotune.hardware import inventory
+from autotune.hardware.host import memory_gib
 
 PATIENCE_SECONDS = 60.0
 """A node that joined just now has an agent within seconds; one that has none by then is broken."""
 
 RETRY_SECONDS = 0.1
+LOG_BYTES = 4 * 2**20
+"""The end of a trial's log that travels back to the driver."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One driver on a cluster: its name there, and the key to its agents."""
+
+    name: str
+    key: bytes
+
+    def agent(self, node: str) -> str:
+        """The name of the agent on a node."""
+        return f"autotune-{self.name}-{node}"
+
+
+@dataclass(frozen=True)
+class Station:
+    """Where the agent of a node takes orders, and what the node has to share among trials."""
+
+    address: Address
+    hostname: str
+    cores: int
+    memory_gib: float
 
 
 class Agent:
-    """Serves one node for one driver, known by ``session``; it goes when the driver does.
+    """Serves one node for one driver; it goes when the driver does.
 
     ``modules`` are the names of those that workers find imported.
     """
 
-    def __init__(self, session: str, node: str, modules: Parcel) -> None:
+    def __init__(self, session: Session, modules: Parcel) -> None:
         self._spawner = Spawner(modules.open())
-        path = socket_path(session, node)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.unlink(missing_ok=True)  # of a forerunner that was killed
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        self._socket.listen()
-        threading.Thread(target=self._serve, name="agent", daemon=True).start()
+        host = ray.util.get_node_ip_address()
+        self._counter = Counter(host, session.key, self._spawner.pass_on)
+        threading.Thread(target=self._counter.serve, name="counter", daemon=True).start()
+
+    def station(self) -> Station:
+        return Station(
+            self._counter.address, socket.gethostname(), len(usable_cores()), memory_gib()
+        )
 
     def hardware(self) -> Host:
         """The inventory of this node."""
@@ -59,44 +89,37 @@ class Agent:
         except AutotuneError as error:
             return None, error
 
-    def _serve(self) -> None:
-        while True:
-            customer, _ = self._socket.accept()
-            with customer:
-                order, descriptors, _, _ = socket.recv_fds(customer, len(ORDER), 2)
-                if order:
-                    with contextlib.suppress(OSError):  # its customer sees that no worker came
-                        self._spawner.pass_on(descriptors)
-                for descriptor in descriptors:
-                    os.close(descriptor)
+    def end_of(self, path: str) -> bytes:
+        """The end of a log on this node."""
+        return end_of(path)
 
 
-def socket_path(session: str, node: str) -> Path:
-    """Where the agent of a node listens: short, for the system allows some 100 characters."""
-    return Path(tempfile.gettempdir()) / f"autotune-{session}" / node[:16]
+def end_of(path: str) -> bytes:
+    """The end of a log, as far as it travels; nothing where there is no such file."""
+    try:
+        with Path(path).open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_BYTES))
+            return log.read()
+    except FileNotFoundError:
+        return b""
 
 
-def worker_here(session: str, node: str) -> Worker:
-    """A fresh worker on this node, from its agent.
+def worker_on(node: str, session: Session) -> tuple[Station, Worker]:
+    """A fresh worker on a node, from its agent, which may be about to start.
 
     :raises ExecutionError: there is no agent, or its forkserver cannot start workers.
     """
-    worker = order_worker(lambda descriptors: _order(socket_path(session, node), descriptors))
-    if worker is None:
-        raise ExecutionError(f"the agent of node {node} cannot start workers")
-    return worker
-
-
-def _order(path: Path, descriptors: Sequence[int]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        with socket.socket(socket.AF_UNIX) as agent:
-            try:
-                agent.connect(str(path))
-            except (FileNotFoundError, ConnectionRefusedError) as error:
-                if time.monotonic() > deadline:
-                    raise ExecutionError("this node has no agent of the driver") from error
-            else:
-                socket.send_fds(agent, [ORDER], descriptors)
-                return
-        time.sleep(RETRY_SECONDS)
+        try:
+            agent = ray.get_actor(session.agent(node))
+            station: Station = ray.get(agent.station.remote(), timeout=PATIENCE_SECONDS)
+            worker = order_worker(station.address, session.key)
+        except (ValueError, RayError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise ExecutionError(f"node {node} has no agent of the driver") from error
+            time.sleep(RETRY_SECONDS)
+            continue
+        if worker is None:
+            raise ExecutionError(f"the agent of node {node} cannot start workers")
+        return station, worker

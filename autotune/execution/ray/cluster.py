@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
 import socket
 import threading
@@ -13,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autotune.domain import Host, Job
 from autotune.errors import ExecutionError
-from autotune.execution.ray.agent import Agent
+from autotune.execution.ray.agent import Agent, Session
 from autotune.execution.ray.parcel import Parcel
 from autotune.execution.ray.shape import NODE_CLASS_LABEL, fits
 
@@ -53,12 +54,18 @@ def connect(address: str | None) -> None:
 
 def _require_answer(address: str) -> None:
     """Ray itself would go on trying for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
     if address in ("auto", "local"):
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise ExecutionError(f"{address} is no address of a Ray cluster",
-                             hint="auto, HOST:6379, or ray://HOST:10001")  # fmt: skip
+        raise ExecutionError(f"{address} is no address of a Ray cluster", hint="auto or HOST:6379")
+    if address.startswith("ray://"):
+        raise ExecutionError(
+            f"{address} is Ray's door for clients outside the cluster; Ray Tune, whose loop runs "
+            "here, has to be on a node",
+            hint=f"make this machine one: ray start --address={host}:6379 --num-cpus=0, "
+            "then --address auto; or run autotune on a node",
+        )
     try:
         socket.create_connection((host, int(port)), REACH_SECONDS).close()
     except OSError as error:
@@ -72,9 +79,10 @@ class Cluster:
     def __init__(self, address: str | None, modules: Sequence[str]) -> None:
         self._ours = not ray.is_initialized()
         connect(address)
-        self.session = secrets.token_hex(4)
+        self.session = Session(secrets.token_hex(4), secrets.token_bytes(32))
         self._modules = tuple(modules)
         self._agents: dict[str, Any] = {}
+        self._warming: list[Any] = []
         self._looking = threading.Lock()
         self._end = threading.Event()
         self._end_work = threading.Event()
@@ -82,6 +90,13 @@ class Cluster:
         self.look()
         self.home = self._home()
         self._thread.start()
+
+    def warm(self, count: int) -> None:
+        """Have processes load what the actors of trials need, which Ray then makes them of."""
+        load = ray.remote(importlib.import_module).options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(self.home, soft=False)
+        )
+        self._warming = [load.remote("autotune.execution.ray.trainable") for _ in range(count)]
 
     def look(self) -> None:
         """Put agents on nodes that have joined, and forget nodes that have left."""
@@ -101,7 +116,7 @@ class Cluster:
         return self._agents[node]
 
     def can_hold(self, job: Job) -> bool:
-        return any(fits(job, node) for node in self.nodes())
+        return fits(job, self.nodes())
 
     def hosts(self) -> list[tuple[str | None, Host]]:
         """The hardware of every node, with its class where it has one."""
@@ -123,21 +138,22 @@ class Cluster:
         return (
             ray.remote(Agent)
             .options(
+                name=self.session.agent(node),
                 num_cpus=0,
                 max_restarts=-1,
                 max_concurrency=4,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
-            .remote(self.session, node, Parcel.of(self._modules))
+            .remote(self.session, Parcel.of(self._modules))
         )
 
-    def _home(self) -> Any:
+    def _home(self) -> str:
         """The node on which the driver runs, or the head where it runs on none."""
         here: str = ray.get_runtime_context().get_node_id()
         if here in self._agents:
             return here
         heads = [n["NodeID"] for n in self.nodes() if "node:__internal_head__" in n["Resources"]]
-        return next(iter([*heads, *self._agents]))
+        return str(next(iter([*heads, *self._agents])))
 
     def end_work(self) -> None:
         """End all workers at once, by taking the agents away that they came from. Safe from a

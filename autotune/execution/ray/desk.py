@@ -52,6 +52,8 @@ class Desk(Searcher):  # type: ignore[misc]
         self._wait_seconds, self._waiting_since = wait_seconds, math.inf
         self._waiting = deque([first])
         self._running: dict[str, Job] = {}
+        self._unplaced: dict[str, float] = {}
+        """Jobs that have no room yet, and since when no node could hold them (or never)."""
         self._losses: dict[int, int] = {}
         self._causes: dict[str, str] = {}
         self._ask_again_at = 0.0
@@ -64,17 +66,33 @@ class Desk(Searcher):  # type: ignore[misc]
         """The next job as Tune's configuration of a trial; ``None`` for not now."""
         if self.ending:
             return FINISHED
-        if 0 < self._workers <= len(self._running):
+        if self._workers and len(self._running) >= self._workers:
             return None
+        if not self._workers and self._unplaced:
+            return None  # the cluster is full
         job = self._guarded(self._next)
         if job is None:
             return None if (self._running or self._waiting) and not self.ending else FINISHED
-        self._running[trial_id] = job
+        self._running[trial_id], self._unplaced[trial_id] = job, math.inf
         return {"order": self._order(job)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if result.get("placed"):
+            self._unplaced.pop(trial_id, None)
         if not self.ending:
             self._guarded(lambda: self._hear(self._running[trial_id], result))
+
+    def waits_in_vain(self, trial_id: str) -> bool:
+        """Whether a job that had no room yet has lost the nodes that could have held it, and no
+        other came in time."""
+        if trial_id not in self._unplaced:
+            return False
+        if self._objection(self._running[trial_id]) is None:
+            self._unplaced[trial_id] = math.inf
+            return False
+        now = time.monotonic()
+        self._unplaced[trial_id] = since = min(self._unplaced[trial_id], now)
+        return now >= since + self._wait_seconds
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -140,6 +158,7 @@ class Desk(Searcher):  # type: ignore[misc]
     def _conclude(self, trial_id: str, result: dict[str, Any]) -> None:
         job = self._running.pop(trial_id)
         self._ask_again_at = 0.0
+        had_room = self._unplaced.pop(trial_id, None) is None
         ending = result.get("ending")
         if isinstance(ending, Ending):
             self._hear(job, result)
@@ -147,6 +166,8 @@ class Desk(Searcher):  # type: ignore[misc]
             self._tell(job, ending.outcome)
         elif self.stopped:
             self._tell(job, Interrupted(STOPPED))
+        elif not had_room and (objection := self._objection(job)) is not None:
+            self._tell(job, Failed("infrastructure", objection))
         else:
             self._lose(job, self._causes.pop(trial_id, LOST))
 
@@ -171,31 +192,15 @@ class Desk(Searcher):  # type: ignore[misc]
 
 class Helper(FIFOScheduler):  # type: ignore[misc]
     """Trials come in their order. A scheduler is told more by Tune than a searcher: why a trial
-    failed, and when an actor falls idle."""
+    failed."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
-        self._kept: list[Any] = []
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         report = Path(trial.error_file) if trial.error_file else None
         self._desk.note_cause(trial.trial_id, report.read_text() if report else "")
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Keep the actor for the trial that is asked for next: Tune itself would end it unless that
-        one was there already, and a fresh actor takes seconds."""
-        self._kept.append(trial.placement_group_factory)
-        tune_controller._actor_cache.increase_max(trial.placement_group_factory)
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """One actor of its shape has its trial. Actors of another shape would be in its way."""
-        shape = trial.placement_group_factory
-        alike = [kept for kept in self._kept if kept == shape]
-        over = [*alike[:1], *(kept for kept in self._kept if kept != shape)]
-        self._kept = alike[1:]
-        for kept in over:
-            tune_controller._actor_cache.decrease_max(kept)
 
 
 def _bring_log(job: Job, log: bytes) -> None:

@@ -22,7 +22,7 @@ from autotune.execution.messages import Call
 from autotune.execution.ray.cluster import Cluster
 from autotune.execution.ray.desk import Desk, Helper
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.shape import bundle, node_class
+from autotune.execution.ray.shape import bundle, node_class, nodes
 from autotune.execution.ray.trainable import Order, RayTrial
 from autotune.ports import Advise, Ask, Evaluate, Tell
 
@@ -43,7 +43,7 @@ SETTINGS = {
 
 
 class RayExecutor:
-    """Runs jobs on the cluster at ``address`` (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``), or
+    """Runs jobs on the cluster at ``address`` (``auto`` or ``HOST:PORT``), or
     without one on a Ray of its own here. ``workers`` jobs run at once; 0 is as many as fit.
 
     ``preload`` names the modules that workers find imported. A job without a memory limit of its
@@ -63,6 +63,7 @@ class RayExecutor:
         self._workers, self._memory_gib = workers, memory_gib
         self._wait_seconds = wait_seconds
         self._cluster: Cluster | None = Cluster(address, preload)
+        self._cluster.warm(workers or 1)
         self._desk: Desk | None = None
         self._stopped = False
 
@@ -91,7 +92,7 @@ class RayExecutor:
             workers=self._workers,
             wait_seconds=self._wait_seconds,
             objection=self._objection,
-            order=lambda job: Order(job, parcel, cluster.session, self._memory_gib),
+            order=lambda job: Order(job, parcel, cluster.session, cluster.home, self._memory_gib),
         )
         desk.stopped = self._stopped
         try:
@@ -144,20 +145,22 @@ class RayExecutor:
     def _objection(self, job: Job) -> str | None:
         if self._open().can_hold(job):
             return None
-        request_resources(bundles=[bundle(job)])
+        request_resources(bundles=[bundle(job)] * nodes(job))
         held = " and ".join(f"{n:g} {name}" for name, n in bundle(job).items())
         where = f" of class {node_class(job)}" if node_class(job) else ""
+        if nodes(job) > 1:
+            return f"the cluster has no {nodes(job)} nodes{where} with {held} each"
         return f"no node{where} of the cluster has {held}"
 
 
 class _Stop(tune.Stopper):  # type: ignore[misc]
-    """Ends the run when the desk says so."""
+    """Ends the run, or one trial of it, when the desk says so."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     def __call__(self, trial_id: str, result: object) -> bool:
-        return False
+        return self._desk.waits_in_vain(trial_id)
 
     def stop_all(self) -> bool:
         return self._desk.ending

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ray.tune import PlacementGroupFactory
+from ray.util.placement_group import PlacementGroup, placement_group
 
 from autotune.domain import Job
 
@@ -15,10 +15,20 @@ NODE_CLASS_LABEL = "node-class"
 ANY_CLASS = "any"
 
 
+def nodes(job: Job) -> int:
+    """The machines over which the ranks of a job are spread evenly."""
+    return int(job.strategy.get("nodes", 1))
+
+
+def gpus(job: Job) -> int:
+    """GPUs that a job holds on each of its nodes."""
+    return sum(device.startswith("cuda") for device in job.resources.devices) // nodes(job)
+
+
 def bundle(job: Job) -> dict[str, float]:
-    """Cores and GPUs of one job, which are held on one node."""
-    gpus = sum(device.startswith("cuda") for device in job.resources.devices)
-    return {"CPU": float(job.resources.cores), **({"GPU": float(gpus)} if gpus else {})}
+    """Cores and GPUs that a job holds on each of its nodes."""
+    cores = {"CPU": float(job.resources.cores // nodes(job))}
+    return {**cores, "GPU": float(gpus(job))} if gpus(job) else cores
 
 
 def node_class(job: Job) -> str | None:
@@ -27,15 +37,23 @@ def node_class(job: Job) -> str | None:
     return None if asked == ANY_CLASS else asked
 
 
-def placement(job: Job) -> PlacementGroupFactory:
-    """The placement group of a job: all that it holds, on one node of the class that it asks."""
-    asked = node_class(job)
-    where = {} if asked is None else {"bundle_label_selector": [{NODE_CLASS_LABEL: asked}]}
-    return PlacementGroupFactory([bundle(job)], strategy="STRICT_PACK", **where)
+def reserve(job: Job) -> PlacementGroup:
+    """A placement group of all that a job holds: on one node, or on as many different ones as it
+    asks, of the class that it asks. It goes with the actor that makes it."""
+    count, asked = nodes(job), node_class(job)
+    return placement_group(
+        [bundle(job)] * count,
+        strategy="STRICT_PACK" if count == 1 else "STRICT_SPREAD",
+        bundle_label_selector=[{NODE_CLASS_LABEL: asked}] * count if asked is not None else None,
+    )
 
 
-def fits(job: Job, node: Mapping[str, Any]) -> bool:
-    """Whether a node, as ``ray.nodes()`` describes it, could hold the job if nothing else ran."""
+def fits(job: Job, found: list[dict[str, Any]]) -> bool:
+    """Whether nodes, as ``ray.nodes()`` describes them, could hold the job if nothing else ran."""
+    return sum(_could_hold(job, node) for node in found) >= nodes(job)
+
+
+def _could_hold(job: Job, node: Mapping[str, Any]) -> bool:
     asked = node_class(job)
     if asked is not None and node["Labels"].get(NODE_CLASS_LABEL) != asked:
         return False

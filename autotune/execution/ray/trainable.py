@@ -1,52 +1,55 @@
-"""The actor of a trial: it sits in the trial's placement group, has a worker do the work, and
-passes on what the worker says. Ray Tune asks it for one result after the other."""
+"""The actor of a trial: it reserves what the trial holds, has workers there do the work, and passes
+on what they say. Ray Tune asks it for one result after the other.
+
+All these actors are alike, whatever their trials hold, and sit where the driver is; so Tune has the
+next trial use the one whose trial has just ended, and a trial of another shape costs no new actor.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-import socket
 import time
-from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.util.placement_group import (
+    NODE_ID_LABEL_KEY,
+    PlacementGroup,
+    placement_group_table,
+    remove_placement_group,
+)
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from autotune.domain import CurvePoint, Failed, Job, Outcome
-from autotune.errors import ExecutionError
-from autotune.execution.memory import SHARE_OF_AVAILABLE
-from autotune.execution.messages import RunTrial
-from autotune.execution.ray.agent import worker_here
-from autotune.execution.ray.cores import Cores
+from autotune.domain import CurvePoint, Interrupted, Job, Outcome
+from autotune.execution.ray.agent import PATIENCE_SECONDS, Session, end_of
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.shape import placement
-from autotune.execution.running import Running
-from autotune.execution.seats import usable_cores
+from autotune.execution.ray.shape import gpus, nodes, reserve
+from autotune.execution.ray.team import Place, Team, Work
 from autotune.execution.worker import log_path
-from autotune.hardware.host import memory_gib
-from autotune.ports import Advise
 
 BATCH_SECONDS = 1.0
 """Points that need no answer are passed on together, about this often."""
 
-LOG_BYTES = 4 * 2**20
-"""The end of a trial's log that travels back to the driver."""
+PLACE_SECONDS = 1
+"""How long to wait for room before the driver is told that there is none yet."""
+
+SEAT = {"memory": 100 * 2**20}
+"""What the actor itself takes; no cores, for it only waits."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What an actor is to do: run ``evaluate`` (packed) on ``job`` for the driver of ``session``.
-
-    ``memory_gib`` bounds a job without a limit of its own; without either it is the job's share of
-    the node, by its share of the cores.
-    """
+    """What an actor is to do: run ``evaluate`` (packed) on ``job`` for the driver of ``session``,
+    from the node ``home``. ``memory_gib`` is that of :class:`~autotune.execution.ray.team.Work`."""
 
     job: Job
     evaluate: Parcel
-    session: str
+    session: Session
+    home: str
     memory_gib: float | None = None
 
 
@@ -58,24 +61,19 @@ class Ending:
     log: bytes
 
 
-class Relayed(Running):
-    """A running job whose rungs are answered later, by the driver."""
-
-    def _consult(self, point: CurvePoint, advise: Advise) -> None:
-        advise(self.job, point)
-
-
 class RayTrial(tune.Trainable):  # type: ignore[misc]
-    """One actor may run many jobs of one shape, one after the other."""
+    """One actor runs many jobs, one after the other."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return placement(config["order"].job)
+        home = {NODE_ID_LABEL_KEY: config["order"].home}
+        return tune.PlacementGroupFactory([SEAT], bundle_label_selector=[home])
 
     def setup(self, config: dict[str, Any]) -> None:
         self._order: Order = config["order"]
-        self._running: Relayed | None = None
-        self._cores: Cores | None = None
+        self._room: PlacementGroup | None = None
+        self._team: Team | None = None
+        self._places: list[Place] = []
         self._points: list[CurvePoint] = []
         self._advice: str | None = None
         self._at_rung = False
@@ -89,81 +87,86 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         self._advice = reason
 
     def step(self) -> dict[str, Any]:
-        """Wait for news of the trial. A rung is answered when the next step is asked for."""
-        running = self._running = self._running or self._begin()
+        """Wait for room, then for news of the trial. A rung is answered when the next step is asked
+        for."""
+        if self._team is None:
+            if self._has_room():
+                self._begin()
+            return self._news()
         if self._at_rung:
-            running.answer(self._advice)
+            self._team.answer(self._advice)
             self._at_rung, self._advice = False, None
-        ended = self._listen(running)
-        points, self._points = tuple(self._points), []
-        news = {"points": points, "actor": ray.get_runtime_context().current_actor, "done": ended}
-        return {**news, "ending": self._end(running)} if ended else news
+        self._listen(self._team)
+        return self._news()
 
     def cleanup(self) -> None:
-        """End the worker, should it still run."""
-        if self._running is not None:
-            self._end(self._running, Failed("infrastructure", "its actor was stopped"))
+        """End the workers, should they still run, and give back what they held."""
+        if self._team is not None:
+            self._team.end(Interrupted("its actor was stopped"))
+        self._give_back()
 
-    def _begin(self) -> Relayed:
-        order = self._order
-        cores = usable_cores()
-        self._cores = Cores(cores, order.job.resources.cores)
-        job = replace(order.job, cores=self._cores.ids)
-        share = min(1.0, job.resources.cores / len(cores))
-        fair = SHARE_OF_AVAILABLE * memory_gib() * share
-        memory = job.limits.memory_gib or order.memory_gib or fair
-        worker = worker_here(order.session, ray.get_runtime_context().get_node_id())
-        worker.connection.send(RunTrial(job, order.evaluate.open(), memory, _environment()))
-        return Relayed(job, worker)
+    def _news(self) -> dict[str, Any]:
+        """``placed`` says whether the job has got what it holds."""
+        points, self._points = tuple(self._points), []
+        ended = self._team is not None and self._team.over
+        news = {"placed": self._team is not None, "points": points, "done": ended}
+        actor = ray.get_runtime_context().current_actor
+        return {**news, "actor": actor, **({"ending": self._end()} if ended else {})}
 
-    def _listen(self, running: Relayed) -> bool:
-        """Serve the worker until there is something to pass on; whether it has ended."""
+    def _has_room(self) -> bool:
+        self._room = self._room or reserve(self._order.job)
+        return bool(self._room.wait(PLACE_SECONDS))
+
+    def _begin(self) -> None:
+        order, room = self._order, self._room
+        assert room is not None
+        found = placement_group_table(room)["bundles_to_node_id"]
+        self._places = [
+            Place(found[index], self._gpus(room, index)) for index in range(nodes(order.job))
+        ]
+        work = Work(order.job, order.evaluate.open(), order.memory_gib)
+        self._team = Team(work, order.session, self._places)
+
+    def _gpus(self, room: PlacementGroup, index: int) -> str | None:
+        """Which GPUs Ray has set aside in a bundle: a task there is told."""
+        if not (count := gpus(self._order.job)):
+            return None
+        there = PlacementGroupSchedulingStrategy(room, placement_group_bundle_index=index)
+        ask = ray.remote(os.getenv).options(num_cpus=0, num_gpus=count, scheduling_strategy=there)
+        visible: str = ray.get(ask.remote("CUDA_VISIBLE_DEVICES"), timeout=PATIENCE_SECONDS)
+        return visible
+
+    def _listen(self, team: Team) -> None:
+        """Serve the workers until there is something to pass on."""
         until = math.inf
-        while True:
-            patience = min(running.patience(), until - time.monotonic())
-            wait(running.sources(), timeout=None if patience == math.inf else max(patience, 0.0))
-            if running.serve(self._note):
-                return True
+        while not team.over and not self._at_rung and time.monotonic() < until:
+            team.listen(self._note, None if until == math.inf else until - time.monotonic())
             if self._points and until == math.inf:
                 until = time.monotonic() + BATCH_SECONDS
-            if self._at_rung or time.monotonic() >= until:
-                return False
 
     def _note(self, job: Job, point: CurvePoint) -> None:
         self._points.append(point)
         self._at_rung = self._at_rung or bool(point.metrics)
 
-    def _end(self, running: Relayed, otherwise: Outcome | None = None) -> Ending:
-        """End the worker and free its cores; what became of the job."""
-        self._running = None
-        if otherwise is not None:
-            running.end(otherwise)
-        outcome = running.finish()
-        if self._cores is not None:
-            self._cores.give_back()
-        if otherwise is None and isinstance(outcome, Failed) and outcome.kind == "infrastructure":
-            raise ExecutionError(outcome.reason)  # Tune shall know it as an error, to run it again
-        return Ending(_placed(outcome), _end_of(log_path(running.job)))
+    def _end(self) -> Ending:
+        """What became of the job, which holds nothing any more."""
+        team, self._team = self._team, None
+        assert team is not None
+        try:
+            return Ending(team.finish(), self._log())
+        finally:
+            self._give_back()
 
+    def _log(self) -> bytes:
+        """The log, from the node of rank 0 unless its disk is shared."""
+        path = log_path(self._order.job)
+        if Path(path).exists():
+            return end_of(path)
+        agent = ray.get_actor(self._order.session.agent(self._places[0].node))
+        log: bytes = ray.get(agent.end_of.remote(path), timeout=PATIENCE_SECONDS)
+        return log
 
-def _placed(outcome: Outcome) -> Outcome:
-    """``outcome`` with the node that it came about on."""
-    evidence = outcome.evidence
-    node = ray.get_runtime_context().get_node_id()
-    environment = {**evidence.environment, "node": node, "hostname": socket.gethostname()}
-    return replace(outcome, evidence=replace(evidence, environment=environment))
-
-
-def _environment() -> dict[str, str]:
-    """What the worker must know that its forkserver does not: which GPUs Ray gave to this trial."""
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
-
-
-def _end_of(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_BYTES))
-            return log.read()
-    except FileNotFoundError:
-        return b""
+    def _give_back(self) -> None:
+        if self._room is not None:
+            remove_placement_group(self._room)
+            self._room = None

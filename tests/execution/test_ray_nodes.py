@@ -1,0 +1,142 @@
+"""Trials of every shape on several nodes: over two of them, on chosen GPUs, one after the other in
+the same actor; and what each node makes only once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from contracts.executor_contract import go_on
+from contracts.executor_jobs import make_job
+from ray.cluster_utils import Cluster
+
+from autotune.domain import Completed, Failed, Job, Outcome, Resources, Strategy
+from autotune.execution.ray.executor import RayExecutor
+from tests.execution.ray_clusters import OBJECT_STORE
+from tests.execution.ray_jobs import evaluate
+
+NODE = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": OBJECT_STORE}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two nodes, each with a cache of its own, and a head that runs no trials."""
+    head = {**NODE, "num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    made.connect()
+    for _ in range(2):
+        made.add_node(**NODE, env_vars={"AUTOTUNE_CACHE": str(tmp_path_factory.mktemp("cache"))})
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def executor(cluster: Cluster) -> Iterator[RayExecutor]:
+    found = RayExecutor(address=cluster.address, preload=("torch",))
+    yield found
+    found.close()
+
+
+def drive(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
+    left = iter(jobs)
+    told: dict[int, Outcome] = {}
+
+    def tell(job: Job, outcome: Outcome) -> None:
+        told[job.trial] = outcome
+
+    executor.drive(lambda: next(left, None), evaluate, tell, go_on)
+    return told
+
+
+def spread(directory: Path, do: str) -> Job:
+    """Two ranks on two nodes."""
+    strategy = Strategy({"do": do, "parallelism": "ddp:2", "nodes": 2})
+    return make_job(directory, strategy=strategy, resources=Resources(processes=2))
+
+
+def said(outcome: Outcome) -> Any:
+    assert isinstance(outcome, Completed), outcome
+    return outcome.evidence.environment
+
+
+def test_ranks_of_one_trial_meet_over_two_nodes(executor: RayExecutor, tmp_path: Path) -> None:
+    environment = said(drive(executor, spread(tmp_path, "gather"))[0])
+    assert environment["rank"] == 0
+    assert [rank[:4] for rank in environment["ranks"]] == [
+        ["0", "0", "1", "2"],
+        ["1", "0", "1", "2"],
+    ]
+    assert len({rank[4] for rank in environment["ranks"]}) == 2, "each under a node of its own"
+    assert len(set(environment["nodes"])) == 2
+    assert environment["node"] == environment["nodes"][0]
+
+
+def test_a_rank_lost_on_another_node_is_named(executor: RayExecutor, tmp_path: Path) -> None:
+    outcome = drive(executor, spread(tmp_path, "lose_the_last_rank"))[0]
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, "rank 1: killed by SIGKILL" in outcome.reason) == ("crash", True)
+
+
+def test_trials_of_any_shape_share_an_actor_which_holds_no_cores(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """The second shape takes all of a node's cores."""
+    actors: set[int] = set()
+    jobs = iter(make_job(tmp_path, n, resources=Resources(threads=1 + n % 2)) for n in range(4))
+    told: list[Outcome] = []
+
+    def tell(job: Job, outcome: Outcome) -> None:
+        told.append(outcome)
+        actors.update(_actors())
+
+    executor = RayExecutor(1, address=cluster.address, preload=())
+    try:
+        executor.drive(lambda: next(jobs, None), evaluate, tell, go_on)
+    finally:
+        executor.close()
+    assert all(isinstance(outcome, Completed) for outcome in told)
+    assert len(told) == 4
+    assert len(actors) == 1
+
+
+def _actors() -> set[int]:
+    found = psutil.process_iter(["pid", "cmdline"])
+    return {p.pid for p in found if any("ray::RayTrial" in w for w in p.info["cmdline"] or ())}
+
+
+def test_a_gpu_has_the_number_that_the_trial_sees(executor: RayExecutor, tmp_path: Path) -> None:
+    """Both strategies ask for ``cuda:1``; Ray gives each a GPU and shows it no other."""
+    held = Resources(devices=("cuda:1",))
+    strategy = Strategy({"do": "see_gpus", "device": "cuda:1", "node_class": "any"})
+    jobs = [make_job(tmp_path, n, strategy=strategy, resources=held) for n in range(2)]
+    one, two = (said(outcome) for outcome in drive(executor, *jobs).values())
+    assert one["device"] == two["device"] == "cuda:0"
+    assert {one["visible"], two["visible"]} <= {"0", "1"}
+    assert (one["node"], one["visible"]) != (two["node"], two["visible"])
+
+
+def test_each_node_prepares_once(executor: RayExecutor, tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, n, do="prepare") for n in range(8)]
+    nodes = {said(outcome)["node"] for outcome in drive(executor, *jobs).values()}
+    assert len(nodes) == 2
+    assert len(list(tmp_path.glob("built-by-*"))) == 2
+
+
+def test_a_lost_node_costs_all_ranks_a_run(
+    cluster: Cluster, executor: RayExecutor, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        driving = pool.submit(drive, executor, spread(tmp_path, "hang_apart_the_first_time"))
+        while not (tmp_path / "0" / "pid").exists():
+            time.sleep(0.05)
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        cluster.add_node(**NODE)
+        environment = said(driving.result(120)[0])
+    assert len(environment["ranks"]) == 2

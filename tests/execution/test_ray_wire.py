@@ -1,0 +1,94 @@
+"""Orders for workers over the network: carried out for who knows the key, ended by hanging up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from contracts.executor_contract import go_on
+from contracts.executor_jobs import evaluate, make_job
+
+from autotune.domain import Completed, Evidence, Failed, Interrupted, Pruned
+from autotune.execution.calling import call_in_worker
+from autotune.execution.messages import Call, RunTrial
+from autotune.execution.ray.team import _root
+from autotune.execution.ray.wire import Counter, order_worker
+from autotune.execution.running import Running
+from autotune.execution.spawner import Spawner
+
+KEY = b"k" * 32
+
+
+@pytest.fixture(scope="module")
+def counter() -> Iterator[Counter]:
+    spawner = Spawner(())
+    made = Counter("127.0.0.1", KEY, spawner.pass_on)
+    threading.Thread(target=made.serve, daemon=True).start()
+    yield made
+    spawner.close()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_worker_is_ordered_and_returns(counter: Counter) -> None:
+    worker = order_worker(counter.address, KEY)
+    assert worker is not None
+    assert call_in_worker(worker, Call(os.getpid, (), {})) == worker.pid
+
+
+def test_who_does_not_know_the_key_gets_no_worker(counter: Counter) -> None:
+    with contextlib.suppress(ConnectionError):  # turned away before all was heard
+        assert order_worker(counter.address, b"j" * 32) is None
+
+
+def test_a_worker_is_ended_and_says_how(counter: Counter, tmp_path: Path) -> None:
+    worker = order_worker(counter.address, KEY)
+    assert worker is not None
+    job = make_job(tmp_path, do="hang")
+    worker.connection.send(RunTrial(job, evaluate, 1.0))
+    running = Running(job, worker)
+    while not worker.connection.poll(0.05):
+        pass
+    running.serve(go_on)
+    running.end(Interrupted("enough"))
+    outcome = running.finish()
+    assert isinstance(outcome, Interrupted)
+    assert len(outcome.evidence.curve) == 1
+    assert gone(worker.pid)
+
+
+def test_a_worker_ends_with_whoever_ordered_it(counter: Counter, tmp_path: Path) -> None:
+    worker = order_worker(counter.address, KEY)
+    assert worker is not None
+    worker.connection.send(RunTrial(make_job(tmp_path, do="hang"), evaluate, 1.0))
+    worker.connection.close()  # as the kernel does when a process ends
+    os.close(worker.status)
+    deadline = time.monotonic() + 30
+    while not gone(worker.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_root_of_a_failure_is_told_from_what_follows_from_it() -> None:
+    reset = Failed("error", "rank 0: connection reset by peer")
+    killed = Failed("crash", "rank 1: killed by SIGKILL")
+    lost = Failed("infrastructure", "the worker's parent process was lost")
+    assert _root([reset, killed]) is killed
+    assert _root([reset, killed, lost]) is lost
+    assert _root([Interrupted("another rank failed"), reset]) is reset
+    done = Completed(Evidence())
+    assert _root([done, Interrupted("another rank failed")]) is done
+    stopped = Pruned("dominated")
+    assert _root([stopped, replace(stopped, reason="other")]) is stopped
