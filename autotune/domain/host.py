@@ -33,7 +33,7 @@ class NodeClass:
 class Host:
     """One machine as found. ``cores`` are the logical CPUs this process may use, by id.
 
-    ``node_classes`` are the kinds of machine in a cluster of which this is the roomiest one.
+    In a cluster this is the roomiest machine of ``machines``, and ``node_classes`` are the kinds.
     """
 
     cpu: str | None
@@ -47,6 +47,7 @@ class Host:
     cpu_flags: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     node_classes: tuple[NodeClass, ...] = ()
+    machines: int = 1
 
     @property
     def fingerprint(self) -> str:

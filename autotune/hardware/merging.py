@@ -17,7 +17,7 @@ def roomiest(nodes: Sequence[tuple[str | None, Host]]) -> Host:
     order = sorted(devices.values(), key=lambda device: (device.kind == "cpu", device.id))
     classes = {name: _class(name, host) for name, host in reversed(nodes) if name is not None}
     named = tuple(classes[name] for name in sorted(classes))
-    return replace(best, devices=tuple(order), node_classes=named)
+    return replace(best, devices=tuple(order), node_classes=named, machines=len(nodes))
 
 
 def _class(name: str, host: Host) -> NodeClass:

@@ -36,6 +36,7 @@ _ALL = (
     placement.THREADS,
     placement.ALLOCATOR,
     parallelism.PARALLELISM,
+    cluster.NODES,
     parallelism.DDP_BUCKET_MIB,
     parallelism.FSDP_RESHARD,
     parallelism.SEQUENCE_PARALLEL,
@@ -80,6 +81,7 @@ RULES: tuple[Rule, ...] = (
     Rule("compile == true and activation_checkpointing == true and device == cpu",
          "on a CPU compiling recomputes nothing, so checkpointing only adds work"),
     *parallelism.RULES,
+    *cluster.RULES,
     *placement.RULES,
     *batching.RULES,
 )  # fmt: skip
@@ -136,7 +138,8 @@ def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
     The longest name in the price book that is part of the GPU's name counts.
     """
     held = resources(strategy)
-    by_node = cluster.hourly_usd(strategy.get("node_class", cluster.ANY), held, host, prices)
+    name, nodes = strategy.get("node_class", cluster.ANY), strategy.get("nodes", 1)
+    by_node = cluster.hourly_usd(name, nodes, held, host, prices)
     if by_node is not None:
         return by_node
     if prices.cpu_core is None:

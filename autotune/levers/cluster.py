@@ -1,13 +1,14 @@
-"""The lever of which machine a trial runs on, where a cluster has several classes of them."""
+"""The levers of which machines a trial runs on, and how many, where a cluster has several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autotune.domain import Choice, Host, NodeClass, Prices, Resources, Rule, Value
+from autotune.domain import Choice, Host, NodeClass, Prices, Range, Resources, Rule, Value
 from autotune.levers.base import MEMORY, SPEED, Lever, Pattern, influences
 
 ANY = "any"
+MAX_NODES = 64
 
 
 def _default(host: Host) -> Value:
@@ -37,6 +38,34 @@ NODE_CLASS = Lever(
 )
 
 
+def _too_few(host: Host, value: Value) -> str | None:
+    if float(value) <= host.machines:
+        return None
+    return f"{value} machines are asked for, and there {_are(host.machines)}"
+
+
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else f"are {count}"
+
+
+def _doublings(host: Host) -> Choice:
+    return Choice(tuple(2**power for power in range(host.machines.bit_length())))
+
+
+NODES = Lever(
+    name="nodes",
+    summary="Machines of a Ray cluster over which the processes of a trial are spread evenly",
+    domain=Range(1, MAX_NODES, integer=True),
+    default=1,
+    influences=influences(SPEED, MEMORY),
+    when="parallelism != none",
+    unavailable=_too_few,
+    auto=_doublings,
+)
+
+RULES = (Rule("nodes > 1 and placement == mixed", "a GPU and the CPU beside it are one machine's"),)
+
+
 def host_rules(host: Host) -> Iterator[Rule]:
     """What nodes of each class cannot hold, and why."""
     for kind in host.node_classes:
@@ -48,13 +77,15 @@ def host_rules(host: Host) -> Iterator[Rule]:
             yield Rule(f"{here} and device != cpu", f"a node of class {kind.name} has no GPU")
 
 
-def hourly_usd(name: Value, held: Resources, host: Host, prices: Prices) -> float | None:
-    """Dollars per hour for a part of a node, which is priced whole; the part is the larger one of
-    its cores and of its GPUs. ``None`` where the class or its price is unknown."""
+def hourly_usd(
+    name: Value, nodes: Value, held: Resources, host: Host, prices: Prices
+) -> float | None:
+    """Dollars per hour for a part of ``nodes`` nodes, which are priced whole; the part is the
+    larger one of cores and of GPUs. ``None`` where the class or its price is unknown."""
     price = prices.nodes.get(str(name))
     kind: NodeClass | None = next((k for k in host.node_classes if k.name == name), None)
     if price is None or kind is None:
         return None
     gpus = sum(device.startswith("cuda") for device in held.devices)
     share = max(held.cores / kind.cores, gpus / kind.gpus if kind.gpus else 0.0)
-    return price * min(share, 1.0)
+    return price * min(share, float(nodes))

@@ -13,6 +13,8 @@ DATA_KINDS = ("ddp", "fsdp", "zero1")
 MODEL_KINDS = ("tp", "pp")
 HYBRIDS = (("ddp", "tp"), ("ddp", "pp"), ("fsdp", "tp"))
 MAX_AUTO_DEGREE = 8
+MOST_RANKS_OF_A_CLUSTER = 32
+"""Beyond it nothing is said in advance of what a cluster can hold."""
 
 _DEGREE = r":(?:[2-9]|[1-9]\d{1,2})"
 _ONE = "|".join((*DATA_KINDS, *MODEL_KINDS))
@@ -63,41 +65,60 @@ def layouts(world: int) -> Iterator[Layout]:
 
 
 def _too_many_processes(host: Host, value: Value) -> str | None:
-    world = layout(value).world
-    if world <= len(host.cores):
-        return None
-    return f"{world} processes on {len(host.cores)} cores would share cores"
+    world, cores = layout(value).world, len(host.cores) * host.machines
+    return None if world <= cores else f"{world} processes on {cores} cores would share cores"
 
 
 def _what_fits(host: Host) -> Choice:
     """Every kind and hybrid at every degree that is a power of two and fits."""
     degrees = [2, 4, MAX_AUTO_DEGREE]
-    worlds = [degree for degree in degrees if degree <= len(host.cores)]
+    worlds = [degree for degree in degrees if degree <= len(host.cores) * host.machines]
     return Choice(("none", *(str(one) for world in worlds for one in layouts(world))))
 
 
 def host_rules(host: Host) -> Iterator[Rule]:
     """Combinations with ``parallelism`` that this host cannot hold, and why."""
-    cores = len(host.cores)
     gpus = [device.id for device in host.devices if device.kind == "cuda"]
-    for world in range(2, cores + 1):
+    for world in range(2, _largest_world(host) + 1):
         members = ", ".join(f"'{one}'" for one in layouts(world))
-        threads = cores // world
-        yield Rule(
-            f"threads > {threads} and parallelism in [{members}]",
-            f"{world} processes share {cores} cores: at most {threads} threads each",
-        )
+        yield from _shared_cores(world, members, host)
         for place, gpu in enumerate(gpus):
-            if place + world > len(gpus):
+            left = len(gpus) - place
+            if world > left:
+                spread = f"nodes < {world / left:g} and " if host.machines > 1 else ""
                 yield Rule(
-                    f"device == '{gpu}' and placement != mixed and parallelism in [{members}]",
+                    f"{spread}device == '{gpu}' and placement != mixed "
+                    f"and parallelism in [{members}]",
                     f"{world} processes want as many GPUs from {gpu} on; there are {len(gpus)}",
                 )
-        pipes = ", ".join(f"'{one}'" for one in _with_pipeline(world, cores))
+        pipes = ", ".join(f"'{one}'" for one in _with_pipeline(world, _largest_world(host)))
         yield Rule(
             f"pipeline_microbatches % {world} > 0 and parallelism in [{pipes}]",
             f"{world} stages want a multiple of {world} micro-batches to be kept busy",
         )
+
+
+def _largest_world(host: Host) -> int:
+    cores = len(host.cores)
+    return min(cores * host.machines, max(cores, MOST_RANKS_OF_A_CLUSTER))
+
+
+def _shared_cores(world: int, members: str, host: Host) -> Iterator[Rule]:
+    cores, threads = len(host.cores), len(host.cores) // world
+    if host.machines == 1:
+        yield Rule(
+            f"threads > {threads} and parallelism in [{members}]",
+            f"{world} processes share {cores} cores: at most {threads} threads each",
+        )
+        return
+    yield Rule(
+        f"{world} % nodes > 0 and parallelism in [{members}]",
+        f"{world} processes are to be spread evenly",
+    )
+    yield Rule(
+        f"threads * {world} > {cores} * nodes and parallelism in [{members}]",
+        f"{world} processes share {cores} cores of each machine",
+    )
 
 
 def _with_pipeline(degree: int, cores: int) -> Iterator[Layout]:

@@ -51,6 +51,21 @@ def test_no_more_than_a_class_has(cluster: Host, setting: dict[str, Value], excl
     assert any(holds) == excluded
 
 
+def test_trials_may_be_spread_over_machines() -> None:
+    several = replace(CPU, machines=4)
+    assert LEVERS["nodes"].candidates(several) == Choice((1, 2, 4))
+    assert LEVERS["nodes"].candidates(CPU) == Choice((1,))
+    assert LEVERS["nodes"].unavailable(CPU, 2) == "2 machines are asked for, and there is 1"
+    assert LEVERS["parallelism"].unavailable(CPU, "ddp:4") is not None
+    assert LEVERS["parallelism"].unavailable(several, "ddp:4") is None
+    for nodes, excluded in ((1, True), (2, False), (3, True), (4, False)):
+        values = {**defaults(several), "parallelism": "ddp:4", "nodes": nodes, "threads": 1}
+        holds = [
+            expression.parse(rule.excludes, values.keys()).holds(values) for rule in rules(several)
+        ]
+        assert any(holds) == excluded, nodes
+
+
 def test_a_part_of_a_node_is_paid_by_what_is_more(cluster: Host) -> None:
     prices = Prices(cpu_core=0.05, nodes={"gpu-a10": 1.6})
     on_gpu = {**defaults(cluster), "node_class": "gpu-a10", "device": "cuda:0", "threads": 2}
