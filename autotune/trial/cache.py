@@ -7,12 +7,13 @@ careless hand or a cleaned-up cache costs a rebuild and never a wrong number.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autotune.errors import DataError
@@ -30,25 +31,46 @@ def root() -> Path:
 def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The folder of ``kind`` for ``key``; ``build`` fills an empty one where it is not there yet.
 
-    Safe with several processes at once: each drafts its own, the first to finish is kept.
+    Safe with several processes at once: the first builds, and the others wait for it.
     """
     folder = root() / kind / key
     if is_whole(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as workshop:
-            draft = Path(workshop) / "new"
-            draft.mkdir()
-            build(draft)
-            _seal(draft)
-            _publish(draft, folder)
+        with _sole_builder(f"{kind}-{key}"):
+            if not is_whole(folder):
+                _build(folder, build)
     except OSError as error:
         raise DataError(
             f"cannot write to the cache {root()}: {error.strerror or error}",
             hint="set AUTOTUNE_CACHE to a folder with free space that you may write to",
         ) from error
     return folder
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as workshop:
+        draft = Path(workshop) / "new"
+        draft.mkdir()
+        build(draft)
+        _seal(draft)
+        _publish(draft, folder)
+
+
+@contextmanager
+def _sole_builder(name: str) -> Iterator[None]:
+    """Wait for whoever builds this entry now. Where a disk knows no locks, each builds its own
+    draft, and the first to finish is kept."""
+    locks = root() / ".locks"
+    locks.mkdir(exist_ok=True)
+    lock = os.open(locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def is_whole(folder: Path) -> bool:
