@@ -1,6 +1,6 @@
 """What the driver costs beside the trials: ask, start, report and tell at 1,000 stored trials.
 
-Usage: python benchmarks/driver_overhead.py [--trials 1000] [--cycles 30] [--sampler tpe] [--json]
+Usage: python benchmarks/driver_overhead.py [--trials 1000] [--cycles 30] [--sampler KIND] [--json]
 
 A study in the shape of ``bert.yaml`` is filled in a fresh SQLite file; then a real tuner runs
 ``--cycles`` trials whose evaluation costs nothing, on an executor that calls it in place, so that
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--cycles", type=int, default=30)
-    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--sampler", default="factored")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     result = measure(options.trials, options.cycles, options.sampler)

@@ -122,7 +122,7 @@ class ExecutorChoice:
 class SamplerChoice:
     """Which sampler proposes strategies, and its seed."""
 
-    kind: str = "tpe"
+    kind: str = "factored"
     seed: int = 0
 
 

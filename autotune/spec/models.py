@@ -165,7 +165,7 @@ SamplerKind = Literal["factored", "tpe", "nsga2", "random", "grid", "qmc"]
 class SamplerSpec(Section):
     """What proposes strategies."""
 
-    kind: SamplerKind = "tpe"
+    kind: SamplerKind = "factored"
     seed: Seed = 0
 
 
