@@ -43,11 +43,13 @@ class Rung:
 
 @dataclass(frozen=True)
 class Foretold:
-    """A number predicted before the trial ran, beside what was then measured."""
+    """A number predicted before the trial ran, its 90% interval, and what was then measured.
+    ``metric`` may also be ``seconds``, the time of the whole trial."""
 
     metric: str
     predicted: float
     measured: float | None
+    interval: tuple[float, float] | None = None
 
 
 def timeline(trials: Sequence[Trial], now: datetime) -> list[Bar]:
@@ -103,8 +105,18 @@ def foretold(trial: Trial) -> list[Foretold]:
     predicted = trial.evidence.environment.get("predicted")
     if not isinstance(predicted, Mapping):
         return []
-    return [
-        Foretold(str(metric), float(value), trial.metric(str(metric)))
-        for metric, value in sorted(predicted.items())
-        if isinstance(value, int | float)
-    ]
+    intervals = predicted.get("intervals", {})
+    found = []
+    for name, value in sorted(predicted.items()):
+        if isinstance(value, int | float):
+            measured = _seconds(trial) if name == "seconds" else trial.metric(str(name))
+            low_high = tuple(intervals[name]) if name in intervals else None
+            found.append(Foretold(str(name), float(value), measured, low_high))
+    return found
+
+
+def _seconds(trial: Trial) -> float | None:
+    """How long the trial took, where it ran whole."""
+    numbers = trial.evidence.measurements.values()
+    whole = trial.state is State.COMPLETE and all(number.source is None for number in numbers)
+    return trial.seconds if whole else None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from autotune.analysis.course import foretold
 from autotune.analysis.records import trial_record
 from autotune.analysis.repeats import Repeats, confirms
 from autotune.domain import Trial
@@ -33,6 +34,7 @@ def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, A
             {"at": event.at.isoformat(), "kind": event.kind, "message": event.message}
             for event in evidence.events
         ],
+        "predicted": [asdict(number) for number in foretold(trial)],
         "environment": dict(evidence.environment),
         "artifacts": dict(evidence.artifacts),
         "log": evidence.log,

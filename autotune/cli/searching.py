@@ -26,7 +26,7 @@ from autotune.cli.options import (
     storage_url,
 )
 from autotune.cli.output import err, note
-from autotune.domain import Host, State, Study
+from autotune.domain import Anatomy, Host, State, Study
 from autotune.errors import AutotuneError, IncompatibleStudyError, UsageError
 from autotune.ports import Executor, Store
 
@@ -126,6 +126,7 @@ def _run(
 ) -> None:
     from autotune.cli.front import print_front, print_next_steps
     from autotune.cli.live import LiveView
+    from autotune.search.feasibility.judging import Feasibility
     from autotune.search.sampler import make_sampler
     from autotune.search.tuner import Tuner
     from autotune.search.warm_start import origin
@@ -143,15 +144,19 @@ def _run(
         with store.acquire_driver(study.name):
             silence = None if alone else study.executor.takeover_seconds
             store.interrupt_running(study.name, stale_seconds=silence)
+            feasibility = None
             if clock is None:
-                _prepare(executor, study)
+                anatomy = _prepare(executor, study)
+                feasibility = Feasibility(
+                    study, host, anatomy, lambda trial: store.trial(study.name, trial.number)
+                )
             history = store.trials(study.name)
             with LiveView(study, history) as view:
                 tuner = Tuner(
                     study, store, make_sampler(study), executor, host,
                     directory=runs_directory(), observer=Together((view, tracking)),
                     outage_seconds=0.0 if alone else OUTAGE_SECONDS, now=clock or _now,
-                    begin_with=begin_with,
+                    begin_with=begin_with, feasibility=feasibility,
                 )  # fmt: skip
                 with _interruptible(tuner.stop, executor.stop) as presses:
                     reason = tuner.run(evaluate)
@@ -175,16 +180,19 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _prepare(executor: Executor, study: Study) -> None:
+def _prepare(executor: Executor, study: Study) -> Anatomy:
     """Fetch and tokenise once, so that a mistake in the data shows before any trial runs."""
     from autotune.trial.data import prepare
+    from autotune.trial.describe import describe
 
     with err.status("preparing model and data"):
         prepared = executor.call(prepare, study.task)
+        anatomy = executor.call(describe, study.task)
     sizes = ", ".join(f"{n} {split}" for split, n in prepared.sizes.items())
     data = study.task.dataset
     name = data if isinstance(data, str) else data["train"]
     note(f"task: {study.task.model} on {name}: {sizes} examples, {prepared.num_labels} labels")
+    return anatomy
 
 
 def _record(store: Store, study: Study, host: Host) -> None:

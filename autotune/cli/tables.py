@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from autotune.analysis.course import foretold
 from autotune.analysis.front import baseline
 from autotune.analysis.repeats import Repeats, confirms
 from autotune.analysis.summary import interval, shown, times_default
@@ -108,7 +109,7 @@ def trial(study: Study, one: Trial, trials: Sequence[Trial]) -> Group:
         parts.append(Text(where))
     default = baseline(study, trials)
     parts += [_strategy(study, one.strategy), _measurements(one, default)]
-    parts += [_confirming(study, one, trials), _curve(one)]
+    parts += [_predictions(one), _confirming(study, one, trials), _curve(one)]
     for event in one.evidence.events:
         parts.append(Text(f"{event.at:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
     if one.evidence.log:
@@ -164,6 +165,31 @@ def _confirming(study: Study, one: Trial, trials: Sequence[Trial]) -> Table | No
     table.add_section()
     table.add_row("mean", "", "test", *ends, style="bold")
     return table
+
+
+def _predictions(one: Trial) -> Table | None:
+    """What the search expected before the trial, beside what came of it."""
+    found = foretold(one)
+    if not found:
+        return None
+    table = Table(title="Predicted and measured", title_justify="left")
+    for name in ("what", "predicted", "90% interval", "measured", "off by"):
+        table.add_column(name, justify="left" if name == "what" else "right")
+    for number in found:
+        low_high = [_foretold(number.metric, end) for end in number.interval or ()]
+        measured = number.measured
+        table.add_row(
+            METRICS[number.metric].label if number.metric in METRICS else "time of the whole trial",
+            _foretold(number.metric, number.predicted),
+            " to ".join(low_high),
+            "" if measured is None else _foretold(number.metric, measured),
+            f"{number.predicted / measured - 1:+.0%}" if measured else "",
+        )
+    return table
+
+
+def _foretold(name: str, value: float) -> str:
+    return f"{value:.1f} s" if name == "seconds" else shown(name, value)
 
 
 def _interval(name: str, measurement: Measurement) -> str:

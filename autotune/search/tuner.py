@@ -7,11 +7,11 @@ is started is claimed by its number, which fails where another driver has starte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from autotune.analysis.front import ALONE
 from autotune.domain import (
@@ -37,6 +37,7 @@ from autotune.search.budget import Spent
 from autotune.search.confirming import CONFIRM, for_searching, next_confirmation
 from autotune.search.drivers import Patience, Pulse
 from autotune.search.factored.ceiling import Ceilings
+from autotune.search.feasibility.judging import PREDICTED, Feasibility, with_foretold
 from autotune.search.history import History
 from autotune.search.plateau import on_plateau
 from autotune.search.sharing import NOTHING, Knowledge, Known, with_shared
@@ -84,6 +85,7 @@ class Tuner:
         now: Callable[[], datetime] = _now,
         outage_seconds: float = 0.0,
         ceiling: Ceiling | None = None,
+        feasibility: Feasibility | None = None,
         begin_with: Origin | None = None,
     ) -> None:
         self.study, self.store, self.sampler, self.executor = study, store, sampler, executor
@@ -95,6 +97,9 @@ class Tuner:
         self._knowledge = Knowledge(study)
         self._curves = Curves()
         self._ceiling = ceiling or Ceilings(study)
+        self._feasibility = feasibility
+        self._foretold: dict[int, Mapping[str, Any]] = {}
+        """What was predicted of each running trial."""
         self._history = History(store, study.name)
         self._patience = Patience(outage_seconds)
         self._had_others: dict[int, bool] = {}
@@ -139,6 +144,7 @@ class Tuner:
         self._running.pop(job.trial, None)
         outcome = with_shared(outcome, self._known.pop(job.trial, NOTHING), job)
         outcome = self._honest_about_time(job, outcome)
+        outcome = with_foretold(outcome, self._foretold.pop(job.trial, None))
         trial = self.store.finish(job.study, job.trial, outcome)
         folder.write_result(job, trial)
         self.observer.finished(trial)
@@ -187,7 +193,7 @@ class Tuner:
             reason, claims = self._exhausted(history)
             if reason is None and any(t.state is State.QUEUED for t in open_trials):
                 trial = self.store.claim_next_queued(self.study.name)
-            elif reason is None and (strategy := self.sampler.ask(history)) is not None:
+            elif reason is None and (strategy := self._next(history)) is not None:
                 trial = self._claim(strategy, "sampler", self.study.task.seed, history)
             elif claims := claims or self._affordable_claims(history):
                 if any(trial.state is State.RUNNING for trial in history):
@@ -198,12 +204,33 @@ class Tuner:
                 trial = self._claim(again[0], CONFIRM, again[1], history)
             else:
                 over = self._spent(history).exhausted(self.study.budget)
-                return self._idle(over or reason or "every strategy of the space has been tried")
+                why = over or reason or self._searched
+                return self._idle(why or "every strategy of the space has been tried")
             if trial is not None:
                 job = self._begin(trial, history)
-                if job.measure:
+                outcome = self._without_running(job, trial, history)
+                if outcome is None:
                     return job
-                self.tell(job, Completed(Evidence()))  # all of it is known
+                self.tell(job, outcome)
+
+    def _next(self, history: Sequence[Trial]) -> Strategy | None:
+        """What the sampler proposes, or something like it that fits in the time left."""
+        strategy = self.sampler.ask(history)
+        if strategy is None or self._feasibility is None:
+            return strategy
+        minutes = self._spent(history).minutes_left(for_searching(self.study, history), strategy)
+        fitting = self._feasibility.in_time(strategy, history, minutes)
+        if fitting is None:
+            self._searched = "no other strategy is predicted to fit in the budget that is left"
+        return fitting
+
+    def _without_running(self, job: Job, trial: Trial, history: Sequence[Trial]) -> Outcome | None:
+        """What becomes of a trial of which all is known, or that is predicted not to fit."""
+        if not job.measure:
+            return Completed(Evidence())
+        if self._feasibility is None or trial.origin != "sampler":
+            return None
+        return self._feasibility.judge(trial.strategy, history)
 
     def _idle(self, why: str) -> Job | None:
         """Note why, as the study is now."""
@@ -214,6 +241,10 @@ class Tuner:
         known = NOTHING
         if trial.origin not in MEASURED_WHOLE:
             known = self._knowledge.learn(self._history.news()).of(trial.strategy, trial.seed)
+        if self._feasibility is not None:
+            foretold = self._feasibility.foretell(trial.strategy, history)
+            self._foretold[trial.number] = foretold
+            trial = replace(trial, evidence=Evidence(environment={PREDICTED: foretold}))
         self._running[trial.number], self._known[trial.number] = trial, known
         self.observer.started(trial)
         job = replace(self._job(trial, history), measure=known.to_measure)

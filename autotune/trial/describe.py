@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from autotune.domain import Anatomy, Task
-from autotune.measure import memory
 from autotune.trial.data import prepare
 from autotune.trial.prepared import Prepared
 from autotune.trial.tasks import task_kind
@@ -18,6 +17,8 @@ def describe(task: Task) -> Anatomy:
     Raises :class:`~autotune.errors.DataError` or :class:`~autotune.errors.ModelError`, as
     :func:`~autotune.trial.data.prepare` does.
     """
+    from autotune.measure import memory
+
     idle_gib = memory.peak_gib() or 0.0
     prepared = prepare(task)
     model = _outline(prepared)

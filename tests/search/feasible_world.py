@@ -39,8 +39,7 @@ MINILM = Anatomy(
 
 DIMENSIONS = (
     Dimension("allocator", Choice(("system", "tuned"))),
-    Dimension("batch_size", Choice((4, 16, 64))),
-    Dimension("micro_batch_size", Choice(("full", 8))),
+    Dimension("batch_size", Choice((8, 48, 128))),
     Dimension("padding", Choice(("fixed", "dynamic"))),
     Dimension("precision", Choice(("fp32", "bf16"))),
     Dimension("attention", Choice(("eager", "sdpa"))),
@@ -57,7 +56,7 @@ OTHERWISE: Mapping[str, float] = {
 
 
 class World:
-    """Measures strategies. ``noise`` is the spread of logarithms, the same for a strategy always."""
+    """Measures strategies. ``noise`` is the spread of logarithms; each strategy has its own."""
 
     def __init__(self, seed: int = 0, noise: float = 0.06, anatomy: Anatomy = MINILM) -> None:
         self.seed, self.noise, self.anatomy = seed, noise, anatomy

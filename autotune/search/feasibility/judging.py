@@ -9,7 +9,7 @@ levers that do not matter for it. All of it is a function of the study's trials.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import Any
 
@@ -19,6 +19,7 @@ from autotune.domain import (
     Evidence,
     Host,
     Infeasible,
+    Outcome,
     State,
     Strategy,
     Study,
@@ -28,6 +29,7 @@ from autotune.levers import speed_key, training_key
 from autotune.search.feasibility.formula import Phase, Where, phases
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
 from autotune.search.feasibility.prediction import Prediction
+from autotune.search.feasibility.quicker import quicker
 from autotune.search.feasibility.time_model import Timed, TimeModel
 from autotune.search.sharing import measured_parts
 
@@ -37,14 +39,15 @@ was predicted of it."""
 
 METRICS: Mapping[Where, str] = {"host": "peak_memory_gib", "device": "device_memory_gib"}
 
-WORTH_TRYING = (0.25, 0.9, 0.97)
+WORTH_TRYING = (0.4, 0.93, 0.98)
 """How likely a strategy has to fit to be tried, after no, one, and more trials out of memory."""
 
-FEW_PEAKS, WHILE_FEW = 5, 0.5
-"""Before so many peaks were measured no more is asked for, so that there is something to learn."""
+PATIENCE, IMPATIENCE = 25, 0.95
+"""After so many strategies skipped in a row, a little less is asked for with each that follows, so
+that no search is stuck before it has learned."""
 
-IMPATIENCE = 0.97
-"""With each strategy skipped in a row a little less is asked for, so that no search is stuck."""
+KNOWN_SPREAD = 0.02
+"""How far the logarithm of a peak differs between two trials of the same memory and speed."""
 
 SHARE_OF_HOST = 0.9
 SHARE_OF_DEVICE = 0.95
@@ -61,6 +64,15 @@ class Limit:
     said_by: str
     hard: bool = True
     """Whether a trial beyond it ends; a constraint is only broken."""
+
+
+def with_foretold(outcome: Outcome, foretold: Mapping[str, Any] | None) -> Outcome:
+    """``outcome`` with what was predicted of it, where something was."""
+    if foretold is None:
+        return outcome
+    own = outcome.evidence
+    environment = {**own.environment, PREDICTED: foretold}
+    return replace(outcome, evidence=replace(own, environment=environment))
 
 
 def _as_listed(trial: Trial) -> Trial:
@@ -85,9 +97,9 @@ class Feasibility:
         """What each trial that ran out of memory held at least, and where."""
         self._seen: tuple[int, int] = (-1, -1)
         self._memory: dict[Where, MemoryModel] = {}
-        self._measured: dict[Where, int] = dict.fromkeys(METRICS, 0)
         self._time = TimeModel(anatomy)
         self._known_phases: dict[tuple[str, Where], tuple[Phase, ...]] = {}
+        self._known_peaks: dict[tuple[str, Where], float] = {}
         self._failed: dict[str, Trial] = {}
         self._out_of_memory = 0
 
@@ -119,10 +131,16 @@ class Feasibility:
             "limits": limits,
         }
 
-    def seconds(self, strategy: Strategy, history: Sequence[Trial]) -> Prediction | None:
-        """How long a whole trial would take; ``None`` before anything was timed."""
+    def in_time(
+        self, strategy: Strategy, history: Sequence[Trial], minutes: float | None
+    ) -> Strategy | None:
+        """``strategy`` where it takes at most ``minutes`` (``None`` bounds nothing) as far as is
+        known, else one like it that does; ``None`` where there is none."""
         self._learn(history)
-        return self._time.predict(strategy)
+        if minutes is None or self._seconds(strategy) <= 60 * minutes:
+            return strategy
+        tried = {trial.strategy.key for trial in history}
+        return quicker(self._study.space, strategy, tried, self._seconds, 60 * minutes)
 
     # ---------------------------------------------------------------------------------- verdicts
 
@@ -157,10 +175,8 @@ class Feasibility:
         """The probability to keep within ``limit`` from which a strategy is tried."""
         misses = self._out_of_memory if limit.hard else 0
         asked = WORTH_TRYING[min(misses, len(WORTH_TRYING) - 1)]
-        if self._measured[limit.where] < FEW_PEAKS:
-            asked = min(asked, WHILE_FEW)
-        skipped = takewhile(lambda trial: trial.kind == PREDICTED, reversed(history))
-        return asked * IMPATIENCE ** sum(1 for _ in skipped)
+        skipped = sum(1 for _ in takewhile(lambda t: t.kind == PREDICTED, reversed(history)))
+        return asked * IMPATIENCE ** max(skipped - PATIENCE, 0)
 
     def _takes_too_long(self, strategy: Strategy) -> str | None:
         minutes = self._study.limits.minutes
@@ -172,7 +188,14 @@ class Feasibility:
             f"the limit is {60 * minutes:.0f} s"
         )
 
+    def _seconds(self, strategy: Strategy) -> float:
+        predicted = self._time.predict(strategy)
+        return 0.0 if predicted is None else predicted.value
+
     def _peak(self, strategy: Strategy, where: Where) -> Prediction:
+        known = self._known_peaks.get((speed_key(strategy), where))
+        if known is not None:
+            return Prediction(known, KNOWN_SPREAD)
         model = self._memory.get(where) or MemoryModel()
         return model.predict(self._phases(strategy, where))
 
@@ -214,9 +237,7 @@ class Feasibility:
         self._seen = now
         own = [t for t in ended if t.origin != "prior"]
         for where in METRICS:
-            peaks = list(self._peaks(own, where))
-            self._memory[where] = MemoryModel(peaks)
-            self._measured[where] = sum(not peak.bound for peak in peaks)
+            self._memory[where] = MemoryModel(list(self._peaks(own, where)))
         timed = list(islice(_timed(reversed(own)), LEARNED_FROM))
         self._time = TimeModel(self._anatomy, timed[::-1])
         self._failed = dict(_failures(own))
@@ -229,6 +250,7 @@ class Feasibility:
                 continue
             measured = trial.evidence.measurements.get(METRICS[where])
             if measured is not None and measured.source is None:
+                self._known_peaks[speed_key(trial.strategy), where] = measured.value
                 yield Peak(self._phases(trial.strategy, where), measured.value)
             elif trial.kind == "out_of_memory":
                 place, gib = self._held_at_least(trial)
