@@ -50,6 +50,12 @@ ATTEMPTS = 64
 
 POPULATION = 16
 
+GENERATION = optuna.samplers.NSGAIISampler._get_generation_key()
+"""Where the genetic sampler looks for the generation of a trial; without it none has parents."""
+
+CANNOT_RUN = 1e3
+"""The violation of a strategy that ended without a result: worse than any breach of a bound."""
+
 QMC_POINTS = 512
 """Points of the Sobol sequence drawn at a time: a power of two keeps its balance."""
 
@@ -191,6 +197,7 @@ class _Mirror:
         self._shown = 0
         """How many trials have been looked at; those of them in ``_running`` had not ended."""
         self._running: dict[int, int] = {}
+        self._complete = 0
 
     def show(self, history: Sequence[Trial]) -> optuna.Study:
         baseline = next((t for t in history if t.origin == "baseline" and t.metrics), None)
@@ -203,10 +210,16 @@ class _Mirror:
     def _add(self, trial: Trial, baseline: Trial | None) -> None:
         storage, study_id = self._mirror._storage, self._mirror._study_id
         frozen = _frozen(self._study, trial, baseline)
+        if frozen.state is TrialState.COMPLETE:
+            frozen.system_attrs[GENERATION] = self._complete // POPULATION
+            self._complete += 1
         running = self._running.get(trial.number)
         if running is not None:
             for name, violation in frozen.constraints.items():
                 storage.set_trial_system_attr(running, f"constraints:{name}", violation)
+            if GENERATION in frozen.system_attrs:
+                generation = frozen.system_attrs[GENERATION]
+                storage.set_trial_system_attr(running, GENERATION, generation)
             storage.set_trial_state_values(running, frozen.state, frozen.values)
             del self._running[trial.number]
         else:
@@ -232,7 +245,8 @@ def _frozen(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
     elif _says_nothing(trial):
         state = TrialState.FAIL
     elif trial.state.finished:
-        state, constraints = TrialState.PRUNED, {"runs": 1.0}
+        # Complete, since the genetic sampler looks at no others; the values are never compared.
+        state, values, constraints = TrialState.COMPLETE, [0.0] * len(names), {"runs": CANNOT_RUN}
     now = datetime.now(UTC).replace(tzinfo=None)
     frozen = create_trial(
         state=state if state.is_finished() else TrialState.FAIL,
