@@ -1,0 +1,199 @@
+"""How well peaks of memory and times are predicted, and how many trials run out of memory.
+
+Usage: python benchmarks/feasibility.py [--model builtin:bert-tiny] [--storage URL] [--json]
+       python benchmarks/feasibility.py --landscape benchmarks/landscapes/trec.parquet
+
+Without a landscape, both parts are real trials on this host. First 30 random trials without a
+limit: the peaks of later ones are predicted from the first 0, 5, 10 and 20, in 20 shuffled orders.
+Then a search of 40 trials whose memory limit is the median of those peaks, so that half of the grid
+does not fit. A run that was interrupted goes on where it was. Budget: about 10 minutes.
+
+With a landscape only the first part is done, on its records; its task has to be there to be
+measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from autotune import spec
+from autotune.domain import Anatomy, State, Strategy, Task, Trial
+from autotune.execution.landscape import read
+from autotune.execution.local import LocalExecutor
+from autotune.search.feasibility.formula import phases
+from autotune.search.feasibility.memory_model import MemoryModel, Peak
+from autotune.search.feasibility.time_model import Timed, TimeModel
+from autotune.store import open_store
+from autotune.trial.describe import describe
+
+LEARNED_FROM = (0, 5, 10, 20)
+ORDERS = 20
+RECORDED, SEARCHED = 30, 40
+
+STUDY = """
+study: feasibility
+task: {{kind: text-classification, model: {model}, dataset: builtin:docstrings, max_length: 128,
+       steps: 3, train_samples: 1500, validation_samples: 64}}
+objectives:
+  - {{metric: train_samples_per_second, direction: maximize}}
+  - {{metric: accuracy, direction: maximize}}
+space:
+  allocator: [system, tuned]
+  batch_size: [16, 64, 192, 384]
+  micro_batch_size: [full, 16]
+  padding: [fixed, dynamic, bucketed]
+  attention: [eager, sdpa]
+  activation_checkpointing: [false, true]
+  pruning_ratio: [0.0, 0.5]
+  freeze_layers: [0, 1]
+  dropout: [model, 0.0]
+  optimizer: [adamw-fused, sgd]
+sampler: random
+early_stopping: none
+sharing: false
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="builtin:bert-tiny")
+    parser.add_argument("--storage", default="sqlite:///feasibility.db")
+    parser.add_argument("--landscape", type=Path)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.landscape is not None:
+        result = {"errors": _errors(*_recorded(options.landscape))}
+    else:
+        result = _really(options.model, options.storage)
+    print(json.dumps(result) if options.json else _told(result))
+
+
+def _really(model: str, storage: str) -> dict[str, Any]:
+    _search(model, storage, "recorded", [f"budget={{trials: {RECORDED}}}"])
+    task, trials = _trials(storage, "recorded")
+    complete = [t for t in trials if t.state is State.COMPLETE]
+    peaks = [t.metric("peak_memory_gib") or 0.0 for t in complete]
+    limit = median(peaks)
+    settings = [f"budget={{trials: {SEARCHED}}}", f"limits.memory_gib={limit:.4f}"]
+    _search(model, storage, "searched", [*settings, "sampler.seed=1"])
+    _, searched = _trials(storage, "searched")
+    kinds = [trial.kind for trial in searched]
+    return {
+        "errors": _errors(_anatomy(task), [_seen(t) for t in complete]),
+        "memory_limit_gib": limit,
+        "ran": sum(kind != "predicted" for kind in kinds),
+        "skipped": kinds.count("predicted"),
+        "out_of_memory": kinds.count("out_of_memory"),
+    }
+
+
+def _search(model: str, storage: str, name: str, overrides: Sequence[str]) -> None:
+    settings = [part for override in overrides for part in ("--set", override)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "feasibility.yaml"
+        file.write_text(STUDY.format(model=model))
+        command = [sys.executable, "-m", "autotune", "search", str(file), "--study", name]
+        subprocess.run([*command, "--storage", storage, *settings], check=True)
+
+
+def _trials(storage: str, name: str) -> tuple[Task, Sequence[Trial]]:
+    store = open_store(storage, read_only=True)
+    try:
+        return store.study(name).task, store.trials(name)
+    finally:
+        store.close()
+
+
+Seen = tuple[Strategy, float, float, float]
+"""A strategy, its peak in GiB, its seconds and its speed."""
+
+
+def _seen(trial: Trial) -> Seen:
+    found = [trial.metric(name) or 0.0 for name in ("peak_memory_gib", "train_samples_per_second")]
+    return trial.strategy, found[0], trial.seconds or 0.0, found[1]
+
+
+def _recorded(path: Path) -> tuple[Anatomy, Sequence[Seen]]:
+    landscape = read(path)
+    study = spec.load(landscape.spec, host=landscape.host).study
+    seen = [
+        (
+            record.strategy,
+            record.measurements["peak_memory_gib"].value,
+            record.seconds,
+            record.measurements["train_samples_per_second"].value,
+        )
+        for record in landscape.records
+        if record.state is State.COMPLETE
+    ]
+    return _anatomy(study.task), seen
+
+
+def _anatomy(task: Task) -> Anatomy:
+    executor = LocalExecutor()
+    try:
+        return executor.call(describe, task)
+    finally:
+        executor.close()
+
+
+def _errors(anatomy: Anatomy, seen: Sequence[Seen]) -> list[dict[str, float]]:
+    """Mean absolute relative errors, the median and the worst over shuffled orders."""
+    rows = []
+    for count in LEARNED_FROM:
+        memory, seconds = [], []
+        for order in range(ORDERS):
+            shuffled = random.Random(order).sample(seen, len(seen))
+            known, rest = shuffled[:count], shuffled[count:]
+            memory.append(_memory_error(anatomy, known, rest))
+            if count:
+                seconds.append(_time_error(anatomy, known, rest))
+        rows.append(
+            {
+                "trials": count,
+                "memory": median(memory),
+                "memory_worst": max(memory),
+                "time": median(seconds) if seconds else float("nan"),
+            }
+        )
+    return rows
+
+
+def _memory_error(anatomy: Anatomy, known: Sequence[Seen], rest: Sequence[Seen]) -> float:
+    model = MemoryModel([Peak(phases(anatomy, s, "host"), gib) for s, gib, *_ in known])
+    return mean(
+        abs(model.predict(phases(anatomy, s, "host")).value / gib - 1) for s, gib, *_ in rest
+    )
+
+
+def _time_error(anatomy: Anatomy, known: Sequence[Seen], rest: Sequence[Seen]) -> float:
+    model = TimeModel(anatomy, [Timed(s, seconds, speed) for s, _, seconds, speed in known])
+    predicted = [(model.predict(s), seconds) for s, _, seconds, _ in rest]
+    return mean(abs(p.value / seconds - 1) for p, seconds in predicted if p is not None)
+
+
+def _told(result: dict[str, Any]) -> str:
+    lines = ["learned from   peak memory off by (worst order)   time off by"]
+    for row in result["errors"]:
+        memory = f"{row['memory']:.1%} ({row['memory_worst']:.1%})"
+        seconds = f"{row['time']:.1%}" if row["trials"] else "unknown"
+        lines.append(f"{row['trials']:>5} trials   {memory:>32}   {seconds:>11}")
+    if "memory_limit_gib" in result:
+        lines.append(
+            f"limit {result['memory_limit_gib']:.2f} GiB, the median peak: {result['ran']} trials "
+            f"ran, {result['out_of_memory']} out of memory; {result['skipped']} were skipped"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
