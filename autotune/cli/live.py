@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from autotune.analysis.course import foretold
 from autotune.analysis.front import baseline
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.summary import best, shown, times_default
@@ -102,7 +103,8 @@ class LiveView:
         return row
 
     def _minutes_left(self) -> float:
-        """By trials at their usual time, or by the clock, whichever ends first."""
+        """By what is predicted of running trials, and others at their usual time; or by the clock,
+        whichever ends first."""
         trials, budget = list(self._trials.values()), self._study.budget
         used = spent(trials, datetime.now(UTC))
         bounds = []
@@ -110,9 +112,16 @@ class LiveView:
             bounds.append(budget.minutes - used.seconds / 60)
         if budget.trials is not None and typical_seconds(trials):
             workers = max(self._study.executor.workers, 1)
-            left = max(budget.trials - used.trials, 0)
-            bounds.append(left * typical_seconds(trials) / 60 / workers)
+            left = max(budget.trials - used.trials, 0) * typical_seconds(trials)
+            running = sum(self._seconds_left(t) for t in trials if t.state is State.RUNNING)
+            bounds.append((left + running) / 60 / workers)
         return max(min(bounds, default=0.0), 0.0)
+
+    def _seconds_left(self, trial: Trial) -> float:
+        """Of a running trial, by what was predicted of it; 0 where nothing was."""
+        expected = next((f.predicted for f in foretold(trial) if f.metric == "seconds"), 0.0)
+        begun = trial.started_at or datetime.now(UTC)
+        return max(expected - (datetime.now(UTC) - begun).total_seconds(), 0.0)
 
     def _bests(self) -> list[Text]:
         trials = list(self._trials.values())
@@ -133,6 +142,9 @@ class LiveView:
                 point = self._points.get(trial.number)
                 where = f"step {point.step}/{point.total_steps}" if point else "starting"
                 loss = f", loss {point.loss:.3f}" if point and point.loss is not None else ""
-                text = f"  running {trial.number}: {where}{loss}  {changes(self._study, trial)}"
+                left = self._seconds_left(trial)
+                time = f", about {left:.0f} s left" if left else ""
+                text = f"  running {trial.number}: {where}{loss}{time}  "
+                text += changes(self._study, trial)
                 lines.append(Text(text, style="cyan"))
         return lines

@@ -204,8 +204,8 @@ class Tuner:
                 trial = self._claim(again[0], CONFIRM, again[1], history)
             else:
                 over = self._spent(history).exhausted(self.study.budget)
-                why = over or reason or self._searched
-                return self._idle(why or "every strategy of the space has been tried")
+                tried = "every strategy of the space has been tried"
+                return self._idle(over or reason or self._searched or tried)
             if trial is not None:
                 job = self._begin(trial, history)
                 outcome = self._without_running(job, trial, history)
@@ -218,6 +218,8 @@ class Tuner:
         strategy = self.sampler.ask(history)
         if strategy is None or self._feasibility is None:
             return strategy
+        if self._knowledge.of(strategy, self.study.task.seed).training is not None:
+            return strategy  # seconds, at most for a probe
         minutes = self._spent(history).minutes_left(for_searching(self.study, history), strategy)
         fitting = self._feasibility.in_time(strategy, history, minutes)
         if fitting is None:
@@ -228,9 +230,8 @@ class Tuner:
         """What becomes of a trial of which all is known, or that is predicted not to fit."""
         if not job.measure:
             return Completed(Evidence())
-        if self._feasibility is None or trial.origin != "sampler":
-            return None
-        return self._feasibility.judge(trial.strategy, history)
+        judged = self._feasibility if trial.origin == "sampler" else None
+        return judged and judged.judge(trial.strategy, history, job.measure)
 
     def _idle(self, why: str) -> Job | None:
         """Note why, as the study is now."""

@@ -15,11 +15,13 @@ from typing import Any
 
 from autotune.constraints import bound
 from autotune.domain import (
+    PARTS,
     Anatomy,
     Evidence,
     Host,
     Infeasible,
     Outcome,
+    Part,
     State,
     Strategy,
     Study,
@@ -103,14 +105,16 @@ class Feasibility:
         self._failed: dict[str, Trial] = {}
         self._out_of_memory = 0
 
-    def judge(self, strategy: Strategy, history: Sequence[Trial]) -> Infeasible | None:
+    def judge(
+        self, strategy: Strategy, history: Sequence[Trial], parts: Sequence[Part] = PARTS
+    ) -> Infeasible | None:
         """Why ``strategy`` should not be tried, with what is predicted of it; ``None`` where it may
-        well work."""
+        well work. ``parts`` are those that would have to run."""
         self._learn(history)
         reason = (
             self._repeats(strategy)
             or self._does_not_fit(strategy, history)
-            or self._takes_too_long(strategy)
+            or (self._takes_too_long(strategy) if "training" in parts else None)
         )
         if reason is None:
             return None
