@@ -48,8 +48,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 DEFAULT = (OURS, *PEERS)
 
 MOST_TRIALS = {"Ax": 80, "Syne Tune MO-ASHA": 432}
+UNTIL = {"Ax": 0.95}
 """Where a peer is cut off that takes minutes of real time: Ax to think, and MO-ASHA to sort what it
-has stopped again and again."""
+has stopped again and again. Ax is also let go when it has reached 95%."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def take(order: Order) -> None:
     else:
         peer = PEERS[order.searcher](Space.of(judge), order.seed)
         most = {"proposals": MOST_TRIALS[order.searcher]} if order.searcher in MOST_TRIALS else {}
-        walk = walk_of_peer(judge, peer, ENOUGH, **most)
+        walk = walk_of_peer(judge, peer, UNTIL.get(order.searcher, ENOUGH), **most)
     steps = [[step.seconds, step.strategy.key] for step in walk.steps]
     stopped = [[step.seconds, step.strategy.key] for step in walk.stopped]
     text = json.dumps({"steps": steps, "stopped": stopped, "seconds": walk.seconds,
@@ -110,9 +111,10 @@ def taken(order: Order, judge: Judge) -> Walk:
 
 def result(searcher: str, walks: Sequence[Walk], judge: Judge) -> Result:
     curves = [judge.reached(walk.steps) for walk in walks]
+    asked_for = [share for share in SHARES if share <= UNTIL.get(searcher, 1.0)]
     seconds = {
         share: [next((at for at, now in curve if now >= share), math.inf) for curve in curves]
-        for share in SHARES
+        for share in asked_for
     }
     asked = [seconds for walk in walks for seconds in walk.asked]
     return Result(searcher, seconds, 1e3 * median(asked) if asked else 0.0, curves)
@@ -138,7 +140,7 @@ def table(results: Sequence[Result], judge: Judge) -> Iterator[str]:
     header = "".join(f"{f'seconds to {share:.0%}':>32}" for share in SHARES)
     yield f"{'':26}{header}{'at 95%: cost':>14}{'x ours':>8}{'ask ms':>8}"
     for found in results:
-        cells = "".join(f"{_cell(found.seconds[share]):>32}" for share in SHARES)
+        cells = "".join(f"{_cell(found.seconds.get(share)):>32}" for share in SHARES)
         at_95 = quartiles(found.seconds[0.95])[1]
         ratio = at_95 / quartiles(mine.seconds[0.95])[1] if mine is not None else math.nan
         yield (
@@ -147,7 +149,9 @@ def table(results: Sequence[Result], judge: Judge) -> Iterator[str]:
         )
 
 
-def _cell(values: Sequence[float]) -> str:
+def _cell(values: Sequence[float] | None) -> str:
+    if values is None:
+        return "not run"
     first, middle, third = (_seconds(value) for value in quartiles(values))
     return f"{middle} ({first} to {third})"
 

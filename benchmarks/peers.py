@@ -72,9 +72,9 @@ def walk(judge: Judge, peer: Peer, enough: float, proposals: int = PROPOSALS) ->
     _pay(done, paid, default, _record(judge, default).seconds)
     add(_step(done, default))
     for _ in range(proposals):
-        begun = time.perf_counter()
+        begun = time.process_time()
         handle, settings = peer.ask()
-        done.asked.append(time.perf_counter() - begun)
+        done.asked.append(time.process_time() - begun)
         strategy = complete(judge.study.space, _whole(judge, settings))
         record = _record(judge, strategy)
         stopped = False
