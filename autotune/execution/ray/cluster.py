@@ -39,7 +39,7 @@ def connect(address: str | None) -> None:
         _require_answer(address)
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # None would look for a cluster that may be long gone
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level="ERROR",
