@@ -1,9 +1,9 @@
 """What Ray adds to a trial, and a small study on Ray against the same on the local executor.
 
-``start`` and ``end`` are as in ``trial_overhead.py``, for jobs that do nothing: all of one shape,
-and of two shapes in turn, which take a fresh actor each time. The study is 12 jobs of some
-seconds of single-threaded arithmetic with 2 workers, the executors by turns. Run as
-``python benchmarks/ray_overhead.py [--jobs N] [--rounds N]``.
+The overhead is the time from asking for a job that does nothing to telling its outcome, for jobs
+all of one shape, and of two shapes in turn. The study is 12 jobs of single-threaded arithmetic, as
+long as small fine-tunes, with 2 workers; the executors take turns. Run as
+``python benchmarks/ray_overhead.py [--jobs N] [--rounds N] [--products N]``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ from pathlib import Path
 
 from autotune.domain import Completed, Evidence, Job, Limits, Outcome, Resources, Strategy, Task
 from autotune.execution.local import LocalExecutor
-from autotune.execution.ray import RayExecutor
 from autotune.ports import Executor, Report
-
-WORK = 90
-"""Matrix products of a job of the study: about three seconds on one core."""
 
 
 def nothing(job: Job, report: Report) -> Outcome:
@@ -35,15 +31,18 @@ def arithmetic(job: Job, report: Report) -> Outcome:
     import torch
 
     matrix = torch.ones(1024, 1024)
-    for _ in range(WORK):
+    for _ in range(int(job.strategy["products"])):
         torch.mm(matrix, matrix)
     return Completed(Evidence())
 
 
-def jobs(count: int, directory: Path, threads: Callable[[int], int]) -> Iterator[Job]:
+def jobs(
+    count: int, directory: Path, threads: Callable[[int], int], products: int = 0
+) -> Iterator[Job]:
+    strategy = Strategy({"products": products})
     for number in range(count):
         resources = Resources(threads=threads(number))
-        yield Job("b", number, Strategy({}), Task(), 0, resources, Limits(), str(directory))
+        yield Job("b", number, strategy, Task(), 0, resources, Limits(), str(directory))
 
 
 def overhead(executor: Executor, count: int, threads: Callable[[int], int]) -> tuple[float, float]:
@@ -68,10 +67,10 @@ def overhead(executor: Executor, count: int, threads: Callable[[int], int]) -> t
     return statistics.median(costs[1:]), max(costs[1:])
 
 
-def study(executor: Executor) -> float:
+def study(executor: Executor, products: int) -> float:
     """Seconds from the first ask to the last tell of 12 jobs."""
     with tempfile.TemporaryDirectory() as folder:
-        source = jobs(12, Path(folder), lambda number: 1)
+        source = jobs(12, Path(folder), lambda number: 1, products)
         began = time.monotonic()
         executor.drive(
             lambda: next(source, None), arithmetic, lambda job, outcome: None, lambda job, p: None
@@ -91,10 +90,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--products", type=int, default=300, help="of matrices, in each job")
     options = parser.parse_args()
     # Workers import what they run, and this file's own functions are in no module of theirs yet.
     sys.path.insert(0, str(Path(__file__).parent))
     import ray_overhead as here
+
+    from autotune.execution.ray.executor import RayExecutor  # a second, which workers are spared
 
     with closing(LocalExecutor()) as local, closing(RayExecutor(1)) as one:
         for executor in (local, one):
@@ -111,7 +113,8 @@ def main() -> None:
             for executor in (pair, ray_pair):
                 executor.call(time.time)
             for _ in range(options.rounds):
-                here_seconds, ray_seconds = here.study(pair), here.study(ray_pair)
+                here_seconds = here.study(pair, options.products)
+                ray_seconds = here.study(ray_pair, options.products)
                 ratios.append(here_seconds / ray_seconds)
                 print(f"12 jobs: local {here_seconds:.1f} s, ray {ray_seconds:.1f} s", flush=True)
             print(f"local / ray: {statistics.median(ratios):.3f}")
