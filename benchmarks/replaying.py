@@ -58,7 +58,8 @@ class Step:
 @dataclass
 class Walk:
     """What a search did: the trials that gave it all numbers of a strategy, those that it stopped
-    early (or that could not run), what it spent in all, and the CPU seconds that each proposal took to think of."""
+    early (or that could not run), the simulated seconds of all, and the CPU seconds that thinking
+    of each proposal took."""
 
     steps: list[Step] = field(default_factory=list)
     seconds: float = 0.0
