@@ -128,6 +128,7 @@ def test_every_lever_is_read(tmp_path: Path) -> None:
         lever.name for lever in levers.LEVERS.values() if "parallelism" in (lever.when or "")
     }  # those in test_parallel.py
     elsewhere.add("node_class")  # the executor has acted on it before the trial begins
+    elsewhere.add("split_gpus")  # where a model is split, in test_placement.py
     assert watched.read >= set(levers.LEVERS) - elsewhere
 
 
