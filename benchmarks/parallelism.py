@@ -78,7 +78,9 @@ def run(executor: LocalExecutor, asked: Job) -> Run:
     met = next(e.at for e in evidence.events if e.message.startswith("2 data begins"))
     peaks = str(evidence.environment["peak_memory_gib_by_rank"]).split()
     speed = evidence.measurements["train_samples_per_second"].value
-    return Run(speed, [float(peak) for peak in peaks], (met - began).total_seconds())
+    found = Run(speed, [float(peak) for peak in peaks], (met - began).total_seconds())
+    print(f"{asked.strategy['parallelism']}: {found}", file=sys.stderr)
+    return found
 
 
 def measure(kinds: tuple[str, ...], rounds: int, steps: int) -> dict[str, Any]:
