@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -44,7 +45,6 @@ WARMUP_STEPS = 5
 PARTS = 8
 JUDGED = 16
 
-EVERY_STEP = ("WINDOW_SECONDS = 1.0", "WINDOW_SECONDS = 0.0")
 TAKING_TURNS = '''
 
 from tuned.turns import Seat
@@ -141,8 +141,12 @@ def exported(study: Study, trial: Trial, name: str, folder: Path, address: str) 
     code = folder / "tuned"
     shutil.copyfile(Path(turns.__file__), code / "turns.py")
     for path in (code / "recording.py", code / "trial/training.py"):
-        if path.exists():
-            path.write_text(path.read_text().replace(*EVERY_STEP))
+        if path.exists():  # a window is to end with every step
+            text, count = re.subn(
+                r"(?m)^WINDOW_SECONDS = .*$", "WINDOW_SECONDS = 0.0", path.read_text()
+            )
+            assert count == 1, path
+            path.write_text(text)
     with (code / "recording.py").open("a", encoding="utf-8") as file:
         file.write(TAKING_TURNS.format(address=address, name=name))
     return folder
