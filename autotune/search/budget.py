@@ -22,6 +22,7 @@ Price = Callable[[Strategy], float | None]
 def unpriced(strategy: Strategy) -> float | None:
     """The price of a strategy where nobody knows prices."""
     del strategy
+    return None
 
 
 class Spent:

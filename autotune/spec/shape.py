@@ -24,8 +24,9 @@ _STAND_INS: Mapping[str, Any] = {
 }
 """What takes the place of a required section that is missing or wrong."""
 
-_WHOLE = ("objectives", "constraints", "space", "rules", "start_with")
-"""Sections whose entries are left out whole when a part of them is wrong."""
+_WHOLE = {**dict.fromkeys(("objectives", "constraints", "space", "rules", "start_with"), 2),
+          "confirm": 1}  # fmt: skip
+"""Sections of which more than what is wrong is left out: the entry it is in, or the section."""
 
 
 def shape(document: Document) -> StudyFile | None:
@@ -45,7 +46,7 @@ def shape(document: Document) -> StudyFile | None:
         for error in errors:
             path = _written(error["loc"], data)
             _blame(document, error, path)
-            wrong.add(path[:2] if path[:1] and path[0] in _WHOLE else path)
+            wrong.add(path[: _WHOLE.get(str(path[0]), len(path))] if path else path)
         for path in sorted(wrong, reverse=True):
             _leave_out(data, path, document)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autotune.domain import Budget, State, Study, Trial
+from autotune.domain import Budget, Evidence, State, Study, Trial
 from autotune.search.plateau import on_plateau
 from tests.search.conftest import finished_trial
 
@@ -77,7 +77,7 @@ def test_failures_count(study: Study) -> None:
 def test_without_the_default_nothing_is_a_gain(study: Study) -> None:
     study = asking(study)
     trials = history(study, *BETTER)
-    trials[0] = replace(trials[0], state=State.FAILED, kind="error")
+    trials[0] = replace(trials[0], state=State.FAILED, kind="error", evidence=Evidence())
     assert on_plateau(study, trials) is not None
 
 

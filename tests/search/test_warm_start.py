@@ -137,18 +137,18 @@ def test_one_that_was_broken_off_is_taken_over_again(
 def test_shared_numbers_point_to_the_trial_here(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    there = first(study, store, tmp_path, 3)
-    study_there = store.study("small")
-    shared = Strategy({**there[1].strategy.values, "allocator": "tuned"})
-    number = len(there)
+    there = first(study, store, tmp_path, 5)
+    known = next(t for t in there[1:] if t.state is State.COMPLETE)
+    shared = Strategy({**known.strategy.values, "allocator": "tuned"})
+    m = known.evidence.measurements["accuracy"]
+    numbers = {
+        "accuracy": replace(m, source=known.number), "loss": replace(m, name="loss", source=0)
+    }  # fmt: skip
     store.start("small", shared, origin="sampler", seed=0)
-    m = there[1].evidence.measurements["accuracy"]
-    numbers = {"accuracy": replace(m, source=1), "loss": replace(m, name="loss", source=0)}
-    store.finish("small", number, Completed(Evidence(numbers)))
-    assert study_there.name == "small"
+    store.finish("small", len(there), Completed(Evidence(numbers)))
     after = run(second(study, space=_with_allocator(study)), store, tmp_path)
     (taken,) = [t for t in after if t.strategy == shared]
-    (source,) = [t for t in after if t.strategy == there[1].strategy]
+    (source,) = [t for t in after if t.strategy == known.strategy]
     assert taken.evidence.measurements["accuracy"].source == source.number
     assert taken.evidence.measurements["loss"].source is None, "the default was not taken over"
 
