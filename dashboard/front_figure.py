@@ -96,9 +96,12 @@ def _sheet(lanes: int) -> dict[str, dict[str, object]]:
     low = 0.05 * lanes + 0.02
     return {
         "yaxis": {"domain": [low + 0.15, 1.0]},
-        "xaxis2": {"anchor": "y2", "title": {"text": "trial"}, "nticks": 6, "zeroline": False},
+        "xaxis2": {
+            "anchor": "y2", "tickprefix": "trial ", "showtickprefix": "first", "nticks": 6,
+            "zeroline": False,
+        },
         "yaxis2": {"anchor": "x2", "domain": [0.0, low], "fixedrange": True, "showgrid": False},
-    }
+    }  # fmt: skip
 
 
 def _traces(snapshot: Snapshot, view: View) -> list[Trace]:
@@ -310,7 +313,7 @@ def _dress(view: View, height: int) -> dict[str, object]:
     return {
         "height": height,
         "margin": {
-            "l": 76, "r": 12, "t": 66 if coloured else 12, "b": 120,
+            "l": 76, "r": 12, "t": 66 if coloured else 12, "b": 104,
             "autoexpand": False,
         },
         "legend": {

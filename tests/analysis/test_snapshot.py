@@ -8,6 +8,7 @@ from small_studies import ACCURACY, SPEED, study, trial, trials
 
 from autotune.analysis.front import feasible, front_of, knee, pareto_front, undominated
 from autotune.analysis.hypervolume import hypervolume
+from autotune.analysis.probability import probabilities
 from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.analysis.thinning import thinned
 from autotune.domain import Constraint, State
@@ -59,7 +60,8 @@ def test_confirming_runs_and_what_they_confirm() -> None:
 
 def test_a_point_of_the_front_has_a_chance_to_be_there() -> None:
     taken = Snapshot(ASKED, FOUND)
-    assert taken.chances == {0: 1.0, 1: 1.0}
+    assert taken.chances == probabilities(ASKED, FOUND, taken.front, taken.repeats)
+    assert taken.chances.keys() == {0, 1}
 
 
 def test_verdicts() -> None:

@@ -24,6 +24,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MILLISECONDS = 90_000
+"""A crowded machine starts a browser slowly."""
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def free_port() -> int:
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(150):
+    for _ in range(450):
         assert process.poll() is None, "the server ended"
         try:
             urllib.request.urlopen(url, timeout=1).close()
@@ -71,6 +73,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page that must not complain, nor ask anybody but this machine for anything."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     opened, complaints = context.new_page(), []
     opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))

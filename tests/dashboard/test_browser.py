@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sample_studies as samples
-from browsing import free_port, served, settled
+from browsing import PATIENCE_MILLISECONDS, free_port, served, settled
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
@@ -151,6 +151,7 @@ def test_pages_fit_their_width(browser: Browser, server: str, width: int, scheme
         viewport={"width": width, "height": 900},
         color_scheme=scheme,  # type: ignore[arg-type]
     )
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     opened = context.new_page()
     for name in ("front", "trial") if (width, scheme) == (390, "dark") else ("front",):
         opened.goto(f"{server}/{name}?study=complete")
@@ -165,6 +166,7 @@ def test_pages_fit_their_width(browser: Browser, server: str, width: int, scheme
 
 def test_a_running_search_shows_up_by_itself(browser: Browser, server: str, storage: str) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     opened = context.new_page()
     opened.goto(f"{server}/search?study=running")
     settled(opened)
