@@ -60,8 +60,8 @@ def run(executor: Executor, job: Job, advise: Advise = go_on) -> Outcome:
     return outcome
 
 
-class ExecutorContract:
-    """Fixture ``executor`` runs one job at a time, fixture ``pair`` two."""
+class ExecutorBasics:
+    """What holds whoever runs the jobs. Fixture ``executor`` runs one at a time."""
 
     def test_is_an_executor(self, executor: Executor) -> None:
         assert isinstance(executor, Executor)
@@ -71,14 +71,55 @@ class ExecutorContract:
         assert [number for number, _ in told] == [0, 1, 2, 3]
         assert all(isinstance(outcome, Completed) for _, outcome in told)
 
+    def test_returns_when_there_is_nothing_to_do(self, executor: Executor) -> None:
+        assert drive(executor, []) == []
+
+    def test_advises_at_rungs(self, executor: Executor, tmp_path: Path) -> None:
+        def advise(job: Job, point: CurvePoint) -> str | None:
+            return f"dominated at step {point.step}" if point.step == 4 else None
+
+        outcome = run(executor, make_job(tmp_path, do="train"), advise)
+        assert outcome == replace(outcome, reason="dominated at step 4")
+        assert isinstance(outcome, Pruned)
+        assert [point.step for point in outcome.evidence.curve] == [1, 2, 3, 4]
+
+    def test_a_reason_between_rungs_stops_nothing(self, executor: Executor, tmp_path: Path) -> None:
+        def advise(job: Job, point: CurvePoint) -> str | None:
+            return None if point.metrics else "too early to say"
+
+        assert isinstance(run(executor, make_job(tmp_path, do="train"), advise), Completed)
+
+    def test_an_error_of_the_driver_comes_through(self, executor: Executor, tmp_path: Path) -> None:
+        def tell(job: Job, outcome: Outcome) -> None:
+            raise DataError("the disk is full")
+
+        jobs = iter([make_job(tmp_path)])
+        with pytest.raises(DataError, match="disk is full"):
+            executor.drive(lambda: next(jobs, None), evaluate, tell, go_on)
+        assert isinstance(run(executor, make_job(tmp_path, 1)), Completed)
+
+    def test_call_returns_what_the_function_returns(self, executor: Executor) -> None:
+        assert executor.call(add, 40, right=2) == 42
+
+    def test_call_raises_an_error_whole(self, executor: Executor) -> None:
+        with pytest.raises(DataError) as caught:
+            executor.call(raise_data_error)
+        assert str(caught.value) == "no column 'text'"
+        assert caught.value.hint == "set task.columns.text"
+
+    def test_closes_twice(self, executor: Executor) -> None:
+        executor.close()
+        executor.close()
+
+
+class ExecutorContract(ExecutorBasics):
+    """What holds for those that run jobs in processes. Fixture ``pair`` runs two at once."""
+
     def test_runs_every_job_in_a_process_of_its_own(
         self, executor: Executor, tmp_path: Path
     ) -> None:
         told = drive(executor, [make_job(tmp_path, n) for n in range(3)])
         assert len({outcome.evidence.environment["pid"] for _, outcome in told}) == 3
-
-    def test_returns_when_there_is_nothing_to_do(self, executor: Executor) -> None:
-        assert drive(executor, []) == []
 
     @pytest.mark.parametrize(
         ("do", "outcome_type", "kind", "said"),
@@ -156,21 +197,6 @@ class ExecutorContract:
         assert isinstance(outcome, Infeasible)
         assert outcome.kind == "out_of_memory"
 
-    def test_advises_at_rungs(self, executor: Executor, tmp_path: Path) -> None:
-        def advise(job: Job, point: CurvePoint) -> str | None:
-            return f"dominated at step {point.step}" if point.step == 4 else None
-
-        outcome = run(executor, make_job(tmp_path, do="train"), advise)
-        assert outcome == replace(outcome, reason="dominated at step 4")
-        assert isinstance(outcome, Pruned)
-        assert [point.step for point in outcome.evidence.curve] == [1, 2, 3, 4]
-
-    def test_a_reason_between_rungs_stops_nothing(self, executor: Executor, tmp_path: Path) -> None:
-        def advise(job: Job, point: CurvePoint) -> str | None:
-            return None if point.metrics else "too early to say"
-
-        assert isinstance(run(executor, make_job(tmp_path, do="train"), advise), Completed)
-
     def test_output_goes_to_the_log(self, executor: Executor, tmp_path: Path) -> None:
         outcome = run(executor, make_job(tmp_path, do="speak"))
         assert outcome.evidence.log is not None
@@ -217,26 +243,8 @@ class ExecutorContract:
         assert asked == [0, 1]
         assert [type(outcome) for outcome in told] == [Interrupted, Interrupted]
 
-    def test_an_error_of_the_driver_comes_through(self, executor: Executor, tmp_path: Path) -> None:
-        def tell(job: Job, outcome: Outcome) -> None:
-            raise DataError("the disk is full")
-
-        jobs = iter([make_job(tmp_path)])
-        with pytest.raises(DataError, match="disk is full"):
-            executor.drive(lambda: next(jobs, None), evaluate, tell, go_on)
-        assert isinstance(run(executor, make_job(tmp_path, 1)), Completed)
-
-    def test_call_returns_what_the_function_returns(self, executor: Executor) -> None:
-        assert executor.call(add, 40, right=2) == 42
-
     def test_calls_run_in_workers(self, executor: Executor) -> None:
         assert executor.call(worker_id) != worker_id()
-
-    def test_call_raises_an_error_whole(self, executor: Executor) -> None:
-        with pytest.raises(DataError) as caught:
-            executor.call(raise_data_error)
-        assert str(caught.value) == "no column 'text'"
-        assert caught.value.hint == "set task.columns.text"
 
     @pytest.mark.parametrize(
         ("function", "said"),
@@ -247,7 +255,3 @@ class ExecutorContract:
     ) -> None:
         with pytest.raises(ExecutionError, match=said):
             executor.call(function)
-
-    def test_closes_twice(self, executor: Executor) -> None:
-        executor.close()
-        executor.close()

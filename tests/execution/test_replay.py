@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from contracts.executor_contract import ExecutorBasics
 
 from autotune.domain import (
     Completed,
@@ -28,7 +29,7 @@ from autotune.domain import (
 from autotune.errors import DataError, NotFoundError
 from autotune.execution import landscape as landscapes
 from autotune.execution import replayed
-from autotune.execution.landscape import Landscape
+from autotune.execution.landscape import Landscape, Record
 from autotune.execution.replay import ReplayExecutor
 from autotune.ports import Advise, Executor
 from autotune.search.sampler import make_sampler
@@ -247,3 +248,22 @@ def test_a_replayed_probe_is_as_long_as_a_real_one() -> None:
 
     assert replayed.STEADY_WINDOWS == probing.STEADY_WINDOWS
     assert replayed.WINDOW_SECONDS == training.WINDOW_SECONDS
+
+
+class TestReplayExecutor(ExecutorBasics):
+    """The part of the contract that needs no processes, over trials recorded for it."""
+
+    @pytest.fixture
+    def executor(self) -> ReplayExecutor:
+        rungs = tuple(
+            CurvePoint(
+                step, 10, 8 * step, step / 10, 1.0, {"accuracy": 0.5} if step % 4 == 0 else {}
+            )
+            for step in range(1, 11)
+        )
+        records = (
+            Record(Strategy({"do": do}), 0, "sampler", State.COMPLETE, 12.0, curve=rungs,
+                   phases={"5 train": 10.0})
+            for do in ("nothing", "train")
+        )  # fmt: skip
+        return ReplayExecutor(Landscape("contract", tuple(records), "", {}))
