@@ -5,6 +5,9 @@ Imports only: no tensor is made and no thread started, since threads do not surv
 
 from __future__ import annotations
 
+import autotune.execution.lean
+
+# isort: split
 import safetensors.torch
 import torch.profiler
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
@@ -18,6 +21,7 @@ __all__ = [
     "AutoConfig",
     "AutoModelForSequenceClassification",
     "AutoTokenizer",
+    "autotune",
     "modeling_bert",
     "safetensors",
     "torch",

@@ -82,3 +82,9 @@ def test_the_forkserver_has_one_thread(executor: LocalExecutor) -> None:
     executor.call(len, "")
     servers = [p for p in psutil.Process().children() if "forkserver" in str(p.cmdline())]
     assert [server.num_threads() for server in servers] == [1]
+
+
+def test_a_worker_does_not_carry_what_no_trial_needs(executor: LocalExecutor) -> None:
+    found = executor.call(torch_jobs.libraries)
+    assert {"torch", "transformers"} <= found
+    assert not {"scipy", "sklearn", "pandas", "ray", "optuna"} & found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import statistics
+import sys
 
 import torch
 
@@ -40,3 +41,8 @@ def _faults_per_step() -> float:
         torch.zeros(TENSOR_BYTES, dtype=torch.int8)
         counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     return statistics.median(counts[STEPS // 2 :])
+
+
+def libraries() -> frozenset[str]:
+    """What this process has imported, by name of the library."""
+    return frozenset(name.partition(".")[0] for name in sys.modules)
