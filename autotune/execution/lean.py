@@ -7,6 +7,6 @@ from unittest.mock import patch
 
 from transformers import utils
 
-# Losses for detecting objects in images match boxes with scipy: 30 MiB in each rank of each trial.
+# Losses for detecting objects in images match boxes with scipy: 22 MiB in each rank of each trial.
 with patch.object(utils, "is_scipy_available", return_value=False):
     importlib.import_module("transformers.loss.loss_utils")
