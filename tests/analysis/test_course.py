@@ -60,3 +60,15 @@ def test_predictions_stand_beside_measurements() -> None:
         (SPEED, 12.0, 10.0),
     ]
     assert foretold(made) == []
+
+
+def test_predictions_come_with_their_interval_and_the_time_of_a_whole_trial() -> None:
+    said = {"peak_memory_gib": 2.0, "seconds": 9.0, "intervals": {"seconds": [8.0, 10.0]}}
+    made = trial(1, {SPEED: 10.0})
+    one = replace(made, evidence=replace(made.evidence, environment={"predicted": said}))
+    memory, seconds = foretold(one)
+    assert (memory.metric, memory.interval) == ("peak_memory_gib", None)
+    assert (seconds.predicted, seconds.interval) == (9.0, (8.0, 10.0))
+    assert seconds.measured == one.seconds
+    stopped = replace(one, state=State.PRUNED)
+    assert foretold(stopped)[1].measured is None

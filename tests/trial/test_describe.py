@@ -1,0 +1,38 @@
+"""What is said of a task's sizes is what loading it finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from data_files import tiny, write_splits
+
+from autotune.trial.data import load_split, prepare
+from autotune.trial.describe import describe
+from autotune.trial.encoder import encoder_of
+from autotune.trial.models import load_model
+
+
+def test_an_anatomy_is_that_of_the_loaded_model(tmp_path: Path) -> None:
+    task = tiny(write_splits(tmp_path))
+    anatomy, prepared = describe(task), prepare(task)
+    model = load_model(prepared)
+    encoder = encoder_of(model)
+    inside = sum(p.numel() for p in encoder.holder.parameters())
+    assert anatomy.parameters == model.num_parameters()
+    assert anatomy.layers * anatomy.layer_parameters == inside
+    assert (anatomy.layers, anatomy.heads) == (len(encoder.layers), encoder.layers[0].heads)
+    assert (anatomy.hidden, anatomy.neurons) == (128, encoder.layers[0].neurons)
+    assert anatomy.dropout
+    assert anatomy.labels == prepared.num_labels
+
+
+def test_an_anatomy_is_that_of_the_prepared_data(tmp_path: Path) -> None:
+    task = replace(tiny(write_splits(tmp_path)), steps=None)
+    anatomy, lengths = describe(task), load_split(prepare(task), "train").lengths
+    assert anatomy.train_samples == len(lengths)
+    assert anatomy.longest == lengths.max() <= anatomy.max_length
+    assert anatomy.median <= anatomy.p95 <= anatomy.longest
+    assert anatomy.steps is None
+    assert describe(replace(task, steps=7)).steps == 7
+    assert anatomy.idle_gib > 0
