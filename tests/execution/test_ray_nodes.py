@@ -58,7 +58,8 @@ def drive(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
 def spread(directory: Path, do: str) -> Job:
     """Two ranks on two nodes."""
     strategy = Strategy({"do": do, "parallelism": "ddp:2", "nodes": 2})
-    return make_job(directory, strategy=strategy, resources=Resources(processes=2))
+    job: Job = make_job(directory, strategy=strategy, resources=Resources(processes=2))
+    return job
 
 
 def said(outcome: Outcome) -> Any:

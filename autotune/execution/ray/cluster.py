@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import secrets
 import socket
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -54,7 +56,9 @@ def connect(address: str | None) -> None:
 
 def _require_answer(address: str) -> None:
     """Ray itself would go on trying for minutes."""
-    if address in ("auto", "local"):
+    if address == "auto":
+        address = _noted() or "local"
+    if address == "local":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
@@ -71,6 +75,18 @@ def _require_answer(address: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ExecutionError(f"no Ray cluster answers at {address}: {reason}", hint=_HINT) from None
+
+
+def _noted() -> str | None:
+    """The address of the cluster that this machine was last made a node of, where Ray notes it;
+    Ray says well enough that there is none."""
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    folder = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
+    try:
+        return (folder / "ray_current_cluster").read_text().strip() or None
+    except OSError:
+        return None
 
 
 class Cluster:
