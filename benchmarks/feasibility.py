@@ -1,26 +1,28 @@
 """How well peaks of memory and times are predicted, and how many trials run out of memory.
 
 Usage: python benchmarks/feasibility.py [--model builtin:bert-tiny] [--storage URL] [--json]
-       python benchmarks/feasibility.py --landscape benchmarks/landscapes/trec.parquet
+       python benchmarks/feasibility.py --landscape benchmarks/landscapes/trec.parquet [--data DIR]
 
 Without a landscape, both parts are real trials on this host. First 30 random trials without a
 limit: the peaks of later ones are predicted from the first 0, 5, 10 and 20, in 20 shuffled orders.
 Then a search of 40 trials whose memory limit is the median of those peaks, so that half of the grid
 does not fit. A run that was interrupted goes on where it was. Budget: about 10 minutes.
 
-With a landscape only the first part is done, on its records; its task has to be there to be
-measured.
+With a landscape only the first part is done, on its records. The files of its task are looked for
+under ``--data`` (or ``$AUTOTUNE_DATA``), to be measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -68,10 +70,11 @@ def main() -> None:
     parser.add_argument("--model", default="builtin:bert-tiny")
     parser.add_argument("--storage", default="sqlite:///feasibility.db")
     parser.add_argument("--landscape", type=Path)
+    parser.add_argument("--data", type=Path, default=os.environ.get("AUTOTUNE_DATA", "."))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.landscape is not None:
-        result = {"errors": _errors(*_recorded(options.landscape))}
+        result = {"errors": _errors(*_recorded(options.landscape, options.data))}
     else:
         result = _really(options.model, options.storage)
     print(json.dumps(result) if options.json else _told(result))
@@ -122,9 +125,12 @@ def _seen(trial: Trial) -> Seen:
     return trial.strategy, found[0], trial.seconds or 0.0, found[1]
 
 
-def _recorded(path: Path) -> tuple[Anatomy, Sequence[Seen]]:
+def _recorded(path: Path, data: Path | str) -> tuple[Anatomy, Sequence[Seen]]:
     landscape = read(path)
-    study = spec.load(landscape.spec, host=landscape.host).study
+    task = spec.load(landscape.spec, host=landscape.host).study.task
+    if isinstance(task.dataset, Mapping):
+        files = {split: str(Path(data) / name) for split, name in task.dataset.items()}
+        task = replace(task, dataset=files)
     seen = [
         (
             record.strategy,
@@ -135,7 +141,7 @@ def _recorded(path: Path) -> tuple[Anatomy, Sequence[Seen]]:
         for record in landscape.records
         if record.state is State.COMPLETE
     ]
-    return _anatomy(study.task), seen
+    return _anatomy(task), seen
 
 
 def _anatomy(task: Task) -> Anatomy:

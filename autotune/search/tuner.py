@@ -208,8 +208,7 @@ class Tuner:
                 return self._idle(over or reason or self._searched or tried)
             if trial is not None:
                 job = self._begin(trial, history)
-                outcome = self._without_running(job, trial, history)
-                if outcome is None:
+                if (outcome := self._without_running(job, trial, history)) is None:
                     return job
                 self.tell(job, outcome)
 
@@ -230,8 +229,9 @@ class Tuner:
         """What becomes of a trial of which all is known, or that is predicted not to fit."""
         if not job.measure:
             return Completed(Evidence())
-        judged = self._feasibility if trial.origin == "sampler" else None
-        return judged and judged.judge(trial.strategy, history, job.measure)
+        if self._feasibility is None or trial.origin != "sampler":
+            return None
+        return self._feasibility.judge(trial.strategy, history, job.measure)
 
     def _idle(self, why: str) -> Job | None:
         """Note why, as the study is now."""
