@@ -34,6 +34,9 @@ from replaying import ENOUGH, Judge, Step, Walk, ours
 from autotune.execution.landscape import read
 
 SHARES = (0.90, 0.95, 0.99)
+AT = 0.95
+"""The share at which searchers are set against each other."""
+
 OURS = "autotune"
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -71,10 +74,11 @@ class Order:
 @dataclass(frozen=True)
 class Result:
     """What one searcher needed: seconds by share, one for each seed, infinite where it never got
-    there."""
+    there; ``thinking`` are those to 95% with the time that it took to think."""
 
     searcher: str
     seconds: Mapping[float, Sequence[float]]
+    thinking: Sequence[float]
     ask_ms: float
     curves: Sequence[Sequence[tuple[float, float]]]
 
@@ -90,8 +94,10 @@ def take(order: Order) -> None:
         peer = PEERS[order.searcher](Space.of(judge), order.seed)
         most = {"proposals": MOST_TRIALS[order.searcher]} if order.searcher in MOST_TRIALS else {}
         walk = walk_of_peer(judge, peer, UNTIL.get(order.searcher, ENOUGH), **most)
-    steps = [[step.seconds, step.strategy.key] for step in walk.steps]
-    stopped = [[step.seconds, step.strategy.key] for step in walk.stopped]
+    steps, stopped = (
+        [[step.seconds, step.strategy.key, round(step.thought, 4)] for step in some]
+        for some in (walk.steps, walk.stopped)
+    )
     text = json.dumps({"steps": steps, "stopped": stopped, "seconds": walk.seconds,
                        "asked": [round(seconds, 5) for seconds in walk.asked]})  # fmt: skip
     part = order.path.with_suffix(f".{os.getpid()}")
@@ -103,7 +109,7 @@ def taken(order: Order, judge: Judge) -> Walk:
     """A walk from the cache."""
     found = json.loads(order.path.read_text(encoding="utf-8"))
     steps, stopped = (
-        [Step(seconds, judge.trials[key].strategy) for seconds, key in found[name]]
+        [Step(at, judge.trials[key].strategy, thought) for at, key, thought in found[name]]
         for name in ("steps", "stopped")
     )
     return Walk(steps, found["seconds"], found["asked"], stopped)
@@ -116,8 +122,19 @@ def result(searcher: str, walks: Sequence[Walk], judge: Judge) -> Result:
         share: [next((at for at, now in curve if now >= share), math.inf) for curve in curves]
         for share in asked_for
     }
+    thinking = [
+        next(
+            (
+                at + step.thought
+                for step, (at, now) in zip(walk.steps, curve, strict=True)
+                if now >= AT
+            ),
+            math.inf,
+        )
+        for walk, curve in zip(walks, curves, strict=True)
+    ]
     asked = [seconds for walk in walks for seconds in walk.asked]
-    return Result(searcher, seconds, 1e3 * median(asked) if asked else 0.0, curves)
+    return Result(searcher, seconds, thinking, 1e3 * median(asked) if asked else 0.0, curves)
 
 
 # ---------------------------------------------------------------------------------------- printing
@@ -137,16 +154,22 @@ def table(results: Sequence[Result], judge: Judge) -> Iterator[str]:
         f"{judge.landscape.name}: {len(judge.trials)} strategies, {total:,.0f} s to try all; "
         f"{len(judge.best)} on the front; {len(results[0].curves)} seeds"
     )
-    header = "".join(f"{f'seconds to {share:.0%}':>32}" for share in SHARES)
-    yield f"{'':26}{header}{'at 95%: cost':>14}{'x ours':>8}{'ask ms':>8}"
+    header = "".join(f"{f'seconds to {share:.0%}':>26}" for share in SHARES)
+    header += f"{'at 95%: cost':>14}{'x ours':>8}{'with thinking':>15}{'x ours':>8}{'ask ms':>9}"
+    yield f"{'':26}{header}"
     for found in results:
-        cells = "".join(f"{_cell(found.seconds.get(share)):>32}" for share in SHARES)
-        at_95 = quartiles(found.seconds[0.95])[1]
-        ratio = at_95 / quartiles(mine.seconds[0.95])[1] if mine is not None else math.nan
+        cells = "".join(f"{_cell(found.seconds.get(share)):>26}" for share in SHARES)
+        at, thinking = _median(found.seconds[AT]), _median(found.thinking)
+        by = at / _median(mine.seconds[AT]) if mine is not None else math.nan
+        by_thinking = thinking / _median(mine.thinking) if mine is not None else math.nan
         yield (
-            f"{found.searcher:26}{cells}{_percent(at_95 / total):>14}{_times(ratio):>8}"
-            f"{found.ask_ms:8.1f}"
+            f"{found.searcher:26}{cells}{_percent(at / total):>14}{_times(by):>8}"
+            f"{_seconds(thinking):>15}{_times(by_thinking):>8}{found.ask_ms:9.1f}"
         )
+
+
+def _median(values: Sequence[float]) -> float:
+    return quartiles(values)[1]
 
 
 def _cell(values: Sequence[float] | None) -> str:
@@ -177,14 +200,19 @@ def document(results: Sequence[Result], judge: Judge) -> dict[str, Any]:
         "searchers": {
             found.searcher: {
                 "ask_ms": found.ask_ms,
+                "seconds_to_95_with_thinking": [_plain(v) for v in found.thinking],
                 "seconds": {
-                    f"{share:.0%}": [None if math.isinf(v) else round(v, 2) for v in values]
+                    f"{share:.0%}": [_plain(v) for v in values]
                     for share, values in found.seconds.items()
                 },
             }
             for found in results
         },
     }
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isinf(value) else round(value, 2)
 
 
 # ---------------------------------------------------------------------------------------- the plot

@@ -83,7 +83,7 @@ def walk(judge: Judge, peer: Peer, enough: float, proposals: int = PROPOSALS) ->
             if stopped := peer.rung(handle, index, values):
                 break
         if stopped:
-            done.stopped.append(Step(done.seconds, strategy))
+            done.stopped.append(Step(done.seconds, strategy, sum(done.asked)))
             continue
         _pay(done, paid, strategy, record.seconds)
         peer.tell(handle, {n: m.value for n, m in record.measurements.items()})
@@ -114,7 +114,7 @@ def _pay(done: Walk, paid: dict[str, float], strategy: Strategy, seconds: float)
 
 
 def _step(done: Walk, strategy: Strategy) -> Strategy:
-    done.steps.append(Step(done.seconds, strategy))
+    done.steps.append(Step(done.seconds, strategy, sum(done.asked)))
     return strategy
 
 

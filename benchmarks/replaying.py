@@ -47,11 +47,12 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Step:
-    """A trial that ended when the search had taken so many simulated seconds, and had itself spent
-    ``trained`` seconds on training steps."""
+    """A trial that ended when the search had taken so many simulated ``seconds``, and ``thought`` for
+    so many of a CPU's. ``trained`` are the seconds that it spent on training steps."""
 
     seconds: float
     strategy: Strategy
+    thought: float = 0.0
     trained: float = 0.0
 
 
@@ -181,7 +182,8 @@ class _Watch:
 
     def finished(self, trial: Trial) -> None:
         curve = trial.evidence.curve
-        step = Step(self._clock.seconds, trial.strategy, curve[-1].seconds if curve else 0.0)
+        trained = curve[-1].seconds if curve else 0.0
+        step = Step(self._clock.seconds, trial.strategy, sum(self.walk.asked), trained)
         self.walk.seconds = self._clock.seconds
         if trial.state is State.COMPLETE:
             self.walk.steps.append(step)
