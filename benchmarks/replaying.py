@@ -47,8 +47,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Step:
-    """A trial that ended when the search had taken so many simulated ``seconds``, and ``thought`` for
-    so many of a CPU's. ``trained`` are the seconds that it spent on training steps."""
+    """A trial that ended when the search had taken so many simulated ``seconds``, and had
+    ``thought`` for so many of a CPU. ``trained`` are its seconds of training steps."""
 
     seconds: float
     strategy: Strategy
