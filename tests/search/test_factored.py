@@ -28,8 +28,8 @@ def test_groups_are_those_that_trials_share_by() -> None:
 
 def test_proposes_only_what_is_new_and_allowed() -> None:
     study = worlds.study((*worlds.SPEED_ONLY, *worlds.CONTINUOUS))
-    trials = World(study).walk(30)
-    assert len({trial.strategy.key for trial in trials}) == 30
+    trials = World(study).walk(16)
+    assert len({trial.strategy.key for trial in trials}) == 16
     for trial in trials[1:]:
         assert excluded(study.space, trial.strategy) is None
         for dimension in study.space.dimensions:
@@ -175,7 +175,7 @@ def test_learns_what_does_not_fit() -> None:
     """What ran out of memory at a large batch is not tried again in other colours."""
     study = worlds.study()
     world, crashed = World(study), 0
-    while len(world.history) < 25:
+    while len(world.history) < 20:
         strategy = FactoredSampler(study).ask(world.history)
         assert strategy is not None
         if strategy["batch_size"] == 64:
@@ -242,9 +242,9 @@ def test_hints_of_another_machine_are_no_results() -> None:
 
 def test_levels_of_a_lever_do_not_depend_on_when_they_were_seen() -> None:
     study = worlds.study((*worlds.SPEED_ONLY, *worlds.CONTINUOUS))
-    trials = World(study).walk(15)
+    trials = World(study).walk(9)
     sampler = FactoredSampler(study)
-    for cut in range(1, 15):
+    for cut in range(1, 9):
         sampler.ask(trials[:cut])
     assert sampler.ask(trials) == FactoredSampler(study).ask(trials)
     assert np.isfinite([t.metric("accuracy") or 0.0 for t in trials]).all()

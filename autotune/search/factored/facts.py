@@ -141,6 +141,8 @@ class Facts:
         ]
 
     def _add(self, trial: Trial) -> None:
+        if trial.origin == HINT and trial.state is not State.COMPLETE:
+            return  # what another machine could not run, this one may
         if trial.kind == "predicted":
             self.skipped[trial.number] = trial.strategy
         elif trial.state in (State.INFEASIBLE, State.FAILED) and trial.kind != "infrastructure":

@@ -9,7 +9,6 @@ from statistics import median
 import numpy as np
 
 from autotune.domain import Space
-from autotune.metrics import METRICS
 from autotune.search.factored.encoding import Encoder, Ids
 from autotune.search.factored.facts import HALVES, SAMPLES, Fact, Group, Half
 from autotune.search.factored.models import Floats, Hyper, Process, fit, prior
@@ -22,6 +21,12 @@ FITTED = 96
 
 REFIT = tuple(sorted({round(2 * 1.3**step) for step in range(16)} | {1, 2, 3, 4, 5}))
 """Numbers of measurements at which hyper-parameters are fitted anew."""
+
+SHARES = ("accuracy", "f1")
+"""Shares of examples, modelled by their log-odds."""
+
+CERTAIN = (0.002, 0.998)
+"""Log-odds of shares beyond are taken to be no farther out."""
 
 LOG_SCALE, LOGIT_SCALE = 0.5, 0.8
 """By how much quantities are expected to spread, in the space in which they are modelled."""
@@ -46,7 +51,7 @@ class Transform:
         if self.kind == "log":
             values = np.log(values)
         elif self.kind == "logit":
-            clipped = np.clip(values, 1e-4, 1 - 1e-4)
+            clipped = np.clip(values, *CERTAIN)
             values = np.log(clipped / (1 - clipped))
         return (values - self.centre) / self.scale
 
@@ -66,8 +71,7 @@ class Transform:
 
 def transform(leaf: str, values: Floats) -> Transform:
     """How to model a leaf whose measured ``values`` these are."""
-    metric = METRICS.get(leaf)
-    if metric is not None and metric.unit == "ratio" and values.min() >= 0 and values.max() <= 1:
+    if leaf in SHARES and values.min() >= 0 and values.max() <= 1:
         kind, scale = "logit", LOGIT_SCALE
     elif values.min() > 0:
         kind, scale = "log", LOG_SCALE
