@@ -58,16 +58,19 @@ def take_turns(
         if any(process.poll() is not None for process in processes):
             raise SystemExit("a process has ended before its first step")
         with contextlib.suppress(TimeoutError):
-            line = listener.accept()[0]
-            line.settimeout(PATIENCE_SECONDS)
-            file: TextIO = line.makefile("rw", encoding="utf-8")
+            connection = listener.accept()[0]
+            connection.settimeout(PATIENCE_SECONDS)
+            file: TextIO = connection.makefile("rw", encoding="utf-8")
             waiting[json.loads(file.readline())] = file
     seconds: dict[str, list[float]] = {}
     while len(seconds) < len(processes):
         for name, file in waiting.items():
             if name not in seconds:
                 _go(file)
-                said = json.loads(file.readline())
+                line = file.readline()
+                if not line:
+                    raise SystemExit(f"{name} has ended without its last step")
+                said = json.loads(line)
                 if said != "next":
                     seconds[name] = said
     for file in waiting.values():
