@@ -4,7 +4,7 @@ Usage: python benchmarks/feasibility.py [--model builtin:bert-tiny] [--storage U
        python benchmarks/feasibility.py --landscape benchmarks/landscapes/trec.parquet [--data DIR]
 
 Without a landscape, both parts are real trials on this host. First 30 random trials without a
-limit: the peaks of later ones are predicted from the first 0, 5, 10 and 20, in 20 shuffled orders.
+limit: the peaks of later ones are predicted from the first 0, 5, 10 and 20, in 10 shuffled orders.
 Then a search of 40 trials whose memory limit is the median of those peaks, so that half of the grid
 does not fit. A run that was interrupted goes on where it was. Budget: about 10 minutes.
 
@@ -38,7 +38,7 @@ from autotune.store import open_store
 from autotune.trial.describe import describe
 
 LEARNED_FROM = (0, 5, 10, 20)
-ORDERS = 20
+ORDERS = 10
 RECORDED, SEARCHED = 30, 40
 
 STUDY = """
@@ -154,15 +154,17 @@ def _anatomy(task: Task) -> Anatomy:
 
 def _errors(anatomy: Anatomy, seen: Sequence[Seen]) -> list[dict[str, float]]:
     """Mean absolute relative errors, the median and the worst over shuffled orders."""
+    peaks = [Peak(phases(anatomy, strategy, "host"), gib) for strategy, gib, *_ in seen]
     rows = []
     for count in LEARNED_FROM:
         memory, seconds = [], []
         for order in range(ORDERS):
-            shuffled = random.Random(order).sample(seen, len(seen))
-            known, rest = shuffled[:count], shuffled[count:]
-            memory.append(_memory_error(anatomy, known, rest))
+            places = random.Random(order).sample(range(len(seen)), len(seen))
+            shuffled = [peaks[place] for place in places]
+            memory.append(_memory_error(shuffled[:count], shuffled[count:]))
             if count:
-                seconds.append(_time_error(anatomy, known, rest))
+                timed = [seen[place] for place in places]
+                seconds.append(_time_error(anatomy, timed[:count], timed[count:]))
         rows.append(
             {
                 "trials": count,
@@ -174,11 +176,9 @@ def _errors(anatomy: Anatomy, seen: Sequence[Seen]) -> list[dict[str, float]]:
     return rows
 
 
-def _memory_error(anatomy: Anatomy, known: Sequence[Seen], rest: Sequence[Seen]) -> float:
-    model = MemoryModel([Peak(phases(anatomy, s, "host"), gib) for s, gib, *_ in known])
-    return mean(
-        abs(model.predict(phases(anatomy, s, "host")).value / gib - 1) for s, gib, *_ in rest
-    )
+def _memory_error(known: Sequence[Peak], rest: Sequence[Peak]) -> float:
+    model = MemoryModel(known)
+    return mean(abs(model.predict(peak.phases).value / peak.gib - 1) for peak in rest)
 
 
 def _time_error(anatomy: Anatomy, known: Sequence[Seen], rest: Sequence[Seen]) -> float:

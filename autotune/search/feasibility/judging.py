@@ -44,7 +44,7 @@ METRICS: Mapping[Where, str] = {"host": "peak_memory_gib", "device": "device_mem
 WORTH_TRYING = (0.4, 0.93, 0.98)
 """How likely a strategy has to fit to be tried, after no, one, and more trials out of memory."""
 
-PATIENCE, IMPATIENCE = 25, 0.95
+PATIENCE, IMPATIENCE = 12, 0.93
 """After so many strategies skipped in a row, a little less is asked for with each that follows, so
 that no search is stuck before it has learned."""
 
