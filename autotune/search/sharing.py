@@ -7,7 +7,7 @@ the seed, share the training run. All of it is a pure function of the study's tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -59,8 +59,11 @@ NOTHING = Known()
 class Knowledge:
     """What the trials of a study have measured, by what it depends on. Grown, never rebuilt."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, was_beside: Callable[[int], bool] | None = None) -> None:
+        """``was_beside`` says whether a trial shared the host with others; without it, what trials
+        come with says so."""
         self._sharing = study.sharing
+        self._was_beside = was_beside
         self._speed: dict[str, Trial] = {}
         self._training: dict[tuple[str, int], Trial] = {}
         self._seen: dict[int, State] = {}
@@ -84,14 +87,19 @@ class Knowledge:
 
     def _add(self, trial: Trial) -> None:
         parts = measured_parts(trial)
-        if (
-            "speed" in parts
-            and trial.origin != "prior"
-            and BESIDE not in trial.evidence.environment
-        ):
-            self._speed.setdefault(speed_key(trial.strategy), trial)
+        key = speed_key(trial.strategy)
+        if "speed" in parts and key not in self._speed and self._is_its_own(trial):
+            self._speed[key] = trial
         if "training" in parts and trial.origin != "confirm":
             self._training.setdefault((training_key(trial.strategy), trial.seed), trial)
+
+    def _is_its_own(self, trial: Trial) -> bool:
+        """Whether the trial's speed is that of its strategy alone, on this host."""
+        if trial.origin == "prior":
+            return False
+        if self._was_beside is None:
+            return BESIDE not in trial.evidence.environment
+        return not self._was_beside(trial.number)
 
 
 def measured_parts(trial: Trial) -> tuple[Part, ...]:

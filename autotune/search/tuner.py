@@ -94,7 +94,8 @@ class Tuner:
         self._running: dict[int, Trial] = {}
         self._known: dict[int, Known] = {}
         """Of each running trial, who knows what it does not measure itself."""
-        self._knowledge = Knowledge(study)
+        beside = study.executor.kind != "local" or study.executor.workers > 1
+        self._knowledge = Knowledge(study, self._had_others_beside_it if beside else None)
         self._curves = Curves()
         self._ceiling = ceiling or Ceilings(study)
         self._feasibility = feasibility

@@ -145,3 +145,11 @@ def test_time_and_money_of_two_known_halves_are_worked_out(study: Study) -> None
 def test_a_trial_that_did_not_complete_takes_nothing(study: Study, outcome: object) -> None:
     taken = with_shared(outcome, known(study, [trial(0)], threads=1), job(DEFAULT))  # type: ignore[arg-type]
     assert taken is outcome
+
+
+def test_the_store_can_be_asked_who_ran_beside_others(study: Study) -> None:
+    """Listings of trials come without their environment."""
+    first, second = trial(0), trial(1)
+    crowded = Knowledge(study, lambda number: number == 0).learn([first, second])
+    found = crowded.of(DEFAULT.with_values(learning_rate=1e-3), 0)
+    assert found == Known(speed=second)
