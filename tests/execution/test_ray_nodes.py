@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from contracts import executor_jobs
 from contracts.executor_contract import go_on
-from contracts.executor_jobs import make_job
 from ray.cluster_utils import Cluster
 
-from autotune.domain import Completed, Failed, Job, Outcome, Resources, Strategy
+from autotune.domain import Completed, Failed, Job, Limits, Outcome, Resources, Strategy
 from autotune.execution.ray.executor import RayExecutor
 from tests.execution.ray_clusters import OBJECT_STORE
 from tests.execution.ray_jobs import evaluate
@@ -44,6 +44,13 @@ def executor(cluster: Cluster) -> Iterator[RayExecutor]:
     found.close()
 
 
+def make_job(directory: Path, number: int = 0, **fields: Any) -> Job:
+    """A job that has the time it takes on a machine that does other things too."""
+    limits = Limits(memory_gib=1.0, minutes=5.0)
+    job: Job = executor_jobs.make_job(directory, number, limits=limits, **fields)
+    return job
+
+
 def drive(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
     left = iter(jobs)
     told: dict[int, Outcome] = {}
@@ -58,8 +65,7 @@ def drive(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
 def spread(directory: Path, do: str) -> Job:
     """Two ranks on two nodes."""
     strategy = Strategy({"do": do, "parallelism": "ddp:2", "nodes": 2})
-    job: Job = make_job(directory, strategy=strategy, resources=Resources(processes=2))
-    return job
+    return make_job(directory, strategy=strategy, resources=Resources(processes=2))
 
 
 def said(outcome: Outcome) -> Any:
