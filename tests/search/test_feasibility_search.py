@@ -78,12 +78,12 @@ def test_one_trial_in_forty_runs_out_of_memory_where_half_the_grid_does_not_fit(
     study: Study,
 ) -> None:
     failures, ran = [], []
-    for seed in range(10):
+    for seed in range(6):
         world = World(seed, noise=0.05)
         found = search(study_of(study, half(world)), world, seed, 40)
         failures.append(sum(t.kind == "out_of_memory" for t in found if t.origin == "sampler"))
         ran.append(sum(t.kind != PREDICTED for t in found))
-    assert ran == [40] * 10  # and no search is stuck
+    assert ran == [40] * 6  # and no search is stuck
     assert max(failures) <= 1
 
 
