@@ -17,6 +17,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
+    "--disable-gpu",
     "--enable-unsafe-swiftshader",  # WebGL, which the view in three dimensions needs, without a GPU
     "--disable-quic",
     "--no-first-run",
