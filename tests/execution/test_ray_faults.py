@@ -70,7 +70,7 @@ def with_trouble(executor: RayExecutor, job: Job, trouble: Callable[[], None]) -
         while not first.exists():
             time.sleep(0.05)
         trouble()
-        [(_, outcome)] = driving.result(60)
+        [(_, outcome)] = driving.result(180)
     assert isinstance(outcome, Completed)
     assert outcome.evidence.environment["pid"] != int(first.read_text())
     pid = int(first.read_text())

@@ -145,5 +145,5 @@ def test_a_lost_node_costs_all_ranks_a_run(
             time.sleep(0.05)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         cluster.add_node(**NODE)
-        environment = said(driving.result(120)[0])
+        environment = said(driving.result(180)[0])
     assert len(environment["ranks"]) == 2
