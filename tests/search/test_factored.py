@@ -12,7 +12,7 @@ from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import Constraint, Objective, State, Study, Trial
 from autotune.levers import speed_key, training_key
 from autotune.search.factored import FactoredSampler
-from autotune.search.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS, group
+from autotune.search.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS, Encoder, group
 from autotune.search.sampler import OptunaSampler
 from autotune.space import contains, excluded, grid
 from tests.search import factored_worlds as worlds
@@ -24,6 +24,19 @@ def test_groups_are_those_that_trials_share_by() -> None:
     for levers, key in ((SPEED_LEVERS, speed_key), (TRAINING_LEVERS, training_key)):
         pairs = {(group(strategy, levers), key(strategy)) for strategy in every}
         assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
+
+
+def test_updates_and_travel_are_axes_of_training_alone() -> None:
+    """A batch of twice the size and twice the epochs make as many updates."""
+    study = worlds.study((*worlds.SPEED_ONLY, *worlds.MIXED, *worlds.TRAINING_ONLY))
+    base = study.baseline.with_values(batch_size=8, epochs=1.0)
+    same = base.with_values(batch_size=24, epochs=3.0)
+    for levers, more in ((SPEED_LEVERS, 0), (TRAINING_LEVERS, 2)):
+        encoder = Encoder(study.space, levers)
+        searched = sum(d.lever in levers for d in study.space.dimensions)
+        assert len(encoder.axes) == searched + more + 1
+        one, other = encoder.encode([base, same])
+        assert (one[searched : searched + more] == other[searched : searched + more]).all()
 
 
 def test_proposes_only_what_is_new_and_allowed() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,31 @@ TRAINING_LEVERS = tuple(
     name for name, lever in LEVERS.items() if Influence.ACCURACY in lever.influences
 )
 ALL_LEVERS = tuple(LEVERS)
+
+
+DERIVED: Mapping[str, tuple[str, ...]] = {
+    "updates": ("epochs", "batch_size"),
+    "travel": ("epochs", "batch_size", "learning_rate"),
+}
+"""What a model learns by depends less on these levers than on how many updates they make, and how
+far those go together; each is an axis where several of its levers are searched."""
+
+
+def derived(name: str, values: Mapping[str, Value]) -> float:
+    """Updates, or updates times the rate, in units that do not matter."""
+    updates = _number(values, "epochs") / _number(values, "batch_size")
+    if name == "updates":
+        return updates
+    power = SCALING.get(str(values.get("learning_rate_scaling")), 0.0)
+    return updates * _number(values, "learning_rate") * _number(values, "batch_size") ** power
+
+
+SCALING = {"sqrt": 0.5, "linear": 1.0}
+
+
+def _number(values: Mapping[str, Value], lever: str) -> float:
+    value = values.get(lever, 1.0)
+    return float(value) if isinstance(value, int | float) and value > 0 else 1.0
 
 
 def group(strategy: Strategy, levers: Sequence[str]) -> tuple[Value | None, ...]:
@@ -85,7 +111,14 @@ class Encoder:
         searched = {dimension.lever for dimension in self._dimensions}
         self._beside = [name for name in levers if name not in searched]
         self._usual = tuple(space.defaults.get(name) for name in self._beside)
-        self.axes = [_axis(dimension) for dimension in self._dimensions] + [Axis((), False)]
+        self._derived = [
+            name for name, parts in DERIVED.items() if len(searched.intersection(parts)) > 1
+        ]
+        self.axes = [
+            *(_axis(dimension) for dimension in self._dimensions),
+            *(self._derived_axis(name) for name in self._derived),
+            Axis((), False),
+        ]
 
     def encode(self, strategies: Sequence[Strategy]) -> Ids:
         """Levels, shape (strategies, axes)."""
@@ -97,9 +130,30 @@ class Encoder:
         for dimension, axis in zip(self._dimensions, self.axes, strict=False):
             on = dimension.when is None or is_active(self._space, dimension, values)
             levels.append(axis.level(values[dimension.lever] if on else OFF))
+        for name, axis in zip(self._derived, self.axes[len(self._dimensions) :], strict=False):
+            levels.append(axis.level(derived(name, values)))
         beside = tuple(map(values.get, self._beside))
         levels.append(self.axes[-1].level("" if beside == self._usual else repr(beside)))
         return levels
+
+    def _derived_axis(self, name: str) -> Axis:
+        """From the least to the most that the searched levers can make of it."""
+        parts = [d for d in self._dimensions if d.lever in DERIVED[name]]
+        ends = product(*(_ends(dimension) for dimension in parts))
+        levers = [dimension.lever for dimension in parts]
+        found = [
+            derived(name, {**self._space.defaults, **dict(zip(levers, end, strict=True))})
+            for end in ends
+        ]
+        return Axis((min(found), max(found)), log=True)
+
+
+def _ends(dimension: Dimension) -> tuple[Value, Value]:
+    domain = dimension.domain
+    if not isinstance(domain, Choice):
+        return domain.low, domain.high
+    numbers = [v for v in domain.values if isinstance(v, int | float)] or [1.0]
+    return min(numbers), max(numbers)
 
 
 def _varies(dimension: Dimension) -> bool:

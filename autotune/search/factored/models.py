@@ -28,7 +28,7 @@ PAIRS = 0.3
 LENGTH, LENGTH_SPREAD = 1.0, 0.5
 """Prior median and log spread of the distance, the searched range being 1, at which levers bend."""
 
-WEIGHT_SPREAD, PAIRS_SPREAD, NOISE_SPREAD = 1.3, 1.0, 1.0
+WEIGHT_SPREAD, PAIRS_SPREAD, NOISE_SPREAD = 1.0, 1.0, 1.0
 
 JITTER = 1e-6
 ROOT5 = 5**0.5

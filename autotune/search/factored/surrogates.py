@@ -28,7 +28,7 @@ SHARES = ("accuracy", "f1")
 CERTAIN = (0.002, 0.998)
 """Log-odds of shares beyond are taken to be no farther out."""
 
-LOG_SCALE, LOGIT_SCALE = 0.5, 0.8
+LOG_SCALE, LOGIT_SCALE = 0.5, 1.2
 """By how much quantities are expected to spread, in the space in which they are modelled."""
 
 NOISE = {"log": 0.01, "logit": 0.02, "plain": 0.01}

@@ -20,6 +20,9 @@ from autotune.search.factored.pool import Pool
 NEARNESS = 16
 """Power at which a near miss counts."""
 
+DOUBT = 0.01
+"""What a stopped training still is worth where nothing is expected to gain."""
+
 FLOOR_SECONDS = 0.05
 """A trial that measures nothing still is a trial."""
 
@@ -65,8 +68,8 @@ class View:
         expected = chance[:count] * (gained * likely).mean(axis=1)
         if expected.max() > 0:
             return np.asarray(expected / cost)
-        measures = ~(pool.known("speed") & pool.known("training"))[:count]
-        return np.asarray(measures * chance[:count] * _nearly(alone[:count], best) / cost)
+        worth = ~(pool.known("speed") & pool.known("training"))[:count] * _doubts(pool, count)
+        return np.asarray(worth * chance[:count] * _nearly(alone[:count], best) / cost)
 
     def _scale(self, drawn: Floats) -> Floats:
         """The best of each objective so far, at which directions are laid out."""
@@ -131,6 +134,13 @@ def _believed(gaining: NDArray[np.bool_], pool: Pool, count: int) -> Floats:
     wrong = np.zeros((int(index.max()) + 1, gaining.shape[1]), dtype=bool)
     np.logical_or.at(wrong, index[count:], gaining)
     return np.where(wrong, 0.0, 1.0)[index[:count]]
+
+
+def _doubts(pool: Pool, count: int) -> Floats:
+    """1 for each candidate, less where its training was stopped before."""
+    index = pool.parts["training"].index
+    stopped = np.bincount(index[count:], minlength=int(index.max()) + 1) > 0
+    return np.where(stopped, DOUBT, 1.0)[index[:count]]
 
 
 def _nearly(reached: Reach, best: Reach) -> Floats:
