@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from autotune.domain import (
     Budget,
     Choice,
     Dimension,
+    ExecutorChoice,
     Job,
     Objective,
     Outcome,
@@ -23,16 +26,18 @@ from autotune.domain import (
     Study,
     Task,
 )
+from autotune.errors import UsageError
 from autotune.execution.local import LocalExecutor
 from autotune.levers import defaults
-from autotune.ports import Report
+from autotune.ports import Executor, Report
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.store import open_store
+from autotune.store import SqlStore, open_for_driving, open_store
 from tests.search.conftest import HOST, SilentObserver, completed, formula
 
 NAME = "doomed"
 PRELOAD = ("tests.search.conftest",)
+TAKEOVER_SECONDS = 2.4
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
@@ -58,17 +63,42 @@ def study(trials: int) -> Study:
 
 
 def main(path: str, trials: int) -> None:
+    """Drive with a SQLite file in the folder ``path``, the one driver at a time."""
     directory = Path(path)
-    asked = study(trials)
     store = open_store(f"sqlite:///{directory}/doomed.db")
-    if NAME not in store.studies():
-        store.create_study(asked, {})
     executor = LocalExecutor(preload=PRELOAD, memory_gib=1.0)
+    drive(store, executor, study(trials), directory, None)
+
+
+def share(url: str, path: str, trials: int, address: str | None) -> None:
+    """Drive beside other drivers with PostgreSQL, on the Ray cluster at ``address`` if given."""
+    directory = Path(path)
+    store = open_for_driving(url, directory / "journal")
+    asked = replace(study(trials), executor=ExecutorChoice(takeover_seconds=TAKEOVER_SECONDS))
+    drive(store, _executor(address), asked, directory, TAKEOVER_SECONDS)
+
+
+def _executor(address: str | None) -> Executor:
+    if address is None:
+        return LocalExecutor(preload=PRELOAD, memory_gib=1.0)
+    from autotune.execution.ray.executor import RayExecutor
+
+    return RayExecutor(address=address, preload=PRELOAD, memory_gib=1.0)
+
+
+def drive(
+    store: SqlStore, executor: Executor, asked: Study, directory: Path, silence: float | None
+) -> None:
+    """What ``autotune search`` does, but for its talk."""
+    if NAME not in store.studies():
+        with suppress(UsageError):  # the other driver was faster
+            store.create_study(asked, {})
     with store.acquire_driver(NAME):
-        store.interrupt_running(NAME)
+        store.interrupt_running(NAME, stale_seconds=silence)
         tuner = Tuner(
             asked, store, make_sampler(asked), executor, HOST,
             directory=directory / "runs", observer=SilentObserver(),
+            outage_seconds=60.0 if silence else 0.0,
         )  # fmt: skip
         tuner.run(evaluate)
     executor.close()

@@ -1,0 +1,122 @@
+"""Real driver processes on one study in PostgreSQL, killed: one beside another, and on Ray with the
+cluster still alive. What was finished stays as it was, and nothing is done twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from autotune.domain import State, Trial
+from autotune.errors import NotFoundError
+from autotune.store import open_store
+from tests.search.doomed_driver import NAME
+from tests.store.postgres_server import PostgresServer, postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
+
+ROOT = Path(__file__).parents[2]
+TRIALS = 20
+
+Driver = subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Drivers come and go; it stays."""
+    node = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=node)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def start(postgres_url: str, tmp_path: Path) -> Iterator[Callable[[str | None], Driver]]:
+    """Starts drivers of one study, on the cluster of an address if given."""
+    started: list[Driver] = []
+
+    def one(address: str | None) -> Driver:
+        arguments = f"{postgres_url!r}, {str(tmp_path)!r}, {TRIALS}, {address!r}"
+        code = f"from tests.search.doomed_driver import share; share({arguments})"
+        started.append(subprocess.Popen([sys.executable, "-c", code], cwd=ROOT))
+        return started[-1]
+
+    yield one
+    for driver in started:
+        driver.kill()
+        driver.wait()
+
+
+def finished(url: str) -> dict[int, Trial]:
+    """The complete trials by number, with all that is known of them."""
+    store = open_store(url)
+    try:
+        listed = store.trials(NAME, states=[State.COMPLETE])
+        return {trial.number: store.trial(NAME, trial.number) for trial in listed}
+    except NotFoundError:
+        return {}
+    finally:
+        store.close()
+
+
+def wait_for(url: str, count: int, *drivers: Driver) -> dict[int, Trial]:
+    deadline = time.monotonic() + 120
+    while len(found := finished(url)) < count and any(d.poll() is None for d in drivers):
+        assert time.monotonic() < deadline, "the drivers make no progress"
+        time.sleep(0.1)
+    return found
+
+
+def assert_whole(url: str, before: dict[int, Trial]) -> None:
+    after = finished(url)
+    assert {number: after[number] for number in before} == before, "what was finished has changed"
+    done = Counter(trial.strategy.key for trial in after.values())
+    assert sum(done.values()) == TRIALS
+    assert max(done.values()) == 1, "a strategy was measured twice"
+
+
+def test_one_of_two_drivers_is_killed(
+    start: Callable[[str | None], Driver], postgres_url: str
+) -> None:
+    one, other = start(None), start(None)
+    before = wait_for(postgres_url, 5, one, other)
+    one.kill()
+    assert other.wait(120) == 0
+    assert_whole(postgres_url, before)
+
+
+def test_a_driver_on_ray_is_killed_and_the_cluster_lives_on(
+    start: Callable[[str | None], Driver], postgres_url: str, cluster: Cluster
+) -> None:
+    first = start(cluster.address)
+    before = wait_for(postgres_url, 5, first)
+    first.kill()
+    first.wait()
+    time.sleep(1.0)
+    before |= finished(postgres_url)
+    assert start(cluster.address).wait(120) == 0
+    assert_whole(postgres_url, before)
+
+
+def test_a_search_on_ray_outlives_twenty_seconds_without_its_database(
+    start: Callable[[str | None], Driver],
+    postgres_server: PostgresServer,
+    postgres_url: str,
+    cluster: Cluster,
+) -> None:
+    driver = start(cluster.address)
+    before = wait_for(postgres_url, 5, driver)
+    postgres_server.stop()
+    try:
+        time.sleep(20)
+        assert driver.poll() is None, "the driver waits"
+    finally:
+        postgres_server.start()
+    assert driver.wait(120) == 0
+    assert_whole(postgres_url, before)
