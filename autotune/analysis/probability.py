@@ -170,19 +170,20 @@ class _Beliefs:
     def draws(self, metric: str, rows: NDArray[np.int64]) -> Floats:
         """Draws of it for the trials in ``rows``, shape (draws, rows)."""
         means, deviations = (found[rows] for found in self.of(metric))
+        if is_score(metric):
+            return np.asarray(means + deviations * self._noise(metric, rows))
+        shares = np.divide(deviations, means, out=np.zeros_like(means), where=means > 0)
         if _is_of_run(metric):
-            # Time and money are wrong as the speed is: what was slower took longer.
-            shares = np.divide(deviations, means, out=np.zeros_like(means), where=means > 0)
-            slower = 1 / np.maximum(1 + shares * self._noise(SPEED, rows), 0.05)
-            return np.asarray(means * slower)
-        return np.asarray(means + deviations * self._noise(metric, rows))
+            shares = -shares  # time and money are wrong as the speed is: what is faster takes less
+        noise = self._noise(SPEED if _is_of_run(metric) else metric, rows)
+        return np.asarray(means * np.exp(shares * noise))
 
     def _measured(self, metric: str) -> tuple[Floats, Floats]:
         """The noise of a score is that of its few examples and of its seed. Where anything else was
         repeated, the spread between runs holds all its noise; else that within the run has to do.
         """
         own = [trial.evidence.measurements[metric] for trial in self.trials]
-        means = np.array([m.value for m in own])
+        means = np.array([m.value for m in own], dtype=float)
         within = np.array([half_width(m) or 0.0 for m in own]) / Z95
         spread = self._repeats.spread(metric)
         if spread is None:

@@ -37,7 +37,7 @@ class Figure:
 @dataclass(frozen=True)
 class Spread:
     """How runs of one strategy differ: one standard deviation, with its degrees of freedom. Of
-    scores in their own unit, of all else as a share of the value."""
+    scores in their own unit, of all else of the logarithm, which is about a share of the value."""
 
     deviation: float
     freedom: int
@@ -74,8 +74,9 @@ class Repeats:
         spread = self.spread(metric)
         if again and spread is not None:
             value = fmean([own.value, *again])
-            half = abs(value) * spread.half_width(len(again) + 1)
-            return Figure(value, (value - half, value + half), len(again) + 1)
+            times = math.exp(spread.half_width(len(again) + 1))
+            low, high = sorted((value / times, value * times))
+            return Figure(value, (low, high), len(again) + 1)
         return Figure(own.value, own.ci95 or _whole_run_interval(trial, metric))
 
     def test(self, trial: Trial, metric: str) -> Figure | None:
