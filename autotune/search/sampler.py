@@ -53,6 +53,8 @@ POPULATION = 16
 GENERATION = optuna.samplers.NSGAIISampler._get_generation_key()
 """Where the genetic sampler looks for the generation of a trial; without it none has parents."""
 
+PARENTS = optuna.samplers.NSGAIISampler._get_parent_cache_key_prefix()
+
 CANNOT_RUN = 1e3
 """The violation of a strategy that ended without a result: worse than any breach of a bound."""
 
@@ -205,7 +207,16 @@ class _Mirror:
         for trial in (*ended, *history[self._shown :]):
             self._add(trial, baseline)
         self._shown = len(history)
+        self._forget_parents()
         return self._mirror
+
+    def _forget_parents(self) -> None:
+        """The genetic sampler keeps the parents of a generation, in another order than it found
+        them: what it proposes would depend on whether it was asked before."""
+        storage, study_id = self._mirror._storage, self._mirror._study_id
+        for key in storage.get_study_system_attrs(study_id):
+            if key.startswith(PARENTS):
+                storage.set_study_system_attr(study_id, key, None)
 
     def _add(self, trial: Trial, baseline: Trial | None) -> None:
         storage, study_id = self._mirror._storage, self._mirror._study_id

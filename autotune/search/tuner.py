@@ -40,15 +40,13 @@ from autotune.search.factored.ceiling import Ceilings
 from autotune.search.feasibility.judging import PREDICTED, Feasibility, with_foretold
 from autotune.search.history import History
 from autotune.search.plateau import on_plateau
+from autotune.search.refereeing import Referee
 from autotune.search.sharing import NOTHING, Knowledge, Known, with_shared
-from autotune.search.stopping import NEVER_STOPPED, RULES, Ceiling, Curves, standing
+from autotune.search.stopping import Ceiling
 from autotune.search.warm_start import Origin, following, is_due
 
 MEASURED_WHOLE = ("baseline", CONFIRM, ALONE)
 """Origins of trials that take no number from others."""
-
-FEW = 8
-"""So many curves are read one by one, more of them in one go."""
 
 POLL_SECONDS = 1.0
 """How often a driver with nothing to do looks whether another driver's trial has ended."""
@@ -96,12 +94,11 @@ class Tuner:
         """Of each running trial, who knows what it does not measure itself."""
         beside = study.executor.kind != "local" or study.executor.workers > 1
         self._knowledge = Knowledge(study, self._had_others_beside_it if beside else None)
-        self._curves = Curves()
-        self._ceiling = ceiling or Ceilings(study)
         self._feasibility = feasibility
         self._foretold: dict[int, Mapping[str, Any]] = {}
         """What was predicted of each running trial."""
         self._history = History(store, study.name)
+        self._referee = Referee(study, store, self._history, ceiling or Ceilings(study))
         self._patience = Patience(outage_seconds)
         self._had_others: dict[int, bool] = {}
         self._begin_with = begin_with
@@ -154,32 +151,7 @@ class Tuner:
         self.store.report(job.study, job.trial, point)
         trial = self._running[job.trial]
         self.observer.progressed(trial, point)
-        self._curves.add(job.trial, point)
-        if not point.metrics or "training" not in job.measure or trial.origin in NEVER_STOPPED:
-            return None
-        return self._reason_to_stop(trial, self._known.get(job.trial, NOTHING))
-
-    def _reason_to_stop(self, trial: Trial, known: Known) -> str | None:
-        rule = RULES.get(self.study.stopping)
-        if rule is None:
-            return None
-        try:
-            history = self._history.refresh()
-            self._listen_to(self._curves.unheard(history))
-        except StoreUnavailableError:
-            return None  # nothing speaks against the trial while nobody knows
-        shared = known.speed.metrics if known.speed is not None else {}
-        here = standing(trial.strategy, self._curves.of(trial.number), shared)
-        return rule(self.study, here, history, self._curves, self._ceiling)
-
-    def _listen_to(self, numbers: Sequence[int]) -> None:
-        """Read how the trials of an earlier session, or of another driver, went."""
-        if len(numbers) > FEW:
-            curves = self.store.curves(self.study.name)
-        else:
-            curves = {n: self.store.trial(self.study.name, n).evidence.curve for n in numbers}
-        for number in numbers:
-            self._curves.add(number, *curves.get(number, ()))
+        return self._referee.judge(trial, job, point, self._known.get(job.trial, NOTHING))
 
     # ---------------------------------------------------------------------------- what is next
 
