@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
-from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.placement_group import (
+    PlacementGroup,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 
 from autotune.domain import Job
 
@@ -37,12 +44,21 @@ def node_class(job: Job) -> str | None:
     return None if asked == ANY_CLASS else asked
 
 
-def reserve(job: Job) -> PlacementGroup:
+def reserve(job: Job, session: str) -> PlacementGroup:
     """A placement group of all that a job holds: on one node, or on as many different ones as it
-    asks, of the class that it asks. It goes with the actor that makes it."""
+    asks, of the class that it asks.
+
+    Ray keeps a group for as long as the driver lives. So one that an actor left behind, which was
+    killed while it ran the job, is removed first: what it holds is what the job waits for.
+    """
     count, asked = nodes(job), node_class(job)
+    name = f"autotune-{session}-{job.study}-{job.trial}-"
+    for left in placement_group_table().values():
+        if left["name"].startswith(name) and left["state"] != "REMOVED":
+            remove_placement_group(get_placement_group(left["name"]))
     return placement_group(
         [bundle(job)] * count,
+        name=f"{name}{uuid4().hex[:8]}",
         strategy="STRICT_PACK" if count == 1 else "STRICT_SPREAD",
         bundle_label_selector=[{NODE_CLASS_LABEL: asked}] * count if asked is not None else None,
     )

@@ -114,7 +114,7 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         return {**news, "actor": actor, **({"ending": self._end()} if ended else {})}
 
     def _has_room(self) -> bool:
-        self._room = self._room or reserve(self._order.job)
+        self._room = self._room or reserve(self._order.job, self._order.session.name)
         return bool(self._room.wait(PLACE_SECONDS))
 
     def _begin(self) -> None:
