@@ -49,7 +49,9 @@ def derived(name: str, values: Mapping[str, Value]) -> float:
     if name == "updates":
         return updates
     power = SCALING.get(str(values.get("learning_rate_scaling")), 0.0)
-    return updates * _number(values, "learning_rate") * _number(values, "batch_size") ** power
+    return (
+        updates * _number(values, "learning_rate") * math.pow(_number(values, "batch_size"), power)
+    )
 
 
 SCALING = {"sqrt": 0.5, "linear": 1.0}
