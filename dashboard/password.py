@@ -58,7 +58,7 @@ class Lock:
         self._wrong: deque[tuple[float, str]] = deque()
 
     def wait_seconds(self, address: str | None = None) -> float:
-        """How long until the next guess from ``address`` is taken; 0 for now."""
+        """How long until the next guess from ``address`` is taken; 0 where it is at once."""
         with self._guard:
             return self._wait(visitor(address))
 

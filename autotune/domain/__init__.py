@@ -8,7 +8,7 @@ Quantities carry their unit in the name; what was not measured is ``None``, neve
 from __future__ import annotations
 
 from autotune.domain.anatomy import Anatomy
-from autotune.domain.evidence import CurvePoint, Event, Evidence, Measurement
+from autotune.domain.evidence import BESIDE, CurvePoint, Event, Evidence, Measurement
 from autotune.domain.host import Device, Host, NodeClass, Resources
 from autotune.domain.space import Choice, Dimension, Range, Rule, Space
 from autotune.domain.strategy import Strategy, Value, digest
@@ -42,6 +42,7 @@ from autotune.domain.trial import (
 )
 
 __all__ = [
+    "BESIDE",
     "PARTS",
     "STATE_OF",
     "Anatomy",

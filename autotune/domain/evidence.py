@@ -53,6 +53,10 @@ class Event:
     message: str
 
 
+BESIDE = "other_trials_on_host"
+"""Name in a trial's environment of how many ran beside it; absent where it had the host alone."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a trial leaves behind whatever became of it. ``memory`` is (seconds, GiB) over time."""

@@ -167,6 +167,5 @@ class Job:
     directory: str
     hourly_usd: float | None = None
     cores: tuple[int, ...] = ()
-    metrics: tuple[str, ...] = ()
     measure: tuple[Part, ...] = PARTS
     test: bool = False

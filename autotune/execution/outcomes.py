@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from autotune.domain import (
+    BESIDE,
     CurvePoint,
     Event,
     Failed,
@@ -25,9 +26,6 @@ from autotune.execution.memory import ran_out
 
 SHARED_HOST = "shared_host"
 """Kind of the event that marks a trial whose speeds were measured beside others."""
-
-BESIDE = "other_trials_on_host"
-"""Name in a trial's environment of how many ran beside it; absent where it had the host alone."""
 
 
 def of_exception(error: BaseException, log: str | None) -> Outcome:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from autotune.domain import (
+    BESIDE,
     PARTS,
     Completed,
     Event,
@@ -31,9 +32,6 @@ PART_OF: Mapping[Source, Part] = {Source.SPEED: "speed", Source.TRAINING: "train
 
 NEEDED = ("setup_seconds", "train_samples", "train_samples_per_second")
 """What the time of a whole fine-tune is made of."""
-
-BESIDE = "other_trials_on_host"
-"""Key of the environment of a trial that did not have the host to itself: its speed is its own."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,6 @@ from dataclasses import replace
 from autotune.analysis.front import ALONE, baseline, pareto_front
 from autotune.domain import Budget, State, Study, Trial
 
-BESIDE = "other_trials_on_host"
-"""Key of the environment of a trial that others ran beside."""
-
 KEPT_FOR_CLAIMS = 0.3
 """The share of a study's time and money that lone runs may have, at most."""
 

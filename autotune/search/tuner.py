@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from autotune.analysis.front import ALONE
 from autotune.domain import (
+    BESIDE,
     Completed,
     CurvePoint,
     Evidence,
@@ -300,7 +301,6 @@ class Tuner:
             limits=self._limits(trial, history),
             directory=str(self.directory / self.study.name / f"{trial.number:04d}"),
             hourly_usd=self._hourly_usd(trial.strategy),
-            metrics=tuple(objective.metric for objective in self.study.objectives),
             test=trial.origin == CONFIRM,
         )
 
@@ -327,7 +327,7 @@ class Tuner:
     def _had_others_beside_it(self, number: int) -> bool:
         if number not in self._had_others:
             environment = self.store.trial(self.study.name, number).evidence.environment
-            self._had_others[number] = solitude.BESIDE in environment
+            self._had_others[number] = BESIDE in environment
         return self._had_others[number]
 
     def _confirmation(self, history: Sequence[Trial]) -> tuple[Strategy, int] | None:

@@ -53,7 +53,7 @@ class Adopted:
 
 @dataclass(frozen=True)
 class Origin:
-    """The study to begin with, as it was when this session began."""
+    """The study to begin with, as it was when this search began."""
 
     study: Study
     trials: Sequence[Trial]

@@ -99,12 +99,13 @@ class Course:
         return self._going
 
     def _go(self) -> Iterator[CurvePoint]:
-        for now in train(self.ready, self.plan, self.meter):
-            if not math.isfinite(now.loss):
-                raise NanLoss(f"the training loss is {now.loss} by step {now.step}")
-            self.windows.append(now.window)
-            self.examples = now.examples
-            yield self.tell(now.step, now.loss, self._judged_at(now.step))
+        for progress in train(self.ready, self.plan, self.meter):
+            step, loss = progress.step, progress.loss
+            if not math.isfinite(loss):
+                raise NanLoss(f"the training loss is {loss} by step {step}")
+            self.windows.append(progress.window)
+            self.examples = progress.examples
+            yield self.tell(step, loss, self._judged_at(step))
             if self.seconds - self.referred >= REFERENCE_EVERY_SECONDS:
                 self.reference.measure()
                 self.referred = self.seconds

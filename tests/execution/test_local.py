@@ -15,10 +15,10 @@ import pytest
 from contracts.executor_contract import ExecutorContract, drive, evaluate, go_on, run
 from contracts.executor_jobs import make_job
 
-from autotune.domain import Completed, Failed, Interrupted, Job, Outcome, Resources
+from autotune.domain import BESIDE, Completed, Failed, Interrupted, Job, Outcome, Resources
 from autotune.errors import ExecutionError
 from autotune.execution.local import LocalExecutor
-from autotune.execution.outcomes import BESIDE, SHARED_HOST
+from autotune.execution.outcomes import SHARED_HOST
 
 LIGHT = ("autotune.execution.worker",)
 PATIENCE_SECONDS = 15.0
@@ -166,7 +166,6 @@ from contracts.executor_contract import go_on
 from contracts.executor_jobs import make_job
 import doomed_jobs
 from autotune.execution.local import LocalExecutor
-from autotune.execution.outcomes import BESIDE, SHARED_HOST
 jobs = iter([make_job(Path({directory!r}), n, do=do) for n, do in enumerate({actions!r})])
 local = LocalExecutor(workers=2, preload=({preload!r},))
 local.drive(lambda: next(jobs, None), doomed_jobs.evaluate, lambda *_: None, go_on)

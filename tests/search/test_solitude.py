@@ -10,7 +10,17 @@ import pytest
 
 from autotune.analysis.front import baseline, pareto_front
 from autotune.analysis.snapshot import Snapshot, Verdict
-from autotune.domain import Budget, ExecutorChoice, Infeasible, Job, Outcome, State, Study, Trial
+from autotune.domain import (
+    BESIDE,
+    Budget,
+    ExecutorChoice,
+    Infeasible,
+    Job,
+    Outcome,
+    State,
+    Study,
+    Trial,
+)
 from autotune.ports import Advise, Ask, Evaluate, Report, Tell
 from autotune.search import solitude
 from autotune.search.sampler import make_sampler
@@ -40,7 +50,7 @@ class PairExecutor(InlineExecutor):
 def beside(outcome: Outcome, others: int) -> Outcome:
     if not others:
         return outcome
-    environment = {solitude.BESIDE: others}
+    environment = {BESIDE: others}
     return replace(outcome, evidence=replace(outcome.evidence, environment=environment))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal
 
-from autotune.domain import Resources, State, Strategy, Study, Trial, Value
+from autotune.domain import BESIDE, Resources, State, Strategy, Study, Trial, Value
 from autotune.levers import resources
 from autotune.metrics import METRICS, Source
 from autotune.search.factored.encoding import (
@@ -23,7 +23,7 @@ from autotune.search.factored.encoding import (
     TRAINING_LEVERS,
     group,
 )
-from autotune.search.sharing import BESIDE, measured_parts
+from autotune.search.sharing import measured_parts
 
 Half = Literal["speed", "training", "whole"]
 Group = tuple[Value | None, ...]
