@@ -31,9 +31,10 @@ class Candidates:
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._seed = space, seed
-        self._rules = _rules_that_matter(space)
+        self._rules = [(rule, tuple(rule.names)) for rule in _rules_that_matter(space)]
         self._whole = self._everything()
         self._drawn: tuple[int, list[Strategy]] = (0, [])
+        self._verdicts: dict[tuple[int, tuple[Value | None, ...]], bool] = {}
 
     def unseen(self, tried: set[str], best: Sequence[Strategy]) -> list[Strategy]:
         """Candidates whose key is not in ``tried``; ``best`` are the parents of the nearby ones,
@@ -72,8 +73,16 @@ class Candidates:
     def _legal(self, choices: Iterable[Mapping[str, Value]]) -> Iterator[Strategy]:
         for chosen in choices:
             strategy = complete(self._space, chosen)
-            if not any(rule.holds(strategy.values) for rule in self._rules):
+            if not any(self._excludes(place, strategy) for place in range(len(self._rules))):
                 yield strategy
+
+    def _excludes(self, place: int, strategy: Strategy) -> bool:
+        """What a rule says of the few levers that it names, which it is asked over and over."""
+        rule, names = self._rules[place]
+        key = place, tuple(map(strategy.values.get, names))
+        if key not in self._verdicts:
+            self._verdicts[key] = rule.holds(strategy.values)
+        return self._verdicts[key]
 
     def _nearby(self, best: Sequence[Strategy], chance: random.Random) -> Iterator[Strategy]:
         return self._legal(self._variations(best, chance))

@@ -17,8 +17,8 @@ from autotune.search.factored.facts import BOTH, Facts
 from autotune.search.factored.models import Floats
 from autotune.search.factored.pool import Pool
 
-NEARNESS = 16
-"""Power at which a near miss counts."""
+DOUBLINGS = 4
+"""A near miss counts at the 16th power: squared so often, several times faster than a power."""
 
 DOUBT = 0.01
 """What a stopped training still is worth where nothing is expected to gain."""
@@ -146,4 +146,6 @@ def _doubts(pool: Pool, count: int) -> Floats:
 def _nearly(reached: Reach, best: Reach) -> Floats:
     """How near to a gain a candidate may come, where none is expected to gain."""
     near = np.minimum(reached / np.maximum(best, 1e-12), 1.0)
-    return np.asarray((near**NEARNESS).mean(axis=(1, 2)))
+    for _ in range(DOUBLINGS):
+        near *= near
+    return np.asarray(near.mean(axis=(1, 2)))
