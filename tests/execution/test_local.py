@@ -132,10 +132,17 @@ def test_functions_that_workers_cannot_import_are_refused(executor: LocalExecuto
     assert caught.value.hint is not None
 
 
+def forkserver() -> psutil.Process:
+    """The one of this process, the standard library's not counted."""
+    children = psutil.Process().children()
+    [server] = [p for p in children if "autotune.execution.forkserver" in str(p.cmdline())]
+    return server
+
+
 def test_a_lost_forkserver_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
     first, second = (make_job(tmp_path, n) for n in (0, 1))
     assert isinstance(run(executor, first), Completed)
-    [server] = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
+    server = forkserver()
     server.kill()
     assert wait_until(lambda: not alive(server.pid))
     assert isinstance(run(executor, second), Completed)
@@ -149,8 +156,7 @@ def test_jobs_of_a_lost_forkserver_are_not_held_against_the_strategy(
     def lose_it(job: Job, point: object) -> None:
         children = psutil.Process().children(recursive=True)
         seen.extend(p.pid for p in children)
-        [server] = [p for p in psutil.Process().children() if "forkserver" in str(p.cmdline())]
-        server.kill()
+        forkserver().kill()
 
     outcome = run(executor, make_job(tmp_path, do="hang"), lose_it)
     assert isinstance(outcome, Failed)

@@ -80,7 +80,7 @@ def test_one_trial_does_not_leave_its_allocator_to_the_next(
 
 def test_the_forkserver_has_one_thread(executor: LocalExecutor) -> None:
     executor.call(len, "")
-    servers = [p for p in psutil.Process().children() if "forkserver" in str(p.cmdline())]
+    servers = [p for p in psutil.Process().children() if "execution.forkserver" in str(p.cmdline())]
     assert [server.num_threads() for server in servers] == [1]
 
 

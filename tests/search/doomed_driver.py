@@ -1,25 +1,25 @@
 """A driver to be killed: searches with worker processes that compute a formula.
 
-Run it as ``python -c "from tests.search.doomed_driver import main; main(...)"``: workers cannot
-import what a driver defines as ``__main__``.
+Drivers are forked from a server that has imported this module, so that one that is killed early
+has not spent its life on imports.
 """
 
 from __future__ import annotations
 
-import random
-import time
+import multiprocessing
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from autotune.domain import (
     Budget,
     Choice,
     Dimension,
     ExecutorChoice,
-    Job,
     Objective,
-    Outcome,
     Range,
     SamplerChoice,
     Space,
@@ -29,22 +29,25 @@ from autotune.domain import (
 from autotune.errors import UsageError
 from autotune.execution.local import LocalExecutor
 from autotune.levers import defaults
-from autotune.ports import Executor, Report
+from autotune.ports import Executor
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore, open_for_driving, open_store
-from tests.search.conftest import HOST, SilentObserver, completed, formula
+from tests.search.conftest import HOST, SilentObserver
+from tests.search.short_trials import evaluate
 
 NAME = "doomed"
-PRELOAD = ("tests.search.conftest",)
+PRELOAD = ("tests.search.short_trials",)
 TAKEOVER_SECONDS = 2.4
 
 
-def evaluate(job: Job, report: Report) -> Outcome:
-    """A trial of 20 to 80 ms that reports once."""
-    time.sleep(random.Random(job.trial).uniform(0.02, 0.08))
-    formula(job, report)
-    return completed(job.strategy)
+def start(drive: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """Run :func:`main` or :func:`share` in a process of its own."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    driver = context.Process(target=drive, args=arguments)
+    driver.start()
+    return driver
 
 
 def study(trials: int) -> Study:

@@ -3,11 +3,10 @@ cluster still alive. What was finished stays as it was, and nothing is done twic
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,15 @@ from ray.cluster_utils import Cluster
 from autotune.domain import State, Trial
 from autotune.errors import NotFoundError
 from autotune.store import open_store
-from tests.search.doomed_driver import NAME
+from tests.search import doomed_driver
+from tests.search.doomed_driver import NAME, share
 from tests.store.postgres_server import PostgresServer, postgres_server, postgres_url
 
 __all__ = ["postgres_server", "postgres_url"]
 
-ROOT = Path(__file__).parents[2]
 TRIALS = 20
 
-Driver = subprocess.Popen[bytes]
+Driver = ForkServerProcess
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +41,14 @@ def start(postgres_url: str, tmp_path: Path) -> Iterator[Callable[[str | None], 
     started: list[Driver] = []
 
     def one(address: str | None) -> Driver:
-        arguments = f"{postgres_url!r}, {str(tmp_path)!r}, {TRIALS}, {address!r}"
-        code = f"from tests.search.doomed_driver import share; share({arguments})"
-        started.append(subprocess.Popen([sys.executable, "-c", code], cwd=ROOT))
+        driver = doomed_driver.start(share, postgres_url, str(tmp_path), TRIALS, address)
+        started.append(driver)
         return started[-1]
 
     yield one
     for driver in started:
         driver.kill()
-        driver.wait()
+        driver.join()
 
 
 def finished(url: str) -> dict[int, Trial]:
@@ -67,10 +65,15 @@ def finished(url: str) -> dict[int, Trial]:
 
 def wait_for(url: str, count: int, *drivers: Driver) -> dict[int, Trial]:
     deadline = time.monotonic() + 120
-    while len(found := finished(url)) < count and any(d.poll() is None for d in drivers):
+    while len(found := finished(url)) < count and any(d.is_alive() for d in drivers):
         assert time.monotonic() < deadline, "the drivers make no progress"
         time.sleep(0.1)
     return found
+
+
+def end_of(driver: Driver) -> int | None:
+    driver.join(120)
+    return driver.exitcode
 
 
 def assert_whole(url: str, before: dict[int, Trial]) -> None:
@@ -87,7 +90,7 @@ def test_one_of_two_drivers_is_killed(
     one, other = start(None), start(None)
     before = wait_for(postgres_url, 5, one, other)
     one.kill()
-    assert other.wait(120) == 0
+    assert end_of(other) == 0
     assert_whole(postgres_url, before)
 
 
@@ -97,10 +100,10 @@ def test_a_driver_on_ray_is_killed_and_the_cluster_lives_on(
     first = start(cluster.address)
     before = wait_for(postgres_url, 5, first)
     first.kill()
-    first.wait()
+    first.join()
     time.sleep(1.0)
     before |= finished(postgres_url)
-    assert start(cluster.address).wait(120) == 0
+    assert end_of(start(cluster.address)) == 0
     assert_whole(postgres_url, before)
 
 
@@ -115,8 +118,8 @@ def test_a_search_on_ray_outlives_twenty_seconds_without_its_database(
     postgres_server.stop()
     try:
         time.sleep(20)
-        assert driver.poll() is None, "the driver waits"
+        assert driver.is_alive(), "the driver waits"
     finally:
         postgres_server.start()
-    assert driver.wait(120) == 0
+    assert end_of(driver) == 0
     assert_whole(postgres_url, before)

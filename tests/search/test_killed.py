@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autotune.domain import State, Trial
 from autotune.errors import NotFoundError
-from autotune.store import open_store
-from tests.search.doomed_driver import NAME
+from autotune.store import SqlStore, open_store
+from tests.search.doomed_driver import NAME, main, start
 
-ROOT = Path(__file__).parents[2]
 KILLS = 20
 TRIALS = 60
 
 
-def start(directory: Path) -> subprocess.Popen[bytes]:
-    code = f"from tests.search.doomed_driver import main; main({str(directory)!r}, {TRIALS})"
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+@contextmanager
+def opened(directory: Path) -> Iterator[SqlStore]:
+    store = open_store(f"sqlite:///{directory}/doomed.db")
+    yield store
+    store.close()
 
 
 def stored(directory: Path) -> list[Trial]:
-    if not (directory / "doomed.db").exists():
-        return []
-    store = open_store(f"sqlite:///{directory}/doomed.db")
-    try:
+    with opened(directory) as store:
         return [store.trial(NAME, t.number) for t in store.trials(NAME)]
-    except NotFoundError:
-        return []
-    finally:
-        store.close()
 
 
 def finished(trials: list[Trial]) -> dict[int, Trial]:
@@ -41,23 +35,26 @@ def finished(trials: list[Trial]) -> dict[int, Trial]:
 
 
 def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
+    """Some hit a driver that is starting."""
     rng = random.Random(11)
     before: dict[int, Trial] = {}
-    for _ in range(KILLS):
-        driver = start(tmp_path)
-        grown = len(before) + rng.randint(1, 2)
+    for kill in range(KILLS):
+        driver = start(main, str(tmp_path), TRIALS)
+        grown = len(before) + (rng.randint(0, 2) if kill else 1)
         deadline = time.monotonic() + 60
-        while len(finished(stored(tmp_path))) < grown and driver.poll() is None:
+        while _complete(tmp_path) < grown and driver.is_alive():
             assert time.monotonic() < deadline, "the driver makes no progress"
-            time.sleep(0.1)
-        time.sleep(rng.uniform(0, 0.1))
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.2))
         driver.kill()
-        driver.wait()
+        driver.join()
         after = finished(stored(tmp_path))
         assert {n: after[n] for n in before} == before, "a finished trial was lost or changed"
         before = after
 
-    assert start(tmp_path).wait(timeout=120) == 0
+    last = start(main, str(tmp_path), TRIALS)
+    last.join(120)
+    assert last.exitcode == 0
     trials = stored(tmp_path)
     assert [t.number for t in trials] == list(range(len(trials)))
     assert {n: finished(trials)[n] for n in before} == before
@@ -67,3 +64,11 @@ def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
     interrupted = [t for t in trials if t.state is State.INTERRUPTED]
     assert interrupted, "some kill hit a running trial"
     assert all(t.strategy.key in complete for t in interrupted), "each was run again"
+
+
+def _complete(directory: Path) -> int:
+    if not (directory / "doomed.db").exists():
+        return 0
+    with opened(directory) as store, suppress(NotFoundError):
+        return len(store.trials(NAME, states=[State.COMPLETE]))
+    return 0

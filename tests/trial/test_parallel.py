@@ -198,7 +198,7 @@ def fail(home: Home, how: str, **limits: float) -> Outcome:
     """A trial of two ranks of which rank 1 fails as ``how`` says; nothing may be left of it."""
     asked = replace(home.job(parallelism="ddp:2"), study=how, limits=Limits(**limits))
     outcome = run(home.executor, asked, parallel_jobs.come_to_grief)
-    servers = [p for p in psutil.Process().children() if "forkserver" in str(p.cmdline())]
+    servers = [p for p in psutil.Process().children() if "execution.forkserver" in str(p.cmdline())]
     assert servers
     assert [child for server in servers for child in server.children(recursive=True)] == []
     return outcome

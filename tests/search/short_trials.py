@@ -1,0 +1,17 @@
+"""What doomed drivers have their workers do, beside as few imports as a worker needs."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from autotune.domain import Job, Outcome
+from autotune.ports import Report
+from tests.search.conftest import completed, formula
+
+
+def evaluate(job: Job, report: Report) -> Outcome:
+    """A trial of 20 to 80 ms that reports once."""
+    time.sleep(random.Random(job.trial).uniform(0.02, 0.08))
+    formula(job, report)
+    return completed(job.strategy)
