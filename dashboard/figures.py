@@ -29,8 +29,9 @@ def dressed(figure: go.Figure, height: int = 320, **layout: object) -> go.Figure
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     margin = {"l": 8, "r": 8, "t": 8, "b": 8}
     figure.update_layout(
-        height=height, margin=margin, legend=legend, hoverlabel={"align": "left"}, dragmode=False
-    )
+        height=height, margin=margin, legend=legend, hoverlabel={"align": "left"},
+        dragmode=False, datarevision=1,
+    )  # fmt: skip
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     return figure.update_layout(**layout)

@@ -54,7 +54,7 @@ def front_figure(snapshot: Snapshot, view: View) -> go.Figure:
     sheet = _sheet(len(lanes)) | {"xaxis": view.x.layout()}
     sheet["yaxis"] = sheet.get("yaxis", {}) | view.y.layout()
     axes = {name: axis | {"automargin": False} for name, axis in sheet.items()}
-    return go.Figure(traces, axes | _dress(view, 600 + 26 * len(lanes)))
+    return _figure(traces, axes | _dress(view, 600 + 26 * len(lanes)))
 
 
 def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
@@ -86,7 +86,12 @@ def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
     ]
     axes = {"xaxis": view.x, "yaxis": view.y, "zaxis": view.colour}
     scene = {name: axis.layout() for name, axis in axes.items()}
-    return go.Figure(traces, {"scene": scene, **_dress(view, 620)})
+    return _figure(traces, {"scene": scene, **_dress(view, 620)})
+
+
+def _figure(traces: Sequence[Trace], layout: dict[str, object]) -> go.Figure:
+    """What is drawn, unchecked: checking takes longer than all else that the server does for it."""
+    return go.Figure(traces, layout, _validate=False)
 
 
 def _sheet(lanes: int) -> dict[str, dict[str, object]]:
@@ -303,7 +308,8 @@ def _fate(snapshot: Snapshot, trial: Trial) -> str:
 
 
 def _dress(view: View, height: int) -> dict[str, object]:
-    """Margins are fixed: Plotly would draw everything once more for each one that it finds."""
+    """Margins are fixed: Plotly would draw everything once more for each one that it finds. So it
+    would when Streamlit sets the modes, or the same data again, which the revision tells apart."""
     bar: dict[str, object] = {
         "orientation": "h", "thickness": 10, "y": 1.0, "yanchor": "bottom", "len": 1.0,
     }  # fmt: skip
@@ -323,4 +329,7 @@ def _dress(view: View, height: int) -> dict[str, object]:
         "coloraxis": {"colorscale": SCALE, "colorbar": bar, "reversescale": view.bright_is_low},
         "hoverlabel": {"align": "left"},
         "dragmode": "pan",
+        "clickmode": "event+select",
+        "hovermode": "closest",
+        "datarevision": 1,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import replace
 from autotune.domain import Infeasible, State, Strategy, Study, Trial
 from autotune.ports import Sampler
 from autotune.space import contains, excluded, is_active
-from tests.search.conftest import finished_trial
+from tests.search.small_study import finished_trial
 
 MakeSampler = Callable[[Study], Sampler]
 

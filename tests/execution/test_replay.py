@@ -37,7 +37,7 @@ from autotune.search.tuner import Tuner
 from autotune.spec import load
 from autotune.store import open_store
 from tests.execution.hills import HOST, SPEC, landscape
-from tests.search.conftest import SilentObserver, formula
+from tests.search.small_study import SilentObserver, formula
 
 WHOLE, SLOW = 9.75, 8.0
 """Seconds of a trial without pruning, and of its training."""

@@ -33,8 +33,8 @@ from autotune.ports import Executor
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore, open_for_driving, open_store
-from tests.search.conftest import HOST, SilentObserver
 from tests.search.short_trials import evaluate
+from tests.search.small_study import HOST, SilentObserver
 
 NAME = "doomed"
 PRELOAD = ("tests.search.short_trials",)

@@ -31,7 +31,7 @@ from autotune.metrics import METRICS
 from autotune.ports import Sampler
 from autotune.search.factored import FactoredSampler
 from autotune.search.sharing import Knowledge, part_of
-from tests.search.conftest import HOST
+from tests.search.small_study import HOST
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PROBE, EVALUATION = 1.0, 0.3

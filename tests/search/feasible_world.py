@@ -28,7 +28,7 @@ from autotune.levers import RULES, defaults
 from autotune.search.feasibility.formula import COMPONENTS, phases
 from autotune.search.feasibility.sizes import Sizes
 from autotune.search.feasibility.time_model import work
-from tests.search.conftest import HOST
+from tests.search.small_study import HOST
 
 MINILM = Anatomy(
     embedding_parameters=11_918_592, layer_parameters=1_774_464, head_parameters=149_765,

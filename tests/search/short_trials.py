@@ -7,7 +7,7 @@ import time
 
 from autotune.domain import Job, Outcome
 from autotune.ports import Report
-from tests.search.conftest import completed, formula
+from tests.search.small_study import completed, formula
 
 
 def evaluate(job: Job, report: Report) -> Outcome:

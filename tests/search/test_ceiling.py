@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune.domain import Study, Trial
 from autotune.search.factored.ceiling import ENOUGH, Ceilings
-from tests.search.conftest import finished_trial
+from tests.search.small_study import finished_trial
 
 
 def trained(study: Study, count: int) -> list[Trial]:

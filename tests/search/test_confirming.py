@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,8 +30,8 @@ from autotune.search.confirming import (
 )
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.store import SqlStore, open_store
-from tests.search.conftest import (
+from autotune.store import SqlStore
+from tests.search.small_study import (
     HOST,
     InlineExecutor,
     SilentObserver,
@@ -40,13 +39,6 @@ from tests.search.conftest import (
     finished_trial,
     formula,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{tmp_path}/t.db")
-    yield opened
-    opened.close()
 
 
 def asked(study: Study, top: int = 2, seeds: int = 1, **budget: Any) -> Study:

@@ -19,10 +19,8 @@ from autotune.ports import Evaluate
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import JournaledStore, SqlStore, open_for_driving, open_store
-from tests.search.conftest import HOST, InlineExecutor, SilentObserver, completed, formula
-from tests.store.postgres_server import PostgresServer, postgres_server, postgres_url
-
-__all__ = ["postgres_server", "postgres_url"]
+from tests.search.small_study import HOST, InlineExecutor, SilentObserver, completed, formula
+from tests.store.postgres_server import PostgresServer
 
 QUICK = ExecutorChoice(takeover_seconds=2.4)
 

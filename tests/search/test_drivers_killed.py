@@ -17,9 +17,7 @@ from autotune.errors import NotFoundError
 from autotune.store import open_store
 from tests.search import doomed_driver
 from tests.search.doomed_driver import NAME, share
-from tests.store.postgres_server import PostgresServer, postgres_server, postgres_url
-
-__all__ = ["postgres_server", "postgres_url"]
+from tests.store.postgres_server import PostgresServer
 
 TRIALS = 20
 

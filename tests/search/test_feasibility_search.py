@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,8 +34,8 @@ from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.space import grid
 from autotune.store import SqlStore, open_store
-from tests.search.conftest import HOST, InlineExecutor, SilentObserver
 from tests.search.feasible_world import MINILM, SPACE, World, study_of
+from tests.search.small_study import HOST, InlineExecutor, SilentObserver
 
 DEFAULT = Strategy(SPACE.defaults)
 HUGE = DEFAULT.with_values(batch_size=64, padding="fixed", attention="eager")
@@ -243,13 +242,6 @@ def test_a_quicker_strategy_is_like_the_one_that_takes_too_long() -> None:
 
 
 # ------------------------------------------------------------------------------ in the loop
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{tmp_path}/t.db")
-    yield opened
-    opened.close()
 
 
 def run(study: Study, store: SqlStore, world: World, directory: Path) -> list[Trial]:

@@ -11,7 +11,7 @@ from autotune.domain import Interrupted, State, Strategy, Trial
 from autotune.ports import Store
 from autotune.search.budget import spent
 from autotune.search.history import History
-from tests.search.conftest import finished_trial
+from tests.search.small_study import finished_trial
 
 
 class Changes:

@@ -9,7 +9,7 @@ import pytest
 
 from autotune.domain import Budget, Evidence, State, Study, Trial
 from autotune.search.plateau import on_plateau
-from tests.search.conftest import finished_trial
+from tests.search.small_study import finished_trial
 
 
 def history(study: Study, *settings: dict[str, Any]) -> list[Trial]:

@@ -11,7 +11,7 @@ from autotune.domain import Infeasible, SamplerChoice, State, Study
 from autotune.ports import Sampler
 from autotune.search.sampler import SAMPLERS, make_sampler
 from tests.contracts.sampler_contract import MakeSampler, SamplerContract, search
-from tests.search.conftest import finished_trial, measure
+from tests.search.small_study import finished_trial, measure
 
 
 @pytest.fixture(params=SAMPLERS)

@@ -22,7 +22,7 @@ from autotune.domain import (
 )
 from autotune.levers import defaults, resources
 from autotune.search.sharing import NOTHING, Knowledge, Known, is_free, measured_parts, with_shared
-from tests.search.conftest import HOST
+from tests.search.small_study import HOST
 
 DEFAULT = Strategy(defaults(HOST))
 SPEED = {"train_samples_per_second": 100.0, "setup_seconds": 2.0, "peak_memory_gib": 1.5}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +24,8 @@ from autotune.ports import Advise, Ask, Evaluate, Report, Tell
 from autotune.search import solitude
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.store import SqlStore, open_store
-from tests.search.conftest import HOST, InlineExecutor, SilentObserver, completed, finished_trial
+from autotune.store import SqlStore
+from tests.search.small_study import HOST, InlineExecutor, SilentObserver, completed, finished_trial
 
 
 class PairExecutor(InlineExecutor):
@@ -61,13 +60,6 @@ def slower_together(job: Job, report: Report) -> Outcome:
 @pytest.fixture
 def pair(study: Study) -> Study:
     return replace(study, executor=ExecutorChoice(workers=2), budget=Budget(trials=6))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{tmp_path}/t.db")
-    yield opened
-    opened.close()
 
 
 def searched(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from autotune.domain import Constraint, CurvePoint, Evidence, Measurement, State, Study, Trial
 from autotune.search.stopping import ENOUGH, Curves, asha, optimistic, standing
-from tests.search.conftest import HOST
+from tests.search.small_study import HOST
 from tests.search.test_sharing import DEFAULT
 
 assert HOST

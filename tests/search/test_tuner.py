@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,9 +28,9 @@ from autotune.domain import (
 from autotune.search.budget import spent, typical_seconds
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.store import SqlStore, open_store
+from autotune.store import SqlStore
 from autotune.trial.__main__ import read_job
-from tests.search.conftest import (
+from tests.search.small_study import (
     HOST,
     InlineExecutor,
     SilentObserver,
@@ -39,13 +38,6 @@ from tests.search.conftest import (
     finished_trial,
     formula,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{tmp_path}/t.db")
-    yield opened
-    opened.close()
 
 
 def tuner(study: Study, store: SqlStore, tmp_path: Path, **options: Any) -> Tuner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from autotune.ports import Report
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore, open_store
-from tests.search.conftest import HOST, InlineExecutor, SilentObserver, measure
+from tests.search.small_study import HOST, InlineExecutor, SilentObserver, measure
 
 SPEED = ("train_samples_per_second", "setup_seconds")
 TRAINING = ("accuracy", "train_samples")
@@ -50,13 +49,6 @@ def grid(study: Study) -> Study:
         constraints=(),
         budget=Budget(trials=100),
     )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{tmp_path}/t.db")
-    yield opened
-    opened.close()
 
 
 class Workshop:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,17 +35,10 @@ from autotune.search.sampler import SAMPLERS, make_sampler
 from autotune.search.sharing import Knowledge
 from autotune.search.tuner import Tuner
 from autotune.search.warm_start import origin
-from autotune.store import SqlStore, open_store
-from tests.search.conftest import HOST, InlineExecutor, SilentObserver, measure
+from autotune.store import SqlStore
+from tests.search.small_study import HOST, InlineExecutor, SilentObserver, measure
 
 ELSEWHERE = replace(HOST, memory_gib=99.0)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
-    opened = open_store(f"sqlite:///{tmp_path}/t.db")
-    yield opened
-    opened.close()
 
 
 def evaluate(job: Job, report: Any, reference: float = 0.1) -> Outcome:

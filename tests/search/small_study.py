@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from autotune.domain import (
     Choice,
     Completed,
@@ -49,8 +47,7 @@ DIMENSIONS = (
 )
 
 
-@pytest.fixture
-def study() -> Study:
+def small_study() -> Study:
     return Study(
         name="small",
         task=Task(),
