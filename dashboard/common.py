@@ -86,10 +86,12 @@ def figures(snapshot: Snapshot, trial: Trial) -> None:
     known = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
     if not known:
         return
+    own = None if snapshot.default is None else snapshot.default.number
     with st.container(horizontal=True):
         for objective in known:
             value = trial.metric(objective.metric)
-            ratio = times_default(objective.metric, value, snapshot.default)
+            default = None if trial.number == own else snapshot.default
+            ratio = times_default(objective.metric, value, default)
             st.metric(
                 label(objective.metric),
                 shown(objective.metric, value),

@@ -11,7 +11,7 @@ import streamlit as st
 
 from autotune.analysis.front import baseline
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import best, budget_use, counts, shown, times_default
+from autotune.analysis.summary import Use, best, budget_use, counts, shown, times_default
 from autotune.domain import CurvePoint, State, Trial
 from autotune.store import SqlStore, StudyOverview, open_store
 
@@ -62,6 +62,8 @@ class Line:
     revision: int
     bests: str
     budget: str
+    share: float | None
+    """How much of the scarcest budget is used, 0..1; ``None`` where nothing bounds the study."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -106,7 +108,9 @@ def line(overview: StudyOverview, *, make: bool = True) -> Line | None:
     if not make:
         return found
     trials = store().trials(name)
-    known[name] = Line(overview.revision, _bests(overview, trials), _budget(overview, trials))
+    uses = [use for use in budget_use(overview.study, trials) if use.limit]
+    share = max((min(use.share or 0.0, 1.0) for use in uses), default=None)
+    known[name] = Line(overview.revision, _bests(overview, trials), _budget(uses), share)
     return known[name]
 
 
@@ -120,13 +124,14 @@ def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
     return " · ".join(parts)
 
 
-def _budget(overview: StudyOverview, trials: Sequence[Trial]) -> str:
-    """What is left, the scarcest first named."""
-    uses = [use for use in budget_use(overview.study, trials) if use.limit]
-    if not uses:
-        return "unbounded"
-    left = [f"{max((use.limit or 0) - use.used, 0):.3g} {use.name}" for use in uses]
-    return ", ".join(left)
+def _budget(uses: Sequence[Use]) -> str:
+    """What is left of each budget."""
+    left = [_left(use.name, max((use.limit or 0.0) - use.used, 0.0)) for use in uses]
+    return ", ".join(left) or "unbounded"
+
+
+def _left(name: str, amount: float) -> str:
+    return f"${amount:.2g}" if name == "usd" else f"{amount:.3g} {name}"
 
 
 def is_live(state_counts: Mapping[State, int]) -> bool:

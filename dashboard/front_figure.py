@@ -26,6 +26,7 @@ MOST_SOLID = 1_000
 """The same in three dimensions, which the graphics card draws."""
 Trace = dict[str, Any]
 """One trace as Plotly reads it. Plain data: its own classes check each setting as it is set."""
+_STEPS = [[step / (len(SCALE) - 1), colour] for step, colour in enumerate(SCALE)]
 
 
 @dataclass(frozen=True)
@@ -326,7 +327,7 @@ def _dress(view: View, height: int) -> dict[str, object]:
             "orientation": "h", "xref": "container", "x": 0, "yref": "container", "y": 0,
             "yanchor": "bottom",
         },
-        "coloraxis": {"colorscale": SCALE, "colorbar": bar, "reversescale": view.bright_is_low},
+        "coloraxis": {"colorscale": _STEPS, "colorbar": bar, "reversescale": view.bright_is_low},
         "hoverlabel": {"align": "left"},
         "dragmode": "pan",
         "clickmode": "event+select",

@@ -146,16 +146,23 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
     for row, axis in enumerate(axes):
         for place, words in _ends(snapshot, drawn, axis):
             figure.add_annotation(
-                x=place, y=row, text=hover(words, 9), showarrow=False, yshift=16,
-                font={"size": 10}, bgcolor="rgba(128,128,128,0.18)",
-            )  # fmt: skip
+                x=place, y=row, text=hover(words, 9), showarrow=False, **_beside(place)
+            )
     names = [hover(label(axis).replace("_", " "), 12) for axis in axes]
     figure.update_yaxes(
         tickvals=list(range(len(axes))), ticktext=names, zeroline=False,
         range=[len(axes) - 0.7, -0.6], fixedrange=True,
     )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[-0.08, 1.08], fixedrange=True)
+    figure.update_xaxes(visible=False, range=[-0.24, 1.24], fixedrange=True)
     return dressed(figure, 60 + 58 * len(axes))
+
+
+def _beside(place: float) -> dict[str, object]:
+    """Where words go on an axis: beyond its ends, where no line runs, else above their place."""
+    if place in (0.0, 1.0):
+        return {"xanchor": "right" if place == 0 else "left", "xshift": 14 * place - 7,
+                "font": {"size": 11}}  # fmt: skip
+    return {"yshift": 14, "font": {"size": 10}, "bgcolor": "rgba(128,128,128,0.3)"}
 
 
 _RANKS = (

@@ -44,7 +44,7 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
             "progress": st.column_config.ProgressColumn(
                 format="%d%%", min_value=0, max_value=100, width="small"
             ),
-            "best so far (times the default)": st.column_config.TextColumn(width="large"),
+            "best so far (times the default)": st.column_config.TextColumn(width=330),
         },
     )
     chosen = event["selection"]["rows"]
@@ -69,19 +69,27 @@ def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
 
 
 def _row(overview: StudyOverview, line: feed.Line | None) -> dict[str, object]:
-    limit = overview.study.budget.trials
+    share = None if line is None else line.share
     broken = sum(overview.counts.get(s, 0) for s in (State.INFEASIBLE, State.FAILED))
     return {
         "study": overview.study.name,
-        "state": "running" if feed.is_live(overview.counts) else "at rest",
-        "progress": round(min(100 * overview.finished / limit, 100)) if limit else None,
-        "trials": overview.finished,
-        "without result": broken,
+        "state": _state(overview, share),
+        "progress": None if share is None else round(100 * share),
         "best so far (times the default)": "…" if line is None else line.bests or "nothing yet",
         "budget left": "…" if line is None else line.budget,
         "started": feed.age(overview.started_at, now()),
+        "trials": overview.finished,
+        "without result": broken,
         "model": overview.study.task.model,
     }
+
+
+def _state(overview: StudyOverview, share: float | None) -> str:
+    if feed.is_live(overview.counts):
+        return "running"
+    if overview.started_at is None:
+        return "not started"
+    return "done" if share == 1.0 else "stopped"
 
 
 def _watch(overviews: Sequence[StudyOverview]) -> None:

@@ -158,7 +158,7 @@ def _row(snapshot: Snapshot, measured: Measurement) -> dict[str, object]:
         "value": shown(measured.name, measured.value),
         "times the default": times_default(measured.name, measured.value, snapshot.default) or "",
         "95% interval": interval(measured.name, measured.ci95),
-        "rests on": measured.n,
+        "samples": measured.n,
         "from": "measured here" if shared is None else f"shared from trial {shared}",
     }
 

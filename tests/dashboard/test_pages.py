@@ -54,7 +54,8 @@ def test_list_of_studies_has_figures_and_progress(opened: str) -> None:
     assert list(frame["study"]) == list(reversed(KINDS))
     rows = frame.set_index("study")
     assert rows.loc["running", "state"] == "running"
-    assert rows.loc["complete", "state"] == "at rest"
+    assert (rows.loc["complete", "state"], rows.loc["empty", "state"]) == ("stopped", "not started")
+    assert (rows.loc["complete", "progress"], rows.loc["empty", "progress"]) == (92, 0)
     assert "x)" in rows.loc["complete", "best so far (times the default)"]
     assert rows.loc["infeasible", "best so far (times the default)"] == "nothing yet"
 

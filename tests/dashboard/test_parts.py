@@ -68,6 +68,8 @@ def test_front_figure_shows_intervals_default_and_reasons() -> None:
     assert traces["default"].x[0] == pytest.approx(1.0)
     assert figure.layout.xaxis.type == "log"
     assert any(traces["95% interval"].error_y.array)
+    steps = figure.to_dict()["layout"]["coloraxis"]["colorscale"]
+    assert [steps[0][0], steps[-1][0]] == [0, 1], "plotly.js ignores a bare list of colours"
     lane = next(trace for trace in figure.data if trace.y and trace.y[0] == "infeasible")
     assert "needs 9 GiB" in lane.hovertext[0] and isinstance(lane, go.Scatter)
 
