@@ -11,9 +11,6 @@ DRIVER = Path("/dev/nvidiactl")
 
 CROWDS = (
     "tests/execution/",
-    "tests/export/test_export_runs.py",
-    "tests/export/test_export_verify.py",
-    "tests/search/test_drivers.py",
     "tests/search/test_drivers_killed.py",
     "tests/search/test_killed.py",
     "tests/trial/test_parallel.py",
@@ -21,7 +18,7 @@ CROWDS = (
 """Tests that start several processes, clusters of Ray among them: one after the other."""
 
 TOGETHER = ("tests/cli/", "tests/dashboard/", "tests/store/")
-"""Rooms whose tests share what is slow to make: a search, a browser, a server."""
+"""Rooms whose files share what is slow to make: a search, a browser, a server."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

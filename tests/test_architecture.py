@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import CROWDS, TOGETHER
+
 ROOT = Path(__file__).parents[1]
 
 FLOORS = {
@@ -145,3 +147,7 @@ def test_modules_stay_small_enough_to_feel_at_home() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long, f"modules past 400 lines: {long}"
+
+
+def test_tests_that_are_kept_together_are_where_they_are_looked_for() -> None:
+    assert all((ROOT / path).exists() for path in (*CROWDS, *TOGETHER))

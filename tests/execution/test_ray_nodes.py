@@ -21,6 +21,7 @@ from autotune.execution.ray.executor import RayExecutor
 from tests.execution.ray_clusters import OBJECT_STORE
 from tests.execution.ray_jobs import evaluate
 
+PRELOAD = ("torch", "autotune.trial.parallel.group", "tests.execution.ray_jobs")
 NODE = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": OBJECT_STORE}
 
 
@@ -37,9 +38,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def executor(cluster: Cluster) -> Iterator[RayExecutor]:
-    found = RayExecutor(address=cluster.address, preload=("torch",))
+    """Its agents take seconds to import what ranks need to meet."""
+    found = RayExecutor(address=cluster.address, preload=PRELOAD)
     yield found
     found.close()
 

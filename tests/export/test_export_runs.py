@@ -68,6 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
                 **os.environ,
                 "PYTHONPATH": str(wall.parent),
                 "TUNED_REFERENCE": "1",
+                "RAY_ADDRESS": "local",  # not the cluster of a test that runs beside this one
                 "RAY_DEDUP_LOGS": "0",
                 "OMP_NUM_THREADS": "1",
             }

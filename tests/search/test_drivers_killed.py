@@ -19,7 +19,7 @@ from tests.search import doomed_driver
 from tests.search.doomed_driver import NAME, share
 from tests.store.postgres_server import PostgresServer
 
-TRIALS = 20
+TRIALS = 12
 
 Driver = ForkServerProcess
 
@@ -86,7 +86,7 @@ def test_one_of_two_drivers_is_killed(
     start: Callable[[str | None], Driver], postgres_url: str
 ) -> None:
     one, other = start(None), start(None)
-    before = wait_for(postgres_url, 5, one, other)
+    before = wait_for(postgres_url, 4, one, other)
     one.kill()
     assert end_of(other) == 0
     assert_whole(postgres_url, before)
@@ -96,7 +96,7 @@ def test_a_driver_on_ray_is_killed_and_the_cluster_lives_on(
     start: Callable[[str | None], Driver], postgres_url: str, cluster: Cluster
 ) -> None:
     first = start(cluster.address)
-    before = wait_for(postgres_url, 5, first)
+    before = wait_for(postgres_url, 4, first)
     first.kill()
     first.join()
     time.sleep(1.0)
@@ -112,7 +112,7 @@ def test_a_search_on_ray_outlives_twenty_seconds_without_its_database(
     cluster: Cluster,
 ) -> None:
     driver = start(cluster.address)
-    before = wait_for(postgres_url, 5, driver)
+    before = wait_for(postgres_url, 4, driver)
     postgres_server.stop()
     try:
         time.sleep(20)
