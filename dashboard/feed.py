@@ -95,12 +95,16 @@ def _lines(url: str) -> dict[str, Line]:
     return {}
 
 
-def line(overview: StudyOverview, *, make: bool = True) -> Line | None:
-    """Best figures of a study, from memory where nothing has changed; ``None`` where they would
-    have to be computed and ``make`` is not set."""
+def lines() -> dict[str, Line]:
+    """The lines made so far, by study."""
     settings = current()
     assert settings is not None
-    known = _lines(settings.storage)
+    return _lines(settings.storage)
+
+
+def line(known: dict[str, Line], overview: StudyOverview, *, make: bool = True) -> Line | None:
+    """Best figures of a study, from those ``known`` where nothing has changed; ``None`` where they
+    would have to be computed and ``make`` is not set."""
     name = overview.study.name
     found = known.get(name)
     if found is not None and found.revision == overview.revision:

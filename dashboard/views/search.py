@@ -46,14 +46,18 @@ def page() -> None:
 def _budget(snapshot: Snapshot) -> None:
     with st.container(horizontal=True):
         for use in budget_use(snapshot.study, snapshot.trials, now()):
-            used = f"${use.used:.2g}" if use.name == "usd" else f"{use.used:.3g}"
-            name = "dollars" if use.name == "usd" else use.name
+            money = use.name == "usd"
+            used = f"${use.used:.2g}" if money else f"{use.used:.3g}"
+            name = "dollars" if money else use.name
             with st.container(width=200):
                 if use.limit is None:
                     st.metric(f"{name}, no limit", used)
-                else:
-                    st.metric(name, f"{used} of {use.limit:.4g}")
-                    st.progress(min(use.share or 0.0, 1.0))
+                    continue
+                left = max(use.limit - use.used, 0.0)
+                st.metric(name, f"{used} of {use.limit:.4g}")
+                st.progress(
+                    min(use.share or 0.0, 1.0), f"${left:.2g} left" if money else f"{left:.3g} left"
+                )
 
 
 def _running(source: feed.Feed, snapshot: Snapshot) -> None:

@@ -60,9 +60,9 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
 
 def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
     """The list, and how many studies still lack their figures."""
-    started, rows, missing = time.monotonic(), [], 0
+    started, known, rows, missing = time.monotonic(), feed.lines(), [], 0
     for overview in overviews:
-        line = feed.line(overview, make=time.monotonic() - started < PATIENCE_SECONDS)
+        line = feed.line(known, overview, make=time.monotonic() - started < PATIENCE_SECONDS)
         missing += line is None
         rows.append(_row(overview, line))
     return pd.DataFrame(rows), missing

@@ -19,7 +19,7 @@ from autotune.domain import Completed, Evidence, Infeasible, Strategy
 from autotune.errors import AutotuneError, ExecutionError, StoreUnavailableError, UsageError
 from autotune.store import open_store
 from dashboard.axes import Axis
-from dashboard.entrance import Entrance
+from dashboard.entrance import PARTS, Entrance, first_page
 from dashboard.feed import Feed
 from dashboard.front_figure import View, front_figure
 from dashboard.launch import is_local, options, serve
@@ -129,7 +129,7 @@ def test_the_first_page_says_where_the_server_is() -> None:
     async def keep(message: dict[str, object]) -> None:
         sent.append(message)
 
-    entrance = Entrance(elsewhere, ["front"], ["https://a.example/</script>"])
+    entrance = Entrance(elsewhere, ["trial", "front"], ["https://a.example/</script>"])
 
     def get(path: str, method: str = "GET") -> str:
         sent.clear()
@@ -138,11 +138,13 @@ def test_the_first_page_says_where_the_server_is() -> None:
         return bytes(sent[-1]["body"]).decode()  # type: ignore[call-overload]
 
     own = (Path(streamlit.__file__).parent / "static" / "index.html").read_text()
-    assert get("/") == get("/front") != own
+    assert get("/") == get("/trial") not in (own, get("/front"))
     assert "BACKEND_BASE_URL" in get("/front") and "a.example" in get("/front")
     assert get("/front").count("</script>") == own.count("</script>") + 1
     for path in ("/_stcore/health", "/static/js/x.js", "/nosuch", "/front/x"):
         assert get(path) == "passed on"
+    for files in PARTS.values():
+        assert all(f'href="./static/js/{name}.' in first_page([], files) for name in files)
     assert get("/front", "POST") == "passed on"
 
 
