@@ -21,6 +21,9 @@ from autotune.search.sharing import measured_parts
 CONFIRM = "confirm"
 """Origin of a trial that repeats a finalist."""
 
+SHARE = 3
+"""Confirming takes at most one in so many of the trials, however few they are."""
+
 LATEST = 16
 """Trials from which it is told what takes time beside a fine-tune."""
 
@@ -38,12 +41,13 @@ class _Plan:
 def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy, int] | None:
     """The strategy and seed to confirm next, ``None`` where there is nothing to confirm, while a
     trial runs that may still change the finalists, or while one has this host to itself."""
-    if study.confirm is None:
+    asked = _asked(study)
+    if asked is None:
         return None
     running = [trial.origin for trial in history if trial.state is State.RUNNING]
     if any(name != CONFIRM for name in running) or len(running) >= _at_once(study):
         return None
-    return next(iter(_plan(study, study.confirm, history).missing), None)
+    return next(iter(_plan(study, asked, history).missing), None)
 
 
 def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
@@ -64,7 +68,7 @@ def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
 
 def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
     """What is left of the study's budget when the runs that confirm its front are set aside."""
-    asked, budget = study.confirm, study.budget
+    asked, budget = _asked(study), study.budget
     if asked is None:
         return budget
     trials, minutes, usd = budget.trials, budget.minutes, budget.usd
@@ -79,6 +83,15 @@ def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
     if plan.finalists and usd is not None:
         usd -= plan.reserved * mean(_whole_usd(t, history) for t in plan.finalists)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
+
+
+def _asked(study: Study) -> Confirmation | None:
+    """What the study asks for; of a small budget, fewer finalists or none."""
+    asked, trials = study.confirm, study.budget.trials
+    if asked is None or trials is None:
+        return asked
+    top = min(asked.top, trials // SHARE // asked.seeds)
+    return replace(asked, top=top) if top else None
 
 
 def _at_once(study: Study) -> int:

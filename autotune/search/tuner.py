@@ -96,6 +96,8 @@ class Tuner:
         beside = study.executor.kind != "local" or study.executor.workers > 1
         self._knowledge = Knowledge(study, self._had_others_beside_it if beside else None)
         self._feasibility = feasibility
+        self._reopened: set[int] = set()
+        """Trials of earlier drivers that did not fit within a limit which has been raised since."""
         self._foretold: dict[int, Mapping[str, Any]] = {}
         """What was predicted of each running trial."""
         self._history = History(store, study.name)
@@ -188,7 +190,7 @@ class Tuner:
 
     def _next(self, history: Sequence[Trial]) -> Strategy | None:
         """What the sampler proposes, or something like it that fits in the time left."""
-        strategy = self.sampler.ask(history)
+        strategy = self.sampler.ask([t for t in history if t.number not in self._reopened])
         if strategy is None or self._feasibility is None:
             return strategy
         if self._knowledge.of(strategy, self.study.task.seed).training is not None:
@@ -241,7 +243,10 @@ class Tuner:
         self._take_over()
         for strategy in self.study.start_with:
             self._queue("start_with", strategy, seed)
-        self._run_again([trial for trial in self._history.refresh() if _is_undone(trial)])
+        history = self._history.refresh()
+        self._run_again([trial for trial in history if _is_undone(trial)])
+        if self._feasibility is not None:
+            self._reopened = self._feasibility.reopened(history)
 
     def _run_again(self, trials: Sequence[Trial]) -> None:
         for trial in trials:

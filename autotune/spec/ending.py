@@ -22,19 +22,10 @@ def budget(file: StudyFile, document: Document) -> Budget:
     return found if found != Budget() else Budget(trials=DEFAULT_TRIALS)
 
 
-def confirmation(file: StudyFile, document: Document, within: Budget) -> Confirmation | None:
-    """How the front is confirmed; ``within`` has to leave room for a search before it."""
-    asked, trials = file.confirm, within.trials
-    if asked is None:
-        return None
-    runs = asked.top * asked.seeds
-    if trials is not None and runs >= trials:
-        message = (
-            f"{asked.top} finalists under {asked.seeds} seeds are {runs} of the {trials} trials, "
-            "which leaves none to search with"
-        )
-        document.blame(("confirm", "top"), message)
-    return Confirmation(asked.top, asked.seeds)
+def confirmation(file: StudyFile) -> Confirmation | None:
+    """How the front is confirmed."""
+    asked = file.confirm
+    return None if asked is None else Confirmation(asked.top, asked.seeds)
 
 
 def warm_start(file: StudyFile, document: Document) -> str | None:

@@ -69,7 +69,7 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
         start_with=_start_with(file, space, document, host),
         sharing=file.sharing,
         stopping=file.early_stopping,
-        confirm=ending.confirmation(file, document, budget),
+        confirm=ending.confirmation(file),
         warm_start=ending.warm_start(file, document),
         spec={key: value for key, value in document.data.items() if key != "storage"},
     )

@@ -81,24 +81,24 @@ def test_a_search_ends_with_its_finalists_run_again(
         jobs.append(job)
         return formula(job, report)
 
-    study = asked(study, top=2, seeds=2, trials=9)
+    study = asked(study, top=2, seeds=2, trials=12)
     reason = run(study, store, tmp_path, keep)
     trials = store.trials("small")
     again = [t for t in trials if t.origin == "confirm"]
-    assert [t.number for t in again] == [5, 6, 7, 8], "at the end, within the 9 trials"
-    assert "9 trials" in reason
+    assert [t.number for t in again] == [8, 9, 10, 11], "at the end, within the 12"
+    assert "12 trials" in reason
     first, second = finalists(study, trials, 2)
     assert [(t.strategy, t.seed) for t in again] == [
         (first.strategy, 1), (second.strategy, 1), (first.strategy, 2), (second.strategy, 2),
     ]  # fmt: skip
-    assert [job.trial for job in jobs if job.test] == [5, 6, 7, 8]
+    assert [job.trial for job in jobs if job.test] == [8, 9, 10, 11]
     assert all(job.measure == ("speed", "training") for job in jobs if job.test)
 
 
 def test_a_search_that_was_killed_confirms_only_what_is_missing(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    study = asked(study, top=3, seeds=1, trials=8)
+    study = asked(study, top=3, seeds=1, trials=9)
     started = 0
 
     def dies(job: Job, report: Any) -> Outcome:
@@ -202,6 +202,13 @@ def test_budget_is_set_aside(study: Study) -> None:
     assert left.usd == pytest.approx(1.0 - 2 * sum(costs))
     done = [*trials, confirming(5, finalists(study, trials, 2)[0], 1)]
     assert for_searching(study, done).trials == 17, "what is confirmed needs no room any more"
+
+
+@pytest.mark.parametrize(("trials", "searched"), [(24, 21), (9, 6), (4, 3), (2, 2)])
+def test_a_small_budget_is_spent_on_searching(study: Study, trials: int, searched: int) -> None:
+    study = asked(study, top=3, trials=trials)
+    assert for_searching(study, history(study)).trials == searched
+    assert for_searching(study, []).trials == searched
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("ray", 10), ("local", 40)])

@@ -248,7 +248,8 @@ def run(study: Study, store: SqlStore, world: World, directory: Path) -> list[Tr
     def evaluate(job: Job, report: Any) -> Outcome:
         return world.run(job.strategy, study.limits)[0]
 
-    store.create_study(study, {})
+    if study.name not in store.studies():
+        store.create_study(study, {})
     feasibility = Feasibility(study, HOST, world.anatomy)
     Tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST, directory=directory,
@@ -270,6 +271,22 @@ def test_the_loop_records_predictions_and_runs_no_skipped_trial(
     assert all(not t.evidence.measurements for t in left_out)
     assert all("peak_memory_gib" in t.evidence.environment[PREDICTED] for t in trials)
     assert "seconds" in ran[-1].evidence.environment[PREDICTED]
+
+
+def test_what_did_not_fit_is_proposed_again_when_the_limit_is_raised(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    world = World()
+    small = replace(study_of(study, half(world)), budget=Budget(trials=12))
+    small = replace(small, sampler=replace(small.sampler, kind="grid"))
+    before = run(small, store, world, tmp_path)
+    did_not_fit = {t.strategy.key for t in before if t.kind in (PREDICTED, "out_of_memory")}
+    wide = replace(small, limits=NO_LIMITS, budget=Budget())
+    after = run(wide, store, world, tmp_path)[len(before) :]
+    assert did_not_fit and did_not_fit <= {t.strategy.key for t in after}
+    assert {t.kind for t in after} == {None}
+    completed = [t.strategy.key for t in [*before, *after] if t.state is State.COMPLETE]
+    assert len(completed) == len(set(completed)), "what fitted is not run twice"
 
 
 def test_a_trial_that_would_outlast_the_budget_gives_way_to_a_quicker_one(

@@ -121,6 +121,12 @@ class Feasibility:
         noted = {PREDICTED: self.foretell(strategy, history)}
         return Infeasible(PREDICTED, reason, Evidence(environment=noted))
 
+    def reopened(self, history: Sequence[Trial]) -> set[int]:
+        """Numbers of trials that found too little room, or were skipped, under an earlier limit, and
+        would be tried now."""
+        short = [trial for trial in history if trial.kind in (PREDICTED, "out_of_memory")]
+        return {trial.number for trial in short if self.judge(trial.strategy, history) is None}
+
     def foretell(self, strategy: Strategy, history: Sequence[Trial]) -> dict[str, Any]:
         """Peaks in GiB and seconds of a whole trial, with 90% intervals, as plain data for the
         trial's environment; what cannot be predicted yet is absent."""
