@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -50,8 +51,9 @@ class Seat:
 def take_turns(
     listener: socket.socket, processes: Sequence[subprocess.Popen[bytes]]
 ) -> dict[str, list[float]]:
-    """Give each of ``processes`` its turn, again and again until all have trained. Returns the
-    seconds of their steps, by name."""
+    """Give each of ``processes`` its turn, again and again until all have trained, in an order that
+    is drawn anew each time: whoever always follows the same one finds the machine as that left it.
+    Returns the seconds of their steps, by name."""
     waiting: dict[str, TextIO] = {}
     listener.settimeout(1.0)
     while len(waiting) < len(processes):
@@ -63,8 +65,9 @@ def take_turns(
             file: TextIO = connection.makefile("rw", encoding="utf-8")
             waiting[json.loads(file.readline())] = file
     seconds: dict[str, list[float]] = {}
+    chance = random.Random(0)
     while len(seconds) < len(processes):
-        for name, file in waiting.items():
+        for name, file in chance.sample(list(waiting.items()), len(waiting)):
             if name not in seconds:
                 _go(file)
                 line = file.readline()
