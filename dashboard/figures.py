@@ -79,7 +79,9 @@ def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title="step")
     figure.update_yaxes(title="training loss", secondary_y=False)
-    figure.update_yaxes(title="validation", showgrid=False, tickformat="~g", secondary_y=True)
+    figure.update_yaxes(
+        title="validation", showgrid=False, tickmode="auto", tickformat="~g", secondary_y=True
+    )
     return dressed(figure)
 
 

@@ -20,7 +20,7 @@ from .palette import GREEN, PINK, RED, SCALE, SKY, STATE_COLOUR, STATE_SYMBOL
 from .text import hover
 
 LANES = (State.PRUNED, State.INFEASIBLE, State.FAILED, State.INTERRUPTED)
-MOST_DOMINATED, MOST_OUTSIDE, MOST_IN_LANE, MOST_BARS = 220, 80, 40, 40
+MOST_DOMINATED, MOST_OUTSIDE, MOST_IN_LANE, MOST_BARS = 120, 40, 20, 40
 """Marks sent to the browser; more cannot be told apart and would take it longer to draw."""
 MOST_SOLID = 1_000
 """The same in three dimensions, which the graphics card draws."""
@@ -80,13 +80,16 @@ def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
             "name": name,
             "opacity": opacity,
             "marker": marker,
+            "showlegend": "coloraxis" not in marker,
             **_words(snapshot, trials),
         }
         for name, trials, opacity, marker in groups
         if trials
     ]
     axes = {"xaxis": view.x, "yaxis": view.y, "zaxis": view.colour}
-    scene = {name: axis.layout() for name, axis in axes.items()}
+    scene: dict[str, object] = {name: axis.layout() for name, axis in axes.items()}
+    eye, centre = {"x": 1.6, "y": 1.6, "z": 1.1}, {"x": 0, "y": 0, "z": -0.15}
+    scene["camera"] = {"eye": eye, "center": centre}
     return _figure(traces, {"scene": scene, **_dress(view, 620)})
 
 
@@ -210,7 +213,7 @@ def _outside(snapshot: Snapshot, view: View) -> Trace:
     return _scatter(
         x=view.x.values(trials),
         y=view.y.values(trials),
-        name="outside constraints",
+        name="outside",
         opacity=0.55,
         marker={"size": 7, "symbol": "x-thin", "line": {"width": 1.5, "color": PINK}},
         **_words(snapshot, trials),

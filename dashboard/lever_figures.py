@@ -153,7 +153,7 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
         tickvals=list(range(len(axes))), ticktext=names, zeroline=False,
         range=[len(axes) - 0.7, -0.6], fixedrange=True,
     )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[-0.24, 1.24], fixedrange=True)
+    figure.update_xaxes(visible=False, range=[-0.36, 1.36], fixedrange=True)
     return dressed(figure, 60 + 58 * len(axes))
 
 
@@ -161,7 +161,7 @@ def _beside(place: float) -> dict[str, object]:
     """Where words go on an axis: beyond its ends, where no line runs, else above their place."""
     if place in (0.0, 1.0):
         return {"xanchor": "right" if place == 0 else "left", "xshift": 14 * place - 7,
-                "font": {"size": 11}}  # fmt: skip
+                "font": {"size": 10}}  # fmt: skip
     return {"yshift": 14, "font": {"size": 10}, "bgcolor": "rgba(128,128,128,0.3)"}
 
 

@@ -59,6 +59,7 @@ def _fronts(snapshots: Mapping[str, Snapshot]) -> None:
         return
     figure = compare_figure(snapshots, Axis(x), Axis(y), relative=relative)
     st.plotly_chart(figure, config={"displayModeBar": False}, alt="Fronts of the studies")
+    st.caption("Open diamonds: the default configuration of each study.")
     tasks = {(s.study.task.model, str(s.study.task.dataset)) for s in snapshots.values()}
     if len(tasks) > 1:
         st.caption(
@@ -69,7 +70,8 @@ def _fronts(snapshots: Mapping[str, Snapshot]) -> None:
 
 def _table(snapshots: Mapping[str, Snapshot]) -> None:
     rows = [_row(name, snapshot) for name, snapshot in snapshots.items()]
-    st.dataframe(pd.DataFrame(rows).set_index("study").T.fillna("").astype(str))
+    table = pd.DataFrame(rows).set_index("study").T.fillna("").astype(str)
+    st.dataframe(table, height="content")
     st.caption(f"As of {md(f'{now():%H:%M:%S}')} UTC.")
 
 

@@ -122,8 +122,8 @@ class Feasibility:
         return Infeasible(PREDICTED, reason, Evidence(environment=noted))
 
     def reopened(self, history: Sequence[Trial]) -> set[int]:
-        """Numbers of trials that found too little room, or were skipped, under an earlier limit, and
-        would be tried now."""
+        """Numbers of trials that did not fit, or were skipped, under an earlier limit, and would be
+        tried now."""
         short = [trial for trial in history if trial.kind in (PREDICTED, "out_of_memory")]
         return {trial.number for trial in short if self.judge(trial.strategy, history) is None}
 
