@@ -107,6 +107,7 @@ def _sheet(lanes: int) -> dict[str, dict[str, object]]:
         "yaxis": {"domain": [low + 0.15, 1.0]},
         "xaxis2": {
             "anchor": "y2", "tickprefix": "trial ", "showtickprefix": "first", "nticks": 6,
+            "tickformat": ",~f",
             "zeroline": False,
         },
         "yaxis2": {"anchor": "x2", "domain": [0.0, low], "fixedrange": True, "showgrid": False},
