@@ -281,7 +281,7 @@ def test_what_did_not_fit_is_proposed_again_when_the_limit_is_raised(
     small = replace(small, sampler=replace(small.sampler, kind="grid"))
     before = run(small, store, world, tmp_path)
     did_not_fit = {t.strategy.key for t in before if t.kind in (PREDICTED, "out_of_memory")}
-    wide = replace(small, limits=NO_LIMITS, budget=Budget())
+    wide = replace(small, limits=NO_LIMITS, budget=Budget(trials=12 + len(did_not_fit)))
     after = run(wide, store, world, tmp_path)[len(before) :]
     assert did_not_fit and did_not_fit <= {t.strategy.key for t in after}
     assert {t.kind for t in after} == {None}
