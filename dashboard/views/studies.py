@@ -16,6 +16,8 @@ from ..common import beat, link, now, pace
 
 PATIENCE_SECONDS = 0.4
 """Time taken from one drawing of the list for best figures that are not known yet."""
+THINKING_SECONDS = 30
+"""For so long after its last change a study counts as running: a search thinks between trials."""
 
 
 def page() -> None:
@@ -85,19 +87,24 @@ def _row(overview: StudyOverview, line: feed.Line | None) -> dict[str, object]:
 
 
 def _state(overview: StudyOverview, share: float | None) -> str:
-    if feed.is_live(overview.counts):
+    if _runs(overview):
         return "running"
     if overview.started_at is None:
         return "not started"
     return "done" if share == 1.0 else "stopped"
 
 
+def _runs(overview: StudyOverview) -> bool:
+    quiet = (now() - overview.changed_at).total_seconds()
+    return feed.is_live(overview.counts) or (bool(overview.counts) and quiet < THINKING_SECONDS)
+
+
 def _watch(overviews: Sequence[StudyOverview]) -> None:
     """Draw again when a study has changed or a new one has come."""
-    seen = [(o.study.name, o.revision) for o in overviews]
+    seen = [(o.study.name, o.revision, _runs(o)) for o in overviews]
 
     def news() -> bool:
         fresh = feed.store().studies_overview()[::-1]
-        return [(o.study.name, o.revision) for o in fresh] != seen
+        return [(o.study.name, o.revision, _runs(o)) for o in fresh] != seen
 
-    beat(news, pace(any(feed.is_live(overview.counts) for overview in overviews)))
+    beat(news, pace(any(_runs(overview) for overview in overviews)))

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -33,6 +34,7 @@ from dashboard.password import (
     visitor,
 )
 from dashboard.text import hover, md, plain
+from dashboard.views.studies import _state
 
 NASTY = '<img src=x onerror="alert(1)"> **bold** [x](javascript:1)'
 
@@ -211,6 +213,15 @@ def test_feed_fetches_only_what_is_new(tmp_path: Path) -> None:
     assert feed.refresh().trials[0].state.finished and feed.revision == 2
     with pytest.raises(StoreUnavailableError):
         reader.enqueue("live", asked.baseline, origin="x", seed=0)
+
+
+def test_a_study_counts_as_running_while_its_search_thinks(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'thinks.db'}")
+    asked = samples.study("thinks")
+    samples.write(store, asked, list(samples.trials(asked, 3)))
+    (overview,) = store.studies_overview()
+    assert _state(overview, 0.5) == "stopped" and _state(overview, 1.0) == "done"
+    assert _state(replace(overview, changed_at=datetime.now(UTC)), 0.5) == "running"
 
 
 def test_readers_do_not_hold_up_a_running_search(tmp_path: Path) -> None:
