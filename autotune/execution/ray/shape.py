@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
+import ray
 from ray.util.placement_group import (
     PlacementGroup,
     get_placement_group,
@@ -20,6 +22,9 @@ NODE_CLASS_LABEL = "node-class"
 """Nodes say their class by this label: ``ray start --labels node-class=cpu-small``."""
 
 ANY_CLASS = "any"
+
+LEAVING_SECONDS, GLANCE_SECONDS = 1.0, 0.01
+"""How long to wait at most for what removed groups held, and how often to look."""
 
 
 def nodes(job: Job) -> int:
@@ -56,12 +61,33 @@ def reserve(job: Job, session: str) -> PlacementGroup:
     for left in placement_group_table().values():
         if left["name"].startswith(name) and left["state"] != "REMOVED":
             remove_placement_group(get_placement_group(left["name"]))
+    _let_leave({name: amount * count for name, amount in bundle(job).items()})
     return placement_group(
         [bundle(job)] * count,
         name=f"{name}{uuid4().hex[:8]}",
         strategy="STRICT_PACK" if count == 1 else "STRICT_SPREAD",
         bundle_label_selector=[{NODE_CLASS_LABEL: asked}] * count if asked is not None else None,
     )
+
+
+def _let_leave(wanted: Mapping[str, float]) -> None:
+    """Where less than ``wanted`` is free, wait for what removed groups still hold. Nodes tell of
+    that after a tenth of a second; a group that is asked for before is tried again after a whole
+    one."""
+    until = time.monotonic() + LEAVING_SECONDS
+    while time.monotonic() < until and any(_is_leaving(*want) for want in wanted.items()):
+        time.sleep(GLANCE_SECONDS)
+
+
+def _is_leaving(name: str, amount: float) -> bool:
+    """Whether there is too little of a resource, and less than what the groups that are there leave
+    of it."""
+    free = ray.available_resources().get(name, 0.0)
+    if free >= amount:
+        return False
+    groups = [g for g in placement_group_table().values() if g["state"] != "REMOVED"]
+    held = sum(part.get(name, 0.0) for group in groups for part in group["bundles"].values())
+    return bool(ray.cluster_resources().get(name, 0.0) - free > held)
 
 
 def fits(job: Job, found: list[dict[str, Any]]) -> bool:
