@@ -12,7 +12,7 @@ CONFIRM = ("--set", "confirm={top: 1, seeds: 2}")
 @pytest.fixture(scope="module")
 def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk = make_desk(tmp_path_factory.mktemp("confirmed"))
-    result = desk.type("search", "tiny.yaml", "--set", "budget.trials=4", *CONFIRM)
+    result = desk.type("search", "tiny.yaml", "--set", "budget.trials=6", *CONFIRM)
     assert result.code == 0, result.err
     assert "test split" in result.out
     return desk
@@ -20,11 +20,11 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 def test_finalists_are_judged_on_the_test_split(confirmed: Desk) -> None:
     trials = confirmed.type("trials", "tiny", "--json").document
-    assert [t["origin"] for t in trials] == ["baseline", "sampler", "confirm", "confirm"]
-    assert [t["seed"] for t in trials] == [1, 1, 2, 3]
+    assert [t["origin"] for t in trials] == ["baseline", *["sampler"] * 3, "confirm", "confirm"]
+    assert [t["seed"] for t in trials] == [1, 1, 1, 1, 2, 3]
     (point,) = [p for p in confirmed.type("pareto", "tiny", "--json").document["front"]
                 if p["confirmed"]]  # fmt: skip
-    assert point["confirming"] == [2, 3]
+    assert point["confirming"] == [4, 5]
     assert point["test"]["accuracy"]["runs"] == 2
     low, high = point["test"]["accuracy"]["ci95"]
     assert low < point["test"]["accuracy"]["value"] < high
@@ -40,7 +40,7 @@ def test_the_front_and_the_trial_show_the_runs(confirmed: Desk) -> None:
     beside = confirmed.type("show", "tiny", str(knee)).out
     assert "Run again whole, with other seeds" in beside
     assert "mean" in beside
-    assert f"Confirms trial {knee}: seed 2" in confirmed.type("show", "tiny", "2").out
+    assert f"Confirms trial {knee}: seed 2" in confirmed.type("show", "tiny", "4").out
 
 
 def test_a_study_begins_with_another(confirmed: Desk) -> None:
@@ -48,7 +48,7 @@ def test_a_study_begins_with_another(confirmed: Desk) -> None:
                             "--set", "budget.trials=1")  # fmt: skip
     assert result.code == 0, result.err
     trials = confirmed.type("trials", "again", "--json").document
-    assert [t["origin"] for t in trials] == ["baseline", "warm"]
+    assert [t["origin"] for t in trials] == ["baseline", *["warm"] * 3]
     assert "from study tiny, trial 1" in confirmed.type("show", "again", "1").out
 
 
