@@ -171,8 +171,10 @@ class Tuner:
                 trial = self.store.claim_next_queued(self.study.name)
             elif reason is None and (strategy := self._next(history)) is not None:
                 trial = self._claim(strategy, "sampler", self.study.task.seed, history)
+            elif _may_change_the_front(open_trials):
+                return self._idle("what runs now may still change the front")
             elif claims := claims or self._affordable_claims(history):
-                if any(trial.state is State.RUNNING for trial in history):
+                if any(trial.state is State.RUNNING for trial in open_trials):
                     return self._idle("what runs now ends before a trial has the host to itself")
                 trial = self._claim(claims[0].strategy, ALONE, claims[0].seed, history)
             elif (again := self._confirmation(history)) is not None:
@@ -371,6 +373,12 @@ class Tuner:
 def _is_tried(trial: Trial) -> bool:
     """Whether nobody has to run a trial's strategy any more, or somebody is about to."""
     return not _is_undone(trial) and trial.origin not in ("confirm", "prior")
+
+
+def _may_change_the_front(open_trials: Sequence[Trial]) -> bool:
+    """Whether a trial runs that is no repetition. Until it ends nobody need look for the front, of
+    which a crowd of workers would ask over and over."""
+    return any(t.state is State.RUNNING and t.origin != CONFIRM for t in open_trials)
 
 
 def _is_undone(trial: Trial) -> bool:
