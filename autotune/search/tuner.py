@@ -192,7 +192,10 @@ class Tuner:
 
     def _next(self, history: Sequence[Trial]) -> Strategy | None:
         """What the sampler proposes, or something like it that fits in the time left."""
-        strategy = self.sampler.ask([t for t in history if t.number not in self._reopened])
+        known = history
+        if self._reopened:
+            known = [trial for trial in history if trial.number not in self._reopened]
+        strategy = self.sampler.ask(known)
         if strategy is None or self._feasibility is None:
             return strategy
         if self._knowledge.of(strategy, self.study.task.seed).training is not None:
