@@ -258,12 +258,16 @@ def run(study: Study, store: SqlStore, world: World, directory: Path) -> list[Tr
     return [store.trial(study.name, t.number) for t in store.trials(study.name)]
 
 
+def half_fits(study: Study, world: World, sampler: str) -> Study:
+    small = replace(study_of(study, half(world)), budget=Budget(trials=12))
+    return replace(small, sampler=replace(small.sampler, kind=sampler))
+
+
 def test_the_loop_records_predictions_and_runs_no_skipped_trial(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
     world = World()
-    small = replace(study_of(study, half(world)), budget=Budget(trials=12))
-    small = replace(small, sampler=replace(small.sampler, kind="random"))
+    small = half_fits(study, world, "random")
     trials = run(small, store, world, tmp_path)
     left_out = [t for t in trials if t.kind == PREDICTED]
     ran = [t for t in trials if t.kind != PREDICTED]
@@ -277,8 +281,7 @@ def test_what_did_not_fit_is_proposed_again_when_the_limit_is_raised(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
     world = World()
-    small = replace(study_of(study, half(world)), budget=Budget(trials=12))
-    small = replace(small, sampler=replace(small.sampler, kind="grid"))
+    small = half_fits(study, world, "grid")
     before = run(small, store, world, tmp_path)
     did_not_fit = {t.strategy.key for t in before if t.kind in (PREDICTED, "out_of_memory")}
     wide = replace(small, limits=NO_LIMITS, budget=Budget(trials=12 + len(did_not_fit)))
