@@ -18,6 +18,7 @@ from autotune import spec
 from autotune.analysis.front import feasible, gains
 from autotune.analysis.hypervolume import Front, frame
 from autotune.domain import (
+    Anatomy,
     Budget,
     CurvePoint,
     Evidence,
@@ -196,8 +197,8 @@ class _Watch:
 class _Timed:
     """A sampler, and how long it thinks."""
 
-    def __init__(self, study: Study, walk: Walk) -> None:
-        self.sampler, self._walk = make_sampler(study), walk
+    def __init__(self, study: Study, anatomy: Anatomy | None, walk: Walk) -> None:
+        self.sampler, self._walk = make_sampler(study, anatomy), walk
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         begun = time.process_time()
@@ -226,7 +227,7 @@ def ours(
     with tempfile.TemporaryDirectory(dir=_quick_folder()) as folder:
         store = open_store(f"sqlite:///{folder}/replay.db", clock=executor.clock)
         store.create_study(study, {})
-        timed = _Timed(study, watch.walk)
+        timed = _Timed(study, judge.landscape.anatomy, watch.walk)
         tuner = Tuner(
             study, store, timed, executor, judge.landscape.host,
             directory=Path(folder), observer=watch, now=executor.clock,

@@ -144,16 +144,18 @@ def _run(
         with store.acquire_driver(study.name):
             silence = None if alone else study.executor.takeover_seconds
             store.interrupt_running(study.name, stale_seconds=silence)
+            anatomy = (
+                _prepare(executor, study) if clock is None else getattr(executor, "anatomy", None)
+            )
             feasibility = None
-            if clock is None:
-                anatomy = _prepare(executor, study)
+            if anatomy is not None:
                 feasibility = Feasibility(
                     study, host, anatomy, lambda trial: store.trial(study.name, trial.number)
                 )
             history = store.trials(study.name)
             with LiveView(study, history) as view:
                 tuner = Tuner(
-                    study, store, make_sampler(study), executor, host,
+                    study, store, make_sampler(study, anatomy), executor, host,
                     directory=runs_directory(), observer=Together((view, tracking)),
                     outage_seconds=0.0 if alone else OUTAGE_SECONDS, now=clock or _now,
                     begin_with=begin_with, feasibility=feasibility,

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from autotune.domain import CurvePoint, Host, Measurement, State, Strategy, Value
+from autotune.domain import Anatomy, CurvePoint, Host, Measurement, State, Strategy, Value
 from autotune.errors import DataError, NotFoundError
 from autotune.metrics import METRICS
 
@@ -48,12 +48,13 @@ class Record:
 @dataclass(frozen=True)
 class Landscape:
     """All records of one grid. ``spec`` is the text of the study file that was recorded,
-    ``environment`` what it ran on."""
+    ``environment`` what it ran on, ``anatomy`` what model and data measure."""
 
     name: str
     records: tuple[Record, ...]
     spec: str
     environment: Mapping[str, Any]
+    anatomy: Anatomy | None = None
 
     @cached_property
     def host(self) -> Host:
@@ -107,7 +108,11 @@ def read(path: str | Path) -> Landscape:
     if header.get("format") != FORMAT:
         raise DataError(f"{path} holds no landscape of format {FORMAT}")
     records = tuple(_record(row) for row in table.to_pylist())
-    return Landscape(header["name"], records, header["spec"], header["environment"])
+    anatomy = header.get("anatomy")
+    return Landscape(
+        header["name"], records, header["spec"], header["environment"],
+        None if anatomy is None else Anatomy(**anatomy),
+    )  # fmt: skip
 
 
 def write(landscape: Landscape, path: str | Path) -> None:
@@ -120,6 +125,7 @@ def write(landscape: Landscape, path: str | Path) -> None:
         "name": landscape.name,
         "spec": landscape.spec,
         "environment": landscape.environment,
+        "anatomy": None if landscape.anatomy is None else asdict(landscape.anatomy),
     }
     rows = [_row(record, landscape.levers) for record in landscape.records]
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -39,11 +39,13 @@ class Clock:
 class ReplayExecutor:
     """``workers`` simulated workers, who find all work done in ``landscape``.
 
-    Give :attr:`clock` to the store and to the tuner, so that trials take the time they took.
+    Give :attr:`clock` to the store and to the tuner, so that trials take the time they took, and
+    :attr:`anatomy` to what predicts.
     """
 
     def __init__(self, landscape: Landscape, workers: int = 1) -> None:
         self.clock = Clock()
+        self.anatomy = landscape.anatomy
         self._landscape, self._workers = landscape, workers
         self._stopped = False
 

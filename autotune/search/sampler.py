@@ -25,6 +25,7 @@ from scipy.stats.qmc import Sobol
 
 from autotune.constraints import violations
 from autotune.domain import (
+    Anatomy,
     Choice,
     Dimension,
     Range,
@@ -354,11 +355,11 @@ def _any_unseen(space: Space, seen: set[str], seed: int) -> Strategy | None:
     return random.Random(_seed(seed, len(seen))).choice(nearby) if nearby else None
 
 
-def make_sampler(study: Study) -> Sampler:
-    """The sampler that the study names."""
+def make_sampler(study: Study, anatomy: Anatomy | None = None) -> Sampler:
+    """The sampler that the study names; one that learns speeds begins with ``anatomy``."""
     kind = study.sampler.kind
     if kind == "factored":
-        return FactoredSampler(study)
+        return FactoredSampler(study, anatomy)
     if kind in _MAKERS:
         return OptunaSampler(study, kind)
     return GridSampler(study) if kind == "grid" else QmcSampler(study)

@@ -29,6 +29,7 @@ from autotune.levers import training_key
 from autotune.metrics import METRICS
 from autotune.space import grid
 from autotune.store import SqlStore, open_store
+from autotune.trial.describe import describe
 
 TOOK = re.compile(r"(?P<phase>.+) took (?P<seconds>[0-9.]+) s")
 """The event that ends a phase of a trial."""
@@ -47,7 +48,8 @@ def main() -> None:
     text = options.study.read_text(encoding="utf-8")
     name = spec.load(options.study, host=inventory()).study.name
     store = open_store(options.storage, create=False)
-    landscape = collected(store, name, text)
+    study = spec.load(options.study, host=inventory(), overrides=overrides).study
+    landscape = replace(collected(store, name, text), anatomy=describe(study.task))
     landscapes.write(landscape, options.out)
     print(f"{options.out}: {len(landscape.records)} trials, {options.out.stat().st_size:,} bytes")
 

@@ -27,7 +27,7 @@ from autotune.domain import (
 from autotune.levers import RULES, defaults
 from autotune.search.feasibility.formula import COMPONENTS, phases
 from autotune.search.feasibility.sizes import Sizes
-from autotune.search.feasibility.time_model import work
+from autotune.search.feasibility.work import training_work
 from tests.search.small_study import HOST
 
 MINILM = Anatomy(
@@ -72,7 +72,7 @@ class World:
 
     def speed(self, strategy: Strategy) -> float:
         slow = 1.3 if strategy["attention"] == "eager" else 1.0
-        return 3e11 / work(self.anatomy, strategy) / slow * self._noise(strategy, "speed")
+        return 3e11 / training_work(self.anatomy, strategy) / slow * self._noise(strategy, "speed")
 
     def seconds(self, strategy: Strategy) -> float:
         return 3.0 + Sizes(self.anatomy, strategy).examples / self.speed(strategy)

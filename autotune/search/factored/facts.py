@@ -41,8 +41,8 @@ SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samp
 SECONDS = "train_seconds"
 POWER = "energy_wh per second"
 
-PROBE_SECONDS, PROBE_SHARE = 1.0, 0.5
-"""A probe's time before any is known; its share of what a whole trial takes beside training."""
+PROBE_SECONDS = 1.0
+"""What the windows of a probe take, and a trial beside its steps, before any is known."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Facts:
         self.tried: set[str] = set()
         self._ordered: dict[Half, list[tuple[Group, Fact]]] = {}
         self._prices: dict[int, tuple[tuple[Resources, Value], float]] = {}
-        self._seconds: dict[str, dict[int, float]] = {"probe": {}, "beside": {}, "whole": {}}
+        self._seconds: dict[str, dict[int, float]] = {"probe": {}, "training": {}, "whole": {}}
         self._wanted = _wanted(study)
 
     def learn(self, history: Sequence[Trial]) -> Facts:
@@ -116,18 +116,22 @@ class Facts:
 
     @property
     def probe_seconds(self) -> float:
-        if self._seconds["probe"]:
-            return median(self._seconds["probe"].values())
-        beside = self._seconds["whole"].values()
-        return PROBE_SHARE * median(beside) if beside else PROBE_SECONDS
+        """Time of a trial that only probes."""
+        return self._median("probe", self.beside_whole_seconds + PROBE_SECONDS)
 
     @property
-    def beside_seconds(self) -> float:
-        """Time that a training run takes beside its steps: starting, evaluating."""
-        if self._seconds["beside"]:
-            return median(self._seconds["beside"].values())
-        whole = self._seconds["whole"].values()
-        return max(median(whole) - self.probe_seconds, 0.0) if whole else 0.5 * PROBE_SECONDS
+    def beside_training_seconds(self) -> float:
+        """Time that a trial that only trains takes beside its steps: starting, evaluating."""
+        return self._median("training", self.beside_whole_seconds)
+
+    @property
+    def beside_whole_seconds(self) -> float:
+        """The same for a trial that does both."""
+        return self._median("whole", PROBE_SECONDS)
+
+    def _median(self, kind: str, otherwise: float) -> float:
+        seen = self._seconds[kind]
+        return median(seen.values()) if seen else otherwise
 
     def usd_per_second(self, strategies: Sequence[Strategy]) -> list[float] | None:
         """Price of what each strategy holds: as paid for the same before, else by the number of
@@ -210,7 +214,7 @@ class Facts:
             return
         beside = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
         if training:
-            self._seconds["whole" if speed else "beside"][trial.number] = beside
+            self._seconds["whole" if speed else "training"][trial.number] = beside
         elif speed:
             self._seconds["probe"][trial.number] = trial.seconds
 

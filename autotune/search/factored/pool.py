@@ -103,14 +103,18 @@ class Pool:
         return self.basis[:, None] * samples / speed + (0.0 if setup is None else setup)
 
     def cost(self) -> Floats:
-        """Expected seconds that each candidate would take, shape (candidates,)."""
-        seconds = self.metric(SECONDS)
-        training = np.full(len(self.strategies), 1.0)
+        """Expected seconds that each candidate would take, shape (candidates,). Where both halves
+        are measured, the steps of the probe are the first ones of the training."""
+        facts, seconds = self._facts, self.metric(SECONDS)
+        steps = np.full(len(self.strategies), 1.0)
         if seconds is not None:
-            training = np.exp(np.log(np.maximum(seconds, 1e-3)).mean(axis=1))
-        training = training + self._facts.beside_seconds
-        probe = np.where(self.known("speed"), 0.0, self._facts.probe_seconds)
-        return np.asarray(probe + np.where(self.known("training"), 0.0, training))
+            steps = np.exp(np.log(np.maximum(seconds, 1e-3)).mean(axis=1))
+        whole = np.maximum(steps + facts.beside_whole_seconds, facts.probe_seconds)
+        probing, training = ~self.known("speed"), ~self.known("training")
+        return np.select(
+            [probing & training, training, probing],
+            [whole, steps + facts.beside_training_seconds, facts.probe_seconds],
+        )
 
     def _leaf(self, half: Half, leaf: str) -> Floats | None:
         key = half, leaf
@@ -128,6 +132,8 @@ class Pool:
         if half not in self._ids:
             self._ids[half] = self._surrogates.encoders[half].encode(part_.members)
         drawn = surrogate.draws(self._ids[half], self._normal(half, leaf))
+        expectations = self._surrogates.expectations
+        drawn *= expectations.of(leaf, part_.groups, part_.members)[:, None]
         self._settle(drawn, half, leaf)
         return np.asarray(drawn[part_.index])
 

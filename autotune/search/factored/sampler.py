@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 
 from autotune.analysis.front import baseline
-from autotune.domain import Strategy, Study, Trial, digest
+from autotune.domain import Anatomy, Strategy, Study, Trial, digest
 from autotune.search.factored.candidates import Candidates
 from autotune.search.factored.encoding import group
 from autotune.search.factored.facts import HALVES, Facts, Group, Half
@@ -28,13 +28,14 @@ WITNESSES = 64
 
 
 class FactoredSampler:
-    """See the module. State is a cache: a fresh sampler proposes the same."""
+    """See the module. State is a cache: a fresh sampler proposes the same. With an ``anatomy`` of
+    the task's model and data, speeds are expected to go by the work that they take."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, anatomy: Anatomy | None = None) -> None:
         self._study = study
         self._facts = Facts(study)
         self._candidates = Candidates(study.space, study.sampler.seed)
-        self._surrogates = Surrogates(study.space)
+        self._surrogates = Surrogates(study.space, anatomy)
         self._feasibility = Feasibility(study.space)
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:

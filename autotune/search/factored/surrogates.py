@@ -8,8 +8,9 @@ from statistics import median
 
 import numpy as np
 
-from autotune.domain import Space
+from autotune.domain import Anatomy, Space
 from autotune.search.factored.encoding import Encoder, Ids
+from autotune.search.factored.expectations import Expectations
 from autotune.search.factored.facts import HALVES, SAMPLES, Fact, Group, Half
 from autotune.search.factored.models import Floats, Hyper, Process, fit, prior
 
@@ -83,14 +84,14 @@ def transform(leaf: str, values: Floats) -> Transform:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted process of one leaf."""
+    """A fitted process of one leaf, in units of what is expected of it."""
 
     transform: Transform
     process: Process | None = None
     """``None`` for what is the same everywhere."""
 
     def draws(self, ids: Ids, normal: Floats) -> Floats:
-        """Shape (strategies, draws) of the leaf, given standard normal numbers (draws,)."""
+        """Shape (strategies, draws), given standard normal numbers (draws,)."""
         if self.process is None:
             return np.full((len(ids), len(normal)), self.transform.back(np.zeros(1))[0])
         mean, deviation = self.process.predict(ids)
@@ -100,26 +101,31 @@ class Surrogate:
 class Surrogates:
     """Makes and keeps the models of one study."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, anatomy: Anatomy | None = None) -> None:
+        self.expectations = Expectations(anatomy)
         self.encoders = {half: Encoder(space, levers) for half, levers in HALVES.items()}
         self._encoded: dict[tuple[Half, int], Ids] = {}
         self._hypers: dict[tuple[Half, str, tuple[int, ...]], Hyper] = {}
 
     def of(self, half: Half, leaf: str, facts: Sequence[tuple[Group, Fact]]) -> Surrogate | None:
-        """The model of ``leaf`` from those of ``facts`` that have it; ``None`` without any."""
-        having = [fact for _, fact in facts if leaf in fact.values]
+        """The model of ``leaf`` from those of ``facts`` that have it, in units of what is expected
+        of it; ``None`` without any."""
+        having = [(place, fact) for place, fact in facts if leaf in fact.values]
         if not having:
             return None
         if leaf == SAMPLES:  # counted in what it is proportional to
-            return Surrogate(Transform("plain", 1.0, median(f.values[leaf] for f in having)))
+            return Surrogate(Transform("plain", 1.0, median(f.values[leaf] for _, f in having)))
         hyper = self._hyper(half, leaf, having)
         ids, values, variances, shape = self._data(half, leaf, _thinned(having, POINTS))
         return Surrogate(shape, Process(self.encoders[half].axes, ids, values, variances, hyper))
 
     def _data(
-        self, half: Half, leaf: str, facts: Sequence[Fact]
+        self, half: Half, leaf: str, having: Sequence[tuple[Group, Fact]]
     ) -> tuple[Ids, Floats, Floats, Transform]:
+        facts = [fact for _, fact in having]
         raw = np.array([fact.values[leaf] for fact in facts])
+        members = [fact.strategy for fact in facts]
+        raw = raw / self.expectations.of(leaf, [place for place, _ in having], members)
         counts = np.array([max(fact.n.get(leaf, 1), 1) for fact in facts], dtype=float)
         shape = transform(leaf, raw)
         ids = np.array([self._levels(half, fact) for fact in facts])
@@ -133,10 +139,10 @@ class Surrogates:
             self._encoded[key] = self.encoders[half].encode([fact.strategy])[0]
         return self._encoded[key]
 
-    def _hyper(self, half: Half, leaf: str, having: Sequence[Fact]) -> Hyper:
+    def _hyper(self, half: Half, leaf: str, having: Sequence[tuple[Group, Fact]]) -> Hyper:
         """Fitted to the first so many measurements, as of the last refit that was due."""
         first = _thinned(having[: due(len(having))], FITTED)
-        key = half, leaf, tuple(fact.number for fact in first)
+        key = half, leaf, tuple(fact.number for _, fact in first)
         found = self._hypers.get(key)
         if found is None:
             ids, values, variances, shape = self._data(half, leaf, first)
@@ -151,7 +157,7 @@ def due(count: int) -> int:
     return max((size for size in REFIT if size <= count), default=0)
 
 
-def _thinned(facts: Sequence[Fact], most: int) -> Sequence[Fact]:
+def _thinned(facts: Sequence[tuple[Group, Fact]], most: int) -> Sequence[tuple[Group, Fact]]:
     """All, or the latest half and as many of the others, evenly spread."""
     if len(facts) <= most:
         return facts

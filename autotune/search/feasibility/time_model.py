@@ -20,6 +20,7 @@ from autotune.levers import LEVERS
 from autotune.levers.base import SPEED
 from autotune.search.feasibility.prediction import Prediction
 from autotune.search.feasibility.sizes import Sizes
+from autotune.search.feasibility.work import training_work
 
 EFFECT = 0.3
 """How far a lever may move the logarithm of speed, as a standard deviation."""
@@ -69,7 +70,9 @@ class TimeModel:
             return None
         row = self._row(strategy)
         log_speed = (
-            self._base + float(row @ self._effects) - math.log(work(self._anatomy, strategy))
+            self._base
+            + float(row @ self._effects)
+            - math.log(training_work(self._anatomy, strategy))
         )
         doubt = float(row @ np.linalg.solve(self._precision, row)) + self._spread**2
         steps = Sizes(self._anatomy, strategy).examples / math.exp(log_speed)
@@ -96,7 +99,7 @@ class TimeModel:
     def _fit(self, known: Sequence[tuple[Strategy, float]]) -> None:
         names = sorted({name for strategy, _ in known for name in features(strategy)})
         self._columns = {name: place for place, name in enumerate(names)}
-        logs = np.array([math.log(v * work(self._anatomy, s)) for s, v in known])
+        logs = np.array([math.log(v * training_work(self._anatomy, s)) for s, v in known])
         self._base = float(np.median(logs))
         table = np.array([self._row(strategy) for strategy, _ in known])
         self._spread = SPREAD
@@ -131,13 +134,3 @@ def features(strategy: Strategy) -> Mapping[Feature, float]:
 
 def _is_count(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 1
-
-
-def work(anatomy: Anatomy, strategy: Strategy) -> float:
-    """Floating-point operations to train on one example, in units of one matrix pass over a word
-    piece: forward, and backward to inputs and to weights that are trained."""
-    sizes = Sizes(anatomy, strategy)
-    trained = sizes.trained_layers / max(sizes.kept.layers, 1)
-    passes = 1 + 2 * trained + (trained if strategy["activation_checkpointing"] else 0.0)
-    pairs = 2 * sizes.kept.layers * anatomy.hidden * sizes.kept.heads * sizes.usual_length
-    return sizes.usual_length * passes * (sizes.linear + pairs)
