@@ -53,7 +53,7 @@ class ColumnsSpec(Section):
 class TaskSpec(Section):
     """What is fine-tuned, the same for every trial."""
 
-    kind: Literal["text-classification"] = "text-classification"
+    kind: Literal["text-classification", "token-classification"] = "text-classification"
     model: Word = Field(
         "builtin:minilm",
         description="builtin:minilm, builtin:bert-tiny, a hub id, or a local directory",

@@ -2,7 +2,7 @@
 
     python benchmarks/landscapes/record.py benchmarks/landscapes/trec.yaml --out trec.parquet
 
-Data files are looked for under ``--data`` (or ``$AUTOTUNE_DATA``). The trials go to ``--storage``,
+Data files, and a model of their own, are looked for under ``--data`` (or ``$AUTOTUNE_DATA``). The trials go to ``--storage``,
 so a recording that was killed goes on where it was. ``--seeds 1 2`` then runs a sample once more
 with each of these seeds: every strategy that trains another model, with all levers that have no
 part in accuracy at their default. ``--write-only`` writes what is stored and runs nothing. Keep the
@@ -66,13 +66,15 @@ def parsed() -> argparse.Namespace:
 
 
 def placed(study: Path, data: Path | None) -> list[str]:
-    """Overrides that turn sharing and stopping off, and find the data files under ``data``."""
+    """Overrides that turn sharing and stopping off, and find data and model under ``data``."""
     task = spec.load(study, host=inventory()).study.task
     found = ["sampler=grid", "sharing=false", "early_stopping=none", "budget.trials=1000000"]
-    if data is not None and isinstance(task.dataset, Mapping):
-        files = {split: Path(data) / name for split, name in task.dataset.items()}
-        found += [f"task.dataset.{split}={path.absolute()}" for split, path in files.items()]
-    return found
+    if data is None:
+        return found
+    here = Path(data).absolute()
+    if isinstance(task.dataset, Mapping):
+        found += [f"task.dataset.{split}={here / name}" for split, name in task.dataset.items()]
+    return [*found, *([f"task.model={here / task.model}"] if (here / task.model).is_dir() else [])]
 
 
 def search(study: Path, storage: str, overrides: Sequence[str]) -> None:
