@@ -2,11 +2,12 @@
 
     python benchmarks/landscapes/record.py benchmarks/landscapes/trec.yaml --out trec.parquet
 
-Data files, and a model of their own, are looked for under ``--data`` (or ``$AUTOTUNE_DATA``). The trials go to ``--storage``,
-so a recording that was killed goes on where it was. ``--seeds 1 2`` then runs a sample once more
-with each of these seeds: every strategy that trains another model, with all levers that have no
-part in accuracy at their default. ``--write-only`` writes what is stored and runs nothing. Keep the
-machine free of other work meanwhile: speeds are recorded as they are.
+Data files, and a model of one's own, are looked for under ``--data`` (or ``$AUTOTUNE_DATA``). The
+trials go to ``--storage``, so a recording that was killed goes on where it was. ``--seeds 1 2``
+then runs a sample once more with each of these seeds: every strategy that trains another model,
+with all levers that have no part in accuracy at their default. ``--write-only`` writes what is
+stored and runs nothing. Keep the machine free of other work meanwhile: speeds are recorded as they
+are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the first two layers of all-MiniLM-L6-v2 as a model of their own: what ``wnut.yaml`` trains.
+"""Write the first two layers of all-MiniLM-L6-v2 as a model of their own, for ``minilm.yaml``.
 
 python benchmarks/landscapes/small_minilm.py ~/data/minilm-2        # wants the extra `demo`
 """

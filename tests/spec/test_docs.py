@@ -1,19 +1,23 @@
-"""The examples of docs/study-file.md."""
+"""The study files, and parts of some, that documents show."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from autotune.metrics import METRICS
 from autotune.spec import load
 from autotune.spec.shape import keys_at
+from autotune.trial.tasks import KINDS
 from tests.spec.hosts import CPU, GPU
 
-TEXT = (Path(__file__).parents[2] / "docs" / "study-file.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+ROOT = Path(__file__).parents[2]
+YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+TEXT = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8")
+BLOCKS = YAML.findall(TEXT)
 
 
 def test_the_whole_example_loads_everywhere_and_takes_the_other_blocks() -> None:
@@ -32,6 +36,23 @@ def test_the_forms_of_a_lever_load() -> None:
     device = "  device: [cpu, cuda:0]\n"
     compiled = next(f"  {form}\n" for form in forms if "compile" in form)
     assert load(f"study: s\nobjectives: [loss]\nspace:\n{device}{compiled}", host=GPU)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tasks.md", "docs/cluster.md"])
+def test_what_other_pages_show_loads(page: str) -> None:
+    blocks = YAML.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert blocks
+    for block in blocks:
+        rest = {"study": "s", "objectives": ["f1"], "space": {"batch_size": [8, 16]}}
+        missing = {key: value for key, value in rest.items() if f"\n{key}:" not in "\n" + block}
+        assert load((yaml.safe_dump(missing) if missing else "") + block, host=CPU)
+
+
+def test_every_kind_of_task_can_be_asked_for() -> None:
+    for kind in KINDS:
+        text = f"study: s\nobjectives: [f1]\ntask: {{kind: {kind}}}\nspace: {{batch_size: [8]}}\n"
+        assert load(text, host=CPU).study.task.kind == kind
+        assert f"`{kind}`" in TEXT
 
 
 def test_every_section_is_described() -> None:
