@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from data_files import tiny, write_jsonl
+from finetune_cases import job
 
-from autotune.domain import Columns, Task
+from autotune.domain import Columns, Completed, Task
 from autotune.errors import DataError
+from autotune.trial import finetune
 from autotune.trial.data import load_split, prepare
 from autotune.trial.models import load_model
 from autotune.trial.tasks import task_kind
@@ -47,6 +50,18 @@ def test_the_first_piece_of_each_token_carries_its_tag(tmp_path: Path) -> None:
     starts = [not piece.startswith(("##", "[")) for piece in pieces]
     assert (labels != -100).tolist() == starts
     assert labels[starts].tolist() == [1, 2, 3, 3, 0, 3, 3]
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+def test_a_whole_trial_learns_names(tmp_path: Path, ratio: float) -> None:
+    """Ada always is a person and London always a place."""
+    asked = replace(job(tmp_path, batch_size=4, learning_rate=3e-3, pruning_ratio=ratio),
+                    task=replace(task(tmp_path), epochs=10))  # fmt: skip
+    outcome = finetune.run_trial(asked, lambda point: None)
+    assert isinstance(outcome, Completed)
+    measured = outcome.evidence.measurements
+    assert measured["f1"].value > 0.9 and measured["accuracy"].value > 0.9
+    assert "mcc" not in measured
 
 
 def test_a_model_learns_from_a_batch_and_predictions_find_their_place(tmp_path: Path) -> None:
