@@ -20,6 +20,7 @@ from autotune.domain import (
     Strategy,
     Study,
 )
+from autotune.errors import AutotuneError
 from autotune.ports import Executor
 
 SHOWN = (
@@ -43,9 +44,11 @@ def compare_devices(
 
     from autotune import spec
     from autotune.cli.studyfile import locate
+    from autotune.trial.data import prepare
 
     with hired(ExecutorChoice()) as (executor, host), TemporaryDirectory() as folder:
         study = spec.load(locate(file), host=host, overrides=override or []).study
+        executor.call(prepare, study.task)  # a mistake in the data is one for all devices
         outcomes: dict[str, Outcome] = {}
         for job in _jobs(study, host, folder):
             device = str(job.strategy["device"])
@@ -55,6 +58,8 @@ def compare_devices(
         print_json({device: _record(outcome) for device, outcome in outcomes.items()})
     else:
         out.print(_table(outcomes))
+    if not any(isinstance(outcome, Completed) for outcome in outcomes.values()):
+        raise AutotuneError("no device completed the fine-tune")
 
 
 def _jobs(study: Study, host: Host, folder: str) -> Iterator[Job]:

@@ -14,7 +14,7 @@ from autotune.analysis.repeats import Figure, Repeats
 from autotune.analysis.summary import against_default, shown, times_default
 from autotune.cli.output import out
 from autotune.cli.tables import changes
-from autotune.domain import Study, Trial
+from autotune.domain import State, Study, Trial
 from autotune.metrics import METRICS
 
 WIDTH, HEIGHT = 76, 18
@@ -26,7 +26,7 @@ def print_front(study: Study, trials: Sequence[Trial]) -> None:
     """Table, plot and the knee in a sentence; a clear word where there is no front yet."""
     front = pareto_front(study, trials)
     if not front:
-        out.print(Text(f"{study.name}: no trial has met every constraint yet", style="yellow"))
+        out.print(Text(f"{study.name}: {_why_no_front(study, trials)}", style="yellow"))
         return
     out.print(table(study, trials, points(study, trials, front)))
     if len(study.objectives) > 1:
@@ -35,6 +35,14 @@ def print_front(study: Study, trials: Sequence[Trial]) -> None:
     if chosen is not None:
         text = against_default(study, trials, chosen)
         out.print(Text.assemble("Knee: trial ", (str(chosen.number), "bold yellow"), f", {text}."))
+
+
+def _why_no_front(study: Study, trials: Sequence[Trial]) -> str:
+    ended = [trial for trial in trials if trial.state is State.COMPLETE]
+    for name in [objective.metric for objective in study.objectives]:
+        if ended and all(trial.metric(name) is None for trial in ended):
+            return f"no trial could measure {METRICS[name].label}"
+    return "no trial has met every constraint yet" if ended else "no trial has completed yet"
 
 
 def table(study: Study, trials: Sequence[Trial], front: Sequence[Point]) -> Table:
@@ -128,16 +136,17 @@ def plot(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Text:
     return Text.assemble((title, "bold"), drawing, (legend, "dim"))
 
 
-def print_next_steps(study: Study, trials: Sequence[Trial]) -> None:
-    """Commands that make sense now."""
+def print_next_steps(study: Study, trials: Sequence[Trial], options: str = "") -> None:
+    """Commands that make sense now; ``options`` are added to each."""
     chosen = knee(study, pareto_front(study, trials))
     if chosen is None:
-        out.print(Text(f"Next:  autotune trials {study.name}", style="bold"))
+        out.print(Text(f"Next:  autotune trials {study.name}{options}", style="bold"))
         return
+    export = f"autotune export {study.name} --trial knee --to hf-trainer --output out{options}"
     steps = [
-        (f"autotune show {study.name} {chosen.number}", "all that is known of the knee"),
-        ("autotune dashboard", "look at the front in a browser"),
-        (f"autotune export {study.name} --trial knee --to hf-trainer --output out", "use it"),
+        (f"autotune show {study.name} {chosen.number}{options}", "all that is known of the knee"),
+        (f"autotune dashboard{options}", "look at the front in a browser"),
+        (export, "use it"),
     ]
     grid = Table.grid(padding=(0, 2))
     for command, purpose in steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,16 @@ SpecArgument = Annotated[
 
 def storage_url(given: str | None) -> str:
     return given or DEFAULT_STORAGE
+
+
+def storage_option(storage: str | None) -> str:
+    """What a command typed next needs to find ``storage``: nothing where it is where every command
+    looks. A password is not repeated."""
+    from autotune.store.database import masked, parse_url
+
+    if storage_url(storage) == storage_url(os.environ.get("AUTOTUNE_STORAGE")):
+        return ""
+    return f" --storage {shlex.quote(masked(parse_url(storage_url(storage))))}"
 
 
 @contextmanager

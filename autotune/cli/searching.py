@@ -23,6 +23,7 @@ from autotune.cli.options import (
     StudyArgument,
     WarmStartOption,
     runs_directory,
+    storage_option,
     storage_url,
 )
 from autotune.cli.output import err, note
@@ -115,9 +116,12 @@ def _overrides(
 ) -> list[str]:
     """``--set`` and the options that are short for it."""
     found = [*(given or []), *(["sharing=false"] if no_sharing else [])]
-    if executor is not None:
-        # A whole section for local, so that the address of a cluster does not linger in it.
-        found.append("executor=local" if executor == "local" else f"executor.kind={executor}")
+    if executor == "local":
+        # A whole section, so that the address of a cluster does not linger in it.
+        asked = [text for text in found if text.startswith("executor.")]
+        found += ["executor=local", *asked]
+    elif executor is not None:
+        found.append(f"executor.kind={executor}")
     return [*found, *([f"executor.address={address}"] if address else [])]
 
 
@@ -140,13 +144,12 @@ def _run(
     alone = store.exclusive
     try:
         begin_with = origin(store, study, host)
+        _require_same(store, study)
+        anatomy = _prepare(executor, study) if clock is None else getattr(executor, "anatomy", None)
         _record(store, study, host)
         with store.acquire_driver(study.name):
             silence = None if alone else study.executor.takeover_seconds
             store.interrupt_running(study.name, stale_seconds=silence)
-            anatomy = (
-                _prepare(executor, study) if clock is None else getattr(executor, "anatomy", None)
-            )
             feasibility = None
             if anatomy is not None:
                 feasibility = Feasibility(
@@ -166,13 +169,16 @@ def _run(
         trials = store.trials(study.name)
         tracking.close(study, trials)
         print_front(study, trials)
-        print_next_steps(study, trials)
+        stored_at = storage_option(storage)
+        print_next_steps(study, trials, stored_at)
         if presses:
-            err.print(f"interrupted; continue with: autotune resume {study.name}", style="yellow")
+            again = f"autotune resume {study.name}{stored_at}"
+            err.print(f"interrupted; continue with: {again}", style="yellow")
             raise typer.Exit(INTERRUPTED)
         if not any(trial.state is State.COMPLETE for trial in trials):
             raise AutotuneError(
-                "no trial completed", hint=f"autotune trials {study.name} says why of each"
+                "no trial completed",
+                hint=f"autotune trials {study.name}{stored_at} says why of each",
             )
     finally:
         store.close()
@@ -183,7 +189,8 @@ def _now() -> datetime:
 
 
 def _prepare(executor: Executor, study: Study) -> Anatomy:
-    """Fetch and tokenise once, so that a mistake in the data shows before any trial runs."""
+    """Fetch and tokenise once, so that a mistake in the data shows before any trial runs, and
+    before the study has a place in the store."""
     from autotune.trial.data import prepare
     from autotune.trial.describe import describe
 
@@ -194,12 +201,27 @@ def _prepare(executor: Executor, study: Study) -> Anatomy:
     data = study.task.dataset
     name = data if isinstance(data, str) else data["train"]
     note(f"task: {study.task.model} on {name}: {sizes} examples, {prepared.num_labels} labels")
+    for remark in prepared.notes:
+        note(f"task: {remark}")
     return anatomy
 
 
-def _record(store: Store, study: Study, host: Host) -> None:
-    """Create the study, or continue the one of this name if it asks the same question."""
+def _require_same(store: Store, study: Study) -> None:
+    """Raise :class:`IncompatibleStudyError` where a study of this name asks another question."""
     from autotune import spec
+
+    if study.name not in store.studies():
+        return
+    differences = spec.compatible(store.study(study.name), study)
+    if differences:
+        raise IncompatibleStudyError(
+            f"study {study.name} exists and asks another question:\n  " + "\n  ".join(differences),
+            hint=f"use another name (--study {study.name}-2) or undo the difference",
+        )
+
+
+def _record(store: Store, study: Study, host: Host) -> None:
+    """Create the study, or continue the one of this name."""
     from autotune.hardware import environment
 
     if study.name not in store.studies():
@@ -208,12 +230,7 @@ def _record(store: Store, study: Study, host: Host) -> None:
             return
         except UsageError:
             pass  # another driver was faster
-    differences = spec.compatible(store.study(study.name), study)
-    if differences:
-        raise IncompatibleStudyError(
-            f"study {study.name} exists and asks another question:\n  " + "\n  ".join(differences),
-            hint=f"use another name (--study {study.name}-2) or undo the difference",
-        )
+    _require_same(store, study)
     store.update_study(study)
     store.record_environment(study.name, environment(host))
     note(f"continuing study {study.name}: {len(store.trials(study.name))} trials are stored")

@@ -1,11 +1,14 @@
 """Peak memory of this process and of the ranks below it.
 
-``VmHWM`` is read, never ``ru_maxrss``: the latter is inherited over fork and exec, so that a small
-child of a large parent reports the parent's peak.
+On Linux ``VmHWM`` is read, never ``ru_maxrss``: the latter is inherited over fork and exec, so that
+a small child of a large parent reports the parent's peak. On macOS it is each process's own, and
+the only one there is; of ranks, what they hold now.
 """
 
 from __future__ import annotations
 
+import resource
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,11 +33,14 @@ def reset_peak() -> None:
 def peak_gib() -> float | None:
     """Highest resident memory of this process and its living children, summed; ``None`` where the
     kernel does not tell."""
+    children = psutil.Process().children(recursive=True)
     own = _peak_bytes(psutil.Process().pid)
-    if own is None:
-        return None
-    children = [_peak_bytes(child.pid) for child in psutil.Process().children(recursive=True)]
-    return (own + sum(child or 0 for child in children)) / GIB
+    if own is not None:
+        return (own + sum(_peak_bytes(child.pid) or 0 for child in children)) / GIB
+    if sys.platform == "darwin":
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes there
+        return (own + sum(_resident_bytes(child) for child in children)) / GIB
+    return None
 
 
 def _peak_bytes(pid: int) -> int | None:
@@ -44,6 +50,13 @@ def _peak_bytes(pid: int) -> int | None:
         return None
     kib = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(kib[0]) * 1024 if kib else None
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def device_peaks_gib(device: torch.device) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Which metrics this host can measure for a study."""
+"""Which metrics a study can measure on this host."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from autotune.space import settings
 COST = ("cost_usd", "inference_usd_per_million")
 DEVICE_MEMORY = ("device_memory_gib", "device_memory_reserved_gib")
 
+UNDEFINED = {"token-classification": ("mcc",)}
+"""Scores that a kind of task does not have."""
+
 _COUNTERS = {"cuda": "nvml", "cpu": "rapl"}
 """What has to be among the host's tools for the energy of a device to be known."""
 
@@ -22,8 +25,11 @@ def devices(space: Space) -> tuple[str, ...]:
     return tuple(dict.fromkeys((str(space.defaults["device"]), *found)))
 
 
-def why_not(metric: str, host: Host, prices: Prices, space: Space) -> str | None:
-    """Why ``metric`` would be missing from some trials of the space; ``None`` where it is not."""
+def why_not(metric: str, kind: str, host: Host, prices: Prices, space: Space) -> str | None:
+    """Why ``metric`` would be missing from some trials of the space, of a task of this ``kind``;
+    ``None`` where it is not."""
+    if metric in UNDEFINED.get(kind, ()):
+        return f"is not defined for {kind}"
     used = devices(space)
     if metric in DEVICE_MEMORY:
         return _outside(used, ("cuda",), "is known for CUDA devices only")

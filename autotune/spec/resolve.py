@@ -53,7 +53,9 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
     counts only if there are none."""
     space, notes = build(file, document, host)
     prices = book(file.prices.cpu_core, file.prices.gpus, file.prices.nodes)
-    judge = _Judge(document, host, prices, space if _device_known(file, space) else None)
+    judge = _Judge(
+        document, file.task.kind, host, prices, space if _device_known(file, space) else None
+    )
     budget = judge.budget(file)
     study = Study(
         name=file.study,
@@ -81,6 +83,7 @@ class _Judge:
     """Reads the sections that name metrics, and blames those this host cannot measure."""
 
     document: Document
+    kind: str
     host: Host
     prices: Prices
     space: Space | None
@@ -89,7 +92,7 @@ class _Judge:
     def measured(self, metric: str, path: Path) -> None:
         if self.space is None:
             return
-        reason = why_not(metric, self.host, self.prices, self.space)
+        reason = why_not(metric, self.kind, self.host, self.prices, self.space)
         if reason is not None:
             self.document.blame(path, f"{metric} cannot be measured here: it {reason}")
 
@@ -135,6 +138,9 @@ def _device_known(file: StudyFile, space: Space) -> bool:
 def _task(spec: TaskSpec, document: Document) -> Task:
     if spec.steps is not None and spec.epochs is not None:
         document.blame(("task", "steps"), "steps takes the place of epochs; give one", key=True)
+    if spec.kind == "token-classification" and spec.columns.text_pair is not None:
+        place = ("task", "columns", "text_pair")
+        document.blame(place, "tokens have no second text; leave text_pair out", key=True)
     dataset: str | dict[str, str]
     if isinstance(spec.dataset, str):
         dataset = spec.dataset

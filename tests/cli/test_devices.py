@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autotune.cli.app import app
+from autotune.errors import AutotuneError
 
 STUDY = """\
 study: s
@@ -19,15 +20,28 @@ start_with: [{{batch_size: 4}}]
 """
 
 
-def test_each_device_has_its_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
-    data = tmp_path / "train.jsonl"
+def _study(folder: Path) -> Path:
+    data, file = folder / "train.jsonl", folder / "s.yaml"
     rows = [{"text": f"house number {n}", "label": "ab"[n % 2]} for n in range(40)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    file = tmp_path / "s.yaml"
     file.write_text(STUDY.format(data=data), encoding="utf-8")
+    return file
+
+
+def test_each_device_has_its_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
+    file = _study(tmp_path)
     result = CliRunner().invoke(app, ["compare-devices", str(file), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["cpu"]["accuracy"] >= 0
     assert found["cpu"]["train_samples_per_second"] > 0
+
+
+def test_no_device_that_can_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
+    file = _study(tmp_path)
+    limit = ["--set", "limits.memory_gib=0.01"]
+    result = CliRunner().invoke(app, ["compare-devices", str(file), "--json", *limit])
+    assert isinstance(result.exception, AutotuneError)
+    assert "reason" in json.loads(result.stdout)["cpu"]

@@ -64,6 +64,33 @@ def test_unusable_data_stops_before_any_trial(
     text = refused(desk, "search", "tiny.yaml")
     assert said in text
     assert "train.jsonl" in text
+    assert desk.type("studies", "--json").document == [], "the name is still free"
+
+
+def test_devices_are_not_compared_on_unusable_data(desk: Desk) -> None:
+    write_rows(desk.path / "train.jsonl", [{"words": "x", "label": "a"}] * 4)
+    assert "column" in refused(desk, "compare-devices", "tiny.yaml")
+
+
+def test_local_keeps_what_is_set_of_it() -> None:
+    from autotune.cli.searching import _overrides
+
+    given = ["executor.workers=4", "task.seed=2"]
+    assert _overrides(given, "local", None, no_sharing=False) == [
+        *given, "executor=local", "executor.workers=4",
+    ]  # fmt: skip
+
+
+def test_commands_to_type_next_name_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autotune.cli.options import DEFAULT_STORAGE, storage_option
+
+    monkeypatch.delenv("AUTOTUNE_STORAGE", raising=False)
+    assert storage_option(None) == storage_option(DEFAULT_STORAGE) == ""
+    assert storage_option("sqlite:///a b.db") == " --storage 'sqlite:///a b.db'"
+    secret = storage_option("postgresql://me:secret@host/db")
+    assert "secret" not in secret and "host/db" in secret
+    monkeypatch.setenv("AUTOTUNE_STORAGE", "sqlite:///mine.db")
+    assert storage_option("sqlite:///mine.db") == ""
 
 
 def test_a_corrupt_database_is_named(desk: Desk) -> None:

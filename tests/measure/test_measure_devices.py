@@ -76,6 +76,17 @@ def test_peak_memory_is_unknown_where_the_kernel_does_not_tell(
     assert memory.peak_gib() is None
 
 
+def test_macos_tells_of_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ``ru_maxrss`` is in bytes."""
+    monkeypatch.setattr(memory, "_peak_bytes", lambda pid: None)
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    usage = SimpleNamespace(ru_maxrss=3 * 1024**3)
+    monkeypatch.setattr(memory.resource, "getrusage", lambda who: usage)
+    monkeypatch.setattr(memory.psutil.Process, "children", lambda self, recursive: [self])
+    found = memory.peak_gib()
+    assert found is not None and 3.0 < found < 6.0
+
+
 def test_model_size_counts_shared_weights_once() -> None:
     layer = torch.nn.Linear(512, 512, bias=False)
     assert memory.model_mib(torch.nn.Sequential(layer, layer)) == pytest.approx(1.0)

@@ -39,6 +39,8 @@ SECTIONS = [
     ("task: {seed: true}", 5, 14, "task.seed: must be a whole number, not true"),
     ("task: {epochs: 1, steps: 5}", 5, 19, "give one"),
     ("task: {kind: regression}", 5, 14, "valid: text-classification"),
+    ("task: {kind: token-classification, columns: {text_pair: b}}", 5, 46, "no second text"),
+    ("task: {kind: token-classification}\nconstraints: [mcc > .5]", 6, 15, "not defined for token"),
     ("task: {dataset: {train: a, tset: b}}", 5, 28, "did you mean test?"),
     ("task: {dataset: {test: b}}", 5, 8, "'train' is missing"),
     ("task: [1]", 5, 7, "task: must be a mapping, not a list"),
