@@ -86,20 +86,47 @@ def test_no_password_is_written_down(compose: Compose) -> None:
     for service in compose.services.values():
         for name, value in service.environment.items():
             if "PASSWORD" in name or "@" in value:
-                assert "${POSTGRES_PASSWORD:?" in value
+                password = "POSTGRES_PASSWORD" if "@" in value else name
+                assert f"${{{password}:?" in value
+
+
+def test_the_dashboard_can_start_before_any_search(compose: Compose) -> None:
+    """It is reached from outside its container, and refuses a database without tables."""
+    dashboard = compose.services["dashboard"]
+    assert dashboard.environment.keys() > compose.services["head"].environment.keys()
+    assert "AUTOTUNE_DASHBOARD_PASSWORD" in dashboard.environment
+    assert [words[1:3] for words in commands_of(dashboard.command)] == [
+        ["db", "upgrade"],
+        ["dashboard", "--host"],
+    ]
+
+
+def test_the_page_sets_what_the_compose_file_requires() -> None:
+    required = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
+    set_there = set(re.findall(r"^export (\w+)=", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert required <= set_there
 
 
 def typed() -> Iterator[list[str]]:
     """Commands of the page's shell blocks and of the compose file."""
     for block in re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            for place, (program, verb) in enumerate(pairwise(words)):
-                if verb in VERBS.get(program, ()):
-                    yield words[place:]
+            yield from commands_in(line)
     for service in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values():
-        if service.get("command", ["-"])[0] in VERBS:
-            yield service["command"]
+        yield from commands_of(service.get("command", []))
+
+
+def commands_of(words: list[str]) -> Iterator[list[str]]:
+    """The commands of a service, which may be given to a shell."""
+    yield from commands_in(words[2] if words[:2] == ["sh", "-c"] else shlex.join(words))
+
+
+def commands_in(line: str) -> Iterator[list[str]]:
+    for part in line.split("&&"):
+        words = shlex.split(part, comments=True)
+        for place, (program, verb) in enumerate(pairwise(words)):
+            if verb in VERBS.get(program, ()):
+                yield words[place:]
 
 
 @cache
@@ -133,12 +160,17 @@ def test_the_page_shows_commands() -> None:
 
 
 def test_the_manifest_is_a_ray_cluster() -> None:
-    manifest = yaml.safe_load((ROOT / "docs" / "cluster" / "kuberay.yaml").read_text())
+    text = (ROOT / "docs" / "cluster" / "kuberay.yaml").read_text()
+    claim, manifest = yaml.safe_load_all(text)
+    assert (claim["apiVersion"], claim["kind"]) == ("v1", "PersistentVolumeClaim")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
     groups = [manifest["spec"]["headGroupSpec"], *manifest["spec"]["workerGroupSpecs"]]
     for group in groups:
         spec = group["template"]["spec"]
         volumes = {volume["name"] for volume in spec["volumes"]}
+        claimed = {volume["persistentVolumeClaim"]["claimName"] for volume in spec["volumes"]}
+        assert claimed == {claim["metadata"]["name"]}
         for container in spec["containers"]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             assert container["resources"]["limits"]["cpu"]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from autotune.domain.study import Stopping
 from autotune.metrics import METRICS
+from autotune.search.sampler import SAMPLERS
+from autotune.search.stopping import RULES
 from autotune.spec import load
+from autotune.spec.models import SamplerKind, StoppingRule
 from autotune.spec.shape import keys_at
 from autotune.trial.tasks import KINDS
 from tests.spec.hosts import CPU, GPU
@@ -53,6 +58,23 @@ def test_every_kind_of_task_can_be_asked_for() -> None:
         text = f"study: s\nobjectives: [f1]\ntask: {{kind: {kind}}}\nspace: {{batch_size: [8]}}\n"
         assert load(text, host=CPU).study.task.kind == kind
         assert f"`{kind}`" in TEXT
+
+
+def test_every_sampler_can_be_asked_for() -> None:
+    assert set(get_args(SamplerKind)) == set(SAMPLERS)
+    for kind in SAMPLERS:
+        text = f"study: s\nobjectives: [f1]\nsampler: {kind}\nspace: {{batch_size: [8]}}\n"
+        assert load(text, host=CPU).study.sampler.kind == kind
+        assert f"`{kind}`" in TEXT
+
+
+def test_every_rule_of_early_stopping_can_be_asked_for() -> None:
+    rules = {*RULES, "none"}
+    assert set(get_args(StoppingRule)) == set(get_args(Stopping)) == rules
+    for rule in rules:
+        text = f"study: s\nobjectives: [f1]\nearly_stopping: {rule}\nspace: {{batch_size: [8]}}\n"
+        assert load(text, host=CPU).study.stopping == rule
+        assert f"`{rule}`" in TEXT
 
 
 def test_every_section_is_described() -> None:
