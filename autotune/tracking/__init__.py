@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from autotune.domain import CurvePoint, Study, Trial
-from autotune.errors import UsageError
+from autotune.errors import AutotuneError, UsageError
 from autotune.search.tuner import Observer
 from autotune.tracking.base import Tracker
 from autotune.tracking.mlflow import MLflow
@@ -30,7 +30,7 @@ class Tracking:
 
     def __init__(self, names: Sequence[str], study: Study, directory: Path) -> None:
         """Open the trackers of these names; files go below ``directory``. Raises
-        :class:`UsageError` for a name that is none."""
+        :class:`UsageError` for a name that is none, and for one that cannot be opened."""
         for name in names:
             if name not in TRACKERS:
                 near = get_close_matches(name, TRACKERS, n=1)
@@ -39,7 +39,7 @@ class Tracking:
                     f"cannot log to {name!r}",
                     hint=f"did you mean {near[0]}? {hint}" if near else hint,
                 )
-        self._trackers = [TRACKERS[name](study, directory) for name in names]
+        self._trackers = [_opened(name, study, directory) for name in names]
 
     def started(self, trial: Trial) -> None:
         self._each(lambda tracker: tracker.started(trial))
@@ -63,6 +63,16 @@ class Tracking:
                 name = type(tracker).__name__
                 logger.warning("%s is left out from now on: %s", name, error)
                 self._trackers.remove(tracker)
+
+
+def _opened(name: str, study: Study, directory: Path) -> Tracker:
+    try:
+        return TRACKERS[name](study, directory)
+    except AutotuneError:
+        raise
+    except Exception as error:  # whatever its service raises
+        hint = f"mend that, or search without --log-to {name}"
+        raise UsageError(f"cannot log to {name}: {error}", hint=hint) from error
 
 
 @dataclass(frozen=True)

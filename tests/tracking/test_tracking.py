@@ -100,6 +100,17 @@ def test_a_tracker_that_fails_ends_no_search(
     assert (tmp_path / "tensorboard/sample/front").is_dir()
 
 
+def test_a_tracker_that_cannot_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(study: object, directory: Path) -> Any:
+        raise ConnectionError("the server is away")
+
+    monkeypatch.setitem(TRACKERS, "mlflow", away)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="cannot log to mlflow: the server is away"):
+        Tracking(["mlflow"], STUDY, tmp_path)
+
+
 def test_the_nearest_tracker_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Tracking(["tensorbord"], STUDY, tmp_path)
