@@ -37,7 +37,8 @@ PRUNING_SCORE = Lever(
     summary="What tells a head or neuron that matters: its effect on the loss, or its weights",
     domain=Choice(("taylor", "magnitude")),
     default="taylor",
-    influences=influences(ACCURACY),
+    # Scoring by effect on the loss takes gradients of the whole model, time and memory, at setup.
+    influences=influences(SPEED, MEMORY, ACCURACY),
     when="pruning_ratio > 0 and pruning_method == structured",
 )
 
@@ -56,6 +57,6 @@ DROPOUT = Lever(
     domain=Range(0.0, 0.9),
     words=("model",),
     default="model",
-    influences=influences(SPEED, ACCURACY),
+    influences=influences(SPEED, MEMORY, ACCURACY),
     auto=lambda host: Choice(("model", 0.0)),
 )

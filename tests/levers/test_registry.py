@@ -8,7 +8,16 @@ import pytest
 
 from autotune import expression
 from autotune.domain import Choice, Host, Prices, Rule, Strategy
-from autotune.levers import LEVERS, RULES, Lever, defaults, hourly_usd, resources
+from autotune.levers import (
+    LEVERS,
+    RULES,
+    Influence,
+    Lever,
+    defaults,
+    hourly_usd,
+    resources,
+    speed_key,
+)
 from autotune.space import settings
 from tests.spec.hosts import CPU, GPU, MAC
 
@@ -127,3 +136,15 @@ def test_the_price_of_a_strategy_counts_all_that_it_holds() -> None:
     assert hourly_usd(on_gpu, GPU, Prices(0.05)) is None
     assert hourly_usd(Strategy(defaults(CPU)), CPU, prices) == pytest.approx(0.1)
     assert hourly_usd(Strategy(defaults(CPU)), CPU, Prices()) is None
+
+
+@pytest.mark.parametrize(
+    ("lever", "value"),
+    [("pruning_score", "magnitude"), ("dropout", 0.0)],
+)
+def test_what_takes_memory_is_probed_apart(lever: str, value: str | float) -> None:
+    """Scores by effect on the loss take gradients, and dropout keeps what it has set to zero."""
+    pruned = Strategy({**defaults(CPU), "pruning_ratio": 0.5})
+    other = pruned.with_values(**{lever: value})
+    assert speed_key(pruned) != speed_key(other)
+    assert {Influence.SPEED, Influence.MEMORY} <= LEVERS[lever].influences
