@@ -22,6 +22,7 @@ from autotune.ports import Report
 from autotune.trial import probing
 from autotune.trial.apply import apply_strategy
 from autotune.trial.course import Course, judge, read_data
+from autotune.trial.models import stand_in
 from autotune.trial.notes import Notes, environment
 from autotune.trial.placement import assemble, held_here, leads_here, take_place
 from autotune.trial.probing import account_inference, account_run, account_speed, probe
@@ -61,6 +62,8 @@ def fine_tune(job: Job, report: Report, notes: Notes) -> None:
     meter = EnergyMeter(counters(held_here(job.strategy, device), packages=leads_here()))
     with notes.phase("3 apply"), meter.running():
         ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed, crew)
+        if note := stand_in(ready.model, str(job.strategy["attention"])):
+            notes.event("model", note)
         plan = schedule(job.strategy, job.task, data.collate, job.seed)
     setup = notes.seconds["3 apply"]
     plan = plan if trained else replace(plan, longest_first=True, rungs=frozenset())

@@ -12,18 +12,23 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from autotune.errors import ModelError, Unsupported
+from autotune.errors import ModelError
 from autotune.trial.prepared import Prepared
 from autotune.trial.tasks import task_kind
 
 DROPOUTS = (
+    "activation_dropout",
     "attention_dropout",
     "attention_probs_dropout_prob",
     "classifier_dropout",
+    "classifier_dropout_prob",
+    "cls_dropout",
     "dropout",
     "embedding_dropout",
+    "hidden_dropout",
     "hidden_dropout_prob",
     "mlp_dropout",
+    "pooler_dropout",
     "seq_classif_dropout",
 )
 """What the families call the probabilities of dropout in their configurations."""
@@ -34,9 +39,10 @@ def load_model(
 ) -> PreTrainedModel:
     """The pretrained model of ``prepared`` in fp32 on the CPU, its head drawn with ``seed``.
 
-    ``attention`` is ``eager`` or ``sdpa``. ``dropout`` replaces every dropout probability of the
-    model; ``None`` keeps its own. Raises :class:`ModelError` where the files hold no such model,
-    and :class:`Unsupported` where the model cannot do what is asked.
+    ``attention`` is ``eager`` or ``sdpa``; a model that transformers has no sdpa attention for is
+    eager all the same, as it is with Trainer (:func:`stand_in` says so). ``dropout`` replaces every
+    dropout probability of the model; ``None`` keeps its own. Raises :class:`ModelError` where the
+    files hold no such model.
     """
     names = dict(enumerate(prepared.label_names))
     try:
@@ -47,8 +53,8 @@ def load_model(
             label2id={name: index for index, name in names.items()},
         )
         _set_dropout(config, dropout)
-        _require_attention(prepared, config, attention)
-        model, report = _load(prepared, config, attention, seed)
+        usable = attention if _has_sdpa(prepared, config) else "eager"
+        model, report = _load(prepared, config, usable, seed)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{prepared.model_dir}: the model cannot be loaded: {str(error).splitlines()[0]}",
@@ -83,11 +89,18 @@ def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
                 setattr(config, name, dropout)
 
 
-def _require_attention(prepared: Prepared, config: PretrainedConfig, attention: str) -> None:
+def stand_in(model: PreTrainedModel, attention: str) -> str | None:
+    """In words, that ``model`` computes attention otherwise than was asked; ``None`` where not."""
+    used = model.config._attn_implementation
+    if used == attention:
+        return None
+    kind = model.config.model_type
+    return f"transformers has no {attention} attention for {kind}: this model's is {used}"
+
+
+def _has_sdpa(prepared: Prepared, config: PretrainedConfig) -> bool:
     auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
-    model_class = auto_class._model_mapping[type(config)]
-    if attention == "sdpa" and not model_class._supports_sdpa:
-        raise Unsupported(f"{model_class.__name__} of transformers has no sdpa attention")
+    return bool(auto_class._model_mapping[type(config)]._supports_sdpa)
 
 
 def _require_weights(prepared: Prepared, model: PreTrainedModel, report: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from finetune_cases import collator, job, plan, split, strategy
 
 from autotune import levers
@@ -65,6 +67,29 @@ def test_a_trial_measures_everything_it_can(tmp_path: Path) -> None:
     phases = [e.message for e in outcome.evidence.events if e.kind == "phase"]
     assert [text[0] for text in phases[::2]] == list("1234567")
     assert outcome.evidence.environment["torch"] == torch.__version__
+
+
+def test_a_model_without_sdpa_trains_by_default_and_says_that_it_is_eager(tmp_path: Path) -> None:
+    asked = job(tmp_path, settings={"steps": 4})
+    tokenizer = Path(prepare(asked.task).model_dir)
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "vocab_size": 400}
+    config = transformers.DebertaV2Config(**sizes, intermediate_size=32)
+    folder = tmp_path / "deberta"
+    transformers.DebertaV2Model(config).save_pretrained(folder)
+    for path in tokenizer.glob("tokenizer*.json"):
+        shutil.copy(path, folder)
+    asked = replace(asked, task=replace(asked.task, model=str(folder)))
+    assert asked.strategy["attention"] == "sdpa"
+    outcome = finetune.run_trial(asked, ignore)
+    assert isinstance(outcome, Completed), outcome
+    assert set(outcome.evidence.measurements) - {"energy_wh"} == ALWAYS
+    said = [e.message for e in outcome.evidence.events if e.kind == "model"]
+    assert said == ["transformers has no sdpa attention for deberta-v2: this model's is eager"]
+    eager = finetune.run_trial(
+        replace(asked, strategy=asked.strategy.with_values(attention="eager")), ignore
+    )
+    assert not [e for e in eager.evidence.events if e.kind == "model"]
+    assert eager.evidence.curve[-1].loss == outcome.evidence.curve[-1].loss
 
 
 SCORES = {"accuracy", "f1", "mcc", "loss", "train_samples"}

@@ -16,10 +16,10 @@ import transformers
 from data_files import tiny, write_splits
 from torch import nn
 
-from autotune.errors import MissingExtraError, ModelError, Unsupported
+from autotune.errors import MissingExtraError, ModelError
 from autotune.trial import builtin
 from autotune.trial.data import Prepared, load_split, prepare
-from autotune.trial.models import load_model
+from autotune.trial.models import load_model, stand_in
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "vocab_size": 400}
 FAMILIES: dict[str, Any] = {
@@ -144,9 +144,30 @@ def test_attention_that_the_model_lacks(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transformers.BertForSequenceClassification, "_supports_sdpa", False)
-    with pytest.raises(Unsupported, match="no sdpa attention"):
-        load_model(prepared, attention="sdpa")
-    load_model(prepared, attention="eager")
+    model = load_model(prepared, attention="sdpa")
+    assert model.config._attn_implementation == "eager"
+    assert "no sdpa attention for bert" in (stand_in(model, "sdpa") or "")
+    assert stand_in(model, "eager") is None
+
+
+@pytest.mark.parametrize(
+    ("family", "own"),
+    [
+        ("albert", "classifier_dropout_prob"),
+        ("rembert", "classifier_dropout_prob"),
+        ("deberta-v2", "pooler_dropout"),
+        ("deberta-v2", "cls_dropout"),
+    ],
+)
+def test_dropout_is_set_whatever_a_family_calls_it(
+    tmp_path: Path, prepared: Prepared, family: str, own: str
+) -> None:
+    sizes = {**SMALL, "intermediate_size": 32, "embedding_size": 16, "input_embedding_size": 16}
+    config = transformers.AutoConfig.for_model(family, **sizes, **{own: 0.1})
+    folder = save(transformers.AutoModel.from_config(config), prepared, tmp_path / family)
+    model = load_model(replace(prepared, model_dir=str(folder)), dropout=0.0)
+    rates = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
+    assert rates and not any(rates.values()), rates
 
 
 def test_positions_that_roberta_never_uses(tmp_path: Path, prepared: Prepared) -> None:
