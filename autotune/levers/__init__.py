@@ -89,13 +89,18 @@ RULES: tuple[Rule, ...] = (
 
 
 def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
-    """What Hugging Face's Trainer does when nothing is set, on this host."""
+    """What Hugging Face's Trainer does when nothing is set, on this host, but for its 3 epochs."""
     return {**{lever.name: lever.default_on(host) for lever in _ALL}, "epochs": epochs}
 
 
 def rules(host: Host) -> tuple[Rule, ...]:
     """:data:`RULES`, and what this host cannot hold."""
-    of_host = (parallelism.host_rules, placement.host_rules, cluster.host_rules)
+    of_host = (
+        parallelism.host_rules,
+        placement.host_rules,
+        numerics.host_rules,
+        cluster.host_rules,
+    )
     return (*RULES, *(rule for rules_of in of_host for rule in rules_of(host)))
 
 

@@ -89,4 +89,6 @@ PINNED_MEMORY = Lever(
 RULES: tuple[Rule, ...] = (
     Rule("loader_workers > 0 and parallelism != none",
          "each rank puts its own share of a batch together"),
+    Rule("loader_workers > 0 and offload == parameters",
+         "fsdp, which brings the weights in, has each rank put its batches together"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autotune import expression
-from autotune.domain import Choice, Host, Prices, Rule, Strategy
+from autotune.domain import Choice, Device, Host, Prices, Rule, Strategy, Value
 from autotune.levers import (
     LEVERS,
     RULES,
@@ -16,6 +16,7 @@ from autotune.levers import (
     defaults,
     hourly_usd,
     resources,
+    rules,
     speed_key,
 )
 from autotune.space import settings
@@ -75,6 +76,7 @@ def test_rules_can_be_read_and_spare_the_default(rule: Rule, host: Host) -> None
         ({"micro_batch_size": 6, "batch_size": 16}, "whole number of micro-batches"),
         ({"precision": "fp16", "device": "cpu"}, "CUDA"),
         ({"compile": True, "device": "mps"}, "mps"),
+        ({"loader_workers": 1, "offload": "parameters"}, "fsdp"),
     ],
 )
 def test_what_the_rules_exclude(values: dict[str, object], reason: str) -> None:
@@ -148,3 +150,40 @@ def test_what_takes_memory_is_probed_apart(lever: str, value: str | float) -> No
     other = pruned.with_values(**{lever: value})
     assert speed_key(pruned) != speed_key(other)
     assert {Influence.SPEED, Influence.MEMORY} <= LEVERS[lever].influences
+
+
+OLD_CPU = Device("cpu", "cpu", bf16=False)
+OLD_GPU = Device("cuda:1", "cuda", "Tesla T4", 15.0, (7, 5), bf16=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"device": "cpu", "precision": "bf16"}, "cpu has no bf16"),
+        ({"device": "cpu", "precision": "bf16-pure"}, "cpu has no bf16"),
+        ({"device": "cuda:0", "placement": "mixed", "precision": "bf16"}, "cpu has no bf16"),
+        ({"device": "cuda:0", "placement": "split:time", "precision": "bf16"}, None),
+        ({"device": "cuda:1", "precision": "bf16"}, "cuda:1 has no bf16"),
+        ({"device": "cuda:1", "precision": "tf32"}, "cuda:1 is no GPU of compute capability 8.0"),
+        ({"device": "cuda:0", "precision": "bf16"}, None),
+        ({"device": "cuda:0", "precision": "tf32"}, None),
+        ({"device": "cuda:1", "precision": "fp16"}, None),
+        ({"device": "cpu", "precision": "fp32"}, None),
+    ],
+)
+def test_no_device_is_asked_for_arithmetic_that_only_another_has(
+    values: dict[str, Value], named: str | None
+) -> None:
+    host = replace(GPU, devices=(OLD_CPU, GPU.devices[1], OLD_GPU))
+    setting = {**defaults(host), "threads": 1, **values}
+    reasons = [
+        rule.reason
+        for rule in rules(host)
+        if expression.parse(rule.excludes, setting.keys()).holds(setting)
+    ]
+    assert [reason for reason in reasons if named and named in reason] or not (named or reasons)
+
+
+@pytest.mark.parametrize("host", [CPU, GPU, MAC], ids=["cpu", "gpu", "mac"])
+def test_devices_that_are_alike_want_no_rule_of_precision(host: Host) -> None:
+    assert not [rule for rule in rules(host) if "arithmetic; emulated" in rule.reason]
