@@ -196,6 +196,9 @@ def _start_with(
     for index, written in enumerate(file.start_with):
         path: Path = ("start_with", index)
         values = _settings(written, path, document, host)
+        if file.task.steps is not None and "epochs" in written:
+            message = "task.steps fixes how long to train; leave epochs out, or set no steps"
+            document.blame((*path, "epochs"), message, key=True)
         if values is None:
             continue
         strategy = complete(space, {**fixed, **values})

@@ -82,6 +82,7 @@ SECTIONS = [
     ("start_with: [{batch_size: 8, micro_batch_size: 3}]", 5, 14, "the rules exclude it"),
     ("start_with: [{pruning_method: layers}]", 5, 15, "matters only when pruning_ratio > 0"),
     ("start_with: [{batch_size: 8}, {batch_size: 8.0}]", 5, 31, "the same strategy as entry 1"),
+    ("task: {steps: 9}\nstart_with: [{epochs: 3}]", 6, 15, "task.steps fixes how long to train"),
     ("start_with: [8]", 5, 14, "must be a mapping, not 8"),
 ]
 
