@@ -18,9 +18,10 @@ from autotune.constraints import bound
 from autotune.domain import CurvePoint, Objective, State, Strategy, Study, Trial
 from autotune.metrics import METRICS, Source
 
-Ceiling = Callable[[Strategy, str, Sequence[Trial]], float | None]
-"""The best value of a training metric that a strategy can be hoped to reach before any training of
-it is seen, ``None`` where nothing speaks against anything."""
+Ceiling = Callable[[Strategy, str, Sequence[Trial], float], float | None]
+"""The best value of a training metric that a strategy can be hoped to reach by what others reached,
+so many standard deviations above what is expected; ``None`` where nothing speaks against
+anything."""
 
 NEVER_STOPPED = ("baseline", "start_with", "confirm", "alone")
 """Origins of trials that somebody wants to see whole."""
@@ -33,6 +34,10 @@ ENOUGH = 6
 
 BOLDNESS = 0.95
 """Quantile of their gains that a trial is granted."""
+
+BEFORE_TRAINING, AT_RUNG = 2.5, 2.0
+"""How many standard deviations above what the model expects of its strategy a trial is granted. At
+a rung its curve speaks as well; but those that have finished may all be unlike it."""
 
 SAME_RUNG = 0.02
 """Shares of all steps that are as far apart count as one rung."""
@@ -133,8 +138,11 @@ def _best_score(
     ceiling: Ceiling | None,
 ) -> float:
     """The signed score that the trial may still reach."""
-    if metric not in here.scores:
-        hoped = ceiling(here.strategy, metric, history) if ceiling is not None else None
+    at_rung, hoped = metric in here.scores, None
+    if ceiling is not None:
+        deviations = AT_RUNG if at_rung else BEFORE_TRAINING
+        hoped = ceiling(here.strategy, metric, history, deviations)
+    if not at_rung:
         return math.inf if hoped is None else sign * hoped
     now, seen = sign * here.scores[metric], []
     for trial in history:
@@ -147,7 +155,8 @@ def _best_score(
         return math.inf
     alike = sorted(seen)[: max(ENOUGH, len(seen) // 2)]
     growth = [gain for _, gain in alike]
-    return now + max(0.0, float(np.quantile(growth, BOLDNESS, method="higher")))
+    grown = now + max(0.0, float(np.quantile(growth, BOLDNESS, method="higher")))
+    return grown if hoped is None else max(grown, sign * hoped)
 
 
 def _breach(

@@ -95,6 +95,15 @@ def test_a_ceiling_of_the_score_lets_the_probe_stop_a_trial(study: Study) -> Non
     assert optimistic(free, here, history, curves, lambda *_: 0.80) is None
 
 
+def test_a_rung_stops_nobody_of_whom_more_is_expected(study: Study) -> None:
+    """Those that finished may all be of another kind."""
+    history, curves = course(STEADY)
+    here = standing(DEFAULT, [probe(80.0), rung(25, 0.50)], {})
+    assert optimistic(study, here, history, curves) is not None
+    assert optimistic(study, here, history, curves, lambda *_: 0.95) is None
+    assert optimistic(study, here, history, curves, lambda *_: 0.10) is not None
+
+
 def test_a_constraint_that_cannot_be_kept_any_more_stops_a_trial(study: Study) -> None:
     history, curves = course(STEADY)
     strict = replace(study, constraints=(Constraint("accuracy", ">=", 0.75),))

@@ -129,7 +129,7 @@ def test_a_resumed_search_shares_with_what_was_before(
 def test_the_probe_stops_what_no_accuracy_could_save(
     grid: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    def ceiling(strategy: Any, metric: str, history: Any) -> float:
+    def ceiling(strategy: Any, metric: str, history: Any, deviations: float) -> float:
         return 0.0
 
     shop, trials = search(grid, store, tmp_path, ceiling=ceiling)

@@ -14,9 +14,6 @@ from autotune.search.factored.surrogates import Surrogates
 ENOUGH = 6
 """Training groups that have to be known before anything is said about another."""
 
-DEVIATIONS = 2.5
-"""How far above its mean the model of the score is believed: one in 160 does better."""
-
 
 class Ceilings:
     """Upper bounds of training metrics, from the groups whose score is known and the model's own
@@ -26,7 +23,10 @@ class Ceilings:
         self._facts = Facts(study)
         self._surrogates = Surrogates(study.space)
 
-    def __call__(self, strategy: Strategy, metric: str, history: Sequence[Trial]) -> float | None:
+    def __call__(
+        self, strategy: Strategy, metric: str, history: Sequence[Trial], deviations: float
+    ) -> float | None:
+        """The metric so many standard deviations on the better side of what is expected."""
         known = self._facts.learn(history).ordered("training")
         if sum(metric in fact.values for _, fact in known) < ENOUGH:
             return None
@@ -35,4 +35,4 @@ class Ceilings:
             return None
         sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
         ids = self._surrogates.encoders["training"].encode([strategy])
-        return float(model.draws(ids, np.array([sign * DEVIATIONS]))[0, 0])
+        return float(model.draws(ids, np.array([sign * deviations]))[0, 0])
