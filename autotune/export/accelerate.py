@@ -11,6 +11,7 @@ from autotune.domain import Strategy, Study, Trial
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import CODE, LOOP
 from autotune.export.parallelism import kinds, only, processes
+from autotune.export.training import uneven
 
 ABLE = ("ddp",)
 
@@ -56,7 +57,7 @@ def refuse(strategy: Strategy) -> Mapping[str, str]:
         return only("accelerate", *ABLE)
     if processes(strategy) > 1 and strategy["device"] == "cpu":
         return {"parallelism": "accelerate launch starts several CPU processes through MPI alone"}
-    return {}
+    return uneven(strategy)
 
 
 FORMAT = ScriptFormat(

@@ -9,15 +9,35 @@ from autotune.domain import Strategy, Study, Trial
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE, LOOP
 from autotune.export.parallelism import kinds, only, processes
-from autotune.export.training import accumulation, micro_batch, peak_rate
+from autotune.export.training import accumulation, micro_batch, peak_rate, uneven
 
 ZERO_STAGE = {"zero1": 1, "fsdp": 3}
 """What DeepSpeed calls sharding: of optimizer states; of these, gradients and parameters."""
 
 
+BUILT = ("adamw", "adamw-fused")
+"""Optimizers that DeepSpeed builds itself, and the only ones whose states it shards."""
+
+
 def ds_config(strategy: Strategy) -> dict[str, Any]:
     """The document that ``deepspeed.initialize`` reads."""
     precision = strategy["precision"]
+    return {
+        "train_batch_size": int(strategy["batch_size"]),
+        "train_micro_batch_size_per_gpu": micro_batch(strategy),
+        "gradient_accumulation_steps": accumulation(strategy),
+        "gradient_clipping": 1.0,
+        "bf16": {"enabled": precision == "bf16-pure"},
+        "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
+        "fp16": {"enabled": precision == "fp16"},
+        "zero_optimization": _zero(strategy),
+        **_optimizer(strategy),
+        "steps_per_print": 1000,
+    }
+
+
+def _zero(strategy: Strategy) -> dict[str, Any]:
+    """What is sharded over ranks, and what is kept in host memory."""
     stage = max((ZERO_STAGE.get(kind, 0) for kind in kinds(strategy)), default=0)
     elements = int(strategy.get("ddp_bucket_mib", 25)) * 2**20 // 4
     zero: dict[str, Any] = {"stage": stage, "reduce_bucket_size": elements}
@@ -28,24 +48,13 @@ def ds_config(strategy: Strategy) -> dict[str, Any]:
     if offload == "parameters":
         zero["stage"] = 3
         zero["offload_param"] = {"device": "cpu", "pin_memory": True}
-    return {
-        "train_batch_size": int(strategy["batch_size"]),
-        "train_micro_batch_size_per_gpu": micro_batch(strategy),
-        "gradient_accumulation_steps": accumulation(strategy),
-        "gradient_clipping": 1.0,
-        "bf16": {"enabled": precision == "bf16-pure"},
-        "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
-        "fp16": {"enabled": precision == "fp16"},
-        "zero_optimization": zero,
-        **_optimizer(strategy),
-        "steps_per_print": 1000,
-    }
+    return zero
 
 
 def _optimizer(strategy: Strategy) -> dict[str, Any]:
     """DeepSpeed builds AdamW itself; the others come from the script."""
     name = str(strategy["optimizer"])
-    if name not in ("adamw", "adamw-fused"):
+    if name not in BUILT:
         return {}
     parameters = {
         "lr": peak_rate(strategy),
@@ -63,9 +72,11 @@ def command(strategy: Strategy) -> Sequence[str]:
 
 def refuse(strategy: Strategy) -> Mapping[str, str]:
     able = ("ddp", *ZERO_STAGE)
-    refused: dict[str, str] = {}
+    refused = {**uneven(strategy)}
     if kinds(strategy).keys() - {*able}:
-        refused |= only("deepspeed", *able)
+        refused = only("deepspeed", *able)  # which of its processes share a batch is not known
+    if strategy["optimizer"] not in BUILT and _zero(strategy)["stage"]:
+        refused["optimizer"] = "DeepSpeed shards and offloads the states of AdamW alone"
     if strategy["device"] == "mps":
         refused["device"] = "DeepSpeed has no engine for Apple's GPUs"
     if strategy["pruning_method"] == "unstructured" and strategy["pruning_ratio"]:

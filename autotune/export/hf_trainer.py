@@ -10,7 +10,7 @@ from autotune.export import torchrun
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE
 from autotune.export.parallelism import kinds, only, processes
-from autotune.export.training import accumulation, micro_batch, peak_rate
+from autotune.export.training import accumulation, micro_batch, peak_rate, uneven
 
 ABLE = ("ddp",)
 
@@ -68,7 +68,9 @@ def command(strategy: Strategy) -> Sequence[str]:
 
 
 def refuse(strategy: Strategy) -> Mapping[str, str]:
-    return only("hf-trainer", *ABLE) if kinds(strategy).keys() - {*ABLE} else {}
+    if kinds(strategy).keys() - {*ABLE}:
+        return only("hf-trainer", *ABLE)
+    return uneven(strategy)
 
 
 FORMAT = ScriptFormat(

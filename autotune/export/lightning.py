@@ -9,7 +9,7 @@ from autotune.domain import Strategy, Study, Trial
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE, LOOP
 from autotune.export.parallelism import kinds, only
-from autotune.export.training import accumulation, steps
+from autotune.export.training import accumulation, steps, uneven
 
 PRECISIONS = {
     "fp32": "32-true",
@@ -45,10 +45,12 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def refuse(strategy: Strategy) -> Mapping[str, str]:
-    refused = {}
+    if kinds(strategy):
+        return only("lightning")
+    refused = {**uneven(strategy)}
     if strategy["precision"] == "fp16" and strategy["optimizer"] == "adamw-fused":
         refused["optimizer"] = "Lightning cannot clip the gradients of a fused optimizer in fp16"
-    return {**refused, **(only("lightning") if kinds(strategy) else {})}
+    return refused
 
 
 FORMAT = ScriptFormat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from autotune.domain import Strategy
 from autotune.export.parallelism import replicas
@@ -21,6 +22,20 @@ def micro_batch(strategy: Strategy) -> int:
 def accumulation(strategy: Strategy) -> int:
     """Micro-batches per optimizer step of one process."""
     return int(strategy["batch_size"]) // (micro_batch(strategy) * replicas(strategy))
+
+
+def uneven(strategy: Strategy) -> Mapping[str, str]:
+    """The refusal of a batch that is no whole number of equal micro-batches on every process, for
+    trainers that know no other: they would train a smaller one."""
+    micro, ranks = micro_batch(strategy), replicas(strategy)
+    if micro * accumulation(strategy) * ranks == int(strategy["batch_size"]):
+        return {}
+    asked = strategy["micro_batch_size"]
+    unit = ranks if asked == "full" else ranks * int(asked)
+    parts = "micro-batches" if asked == "full" else f"micro-batches of {asked}"
+    over = f" on {ranks} processes" if ranks > 1 else ""
+    reason = f"does not divide into equal {parts}{over}; a multiple of {unit} does"
+    return {"batch_size": reason}
 
 
 def steps(strategy: Strategy, examples: int) -> int:

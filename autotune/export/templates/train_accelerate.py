@@ -59,9 +59,7 @@ def fine_tune(
     strategy = folder.strategy
     plan = schedule(strategy, folder.task, collate, folder.seed)
     ranks = accelerator.num_processes
-    micro = plan.batch_size // ranks
-    if strategy["micro_batch_size"] != "full":
-        micro = plan.micro_batch_size
+    micro = max(1, min(plan.micro_batch_size, plan.batch_size // ranks))
     batches = MicroBatches(folder, collate, plan.batch_size, micro)
     rate = optimizers.peak_rate(strategy)
     bare = optimizers.build(str(strategy["optimizer"]), built.model, rate)
@@ -71,7 +69,8 @@ def fine_tune(
     model, optimizer, feed = accelerator.prepare(built.model, bare, loader(batches, collate))
     model.train()
     recorder.start(plan.steps)
-    for step, parts in enumerate(steps_of(feed, plan.batch_size // (micro * ranks), plan.steps)):
+    accumulation = max(1, plan.batch_size // (micro * ranks))
+    for step, parts in enumerate(steps_of(feed, accumulation, plan.steps)):
         judged = accelerator.reduce(sum((part["labels"] != IGNORED).sum() for part in parts))
         for place, part in enumerate(parts):
             last = place == len(parts) - 1
