@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ from autotune.export.levers import Refuse, left_out, nothing
 from autotune.export.requirements import requirements
 
 
+def as_it_is(strategy: Strategy) -> Strategy:
+    """For formats under which devices keep their numbers."""
+    return strategy
+
+
 @dataclass(frozen=True)
 class ScriptFormat:
     """A format whose folder holds a script, made from ``template``, that a trainer runs.
 
     ``command`` is what launches it, from inside the folder. ``config`` gives files in the trainer's
     own format by name, from the study, the trial and the number of training examples. ``arrives``
-    says for every lever where it is set; ``refuse`` what cannot be.
+    says for every lever where it is set; ``refuse`` what cannot be. ``there`` gives the strategy as
+    it is written down, where devices have other numbers than on the machine of the trial.
     """
 
     name: str
@@ -33,6 +39,7 @@ class ScriptFormat:
     arrives: Mapping[str, str]
     packages: tuple[str, ...] = ()
     refuse: Refuse = nothing
+    there: Callable[[Strategy], Strategy] = as_it_is
     allow_partial: bool = False
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
@@ -44,6 +51,7 @@ class ScriptFormat:
         from autotune.export.materials import write_materials
 
         missing = left_out(self.name, trial.strategy, self.arrives, self.refuse, self.allow_partial)
+        trial = replace(trial, strategy=self.there(trial.strategy))
         checksums.make_room(directory)
         prepared = write_materials(study.task, directory)
         document = {

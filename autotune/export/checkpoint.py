@@ -58,15 +58,21 @@ exported folder removes the others again, for the speed."""
 
 def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
     """Fine-tune in a worker as ``directory`` says, write the model to its ``checkpoint/`` with a
-    card, and return all files. Raises :class:`UsageError` for a folder without a script."""
+    card, and return all files. Raises :class:`UsageError` for a folder without a script, and for
+    a strategy that its one process cannot follow."""
     from autotune.export.templates.whole import run
 
     if not (directory / "train.py").is_file():
         raise UsageError(
             "this format exports no model", hint="choose another format for --with-model"
         )
-    executor.call(run, str(directory), CHECKPOINT)
     document = json.loads((directory / "strategy.json").read_text(encoding="utf-8"))
+    if document["strategy"].get("offload") == "parameters":
+        raise UsageError(
+            "offload = parameters: the one process of --with-model keeps weights on its GPU",
+            hint=f"run the command in {directory}/README.md: it leaves the model in trained/",
+        )
+    executor.call(run, str(directory), CHECKPOINT)
     metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
     trained = directory / CHECKPOINT
     card = model_card(document, metrics, pruned=(trained / "pruning.json").exists())

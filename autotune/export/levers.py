@@ -49,6 +49,7 @@ LOOP: Mapping[str, str] = {
 
 OWN: Mapping[str, str] = {
     "placement": "tuned/trial/spreading.py; a GPU and the CPU side by side by tuned/trial/parallel",
+    "split_gpus": "tuned/levers/__init__.py: the GPUs that a process holds",
     "offload": "tuned/trial/offloading.py, tuned/trial/parallel/fsdp.py",
     "loader_workers": "tuned/trial/training.py",
     "prefetch": "tuned/trial/training.py",

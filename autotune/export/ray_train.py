@@ -9,20 +9,22 @@ from autotune.domain import Strategy, Study, Trial
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE, LOOP, OWN
 from autotune.export.parallelism import processes
+from autotune.levers import resources
 from autotune.levers.cluster import ANY
 
 
 def scaling(strategy: Strategy) -> dict[str, Any]:
-    """Arguments of ``ray.train.ScalingConfig``."""
-    on_gpu = str(strategy["device"]).startswith("cuda")
+    """Arguments of ``ray.train.ScalingConfig``. A worker has one GPU, or all of a split model."""
+    on_gpu, workers = str(strategy["device"]).startswith("cuda"), processes(strategy)
+    gpus = max(1, len(resources(strategy).devices) // workers)
     node_class = strategy.get("node_class", ANY)
     return {
         **({"label_selector": {"node-class": node_class}} if node_class != ANY else {}),
-        "num_workers": processes(strategy),
+        "num_workers": workers,
         "use_gpu": on_gpu,
         "resources_per_worker": {
             "CPU": int(strategy["threads"]),
-            **({"GPU": 1} if on_gpu else {}),
+            **({"GPU": gpus} if on_gpu else {}),
         },
     }
 
@@ -32,7 +34,14 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def refuse(strategy: Strategy) -> Mapping[str, str]:
-    return {"device": "Ray does not hand out Apple's GPUs"} if strategy["device"] == "mps" else {}
+    refused = {}
+    if strategy["device"] == "mps":
+        refused["device"] = "Ray does not hand out Apple's GPUs"
+    if strategy.get("placement", "single") == "mixed":
+        refused["placement"] = "workers of one ScalingConfig are alike: all on GPUs, or none"
+    if strategy.get("offload", "none") == "parameters" and processes(strategy) == 1:
+        refused["offload"] = "a worker alone keeps its weights on the GPU; torchrun offloads them"
+    return refused
 
 
 FORMAT = ScriptFormat(
@@ -50,6 +59,6 @@ FORMAT = ScriptFormat(
         "node_class": "label_selector",
         "parallelism": "num_workers; tuned/trial/parallel",
     },
-    packages=("ray[train]",),
+    packages=("ray[train]", "psutil"),
     refuse=refuse,
 )

@@ -61,6 +61,12 @@ def _refuse(strategy: Strategy) -> Mapping[str, str]:
     return {"device": "no Slurm cluster has Apple's GPUs"} if strategy["device"] == "mps" else {}
 
 
+def _as_slurm_counts(strategy: Strategy) -> Strategy:
+    """A job sees only the GPUs that it was given, counted from 0."""
+    on_gpu = str(strategy["device"]).startswith("cuda")
+    return strategy.with_values(device="cuda:0") if on_gpu else strategy
+
+
 FORMAT = replace(
     torchrun.FORMAT,
     name="slurm",
@@ -68,9 +74,10 @@ FORMAT = replace(
     command=lambda strategy: ("sbatch", "job.sbatch"),
     config=_config,
     refuse=_refuse,
+    there=_as_slurm_counts,
     arrives={
         **torchrun.FORMAT.arrives,
         "threads": "--cpus-per-task, OMP_NUM_THREADS; tuned/ground.py",
-        "device": "--gpus-per-node; tuned/ground.py",
+        "device": "--gpus-per-node, whose GPUs count from 0; tuned/trial/placement.py",
     },
 )

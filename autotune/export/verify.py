@@ -28,6 +28,10 @@ PATIENCE_SECONDS = 600.0
 training time of the trial."""
 
 PATIENCE = 10.0
+
+WAITING: Mapping[str, Sequence[str]] = {"sbatch": ("--wait",)}
+"""What makes a launcher return no sooner than what it has launched."""
+
 Interval = tuple[float, float] | None
 
 
@@ -94,6 +98,7 @@ def read_folder(directory: Path) -> Mapping[str, Any]:
 def launchable(command: Sequence[str]) -> list[str]:
     """The command with its program found: beside this Python first, then on PATH."""
     program, *arguments = command
+    arguments = [*WAITING.get(program, ()), *arguments]
     if program == "python":
         return [sys.executable, *arguments]
     beside = Path(sys.executable).with_name(program)

@@ -18,10 +18,21 @@ from autotune.errors import UsageError
 from autotune.export import EXPORTERS, exporter, vendoring
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import left_out
+from autotune.export.parallelism import replicas
+from autotune.export.training import accumulation, micro_batch
 from autotune.levers import LEVERS, Lever
 from tests.export import samples
 
 SCRIPTS = {name: found for name, found in EXPORTERS.items() if isinstance(found, ScriptFormat)}
+BLAMED: dict[tuple[str, Value], str] = {
+    ("lightning", "fp16"): "optimizer",  # which is a fused one
+    ("micro_batch_size", 3): "batch_size",  # which is 16
+}
+"""Levers that a refusal names where another was set, by the format or that lever, and the value."""
+
+READ_AS = {"split_gpus": "resources(strategy).devices"}
+"""What a script says to be told of a lever that it does not name itself."""
+
 ODD: dict[str, Value] = {"device": "cuda:1", "parallelism": "ddp:4", "threads": 3, "dropout": 0.25}
 
 
@@ -62,8 +73,7 @@ def test_no_setting_is_lost_in_silence(name: str, lever: str, value: Value) -> N
     try:
         missing = left_out(name, strategy, found.arrives, found.refuse, allowed=False)
     except UsageError as error:
-        # Lightning's fp16 fails at the fused optimizer, and says so.
-        blamed = lever if (name, value) != ("lightning", "fp16") else "optimizer"
+        blamed = BLAMED.get((name, value), BLAMED.get((lever, value), lever))
         assert f"{blamed} = {strategy[blamed]}" in error.message
     else:
         assert lever in found.arrives
@@ -83,7 +93,7 @@ def is_heard(found: ScriptFormat, lever: str, value: Value) -> bool:
         (found.config(samples.study(), trial, 80), found.command(trial.strategy))
         for trial in (samples.trial(batch_size=16), lone(lever, value))
     ]
-    return written[0] != written[1] or f'"{lever}"' in code(found.template)
+    return written[0] != written[1] or READ_AS.get(lever, f'"{lever}"') in code(found.template)
 
 
 @cache
@@ -124,6 +134,95 @@ def test_a_partial_export_says_loudly_what_is_left_out(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out/strategy.json").read_text())
     assert "device" in document["left_out"]
     assert "LEFT OUT" in (tmp_path / "out/README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["hf-trainer", "accelerate", "deepspeed"])
+@pytest.mark.parametrize(
+    ("batch", "micro", "parallelism", "unit"),
+    [
+        (24, 8, "ddp:2", 16),
+        (8, "full", "ddp:3", 3),
+        (2, "full", "ddp:4", 4),
+        (16, 3, "none", 3),
+        (24, 16, "none", 16),
+        (24, 16, "ddp:2", None),
+        (24, 4, "ddp:2", None),
+        (24, 64, "none", None),
+    ],
+)
+def test_a_batch_that_would_be_another_is_refused(
+    name: str, batch: int, micro: Value, parallelism: str, unit: int | None
+) -> None:
+    levers: dict[str, Any] = {
+        "batch_size": batch,
+        "micro_batch_size": micro,
+        "parallelism": parallelism,
+    }
+    strategy = samples.trial(device="cuda:0", **levers).strategy
+    refused = SCRIPTS[name].refuse(strategy)
+    assert ("batch_size" in refused) == (unit is not None)
+    if unit is None:
+        whole = micro_batch(strategy) * accumulation(strategy) * replicas(strategy)
+        assert whole == batch
+    else:
+        assert f"a multiple of {unit} does" in refused["batch_size"]
+        divides = strategy.with_values(batch_size=unit * 2)
+        assert not SCRIPTS[name].refuse(divides)
+
+
+def test_micro_batches_that_do_not_divide_are_refused_by_lightning() -> None:
+    uneven = samples.trial(batch_size=16, micro_batch_size=3).strategy
+    assert "a multiple of 3" in SCRIPTS["lightning"].refuse(uneven)["batch_size"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adafactor"])
+@pytest.mark.parametrize(
+    "levers", [{"parallelism": "zero1:2"}, {"parallelism": "fsdp:2"}, {"offload": "optimizer"}]
+)
+def test_deepspeed_refuses_optimizers_that_its_engine_refuses(
+    optimizer: str, levers: dict[str, Any]
+) -> None:
+    refuse = SCRIPTS["deepspeed"].refuse
+    sharded = samples.trial(device="cuda:0", optimizer=optimizer, **levers).strategy
+    assert "optimizer" in refuse(sharded)
+    assert "optimizer" not in refuse(sharded.with_values(parallelism="ddp:2", offload="none"))
+    assert "optimizer" not in refuse(sharded.with_values(optimizer="adamw"))
+
+
+@pytest.mark.parametrize(
+    ("levers", "lever"),
+    [
+        ({"offload": "parameters"}, "offload"),
+        ({"placement": "mixed", "parallelism": "ddp:2"}, "placement"),
+        ({"offload": "parameters", "parallelism": "fsdp:2"}, None),
+        ({"offload": "optimizer"}, None),
+        ({"placement": "embeddings-on-cpu"}, None),
+    ],
+)
+def test_ray_refuses_what_its_workers_do_not_do(levers: dict[str, Any], lever: str | None) -> None:
+    refused = SCRIPTS["ray-train"].refuse(samples.trial(device="cuda:0", **levers).strategy)
+    assert [*refused] == ([lever] if lever else [])
+
+
+@pytest.mark.parametrize(
+    ("levers", "gpus"),
+    [
+        ({}, 1),
+        ({"parallelism": "ddp:3"}, 1),
+        ({"placement": "split:time", "split_gpus": 3}, 3),
+        ({"placement": "split:memory"}, 1),
+    ],
+)
+def test_a_ray_worker_is_given_the_gpus_that_it_uses(levers: dict[str, Any], gpus: int) -> None:
+    asked = config("ray-train", device="cuda:1", **levers)
+    assert asked["resources_per_worker"]["GPU"] == gpus
+
+
+@pytest.mark.parametrize("name", ["torchrun", "slurm", "ray-train"])
+def test_models_are_split_by_the_loop_of_the_trial(name: str) -> None:
+    found = SCRIPTS[name]
+    strategy = samples.trial(device="cuda:0", placement="split:time", split_gpus=2).strategy
+    assert not left_out(name, strategy, found.arrives, found.refuse, allowed=False)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +346,12 @@ def test_slurm_asks_for_what_the_trial_took() -> None:
 
 @pytest.mark.parametrize(
     ("levers", "gpus"),
-    [({}, 1), ({"parallelism": "ddp:4"}, 4), ({"parallelism": "ddp:2", "placement": "mixed"}, 1)],
+    [
+        ({}, 1),
+        ({"parallelism": "ddp:4"}, 4),
+        ({"parallelism": "ddp:2", "placement": "mixed"}, 1),
+        ({"placement": "split:time", "split_gpus": 2}, 2),
+    ],
 )
 def test_slurm_asks_for_the_gpus_that_are_used(levers: dict[str, Any], gpus: int) -> None:
     (text,) = (
@@ -256,6 +360,14 @@ def test_slurm_asks_for_the_gpus_that_are_used(levers: dict[str, Any], gpus: int
         .values()
     )
     assert f"--gpus-per-node={gpus}\n" in text
+
+
+@pytest.mark.parametrize(("device", "there"), [("cuda:1", "cuda:0"), ("cpu", "cpu")])
+def test_a_job_of_slurm_counts_its_gpus_from_0(device: str, there: str, tmp_path: Path) -> None:
+    whole = samples.study(samples.write_data(tmp_path))
+    exporter("slurm").export(whole, samples.trial(device=device), tmp_path / "out")
+    document = json.loads((tmp_path / "out/strategy.json").read_text())
+    assert document["strategy"]["device"] == there
 
 
 def test_the_yaml_holds_every_lever(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from autotune.domain import Job, Limits, Strategy, Trial
+from autotune.errors import UsageError
 from autotune.export import exporter
+from autotune.export.templates import whole
 from autotune.export.templates.saving import load_pruned
 from autotune.export.verify import launchable
 from autotune.levers import resources
@@ -52,7 +54,7 @@ class Ran:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
     """Export to a format and launch its command, in a Python that may not import autotune."""
     home = tmp_path_factory.mktemp("runs")
-    whole = samples.study(samples.write_data(home, 80))
+    study = samples.study(samples.write_data(home, 80))
     wall = home / "wall" / "autotune"
     wall.mkdir(parents=True)
     (wall / "__init__.py").write_text("raise ImportError('an export needs no autotune')")
@@ -62,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
         key = "-".join([name, *levers])
         if key not in done:
             folder = home / key
-            exporter(name).export(whole, samples.trial(**{**LEVERS, **levers}), folder)
+            exporter(name).export(study, samples.trial(**{**LEVERS, **levers}), folder)
             command = launchable(json.loads((folder / "strategy.json").read_bytes())["command"])
             environment = {
                 **os.environ,
@@ -93,6 +95,11 @@ def apart(one: Ran, other: Ran) -> float:
 @pytest.mark.parametrize("name", RUNNERS)
 def test_every_trainer_trains_the_same_model(run: Callable[..., Ran], name: str) -> None:
     assert apart(run(name), run("torchrun")) < CLOSE
+
+
+def test_micro_batches_larger_than_the_batch_end(run: Callable[..., Ran]) -> None:
+    levers = {"batch_size": 8, "micro_batch_size": 16}
+    assert apart(run("accelerate", **levers), run("torchrun", **levers)) < CLOSE
 
 
 def test_training_changes_the_model(run: Callable[..., Ran]) -> None:
@@ -150,13 +157,44 @@ def test_the_model_loads_natively_and_pruned(run: Callable[..., Ran]) -> None:
     assert set(padded.config.label2id) == set(samples.WORDS)
 
 
+def test_with_model_hides_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is split over GPUs wants those after its own."""
+    seen: list[str] = []
+
+    def fine_tune(*given: Any) -> None:
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        raise InterruptedError
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.setattr(whole, "take_cores", lambda strategy, rank: None)
+    monkeypatch.setattr(whole, "fine_tune", fine_tune)
+    threads = torch.get_num_threads()
+    study = samples.study(samples.write_data(tmp_path, 80))
+    exporter("torchrun").export(study, samples.trial(), tmp_path / "out")
+    with pytest.raises(InterruptedError):
+        whole.run(str(tmp_path / "out"), "checkpoint")
+    torch.set_num_threads(threads)
+    assert seen == ["2,3"]
+
+
+def test_with_model_refuses_weights_in_host_memory(tmp_path: Path) -> None:
+    from autotune.export.checkpoint import add_model
+
+    study = samples.study(samples.write_data(tmp_path, 80))
+    odd = samples.trial(device="cuda:0", offload="parameters")
+    exporter("torchrun").export(study, odd, tmp_path / "out")
+    nobody: Any = None
+    with pytest.raises(UsageError, match="offload = parameters"):
+        add_model(tmp_path / "out", nobody)
+
+
 def test_with_model_adds_the_checkpoint_and_its_card(tmp_path: Path) -> None:
     from autotune.execution.local import LocalExecutor
     from autotune.export.checkpoint import add_model
 
-    whole = samples.study(samples.write_data(tmp_path, 80))
+    study = samples.study(samples.write_data(tmp_path, 80))
     trial: Trial = samples.trial({"accuracy": 0.75}, **LEVERS)
-    exporter("lightning").export(whole, trial, tmp_path / "out")
+    exporter("lightning").export(study, trial, tmp_path / "out")
     executor = LocalExecutor()
     try:
         files = add_model(tmp_path / "out", executor)

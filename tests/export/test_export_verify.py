@@ -124,6 +124,11 @@ def test_a_program_that_is_missing_is_named() -> None:
         launchable(["no-such-launcher", "train.py"])
 
 
+def test_a_job_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert launchable(["sbatch", "job.sbatch"]) == ["/usr/bin/sbatch", "--wait", "job.sbatch"]
+
+
 @pytest.mark.parametrize("text", [None, "{}", '{"command": []}', "nonsense"])
 def test_a_folder_that_is_no_export(text: str | None, tmp_path: Path) -> None:
     if text is not None:

@@ -8,6 +8,7 @@ the same place on every machine.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch.distributed.device_mesh import init_device_mesh
 
+from autotune.domain import Strategy
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.templates.ground import take_cores
 from autotune.export.templates.judging import judge, tell
@@ -34,9 +36,10 @@ HERE = Path(__file__).resolve().parent
 def work(config: dict[str, Any]) -> None:
     """What each worker does. Ray has given it its GPUs; rank 0 writes the results."""
     here = Path(config["folder"])
-    folder = open_folder(here)
+    exported = open_folder(here)
+    folder = replace(exported, strategy=on_ray(exported.strategy))
     take_cores(folder.strategy, train.get_context().get_local_rank())
-    device = take_place(folder.strategy.with_values(device=own_device(folder)))
+    device = take_place(folder.strategy)
     crew = met(folder, device)
     torch.manual_seed(folder.seed)
     recorder = Recorder(device, folder.seed)
@@ -49,9 +52,11 @@ def work(config: dict[str, Any]) -> None:
     train.report({"train_samples_per_second": recorder.samples_per_second})
 
 
-def own_device(folder: Folder) -> str:
-    """Ray shows each worker its own GPU alone, as the first."""
-    return "cuda:0" if str(folder.strategy["device"]).startswith("cuda") else "cpu"
+def on_ray(strategy: Strategy) -> Strategy:
+    """The strategy on the GPUs that Ray has given to the workers of this machine, which each of
+    them sees as the first: it takes those of its rank."""
+    on_gpu = str(strategy["device"]).startswith("cuda")
+    return strategy.with_values(device="cuda:0" if on_gpu else "cpu")
 
 
 def met(folder: Folder, device: torch.device) -> Crew:

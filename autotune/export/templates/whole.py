@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from autotune.export.templates.folder import open_folder
-from autotune.export.templates.ground import settle
+from autotune.export.templates.ground import take_cores
 from autotune.export.templates.judging import judge
 from autotune.export.templates.looping import fine_tune
 from autotune.export.templates.recording import Recorder
 from autotune.export.templates.saving import save
 from autotune.trial.crew import Alone
+from autotune.trial.placement import take_place
 
 
 def run(directory: str, target: str) -> None:
@@ -21,7 +22,9 @@ def run(directory: str, target: str) -> None:
     Always one process: several share a batch, and so train the same model.
     """
     folder = open_folder(Path(directory))
-    device = settle(folder.strategy)
+    take_cores(folder.strategy, 0)
+    # No GPU is hidden: a split model wants those that follow its own.
+    device = take_place(folder.strategy)
     torch.manual_seed(folder.seed)
     recorder = Recorder(device, folder.seed)
     ready = fine_tune(folder, folder.training(device), Alone(device), recorder)
