@@ -10,7 +10,7 @@ from typing import Any
 
 from autotune.domain import Columns, Task
 from autotune.trial.data import Prepared, prepare, read_examples
-from autotune.trial.model_sources import FILES
+from autotune.trial.model_sources import files_of
 from autotune.trial.tasks.base import Examples
 
 
@@ -46,6 +46,5 @@ def _rows(examples: Examples, columns: Columns) -> Iterator[Mapping[str, Any]]:
 
 def _copy_model(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    for pattern in FILES:
-        for path in source.glob(pattern):
-            shutil.copyfile(path, target / path.name)
+    for path in files_of(source):
+        shutil.copyfile(path, target / path.name)

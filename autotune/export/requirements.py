@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from autotune.domain import Trial
 
-EVERY = ("torch", "transformers", "numpy", "scikit-learn", "tokenizers", "safetensors")
+EVERY = ("torch", "transformers", "numpy", "tokenizers", "safetensors")
 
 
 def requirements(packages: Sequence[str], trial: Trial) -> str:

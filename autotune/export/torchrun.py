@@ -21,4 +21,5 @@ FORMAT = ScriptFormat(
     command=command,
     config=lambda study, trial, examples: {},
     arrives={**CODE, **LOOP, **OWN, "parallelism": "--nproc-per-node; tuned/trial/parallel"},
+    packages=("psutil",),
 )

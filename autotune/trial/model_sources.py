@@ -19,7 +19,10 @@ Place = Callable[[Path, Sequence[str]], str]
 Answers with the model's directory; one inside the folder is relative to it."""
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
-"""What is fetched from the hub; ``pytorch_model.bin`` only where there is nothing safer."""
+"""What is fetched from the hub, and :data:`PICKLED` only where there is nothing safer."""
+
+PICKLED = "pytorch_model.bin"
+"""Weights as torch saves them. transformers reads tensors from it, and nothing that runs."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _download(name: str) -> Path:
         pass  # not here yet
     try:
         folder = fetch(*FILES, local=False)
-        return folder if _has_weights(folder) else fetch("pytorch_model.bin", local=False)
+        return folder if _has_weights(folder) else fetch(PICKLED, local=False)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"task.model: cannot load {name} from the hub: {str(error).splitlines()[0]}",
@@ -143,5 +146,12 @@ def _download(name: str) -> Path:
         ) from error
 
 
+def files_of(folder: Path) -> list[Path]:
+    """What a model in ``folder`` is loaded from; :data:`PICKLED` only where nothing is safer."""
+    safe = any(folder.glob("*.safetensors"))
+    patterns = FILES if safe else (*FILES, PICKLED)
+    return [path for pattern in patterns for path in folder.glob(pattern)]
+
+
 def _has_weights(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors")) or (folder / "pytorch_model.bin").exists()
+    return any(folder.glob("*.safetensors")) or (folder / PICKLED).exists()

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from autotune.domain import Columns
 from autotune.errors import UsageError
 from autotune.export import EXPORTERS, checksums, exporter
 from autotune.export.base import ScriptFormat
-from autotune.export.templates.folder import open_folder
+from autotune.export.requirements import requirements
+from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.vendoring import script
+from autotune.trial.builtin import build_bert_tiny
 from autotune.trial.data import load_split, prepare
+from autotune.trial.models import load_model
 from tests.export import samples
 
-TEMPLATES = sorted({f.template for f in EXPORTERS.values() if isinstance(f, ScriptFormat)})
+SCRIPTS = {name: found for name, found in EXPORTERS.items() if isinstance(found, ScriptFormat)}
+TEMPLATES = sorted({found.template for found in SCRIPTS.values()})
+
+OTHERS_BRING = {"huggingface_hub", "pyarrow"}
+"""transformers brings the one; the other reads Parquet, which no folder holds."""
+
+LAUNCHED = {"accelerate", "tokenizers"}
+"""Packages that no script imports, and transformers does."""
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -51,6 +67,44 @@ def test_data_and_strategy_are_those_of_the_trial(tmp_path: Path) -> None:
     assert len(folder.split("train")) == 40
 
 
+@pytest.mark.parametrize("kept", ["pytorch_model.bin", "model.safetensors"])
+def test_weights_are_copied_however_they_are_kept(kept: str, tmp_path: Path) -> None:
+    model = tmp_path / "mine"
+    texts = [f"{word} bread" for word in "rain wind sun"]
+    build_bert_tiny(model, texts, seed=0)
+    weights = load_file(model / "model.safetensors")
+    torch.save(weights, model / "pytorch_model.bin")  # beside others it is not wanted
+    if kept == "pytorch_model.bin":
+        (model / "model.safetensors").unlink()
+    whole = samples.study(samples.write_data(tmp_path))
+    whole = replace(whole, task=replace(whole.task, model=str(model)))
+    exporter("torchrun").export(whole, samples.trial(), tmp_path / "out")
+    found = {path.name for path in (tmp_path / "out/model").iterdir()}
+    assert found & {"pytorch_model.bin", "model.safetensors"} == {kept}
+    folder = open_folder(tmp_path / "out")
+    loaded = load_model(folder.prepared, attention="eager", dropout=None, seed=1).state_dict()
+    name = "bert.embeddings.word_embeddings.weight"
+    assert torch.equal(loaded[name], weights[name.removeprefix("bert.")])
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_weights_are_fetched_however_they_are_kept(
+    safe: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def fetch(name: str, *, allow_patterns: list[str], ignore_patterns: str) -> str:
+        asked.append(allow_patterns)
+        if safe:
+            (tmp_path / "model.safetensors").touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    task = replace(samples.study().task, model="some/bert")
+    assert Folder(tmp_path, samples.trial().strategy, task, 0, ()).model_dir == str(tmp_path)
+    assert (["pytorch_model.bin"] in asked) != safe
+
+
 def test_tokens_with_tags_are_exported_too(tmp_path: Path) -> None:
     rows = [
         {"tokens": ["Ada", "saw", f"Rome{i}"], "tags": ["B-PER", "O", "B-LOC" if i % 2 else "O"]}
@@ -58,10 +112,6 @@ def test_tokens_with_tags_are_exported_too(tmp_path: Path) -> None:
     ]
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    from dataclasses import replace
-
-    from autotune.domain import Columns
-
     whole = samples.study(path)
     task = replace(whole.task, kind="token-classification", columns=Columns("tokens", None, "tags"))
     exporter("hf-trainer").export(replace(whole, task=task), samples.trial(), tmp_path / "out")
@@ -104,9 +154,30 @@ def test_a_seal_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
     assert victim.read_text() == "keep me"
 
 
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_requirements_have_what_a_script_imports(name: str) -> None:
+    found = SCRIPTS[name]
+    lines = requirements(found.packages, samples.trial()).splitlines()
+    listed = {re.split(r"[=\[]", line)[0] for line in lines}
+    files = script(found.template, "1.0").values()
+    imported = {top for text in files for top in imports(text)} - {"tuned", *OTHERS_BRING}
+    assert imported - sys.stdlib_module_names <= listed
+    assert listed - imported <= LAUNCHED
+
+
+def imports(text: str) -> set[str]:
+    """The packages that a module imports."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.partition(".")[0] for name in names}
+
+
 def test_requirements_are_the_versions_of_the_trial(tmp_path: Path) -> None:
     from autotune.domain import Evidence, State, Trial
-    from autotune.export.requirements import requirements
 
     ran = Evidence(environment={"torch": "2.13.0+cpu", "transformers": "5.1.0"})
     trial = Trial(1, State.COMPLETE, samples.trial().strategy, evidence=ran)

@@ -44,8 +44,16 @@ class Folder:
             return str(inside)
         from huggingface_hub import snapshot_download
 
-        patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
-        return str(snapshot_download(self.task.model, allow_patterns=patterns))
+        def fetch(*patterns: str) -> Path:
+            # sub-folders hold the same weights for other frameworks
+            wanted = list(patterns)
+            return Path(
+                snapshot_download(self.task.model, allow_patterns=wanted, ignore_patterns="*/*")
+            )
+
+        found = fetch("*.json", "*.txt", "*.model", "*.safetensors")
+        safe = any(found.glob("*.safetensors"))
+        return str(found if safe else fetch("pytorch_model.bin"))
 
     @cached_property
     def prepared(self) -> Prepared:
