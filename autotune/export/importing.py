@@ -6,6 +6,7 @@ A format is told by the names in the file. What has no lever is listed, never lo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,11 +113,13 @@ DEEPSPEED_READ = {
 }  # fmt: skip
 """Keys that are read, and those that only say what is printed."""
 
+SECTIONS = ("fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config")
+
 SILENT = {
     "output_dir", "use_cpu", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm",
     "save_strategy", "eval_strategy", "logging_steps", "logging_nan_inf_filter", "report_to",
-    "remove_unused_columns", "dataloader_pin_memory", "activation_checkpointing_kwargs",
-    "gradient_checkpointing_kwargs", "ddp_backend", "ddp_bucket_cap_mb",
+    "remove_unused_columns", "activation_checkpointing_kwargs",
+    "gradient_checkpointing_kwargs", "ddp_backend",
 }  # fmt: skip
 """Fields that say nothing about speed, or what every trial does anyway at these values."""
 
@@ -127,6 +130,36 @@ ANYWAY: Mapping[str, Any] = {
     "max_grad_norm": 1.0,
 }
 """What trials always do; another value is said to be left."""
+
+OPTIMIZERS_ANYWAY: Mapping[str, Any] = {
+    "weight_decay": 0.0,
+    "betas": [0.9, 0.999],
+    "eps": 1e-8,
+    "momentum": 0.9,
+    "adam_w_mode": True,
+}
+"""The same, of the parameters of DeepSpeed's optimizers."""
+
+ACCELERATE_READ = {
+    "compute_environment", "distributed_type", "num_processes", "num_machines", "mixed_precision",
+    "use_cpu", "dynamo_config", *SECTIONS,
+}  # fmt: skip
+
+ACCELERATE_ANYWAY: Mapping[str, Any] = {
+    "machine_rank": 0,
+    "main_training_function": "main",
+    "rdzv_backend": "static",
+    "same_network": True,
+    "downcast_bf16": "no",
+    "gpu_ids": "all",
+}
+"""What Accelerate writes where nothing was chosen."""
+
+DYNAMO_ANYWAY: Mapping[str, Any] = {"dynamo_backend": "INDUCTOR", "dynamo_mode": "default"}
+"""How trials compile; whether for all lengths (``dynamo_use_dynamic``) follows from padding."""
+
+TORCHS_BUCKET = 25
+"""MiB of gradients that torch sends together where nothing is said."""
 
 
 def _training_arguments(document: Mapping[str, Any]) -> Imported:
@@ -147,16 +180,34 @@ def _training_arguments(document: Mapping[str, Any]) -> Imported:
     flags = ("activation_checkpointing", "gradient_checkpointing")
     if True in [left.pop(flag, False) for flag in flags]:
         levers["activation_checkpointing"] = True
-    if left.pop("train_sampling_strategy", None) == "group_by_length":
-        levers["padding"] = "bucketed"
-    if left.get("use_cpu"):
+    _sampling(found, left)
+    on_cpu = bool(left.get("use_cpu"))
+    if on_cpu:
         levers["device"] = "cpu"
+    if left.pop("dataloader_pin_memory", True) is False and not on_cpu:
+        levers["pinned_memory"] = False
+    bucket = left.pop("ddp_bucket_cap_mb", None)
+    if bucket not in (None, TORCHS_BUCKET):
+        # Without parallelism a study file that sets it would not be valid.
+        found.left["ddp_bucket_cap_mb"] = (
+            f"is ddp_bucket_mib: {bucket} beside a parallelism; it says not over how many processes"
+        )
     if workers := int(left.pop("dataloader_num_workers", 0)):
         levers["loader_workers"] = workers
         levers["prefetch"] = int(left.pop("dataloader_prefetch_factor", None) or 2)
     _length(found, left)
     _rest(found, left)
     return found
+
+
+def _sampling(found: Imported, left: dict[str, Any]) -> None:
+    """Batches of like length, by the name of transformers 5 or of those before."""
+    sampling = left.pop("train_sampling_strategy", "random")
+    grouped = left.pop("group_by_length", False)
+    if grouped or sampling == "group_by_length":
+        found.levers["padding"] = "bucketed"
+    elif sampling != "random":
+        found.left["train_sampling_strategy"] = f"trials do not draw examples by {sampling}"
 
 
 def _precision(levers: dict[str, Value], left: dict[str, Any]) -> None:
@@ -198,17 +249,74 @@ def _accelerate(document: Mapping[str, Any]) -> Imported:
         found.left["mixed_precision"] = f"there is no precision {precision} to search"
     if document.get("use_cpu"):
         found.levers["device"] = "cpu"
-    if (document.get("dynamo_config") or {}).get("dynamo_backend", "NO") != "NO":
+    dynamo = document.get("dynamo_config") or {}
+    if dynamo.get("dynamo_backend", "NO") != "NO":
         found.levers["compile"] = True
-    processes = int(document.get("num_processes") or 1)
-    if processes > 1:
-        _parallel(found, f"ddp:{processes}", "num_processes")
+        given = {key: value for key, value in dynamo.items() if key != "dynamo_use_dynamic"}
+        _unlike(found, "dynamo_config.", given, DYNAMO_ANYWAY)
+    _accelerate_processes(found, document)
     if int(document.get("num_machines") or 1) > 1:
         found.left["num_machines"] = "a trial runs on one machine; see docs/cluster.md"
-    for section in ("fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config"):
+    unread = {
+        key: value
+        for key, value in document.items()
+        if key not in ACCELERATE_READ and value != ACCELERATE_ANYWAY.get(key)
+    }
+    _unlike(found, "", unread, {})
+    return found
+
+
+def _accelerate_processes(found: Imported, document: Mapping[str, Any]) -> None:
+    """How many processes there are, and what each of them holds."""
+    kind = str(document.get("distributed_type", "NO")).upper()
+    processes = int(document.get("num_processes") or 1)
+    if kind == "MULTI_CPU":
+        found.levers["device"] = "cpu"
+    sharded = kind == "FSDP"
+    if processes > 1:
+        if kind in ("NO", "FSDP") or kind.startswith("MULTI_"):
+            _parallel(found, f"{'fsdp' if sharded else 'ddp'}:{processes}", "num_processes")
+            # As the launcher deals them out; all cores for every process are no valid strategy.
+            cores = os.cpu_count() or 1 if found.levers.get("device") == "cpu" else 1
+            found.levers["threads"] = max(1, cores // processes)
+        else:
+            found.left["num_processes"] = f"{processes} of {kind}: no setting of parallelism"
+    for section in SECTIONS:
         if document.get(section):
             found.left[section] = "give the file of that trainer instead"
-    return found
+    if sharded:
+        found.left.pop("fsdp_config", None)
+        _fsdp(found, document.get("fsdp_config") or {}, processes)
+
+
+def _fsdp(found: Imported, config: Mapping[str, Any], processes: int) -> None:
+    """Accelerate's ``fsdp_config``, in the words of FSDP 1 or 2."""
+    left = {key.removeprefix("fsdp_"): value for key, value in config.items()}
+    if left.pop("offload_params", False):
+        found.levers["offload"] = "parameters"
+    if left.pop("activation_checkpointing", False):
+        found.levers["activation_checkpointing"] = True
+    # In FSDP 1 the sharding strategy says it, also under the name of reshard_after_forward.
+    kept = {"SHARD_GRAD_OP", "2", "FALSE"}
+    told = {str(left.get(key)).upper() for key in ("sharding_strategy", "reshard_after_forward")}
+    if told & kept and processes > 1:
+        found.levers["fsdp_reshard"] = False
+    for key in ("sharding_strategy", "reshard_after_forward"):
+        if str(left.get(key)).upper() in {*kept, "FULL_SHARD", "1", "TRUE"}:
+            left.pop(key)
+    _unlike(found, "fsdp_config.fsdp_", left, {"version": 2})
+
+
+def _unlike(
+    found: Imported, prefix: str, given: Mapping[str, Any], anyway: Mapping[str, Any]
+) -> None:
+    """List what of ``given`` no lever stands for and trials do not do anyway."""
+    for key, value in given.items():
+        if key in anyway:
+            if value not in (None, "auto", anyway[key]):
+                found.left[prefix + key] = f"is {value}; trials always have {anyway[key]}"
+        elif value not in (None, False, "", "no", [], {}):
+            found.left[prefix + key] = "no lever stands for it"
 
 
 def _deepspeed(document: Mapping[str, Any]) -> Imported:
@@ -223,11 +331,14 @@ def _deepspeed(document: Mapping[str, Any]) -> Imported:
         if 0 < micro < whole and steps is None:
             found.left["train_micro_batch_size_per_gpu"] = "it says not over how many processes"
     optimizer = document.get("optimizer") or {}
-    rate = _number((optimizer.get("params") or {}).get("lr"), 0.0)
+    parameters = dict(optimizer.get("params") or {})
+    rate = _number(parameters.pop("lr", None), 0.0)
     if rate:
         found.levers["learning_rate"] = float(rate)
     if optimizer.get("type") in NAMED_OPTIMIZERS:
-        found.levers["optimizer"] = NAMED_OPTIMIZERS[optimizer["type"]]
+        plain = parameters.pop("torch_adam", False) is True
+        found.levers["optimizer"] = "adamw" if plain else NAMED_OPTIMIZERS[optimizer["type"]]
+        _unlike(found, "optimizer.params.", parameters, OPTIMIZERS_ANYWAY)
     elif optimizer:
         found.left["optimizer"] = f"there is no optimizer {optimizer.get('type')} to search"
     _deepspeed_precision(found, document)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from autotune import spec
+from autotune.domain import Device, Host
 from autotune.errors import UsageError
 from autotune.export.accelerate import launch_config
 from autotune.export.deepspeed import ds_config
@@ -24,6 +25,15 @@ LEVERS: dict[str, Any] = {
     "learning_rate": 2e-4,
     "optimizer": "adamw",
 }
+
+GPUS = Host(
+    "made up",
+    tuple(range(8)),
+    8,
+    64.0,
+    devices=(samples.CPU, *(Device(f"cuda:{n}", "cuda", "A100", bf16=True) for n in range(4))),
+    libc="glibc 2.36",
+)
 
 
 def written(path: Path, document: Any) -> Path:
@@ -46,7 +56,8 @@ def test_accelerates_configuration_comes_back(tmp_path: Path) -> None:
     assert imported.levers == {"precision": "bf16", "device": "cpu", "compile": True}
     two = samples.trial(device="cuda:0", parallelism="ddp:2").strategy
     imported = read_configuration(written(tmp_path / "config.yaml", launch_config(two)))
-    assert imported.levers == {"parallelism": "ddp:2"}
+    assert imported.levers == {"parallelism": "ddp:2", "threads": 1}
+    assert imported.left == {}
 
 
 def test_deepspeeds_configuration_comes_back(tmp_path: Path) -> None:
@@ -60,6 +71,102 @@ def test_what_has_no_lever_is_told(tmp_path: Path) -> None:
     imported = read_configuration(written(tmp_path / "args.json", document))
     assert set(imported.left) == {"warmup_steps", "optim", "neftune_noise_alpha"}
     assert all(f"#   {key}: " in study_file(imported, "mine") for key in imported.left)
+
+
+def test_parameters_of_deepspeeds_optimizer_are_told(tmp_path: Path) -> None:
+    parameters = {"lr": 3e-5, "weight_decay": 0.01, "betas": [0.8, 0.999], "eps": 1e-8}
+    optimizer = {"type": "AdamW", "params": {**parameters, "bias_correction": True}}
+    document = {"train_batch_size": 8, "gradient_clipping": 1.0, "optimizer": optimizer}
+    imported = read_configuration(written(tmp_path / "ds.json", document))
+    named = {"weight_decay", "betas", "bias_correction"}
+    assert set(imported.left) == {f"optimizer.params.{name}" for name in named}
+    assert imported.left["optimizer.params.betas"].startswith("is [0.8, 0.999]")
+
+
+def test_keys_of_accelerate_that_no_lever_stands_for_are_told(tmp_path: Path) -> None:
+    document = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_GPU",
+        "num_processes": 2,
+        "num_machines": 1,
+        "machine_rank": 0,
+        "rdzv_backend": "static",
+        "same_network": True,
+        "tpu_use_sudo": False,
+        "downcast_bf16": "no",
+        "main_training_function": "main",
+        "gpu_ids": "2,3",
+        "enable_cpu_affinity": True,
+        "dynamo_config": {"dynamo_backend": "INDUCTOR", "dynamo_mode": "max-autotune"},
+    }
+    imported = read_configuration(written(tmp_path / "config.yaml", document))
+    assert set(imported.left) == {"gpu_ids", "enable_cpu_affinity", "dynamo_config.dynamo_mode"}
+
+
+def test_copies_and_buckets_of_training_arguments(tmp_path: Path) -> None:
+    document = {"output_dir": "x", "dataloader_pin_memory": False, "ddp_bucket_cap_mb": 100}
+    imported = read_configuration(written(tmp_path / "args.json", document))
+    assert imported.levers["pinned_memory"] is False
+    assert "ddp_bucket_mib: 100" in imported.left["ddp_bucket_cap_mb"]
+    on_cpu = read_configuration(written(tmp_path / "args.json", {**document, "use_cpu": True}))
+    assert "pinned_memory" not in on_cpu.levers  # nothing is copied
+    path = tmp_path / "mine.yaml"
+    path.write_text(study_file(imported, "mine"))
+    assert spec.load(path, host=GPUS).study.start_with[0]["pinned_memory"] is False
+
+
+@pytest.mark.parametrize(
+    "asked", [{"group_by_length": True}, {"train_sampling_strategy": "group_by_length"}]
+)
+def test_examples_of_like_length_are_buckets(asked: dict[str, Any], tmp_path: Path) -> None:
+    imported = read_configuration(written(tmp_path / "args.json", {"output_dir": "x", **asked}))
+    assert imported.levers["padding"] == "bucketed"
+    assert imported.left == {}
+
+
+def test_an_order_of_examples_that_trials_have_not_is_told(tmp_path: Path) -> None:
+    document = {"output_dir": "x", "train_sampling_strategy": "sequential"}
+    imported = read_configuration(written(tmp_path / "args.json", document))
+    assert set(imported.left) == {"train_sampling_strategy"}
+
+
+@pytest.mark.parametrize(
+    ("config", "levers"),
+    [
+        ({}, {}),
+        ({"fsdp_sharding_strategy": "FULL_SHARD"}, {}),
+        ({"fsdp_sharding_strategy": "SHARD_GRAD_OP"}, {"fsdp_reshard": False}),
+        ({"fsdp_version": 2, "fsdp_reshard_after_forward": True}, {}),
+        ({"fsdp_version": 2, "fsdp_reshard_after_forward": False}, {"fsdp_reshard": False}),
+        ({"fsdp_offload_params": True}, {"offload": "parameters"}),
+        ({"fsdp_activation_checkpointing": True}, {"activation_checkpointing": True}),
+    ],
+)
+def test_accelerates_fsdp_is_fsdp(
+    config: dict[str, Any], levers: dict[str, Any], tmp_path: Path
+) -> None:
+    document = {"distributed_type": "FSDP", "num_processes": 4, "fsdp_config": config}
+    imported = read_configuration(written(tmp_path / "config.yaml", document))
+    assert imported.levers == {"parallelism": "fsdp:4", "threads": 1, **levers}
+    assert imported.left == {}
+    path = tmp_path / "mine.yaml"
+    path.write_text(study_file(imported, "mine"))
+    assert spec.load(path, host=GPUS).study.start_with[0]["parallelism"] == "fsdp:4"
+
+
+def test_settings_of_fsdp_that_no_lever_stands_for_are_told(tmp_path: Path) -> None:
+    config = {"fsdp_sharding_strategy": "HYBRID_SHARD", "fsdp_use_orig_params": True}
+    document = {"distributed_type": "FSDP", "num_processes": 4, "fsdp_config": config}
+    imported = read_configuration(written(tmp_path / "config.yaml", document))
+    assert set(imported.left) == {f"fsdp_config.{key}" for key in config}
+
+
+def test_deepspeed_by_accelerate_is_no_ddp(tmp_path: Path) -> None:
+    config = {"zero_stage": 3}
+    document = {"distributed_type": "DEEPSPEED", "num_processes": 4, "deepspeed_config": config}
+    imported = read_configuration(written(tmp_path / "config.yaml", document))
+    assert imported.levers == {}
+    assert set(imported.left) == {"num_processes", "deepspeed_config"}
 
 
 def test_automatic_values_of_deepspeed_are_not_numbers(tmp_path: Path) -> None:
