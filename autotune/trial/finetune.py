@@ -62,9 +62,9 @@ def fine_tune(job: Job, report: Report, notes: Notes) -> None:
     meter = EnergyMeter(counters(held_here(job.strategy, device), packages=leads_here()))
     with notes.phase("3 apply"), meter.running():
         ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed, crew)
-        if note := stand_in(ready.model, str(job.strategy["attention"])):
-            notes.event("model", note)
         plan = schedule(job.strategy, job.task, data.collate, job.seed)
+    if note := stand_in(data.prepared, str(job.strategy["attention"])):
+        notes.event("model", note)
     setup = notes.seconds["3 apply"]
     plan = plan if trained else replace(plan, longest_first=True, rungs=frozenset())
     course = Course(ready, plan, data, Reference(device), meter, report, notes)

@@ -53,7 +53,7 @@ def load_model(
             label2id={name: index for index, name in names.items()},
         )
         _set_dropout(config, dropout)
-        usable = attention if _has_sdpa(prepared, config) else "eager"
+        usable = attention if _model_class(prepared, config)._supports_sdpa else "eager"
         model, report = _load(prepared, config, usable, seed)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
@@ -89,18 +89,20 @@ def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
                 setattr(config, name, dropout)
 
 
-def stand_in(model: PreTrainedModel, attention: str) -> str | None:
-    """In words, that ``model`` computes attention otherwise than was asked; ``None`` where not."""
-    used = model.config._attn_implementation
-    if used == attention:
+def stand_in(prepared: Prepared, attention: str) -> str | None:
+    """In words, that :func:`load_model` takes another attention than is asked; ``None`` where it
+    does not. The model must be one that loads."""
+    config = AutoConfig.from_pretrained(prepared.model_dir, local_files_only=True)
+    model_class = _model_class(prepared, config)
+    if attention == "eager" or model_class._supports_sdpa:
         return None
-    kind = model.config.model_type
-    return f"transformers has no {attention} attention for {kind}: this model's is {used}"
+    return f"{model_class.__name__} of transformers has no {attention} attention: eager is used"
 
 
-def _has_sdpa(prepared: Prepared, config: PretrainedConfig) -> bool:
+def _model_class(prepared: Prepared, config: PretrainedConfig) -> type[PreTrainedModel]:
     auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
-    return bool(auto_class._model_mapping[type(config)]._supports_sdpa)
+    model_class: type[PreTrainedModel] = auto_class._model_mapping[type(config)]
+    return model_class
 
 
 def _require_weights(prepared: Prepared, model: PreTrainedModel, report: dict[str, Any]) -> None:

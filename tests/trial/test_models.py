@@ -146,8 +146,12 @@ def test_attention_that_the_model_lacks(
     monkeypatch.setattr(transformers.BertForSequenceClassification, "_supports_sdpa", False)
     model = load_model(prepared, attention="sdpa")
     assert model.config._attn_implementation == "eager"
-    assert "no sdpa attention for bert" in (stand_in(model, "sdpa") or "")
-    assert stand_in(model, "eager") is None
+    assert "no sdpa attention" in (stand_in(prepared, "sdpa") or "")
+    assert stand_in(prepared, "eager") is None
+
+
+def test_a_model_that_has_what_is_asked_needs_no_stand_in(prepared: Prepared) -> None:
+    assert {stand_in(prepared, attention) for attention in ("eager", "sdpa")} == {None}
 
 
 @pytest.mark.parametrize(
