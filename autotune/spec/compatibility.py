@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from autotune.domain import Choice, Dimension, Range, Study
-from autotune.space import contains, settings
+from autotune import expression
+from autotune.domain import Choice, Dimension, Range, Space, Study
+from autotune.space import contains, levers, settings
 from autotune.spec.measurable import COST, devices
 
 
@@ -61,7 +62,14 @@ def _space(old: Study, new: Study) -> list[str]:
             found.append(_differs(f"the condition of space.{name}", dimension.when, now.when))
     known = {rule.excludes for rule in old.space.rules}
     added = (rule.excludes for rule in new.space.rules if rule.excludes not in known)
-    return [*found, *(f"the rule '{text}' is new" for text in added)]
+    return [*found, *(f"the rule '{text}' is new" for text in added if _bears_on(old.space, text))]
+
+
+def _bears_on(space: Space, excludes: str) -> bool:
+    """Whether a rule can exclude a strategy of ``space``: it names a lever that is searched there,
+    or holds of the defaults."""
+    rule = expression.parse(excludes, space.defaults.keys())
+    return bool(rule.names & set(levers(space))) or rule.holds(space.defaults)
 
 
 def _within(old: Dimension, new: Dimension) -> bool:

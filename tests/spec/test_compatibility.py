@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from autotune.domain import Study
+from autotune.domain import Rule, Study
 from autotune.spec import compatible, load
 from tests.spec.hosts import CPU, GPU
 
@@ -77,3 +79,10 @@ def test_prices_are_free_where_nothing_is_counted_in_money() -> None:
     text = TEXT.replace(", cost_usd", "")
     dear = load(text, host=CPU, overrides=["prices.cpu_core=1"]).study
     assert compatible(load(text, host=CPU).study, dear) == []
+
+
+def test_a_rule_that_bears_on_nothing_searched_is_no_new_question() -> None:
+    """A later version may know of combinations that do not work."""
+    old = study()
+    rules = (*old.space.rules, Rule("loader_workers > 0 and offload == parameters", "it is late"))
+    assert compatible(old, replace(old, space=replace(old.space, rules=rules))) == []
