@@ -22,7 +22,8 @@ CONFIRM = "confirm"
 """Origin of a trial that repeats a finalist."""
 
 SHARE = 3
-"""Confirming takes at most one in so many of the trials, however few they are."""
+"""Confirming is kept room for in at most one in so many of the trials, however few they are, of the
+minutes and of the dollars: a slow default is no reason to look for nothing faster."""
 
 LATEST = 16
 """Trials from which it is told what takes time beside a fine-tune."""
@@ -79,9 +80,11 @@ def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
         trials -= plan.reserved
     if plan.finalists and minutes is not None:
         rounds = ceil(plan.reserved / _at_once(study))
-        minutes -= rounds * mean(whole_seconds(t, history) for t in plan.finalists) / 60
+        needed = rounds * mean(whole_seconds(t, history) for t in plan.finalists) / 60
+        minutes -= min(needed, minutes / SHARE)
     if plan.finalists and usd is not None:
-        usd -= plan.reserved * mean(_whole_usd(t, history) for t in plan.finalists)
+        needed = plan.reserved * mean(_whole_usd(t, history) for t in plan.finalists)
+        usd -= min(needed, usd / SHARE)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
 
 

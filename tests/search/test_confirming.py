@@ -211,6 +211,14 @@ def test_a_small_budget_is_spent_on_searching(study: Study, trials: int, searche
     assert for_searching(study, []).trials == searched
 
 
+def test_a_slow_default_leaves_time_to_look_for_something_faster(study: Study) -> None:
+    """Four runs of 10 s would take all of it."""
+    study = asked(study, seeds=2, trials=20, minutes=0.5, usd=1e-6)
+    left = for_searching(study, history(study))
+    assert left.minutes == pytest.approx(0.5 * 2 / 3)
+    assert left.usd == pytest.approx(1e-6 * 2 / 3)
+
+
 @pytest.mark.parametrize(("kind", "seconds"), [("ray", 10), ("local", 40)])
 def test_a_cluster_shares_the_time_that_is_set_aside(
     study: Study, kind: str, seconds: float
