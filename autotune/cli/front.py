@@ -103,7 +103,8 @@ def _with_spread(metric: str, figure: Figure) -> str:
     half = (figure.ci95[1] - figure.ci95[0]) / 2
     if METRICS[metric].unit == "ratio":
         return f"{value} ±{100 * half:.1f}"
-    return f"{value} ±{half / abs(figure.value):.0%}"
+    share = half / abs(figure.value)
+    return f"{value} ±{share:.0%}" if share <= 1 else f"{value} ±>100%"
 
 
 def plot(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Text:
