@@ -38,6 +38,7 @@ from autotune.ports import Advise, Ask, Evaluate, Report, Tell
 from autotune.search.sampler import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import open_store
+from autotune.trial.describe import describe
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,7 +73,7 @@ def measure(trials: int, cycles: int, sampler: str) -> dict[str, Any]:
         fill(store, study, trials)
         executor = Inline()
         tuner = Tuner(
-            study, store, make_sampler(study), executor, host,
+            study, store, make_sampler(study, describe(study.task)), executor, host,
             directory=Path(folder), observer=Silent(),
         )  # fmt: skip
         tuner.run(outcome_of)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import Constraint, Objective, State, Study, Trial
@@ -261,3 +262,15 @@ def test_levels_of_a_lever_do_not_depend_on_when_they_were_seen() -> None:
         sampler.ask(trials[:cut])
     assert sampler.ask(trials) == FactoredSampler(study).ask(trials)
     assert np.isfinite([t.metric("accuracy") or 0.0 for t in trials]).all()
+
+
+def test_thinks_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other cores belong to trials that are being measured."""
+    seen: list[int] = []
+
+    def think(self: FactoredSampler, history: Sequence[Trial]) -> None:
+        seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+
+    monkeypatch.setattr(FactoredSampler, "_ask", think)
+    FactoredSampler(worlds.study()).ask([])
+    assert seen and set(seen) == {1}

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
+
+from threadpoolctl import ThreadpoolController
 
 from autotune.analysis.front import baseline
 from autotune.domain import Anatomy, Strategy, Study, Trial, digest
@@ -40,6 +43,11 @@ class FactoredSampler:
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         """The next strategy; ``None`` when the space is exhausted."""
+        # Its matrices are small: more threads take longer, and cores from trials being measured.
+        with _blas().limit(limits=1, user_api="blas"):
+            return self._ask(history)
+
+    def _ask(self, history: Sequence[Trial]) -> Strategy | None:
         facts = self._facts.learn(history)
         view = View(self._study, facts, baseline(self._study, _early(history)))
         strategies = self._candidates.unseen(facts.tried, view.parents())
@@ -53,6 +61,14 @@ class FactoredSampler:
         if scores is None:
             return random.Random(seed).choice(strategies)
         return strategies[int(scores.argmax())]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Whatever multiplies matrices in this process, scipy's own library among it."""
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController()
 
 
 def _early(history: Sequence[Trial]) -> Sequence[Trial]:
