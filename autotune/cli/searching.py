@@ -229,7 +229,7 @@ def _record(store: Store, study: Study, host: Host) -> None:
             store.create_study(study, environment(host))
             return
         except UsageError:
-            pass  # another driver was faster
+            pass  # another driver was faster, perhaps with another question
     _require_same(store, study)
     store.update_study(study)
     store.record_environment(study.name, environment(host))

@@ -29,7 +29,7 @@ from autotune.search.confirming import (
     whole_seconds,
 )
 from autotune.search.sampler import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.tuner import Tuner, _may_change_the_front
 from autotune.store import SqlStore
 from tests.search.small_study import (
     HOST,
@@ -274,3 +274,11 @@ def test_a_strategy_is_confirmed_under_another_seed(study: Study) -> None:
         trials.append(confirming(len(trials), replace(trials[0], strategy=strategy), seed))
     assert seeds == [1, 2, 3]
     assert study.task.seed not in seeds
+
+
+def test_only_a_trial_that_is_no_repetition_may_change_the_front(study: Study) -> None:
+    ended = finished_trial(0, study.baseline)
+    search = replace(ended, number=1, state=State.RUNNING, origin="sampler")
+    again = replace(search, number=2, origin="confirm")
+    assert _may_change_the_front([ended, search, again])
+    assert not _may_change_the_front([ended, again])
