@@ -83,8 +83,8 @@ def ours(
     from autotune.domain import Job, Limits, Strategy, Task
     from autotune.hardware import inventory
     from autotune.levers import defaults, resources
-    from autotune.trial import allocator
-    from autotune.trial.finetune import run_trial
+    from autotune.trial.effects import allocator
+    from autotune.trial.run import run_trial
 
     chosen = Strategy({**defaults(inventory()), **strategy})
     allocator.apply(str(chosen["allocator"]))
@@ -118,7 +118,7 @@ def trainers(data: str, model: str, train: int | None, seed: int, test: str) -> 
     )
 
     from autotune.domain import Task
-    from autotune.trial.data import load_split, prepare
+    from autotune.trial.data.datasets import load_split, prepare
     from autotune.trial.models import load_model
 
     prepared = prepare(

@@ -31,7 +31,7 @@ from peers import PEERS, Space
 from peers import walk as walk_of_peer
 from replaying import ENOUGH, Judge, Step, Walk, ours
 
-from autotune.execution.landscape import read
+from autotune.execution.replay.benchmark import read
 
 SHARES = (0.90, 0.95, 0.99)
 AT = 0.95

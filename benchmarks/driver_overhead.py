@@ -32,13 +32,13 @@ from autotune.domain import (
     Study,
     Trial,
 )
+from autotune.domain.metrics import METRICS
 from autotune.hardware import inventory
-from autotune.metrics import METRICS
 from autotune.ports import Advise, Ask, Evaluate, Report, Tell
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import open_store
-from autotune.trial.describe import describe
+from autotune.trial.workload import describe
 
 ROOT = Path(__file__).parents[1]
 

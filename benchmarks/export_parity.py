@@ -108,9 +108,10 @@ def search(storage: str, folder: Path, trials: int, examples: int) -> None:
 
 def run_trial(job_file: str, address: str) -> None:
     """This process as the trial: what ``python -m autotune.trial`` does, in turns."""
-    from autotune.export.templates.ground import take_cores
-    from autotune.trial import allocator, training
+    from autotune.export.templates.device import take_cores
+    from autotune.trial import training
     from autotune.trial.__main__ import read_job
+    from autotune.trial.effects import allocator
     from autotune.trial.entry import evaluate
 
     job = read_job(Path(job_file))

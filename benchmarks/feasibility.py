@@ -29,13 +29,13 @@ from typing import Any
 
 from autotune import spec
 from autotune.domain import Anatomy, State, Strategy, Task, Trial
-from autotune.execution.landscape import read
 from autotune.execution.local import LocalExecutor
-from autotune.search.feasibility.formula import phases
+from autotune.execution.replay.benchmark import read
+from autotune.search.feasibility.memory import phases
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
 from autotune.search.feasibility.time_model import Timed, TimeModel
 from autotune.store import open_store
-from autotune.trial.describe import describe
+from autotune.trial.workload import describe
 
 LEARNED_FROM = (0, 5, 10, 20)
 ORDERS = 10

@@ -127,7 +127,7 @@ def train_with_trainer(steps: int) -> None:
     from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainerCallback
     from transformers import TrainingArguments as Arguments
 
-    from autotune.trial.data import load_split, prepare
+    from autotune.trial.data.datasets import load_split, prepare
     from autotune.trial.models import load_model
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

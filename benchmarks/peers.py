@@ -17,9 +17,9 @@ import numpy as np
 from replaying import Judge, Step, Walk
 
 from autotune.domain import Choice, Dimension, Job, Limits, Resources, Strategy, Task, Value
-from autotune.execution.landscape import Record
-from autotune.execution.replayed import course
-from autotune.space import complete
+from autotune.domain.search_space import complete
+from autotune.execution.replay.benchmark import Record
+from autotune.execution.replay.events import course
 
 PROPOSALS = 1_000
 """Where a peer is given up that keeps proposing what it knows."""

@@ -18,10 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from autotune.analysis.budget import busy_seconds
 from autotune.analysis.front import baseline
 from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import State, Study, Trial
-from autotune.search.budget import busy_seconds
 from autotune.store import open_store
 
 ROOT = Path(__file__).parents[1]

@@ -39,9 +39,9 @@ from autotune.domain import (
     Trial,
     Value,
 )
+from autotune.domain.metrics import METRICS
+from autotune.domain.search_space import complete
 from autotune.levers import LEVERS
-from autotune.metrics import METRICS
-from autotune.space import complete
 from autotune.store import SqlStore, codec
 from autotune.store.models import (
     CurvePointRow,

@@ -49,7 +49,7 @@ from autotune.domain import (
 )
 from autotune.levers import defaults
 from autotune.ports import Advise, Ask, Evaluate, Report, Tell
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import open_for_driving
 from tests.store.postgres_server import PostgresServer, server_programs

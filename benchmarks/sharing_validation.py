@@ -27,11 +27,11 @@ from landscapes.record import collected, placed, search
 
 from autotune import spec
 from autotune.domain import State, Strategy, Study
-from autotune.execution.landscape import Landscape, Record, read
+from autotune.domain.metrics import METRICS, Source
+from autotune.domain.search_space import grid
+from autotune.execution.replay.benchmark import Landscape, Record, read
 from autotune.hardware import inventory
 from autotune.levers import speed_key, training_key
-from autotune.metrics import METRICS, Source
-from autotune.space import grid
 from autotune.store import open_store
 
 SHOWN = (

@@ -20,7 +20,7 @@ from replaying import Judge, Walk, ours
 
 from autotune.analysis.front import undominated
 from autotune.domain import Budget
-from autotune.execution.landscape import read
+from autotune.execution.replay.benchmark import read
 
 RULES = ("optimistic", "asha")
 EVERYTHING = 2.0

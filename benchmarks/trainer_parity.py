@@ -43,7 +43,7 @@ class Settings:
 
 def prepared_task(settings: Settings) -> Any:
     from autotune.domain import Task
-    from autotune.trial.data import prepare
+    from autotune.trial.data.datasets import prepare
 
     return prepare(
         Task(
@@ -62,11 +62,11 @@ def trial_side(settings: Settings, turns: Connection) -> None:
     from autotune.hardware import inventory
     from autotune.measure.energy import EnergyMeter
     from autotune.measure.measurements import throughput
-    from autotune.trial.apply import apply_strategy
-    from autotune.trial.batching import training_collator
-    from autotune.trial.data import load_split
-    from autotune.trial.placement import take_place
-    from autotune.trial.schedule import schedule
+    from autotune.trial.data.batching import training_collator
+    from autotune.trial.data.datasets import load_split
+    from autotune.trial.effects.devices import take_place
+    from autotune.trial.plan import schedule
+    from autotune.trial.setup import apply_strategy
     from autotune.trial.training import train
 
     strategy = Strategy(levers.defaults(inventory())).with_values(
@@ -101,8 +101,8 @@ def trainer_side(settings: Settings, turns: Connection) -> None:
         TrainingArguments,
     )
 
-    from autotune.trial.batching import order
-    from autotune.trial.data import load_split
+    from autotune.trial.data.batching import order
+    from autotune.trial.data.datasets import load_split
     from autotune.trial.models import load_model
 
     torch.set_num_threads(settings.threads)

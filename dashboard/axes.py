@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.analysis.front import value_of
-from autotune.analysis.repeats import Figure
+from autotune.analysis.replicates import Figure
 from autotune.domain import Measurement, Trial
-from autotune.metrics import METRICS
+from autotune.domain.metrics import METRICS
 
 
 def label(metric: str) -> str:

@@ -12,7 +12,7 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import shown, times_default
 from autotune.domain import State, Trial
 
-from . import feed
+from . import live
 from .axes import label
 from .palette import STATE_ICON
 from .text import md
@@ -25,17 +25,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def study_page(title: str) -> tuple[feed.Feed, Snapshot] | None:
+def study_page(title: str) -> tuple[live.Feed, Snapshot] | None:
     """The heading of a page about one study, with its picker; ``None`` where there is no study."""
-    names = list(feed.store().studies())
+    names = list(live.store().studies())
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     left.title(title, anchor=False)
     if not names:
         st.info("No study here yet. Start one with `autotune search search_spaces/bert.yaml`.")
         return None
-    source = feed.feed(_picked(names, right))
+    source = live.feed(_picked(names, right))
     snapshot = source.refresh()
-    beat(lambda: source.refresh() is not snapshot, pace(feed.live(snapshot)))
+    beat(lambda: source.refresh() is not snapshot, pace(live.live(snapshot)))
     return source, snapshot
 
 

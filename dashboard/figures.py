@@ -11,10 +11,10 @@ from dataclasses import replace
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from autotune.analysis.course import Bar, Rung
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import shown
+from autotune.analysis.timeline import Bar, Rung
 from autotune.domain import CurvePoint, Measurement, State, Trial
 
 from .axes import Axis, label

@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 import plotly.graph_objects as go
 
+from autotune.analysis.decimate import thinned
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.analysis.summary import shown, times_default
-from autotune.analysis.thinning import thinned
 from autotune.domain import State, Trial
 
 from .axes import Axis, label

@@ -93,7 +93,7 @@ def _run(script: Path, flags: dict[str, Any]) -> None:
     from streamlit.web import bootstrap
 
     from .app import PAGES
-    from .entrance import Entrance
+    from .preload import Entrance
 
     bootstrap.load_config_options(flags)
     origins = config.get_option("client.allowedOrigins")

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from autotune.analysis.filtering import more_is_better
+from autotune.analysis.decimate import thinned
+from autotune.analysis.filters import more_is_better
 from autotune.analysis.front import value_of
-from autotune.analysis.levers import Cell, Effect, labels, measured, varied
+from autotune.analysis.importance import Cell, Effect, labels, measured, varied
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import shown
-from autotune.analysis.thinning import thinned
 from autotune.domain import Trial
 
 from .axes import Axis, label

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotune.domain.expression import parse
 from autotune.errors import ExpressionError
-from autotune.expression import parse
 
 VARIABLES = {"batch": 16, "ratio": 0.5, "device": "cuda:0", "fast": True, "kind": "full"}
 

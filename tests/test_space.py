@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune import space as spaces
 from autotune.domain import Choice, Dimension, Range, Rule, Space, Strategy
+from autotune.domain import search_space as spaces
 
 DEFAULTS = {"ratio": 0.0, "method": "structured", "batch": 8, "micro": "full", "extra": 1}
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.constraints import bound
 from autotune.domain import Constraint, Direction, Objective, State, Study, Trial
-from autotune.metrics import METRICS
+from autotune.domain.constraints import bound
+from autotune.domain.metrics import METRICS
 
 ALONE = "alone"
 """Origin of a trial that repeats a strategy with the host to itself."""

@@ -23,8 +23,8 @@ from autotune.analysis.front import (
     non_dominated,
     value_of,
 )
-from autotune.constraints import bound
 from autotune.domain import Objective, Study, Trial
+from autotune.domain.constraints import bound
 
 MOST_POINTS = 100
 """Moments in the history of a study with four objectives or more."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.analysis.front import BESIDE_THE_FRONT, baseline
-from autotune.analysis.repeats import (
+from autotune.analysis.replicates import (
     SPEED,
     Z95,
     Figure,
@@ -25,9 +25,9 @@ from autotune.analysis.repeats import (
     is_score,
     varying_share,
 )
-from autotune.constraints import bound
 from autotune.domain import State, Study, Trial
-from autotune.metrics import METRICS, Source
+from autotune.domain.constraints import bound
+from autotune.domain.metrics import METRICS, Source
 
 Floats = NDArray[np.float64]
 

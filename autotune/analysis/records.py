@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from autotune.analysis.front import baseline, knee, pareto_front
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.probability import Point, points
-from autotune.analysis.repeats import Figure
+from autotune.analysis.replicates import Figure, Repeats, confirms
 from autotune.analysis.summary import best, budget_use, counts
+from autotune.analysis.timeline import foretold
 from autotune.domain import Measurement, State, Study, Trial
 
 Record = dict[str, Any]
@@ -120,3 +122,32 @@ def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = 
 
 def _time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
+
+
+def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, Any]:
+    """``autotune show --json``: the trial's line with raw samples, curve, memory and events, and
+    which of ``trials`` confirm it, or which one it confirms."""
+    evidence = trial.evidence
+    confirmed = confirms(trial, trials)
+    return {
+        **trial_record(trial),
+        "confirming": [run.number for run in Repeats(trials).of(trial)],
+        "confirms": None if confirmed is None else confirmed.number,
+        "seed": trial.seed,
+        "origin": trial.origin,
+        "kind": trial.kind,
+        "samples": {
+            name: {"samples": list(m.samples), "warmup": list(m.warmup)}
+            for name, m in evidence.measurements.items()
+        },
+        "curve": [asdict(point) for point in evidence.curve],
+        "memory_gib": [list(point) for point in evidence.memory],
+        "events": [
+            {"at": event.at.isoformat(), "kind": event.kind, "message": event.message}
+            for event in evidence.events
+        ],
+        "predicted": [asdict(number) for number in foretold(trial)],
+        "environment": dict(evidence.environment),
+        "artifacts": dict(evidence.artifacts),
+        "log": evidence.log,
+    }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from autotune.analysis.filtering import matching
+from autotune.analysis.filters import matching
 from autotune.analysis.front import feasible, knee, undominated, value_of
 from autotune.domain import State, Study, Trial
+from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError, UsageError
-from autotune.metrics import METRICS
 
 PICKS: Mapping[str, tuple[str, ...]] = {
     "fastest": (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.filtering import Bound, bounds, passing
+from autotune.analysis.filters import Bound, bounds, passing
 from autotune.analysis.front import (
     BESIDE_THE_FRONT,
     Violation,
@@ -25,11 +25,11 @@ from autotune.analysis.front import (
     violations,
 )
 from autotune.analysis.hypervolume import Growth, hypervolume_history
-from autotune.analysis.levers import shown
+from autotune.analysis.importance import shown
 from autotune.analysis.probability import Point, points, probabilities
-from autotune.analysis.repeats import Repeats, confirms
+from autotune.analysis.replicates import Repeats, confirms
 from autotune.domain import State, Study, Trial
-from autotune.metrics import METRICS
+from autotune.domain.metrics import METRICS
 
 
 class Verdict(StrEnum):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from autotune.analysis.budget import spent
 from autotune.analysis.front import baseline, feasible, value_of
 from autotune.domain import Objective, State, Study, Trial
-from autotune.metrics import METRICS, Metric
-from autotune.search.budget import spent
+from autotune.domain.metrics import METRICS, Metric
 
 SPOKEN = ("train_samples_per_second", "accuracy", "cost_usd")
 """What a sentence about a trial mentions when nothing else is asked for."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autotune import __version__
-from autotune.cli import actions, devices, reading, searching, studyfile
+from autotune.cli.commands import actions, compare_devices, inspect, search, study
 from autotune.cli.output import err, print_error
 from autotune.errors import AutotuneError, UsageError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (searching, studyfile, devices, reading, actions):
+for module in (search, study, compare_devices, inspect, actions):
     module.register(app)
 
 

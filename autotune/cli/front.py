@@ -10,12 +10,12 @@ from rich.text import Text
 
 from autotune.analysis.front import baseline, feasible, knee, pareto_front, value_of
 from autotune.analysis.probability import Point, points
-from autotune.analysis.repeats import Figure, Repeats
+from autotune.analysis.replicates import Figure, Repeats
 from autotune.analysis.summary import against_default, shown, times_default
 from autotune.cli.output import out
 from autotune.cli.tables import changes
 from autotune.domain import State, Study, Trial
-from autotune.metrics import METRICS
+from autotune.domain.metrics import METRICS
 
 WIDTH, HEIGHT = 76, 18
 TRIED, FRONT, KNEE, DEFAULT, CONFIRMED = "·", "●", "◆", "D", "✓"

@@ -13,15 +13,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autotune.analysis.course import foretold
+from autotune.analysis.budget import spent, typical_seconds
 from autotune.analysis.front import baseline
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.summary import best, shown, times_default
+from autotune.analysis.timeline import foretold
 from autotune.cli.output import err
 from autotune.cli.tables import STATE_STYLES, changes
 from autotune.domain import CurvePoint, State, Study, Trial
-from autotune.metrics import METRICS
-from autotune.search.budget import spent, typical_seconds
+from autotune.domain.metrics import METRICS
 
 REFRESH_HZ = 2
 """Drawing takes time from the trial that is measured on the same cores."""

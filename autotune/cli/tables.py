@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from autotune.analysis.course import foretold
 from autotune.analysis.front import baseline
-from autotune.analysis.repeats import Repeats, confirms
-from autotune.analysis.summary import interval, shown, times_default
-from autotune.domain import Measurement, State, Strategy, Study, Trial, Value
-from autotune.metrics import METRICS
+from autotune.analysis.replicates import Repeats, confirms
+from autotune.analysis.summary import interval, shown, times, times_default
+from autotune.analysis.timeline import foretold
+from autotune.domain import Choice, Host, Measurement, Range, State, Strategy, Study, Trial, Value
+from autotune.domain.metrics import METRICS
+from autotune.export.verify import Check
+from autotune.levers import LEVERS, Lever
+from autotune.levers.base import Pattern
+from autotune.report.diff import Difference
+from autotune.spec import Explanation
+from autotune.spec.domains import everywhere
 
 STATE_STYLES: Mapping[State, str] = {
     State.QUEUED: "dim",
@@ -222,3 +230,119 @@ def _curve(one: Trial) -> Table | None:
         step = f"{point.step}/{point.total_steps}"
         table.add_row(step, str(point.samples), f"{point.seconds:.1f}", loss, scores)
     return table
+
+
+def checks(found: Sequence[Check]) -> Table:
+    """Promised against reached, a row a promise."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("metric", "promised", "reached", "ratio", ""):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for check in found:
+        word = Text("held", "green") if check.held else Text("NOT HELD", "bold red")
+        table.add_row(
+            METRICS[check.metric].label,
+            _figure(check.metric, check.promised, check.promised_ci95),
+            _figure(check.metric, check.reached, check.reached_ci95),
+            f"{check.ratio:.3f}",
+            word,
+        )
+    return table
+
+
+def _figure(metric: str, value: float, ends: tuple[float, float] | None) -> Text:
+    """A value and, below it, its 95% interval."""
+    text = Text(shown(metric, value))
+    return text.append(f"\n{interval(metric, ends)}", "dim") if ends else text
+
+
+def difference(found: Difference) -> Group:
+    """Settings that differ, then all figures of both sides."""
+    settings = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("lever", found.first, found.second):
+        settings.add_column(head)
+    for lever, (first, second) in found.settings.items():
+        settings.add_row(lever, setting(first), setting(second))
+    figures = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("metric", found.first, found.second, "ratio", "intervals"):
+        figures.add_column(head, justify="left" if head == "metric" else "right")
+    for one in found.figures:
+        apart = {True: "apart", False: "overlap", None: ""}[one.apart]
+        figures.add_row(
+            METRICS[one.metric].label if one.metric in METRICS else one.metric,
+            shown(one.metric, one.first),
+            shown(one.metric, one.second),
+            "" if one.ratio is None else times(one.ratio),
+            apart,
+        )
+    none = Text("the same strategy", "dim")
+    return Group(settings if found.settings else none, figures, *map(Text, found.notes))
+
+
+def hardware_record(host: Host) -> dict[str, Any]:
+    """``autotune hardware --json``."""
+    levers = {lever.name: lever_record(lever, host) for lever in LEVERS.values()}
+    return {"fingerprint": host.fingerprint, **asdict(host), "levers": levers}
+
+
+def lever_record(lever: Lever, host: Host) -> dict[str, Any]:
+    """What ``auto`` searches on this host, and the settings that cannot run with their reasons."""
+    everything = everywhere(lever, host)
+    legal = everything.values if isinstance(everything, Choice) else ()
+    reasons = {setting(value): lever.unavailable(host, value) for value in legal}
+    return {
+        "auto": shown_domain(lever.candidates(host)),
+        "default": lever.default_on(host),
+        "unavailable": {name: reason for name, reason in reasons.items() if reason},
+        "influences": sorted(lever.influences),
+    }
+
+
+def shown_domain(domain: Choice | Range | Pattern) -> str:
+    if isinstance(domain, Choice):
+        return ", ".join(setting(value) for value in domain.values)
+    if isinstance(domain, Pattern):
+        return f"such as {domain.example}"
+    how = f", step {domain.step:g}" if domain.step else ", by magnitude" if domain.log else ""
+    return f"{domain.low:g} to {domain.high:g}{how}"
+
+
+def hardware_tables(host: Host) -> Group:
+    found = Table.grid(padding=(0, 2))
+    facts = {
+        "CPU": host.cpu or "unknown",
+        "cores": f"{len(host.cores)} usable, {host.physical_cores or 'unknown'} physical",
+        "memory": f"{host.memory_gib:g} GiB",
+        "NUMA nodes": str(len(host.numa_nodes) or "unknown"),
+        "instructions": ", ".join(host.cpu_flags) or "none that matter here",
+        "C library": host.libc or "unknown",
+        "fingerprint": host.fingerprint,
+    }
+    for name, fact in facts.items():
+        found.add_row(Text(name, style="bold"), fact)
+    for device in host.devices:
+        memory = f"{device.memory_gib:g} GiB" if device.memory_gib else "memory unknown"
+        found.add_row(Text(device.id, style="bold"), f"{device.name or 'unknown'}, {memory}")
+    levers = Table("lever", "auto searches here", "cannot run here", title="Levers",
+                   title_justify="left")  # fmt: skip
+    for lever in LEVERS.values():
+        record = lever_record(lever, host)
+        missing = "\n".join(f"{name}: {reason}" for name, reason in record["unavailable"].items())
+        levers.add_row(lever.name, record["auto"], missing)
+    return Group(found, levers)
+
+
+def explained(explanation: Explanation) -> Group:
+    """``validate --explain`` for people."""
+    table = Table("lever", "searches", "left out, and why", title="Space", title_justify="left")
+    for lever in explanation.levers:
+        when = f" (when {lever.when})" if lever.when else ""
+        left_out = "\n".join(f"{value}: {reason}" for value, reason in lever.left_out)
+        kept = Text(f"{setting(lever.default)}, the default", style="dim")
+        searched = Text(", ".join(lever.searched) + when) if lever.searched else kept
+        table.add_row(lever.lever, searched, left_out)
+    rules = Table("never together", "because", title="Rules", title_justify="left")
+    for rule in explanation.rules:
+        rules.add_row(rule.excludes, rule.reason)
+    beside = f" times all of {', '.join(explanation.continuous)}" if explanation.continuous else ""
+    size = Text(f"size of the space: {explanation.combinations:,} strategies{beside}")
+    return Group(table, rules, size) if explanation.rules else Group(table, size)

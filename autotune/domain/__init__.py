@@ -7,10 +7,9 @@ Quantities carry their unit in the name; what was not measured is ``None``, neve
 
 from __future__ import annotations
 
-from autotune.domain.anatomy import Anatomy
-from autotune.domain.evidence import BESIDE, CurvePoint, Event, Evidence, Measurement
 from autotune.domain.host import Device, Host, NodeClass, Resources
-from autotune.domain.space import Choice, Dimension, Range, Rule, Space
+from autotune.domain.result import BESIDE, CurvePoint, Event, Evidence, Measurement
+from autotune.domain.search_space import Choice, Dimension, Range, Rule, Space
 from autotune.domain.strategy import Strategy, Value, digest
 from autotune.domain.study import (
     Budget,
@@ -40,6 +39,7 @@ from autotune.domain.trial import (
     State,
     Trial,
 )
+from autotune.domain.workload import Anatomy
 
 __all__ = [
     "BESIDE",

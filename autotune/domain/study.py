@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from autotune.domain.space import Space
+from autotune.domain.search_space import Space
 from autotune.domain.strategy import Strategy
 
 Direction = Literal["maximize", "minimize"]

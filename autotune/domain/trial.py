@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from autotune.domain.evidence import Evidence
 from autotune.domain.host import Resources
+from autotune.domain.result import Evidence
 from autotune.domain.strategy import Strategy
 from autotune.domain.study import Limits, Task
 

@@ -17,12 +17,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from autotune.domain import Interrupted, Job
 from autotune.errors import ExecutionError
-from autotune.execution.calling import call_in_worker, require_importable
+from autotune.execution.job import Running
 from autotune.execution.memory import default_limit_gib
 from autotune.execution.messages import Call, RunTrial
-from autotune.execution.running import Running
-from autotune.execution.seats import Seats, usable_cores
-from autotune.execution.spawner import Spawner
+from autotune.execution.resources import Seats, usable_cores
+from autotune.execution.spawner import Spawner, call_in_worker, require_importable
 from autotune.ports import Advise, Ask, Evaluate, Tell
 
 P = ParamSpec("P")

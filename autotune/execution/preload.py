@@ -5,7 +5,7 @@ Imports only: no tensor is made and no thread started, since threads do not surv
 
 from __future__ import annotations
 
-import autotune.execution.lean
+import autotune.execution.slim_imports
 
 # isort: split
 import safetensors.torch

@@ -97,8 +97,8 @@ class Ranks:
         self._share = share = share or Share(0, world)
         self._patience = patience(job)
         # Once for all of them: it takes a second, and no thread is started by it.
-        importlib.import_module("autotune.trial.parallel.pipeline")
-        importlib.import_module("autotune.trial.parallel.divide")
+        importlib.import_module("autotune.trial.distributed.pipeline")
+        importlib.import_module("autotune.trial.distributed.parallelize")
         self._ranks: list[Rank] = []
         with nullcontext() if share.meeting else socket.create_server((share.here, 0)) as door:
             _announce(world, share, door, self._patience)

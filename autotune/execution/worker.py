@@ -20,8 +20,7 @@ from typing import NoReturn
 from autotune.domain import CurvePoint, Job, Outcome
 from autotune.errors import AutotuneError, ExecutionError
 from autotune.execution import memory, outcomes, ranks
-from autotune.execution.cores import claimed
-from autotune.execution.guard import Guard, end_group
+from autotune.execution.memory_watchdog import Guard, end_group
 from autotune.execution.messages import (
     Call,
     Channel,
@@ -31,8 +30,8 @@ from autotune.execution.messages import (
     Raised,
     RunTrial,
 )
-from autotune.execution.seats import usable_cores
-from autotune.trial import allocator
+from autotune.execution.resources import claimed, usable_cores
+from autotune.trial.effects import allocator
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

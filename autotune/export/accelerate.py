@@ -8,10 +8,9 @@ from typing import Any
 import yaml
 
 from autotune.domain import Strategy, Study, Trial
+from autotune.export.arguments import kinds, only, processes, uneven
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import CODE, LOOP
-from autotune.export.parallelism import kinds, only, processes
-from autotune.export.training import uneven
 
 ABLE = ("ddp",)
 
@@ -69,7 +68,7 @@ FORMAT = ScriptFormat(
     arrives={
         **CODE,
         **LOOP,
-        "precision": "mixed_precision; tf32 and all in bf16 by tuned/trial/precision.py",
+        "precision": "mixed_precision; tf32 and all in bf16 by tuned/trial/effects/precision.py",
         "compile": "dynamo_config",
         "device": "use_cpu; tuned/ground.py",
         "threads": "--num_cpu_threads_per_process; tuned/ground.py",

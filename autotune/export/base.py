@@ -48,7 +48,7 @@ class ScriptFormat:
         Raises :class:`~autotune.errors.UsageError` for a strategy that the format cannot express
         (without ``allow_partial``), and for a folder that holds other files.
         """
-        from autotune.export.materials import write_materials
+        from autotune.export.assets import write_materials
 
         missing = left_out(self.name, trial.strategy, self.arrives, self.refuse, self.allow_partial)
         trial = replace(trial, strategy=self.there(trial.strategy))

@@ -60,7 +60,7 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
     """Fine-tune in a worker as ``directory`` says, write the model to its ``checkpoint/`` with a
     card, and return all files. Raises :class:`UsageError` for a folder without a script, and for
     a strategy that its one process cannot follow."""
-    from autotune.export.templates.whole import run
+    from autotune.export.templates.single_process import run
 
     if not (directory / "train.py").is_file():
         raise UsageError(
@@ -82,7 +82,7 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
 
 def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, pruned: bool) -> str:
     """The card as Markdown, from ``strategy.json`` and ``metrics.json``."""
-    from autotune.export.materials import on_hub
+    from autotune.export.assets import on_hub
 
     task, head = document["task"], ("metric", "value", "95% interval", "n")
     scores = [

@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
+from autotune.export.arguments import (
+    accumulation,
+    kinds,
+    micro_batch,
+    only,
+    peak_rate,
+    processes,
+    uneven,
+)
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE, LOOP
-from autotune.export.parallelism import kinds, only, processes
-from autotune.export.training import accumulation, micro_batch, peak_rate, uneven
 
 ZERO_STAGE = {"zero1": 1, "fsdp": 3}
 """What DeepSpeed calls sharding: of optimizer states; of these, gradients and parameters."""
@@ -99,10 +106,10 @@ FORMAT = ScriptFormat(
         **LOOP,
         "batch_size": "train_batch_size",
         "micro_batch_size": "train_micro_batch_size_per_gpu, gradient_accumulation_steps",
-        "precision": "torch_autocast, bf16, fp16; tf32 by tuned/trial/precision.py",
+        "precision": "torch_autocast, bf16, fp16; tf32 by tuned/trial/effects/precision.py",
         "learning_rate": "optimizer.params.lr",
         "learning_rate_scaling": "optimizer.params.lr, scaled to the batch size",
-        "optimizer": "optimizer; sgd and adafactor by tuned/trial/optimizers.py",
+        "optimizer": "optimizer; sgd and adafactor by tuned/trial/effects/optimizers.py",
         "parallelism": "zero_optimization.stage; --num_gpus",
         "ddp_bucket_mib": "zero_optimization.reduce_bucket_size",
         "offload": "zero_optimization.offload_optimizer and offload_param",

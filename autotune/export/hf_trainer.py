@@ -7,10 +7,17 @@ from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import torchrun
+from autotune.export.arguments import (
+    accumulation,
+    kinds,
+    micro_batch,
+    only,
+    peak_rate,
+    processes,
+    uneven,
+)
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE
-from autotune.export.parallelism import kinds, only, processes
-from autotune.export.training import accumulation, micro_batch, peak_rate, uneven
 
 ABLE = ("ddp",)
 
@@ -85,7 +92,7 @@ FORMAT = ScriptFormat(
         "ddp_bucket_mib": "ddp_bucket_cap_mb",
         "batch_size": "per_device_train_batch_size x gradient_accumulation_steps",
         "micro_batch_size": "per_device_train_batch_size",
-        "precision": "bf16, fp16, tf32; all in bf16 by tuned/trial/precision.py",
+        "precision": "bf16, fp16, tf32; all in bf16 by tuned/trial/effects/precision.py",
         "compile": "torch_compile",
         "activation_checkpointing": "activation_checkpointing",
         "learning_rate": "learning_rate",

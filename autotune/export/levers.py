@@ -21,43 +21,43 @@ CODE: Mapping[str, str] = {
     "device": "tuned/ground.py, before the first tensor",
     "threads": "tuned/ground.py: intra-op threads, each on a core of its own",
     "pinning": "tuned/ground.py: cores of its own for each process, or all for all",
-    "allocator": "tuned/trial/allocator.py, before the first tensor",
-    "pinned_memory": "tuned/trial/batching.py",
-    "padding": "tuned/trial/batching.py: order of examples and their padding",
-    "precision": "tuned/trial/precision.py",
+    "allocator": "tuned/trial/effects/allocator.py, before the first tensor",
+    "pinned_memory": "tuned/trial/data/batching.py",
+    "padding": "tuned/trial/data/batching.py: order of examples and their padding",
+    "precision": "tuned/trial/effects/precision.py",
     "attention": "tuned/trial/models.py: attn_implementation",
-    "pruning_ratio": "tuned/trial/pruning.py, before training",
-    "pruning_method": "tuned/trial/pruning.py",
-    "pruning_score": "tuned/trial/pruning_scores.py",
-    "freeze_layers": "tuned/trial/freezing.py",
+    "pruning_ratio": "tuned/trial/effects/pruning.py, before training",
+    "pruning_method": "tuned/trial/effects/pruning.py",
+    "pruning_score": "tuned/trial/effects/pruning_scores.py",
+    "freeze_layers": "tuned/trial/effects/freezing.py",
     "dropout": "tuned/trial/models.py: the model's config",
-    "activation_checkpointing": "tuned/trial/checkpointing.py",
+    "activation_checkpointing": "tuned/trial/effects/checkpointing.py",
 }
 """What the code of every exported script does, whatever the trainer."""
 
 LOOP: Mapping[str, str] = {
-    "batch_size": "tuned/trial/schedule.py",
-    "micro_batch_size": "tuned/trial/schedule.py",
+    "batch_size": "tuned/trial/plan.py",
+    "micro_batch_size": "tuned/trial/plan.py",
     "compile": "torch.compile, before training",
-    "learning_rate": "tuned/trial/optimizers.py",
-    "learning_rate_scaling": "tuned/trial/optimizers.py",
-    "epochs": "tuned/trial/schedule.py",
-    "optimizer": "tuned/trial/optimizers.py",
+    "learning_rate": "tuned/trial/effects/optimizers.py",
+    "learning_rate_scaling": "tuned/trial/effects/optimizers.py",
+    "epochs": "tuned/trial/plan.py",
+    "optimizer": "tuned/trial/effects/optimizers.py",
 }
 """What the script does where the trainer brings no loop of its own."""
 
 
 OWN: Mapping[str, str] = {
-    "placement": "tuned/trial/spreading.py; a GPU and the CPU side by side by tuned/trial/parallel",
+    "placement": "tuned/trial/effects/device_map.py; a GPU and the CPU side by side by tuned/trial/distributed",
     "split_gpus": "tuned/levers/__init__.py: the GPUs that a process holds",
-    "offload": "tuned/trial/offloading.py, tuned/trial/parallel/fsdp.py",
+    "offload": "tuned/trial/effects/offloading.py, tuned/trial/distributed/fsdp.py",
     "loader_workers": "tuned/trial/training.py",
     "prefetch": "tuned/trial/training.py",
-    "ddp_bucket_mib": "tuned/trial/parallel/replicas.py",
-    "fsdp_reshard": "tuned/trial/parallel/fsdp.py",
-    "sequence_parallel": "tuned/trial/parallel/tensor.py",
-    "pipeline_schedule": "tuned/trial/parallel/pipeline.py",
-    "pipeline_microbatches": "tuned/trial/parallel/pipeline.py",
+    "ddp_bucket_mib": "tuned/trial/distributed/ddp.py",
+    "fsdp_reshard": "tuned/trial/distributed/fsdp.py",
+    "sequence_parallel": "tuned/trial/distributed/tensor.py",
+    "pipeline_schedule": "tuned/trial/distributed/pipeline.py",
+    "pipeline_microbatches": "tuned/trial/distributed/pipeline.py",
 }
 """What only the loop of the trial itself does."""
 

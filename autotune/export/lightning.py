@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
+from autotune.export.arguments import accumulation, kinds, only, steps, uneven
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE, LOOP
-from autotune.export.parallelism import kinds, only
-from autotune.export.training import accumulation, steps, uneven
 
 PRECISIONS = {
     "fp32": "32-true",
@@ -64,7 +63,7 @@ FORMAT = ScriptFormat(
         **LOOP,
         "batch_size": "micro-batches x accumulate_grad_batches",
         "micro_batch_size": "accumulate_grad_batches",
-        "precision": "precision; tf32 by tuned/trial/precision.py",
+        "precision": "precision; tf32 by tuned/trial/effects/precision.py",
         "epochs": "max_steps",
         "device": "accelerator; tuned/ground.py",
     },

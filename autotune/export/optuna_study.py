@@ -19,8 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Dimension, Range, State, Study, Trial
+from autotune.domain.search_space import contains
 from autotune.errors import StoreUnavailableError, UsageError
-from autotune.space import contains
 
 STATES: Mapping[State, TrialState] = {
     State.COMPLETE: TrialState.COMPLETE,

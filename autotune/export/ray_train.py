@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
+from autotune.export.arguments import processes
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import CODE, LOOP, OWN
-from autotune.export.parallelism import processes
 from autotune.levers import resources
 from autotune.levers.cluster import ANY
 
@@ -57,7 +57,7 @@ FORMAT = ScriptFormat(
         "threads": "resources_per_worker; tuned/ground.py",
         **OWN,
         "node_class": "label_selector",
-        "parallelism": "num_workers; tuned/trial/parallel",
+        "parallelism": "num_workers; tuned/trial/distributed",
     },
     packages=("ray[train]", "psutil"),
     refuse=refuse,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import torchrun
-from autotune.export.parallelism import processes
+from autotune.export.arguments import processes
 from autotune.levers import resources
 
 BATCH = """\
@@ -78,6 +78,6 @@ FORMAT = replace(
     arrives={
         **torchrun.FORMAT.arrives,
         "threads": "--cpus-per-task, OMP_NUM_THREADS; tuned/ground.py",
-        "device": "--gpus-per-node, whose GPUs count from 0; tuned/trial/placement.py",
+        "device": "--gpus-per-node, whose GPUs count from 0; tuned/trial/effects/devices.py",
     },
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune.domain import Strategy
+from autotune.export.arguments import processes
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import CODE, LOOP, OWN
-from autotune.export.parallelism import processes
 
 
 def command(strategy: Strategy) -> Sequence[str]:
@@ -20,6 +20,6 @@ FORMAT = ScriptFormat(
     template="train_torchrun",
     command=command,
     config=lambda study, trial, examples: {},
-    arrives={**CODE, **LOOP, **OWN, "parallelism": "--nproc-per-node; tuned/trial/parallel"},
+    arrives={**CODE, **LOOP, **OWN, "parallelism": "--nproc-per-node; tuned/trial/distributed"},
     packages=("psutil",),
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autotune.domain import Choice, Host, Range, Value
-from autotune.space import contains
+from autotune.domain.search_space import contains
 
 
 class Influence(StrEnum):

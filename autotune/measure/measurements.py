@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from autotune.domain import Measurement
+from autotune.domain.metrics import METRICS
 from autotune.measure import statistics
-from autotune.measure.timing import Window
-from autotune.metrics import METRICS
+from autotune.measure.clock import Window
 
 
 def exact(name: str, value: float) -> Measurement:

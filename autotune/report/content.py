@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from autotune import __version__
+from autotune.analysis.budget import busy_seconds
 from autotune.analysis.front import value_of
-from autotune.analysis.levers import effects, importance, varied
+from autotune.analysis.importance import effects, importance, varied
 from autotune.analysis.select import choose
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import (
@@ -22,12 +23,11 @@ from autotune.analysis.summary import (
     times,
 )
 from autotune.domain import State, Study, Trial
+from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError
 from autotune.levers import LEVERS
-from autotune.metrics import METRICS
 from autotune.report.blocks import Block, Command, Figure, Heading, Table, Words
 from autotune.report.figures import effect_figure, front_figure, growth_figure, label
-from autotune.search.budget import busy_seconds
 
 USERS: Mapping[str, str] = {
     "fastest": "You want speed",

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from autotune.analysis.front import value_of
-from autotune.analysis.levers import Effect
+from autotune.analysis.importance import Effect
 from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.analysis.summary import shown
 from autotune.domain import Trial
-from autotune.metrics import METRICS
+from autotune.domain.metrics import METRICS
 
 INK, PALE, BLUE, ORANGE, RED = "#24292f", "#a9b1bb", "#0072B2", "#E69F00", "#D55E00"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from autotune.analysis.budget import counts
 from autotune.domain import Trial
 from autotune.ports import Store
-from autotune.search.budget import counts
 
 
 class History:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from autotune.analysis.budget import Spent
 from autotune.analysis.front import ALONE
 from autotune.domain import (
     BESIDE,
@@ -33,17 +34,15 @@ from autotune.domain import (
 from autotune.errors import StoreUnavailableError
 from autotune.levers import hourly_usd, resources
 from autotune.ports import Evaluate, Executor, Sampler, Store
-from autotune.search import folder, solitude
-from autotune.search.budget import Spent
-from autotune.search.confirming import CONFIRM, for_searching, next_confirmation
-from autotune.search.drivers import Patience, Pulse
-from autotune.search.factored.ceiling import Ceilings
-from autotune.search.feasibility.judging import PREDICTED, Feasibility, with_foretold
+from autotune.search import job_files, remeasure
+from autotune.search.cache import NOTHING, Knowledge, Known, with_shared
+from autotune.search.confirmation import CONFIRM, for_searching, next_confirmation
+from autotune.search.early_stopping import Ceiling, Referee
+from autotune.search.feasibility.filter import PREDICTED, Feasibility, with_foretold
+from autotune.search.heartbeat import Patience, Pulse
 from autotune.search.history import History
-from autotune.search.plateau import on_plateau
-from autotune.search.refereeing import Referee
-from autotune.search.sharing import NOTHING, Knowledge, Known, with_shared
-from autotune.search.stopping import Ceiling
+from autotune.search.no_improvement import on_plateau
+from autotune.search.samplers.factored.score_bound import Ceilings
 from autotune.search.warm_start import Origin, following, is_due
 
 MEASURED_WHOLE = ("baseline", CONFIRM, ALONE)
@@ -147,7 +146,7 @@ class Tuner:
         outcome = self._honest_about_time(job, outcome)
         outcome = with_foretold(outcome, self._foretold.pop(job.trial, None))
         trial = self.store.finish(job.study, job.trial, outcome)
-        folder.write_result(job, trial)
+        job_files.write_result(job, trial)
         self.observer.finished(trial)
 
     def advise(self, job: Job, point: CurvePoint) -> str | None:
@@ -164,7 +163,7 @@ class Tuner:
             self._take_over()
             history = self._history.refresh()
             open_trials = self._history.open()
-            if solitude.runs_alone(open_trials):
+            if remeasure.runs_alone(open_trials):
                 return self._idle("a trial has the host to itself")
             reason, claims = self._exhausted(history)
             if reason is None and any(t.state is State.QUEUED for t in open_trials):
@@ -230,7 +229,7 @@ class Tuner:
         self._running[trial.number], self._known[trial.number] = trial, known
         self.observer.started(trial)
         job = replace(self._job(trial, history), measure=known.to_measure)
-        folder.write_job(job)
+        job_files.write_job(job)
         return job
 
     def _claim(
@@ -322,9 +321,9 @@ class Tuner:
         used, budget = self._spent(history), for_searching(self.study, history)
         seconds = 0.0 if budget.minutes is None else used.seconds  # each takes a look at all trials
         usd = 0.0 if budget.usd is None else used.usd
-        late = solitude.is_late(budget, seconds, usd)
+        late = remeasure.is_late(budget, seconds, usd)
         claims = self._affordable_claims(history) if late else ()
-        reason = used.exhausted(solitude.without(budget, claims))
+        reason = used.exhausted(remeasure.without(budget, claims))
         return self._searched or reason or on_plateau(self.study, history), claims
 
     def _affordable_claims(self, history: Sequence[Trial]) -> Sequence[Trial]:
@@ -332,7 +331,7 @@ class Tuner:
         budget = replace(for_searching(self.study, history), trials=None)
         if self._spent(history).exhausted(budget) is not None:
             return ()
-        return solitude.to_measure_alone(self.study, history, self._had_others_beside_it)
+        return remeasure.to_measure_alone(self.study, history, self._had_others_beside_it)
 
     def _had_others_beside_it(self, number: int) -> bool:
         if number not in self._had_others:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from autotune.analysis.budget import Price
 from autotune.analysis.front import baseline, value_of
 from autotune.domain import (
     Completed,
@@ -28,11 +29,10 @@ from autotune.domain import (
     Study,
     Trial,
 )
+from autotune.domain.metrics import METRICS, Source
+from autotune.domain.search_space import contains, excluded
 from autotune.errors import IncompatibleStudyError
-from autotune.metrics import METRICS, Source
 from autotune.ports import Store
-from autotune.search.budget import Price
-from autotune.space import contains, excluded
 
 WARM, PRIOR = "warm", "prior"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from autotune.spec.budget import DEFAULT_TRIALS
 from autotune.spec.compatibility import compatible
-from autotune.spec.dimensions import Note
-from autotune.spec.ending import DEFAULT_TRIALS
+from autotune.spec.domains import Note
 from autotune.spec.explain import Explanation, LeverExplanation, explain
 from autotune.spec.load import executor, load
 from autotune.spec.resolve import Loaded

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from autotune import expression
-from autotune.domain import Choice, Dimension, Range, Space, Study
-from autotune.space import contains, levers, settings
-from autotune.spec.measurable import COST, devices
+from autotune.domain import Choice, Dimension, Range, Space, Study, expression
+from autotune.domain.search_space import contains, levers, settings
+from autotune.spec.metrics import COST, devices
 
 
 def compatible(old: Study, new: Study) -> list[str]:

@@ -8,11 +8,10 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from itertools import islice, pairwise
 
-from autotune import expression
-from autotune.domain import Choice, Dimension, Range, Space, Value
+from autotune.domain import Choice, Dimension, Range, Space, Value, expression
+from autotune.domain.search_space import excluded, grid, settings, spread
 from autotune.levers import LEVERS
 from autotune.levers.base import Pattern
-from autotune.space import excluded, grid, settings, spread
 
 MAX_COMBINATIONS = 20_000
 """Beyond this many combinations a condition is given the benefit of the doubt."""

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 from autotune.domain import Constraint
+from autotune.domain.metrics import METRICS
 from autotune.errors import ExpressionError
-from autotune.metrics import METRICS
 from autotune.spec.document import nearest
 
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

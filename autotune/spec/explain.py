@@ -6,12 +6,11 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from autotune import expression
-from autotune.domain import Choice, Host, Range, Rule, Space, Value
+from autotune.domain import Choice, Host, Range, Rule, Space, Value, expression
+from autotune.domain.search_space import settings, size
 from autotune.levers import LEVERS
-from autotune.space import settings, size
 from autotune.spec.conditions import can_hold
-from autotune.spec.dimensions import AUTO, unavailable
+from autotune.spec.domains import AUTO, unavailable
 from autotune.spec.resolve import Loaded
 
 

@@ -13,7 +13,7 @@ from autotune.spec.document import nearest
 from autotune.spec.models import ExecutorSection
 from autotune.spec.overrides import apply
 from autotune.spec.resolve import Loaded, chosen, resolve
-from autotune.spec.shape import shape
+from autotune.spec.validation import shape
 from autotune.spec.yaml import read
 
 TEXT = "<text>"

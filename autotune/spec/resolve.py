@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autotune import expression
 from autotune.domain import (
     Budget,
     Choice,
@@ -23,18 +22,19 @@ from autotune.domain import (
     Study,
     Task,
     Value,
+    expression,
 )
+from autotune.domain.metrics import METRICS
+from autotune.domain.search_space import complete, excluded, levers
 from autotune.errors import ExpressionError
 from autotune.levers import LEVERS
-from autotune.metrics import METRICS
-from autotune.space import complete, excluded, levers
-from autotune.spec import constraints, ending
-from autotune.spec.dimensions import Note, illegal, normal
+from autotune.spec import budget, constraints
+from autotune.spec.budget import book
 from autotune.spec.document import Document, Path, nearest
-from autotune.spec.measurable import why_not
+from autotune.spec.domains import Note, illegal, normal
+from autotune.spec.metrics import why_not
 from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
-from autotune.spec.prices import book
-from autotune.spec.spaces import build
+from autotune.spec.search_space import build
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
     judge = _Judge(
         document, file.task.kind, host, prices, space if _device_known(file, space) else None
     )
-    budget = judge.budget(file)
+    study_budget = judge.budget(file)
     study = Study(
         name=file.study,
         task=_task(file.task, document),
         objectives=judge.objectives(file),
         space=space,
         constraints=judge.constraints(file),
-        budget=budget,
+        budget=study_budget,
         limits=Limits(file.limits.memory_gib, file.limits.minutes),
         prices=prices,
         executor=_executor(file, document),
@@ -71,8 +71,8 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
         start_with=_start_with(file, space, document, host),
         sharing=file.sharing,
         stopping=file.early_stopping,
-        confirm=ending.confirmation(file),
-        warm_start=ending.warm_start(file, document),
+        confirm=budget.confirmation(file),
+        warm_start=budget.warm_start(file, document),
         spec={key: value for key, value in document.data.items() if key != "storage"},
     )
     return Loaded(study, file.storage, notes)
@@ -128,7 +128,7 @@ class _Judge:
     def budget(self, file: StudyFile) -> Budget:
         if file.budget.usd is not None:
             self.measured("cost_usd", ("budget", "usd"))
-        return ending.budget(file, self.document)
+        return budget.budget(file, self.document)
 
 
 def _device_known(file: StudyFile, space: Space) -> bool:

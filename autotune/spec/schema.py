@@ -9,9 +9,9 @@ import json
 from typing import Any
 
 from autotune.domain import Choice, Range
+from autotune.domain.metrics import METRICS
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
-from autotune.metrics import METRICS
 from autotune.spec.models import StudyFile
 
 Schema = dict[str, Any]

@@ -1,9 +1,9 @@
 """The single truth: studies, trials and measurements in SQL. Start with :func:`open_store`."""
 
-from autotune.store.journaled import JournaledStore, open_for_driving
+from autotune.store.buffered import JournaledStore, open_for_driving
 from autotune.store.migrations import SchemaStatus, check, upgrade
 from autotune.store.queries import StudyOverview
-from autotune.store.repository import SqlStore, open_store
+from autotune.store.sql import SqlStore, open_store
 
 __all__ = [
     "JournaledStore",

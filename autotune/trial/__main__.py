@@ -15,7 +15,7 @@ from autotune.errors import UsageError
 
 def main(path: str) -> None:
     """Print progress on stderr and the figures, as JSON, on stdout."""
-    from autotune.trial import allocator
+    from autotune.trial.effects import allocator
     from autotune.trial.entry import evaluate
 
     job = read_job(Path(path))

@@ -7,7 +7,7 @@ from autotune.ports import Report
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
-    """Run one trial here: :func:`autotune.trial.finetune.run_trial`."""
-    from autotune.trial.finetune import run_trial
+    """Run one trial here: :func:`autotune.trial.run.run_trial`."""
+    from autotune.trial.run import run_trial
 
     return run_trial(job, report)

@@ -13,7 +13,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from autotune.errors import ModelError
-from autotune.trial.prepared import Prepared
+from autotune.trial.data.prepared import Prepared
 from autotune.trial.tasks import task_kind
 
 DROPOUTS = (

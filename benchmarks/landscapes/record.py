@@ -23,14 +23,14 @@ from pathlib import Path
 
 from autotune import spec
 from autotune.domain import Measurement, State, Strategy, Study, Trial
-from autotune.execution import landscape as landscapes
-from autotune.execution.landscape import Landscape, Record
+from autotune.domain.metrics import METRICS
+from autotune.domain.search_space import grid
+from autotune.execution.replay import benchmark as landscapes
+from autotune.execution.replay.benchmark import Landscape, Record
 from autotune.hardware import inventory
 from autotune.levers import training_key
-from autotune.metrics import METRICS
-from autotune.space import grid
 from autotune.store import SqlStore, open_store
-from autotune.trial.describe import describe
+from autotune.trial.workload import describe
 
 TOOK = re.compile(r"(?P<phase>.+) took (?P<seconds>[0-9.]+) s")
 """The event that ends a phase of a trial."""

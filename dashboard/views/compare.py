@@ -11,7 +11,7 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import best, shown, times_default
 from autotune.domain import State
 
-from .. import feed
+from .. import live
 from ..axes import Axis, label
 from ..common import now
 from ..figures import compare_figure
@@ -22,7 +22,7 @@ MOST = 6
 
 def page() -> None:
     st.title("Compare", anchor=False)
-    names = list(feed.store().studies())
+    names = list(live.store().studies())
     if not names:
         st.info("No study here yet. Start one with `autotune search search_spaces/bert.yaml`.")
         return
@@ -34,7 +34,7 @@ def page() -> None:
     if not chosen:
         st.caption("Choose one or more studies.")
         return
-    snapshots = {name: feed.feed(name).refresh() for name in chosen}
+    snapshots = {name: live.feed(name).refresh() for name in chosen}
     _fronts(snapshots)
     _table(snapshots)
 
@@ -90,7 +90,7 @@ def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
 
 def _hardware(name: str) -> dict[str, object]:
     """CPU and accelerators, as far as the recorded environment says."""
-    environment = feed.store().environment(name)
+    environment = live.store().environment(name)
     host = environment.get("host") or environment.get("hardware")
     if not isinstance(host, Mapping):
         return {"CPU": "unknown", "accelerators": "unknown"}

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import streamlit as st
 
-from autotune.analysis.filtering import Bound, more_is_better
+from autotune.analysis.filters import Bound, more_is_better
 from autotune.analysis.front import knee, suggest, value_of
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Trial
-from autotune.metrics import METRICS
+from autotune.domain.metrics import METRICS
 
 from ..axes import Axis, label
 from ..common import figures, link, sentence, state_line, study_page

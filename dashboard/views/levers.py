@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.levers import (
+from autotune.analysis.importance import (
     FEWEST_TRIALS,
     effects,
     importance,

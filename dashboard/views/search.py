@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.course import Stop, rungs, stops, timeline
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use, counts
+from autotune.analysis.timeline import Stop, rungs, stops, timeline
 from autotune.domain import CurvePoint, State
 
-from .. import feed
+from .. import live
 from ..common import LIVE_SECONDS, now, study_page
 from ..figures import growth_figure, rungs_figure, states_figure, timeline_figure
 
@@ -60,7 +60,7 @@ def _budget(snapshot: Snapshot) -> None:
                 )
 
 
-def _running(source: feed.Feed, snapshot: Snapshot) -> None:
+def _running(source: live.Feed, snapshot: Snapshot) -> None:
     """Progress of what runs now; only the last point of each is fetched."""
     running = [t for t in snapshot.trials if t.state is State.RUNNING]
     if not running:

@@ -11,7 +11,7 @@ import streamlit as st
 from autotune.domain import State
 from autotune.store import StudyOverview
 
-from .. import feed
+from .. import live
 from ..common import beat, link, now, pace
 
 PATIENCE_SECONDS = 0.4
@@ -22,7 +22,7 @@ THINKING_SECONDS = 30
 
 def page() -> None:
     st.title("Studies", anchor=False)
-    overviews = feed.store().studies_overview()[::-1]
+    overviews = live.store().studies_overview()[::-1]
     if not overviews:
         st.info(
             "No study here yet. Start one with `autotune search search_spaces/bert.yaml`; "
@@ -62,15 +62,15 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
 
 def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
     """The list, and how many studies still lack their figures."""
-    started, known, rows, missing = time.monotonic(), feed.lines(), [], 0
+    started, known, rows, missing = time.monotonic(), live.lines(), [], 0
     for overview in overviews:
-        line = feed.line(known, overview, make=time.monotonic() - started < PATIENCE_SECONDS)
+        line = live.line(known, overview, make=time.monotonic() - started < PATIENCE_SECONDS)
         missing += line is None
         rows.append(_row(overview, line))
     return pd.DataFrame(rows), missing
 
 
-def _row(overview: StudyOverview, line: feed.Line | None) -> dict[str, object]:
+def _row(overview: StudyOverview, line: live.Line | None) -> dict[str, object]:
     share = None if line is None else line.share
     broken = sum(overview.counts.get(s, 0) for s in (State.INFEASIBLE, State.FAILED))
     return {
@@ -79,7 +79,7 @@ def _row(overview: StudyOverview, line: feed.Line | None) -> dict[str, object]:
         "progress": None if share is None else round(100 * share),
         "best so far (times the default)": "…" if line is None else line.bests or "nothing yet",
         "budget left": "…" if line is None else line.budget,
-        "started": feed.age(overview.started_at, now()),
+        "started": live.age(overview.started_at, now()),
         "trials": overview.finished,
         "without result": broken,
         "model": overview.study.task.model,
@@ -96,7 +96,7 @@ def _state(overview: StudyOverview, share: float | None) -> str:
 
 def _runs(overview: StudyOverview) -> bool:
     quiet = (now() - overview.changed_at).total_seconds()
-    return feed.is_live(overview.counts) or (bool(overview.counts) and quiet < THINKING_SECONDS)
+    return live.is_live(overview.counts) or (bool(overview.counts) and quiet < THINKING_SECONDS)
 
 
 def _watch(overviews: Sequence[StudyOverview]) -> None:
@@ -104,7 +104,7 @@ def _watch(overviews: Sequence[StudyOverview]) -> None:
     seen = [(o.study.name, o.revision, _runs(o)) for o in overviews]
 
     def news() -> bool:
-        fresh = feed.store().studies_overview()[::-1]
+        fresh = live.store().studies_overview()[::-1]
         return [(o.study.name, o.revision, _runs(o)) for o in fresh] != seen
 
     beat(news, pace(any(_runs(overview) for overview in overviews)))

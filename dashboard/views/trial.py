@@ -5,13 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.course import foretold
-from autotune.analysis.levers import shown as setting
+from autotune.analysis.importance import shown as setting
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import interval, shown, times_default
+from autotune.analysis.timeline import foretold
 from autotune.domain import Measurement, State, Trial
 
-from .. import feed
+from .. import live
 from ..axes import label
 from ..common import LIVE_SECONDS, figures, link, sentence, state_line, study_page
 from ..figures import curve_figure, memory_figure, samples_figure
@@ -62,7 +62,7 @@ def _head(snapshot: Snapshot, trial: Trial) -> None:
         link("export", "Export this trial", icon=":material/ios_share:", choice=trial.number)
 
 
-def _progress(source: feed.Feed, number: int) -> None:
+def _progress(source: live.Feed, number: int) -> None:
     def draw() -> None:
         point = source.progress().get(number)
         if point is None:

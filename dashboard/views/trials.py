@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.filtering import matching
+from autotune.analysis.filters import matching
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import State, Trial
 from autotune.errors import ExpressionError

@@ -20,7 +20,7 @@ from autotune.domain import (
     Task,
     Trial,
 )
-from autotune.metrics import METRICS
+from autotune.domain.metrics import METRICS
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SPEED, ACCURACY, COST = "train_samples_per_second", "accuracy", "cost_usd"

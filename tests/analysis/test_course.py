@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from small_studies import SPEED, START, trial
 
-from autotune.analysis.course import foretold, rungs, stops, timeline
+from autotune.analysis.timeline import foretold, rungs, stops, timeline
 from autotune.domain import CurvePoint, Evidence, State
 
 

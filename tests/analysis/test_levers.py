@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_studies import ACCURACY, SPEED, study, trial
 
-from autotune.analysis.levers import effects, importance, interaction, labels, shown, varied
+from autotune.analysis.importance import effects, importance, interaction, labels, shown, varied
 from autotune.domain import Choice, Dimension, Range, Space, Study, Trial
 
 SPACE = Space(

@@ -8,8 +8,13 @@ from dataclasses import replace
 import pytest
 from small_studies import ACCURACY, SPEED, study, trial, trials
 
-from autotune.analysis.details import full_trial_record
-from autotune.analysis.records import pareto_record, status_record, study_record, trial_record
+from autotune.analysis.records import (
+    full_trial_record,
+    pareto_record,
+    status_record,
+    study_record,
+    trial_record,
+)
 from autotune.domain import Evidence, Measurement, State
 
 

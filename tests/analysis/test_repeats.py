@@ -8,7 +8,7 @@ from math import exp
 import pytest
 from small_studies import ACCURACY, COST, SPEED, trial
 
-from autotune.analysis.repeats import Repeats
+from autotune.analysis.replicates import Repeats
 from autotune.domain import Evidence, Measurement, Trial
 
 

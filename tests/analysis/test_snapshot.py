@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from small_studies import ACCURACY, SPEED, study, trial, trials
 
+from autotune.analysis.decimate import thinned
 from autotune.analysis.front import feasible, front_of, knee, pareto_front, undominated
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.probability import probabilities
 from autotune.analysis.snapshot import Snapshot, Verdict
-from autotune.analysis.thinning import thinned
 from autotune.domain import Constraint, State
 
 ASKED = study(constraints=[Constraint(ACCURACY, ">=", 0.5)])

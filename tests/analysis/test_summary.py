@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from small_studies import ACCURACY, COST, SPEED, START, study, trial, trials
 
+from autotune.analysis.budget import busy_seconds
 from autotune.analysis.summary import (
     against_default,
     best,
@@ -20,7 +21,6 @@ from autotune.analysis.summary import (
     times_default,
 )
 from autotune.domain import Budget, State
-from autotune.search.budget import busy_seconds
 
 METRICS3 = (SPEED, ACCURACY, COST)
 

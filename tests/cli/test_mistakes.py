@@ -73,7 +73,7 @@ def test_devices_are_not_compared_on_unusable_data(desk: Desk) -> None:
 
 
 def test_local_keeps_what_is_set_of_it() -> None:
-    from autotune.cli.searching import _overrides
+    from autotune.cli.commands.search import _overrides
 
     given = ["executor.workers=4", "task.seed=2"]
     assert _overrides(given, "local", None, no_sharing=False) == [

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from autotune.execution.landscape import write
+from autotune.execution.replay.benchmark import write
 from tests.cli.conftest import Desk
-from tests.execution.hills import SPEC, landscape
+from tests.execution.synthetic_benchmark import SPEC, landscape
 
 REPLAY = "executor: {kind: replay, landscape: hills.parquet}\n"
 

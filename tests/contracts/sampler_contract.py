@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from autotune.domain import Infeasible, State, Strategy, Study, Trial
+from autotune.domain.search_space import contains, excluded, is_active
 from autotune.ports import Sampler
-from autotune.space import contains, excluded, is_active
 from tests.search.small_study import finished_trial
 
 MakeSampler = Callable[[Study], Sampler]

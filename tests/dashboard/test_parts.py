@@ -20,10 +20,9 @@ from autotune.domain import Completed, Evidence, Infeasible, Strategy
 from autotune.errors import AutotuneError, ExecutionError, StoreUnavailableError, UsageError
 from autotune.store import open_store
 from dashboard.axes import Axis
-from dashboard.entrance import PARTS, Entrance, first_page
-from dashboard.feed import Feed
 from dashboard.front_figure import View, front_figure
 from dashboard.launch import is_local, options, serve
+from dashboard.live import Feed
 from dashboard.password import (
     ATTEMPTS,
     ATTEMPTS_OF_ALL,
@@ -33,6 +32,7 @@ from dashboard.password import (
     from_environment,
     visitor,
 )
+from dashboard.preload import PARTS, Entrance, first_page
 from dashboard.text import hover, md, plain
 from dashboard.views.studies import _state
 

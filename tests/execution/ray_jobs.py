@@ -12,7 +12,7 @@ import psutil
 
 from autotune.domain import Completed, CurvePoint, Evidence, Job, Outcome
 from autotune.ports import Report
-from autotune.trial import cache
+from autotune.trial.data import cache
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
@@ -82,7 +82,7 @@ def _join() -> int:
     import torch
 
     from autotune.levers.parallelism import Layout
-    from autotune.trial.parallel.group import join
+    from autotune.trial.distributed.collectives import join
 
     world = int(os.environ["WORLD_SIZE"])
     return join(Layout("ddp", world), torch.device("cpu")).rank

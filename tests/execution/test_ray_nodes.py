@@ -21,7 +21,7 @@ from autotune.execution.ray.executor import RayExecutor
 from tests.execution.ray_clusters import OBJECT_STORE
 from tests.execution.ray_jobs import evaluate
 
-PRELOAD = ("torch", "autotune.trial.parallel.group", "tests.execution.ray_jobs")
+PRELOAD = ("torch", "autotune.trial.distributed.collectives", "tests.execution.ray_jobs")
 NODE = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": OBJECT_STORE}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import ray
 
-from autotune.execution.ray import shape
+from autotune.execution.ray import resources
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_only_what_nobody_holds_any_more_is_waited_for(
         "a": {"state": "CREATED", "bundles": {0: {"CPU": held}}},
         "b": {"state": "REMOVED", "bundles": {0: {"CPU": 2.0}}},
     }
-    monkeypatch.setattr(shape, "placement_group_table", lambda: groups)
+    monkeypatch.setattr(resources, "placement_group_table", lambda: groups)
     monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": free})
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    assert shape._is_leaving("CPU", wanted) is leaving
+    assert resources._is_leaving("CPU", wanted) is leaving

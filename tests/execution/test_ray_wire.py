@@ -16,12 +16,11 @@ from contracts.executor_contract import go_on
 from contracts.executor_jobs import evaluate, make_job
 
 from autotune.domain import Completed, Evidence, Failed, Interrupted, Pruned
-from autotune.execution.calling import call_in_worker
+from autotune.execution.job import Running
 from autotune.execution.messages import Call, RunTrial
-from autotune.execution.ray.team import _root
-from autotune.execution.ray.wire import Counter, order_worker
-from autotune.execution.running import Running
-from autotune.execution.spawner import Spawner
+from autotune.execution.ray.worker_group import _root
+from autotune.execution.ray.worker_server import Counter, order_worker
+from autotune.execution.spawner import Spawner, call_in_worker
 
 KEY = b"k" * 32
 

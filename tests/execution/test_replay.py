@@ -27,16 +27,15 @@ from autotune.domain import (
     Trial,
 )
 from autotune.errors import DataError, NotFoundError
-from autotune.execution import landscape as landscapes
-from autotune.execution import replayed
-from autotune.execution.landscape import Landscape, Record
-from autotune.execution.replay import ReplayExecutor
+from autotune.execution.replay.benchmark import Landscape, Record
+from autotune.execution.replay.executor import ReplayExecutor, events
+from autotune.execution.replay.executor import benchmark as landscapes
 from autotune.ports import Advise, Executor
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.spec import load
 from autotune.store import open_store
-from tests.execution.hills import HOST, SPEC, landscape
+from tests.execution.synthetic_benchmark import HOST, SPEC, landscape
 from tests.search.small_study import SilentObserver, formula
 
 WHOLE, SLOW = 9.75, 8.0
@@ -244,10 +243,10 @@ def test_what_is_no_landscape_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_replayed_probe_is_as_long_as_a_real_one() -> None:
-    from autotune.trial import probing, training
+    from autotune.trial import profiling, training
 
-    assert replayed.STEADY_WINDOWS == probing.STEADY_WINDOWS
-    assert replayed.WINDOW_SECONDS == training.WINDOW_SECONDS
+    assert events.STEADY_WINDOWS == profiling.STEADY_WINDOWS
+    assert events.WINDOW_SECONDS == training.WINDOW_SECONDS
 
 
 class TestReplayExecutor(ExecutorBasics):

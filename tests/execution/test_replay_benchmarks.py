@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from autotune.domain import Budget, Event, Evidence, Measurement, State, Trial
-from autotune.execution.landscape import Landscape, write
-from autotune.execution.replayed import course
-from tests.execution.hills import landscape
+from autotune.execution.replay.benchmark import Landscape, write
+from autotune.execution.replay.events import course
+from tests.execution.synthetic_benchmark import landscape
 from tests.execution.test_replay import job
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -8,7 +8,7 @@ from pathlib import Path
 from contracts.executor_jobs import make_job
 
 from autotune.domain import Resources
-from autotune.execution.seats import Seats
+from autotune.execution.resources import Seats
 
 
 def test_cores_are_disjoint_until_none_is_left() -> None:

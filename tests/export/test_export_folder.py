@@ -23,7 +23,7 @@ from autotune.export.requirements import requirements
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.vendoring import script
 from autotune.trial.builtin import build_bert_tiny
-from autotune.trial.data import load_split, prepare
+from autotune.trial.data.datasets import load_split, prepare
 from autotune.trial.models import load_model
 from tests.export import samples
 

@@ -15,7 +15,7 @@ from autotune.errors import UsageError
 from autotune.export.accelerate import launch_config
 from autotune.export.deepspeed import ds_config
 from autotune.export.hf_trainer import training_arguments
-from autotune.export.importing import read_configuration, study_file
+from autotune.importers.study import read_configuration, study_file
 from tests.export import samples
 
 LEVERS: dict[str, Any] = {

@@ -16,10 +16,9 @@ import yaml
 from autotune.domain import Choice, Range, Strategy, Trial, Value
 from autotune.errors import UsageError
 from autotune.export import EXPORTERS, exporter, vendoring
+from autotune.export.arguments import accumulation, micro_batch, replicas
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import left_out
-from autotune.export.parallelism import replicas
-from autotune.export.training import accumulation, micro_batch
 from autotune.levers import LEVERS, Lever
 from tests.export import samples
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from autotune.domain import Job, Limits, Strategy, Trial
 from autotune.errors import UsageError
 from autotune.export import exporter
-from autotune.export.templates import whole
+from autotune.export.templates import single_process
 from autotune.export.templates.saving import load_pruned
 from autotune.export.verify import launchable
 from autotune.levers import resources
@@ -114,7 +114,7 @@ def test_training_changes_the_model(run: Callable[..., Ran]) -> None:
 
 
 def test_the_trial_itself_scores_the_same(run: Callable[..., Ran], tmp_path: Path) -> None:
-    from autotune.trial.finetune import run_trial
+    from autotune.trial.run import run_trial
 
     ran = run("torchrun")
     document = json.loads((ran.folder / "strategy.json").read_bytes())
@@ -166,13 +166,13 @@ def test_with_model_hides_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise InterruptedError
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    monkeypatch.setattr(whole, "take_cores", lambda strategy, rank: None)
-    monkeypatch.setattr(whole, "fine_tune", fine_tune)
+    monkeypatch.setattr(single_process, "take_cores", lambda strategy, rank: None)
+    monkeypatch.setattr(single_process, "fine_tune", fine_tune)
     threads = torch.get_num_threads()
     study = samples.study(samples.write_data(tmp_path, 80))
     exporter("torchrun").export(study, samples.trial(), tmp_path / "out")
     with pytest.raises(InterruptedError):
-        whole.run(str(tmp_path / "out"), "checkpoint")
+        single_process.run(str(tmp_path / "out"), "checkpoint")
     torch.set_num_threads(threads)
     assert seen == ["2,3"]
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autotune import expression
-from autotune.domain import Choice, Host, NodeClass, Prices, Strategy, Value
+from autotune.domain import Choice, Host, NodeClass, Prices, Strategy, Value, expression
 from autotune.hardware import roomiest
 from autotune.levers import LEVERS, defaults, hourly_usd, rules
 from tests.spec.hosts import CPU, GPU

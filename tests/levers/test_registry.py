@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from autotune import expression
-from autotune.domain import Choice, Device, Host, Prices, Rule, Strategy, Value
+from autotune.domain import Choice, Device, Host, Prices, Rule, Strategy, Value, expression
+from autotune.domain.search_space import settings
 from autotune.levers import (
     LEVERS,
     RULES,
@@ -19,7 +19,6 @@ from autotune.levers import (
     rules,
     speed_key,
 )
-from autotune.space import settings
 from tests.spec.hosts import CPU, GPU, MAC
 
 EVERY = pytest.mark.parametrize("lever", LEVERS.values(), ids=list(LEVERS))

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from autotune.measure import memory
+from autotune.measure.drift import Reference
 from autotune.measure.energy import Counter, EnergyMeter, counters
-from autotune.measure.reference import Reference
 
 CPU = torch.device("cpu")
 

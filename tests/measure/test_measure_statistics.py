@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from autotune.measure import statistics
+from autotune.measure.clock import Window
 from autotune.measure.cost import of_fine_tune, of_inference
 from autotune.measure.measurements import exact, inverse, product, sampled, throughput
-from autotune.measure.timing import Window
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5, 6, 7, 10, 30, 1000])

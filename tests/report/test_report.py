@@ -16,7 +16,7 @@ from autotune.errors import ExecutionError, UsageError
 from autotune.report import pdf, write_report
 from autotune.report.blocks import Figure, Heading, Table
 from autotune.report.content import USERS, content
-from autotune.report.difference import compare_studies, compare_trials
+from autotune.report.diff import compare_studies, compare_trials
 from benchmarks import sample_studies
 
 STUDY: Study = sample_studies.study("sample")

@@ -30,7 +30,7 @@ from autotune.errors import UsageError
 from autotune.execution.local import LocalExecutor
 from autotune.levers import defaults
 from autotune.ports import Executor
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore, open_for_driving, open_store
 from tests.search.short_trials import evaluate

@@ -26,11 +26,11 @@ from autotune.domain import (
     Task,
     Trial,
 )
+from autotune.domain.metrics import METRICS
 from autotune.levers import RULES, defaults
-from autotune.metrics import METRICS
 from autotune.ports import Sampler
-from autotune.search.factored import FactoredSampler
-from autotune.search.sharing import Knowledge, part_of
+from autotune.search.cache import Knowledge, part_of
+from autotune.search.samplers.factored import FactoredSampler
 from tests.search.small_study import HOST
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

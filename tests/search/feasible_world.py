@@ -25,9 +25,9 @@ from autotune.domain import (
     Trial,
 )
 from autotune.levers import RULES, defaults
-from autotune.search.feasibility.formula import COMPONENTS, phases
-from autotune.search.feasibility.sizes import Sizes
-from autotune.search.feasibility.work import training_work
+from autotune.search.feasibility.flops import training_work
+from autotune.search.feasibility.memory import COMPONENTS, phases
+from autotune.search.feasibility.workload_shape import Sizes
 from tests.search.small_study import HOST
 
 MINILM = Anatomy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune.domain import Study, Trial
-from autotune.search.factored.ceiling import ENOUGH, Ceilings
+from autotune.search.samplers.factored.score_bound import ENOUGH, Ceilings
 from tests.search.small_study import finished_trial
 
 

@@ -22,13 +22,8 @@ from autotune.domain import (
     Study,
     Trial,
 )
-from autotune.search.confirming import (
-    finalists,
-    for_searching,
-    next_confirmation,
-    whole_seconds,
-)
-from autotune.search.sampler import make_sampler
+from autotune.search.confirmation import finalists, for_searching, next_confirmation, whole_seconds
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner, _may_change_the_front
 from autotune.store import SqlStore
 from tests.search.small_study import (

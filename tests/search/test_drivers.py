@@ -16,7 +16,7 @@ import pytest
 from autotune.domain import Budget, ExecutorChoice, Job, Outcome, State, Study, Trial
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Evaluate
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import JournaledStore, SqlStore, open_for_driving, open_store
 from tests.search.small_study import HOST, InlineExecutor, SilentObserver, completed, formula

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from autotune.domain import Study, Trial
-from autotune.search.factored import FactoredSampler
-from autotune.search.factored.encoding import SPEED_LEVERS, group
-from autotune.search.factored.expectations import Expectations
-from autotune.search.factored.facts import Facts
-from autotune.search.factored.pool import Pool
-from autotune.search.factored.surrogates import Surrogates
-from autotune.space import grid
+from autotune.domain.search_space import grid
+from autotune.search.samplers.factored import FactoredSampler
+from autotune.search.samplers.factored.candidate_batch import Pool
+from autotune.search.samplers.factored.encoding import SPEED_LEVERS, group
+from autotune.search.samplers.factored.observations import Facts
+from autotune.search.samplers.factored.prior_mean import Expectations
+from autotune.search.samplers.factored.surrogates import Surrogates
 from tests.search import factored_worlds as worlds
 from tests.search.factored_worlds import finished, measured
 from tests.search.feasible_world import MINILM

@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_info
 
 from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import Constraint, Objective, State, Study, Trial
+from autotune.domain.search_space import contains, excluded, grid
 from autotune.levers import speed_key, training_key
-from autotune.search.factored import FactoredSampler
-from autotune.search.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS, Encoder, group
-from autotune.search.sampler import OptunaSampler
-from autotune.space import contains, excluded, grid
+from autotune.search.samplers.factored import FactoredSampler
+from autotune.search.samplers.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS, Encoder, group
+from autotune.search.samplers.optuna import OptunaSampler
 from tests.search import factored_worlds as worlds
 from tests.search.factored_worlds import World, failed, finished, measured
 

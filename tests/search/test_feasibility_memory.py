@@ -9,9 +9,9 @@ from statistics import mean, median
 import pytest
 
 from autotune.domain import Strategy, Value
-from autotune.search.feasibility.formula import COMPONENTS, Phase, Where, phases
+from autotune.domain.search_space import grid
+from autotune.search.feasibility.memory import COMPONENTS, Phase, Where, phases
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
-from autotune.space import grid
 from tests.search.feasible_world import MINILM, OTHERWISE, SPACE, World
 
 DEFAULT = Strategy(SPACE.defaults)

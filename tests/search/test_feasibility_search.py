@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from autotune.analysis.budget import spent
 from autotune.domain import (
     Budget,
     Completed,
@@ -26,13 +27,12 @@ from autotune.domain import (
     Study,
     Trial,
 )
-from autotune.search.budget import spent
-from autotune.search.feasibility.judging import PREDICTED, Feasibility
-from autotune.search.feasibility.quicker import quicker
+from autotune.domain.search_space import grid
+from autotune.search.feasibility.faster_neighbour import quicker
+from autotune.search.feasibility.filter import PREDICTED, Feasibility
 from autotune.search.feasibility.time_model import Timed, TimeModel
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.space import grid
 from autotune.store import SqlStore, open_store
 from tests.search.feasible_world import MINILM, SPACE, World, study_of
 from tests.search.small_study import HOST, InlineExecutor, SilentObserver

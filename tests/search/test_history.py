@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from autotune.analysis.budget import spent
 from autotune.domain import Interrupted, State, Strategy, Trial
 from autotune.ports import Store
-from autotune.search.budget import spent
 from autotune.search.history import History
 from tests.search.small_study import finished_trial
 

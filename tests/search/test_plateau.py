@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autotune.domain import Budget, Evidence, State, Study, Trial
-from autotune.search.plateau import on_plateau
+from autotune.search.no_improvement import on_plateau
 from tests.search.small_study import finished_trial
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from autotune.domain import Infeasible, SamplerChoice, State, Study
 from autotune.ports import Sampler
-from autotune.search.sampler import SAMPLERS, make_sampler
+from autotune.search.samplers.optuna import SAMPLERS, make_sampler
 from tests.contracts.sampler_contract import MakeSampler, SamplerContract, search
 from tests.search.small_study import finished_trial, measure
 

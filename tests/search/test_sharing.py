@@ -21,7 +21,7 @@ from autotune.domain import (
     Trial,
 )
 from autotune.levers import defaults, resources
-from autotune.search.sharing import NOTHING, Knowledge, Known, is_free, measured_parts, with_shared
+from autotune.search.cache import NOTHING, Knowledge, Known, is_free, measured_parts, with_shared
 from tests.search.small_study import HOST
 
 DEFAULT = Strategy(defaults(HOST))

@@ -21,8 +21,8 @@ from autotune.domain import (
     Trial,
 )
 from autotune.ports import Advise, Ask, Evaluate, Report, Tell
-from autotune.search import solitude
-from autotune.search.sampler import make_sampler
+from autotune.search import remeasure
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore
 from tests.search.small_study import HOST, InlineExecutor, SilentObserver, completed, finished_trial
@@ -119,22 +119,22 @@ def test_numbers_measured_by_another_trial_are_as_good_as_that_one(study: Study)
     shared = {name: replace(m, source=0) for name, m in first.evidence.measurements.items()}
     other = study.baseline.with_values(batch_size=32)
     second = finished_trial(1, other, evidence=replace(first.evidence, measurements=shared))
-    claims = solitude.to_measure_alone(study, [first, second], lambda number: number == 0)
+    claims = remeasure.to_measure_alone(study, [first, second], lambda number: number == 0)
     assert [t.number for t in claims] == [0, 1]
-    assert solitude.to_measure_alone(study, [first, second], lambda number: False) == []
+    assert remeasure.to_measure_alone(study, [first, second], lambda number: False) == []
 
 
 def test_time_and_money_are_kept_for_lone_runs(study: Study) -> None:
     claims = [finished_trial(n, study.baseline) for n in range(3)]  # 10 s and 0.01 USD each
     budget = Budget(trials=9, minutes=10.0, usd=1.0)
-    left = solitude.without(budget, claims)
+    left = remeasure.without(budget, claims)
     assert left.trials == 9
     assert left.minutes == pytest.approx(9.5)
     assert left.usd == pytest.approx(0.97)
-    assert solitude.without(Budget(minutes=1.0), claims).minutes == pytest.approx(0.7)
-    assert solitude.is_late(budget, 430.0, 0.0) and solitude.is_late(budget, 0.0, 0.71)
-    assert not solitude.is_late(budget, 400.0, 0.5)
-    assert not solitude.is_late(Budget(trials=3), 1e6, 1e6)
+    assert remeasure.without(Budget(minutes=1.0), claims).minutes == pytest.approx(0.7)
+    assert remeasure.is_late(budget, 430.0, 0.0) and remeasure.is_late(budget, 0.0, 0.71)
+    assert not remeasure.is_late(budget, 400.0, 0.5)
+    assert not remeasure.is_late(Budget(trials=3), 1e6, 1e6)
 
 
 def test_the_lone_run_speaks_for_its_strategy(study: Study) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from autotune.domain import Constraint, CurvePoint, Evidence, Measurement, State, Study, Trial
-from autotune.search.stopping import ENOUGH, Curves, asha, optimistic, standing
+from autotune.search.early_stopping import ENOUGH, Curves, asha, optimistic, standing
 from tests.search.small_study import HOST
 from tests.search.test_sharing import DEFAULT
 

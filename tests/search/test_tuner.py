@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from autotune.analysis.budget import spent, typical_seconds
 from autotune.domain import (
     Budget,
     Completed,
@@ -25,8 +26,7 @@ from autotune.domain import (
     State,
     Study,
 )
-from autotune.search.budget import spent, typical_seconds
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore
 from autotune.trial.__main__ import read_job

@@ -24,7 +24,7 @@ from autotune.domain import (
     Study,
 )
 from autotune.ports import Report
-from autotune.search.sampler import make_sampler
+from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import SqlStore, open_store
 from tests.search.small_study import HOST, InlineExecutor, SilentObserver, measure

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autotune.analysis.budget import spent
 from autotune.analysis.front import feasible, pareto_front
 from autotune.domain import (
     Budget,
@@ -30,9 +31,8 @@ from autotune.domain import (
     Trial,
 )
 from autotune.errors import IncompatibleStudyError, NotFoundError
-from autotune.search.budget import spent
-from autotune.search.sampler import SAMPLERS, make_sampler
-from autotune.search.sharing import Knowledge
+from autotune.search.cache import Knowledge
+from autotune.search.samplers.optuna import SAMPLERS, make_sampler
 from autotune.search.tuner import Tuner
 from autotune.search.warm_start import origin
 from autotune.store import SqlStore

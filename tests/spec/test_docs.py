@@ -9,13 +9,13 @@ from typing import get_args
 import pytest
 import yaml
 
+from autotune.domain.metrics import METRICS
 from autotune.domain.study import Stopping
-from autotune.metrics import METRICS
-from autotune.search.sampler import SAMPLERS
-from autotune.search.stopping import RULES
+from autotune.search.early_stopping import RULES
+from autotune.search.samplers.optuna import SAMPLERS
 from autotune.spec import load
 from autotune.spec.models import SamplerKind, StoppingRule
-from autotune.spec.shape import keys_at
+from autotune.spec.validation import keys_at
 from autotune.trial.tasks import KINDS
 from tests.spec.hosts import CPU, GPU
 

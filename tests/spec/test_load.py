@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from autotune import space as spaces
 from autotune.domain import (
     Budget,
     Choice,
@@ -21,6 +20,7 @@ from autotune.domain import (
     Range,
     Task,
 )
+from autotune.domain import search_space as spaces
 from autotune.errors import SpecError
 from autotune.levers import LEVERS
 from autotune.spec import DEFAULT_TRIALS, Loaded, load, starter

@@ -10,13 +10,13 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from autotune.domain import Host
+from autotune.domain.metrics import METRICS
+from autotune.domain.search_space import size
 from autotune.levers import LEVERS
 from autotune.levers.parallelism import DATA_KINDS, MODEL_KINDS
-from autotune.metrics import METRICS
-from autotune.space import size
 from autotune.spec import explain, json_schema, load
 from autotune.spec.schema import text
-from autotune.spec.shape import keys_at
+from autotune.spec.validation import keys_at
 from tests.spec.hosts import CPU, GPU, MAC
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"

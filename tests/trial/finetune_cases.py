@@ -12,12 +12,12 @@ from tiny_encoders import tiny_model
 
 from autotune import levers
 from autotune.domain import Device, Host, Job, Limits, Strategy
-from autotune.trial.apply import Ready
-from autotune.trial.batching import Collator
-from autotune.trial.optimizers import build
-from autotune.trial.precision import Precision
-from autotune.trial.schedule import Schedule
-from autotune.trial.split import Split
+from autotune.trial.data.batching import Collator
+from autotune.trial.data.split import Split
+from autotune.trial.effects.optimizers import build
+from autotune.trial.effects.precision import Precision
+from autotune.trial.plan import Schedule
+from autotune.trial.setup import Ready
 
 CPU = torch.device("cpu")
 HOST = Host(cpu=None, cores=(0,), physical_cores=1, memory_gib=8, devices=(Device("cpu", "cpu"),))

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 
 from autotune.domain import Completed, CurvePoint, Evidence, Job, Outcome
 from autotune.ports import Report
-from autotune.trial import course
-from autotune.trial.apply import apply_strategy
-from autotune.trial.notes import Notes
-from autotune.trial.placement import assemble, take_place
-from autotune.trial.schedule import schedule
-from autotune.trial.stepping import step
+from autotune.trial import training
+from autotune.trial.effects.devices import assemble, take_place
+from autotune.trial.plan import schedule
+from autotune.trial.recorder import Notes
+from autotune.trial.setup import apply_strategy
+from autotune.trial.training import step
 
 PERTURBED = 0.3
 """How far weights are drawn from zero, so that whatever is computed wrongly shows."""
@@ -28,7 +28,7 @@ def follow(job: Job, report: Report) -> Outcome:
     device = take_place(job.strategy)
     crew = assemble(job.strategy, device)
     torch.manual_seed(job.seed)
-    data = course.read_data(job, device, Notes(), crew)
+    data = training.read_data(job, device, Notes(), crew)
     ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed, crew)
     plan = schedule(job.strategy, job.task, data.collate, job.seed)
     losses = []
@@ -42,7 +42,7 @@ def follow(job: Job, report: Report) -> Outcome:
             loss = step(ready, parts, ready.peak_rate)
         losses.append(crew.mean([loss], 1.0))
     whole = ready.whole()
-    found, _ = course.judge(whole, data, data.validation)
+    found, _ = training.judge(whole, data, data.validation)
     if crew.leads:
         state = {name: t.clone().contiguous() for name, t in whole.model.state_dict().items()}
         save_file(state, Path(job.directory) / "weights.safetensors")

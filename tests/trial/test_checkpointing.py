@@ -8,10 +8,10 @@ from torch import Tensor
 from transformers import AlbertConfig, AlbertForSequenceClassification, PreTrainedModel
 
 from autotune.errors import Unsupported
-from autotune.trial.checkpointing import enable_activation_checkpointing
+from autotune.trial.effects.checkpointing import enable_activation_checkpointing
+from autotune.trial.effects.freezing import freeze
+from autotune.trial.effects.pruning import prune
 from autotune.trial.encoder import encoder_of
-from autotune.trial.freezing import freeze
-from autotune.trial.pruning import prune
 from tests.trial.tiny_encoders import BERT_NAMES, KINDS, LAYERS, batches, tiny_model
 
 

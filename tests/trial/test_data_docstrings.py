@@ -9,8 +9,8 @@ import pytest
 from data_files import tiny
 
 from autotune.errors import DataError
-from autotune.trial import docstrings
-from autotune.trial.data import load_split, prepare
+from autotune.trial.data import docstrings
+from autotune.trial.data.datasets import load_split, prepare
 
 SMALL = {"train": 12, "validation": 4, "test": 4}
 

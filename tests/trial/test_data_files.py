@@ -20,8 +20,8 @@ from data_files import (
 
 from autotune.domain import Columns, Task
 from autotune.errors import AutotuneError, DataError, ModelError, UsageError
-from autotune.trial.data import Prepared, load_split, prepare
-from autotune.trial.tables import read_table
+from autotune.trial.data.datasets import Prepared, load_split, prepare
+from autotune.trial.data.tables import read_table
 
 
 @pytest.fixture

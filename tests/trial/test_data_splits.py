@@ -19,14 +19,14 @@ from data_files import rows, tiny, write_jsonl, write_splits
 
 from autotune.domain import Columns
 from autotune.errors import DataError
-from autotune.trial import cache
-from autotune.trial.carving import cap, carve
-from autotune.trial.data import load_split, prepare
+from autotune.trial.data import cache
+from autotune.trial.data.datasets import load_split, prepare
+from autotune.trial.data.sampling import cap, carve
 
 LOADED = """
 import sys
 from autotune.domain import Task
-from autotune.trial.data import load_split, prepare
+from autotune.trial.data.datasets import load_split, prepare
 prepared = prepare(Task(model="builtin:bert-tiny", dataset={dataset!r}, max_length=16))
 load_split(prepared, "train")
 heavy = {{"torch", "transformers", "datasets", "tokenizers", "pyarrow", "sklearn"}}

@@ -14,8 +14,8 @@ from finetune_cases import job
 
 from autotune.domain import Columns, Completed, Task
 from autotune.errors import DataError
-from autotune.trial import finetune
-from autotune.trial.data import load_split, prepare
+from autotune.trial import run
+from autotune.trial.data.datasets import load_split, prepare
 from autotune.trial.models import load_model
 from autotune.trial.tasks import task_kind
 from autotune.trial.tasks.token_classification import entities
@@ -57,7 +57,7 @@ def test_a_whole_trial_learns_names(tmp_path: Path, ratio: float) -> None:
     """Ada always is a person and London always a place."""
     asked = replace(job(tmp_path, batch_size=4, learning_rate=3e-3, pruning_ratio=ratio),
                     task=replace(task(tmp_path), epochs=10))  # fmt: skip
-    outcome = finetune.run_trial(asked, lambda point: None)
+    outcome = run.run_trial(asked, lambda point: None)
     assert isinstance(outcome, Completed)
     measured = outcome.evidence.measurements
     assert measured["f1"].value > 0.9 and measured["accuracy"].value > 0.9

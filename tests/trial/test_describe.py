@@ -7,10 +7,10 @@ from pathlib import Path
 
 from data_files import tiny, write_splits
 
-from autotune.trial.data import load_split, prepare
-from autotune.trial.describe import describe
+from autotune.trial.data.datasets import load_split, prepare
 from autotune.trial.encoder import encoder_of
 from autotune.trial.models import load_model
+from autotune.trial.workload import describe
 
 
 def test_an_anatomy_is_that_of_the_loaded_model(tmp_path: Path) -> None:

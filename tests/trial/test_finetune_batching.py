@@ -11,8 +11,8 @@ from data_files import tiny
 from finetune_cases import collator, split, strategy
 from finetune_cases import plan as make_plan
 
-from autotune.trial.batching import order, subset
-from autotune.trial.schedule import linear_decay, schedule
+from autotune.trial.data.batching import order, subset
+from autotune.trial.plan import linear_decay, schedule
 from autotune.trial.tasks.base import IGNORED
 
 LENGTHS = np.random.default_rng(0).integers(4, 100, 203)

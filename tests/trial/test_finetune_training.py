@@ -15,8 +15,9 @@ from transformers import Trainer, TrainingArguments
 
 from autotune.errors import Unsupported
 from autotune.measure.energy import EnergyMeter
-from autotune.trial import optimizers, training
-from autotune.trial.precision import Precision
+from autotune.trial import training
+from autotune.trial.effects import optimizers
+from autotune.trial.effects.precision import Precision
 
 NO_METER = EnergyMeter([])
 

@@ -17,12 +17,13 @@ from finetune_cases import collator, job, plan, split, strategy
 
 from autotune import levers
 from autotune.domain import Completed, CurvePoint, Infeasible, Job, Pruned, Strategy, Value
+from autotune.domain.metrics import METRICS
 from autotune.measure.energy import EnergyMeter
-from autotune.metrics import METRICS
-from autotune.trial import apply, finetune, placement, probing
-from autotune.trial.apply import Ready, apply_strategy
-from autotune.trial.batching import training_collator
-from autotune.trial.data import load_split, prepare
+from autotune.trial import profiling, run, setup
+from autotune.trial.data.batching import training_collator
+from autotune.trial.data.datasets import load_split, prepare
+from autotune.trial.effects import devices
+from autotune.trial.setup import Ready, apply_strategy
 from autotune.trial.training import train
 
 ALWAYS = set(METRICS) - {"device_memory_gib", "device_memory_reserved_gib", "energy_wh"}
@@ -35,8 +36,8 @@ def ignore(point: CurvePoint) -> None:
 @pytest.fixture(autouse=True)
 def little_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is not what is tested here."""
-    monkeypatch.setattr(probing, "REFERENCE_CALLS", 1)
-    monkeypatch.setattr("autotune.trial.inference.LATENCY_CALLS", 10)
+    monkeypatch.setattr(profiling, "REFERENCE_CALLS", 1)
+    monkeypatch.setattr("autotune.trial.evaluation.LATENCY_CALLS", 10)
 
 
 class Watched(Strategy):
@@ -54,7 +55,7 @@ class Watched(Strategy):
 
 def test_a_trial_measures_everything_it_can(tmp_path: Path) -> None:
     points: list[CurvePoint] = []
-    outcome = finetune.run_trial(job(tmp_path, settings={"steps": 12}), points.append)
+    outcome = run.run_trial(job(tmp_path, settings={"steps": 12}), points.append)
     assert isinstance(outcome, Completed)
     measured = outcome.evidence.measurements
     assert set(measured) - {"energy_wh"} == ALWAYS
@@ -80,12 +81,12 @@ def test_a_model_without_sdpa_trains_by_default_and_says_that_it_is_eager(tmp_pa
         shutil.copy(path, folder)
     asked = replace(asked, task=replace(asked.task, model=str(folder)))
     assert asked.strategy["attention"] == "sdpa"
-    outcome = finetune.run_trial(asked, ignore)
+    outcome = run.run_trial(asked, ignore)
     assert isinstance(outcome, Completed), outcome
     assert set(outcome.evidence.measurements) - {"energy_wh"} == ALWAYS
     (said,) = [e.message for e in outcome.evidence.events if e.kind == "model"]
     assert said.startswith("DebertaV2ForSequenceClassification of transformers has no sdpa")
-    eager = finetune.run_trial(
+    eager = run.run_trial(
         replace(asked, strategy=asked.strategy.with_values(attention="eager")), ignore
     )
     assert not [e for e in eager.evidence.events if e.kind == "model"]
@@ -98,7 +99,7 @@ SCORES = {"accuracy", "f1", "mcc", "loss", "train_samples"}
 def test_a_probe_measures_all_that_needs_no_training(tmp_path: Path) -> None:
     points: list[CurvePoint] = []
     asked = replace(job(tmp_path, settings={"steps": 1000}), measure=("speed",))
-    outcome = finetune.run_trial(asked, points.append)
+    outcome = run.run_trial(asked, points.append)
     assert isinstance(outcome, Completed)
     assert set(outcome.evidence.measurements) - {"energy_wh"} == ALWAYS - SCORES
     assert points[-1].step < 1000
@@ -107,9 +108,7 @@ def test_a_probe_measures_all_that_needs_no_training(tmp_path: Path) -> None:
 
 def test_a_probe_says_how_long_the_whole_fine_tune_would_take(tmp_path: Path) -> None:
     asked = replace(job(tmp_path, settings={"steps": 1000}), measure=("speed",))
-    measured = {
-        n: m.value for n, m in finetune.run_trial(asked, ignore).evidence.measurements.items()
-    }
+    measured = {n: m.value for n, m in run.run_trial(asked, ignore).evidence.measurements.items()}
     whole = measured["setup_seconds"] + 1000 * 8 / measured["train_samples_per_second"]
     assert measured["train_seconds"] == pytest.approx(whole, rel=0.1)
     assert measured["cost_usd"] == pytest.approx(measured["train_seconds"] / 3600)
@@ -117,20 +116,20 @@ def test_a_probe_says_how_long_the_whole_fine_tune_would_take(tmp_path: Path) ->
 
 def test_training_alone_measures_no_speed(tmp_path: Path) -> None:
     asked = replace(job(tmp_path, settings={"steps": 12}), measure=("training",))
-    measured = set(finetune.run_trial(asked, ignore).evidence.measurements)
+    measured = set(run.run_trial(asked, ignore).evidence.measurements)
     assert measured - {"energy_wh"} == SCORES | {"train_seconds", "cost_usd"}
 
 
 def test_both_halves_train_the_same_model(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 12})
-    whole = finetune.run_trial(asked, ignore).evidence.measurements
-    alone = finetune.run_trial(replace(asked, measure=("training",)), ignore).evidence.measurements
+    whole = run.run_trial(asked, ignore).evidence.measurements
+    alone = run.run_trial(replace(asked, measure=("training",)), ignore).evidence.measurements
     assert {n: whole[n].value for n in SCORES} == {n: alone[n].value for n in SCORES}
 
 
 def test_a_test_run_is_judged_on_the_test_split(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 2})
-    judged = finetune.run_trial(replace(asked, test=True), ignore).evidence.measurements["accuracy"]
+    judged = run.run_trial(replace(asked, test=True), ignore).evidence.measurements["accuracy"]
     assert judged.n == prepare(asked.task).sizes["test"]
 
 
@@ -138,16 +137,16 @@ def test_cost_is_the_price_of_the_train_seconds_and_unknown_without_a_price(
     tmp_path: Path,
 ) -> None:
     priced = job(tmp_path, settings={"steps": 2})
-    measured = finetune.run_trial(priced, ignore).evidence.measurements
+    measured = run.run_trial(priced, ignore).evidence.measurements
     assert measured["cost_usd"].value == pytest.approx(measured["train_seconds"].value / 3600)
-    free = finetune.run_trial(replace(priced, hourly_usd=None), ignore).evidence.measurements
+    free = run.run_trial(replace(priced, hourly_usd=None), ignore).evidence.measurements
     assert not {"cost_usd", "inference_usd_per_million"} & set(free)
 
 
 def test_every_lever_is_read(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": None}, pruning_ratio=0.5)
     watched = Watched(asked.strategy.values)
-    outcome = finetune.run_trial(replace(asked, strategy=watched), ignore)
+    outcome = run.run_trial(replace(asked, strategy=watched), ignore)
     assert isinstance(outcome, Completed)
     elsewhere = {
         lever.name for lever in levers.LEVERS.values() if "parallelism" in (lever.when or "")
@@ -159,8 +158,8 @@ def test_every_lever_is_read(tmp_path: Path) -> None:
 
 def test_one_process_imports_nothing_distributed() -> None:
     code = (
-        "import sys, autotune.trial.finetune\n"
-        "sys.exit(any(m.startswith(('autotune.trial.parallel', 'torch.distributed.pipelining'))\n"
+        "import sys, autotune.trial.run\n"
+        "sys.exit(any(m.startswith(('autotune.trial.distributed.collectives', 'torch.distributed.pipelining'))\n"
         "             for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -168,8 +167,8 @@ def test_one_process_imports_nothing_distributed() -> None:
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 6})
-    losses = [finetune.run_trial(asked, ignore).evidence.curve[-1].loss for _ in range(2)]
-    other = finetune.run_trial(replace(asked, seed=1), ignore).evidence.curve[-1].loss
+    losses = [run.run_trial(asked, ignore).evidence.curve[-1].loss for _ in range(2)]
+    other = run.run_trial(replace(asked, seed=1), ignore).evidence.curve[-1].loss
     assert losses[0] == losses[1] != other
 
 
@@ -177,7 +176,7 @@ def test_a_reason_from_the_search_stops_the_trial_with_its_evidence(tmp_path: Pa
     def advise(point: CurvePoint) -> str | None:
         return "dominated" if point.metrics else None
 
-    outcome = finetune.run_trial(job(tmp_path, settings={"steps": 12}), advise)
+    outcome = run.run_trial(job(tmp_path, settings={"steps": 12}), advise)
     assert isinstance(outcome, Pruned) and outcome.reason == "dominated"
     assert outcome.evidence.curve[-1].step == 3
     assert outcome.evidence.events
@@ -186,13 +185,13 @@ def test_a_reason_from_the_search_stops_the_trial_with_its_evidence(tmp_path: Pa
 def test_a_diverging_loss_is_infeasible(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 40}, learning_rate=1.0, optimizer="sgd")
     asked = replace(asked, strategy=asked.strategy.with_values(learning_rate=1e30))
-    outcome = finetune.run_trial(asked, ignore)
+    outcome = run.run_trial(asked, ignore)
     assert isinstance(outcome, Infeasible) and outcome.kind == "nan_loss"
     assert outcome.evidence.events
 
 
 def test_a_missing_device_is_unsupported(tmp_path: Path) -> None:
-    outcome = finetune.run_trial(job(tmp_path, device="cuda:77"), ignore)
+    outcome = run.run_trial(job(tmp_path, device="cuda:77"), ignore)
     assert isinstance(outcome, Infeasible) and outcome.kind == "unsupported"
     assert "cuda:77" in outcome.reason
 
@@ -243,7 +242,7 @@ def test_compile_wraps_what_training_runs_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: str, dynamic: bool
 ) -> None:
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(apply.torch, "compile", lambda m, **k: asked.append(k) or (lambda: m))
+    monkeypatch.setattr(setup.torch, "compile", lambda m, **k: asked.append(k) or (lambda: m))
     ready = applied(tmp_path, compile=True, padding=padding)
     assert asked == [{"dynamic": dynamic}]
     assert ready.run is not ready.model
@@ -251,10 +250,10 @@ def test_compile_wraps_what_training_runs_and_nothing_else(
 
 def test_threads_and_allocator_are_put_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(placement.allocator, "apply", seen.append)
+    monkeypatch.setattr(devices.allocator, "apply", seen.append)
     before = torch.get_num_threads()
     try:
-        placement.take_place(strategy(threads=2, allocator="tuned"))
+        devices.take_place(strategy(threads=2, allocator="tuned"))
         assert torch.get_num_threads() == 2 and seen == ["tuned"]
     finally:
         torch.set_num_threads(before)

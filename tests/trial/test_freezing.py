@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from autotune.errors import UsageError
+from autotune.trial.effects.freezing import freeze
+from autotune.trial.effects.pruning import prune
 from autotune.trial.encoder import encoder_of
-from autotune.trial.freezing import freeze
-from autotune.trial.pruning import prune
 from tests.trial.tiny_encoders import KINDS, batches, tiny_model
 
 LAYERS = 3

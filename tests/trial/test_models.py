@@ -18,7 +18,7 @@ from torch import nn
 
 from autotune.errors import MissingExtraError, ModelError
 from autotune.trial import builtin
-from autotune.trial.data import Prepared, load_split, prepare
+from autotune.trial.data.datasets import Prepared, load_split, prepare
 from autotune.trial.models import load_model, stand_in
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "vocab_size": 400}

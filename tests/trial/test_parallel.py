@@ -26,7 +26,7 @@ from autotune.levers.parallelism import layouts
 from autotune.ports import Evaluate
 from autotune.trial import entry
 from autotune.trial.builtin import build_bert_tiny
-from autotune.trial.parallel.rows import by_row
+from autotune.trial.distributed.embedding import by_row
 
 STEPS = 10
 SAME: dict[str, Any] = {

@@ -16,12 +16,13 @@ from tiny_encoders import batches, logits, tiny_model
 from autotune.domain import Completed
 from autotune.errors import Unsupported
 from autotune.levers import resources
-from autotune.trial import entry, optimizers, placement, spreading, training
+from autotune.trial import entry, training
+from autotune.trial.distributed import collectives
+from autotune.trial.distributed.pipeline import balanced
+from autotune.trial.effects import device_map, devices, optimizers
+from autotune.trial.effects.device_map import CPU, proportional, spread
+from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
-from autotune.trial.parallel import group
-from autotune.trial.parallel.pipeline import balanced
-from autotune.trial.precision import Precision
-from autotune.trial.spreading import CPU, proportional, spread
 
 META = torch.device("meta")
 
@@ -110,7 +111,7 @@ def test_gpus_and_cpu_are_held_as_a_strategy_says() -> None:
 def test_ranks_have_devices_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     def of_rank(rank: int, **values: object) -> str:
         monkeypatch.setenv("RANK", str(rank))
-        return str(placement._own_device(strategy(device="cuda:1", parallelism="ddp:2", **values)))
+        return str(devices._own_device(strategy(device="cuda:1", parallelism="ddp:2", **values)))
 
     assert [of_rank(0), of_rank(1)] == ["cuda:1", "cuda:2"]
     assert [of_rank(r, placement="mixed") for r in (0, 1)] == ["cuda:1", "cpu"]
@@ -121,16 +122,16 @@ def test_a_split_holds_all_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resources(split).devices == ("cuda:1", "cuda:2")
     assert resources(split.with_values(placement="single")).devices == ("cuda:1",)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert list(map(str, placement.places(split))) == ["cuda:1", "cuda:2", "cpu"]
-    assert list(map(str, placement.held_here(split, CPU))) == ["cuda:1", "cuda:2"]
+    assert list(map(str, devices.places(split))) == ["cuda:1", "cuda:2", "cpu"]
+    assert list(map(str, devices.held_here(split, CPU))) == ["cuda:1", "cuda:2"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(Unsupported, match="finds no device cuda:2"):
-        placement.places(split)
+        devices.places(split)
 
 
 def test_layers_are_spread_over_several_devices_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"meta": 2.0, "cpu": 1.0}
-    monkeypatch.setattr(spreading, "_free_bytes", lambda device: free[device.type])
+    monkeypatch.setattr(device_map, "_free_bytes", lambda device: free[device.type])
     model = tiny_model(layers=5)
     spread(model, "split:memory", [META, META, CPU])
     holder = encoder_of(model).holder
@@ -141,8 +142,8 @@ def test_what_follows_the_layers_has_its_input_where_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home, way = torch.device("cpu:0"), []  # another name for the same device
-    moved = spreading._on
-    monkeypatch.setattr(spreading, "_on", lambda v, device: (way.append(device), moved(v, CPU))[1])
+    moved = device_map._on
+    monkeypatch.setattr(device_map, "_on", lambda v, device: (way.append(device), moved(v, CPU))[1])
     model = tiny_model(layers=2)
     spread(model, "split:memory", [home, CPU])
     pooler = model.base_model.pooler
@@ -154,7 +155,7 @@ def test_what_follows_the_layers_has_its_input_where_it_is(
 
 def test_layers_go_where_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = {"meta": 4.0, "cpu": 1.0}
-    monkeypatch.setattr(spreading, "_layer_speed", lambda encoder, device: speeds[device.type])
+    monkeypatch.setattr(device_map, "_layer_speed", lambda encoder, device: speeds[device.type])
     model = tiny_model(layers=5)
     spread(model, "split:time", [META, CPU])
     holder = encoder_of(model).holder
@@ -173,19 +174,19 @@ def test_parts_on_the_cpu_cast_as_those_on_the_gpu_do() -> None:
 
 
 def test_what_ranks_talk_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE", *group.MPI):
+    for name in ("RANK", "WORLD_SIZE", *collectives.MPI):
         monkeypatch.delenv(name, raising=False)
     cuda = torch.device("cuda:0")
-    assert group.place() == (0, 1)
-    assert group.backend(CPU) == "gloo"
-    assert group.backend(cuda) == "cpu:gloo,cuda:nccl"
-    assert group.backend(cuda, mixed=True) == "gloo"
-    monkeypatch.setattr(group.dist, "is_mpi_available", lambda: True)
-    assert group.backend(CPU) == "gloo", "these ranks are not mpirun's"
-    for name, value in zip(group.MPI, "13", strict=True):
+    assert collectives.place() == (0, 1)
+    assert collectives.backend(CPU) == "gloo"
+    assert collectives.backend(cuda) == "cpu:gloo,cuda:nccl"
+    assert collectives.backend(cuda, mixed=True) == "gloo"
+    monkeypatch.setattr(collectives.dist, "is_mpi_available", lambda: True)
+    assert collectives.backend(CPU) == "gloo", "these ranks are not mpirun's"
+    for name, value in zip(collectives.MPI, "13", strict=True):
         monkeypatch.setenv(name, value)
-    assert group.backend(CPU) == "mpi"
-    assert group.place() == (1, 3)
+    assert collectives.backend(CPU) == "mpi"
+    assert collectives.place() == (1, 3)
 
 
 ON_GPU = [

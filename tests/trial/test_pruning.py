@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from autotune.errors import DataError, NanLoss, Unsupported, UsageError
+from autotune.trial.effects.pruning import METHODS, encoder_flops, kept_neurons, kept_units, prune
+from autotune.trial.effects.pruning_plan import Plan
 from autotune.trial.encoder import encoder_of
-from autotune.trial.pruning import METHODS, encoder_flops, kept_neurons, kept_units, prune
-from autotune.trial.pruning_plan import Plan
 from tests.trial.tiny_encoders import (
     HEAD_SIZE,
     HEADS,

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from autotune.trial.effects.pruning import prune
+from autotune.trial.effects.pruning_masks import magnitude_masks
 from autotune.trial.encoder import encoder_of
-from autotune.trial.pruning import prune
-from autotune.trial.pruning_masks import magnitude_masks
 from tests.trial.tiny_encoders import KINDS, batches, tiny_model
 
 

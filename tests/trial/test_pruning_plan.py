@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from autotune.errors import ModelError
+from autotune.trial.effects.pruning import prune
+from autotune.trial.effects.pruning_plan import Plan, apply_plan, pad_heads, whole_plan
 from autotune.trial.encoder import encoder_of
-from autotune.trial.pruning import prune
-from autotune.trial.pruning_plan import Plan, apply_plan, pad_heads, whole_plan
 from tests.trial.tiny_encoders import HEADS, KINDS, batches, logits, tiny_model
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from autotune.trial.effects.pruning import prune
+from autotune.trial.effects.pruning_scores import magnitude_scores, taylor_scores
 from autotune.trial.encoder import encoder_of
-from autotune.trial.pruning import prune
-from autotune.trial.pruning_scores import magnitude_scores, taylor_scores
 from tests.trial.tiny_encoders import HEAD_SIZE, HEADS, KINDS, NEURONS, batches, tiny_model
 
 

@@ -1,6 +1,6 @@
 """The agent: one actor on every node, which keeps a forkserver with torch and transformers loaded.
 
-Actors of trials, on whatever node, order workers from it (:mod:`autotune.execution.ray.wire`). A
+Actors of trials, on whatever node, order workers from it (:mod:`autotune.execution.ray.worker_server`). A
 worker hangs on the process that ordered it, as on the driver of a local search: when that process
 dies, the worker ends.
 """
@@ -20,12 +20,11 @@ from ray.exceptions import RayError
 
 from autotune.domain import Host
 from autotune.errors import AutotuneError, ExecutionError
-from autotune.execution.calling import call_in_worker
 from autotune.execution.messages import Call
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.wire import Address, Counter, order_worker
-from autotune.execution.seats import usable_cores
-from autotune.execution.spawner import Spawner, Worker
+from autotune.execution.ray.worker_server import Address, Counter, order_worker
+from autotune.execution.resources import usable_cores
+from autotune.execution.spawner import Spawner, Worker, call_in_worker
 from autotune.hardware import inventory
 from autotune.hardware.host import memory_gib
 

@@ -18,7 +18,7 @@ from autotune.domain import Host, Job
 from autotune.errors import ExecutionError
 from autotune.execution.ray.agent import Agent, Session
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.shape import NODE_CLASS_LABEL, fits
+from autotune.execution.ray.resources import NODE_CLASS_LABEL, fits
 
 REACH_SECONDS = 5.0
 LOOK_SECONDS = 2.0

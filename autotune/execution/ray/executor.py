@@ -1,4 +1,4 @@
-"""The executor: Ray Tune runs the loop, see :mod:`autotune.execution.ray.desk` for its two ends."""
+"""The executor: Ray Tune runs the loop, see :mod:`autotune.execution.ray.searcher` for its two ends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ray.exceptions import RayError
 
 from autotune.domain import Host, Job
 from autotune.errors import ExecutionError
-from autotune.execution.calling import require_importable
 from autotune.execution.local import PRELOAD
 from autotune.execution.messages import Call
 from autotune.execution.ray.cluster import Cluster
-from autotune.execution.ray.desk import Desk, Helper
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.shape import bundle, node_class, nodes
+from autotune.execution.ray.resources import bundle, node_class, nodes
+from autotune.execution.ray.searcher import Desk, Helper
 from autotune.execution.ray.trainable import Order, RayTrial
+from autotune.execution.spawner import require_importable
 from autotune.ports import Advise, Ask, Evaluate, Tell
 
 P = ParamSpec("P")

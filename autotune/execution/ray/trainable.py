@@ -27,8 +27,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from autotune.domain import CurvePoint, Interrupted, Job, Outcome
 from autotune.execution.ray.agent import PATIENCE_SECONDS, Session, end_of
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.shape import gpus, nodes, reserve
-from autotune.execution.ray.team import Place, Team, Work
+from autotune.execution.ray.resources import gpus, nodes, reserve
+from autotune.execution.ray.worker_group import Place, Team, Work
 from autotune.execution.worker import log_path
 
 BATCH_SECONDS = 1.0
@@ -44,7 +44,7 @@ SEAT = {"memory": 100 * 2**20}
 @dataclass(frozen=True)
 class Order:
     """What an actor is to do: run ``evaluate`` (packed) on ``job`` for the driver of ``session``,
-    from the node ``home``. ``memory_gib`` is that of :class:`~autotune.execution.ray.team.Work`."""
+    from the node ``home``. ``memory_gib`` is that of :class:`~autotune.execution.ray.worker_group.Work`."""
 
     job: Job
     evaluate: Parcel

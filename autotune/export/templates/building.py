@@ -12,13 +12,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from autotune.export.templates.folder import Folder
-from autotune.trial.batching import Collator, cut
-from autotune.trial.checkpointing import enable_activation_checkpointing
-from autotune.trial.freezing import freeze
+from autotune.trial.data.batching import Collator, cut
+from autotune.trial.effects.checkpointing import enable_activation_checkpointing
+from autotune.trial.effects.freezing import freeze
+from autotune.trial.effects.precision import Precision
+from autotune.trial.effects.pruning import prune
+from autotune.trial.effects.pruning_masks import Masks
 from autotune.trial.models import load_model
-from autotune.trial.precision import Precision
-from autotune.trial.pruning import prune
-from autotune.trial.pruning_masks import Masks
 
 SCORED_EXAMPLES = 64
 SCORED_BATCH = 8

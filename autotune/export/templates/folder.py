@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from autotune.domain import Columns, Strategy, Task
-from autotune.trial.batching import Collator, training_collator
-from autotune.trial.prepared import Prepared
-from autotune.trial.split import Split
-from autotune.trial.tables import read_table
+from autotune.trial.data.batching import Collator, training_collator
+from autotune.trial.data.prepared import Prepared
+from autotune.trial.data.split import Split
+from autotune.trial.data.tables import read_table
 from autotune.trial.tasks import task_kind
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from autotune.trial.effects.pruning_plan import Plan, apply_plan, pad_heads
 from autotune.trial.encoder import FAMILIES, encoder_of
-from autotune.trial.pruning_plan import Plan, apply_plan, pad_heads
 
 PLAN = "pruning.json"
 

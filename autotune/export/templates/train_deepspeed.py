@@ -14,15 +14,15 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from autotune.export.templates.building import build
-from autotune.export.templates.feeding import labels_of, summed_loss
+from autotune.export.templates.data_loading import labels_of, summed_loss
+from autotune.export.templates.device import settle
+from autotune.export.templates.evaluation import judge, tell
 from autotune.export.templates.folder import open_folder
-from autotune.export.templates.ground import settle
-from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.recording import Recorder
+from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
-from autotune.trial import optimizers
-from autotune.trial.batching import cut
-from autotune.trial.schedule import schedule
+from autotune.trial.data.batching import cut
+from autotune.trial.effects import optimizers
+from autotune.trial.plan import schedule
 
 HERE = Path(__file__).resolve().parent
 

@@ -25,11 +25,11 @@ from transformers import (
 
 from autotune.export.templates.building import Built, build
 from autotune.export.templates.clipping import clip
-from autotune.export.templates.feeding import MicroBatches, loader, share_of_batch
+from autotune.export.templates.data_loading import MicroBatches, loader, share_of_batch
+from autotune.export.templates.device import settle
+from autotune.export.templates.evaluation import judge, tell
 from autotune.export.templates.folder import Folder, open_folder
-from autotune.export.templates.ground import settle
-from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.recording import Recorder
+from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
 
 HERE = Path(__file__).resolve().parent

@@ -17,14 +17,14 @@ from transformers import get_linear_schedule_with_warmup
 
 from autotune.export.templates.building import Built, build, runnable
 from autotune.export.templates.clipping import clip
-from autotune.export.templates.feeding import MicroBatches, loader, summed_loss
+from autotune.export.templates.data_loading import MicroBatches, loader, summed_loss
+from autotune.export.templates.device import settle
+from autotune.export.templates.evaluation import judge, tell
 from autotune.export.templates.folder import Folder, open_folder
-from autotune.export.templates.ground import settle
-from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.recording import Recorder
+from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
-from autotune.trial import optimizers
-from autotune.trial.batching import Collator
+from autotune.trial.data.batching import Collator
+from autotune.trial.effects import optimizers
 
 HERE = Path(__file__).resolve().parent
 

@@ -19,16 +19,16 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from torch.distributed.device_mesh import init_device_mesh
 
 from autotune.domain import Strategy
+from autotune.export.templates.device import take_cores
+from autotune.export.templates.evaluation import judge, tell
 from autotune.export.templates.folder import Folder, open_folder
-from autotune.export.templates.ground import take_cores
-from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.looping import fine_tune
-from autotune.export.templates.recording import Recorder
+from autotune.export.templates.loop import fine_tune
+from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
 from autotune.levers.parallelism import layout
-from autotune.trial.crew import Alone, Crew
-from autotune.trial.parallel.group import ON_CUDA, Group
-from autotune.trial.placement import take_place
+from autotune.trial.distributed.collectives import ON_CUDA, Group
+from autotune.trial.distributed.process_group import Alone, ProcessGroup
+from autotune.trial.effects.devices import take_place
 
 HERE = Path(__file__).resolve().parent
 
@@ -59,7 +59,7 @@ def on_ray(strategy: Strategy) -> Strategy:
     return strategy.with_values(device="cuda:0" if on_gpu else "cpu")
 
 
-def met(folder: Folder, device: torch.device) -> Crew:
+def met(folder: Folder, device: torch.device) -> ProcessGroup:
     """The workers, which Ray has introduced to each other."""
     wanted = layout(folder.strategy.get("parallelism", "none"))
     if wanted.world == 1:

@@ -1,7 +1,7 @@
 """Fine-tune in plain torch under the strategy of this folder, with the loop of the trial.
 
 ``torchrun --standalone --nproc-per-node N train.py`` starts the N processes that the strategy
-wants; how they share the work is in ``tuned/trial/parallel``.
+wants; how they share the work is in ``tuned/trial/distributed``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
+from autotune.export.templates.device import take_cores
+from autotune.export.templates.evaluation import judge, tell
 from autotune.export.templates.folder import open_folder
-from autotune.export.templates.ground import take_cores
-from autotune.export.templates.judging import judge, tell
-from autotune.export.templates.looping import fine_tune
-from autotune.export.templates.recording import Recorder
+from autotune.export.templates.loop import fine_tune
+from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
-from autotune.trial.placement import assemble, take_place
+from autotune.trial.effects.devices import assemble, take_place
 
 HERE = Path(__file__).resolve().parent
 

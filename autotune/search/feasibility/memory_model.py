@@ -1,6 +1,6 @@
 """The memory formula, calibrated on the peaks that trials had.
 
-Each component of :mod:`autotune.search.feasibility.formula` is scaled by a factor of its own. The
+Each component of :mod:`autotune.search.feasibility.memory` is scaled by a factor of its own. The
 factors are those most likely after the observed peaks, starting from 1 with the spread that
 :data:`PRIORS` gives; what they leave unexplained is the spread of a prediction. An outlier counts
 less (Huber's weights), and an out-of-memory trial counts as a bound: its peak lay above it.
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotune.search.feasibility.formula import COMPONENTS, Phase
-from autotune.search.feasibility.prediction import Prediction
+from autotune.search.feasibility.estimate import Prediction
+from autotune.search.feasibility.memory import COMPONENTS, Phase
 
 PRIORS = (0.25, 0.2, 0.4, 0.4, 0.6)
 """How far from 1 the factor of each component may lie, as a standard deviation of its logarithm."""

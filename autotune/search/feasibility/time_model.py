@@ -18,9 +18,9 @@ import numpy as np
 from autotune.domain import Anatomy, Strategy, Value
 from autotune.levers import LEVERS
 from autotune.levers.base import SPEED
-from autotune.search.feasibility.prediction import Prediction
-from autotune.search.feasibility.sizes import Sizes
-from autotune.search.feasibility.work import training_work
+from autotune.search.feasibility.estimate import Prediction
+from autotune.search.feasibility.flops import training_work
+from autotune.search.feasibility.workload_shape import Sizes
 
 EFFECT = 0.3
 """How far a lever may move the logarithm of speed, as a standard deviation."""

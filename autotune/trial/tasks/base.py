@@ -11,7 +11,7 @@ import numpy as np
 
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
-from autotune.trial.tables import Table
+from autotune.trial.data.tables import Table
 
 IGNORED = -100
 """The label of a word piece that is not judged; what torch's cross entropy skips by default."""

@@ -1,0 +1,16 @@
+"""From a trainer's own configuration to levers: one file a trainer, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autotune.importers import accelerate, deepspeed, trainer
+from autotune.importers.base import Imported
+
+READERS: Mapping[frozenset[str], Callable[[Mapping[str, Any]], Imported]] = {
+    frozenset({"per_device_train_batch_size", "output_dir"}): trainer.read,
+    frozenset({"compute_environment", "distributed_type"}): accelerate.read,
+    frozenset({"train_micro_batch_size_per_gpu", "train_batch_size"}): deepspeed.read,
+}
+"""Readers, each told by any of the names that its files hold."""

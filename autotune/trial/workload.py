@@ -1,0 +1,83 @@
+"""What a task's model and data measure, for those who predict what a trial of it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from autotune.domain import Anatomy, Task
+from autotune.trial.data.datasets import prepare
+from autotune.trial.data.prepared import Prepared
+from autotune.trial.tasks import task_kind
+
+
+def describe(task: Task) -> Anatomy:
+    """The anatomy of ``task``, which is made ready first where it is not. No weight is loaded.
+
+    Raises :class:`~autotune.errors.DataError` or :class:`~autotune.errors.ModelError`, as
+    :func:`~autotune.trial.data.datasets.prepare` does.
+    """
+    from autotune.measure import memory
+
+    idle_gib = memory.peak_gib() or 0.0
+    prepared = prepare(task)
+    model = _outline(prepared)
+    config = model.config
+    layers = int(config.num_hidden_layers)
+    embedding, inside = _embedding_parameters(model), _layer_parameters(model)
+    return Anatomy(
+        embedding_parameters=embedding,
+        layer_parameters=inside // layers,
+        head_parameters=model.num_parameters() - embedding - inside,
+        layers=layers,
+        hidden=int(config.hidden_size),
+        heads=int(config.num_attention_heads),
+        neurons=int(_first(config, "intermediate_size", "hidden_dim") or 4 * config.hidden_size),
+        labels=prepared.num_labels,
+        label_per_token=prepared.kind == "token-classification",
+        dropout=bool(_first(config, "hidden_dropout_prob", "dropout", "embedding_dropout")),
+        train_samples=prepared.sizes["train"],
+        validation_samples=prepared.sizes["validation"],
+        max_length=prepared.max_length,
+        median=prepared.tokens["p50"],
+        p95=prepared.tokens["p95"],
+        longest=prepared.tokens["max"],
+        idle_gib=idle_gib,
+        steps=task.steps,
+    )
+
+
+def _outline(prepared: Prepared) -> Any:
+    """The model without weights: shapes alone."""
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        prepared.model_dir, local_files_only=True, num_labels=prepared.num_labels
+    )
+    auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
+    with torch.device("meta"):
+        return auto_class.from_config(config)
+
+
+def _embedding_parameters(model: Any) -> int:
+    base = model.base_model
+    names = ("embeddings", "embeddings_project")
+    return sum(_count(getattr(base, name).parameters()) for name in names if hasattr(base, name))
+
+
+def _layer_parameters(model: Any) -> int:
+    """Parameters of all layers: those of the longest list of modules, which every encoder has."""
+    import torch
+
+    lists = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList)]
+    return _count(max(lists, key=len).parameters()) if lists else 0
+
+
+def _count(parameters: Iterable[Any]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _first(config: Any, *names: str) -> Any:
+    """The first of ``names`` that the configuration knows; families call things differently."""
+    return next((getattr(config, name) for name in names if getattr(config, name, None)), None)
