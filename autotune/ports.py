@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from autotune.domain import CurvePoint, Job, Outcome, State, Strategy, Study, Trial
+from autotune.domain import CurvePoint, Job, Outcome, State, Strategy, Study, Trial, TrialOrigin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +26,7 @@ Evaluate = Callable[[Job, Report], Outcome]
 Tell = Callable[[Job, Outcome], None]
 """Takes the outcome of a finished job. Called in the driver, once per job, never concurrently."""
 
-Advise = Callable[[Job, CurvePoint], str | None]
+ShouldStop = Callable[[Job, CurvePoint], str | None]
 """The driver's side of :data:`Report`: a reason to stop the job at this point, or ``None``."""
 
 
@@ -45,7 +45,7 @@ class Sampler(Protocol):
 class Executor(Protocol):
     """Runs jobs in processes of their own and survives whatever happens to them."""
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         """Ask for jobs while there is room, run each, tell each outcome; return when ``ask`` has
         nothing and nothing is running. Every job asked for is told exactly once."""
 
@@ -84,11 +84,17 @@ class Store(Protocol):
     ) -> Sequence[Trial]:
         """Mark running trials that nobody runs any more as interrupted, and return them."""
 
-    def enqueue(self, study: str, strategy: Strategy, *, origin: str, seed: int) -> Trial:
+    def enqueue(self, study: str, strategy: Strategy, *, origin: TrialOrigin, seed: int) -> Trial:
         """Add a trial in state ``queued`` with the next free number."""
 
     def start(
-        self, study: str, strategy: Strategy, *, origin: str, seed: int, number: int | None = None
+        self,
+        study: str,
+        strategy: Strategy,
+        *,
+        origin: TrialOrigin,
+        seed: int,
+        number: int | None = None,
     ) -> Trial:
         """Add a trial in state ``running`` with the next free number, or start the queued trial
         ``number``. Numbers count from 0 without gaps."""
@@ -98,7 +104,7 @@ class Store(Protocol):
         study: str,
         strategy: Strategy,
         *,
-        origin: str,
+        origin: TrialOrigin,
         seed: int,
         number: int,
         queue: bool = False,

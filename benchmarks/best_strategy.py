@@ -98,7 +98,7 @@ def ours(
     with tempfile.TemporaryDirectory() as folder:
         job = Job("best", seed, chosen, task, seed, resources(chosen), Limits(), folder)
         outcome = run_trial(job, lambda point: None)
-    measured = {name: m.value for name, m in outcome.evidence.measurements.items()}
+    measured = {name: m.value for name, m in outcome.result.measurements.items()}
     return {
         "train": measured["train_samples_per_second"],
         "accuracy": measured["accuracy"],

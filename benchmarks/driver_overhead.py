@@ -24,17 +24,18 @@ from autotune.domain import (
     Budget,
     Completed,
     CurvePoint,
-    Evidence,
     Job,
     Measurement,
     Outcome,
     SamplerChoice,
     Study,
     Trial,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.domain.metrics import METRICS
 from autotune.hardware import inventory
-from autotune.ports import Advise, Ask, Evaluate, Report, Tell
+from autotune.ports import Ask, Evaluate, Report, ShouldStop, Tell
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import open_store
@@ -96,7 +97,10 @@ def fill(store: Any, study: Study, trials: int) -> None:
         strategy = study.baseline if number == 0 else chance.ask(history)
         assert strategy is not None
         started = store.start(
-            study.name, strategy, origin="baseline" if number == 0 else "sampler", seed=0
+            study.name,
+            strategy,
+            origin=TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED,
+            seed=0,
         )
         job = Job(study.name, number, strategy, study.task, 0, resources=None, limits=study.limits,
                   directory="")  # type: ignore[arg-type]  # fmt: skip
@@ -110,7 +114,7 @@ def outcome_of(job: Job, report: Report) -> Outcome:
     speed = 20.0 * pruned * (1 + int(job.strategy["threads"]))
     accuracy = 0.8 - 0.1 * pruned - abs(float(job.strategy["learning_rate"]) - 2e-4)
     known = {"train_samples_per_second": speed, "accuracy": accuracy, "cost_usd": 1 / speed}
-    return Completed(Evidence({
+    return Completed(TrialResult({
         name: Measurement(name, value := known.get(name, speed), metric.unit, 20,
                           (0.9 * value, 1.1 * value), (value,) * 20)
         for name, metric in METRICS.items()
@@ -123,7 +127,7 @@ class Inline:
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         while True:
             begun = time.perf_counter()
             job = ask()

@@ -193,7 +193,7 @@ def side_by_side(
             for process in (side, *running):
                 process.kill()
                 process.wait()
-    ends = trial.evidence.measurements["accuracy"].ci95 or (0.0, 1.0)
+    ends = trial.result.measurements["accuracy"].ci95 or (0.0, 1.0)
     return [
         Round(pick, trial.number, name, seconds[name], seconds["trial"],
               _accuracy(folder / f"{pick}-{name}"), ends)
@@ -283,7 +283,7 @@ def main() -> None:
 
 def measure(asked: argparse.Namespace, folder: Path) -> None:
     """All rounds that are asked for and not there yet."""
-    from autotune.analysis.select import choose
+    from autotune.analysis.select import select_trial
     from autotune.store import open_store
 
     storage = f"sqlite:///{folder / 'parity.db'}"
@@ -294,7 +294,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     study, trials = store.study(STUDY), store.trials(STUDY)
     formats = asked.format or FORMATS
     for pick in asked.trial or PICKS:
-        trial = store.trial(STUDY, choose(study, trials, pick).number)
+        trial = store.trial(STUDY, select_trial(study, trials, pick).number)
         while short := [f for f in formats if len(results.of(pick, f)) < asked.rounds]:
             results.add(side_by_side(study, trial, pick, short, folder))
         for line in (summary(results.of(pick, name)) for name in formats):

@@ -28,10 +28,10 @@ from statistics import mean, median
 from typing import Any
 
 from autotune import spec
-from autotune.domain import Anatomy, State, Strategy, Task, Trial
+from autotune.domain import FailureReason, State, Strategy, Task, Trial, WorkloadProfile
 from autotune.execution.local import LocalExecutor
 from autotune.execution.replay.benchmark import read
-from autotune.search.feasibility.memory import phases
+from autotune.search.feasibility.memory import memory_phases
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
 from autotune.search.feasibility.time_model import Timed, TimeModel
 from autotune.store import open_store
@@ -89,11 +89,11 @@ def _really(model: str, storage: str) -> dict[str, Any]:
     settings = [f"budget={{trials: {SEARCHED}}}", f"limits.memory_gib={limit:.4f}"]
     _search(model, storage, "searched", [*settings, "sampler.seed=1"])
     _, searched = _trials(storage, "searched")
-    kinds = [trial.kind for trial in searched]
+    kinds = [trial.failure for trial in searched]
     return {
         "errors": _errors(_anatomy(task), [_seen(t) for t in complete]),
         "memory_limit_gib": limit,
-        "ran": sum(kind != "predicted" for kind in kinds),
+        "ran": sum(kind != FailureReason.PREDICTED for kind in kinds),
         "skipped": kinds.count("predicted"),
         "out_of_memory": kinds.count("out_of_memory"),
     }
@@ -125,7 +125,7 @@ def _seen(trial: Trial) -> Seen:
     return trial.strategy, found[0], trial.seconds or 0.0, found[1]
 
 
-def _recorded(path: Path, data: Path | str) -> tuple[Anatomy, Sequence[Seen]]:
+def _recorded(path: Path, data: Path | str) -> tuple[WorkloadProfile, Sequence[Seen]]:
     landscape = read(path)
     task = spec.load(landscape.spec, host=landscape.host).study.task
     if isinstance(task.dataset, Mapping):
@@ -144,7 +144,7 @@ def _recorded(path: Path, data: Path | str) -> tuple[Anatomy, Sequence[Seen]]:
     return _anatomy(task), seen
 
 
-def _anatomy(task: Task) -> Anatomy:
+def _anatomy(task: Task) -> WorkloadProfile:
     executor = LocalExecutor()
     try:
         return executor.call(describe, task)
@@ -152,9 +152,9 @@ def _anatomy(task: Task) -> Anatomy:
         executor.close()
 
 
-def _errors(anatomy: Anatomy, seen: Sequence[Seen]) -> list[dict[str, float]]:
+def _errors(anatomy: WorkloadProfile, seen: Sequence[Seen]) -> list[dict[str, float]]:
     """Mean absolute relative errors, the median and the worst over shuffled orders."""
-    peaks = [Peak(phases(anatomy, strategy, "host"), gib) for strategy, gib, *_ in seen]
+    peaks = [Peak(memory_phases(anatomy, strategy, "host"), gib) for strategy, gib, *_ in seen]
     rows = []
     for count in LEARNED_FROM:
         memory, seconds = [], []
@@ -181,7 +181,7 @@ def _memory_error(known: Sequence[Peak], rest: Sequence[Peak]) -> float:
     return mean(abs(model.predict(peak.phases).value / peak.gib - 1) for peak in rest)
 
 
-def _time_error(anatomy: Anatomy, known: Sequence[Seen], rest: Sequence[Seen]) -> float:
+def _time_error(anatomy: WorkloadProfile, known: Sequence[Seen], rest: Sequence[Seen]) -> float:
     model = TimeModel(anatomy, [Timed(s, seconds, speed) for s, _, seconds, speed in known])
     predicted = [(model.predict(s), seconds) for s, _, seconds, _ in rest]
     return mean(abs(p.value / seconds - 1) for p, seconds in predicted if p is not None)

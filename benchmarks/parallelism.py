@@ -70,11 +70,11 @@ def run(executor: LocalExecutor, asked: Job) -> Run:
     told: list[Outcome] = []
     jobs = iter([asked])
     began = datetime.now(UTC)
-    executor.drive(lambda: next(jobs, None), evaluate, lambda _, o: told.append(o), lambda *_: None)
+    executor.run(lambda: next(jobs, None), evaluate, lambda _, o: told.append(o), lambda *_: None)
     outcome = told[0]
     if not isinstance(outcome, Completed):
         raise SystemExit(f"{asked.strategy['parallelism']}: {outcome.reason}")
-    evidence = outcome.evidence
+    evidence = outcome.result
     met = next(e.at for e in evidence.events if e.message.startswith("2 data begins"))
     peaks = str(evidence.environment["peak_memory_gib_by_rank"]).split()
     speed = evidence.measurements["train_samples_per_second"].value

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from replaying import Judge, Step, Walk
 
-from autotune.domain import Choice, Dimension, Job, Limits, Resources, Strategy, Task, Value
+from autotune.domain import Categorical, Dimension, Job, Limits, Resources, Strategy, Task, Value
 from autotune.domain.search_space import complete
 from autotune.execution.replay.benchmark import Record
-from autotune.execution.replay.events import course
+from autotune.execution.replay.events import replay_events
 
 PROPOSALS = 1_000
 """Where a peer is given up that keeps proposing what it knows."""
@@ -60,7 +60,7 @@ class Space:
 
 
 def _settings(dimension: Dimension) -> tuple[Value, ...]:
-    assert isinstance(dimension.domain, Choice), "a recorded grid has choices only"
+    assert isinstance(dimension.domain, Categorical), "a recorded grid has choices only"
     return dimension.domain.values
 
 
@@ -122,7 +122,7 @@ def rungs(record: Record) -> Iterator[tuple[float, Mapping[str, float]]]:
     """(seconds, metrics) of a trial's rungs: the scores there, and its speed and cost."""
     known = {name: m.value for name, m in record.measurements.items()}
     job = Job("", 0, record.strategy, Task(), record.seed, Resources(), Limits(), "")
-    for after, what in course(record, job):
+    for after, what in replay_events(record, job):
         scores = getattr(what, "metrics", {})
         if "accuracy" in scores:
             yield after, {**known, **scores}

@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autotune.domain import Completed, Evidence, Job, Limits, Outcome, Resources, Strategy, Task
+from autotune.domain import Completed, Job, Limits, Outcome, Resources, Strategy, Task, TrialResult
 from autotune.execution.local import LocalExecutor
 from autotune.ports import Executor, Report
 
 
 def nothing(job: Job, report: Report) -> Outcome:
     began = time.monotonic()
-    return Completed(Evidence(environment={"began": began, "returned": time.monotonic()}))
+    return Completed(TrialResult(environment={"began": began, "returned": time.monotonic()}))
 
 
 def arithmetic(job: Job, report: Report) -> Outcome:
@@ -33,7 +33,7 @@ def arithmetic(job: Job, report: Report) -> Outcome:
     matrix = torch.ones(1024, 1024)
     for _ in range(int(job.strategy["products"])):
         torch.mm(matrix, matrix)
-    return Completed(Evidence())
+    return Completed(TrialResult())
 
 
 def jobs(
@@ -59,11 +59,11 @@ def overhead(executor: Executor, count: int, threads: Callable[[int], int]) -> t
             return job
 
         def tell(job: Job, outcome: Outcome) -> None:
-            said = outcome.evidence.environment
+            said = outcome.result.environment
             worked = said["returned"] - said["began"]
             costs.append(time.monotonic() - asked[job.trial] - worked)
 
-        executor.drive(ask, nothing, tell, lambda job, point: None)
+        executor.run(ask, nothing, tell, lambda job, point: None)
     return statistics.median(costs[1:]), max(costs[1:])
 
 
@@ -72,7 +72,7 @@ def study(executor: Executor, products: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source = jobs(12, Path(folder), lambda number: 1, products)
         began = time.monotonic()
-        executor.drive(
+        executor.run(
             lambda: next(source, None), arithmetic, lambda job, outcome: None, lambda job, p: None
         )
         return time.monotonic() - began

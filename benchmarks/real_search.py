@@ -21,7 +21,7 @@ from typing import Any
 from autotune.analysis.budget import busy_seconds
 from autotune.analysis.front import baseline
 from autotune.analysis.hypervolume import hypervolume
-from autotune.domain import State, Study, Trial
+from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.store import open_store
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +99,7 @@ def _over_time(trials: Sequence[Trial]) -> Iterator[tuple[float, list[Trial]]]:
 
 def _volume(study: Study, reference: Trial, trials: Sequence[Trial]) -> float:
     """In units of ``reference``, which is also the first point of every front."""
-    others = [t for t in trials if t.origin != "baseline" and t.state is State.COMPLETE]
+    others = [t for t in trials if t.origin != TrialOrigin.DEFAULT and t.state is State.COMPLETE]
     return hypervolume(study, [reference, *others]) or 0.0
 
 

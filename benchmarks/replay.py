@@ -18,23 +18,24 @@ from autotune import spec
 from autotune.analysis.front import feasible, gains
 from autotune.analysis.hypervolume import Front, frame
 from autotune.domain import (
-    Anatomy,
     Budget,
     CurvePoint,
-    Evidence,
     Job,
     Measurement,
     Outcome,
+    Phase,
     SamplerChoice,
     State,
     Strategy,
     Study,
     Trial,
+    TrialResult,
+    WorkloadProfile,
 )
-from autotune.domain.metrics import METRICS, Source
-from autotune.execution.replay.benchmark import Landscape, Record
+from autotune.domain.metrics import METRICS
+from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.execution.replay.executor import ReplayExecutor
-from autotune.levers import hourly_usd, speed_key, training_key
+from autotune.levers import hourly_usd, profile_key, training_key
 from autotune.ports import Report
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
@@ -69,7 +70,7 @@ class Walk:
     stopped: list[Step] = field(default_factory=list)
 
 
-class Judge:
+class Scorer:
     """Knows the whole landscape, and how much of its hypervolume a walk has reached.
 
     What a strategy is worth is the median over all trials that measured it, each number over those
@@ -77,7 +78,7 @@ class Judge:
     With ``as_recorded``, a strategy is worth what its own trial measured.
     """
 
-    def __init__(self, landscape: Landscape, *, as_recorded: bool = False) -> None:
+    def __init__(self, landscape: TabularBenchmark, *, as_recorded: bool = False) -> None:
         self.landscape = landscape
         self.study = spec.load(landscape.spec, host=landscape.host).study
         records = [_of_today(r, self.study) for r in landscape.records
@@ -136,22 +137,22 @@ def _as_recorded(records: Sequence[Record]) -> dict[str, dict[str, float]]:
 
 
 def _medians(
-    study: Study, records: Sequence[Record], landscape: Landscape
+    study: Study, records: Sequence[Record], landscape: TabularBenchmark
 ) -> dict[str, dict[str, float]]:
     """Values by strategy: medians over its speed group and its training group, and the time and
     money of the whole run from those."""
-    keys = {Source.SPEED: speed_key, Source.TRAINING: training_key}
+    keys = {Phase.PROFILE: profile_key, Phase.TRAIN: training_key}
     seen: dict[tuple[str, str], list[float]] = {}
     for record in records:
         for name, found in record.measurements.items():
-            if (key := keys.get(METRICS[name].source)) is not None:
+            if (key := keys.get(METRICS[name].phase)) is not None:
                 seen.setdefault((name, key(record.strategy)), []).append(found.value)
     worth = {}
     for record in records:
         values = {
             name: median(seen[name, key(record.strategy)])
             for name in record.measurements
-            if (key := keys.get(METRICS[name].source)) is not None
+            if (key := keys.get(METRICS[name].phase)) is not None
         }
         seconds = values["train_samples"] / values["train_samples_per_second"]
         values["train_seconds"] = values["setup_seconds"] + seconds
@@ -164,7 +165,7 @@ def _medians(
 
 def _trial(record: Record, values: Mapping[str, float]) -> Trial:
     numbers = {name: Measurement(name, v, METRICS[name].unit) for name, v in values.items()}
-    return Trial(0, State.COMPLETE, record.strategy, evidence=Evidence(numbers))
+    return Trial(0, State.COMPLETE, record.strategy, result=TrialResult(numbers))
 
 
 # ------------------------------------------------------------------------------------- our search
@@ -173,7 +174,7 @@ def _trial(record: Record, values: Mapping[str, float]) -> Trial:
 class _Watch:
     """Notes the steps of a search, and ends it when there is nothing left to find."""
 
-    def __init__(self, judge: Judge, executor: ReplayExecutor, enough: float) -> None:
+    def __init__(self, judge: Scorer, executor: ReplayExecutor, enough: float) -> None:
         self.walk = Walk()
         self._add, self._clock, self._enough = judge.progress(), executor.clock, enough
         self.stop: Callable[[str], None] = lambda reason: None
@@ -182,7 +183,7 @@ class _Watch:
     def progressed(self, trial: Trial, point: CurvePoint) -> None: ...
 
     def finished(self, trial: Trial) -> None:
-        curve = trial.evidence.curve
+        curve = trial.result.curve
         trained = curve[-1].seconds if curve else 0.0
         step = Step(self._clock.seconds, trial.strategy, sum(self.walk.asked), trained)
         self.walk.seconds = self._clock.seconds
@@ -197,7 +198,7 @@ class _Watch:
 class _Timed:
     """A sampler, and how long it thinks."""
 
-    def __init__(self, study: Study, anatomy: Anatomy | None, walk: Walk) -> None:
+    def __init__(self, study: Study, anatomy: WorkloadProfile | None, walk: Walk) -> None:
         self.sampler, self._walk = make_sampler(study, anatomy), walk
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
@@ -208,7 +209,7 @@ class _Timed:
 
 
 def ours(
-    judge: Judge,
+    judge: Scorer,
     sampler: str,
     seed: int,
     *,

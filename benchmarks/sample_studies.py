@@ -17,26 +17,28 @@ from sqlalchemy import insert, select, update
 
 from autotune.domain import (
     Budget,
-    Choice,
+    Categorical,
     Completed,
     Constraint,
     CurvePoint,
     Dimension,
     Event,
-    Evidence,
     Failed,
+    FailureReason,
     Infeasible,
     Measurement,
     Objective,
     Outcome,
     Pruned,
     Range,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Task,
     Trial,
+    TrialOrigin,
+    TrialResult,
     Value,
 )
 from autotune.domain.metrics import METRICS
@@ -77,17 +79,17 @@ _DEFAULTS: dict[str, Value] = {
     "optimizer": "adamw-fused",
 }
 _DIMENSIONS = (
-    Dimension("threads", Choice((1, 2))),
-    Dimension("allocator", Choice(("system", "tuned"))),
-    Dimension("batch_size", Choice((8, 16, 32, 64))),
-    Dimension("micro_batch_size", Choice(("full", 4, 8))),
-    Dimension("padding", Choice(("fixed", "dynamic", "bucketed"))),
-    Dimension("precision", Choice(("fp32", "bf16", "bf16-pure"))),
+    Dimension("threads", Categorical((1, 2))),
+    Dimension("allocator", Categorical(("system", "tuned"))),
+    Dimension("batch_size", Categorical((8, 16, 32, 64))),
+    Dimension("micro_batch_size", Categorical(("full", 4, 8))),
+    Dimension("padding", Categorical(("fixed", "dynamic", "bucketed"))),
+    Dimension("precision", Categorical(("fp32", "bf16", "bf16-pure"))),
     Dimension("pruning_ratio", Range(0.0, 0.75, step=0.25)),
-    Dimension("pruning_method", Choice(("structured", "layers")), when="pruning_ratio > 0"),
-    Dimension("freeze_layers", Choice((0, 1, 3))),
+    Dimension("pruning_method", Categorical(("structured", "layers")), when="pruning_ratio > 0"),
+    Dimension("freeze_layers", Categorical((0, 1, 3))),
     Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
-    Dimension("optimizer", Choice(("adamw-fused", "sgd"))),
+    Dimension("optimizer", Categorical(("adamw-fused", "sgd"))),
 )
 
 
@@ -104,7 +106,7 @@ def study(
         name,
         Task(),
         tuple(Objective(metric, METRICS[metric].direction) for metric in metrics),
-        Space(_DIMENSIONS, {**_DEFAULTS, "device": device}),
+        SearchSpace(_DIMENSIONS, {**_DEFAULTS, "device": device}),
         tuple(constraints),
         Budget(trials=trials, minutes=60),
     )
@@ -124,7 +126,7 @@ def trials(asked: Study, count: int, *, seed: int = 0, running: int = 0) -> Iter
             number,
             State.RUNNING if open_ else State.COMPLETE,
             strategy,
-            origin="baseline" if number == 0 else "sampler",
+            origin=TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED,
             started_at=at,
         )
         if open_:
@@ -140,10 +142,10 @@ def confirming(of: Trial, number: int, seed: int) -> Trial:
     """A second whole run of ``of`` under another seed, its scores judged by other examples."""
     again = {
         name: replace(m, value=m.value * (0.99 + 0.001 * (seed % 10)), ci95=None)
-        for name, m in of.evidence.measurements.items()
+        for name, m in of.result.measurements.items()
     }
-    evidence = replace(of.evidence, measurements=again)
-    return replace(_later(of, number), seed=seed, origin="confirm", evidence=evidence)
+    evidence = replace(of.result, measurements=again)
+    return replace(_later(of, number), seed=seed, origin=TrialOrigin.CONFIRMATION, result=evidence)
 
 
 def _later(of: Trial, number: int) -> Trial:
@@ -157,31 +159,29 @@ def sharing(of: Trial, number: int) -> Trial:
     """A trial that differs from ``of`` in how fast it is and takes its scores from there."""
     other = "system" if of.strategy["allocator"] == "tuned" else "tuned"
     faster = 1.22 if other == "tuned" else 1 / 1.22
-    found = dict(of.evidence.measurements)
+    found = dict(of.result.measurements)
     for name in (ACCURACY, "f1"):
         found[name] = replace(found[name], source=of.number)
     found[SPEED] = _measurement(SPEED, found[SPEED].value * faster, random.Random(number))
-    environment = {**of.evidence.environment, "predicted": {SPEED: found[SPEED].value * 0.93}}
-    evidence = replace(
-        of.evidence, measurements=found, curve=(), memory=(), environment=environment
-    )
+    environment = {**of.result.environment, "predicted": {SPEED: found[SPEED].value * 0.93}}
+    evidence = replace(of.result, measurements=found, curve=(), memory=(), environment=environment)
     strategy = of.strategy.with_values(allocator=other)
-    return replace(_later(of, number), strategy=strategy, evidence=evidence)
+    return replace(_later(of, number), strategy=strategy, result=evidence)
 
 
 def skipped(of: Trial, number: int) -> tuple[Trial, Trial]:
     """Two that never trained: one predicted not to fit, one whose probe was too slow to matter."""
     predicted = {MEMORY: 3.1}
     much = Infeasible(
-        "predicted", "would need 3.1 GiB (2.8 to 3.4), the limit is 2.4 GiB",
-        Evidence(environment={"predicted": predicted}),
+        FailureReason.PREDICTED, "would need 3.1 GiB (2.8 to 3.4), the limit is 2.4 GiB",
+        TrialResult(environment={"predicted": predicted}),
     )  # fmt: skip
     slow = Pruned(
         "even with an accuracy of 82% it would be dominated by trial 0",
-        Evidence({SPEED: _measurement(SPEED, 20.0, random.Random(number))}),
+        TrialResult({SPEED: _measurement(SPEED, 20.0, random.Random(number))}),
     )
     begun = [
-        replace(_later(of, n), state=State.RUNNING, evidence=Evidence())
+        replace(_later(of, n), state=State.RUNNING, result=TrialResult())
         for n in (number, number + 1)
     ]
     ended = [trial.started_at + timedelta(seconds=2) for trial in begun if trial.started_at]
@@ -193,7 +193,7 @@ def _strategy(asked: Study, rng: random.Random, progress: float) -> Strategy:
     choices: dict[str, Value] = {}
     for dimension in asked.space.dimensions:
         domain = dimension.domain
-        if isinstance(domain, Choice):
+        if isinstance(domain, Categorical):
             choices[dimension.lever] = rng.choice(domain.values)
         else:
             choices[dimension.lever] = _drawn(domain, rng)
@@ -224,16 +224,20 @@ def _outcome(
     draw = rng.random()
     if number and figures[MEMORY] > 2.4:
         reason = f"needs {figures[MEMORY]:.1f} GiB, the limit is 2.4 GiB"
-        return Infeasible("out_of_memory", reason, Evidence(environment=environment)), 4.0
+        return Infeasible(
+            FailureReason.OUT_OF_MEMORY, reason, TrialResult(environment=environment)
+        ), 4.0
     if number and draw < 0.02:
         return Failed(
-            "crash", "the worker ended by signal 9 (SIGKILL)", Evidence(log="Killed\n")
+            FailureReason.CRASH,
+            "the worker ended by signal 9 (SIGKILL)",
+            TrialResult(log="Killed\n"),
         ), 9.0
     evidence = _evidence(figures, rng, environment)
     if number and draw < 0.12:
         curve = evidence.curve[: 1 + len(evidence.curve) // 3]
         reason = f"at step {curve[-1].step} no longer able to reach the front"
-        return Pruned(reason, Evidence(curve=curve, events=evidence.events)), 8.0
+        return Pruned(reason, TrialResult(curve=curve, events=evidence.events)), 8.0
     return Completed(evidence), figures["train_seconds"]
 
 
@@ -269,7 +273,7 @@ def _figures(strategy: Strategy, rng: random.Random) -> dict[str, float]:
 
 def _evidence(
     figures: Mapping[str, float], rng: random.Random, environment: dict[str, Any]
-) -> Evidence:
+) -> TrialResult:
     steps = 200
     curve = tuple(
         CurvePoint(
@@ -289,7 +293,7 @@ def _evidence(
         Event(START + timedelta(seconds=2), "phase", "training"),
         Event(START + timedelta(seconds=9), "phase", "evaluating on 600 examples"),
     )
-    return Evidence(
+    return TrialResult(
         {name: _measurement(name, value, rng) for name, value in figures.items()},
         curve,
         memory[:60],
@@ -339,7 +343,7 @@ def _trial_row(key: int, trial: Trial) -> dict[str, Any]:
         "state": trial.state.value,
         "seed": trial.seed,
         "origin": trial.origin,
-        "kind": trial.kind,
+        "kind": trial.failure,
         "reason": trial.reason,
         "started_at": trial.started_at,
         "finished_at": trial.finished_at,
@@ -347,7 +351,7 @@ def _trial_row(key: int, trial: Trial) -> dict[str, Any]:
         "driver": "example:1",
         "revision": trial.number + 1,
         **codec.strategy_fields(trial.strategy),
-        **codec.evidence_fields(trial.evidence),
+        **codec.evidence_fields(trial.result),
     }
 
 
@@ -358,7 +362,7 @@ def _children(
         MeasurementRow: [], CurvePointRow: [], EventRow: [], MemoryTimelineRow: [],
     }  # fmt: skip
     for trial in made:
-        own, evidence = {"trial_id": ids[trial.number]}, trial.evidence
+        own, evidence = {"trial_id": ids[trial.number]}, trial.result
         for measurement in evidence.measurements.values():
             rows[MeasurementRow].append({**own, **codec.measurement_fields(measurement)})
         for place, point in enumerate(evidence.curve):
@@ -366,7 +370,7 @@ def _children(
         for place, event in enumerate(evidence.events):
             rows[EventRow].append({**own, "position": place, **codec.event_fields(event)})
         if evidence.memory:
-            rows[MemoryTimelineRow].append({**own, "points": codec.plain(evidence.memory)})
+            rows[MemoryTimelineRow].append({**own, "points": codec.to_json(evidence.memory)})
     return rows
 
 

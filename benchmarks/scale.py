@@ -34,7 +34,6 @@ from autotune.domain import (
     CurvePoint,
     Device,
     Dimension,
-    Evidence,
     Host,
     Job,
     Measurement,
@@ -42,16 +41,17 @@ from autotune.domain import (
     Outcome,
     Range,
     SamplerChoice,
-    Space,
+    SearchSpace,
     Study,
     Task,
     Trial,
+    TrialResult,
 )
 from autotune.levers import defaults
-from autotune.ports import Advise, Ask, Evaluate, Report, Tell
+from autotune.ports import Ask, Evaluate, Report, ShouldStop, Tell
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.store import open_for_driving
+from autotune.store import open_driver_store
 from tests.store.postgres_server import PostgresServer, server_programs
 
 HOST = Host("simulated", (0, 1), 2, 8.0, devices=(Device("cpu", "cpu"),))
@@ -99,7 +99,7 @@ class Simulation:
         self.told = 0
         self.stretches: list[Stretch] = []
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         running: list[Job] = []
         while True:
             job = self._timed(self._asks, ask) if len(running) < self._workers else None
@@ -160,7 +160,7 @@ def fake_trial(job: Job, report: Report) -> Outcome:
         "cost_usd": Measurement("cost_usd", rate, "USD"),
     }
     curve = tuple(CurvePoint(n, 10, 8 * n, float(n), 1.0 / n) for n in range(1, 11))
-    return Completed(Evidence(measured, curve, memory=tuple((float(n), 0.3) for n in range(20))))
+    return Completed(TrialResult(measured, curve, memory=tuple((float(n), 0.3) for n in range(20))))
 
 
 def study(trials: int, sampler: str) -> Study:
@@ -168,7 +168,7 @@ def study(trials: int, sampler: str) -> Study:
         name="scale",
         task=Task(),
         objectives=(Objective("accuracy", "maximize"), Objective("cost_usd", "minimize")),
-        space=Space(
+        space=SearchSpace(
             (
                 Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
                 Dimension("dropout", Range(0.0, 0.5)),
@@ -213,7 +213,7 @@ def measure(
             return float(row[0]) / MIB
 
         with tempfile.TemporaryDirectory() as folder:
-            store = open_for_driving(url, Path(folder))
+            store = open_driver_store(url, Path(folder))
             question = replace(study(trials, sampler), name=f"scale-{time.time_ns()}")
             store.create_study(question, {})
             simulation = Simulation(workers, trials, size, show)

@@ -26,21 +26,21 @@ import numpy as np
 from landscapes.record import collected, placed, search
 
 from autotune import spec
-from autotune.domain import State, Strategy, Study
-from autotune.domain.metrics import METRICS, Source
+from autotune.domain import Phase, State, Strategy, Study, TrialOrigin
+from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import grid
-from autotune.execution.replay.benchmark import Landscape, Record, read
+from autotune.execution.replay.benchmark import Record, TabularBenchmark, read
 from autotune.hardware import inventory
-from autotune.levers import speed_key, training_key
+from autotune.levers import profile_key, training_key
 from autotune.store import open_store
 
 SHOWN = (
     "train_samples_per_second", "relative_speed", "inference_samples_per_second",
     "inference_latency_ms", "peak_memory_gib", "accuracy", "f1", "loss",
 )  # fmt: skip
-KEYS: dict[Source, Callable[[Strategy], str]] = {
-    Source.SPEED: speed_key,
-    Source.TRAINING: training_key,
+KEYS: dict[Phase, Callable[[Strategy], str]] = {
+    Phase.PROFILE: profile_key,
+    Phase.TRAIN: training_key,
 }
 
 
@@ -53,27 +53,27 @@ def pairs(records: Iterable[Record], group: Callable[[Record], object]) -> Itera
         yield from (list(pair) for pair in itertools.combinations(members, 2))
 
 
-def shared(landscape: Landscape, metric: str) -> list[float]:
+def shared(landscape: TabularBenchmark, metric: str) -> list[float]:
     """Differences between strategies that would share the metric, the seed being the same."""
-    key = KEYS[METRICS[metric].source]
+    key = KEYS[METRICS[metric].phase]
     members = pairs(_complete(landscape), lambda r: (key(r.strategy), r.seed))
     other = (pair for pair in members if pair[0].strategy != pair[1].strategy)
     return [_apart(pair, metric) for pair in other]
 
 
-def seeds(landscape: Landscape, metric: str) -> list[float]:
+def seeds(landscape: TabularBenchmark, metric: str) -> list[float]:
     """Differences between runs of the same strategy with other seeds."""
     return [_apart(p, metric) for p in pairs(_complete(landscape), lambda r: r.strategy.key)]
 
 
-def _complete(landscape: Landscape) -> list[Record]:
+def _complete(landscape: TabularBenchmark) -> list[Record]:
     return [record for record in landscape.records if record.state is State.COMPLETE]
 
 
 def _apart(pair: Sequence[Record], metric: str) -> float:
     """By how much two records differ: in percent of their mean, scores in points."""
     one, other = (record.measurements[metric].value for record in pair)
-    if METRICS[metric].source is Source.TRAINING:
+    if METRICS[metric].phase is Phase.TRAIN:
         return 100 * abs(one - other)
     return 100 * abs(one - other) / ((one + other) / 2)
 
@@ -83,7 +83,7 @@ def quantiles(values: Sequence[float]) -> dict[str, float | int | None]:
     return {"pairs": len(values), "median": middle, "95%": high}
 
 
-def report(landscape: Landscape) -> dict[str, dict[str, dict[str, float | int | None]]]:
+def report(landscape: TabularBenchmark) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """For each metric how far shared pairs are apart, and two seeds."""
     known = set.intersection(*(set(record.measurements) for record in _complete(landscape)))
     return {
@@ -99,7 +99,7 @@ def report(landscape: Landscape) -> dict[str, dict[str, dict[str, float | int | 
 # ------------------------------------------------------------------------------------- live trials
 
 
-def live(study_file: Path, count: int, data: Path | None) -> Landscape:
+def live(study_file: Path, count: int, data: Path | None) -> TabularBenchmark:
     """Run ``count`` pairs that would share a training run, as many that would share a probe, and
     one strategy of each pair once more under another seed."""
     overrides = placed(study_file, data)
@@ -111,7 +111,7 @@ def live(study_file: Path, count: int, data: Path | None) -> Landscape:
         queued = 0
         for one, other in drawn(study, count):
             for strategy, seed in ((one, 0), (other, 0), (one, 1)):
-                store.enqueue(study.name, strategy, origin="start_with", seed=seed)
+                store.enqueue(study.name, strategy, origin=TrialOrigin.ENQUEUED, seed=seed)
                 queued += 1
         search(study_file, url, [*overrides, f"budget={{trials: {queued + 1}}}"])
         landscape = collected(store, study.name, study_file.read_text(encoding="utf-8"))
@@ -155,7 +155,7 @@ def main() -> None:
     print(f"{'':30}{'two that would share it':>32}{'two seeds of one strategy':>32}")
     print(f"{'':30}" + 2 * f"{'pairs':>12}{'median':>10}{'95%':>10}")
     for metric, blocks in found.items():
-        unit = "points" if METRICS[metric].source is Source.TRAINING else "%"
+        unit = "points" if METRICS[metric].phase is Phase.TRAIN else "%"
         cells = "".join(_cells(blocks[name], unit) for name in ("shared", "seeds"))
         print(f"{metric:30}{cells}")
 

@@ -64,7 +64,7 @@ def trial_side(settings: Settings, turns: Connection) -> None:
     from autotune.measure.measurements import throughput
     from autotune.trial.data.batching import training_collator
     from autotune.trial.data.datasets import load_split
-    from autotune.trial.effects.devices import take_place
+    from autotune.trial.effects.devices import init_device
     from autotune.trial.plan import schedule
     from autotune.trial.setup import apply_strategy
     from autotune.trial.training import train
@@ -77,7 +77,7 @@ def trial_side(settings: Settings, turns: Connection) -> None:
         precision=settings.precision,
         padding=settings.padding,
     )
-    device = take_place(strategy)
+    device = init_device(strategy)
     prepared = prepared_task(settings)
     collate = training_collator(strategy, prepared, load_split(prepared, "train"), device)
     while (seed := turns.recv()) is not None:
@@ -101,7 +101,7 @@ def trainer_side(settings: Settings, turns: Connection) -> None:
         TrainingArguments,
     )
 
-    from autotune.trial.data.batching import order
+    from autotune.trial.data.batching import batch_order
     from autotune.trial.data.datasets import load_split
     from autotune.trial.models import load_model
 
@@ -115,7 +115,9 @@ def trainer_side(settings: Settings, turns: Connection) -> None:
 
     class SameOrder(Trainer):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> list[int]:
-            batches = islice(order(split.lengths, settings.batch_size, "dynamic", seed), steps)
+            batches = islice(
+                batch_order(split.lengths, settings.batch_size, "dynamic", seed), steps
+            )
             return [int(row) for batch in batches for row in batch]
 
     class Clock(TrainerCallback):  # type: ignore[misc]

@@ -17,13 +17,13 @@ from pathlib import Path
 from autotune.domain import (
     Completed,
     CurvePoint,
-    Evidence,
     Job,
     Limits,
     Outcome,
     Resources,
     Strategy,
     Task,
+    TrialResult,
 )
 from autotune.execution.local import LocalExecutor
 from autotune.ports import Report
@@ -34,7 +34,9 @@ def evaluate(job: Job, report: Report) -> Outcome:
     began = time.monotonic()
     torch_at_hand = "torch" in sys.modules
     return Completed(
-        Evidence(environment={"began": began, "torch": torch_at_hand, "returned": time.monotonic()})
+        TrialResult(
+            environment={"began": began, "torch": torch_at_hand, "returned": time.monotonic()}
+        )
     )
 
 
@@ -54,7 +56,7 @@ def measure(executor: LocalExecutor, directory: Path, jobs: int) -> dict[str, fl
         )
 
     def tell(job: Job, outcome: Outcome) -> None:
-        said = outcome.evidence.environment
+        said = outcome.result.environment
         if not said.get("torch"):
             raise SystemExit(f"the job did not run as it should: {outcome}")
         starts.append(said["began"] - asked[-1])
@@ -63,7 +65,7 @@ def measure(executor: LocalExecutor, directory: Path, jobs: int) -> dict[str, fl
     def advise(job: Job, point: CurvePoint) -> None:
         return None
 
-    executor.drive(ask, evaluate, tell, advise)
+    executor.run(ask, evaluate, tell, advise)
     both = [start + end for start, end in zip(starts[1:], ends[1:], strict=True)]
     return {
         "jobs": jobs,

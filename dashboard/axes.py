@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.analysis.front import value_of
-from autotune.analysis.replicates import Figure
+from autotune.analysis.replicates import Estimate
 from autotune.domain import Measurement, Trial
 from autotune.domain.metrics import METRICS
 
@@ -49,7 +49,7 @@ class Axis:
         found = [value_of(trial, self.metric) for trial in trials]
         return [None if value is None else self.scale(value) for value in found]
 
-    def errors(self, found: Sequence[Measurement | Figure | None]) -> dict[str, object]:
+    def errors(self, found: Sequence[Measurement | Estimate | None]) -> dict[str, object]:
         """Error bars from the 95% intervals, nothing where there is none."""
         above: list[float] = []
         below: list[float] = []

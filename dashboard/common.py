@@ -9,7 +9,7 @@ import streamlit as st
 
 from autotune.analysis import summary
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import shown, times_default
+from autotune.analysis.summary import format_metric, times_default
 from autotune.domain import State, Trial
 
 from . import live
@@ -25,7 +25,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def study_page(title: str) -> tuple[live.Feed, Snapshot] | None:
+def study_page(title: str) -> tuple[live.LiveStudy, Snapshot] | None:
     """The heading of a page about one study, with its picker; ``None`` where there is no study."""
     names = list(live.store().studies())
     left, right = st.columns([3, 2], vertical_alignment="bottom")
@@ -35,7 +35,7 @@ def study_page(title: str) -> tuple[live.Feed, Snapshot] | None:
         return None
     source = live.feed(_picked(names, right))
     snapshot = source.refresh()
-    beat(lambda: source.refresh() is not snapshot, pace(live.live(snapshot)))
+    auto_refresh(lambda: source.refresh() is not snapshot, refresh_interval(live.live(snapshot)))
     return source, snapshot
 
 
@@ -52,12 +52,12 @@ def _picked(names: list[str], place: st.delta_generator.DeltaGenerator) -> str:
     return picked
 
 
-def pace(busy: bool) -> float:
+def refresh_interval(busy: bool) -> float:
     """Seconds between two looks for news."""
     return LIVE_SECONDS if busy else IDLE_SECONDS
 
 
-def beat(has_news: Callable[[], bool], seconds: float) -> None:
+def auto_refresh(has_news: Callable[[], bool], seconds: float) -> None:
     """Draw the page again once there is news; the first time is the drawing itself."""
     first = [True]
 
@@ -94,7 +94,7 @@ def figures(snapshot: Snapshot, trial: Trial) -> None:
             ratio = times_default(objective.metric, value, default)
             st.metric(
                 label(objective.metric),
-                shown(objective.metric, value),
+                format_metric(objective.metric, value),
                 f"{ratio} the default" if ratio else None,
                 delta_color="off",
                 delta_arrow="off",
@@ -109,12 +109,12 @@ def state_line(snapshot: Snapshot, trial: Trial) -> None:
     runs = len(snapshot.repeats.of(trial))
     if runs:
         parts.append(f"confirmed by {runs} run{'s' * (runs > 1)}")
-    if (chance := snapshot.chances.get(trial.number)) is not None:
+    if (chance := snapshot.front_probabilities.get(trial.number)) is not None:
         parts.append(f"{chance:.0%} sure to be on the front given the noise")
     if trial.reason:
         parts.append(md(trial.reason))
     st.markdown(" · ".join(part for part in parts if part))
-    for broken in snapshot.broken.get(trial.number, ()):
+    for broken in snapshot.violations.get(trial.number, ()):
         st.caption(f":material/block: {md(broken)}")
 
 

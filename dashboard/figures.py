@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import shown
+from autotune.analysis.summary import format_metric
 from autotune.analysis.timeline import Bar, Rung
 from autotune.domain import CurvePoint, Measurement, State, Trial
 
@@ -25,7 +25,7 @@ MOST_LINES = 250
 MOST_BARS = 2_000
 
 
-def dressed(figure: go.Figure, height: int = 320, **layout: object) -> go.Figure:
+def apply_theme(figure: go.Figure, height: int = 320, **layout: object) -> go.Figure:
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     margin = {"l": 8, "r": 8, "t": 8, "b": 8}
     figure.update_layout(
@@ -58,7 +58,7 @@ def samples_figure(measured: Measurement) -> go.Figure:
     axis = Axis(measured.name)
     figure.update_yaxes(title=plain(axis.title))
     figure.update_xaxes(title="window")
-    return dressed(figure, 280)
+    return apply_theme(figure, 280)
 
 
 def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
@@ -82,7 +82,7 @@ def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
     figure.update_yaxes(
         title="validation", showgrid=False, tickmode="auto", tickformat="~g", secondary_y=True
     )
-    return dressed(figure)
+    return apply_theme(figure)
 
 
 def memory_figure(memory: Sequence[tuple[float, float]]) -> go.Figure:
@@ -94,7 +94,7 @@ def memory_figure(memory: Sequence[tuple[float, float]]) -> go.Figure:
     )  # fmt: skip
     figure.update_xaxes(title="seconds")
     figure.update_yaxes(title="GiB", rangemode="tozero")
-    return dressed(figure, showlegend=False)
+    return apply_theme(figure, showlegend=False)
 
 
 # ------------------------------------------------------------------------------------ the search
@@ -116,7 +116,7 @@ def growth_figure(snapshot: Snapshot, *, by_time: bool) -> go.Figure:
     )
     figure.update_xaxes(title="time" if by_time else "finished trials")
     figure.update_yaxes(title="hypervolume", rangemode="tozero")
-    return dressed(figure, showlegend=False)
+    return apply_theme(figure, showlegend=False)
 
 
 def _corners(values: Sequence[float]) -> list[int]:
@@ -138,7 +138,7 @@ def states_figure(counts: Mapping[State, int]) -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="trials")
-    return dressed(figure, 90 + 34 * max(len(states), 2), showlegend=False)
+    return apply_theme(figure, 90 + 34 * max(len(states), 2), showlegend=False)
 
 
 def rungs_figure(found: Sequence[Rung]) -> go.Figure:
@@ -157,7 +157,7 @@ def rungs_figure(found: Sequence[Rung]) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="trials")
-    return dressed(figure, 130 + 34 * max(len(found), 2), barmode="stack")
+    return apply_theme(figure, 130 + 34 * max(len(found), 2), barmode="stack")
 
 
 def timeline_figure(bars: Sequence[Bar]) -> go.Figure:
@@ -181,7 +181,7 @@ def timeline_figure(bars: Sequence[Bar]) -> go.Figure:
     figure.update_xaxes(type="date")
     workers = [f"worker {lane + 1}" for lane in range(lanes)]
     figure.update_yaxes(categoryorder="array", categoryarray=workers[::-1])
-    return dressed(figure, 110 + 44 * lanes, barmode="overlay")
+    return apply_theme(figure, 110 + 44 * lanes, barmode="overlay")
 
 
 def _bar_words(bar: Bar) -> str:
@@ -225,7 +225,7 @@ def compare_figure(
     sample = (replace(x, default=1.0), replace(y, default=1.0)) if relative else (x, y)
     figure.update_xaxes(sample[0].layout())
     figure.update_yaxes(sample[1].layout())
-    return dressed(figure, 460)
+    return apply_theme(figure, 460)
 
 
 def _based(axis: Axis, snapshot: Snapshot) -> Axis:
@@ -234,5 +234,5 @@ def _based(axis: Axis, snapshot: Snapshot) -> Axis:
 
 def _compare_words(name: str, trial: Trial, metrics: tuple[str, str]) -> str:
     lines = [f"<b>{hover(name)}</b>, trial {trial.number}"]
-    lines += [hover(f"{label(m)} {shown(m, trial.metric(m))}") for m in metrics]
+    lines += [hover(f"{label(m)} {format_metric(m, trial.metric(m))}") for m in metrics]
     return "<br>".join(lines)

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from autotune.analysis.decimate import thinned
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot, Verdict
-from autotune.analysis.summary import shown, times_default
+from autotune.analysis.summary import format_metric, times_default
 from autotune.domain import State, Trial
 
 from .axes import Axis, label
@@ -289,25 +289,25 @@ def _hovers(snapshot: Snapshot) -> dict[int, str]:
 
 def _hover(snapshot: Snapshot, trial: Trial) -> str:
     """Figures, strategy and, where there is one, the reason; names are escaped."""
-    lines = [f"<b>trial {trial.number}</b> ({hover(_fate(snapshot, trial))})"]
+    lines = [f"<b>trial {trial.number}</b> ({hover(_status_text(snapshot, trial))})"]
     for objective in snapshot.study.objectives:
         value = value_of(trial, objective.metric)
         if value is not None:
             ratio = times_default(objective.metric, value, snapshot.default)
-            figure = shown(objective.metric, value)
+            figure = format_metric(objective.metric, value)
             lines.append(
                 hover(f"{label(objective.metric)} {figure}" + (f" ({ratio})" if ratio else ""))
             )
-    if trial.number in snapshot.chances:
-        lines.append(f"{snapshot.chances[trial.number]:.0%} sure to be on the front")
+    if trial.number in snapshot.front_probabilities:
+        lines.append(f"{snapshot.front_probabilities[trial.number]:.0%} sure to be on the front")
     lines.append(hover(snapshot.settings[trial.number]))
-    lines += [hover(broken) for broken in snapshot.broken.get(trial.number, ())]
+    lines += [hover(broken) for broken in snapshot.violations.get(trial.number, ())]
     if trial.reason:
         lines.append(hover(trial.reason))
     return "<br>".join(lines)
 
 
-def _fate(snapshot: Snapshot, trial: Trial) -> str:
+def _status_text(snapshot: Snapshot, trial: Trial) -> str:
     verdict = snapshot.verdicts[trial.number]
     return trial.state.value if verdict is Verdict.UNFINISHED else verdict.value
 

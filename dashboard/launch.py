@@ -11,7 +11,7 @@ from typing import Any
 
 from autotune.errors import ExecutionError
 
-from .password import Lock, from_environment
+from .password import PasswordGate, from_environment
 from .settings import Settings, configure
 
 
@@ -29,7 +29,7 @@ def serve(
     from autotune.store import open_store
 
     open_store(storage, read_only=True).close()
-    lock = None if is_local(host) else Lock(from_environment(_prompt()))
+    lock = None if is_local(host) else PasswordGate(from_environment(_prompt()))
     _check_port(host, port)
     configure(Settings(storage, lock))
     _run(Path(__file__).with_name("main.py"), options(host, port, open_browser))
@@ -93,9 +93,9 @@ def _run(script: Path, flags: dict[str, Any]) -> None:
     from streamlit.web import bootstrap
 
     from .app import PAGES
-    from .preload import Entrance
+    from .preload import PreloadMiddleware
 
     bootstrap.load_config_options(flags)
     origins = config.get_option("client.allowedOrigins")
-    entrance = Middleware(Entrance, pages=tuple(PAGES), origins=tuple(origins))
+    entrance = Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=tuple(origins))
     st.App(script, middleware=[entrance]).run(config=flags)

@@ -11,11 +11,11 @@ from autotune.analysis.filters import more_is_better
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import Cell, Effect, labels, measured, varied
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import shown
+from autotune.analysis.summary import format_metric
 from autotune.domain import Trial
 
 from .axes import Axis, label
-from .figures import dressed
+from .figures import apply_theme
 from .palette import RED, SCALE, SERIES, SKY
 from .text import hover, plain
 
@@ -39,7 +39,7 @@ def importance_figure(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
             hovertemplate="%{y}: %{x:.0%}",
         )
     figure.update_xaxes(tickformat=".0%")
-    return dressed(figure, 80 + len(levers) * (12 + 12 * len(shares)), barmode="group")
+    return apply_theme(figure, 80 + len(levers) * (12 + 12 * len(shares)), barmode="group")
 
 
 def effect_figure(
@@ -57,7 +57,7 @@ def effect_figure(
     figure.add_scatter(
         x=[across[i] for i in kept], y=[up[i] for i in kept], mode="markers", name="trials",
         marker={"color": SKY, "size": 5, "opacity": 0.45},
-        hovertext=[f"trial {dots[i].number}: {shown(metric, up[i])}" for i in kept],
+        hovertext=[f"trial {dots[i].number}: {format_metric(metric, up[i])}" for i in kept],
         hoverinfo="text",
     )  # fmt: skip
     figure.add_scatter(
@@ -69,7 +69,7 @@ def effect_figure(
             "array": [(e.ci95[1] - e.mean) if e.ci95 else 0 for e in found],
             "arrayminus": [(e.mean - e.ci95[0]) if e.ci95 else 0 for e in found],
         },
-        hovertext=[f"{hover(e.setting)}: {shown(metric, e.mean)}, {e.n} trials" for e in found],
+        hovertext=[f"{hover(e.setting)}: {format_metric(metric, e.mean)}, {e.n} trials" for e in found],
         hoverinfo="text",
     )  # fmt: skip
     figure.update_xaxes(
@@ -77,7 +77,7 @@ def effect_figure(
         ticktext=[hover(setting, 10) for setting in place],
     )  # fmt: skip
     figure.update_yaxes(Axis(metric).layout())
-    return dressed(figure, 380)
+    return apply_theme(figure, 380)
 
 
 def _jitter(trial: Trial) -> float:
@@ -108,11 +108,11 @@ def interaction_figure(
     )
     figure.update_xaxes(title=plain(second), type="category", showgrid=False)
     figure.update_yaxes(title=plain(first), type="category", showgrid=False)
-    return dressed(figure, 340)
+    return apply_theme(figure, 340)
 
 
 def _cell_words(cell: Cell | None, metric: str) -> str:
-    return "not tried" if cell is None else f"{shown(metric, cell.mean)}, {cell.n} trials"
+    return "not tried" if cell is None else f"{format_metric(metric, cell.mean)}, {cell.n} trials"
 
 
 def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -> go.Figure:
@@ -154,7 +154,7 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
         range=[len(axes) - 0.7, -0.6], fixedrange=True,
     )  # fmt: skip
     figure.update_xaxes(visible=False, range=[-0.36, 1.36], fixedrange=True)
-    return dressed(figure, 60 + 58 * len(axes))
+    return apply_theme(figure, 60 + 58 * len(axes))
 
 
 def _beside(place: float) -> dict[str, object]:
@@ -202,4 +202,4 @@ def _ends(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[tuple[f
         named = [(i / top, setting) for i, setting in enumerate(order)]
         return named if len(named) <= 4 else [named[0], named[-1]]
     values = [float(value_of(t, axis) or 0.0) for t in drawn]
-    return [(0.0, shown(axis, min(values))), (1.0, shown(axis, max(values)))]
+    return [(0.0, format_metric(axis, min(values))), (1.0, format_metric(axis, max(values)))]

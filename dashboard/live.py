@@ -11,7 +11,14 @@ import streamlit as st
 
 from autotune.analysis.front import baseline
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import Use, best, budget_use, counts, shown, times_default
+from autotune.analysis.summary import (
+    BudgetUse,
+    best,
+    budget_use,
+    counts,
+    format_metric,
+    times_default,
+)
 from autotune.domain import CurvePoint, State, Trial
 from autotune.store import SqlStore, StudyOverview, open_store
 
@@ -20,7 +27,7 @@ from .settings import current
 STUDIES_HELD = 6
 
 
-class Feed:
+class LiveStudy:
     """One study as last fetched. Safe to share between threads."""
 
     def __init__(self, store: SqlStore, name: str) -> None:
@@ -56,7 +63,7 @@ class Feed:
 
 
 @dataclass(frozen=True)
-class Line:
+class StudyRow:
     """One line of the list of studies, and the revision that it was made from."""
 
     revision: int
@@ -79,11 +86,11 @@ def store() -> SqlStore:
 
 
 @st.cache_resource(show_spinner="Loading the study", max_entries=STUDIES_HELD)
-def _feed(url: str, name: str) -> Feed:
-    return Feed(_store(url), name)
+def _feed(url: str, name: str) -> LiveStudy:
+    return LiveStudy(_store(url), name)
 
 
-def feed(name: str) -> Feed:
+def feed(name: str) -> LiveStudy:
     """The feed of a study; :class:`~autotune.errors.NotFoundError` where there is none."""
     settings = current()
     assert settings is not None
@@ -91,18 +98,20 @@ def feed(name: str) -> Feed:
 
 
 @st.cache_resource(show_spinner=False)
-def _lines(url: str) -> dict[str, Line]:
+def _lines(url: str) -> dict[str, StudyRow]:
     return {}
 
 
-def lines() -> dict[str, Line]:
+def lines() -> dict[str, StudyRow]:
     """The lines made so far, by study."""
     settings = current()
     assert settings is not None
     return _lines(settings.storage)
 
 
-def line(known: dict[str, Line], overview: StudyOverview, *, make: bool = True) -> Line | None:
+def line(
+    known: dict[str, StudyRow], overview: StudyOverview, *, make: bool = True
+) -> StudyRow | None:
     """Best figures of a study, from those ``known`` where nothing has changed; ``None`` where they
     would have to be computed and ``make`` is not set."""
     name = overview.study.name
@@ -114,7 +123,7 @@ def line(known: dict[str, Line], overview: StudyOverview, *, make: bool = True) 
     trials = store().trials(name)
     uses = [use for use in budget_use(overview.study, trials) if use.limit]
     share = max((min(use.share or 0.0, 1.0) for use in uses), default=None)
-    known[name] = Line(overview.revision, _bests(overview, trials), _budget(uses), share)
+    known[name] = StudyRow(overview.revision, _bests(overview, trials), _budget(uses), share)
     return known[name]
 
 
@@ -123,12 +132,12 @@ def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
     parts = []
     for top in best(overview.study, trials):
         ratio = times_default(top.objective.metric, top.value, default)
-        figure = shown(top.objective.metric, top.value)
+        figure = format_metric(top.objective.metric, top.value)
         parts.append(f"{figure} ({ratio})" if ratio else figure)
     return " · ".join(parts)
 
 
-def _budget(uses: Sequence[Use]) -> str:
+def _budget(uses: Sequence[BudgetUse]) -> str:
     """What is left of each budget."""
     left = [_left(use.name, max((use.limit or 0.0) - use.used, 0.0)) for use in uses]
     return ", ".join(left) or "unbounded"

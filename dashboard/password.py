@@ -44,7 +44,7 @@ def _scrypt(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1)
 
 
-class Lock:
+class PasswordGate:
     """A password and how often it may be tried.
 
     Each visitor, told apart by network address, has :data:`ATTEMPTS` wrong guesses a minute, so

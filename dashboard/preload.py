@@ -26,7 +26,7 @@ _HEAD = 16_384
 """Characters of a script that its imports are looked for in: they stand first."""
 
 
-class Entrance:
+class PreloadMiddleware:
     """ASGI middleware that answers for the pages themselves; all else goes on to Streamlit.
 
     The first of ``pages`` is also what the bare address shows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .password import Lock
+from .password import PasswordGate
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Settings:
     """``lock`` is ``None`` where only this machine can connect."""
 
     storage: str
-    lock: Lock | None = None
+    lock: PasswordGate | None = None
 
 
 _current: Settings | None = None

@@ -5,20 +5,20 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.domain import Choice, Dimension, Range, Rule, Space, Strategy
+from autotune.domain import Categorical, Dimension, ForbiddenClause, Range, SearchSpace, Strategy
 from autotune.domain import search_space as spaces
 
 DEFAULTS = {"ratio": 0.0, "method": "structured", "batch": 8, "micro": "full", "extra": 1}
 
-SPACE = Space(
+SPACE = SearchSpace(
     dimensions=(
-        Dimension("ratio", Choice((0.0, 0.5))),
-        Dimension("method", Choice(("structured", "layers")), when="ratio > 0"),
-        Dimension("batch", Choice((8, 16))),
-        Dimension("micro", Choice(("full", 8))),
+        Dimension("ratio", Categorical((0.0, 0.5))),
+        Dimension("method", Categorical(("structured", "layers")), when="ratio > 0"),
+        Dimension("batch", Categorical((8, 16))),
+        Dimension("micro", Categorical(("full", 8))),
     ),
     defaults=DEFAULTS,
-    rules=(Rule("micro >= batch", "no accumulation"),),
+    rules=(ForbiddenClause("micro >= batch", "no accumulation"),),
 )
 
 
@@ -51,18 +51,18 @@ def test_steps_are_exact_in_decimals() -> None:
 
 
 def test_a_continuous_lever_is_sampled_at_even_places() -> None:
-    assert spaces.spread(Range(1e-5, 1e-3, log=True), 3) == (1e-5, 1e-4, 1e-3)
-    assert spaces.spread(Range(0.0, 1.0), 3) == (0.0, 0.5, 1.0)
-    assert spaces.size(Space((Dimension("ratio", Range(0.0, 1.0)),), DEFAULTS)) is None
+    assert spaces.grid_values(Range(1e-5, 1e-3, log=True), 3) == (1e-5, 1e-4, 1e-3)
+    assert spaces.grid_values(Range(0.0, 1.0), 3) == (0.0, 0.5, 1.0)
+    assert spaces.size(SearchSpace((Dimension("ratio", Range(0.0, 1.0)),), DEFAULTS)) is None
 
 
 def test_size_stops_at_its_limit() -> None:
-    wide = Space((Dimension("batch", Range(1, 1000, integer=True)),), DEFAULTS)
+    wide = SearchSpace((Dimension("batch", Range(1, 1000, integer=True)),), DEFAULTS)
     assert spaces.size(wide, limit=10) == 10
 
 
 def test_text_and_numbers_are_not_the_same_setting() -> None:
-    assert not spaces.contains(Choice(("1",)), 1)
+    assert not spaces.contains(Categorical(("1",)), 1)
     assert spaces.contains(Range(0.0, 1.0), 0.3)
     assert not spaces.contains(Range(0.0, 1.0), "0.3")
     assert not spaces.contains(Range(0.0, 1.0, step=0.25), 0.3)
@@ -85,24 +85,24 @@ def test_a_range_contains_its_settings_and_nothing_else(
 VALUES = st.lists(st.integers(0, 4), min_size=1, max_size=3, unique=True).map(tuple)
 WHEN = st.none() | st.integers(0, 3).map(lambda n: f"a > {n}")
 RULE = st.tuples(st.sampled_from("abc"), st.integers(0, 4)).map(
-    lambda pair: Rule(f"{pair[0]} == {pair[1]}", "so")
+    lambda pair: ForbiddenClause(f"{pair[0]} == {pair[1]}", "so")
 )
 
 
 @st.composite
-def small_spaces(draw: st.DrawFn) -> Space:
+def small_spaces(draw: st.DrawFn) -> SearchSpace:
     dimensions = (
-        Dimension("a", Choice(draw(VALUES))),
-        Dimension("b", Choice(draw(VALUES)), draw(WHEN)),
-        Dimension("c", Choice(draw(VALUES)), draw(WHEN)),
+        Dimension("a", Categorical(draw(VALUES))),
+        Dimension("b", Categorical(draw(VALUES)), draw(WHEN)),
+        Dimension("c", Categorical(draw(VALUES)), draw(WHEN)),
     )
     rules = draw(st.lists(RULE, max_size=2))
-    return Space(dimensions, {"a": 9, "b": 9, "c": 9, "d": 9}, tuple(rules))
+    return SearchSpace(dimensions, {"a": 9, "b": 9, "c": 9, "d": 9}, tuple(rules))
 
 
 @settings(max_examples=60, deadline=None)
 @given(small_spaces())
-def test_every_strategy_of_the_grid_belongs_to_the_space(space: Space) -> None:
+def test_every_strategy_of_the_grid_belongs_to_the_space(space: SearchSpace) -> None:
     found = list(spaces.grid(space))
     assert len({s.key for s in found}) == len(found) == spaces.size(space)
     for strategy in found:
@@ -116,7 +116,7 @@ def test_every_strategy_of_the_grid_belongs_to_the_space(space: Space) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(small_spaces(), st.fixed_dictionaries({name: st.integers(0, 4) for name in "abcd"}))
-def test_completing_twice_changes_nothing(space: Space, choices: dict[str, int]) -> None:
+def test_completing_twice_changes_nothing(space: SearchSpace, choices: dict[str, int]) -> None:
     once = spaces.complete(space, choices)
     assert spaces.complete(space, once.values) == once
     assert set(once) == set(space.defaults)

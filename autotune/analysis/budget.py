@@ -7,9 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from statistics import median
 
-from autotune.analysis.front import ALONE
 from autotune.domain import Budget, State, Strategy, Trial
-from autotune.search.cache import is_free
 
 USEFUL_SHARE = 0.75
 """A trial is started when at least this share of a typical trial's time is left."""
@@ -19,13 +17,13 @@ Price = Callable[[Strategy], float | None]
 """US dollars per hour of what a strategy holds, ``None`` where that is unknown."""
 
 
-def unpriced(strategy: Strategy) -> float | None:
+def no_price(strategy: Strategy) -> float | None:
     """The price of a strategy where nobody knows prices."""
     del strategy
     return None
 
 
-class Spent:
+class BudgetUsage:
     """What the finished and running trials have used, each figure worked out when first asked for:
     a search asks before every trial, and a long one has tens of thousands."""
 
@@ -33,7 +31,7 @@ class Spent:
         self,
         trials: Sequence[Trial],
         now: datetime | None,
-        price: Price = unpriced,
+        price: Price = no_price,
         counted: int | None = None,
     ) -> None:
         self._all, self._counted = trials, counted
@@ -49,7 +47,7 @@ class Spent:
         what is known, or known not to fit, costs nothing."""
         if self._counted is not None:
             return self._counted
-        return sum(counts(trial) for trial in self._trials)
+        return sum(trial.counts_against_budget for trial in self._trials)
 
     @cached_property
     def seconds(self) -> float:
@@ -89,7 +87,7 @@ class Spent:
     def _usd(self, trial: Trial) -> float:
         held, rate = _held_seconds(trial, self._now), self._rate(trial)
         if rate is None:
-            return 0.0 if is_free(trial) else trial.metric("cost_usd") or 0.0
+            return 0.0 if trial.is_fully_cached else trial.metric("cost_usd") or 0.0
         return rate * held
 
     def _rate(self, trial: Trial) -> float | None:
@@ -114,20 +112,6 @@ def _held_seconds(trial: Trial, now: datetime | None) -> float:
     return max((end - trial.started_at).total_seconds(), 0.0)
 
 
-def counts(trial: Trial) -> bool:
-    """Whether a trial uses up one of a study's trials."""
-    if trial.state in (State.QUEUED, State.INTERRUPTED) or trial.kind == "predicted":
-        return False
-    if trial.imported or trial.origin == ALONE:
-        return False  # it tries nothing new
-    return trial.state is not State.COMPLETE or not is_free(trial)
-
-
-def spent(trials: Sequence[Trial], now: datetime | None, price: Price = unpriced) -> Spent:
-    """What ``trials`` have used until ``now``; without it, running ones nothing yet."""
-    return Spent(trials, now, price)
-
-
 def typical_seconds(trials: Sequence[Trial]) -> float:
     """Median time of the completed trials, 0 before the first."""
     times = [t.seconds for t in _measured(trials) if t.seconds is not None]
@@ -136,7 +120,9 @@ def typical_seconds(trials: Sequence[Trial]) -> float:
 
 def _measured(trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials that took time."""
-    return [t for t in trials if t.state is State.COMPLETE and not t.imported and not is_free(t)]
+    return [
+        t for t in trials if t.state is State.COMPLETE and not t.imported and not t.is_fully_cached
+    ]
 
 
 def busy_seconds(trials: Sequence[Trial], now: datetime | None = None) -> float:

@@ -15,7 +15,7 @@ ALWAYS_OFFERED = ("accuracy", "peak_memory_gib", "cost_usd")
 
 
 @dataclass(frozen=True)
-class Bound:
+class MetricFilter:
     """A bound on one metric: ``value`` between ``low`` and ``high`` in steps of ``step``."""
 
     metric: str
@@ -40,7 +40,7 @@ class Bound:
         """Whether it asks for anything: not at its loose end."""
         return not math.isclose(self.value, self.loose, rel_tol=1e-9)
 
-    def at(self, value: float) -> Bound:
+    def at(self, value: float) -> MetricFilter:
         return replace(self, value=value)
 
     def passes(self, trial: Trial) -> bool:
@@ -53,7 +53,7 @@ class Bound:
         return value >= self.value if self.at_least else value <= self.value
 
 
-def bounds(study: Study, members: Sequence[Trial]) -> list[Bound]:
+def bounds(study: Study, members: Sequence[Trial]) -> list[MetricFilter]:
     """The bounds worth offering: objectives and the usual ones, over what ``members`` span."""
     found = []
     for metric in dict.fromkeys([*(o.metric for o in study.objectives), *ALWAYS_OFFERED]):
@@ -61,12 +61,12 @@ def bounds(study: Study, members: Sequence[Trial]) -> list[Bound]:
         if not values or min(values) == max(values):
             continue
         low, high, step = _round_ends(min(values), max(values))
-        bound = Bound(metric, more_is_better(study, metric), low, high, step, 0.0)
+        bound = MetricFilter(metric, more_is_better(study, metric), low, high, step, 0.0)
         found.append(bound.at(bound.loose))
     return found
 
 
-def passing(members: Sequence[Trial], wanted: Sequence[Bound]) -> list[Trial]:
+def passing(members: Sequence[Trial], wanted: Sequence[MetricFilter]) -> list[Trial]:
     """The trials that meet every bound."""
     active = [bound for bound in wanted if bound.asks]
     return [trial for trial in members if all(bound.passes(trial) for bound in active)]

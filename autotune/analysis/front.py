@@ -14,12 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import Constraint, Direction, Objective, State, Study, Trial
+from autotune.domain import Constraint, Direction, Objective, State, Study, Trial, TrialOrigin
 from autotune.domain.constraints import bound
 from autotune.domain.metrics import METRICS
-
-ALONE = "alone"
-"""Origin of a trial that repeats a strategy with the host to itself."""
 
 Gains = NDArray[np.float64]
 """Shape (points, objectives); more is better in every column."""
@@ -30,11 +27,6 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-
-
-BESIDE_THE_FRONT = ("confirm", "prior")
-"""Origins of trials that are no result of the search: runs that confirm one, judged on other data,
-and trials of another machine."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +57,25 @@ def baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
     found = [
         t
         for t in trials
-        if t.origin == "baseline"
-        or (
-            t.strategy.values == strategy.values
-            and not t.imported
-            and t.origin not in BESIDE_THE_FRONT
-        )
+        if t.origin == TrialOrigin.DEFAULT
+        or (t.strategy.values == strategy.values and not t.imported and t.is_result)
     ]
     complete = [trial for trial in found if trial.state is State.COMPLETE]
-    alone = [trial for trial in complete if trial.origin == ALONE]
+    alone = [trial for trial in complete if trial.origin == TrialOrigin.ISOLATED_RERUN]
     return next(iter([*alone, *complete, *found]), None)
 
 
 def superseded(trials: Sequence[Trial]) -> frozenset[int]:
     """Numbers of the trials whose strategy was run again with the host to itself: that run speaks
     for it, in place of them."""
-    alone = {t.strategy.key for t in trials if t.origin == ALONE and t.state is State.COMPLETE}
+    alone = {
+        t.strategy.key
+        for t in trials
+        if t.origin == TrialOrigin.ISOLATED_RERUN and t.state is State.COMPLETE
+    }
     if not alone:
         return frozenset()
-    repeated = ("confirm", ALONE)
+    repeated = (TrialOrigin.CONFIRMATION, TrialOrigin.ISOLATED_RERUN)
     return frozenset(
         t.number for t in trials if t.origin not in repeated and t.strategy.key in alone
     )
@@ -119,17 +111,17 @@ def feasible(study: Study, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _counts(study: Study, trial: Trial) -> bool:
-    if trial.state is not State.COMPLETE or trial.origin in BESIDE_THE_FRONT:
+    if trial.state is not State.COMPLETE or not trial.is_result:
         return False
     return all(value_of(trial, o.metric) is not None for o in study.objectives)
 
 
 def confirmed(trials: Sequence[Trial]) -> frozenset[int]:
     """Numbers of the trials whose strategy was run again, whole, with another seed."""
-    again = {t.strategy.key for t in trials if t.origin == "confirm" and t.state is State.COMPLETE}
+    again = {t.strategy.key for t in trials if t.is_confirmation and t.state is State.COMPLETE}
     if not again:
         return frozenset()
-    return frozenset(t.number for t in trials if t.origin != "confirm" and t.strategy.key in again)
+    return frozenset(t.number for t in trials if not t.is_confirmation and t.strategy.key in again)
 
 
 def gains(study: Study, trials: Sequence[Trial]) -> Gains:

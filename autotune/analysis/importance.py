@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.front import BESIDE_THE_FRONT, value_of
+from autotune.analysis.front import value_of
 from autotune.domain import (
-    Choice,
+    Categorical,
     Dimension,
     Range,
     State,
@@ -62,9 +62,7 @@ def measured(trials: Sequence[Trial], metric: str) -> list[Trial]:
     return [
         trial
         for trial in trials
-        if trial.state is State.COMPLETE
-        and trial.origin not in BESIDE_THE_FRONT
-        and value_of(trial, metric) is not None
+        if trial.state is State.COMPLETE and trial.is_result and value_of(trial, metric) is not None
     ]
 
 
@@ -128,8 +126,8 @@ def labels(study: Study, trials: Sequence[Trial], lever: str) -> Labels:
     tried = {trial.strategy.values[lever] for trial in trials if lever in trial.strategy.values}
     numbers = sorted(float(v) for v in tried if not isinstance(v, str | bool))
     if len(numbers) <= 2 * BINS:
-        order = tuple(dict.fromkeys(shown(v) for v in _ordered(study, lever, tried)))
-        return Labels(order, lambda t: shown(t.strategy.values.get(lever, "?")))
+        order = tuple(dict.fromkeys(format_value(v) for v in _ordered(study, lever, tried)))
+        return Labels(order, lambda t: format_value(t.strategy.values.get(lever, "?")))
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
     names = tuple(f"{a:.3g} to {b:.3g}" for a, b in pairwise(edges))
     words = tuple(sorted(str(v) for v in tried if isinstance(v, str)))
@@ -148,7 +146,7 @@ def _ordered(study: Study, lever: str, tried: set[Value]) -> list[Value]:
     """Settings in the order of the space, then the rest, numbers by size."""
     domain = next((d.domain for d in study.space.dimensions if d.lever == lever), None)
     listed = (settings(domain) or ()) if domain is not None else ()
-    if isinstance(domain, Choice) and any(isinstance(v, str | bool) for v in listed):
+    if isinstance(domain, Categorical) and any(isinstance(v, str | bool) for v in listed):
         return [*(v for v in listed if v in tried), *sorted(tried - set(listed), key=_rank)]
     return sorted(tried, key=_rank)
 
@@ -158,7 +156,7 @@ def _rank(value: Value) -> tuple[bool, float, str]:
     return (text, 0.0 if isinstance(value, str) else float(value), str(value))
 
 
-def shown(value: Value) -> str:
+def format_value(value: Value) -> str:
     """A setting as a person reads it."""
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -15,26 +15,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.front import BESIDE_THE_FRONT, baseline
+from autotune.analysis.front import baseline
 from autotune.analysis.replicates import (
     SPEED,
     Z95,
-    Figure,
-    Repeats,
+    Estimate,
+    Replicates,
     half_width,
     is_score,
     varying_share,
 )
-from autotune.domain import State, Study, Trial
+from autotune.domain import Phase, State, Study, Trial
 from autotune.domain.constraints import bound
-from autotune.domain.metrics import METRICS, Source
+from autotune.domain.metrics import METRICS
 
 Floats = NDArray[np.float64]
 
 DRAWS = 400
 """A probability is good to 0.025 (one standard error), or better near 0 and 1."""
 
-NEGLECTED = 0.005
+TOLERANCE = 0.005
 """By how much a probability may be too high because unlikely rivals are left out."""
 
 
@@ -44,8 +44,8 @@ class Point:
     runs that confirm it; and the probability (0..1) that it belongs to the front."""
 
     trial: Trial
-    figures: Mapping[str, Figure]
-    tested: Mapping[str, Figure]
+    figures: Mapping[str, Estimate]
+    tested: Mapping[str, Estimate]
     confirming: Sequence[Trial]
     probability: float
 
@@ -57,7 +57,7 @@ class Point:
 
 def points(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> list[Point]:
     """All that is known of each member of ``front``, in the same order."""
-    repeats = Repeats(trials)
+    repeats = Replicates(trials)
     found = probabilities(study, trials, front, repeats)
     names = [objective.metric for objective in study.objectives]
     return [
@@ -73,12 +73,12 @@ def points(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> lis
 
 
 def probabilities(
-    study: Study, trials: Sequence[Trial], front: Sequence[Trial], repeats: Repeats
+    study: Study, trials: Sequence[Trial], front: Sequence[Trial], repeats: Replicates
 ) -> dict[int, float]:
     """The probability of each member of ``front``, by number. The same trials give the same."""
     if not front:
         return {}
-    beliefs = _Beliefs([*front, *_others(study, trials, front)], repeats)
+    beliefs = _Posterior([*front, *_others(study, trials, front)], repeats)
     rivals = _rivals(study, beliefs, len(front))
     rows = np.unique(np.concatenate([np.arange(len(front)), *rivals]))
     gains = [o.sign * beliefs.draws(o.metric, rows) for o in study.objectives]
@@ -105,7 +105,7 @@ def _share_on_front(
 
 
 def _held(
-    study: Study, default: Trial | None, beliefs: _Beliefs, rows: NDArray[np.int64]
+    study: Study, default: Trial | None, beliefs: _Posterior, rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """In which draws trials satisfy the constraints, shape (draws, trials)."""
     held = np.ones((DRAWS, len(rows)), dtype=bool)
@@ -118,7 +118,7 @@ def _held(
     return held
 
 
-def _rivals(study: Study, beliefs: _Beliefs, front: int) -> list[NDArray[np.int64]]:
+def _rivals(study: Study, beliefs: _Posterior, front: int) -> list[NDArray[np.int64]]:
     """Of each of the first ``front`` trials, the others that may well dominate it: those left out
     would do so in less than :data:`NEGLECTED` of all draws together."""
     chance = np.ones((front, len(beliefs.trials)))
@@ -132,7 +132,7 @@ def _rivals(study: Study, beliefs: _Beliefs, front: int) -> list[NDArray[np.int6
     found = []
     for row in chance:
         order = np.argsort(row)
-        least = int(np.searchsorted(np.cumsum(row[order]), NEGLECTED))
+        least = int(np.searchsorted(np.cumsum(row[order]), TOLERANCE))
         found.append(np.sort(order[least:]))
     return found
 
@@ -143,8 +143,8 @@ def _others(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> li
     names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
     found = {}
     for trial in trials:
-        own = trial.evidence.measurements
-        if trial.state is not State.COMPLETE or trial.origin in BESIDE_THE_FRONT:
+        own = trial.result.measurements
+        if trial.state is not State.COMPLETE or not trial.is_result:
             continue
         if trial.strategy.key not in seen and all(
             name in own and math.isfinite(own[name].value) for name in names
@@ -153,10 +153,10 @@ def _others(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> li
     return list(found.values())
 
 
-class _Beliefs:
+class _Posterior:
     """What is known of every metric of some trials, all of which measured it."""
 
-    def __init__(self, trials: Sequence[Trial], repeats: Repeats) -> None:
+    def __init__(self, trials: Sequence[Trial], repeats: Replicates) -> None:
         self.trials, self._repeats = trials, repeats
         self._found: dict[str, tuple[Floats, Floats]] = {}
 
@@ -182,10 +182,10 @@ class _Beliefs:
         """The noise of a score is that of its few examples and of its seed. Where anything else was
         repeated, the spread between runs holds all its noise; else that within the run has to do.
         """
-        own = [trial.evidence.measurements[metric] for trial in self.trials]
+        own = [trial.result.measurements[metric] for trial in self.trials]
         means = np.array([m.value for m in own], dtype=float)
         within = np.array([half_width(m) or 0.0 for m in own]) / Z95
-        spread = self._repeats.spread(metric)
+        spread = self._repeats.run_variation(metric)
         if spread is None:
             return means, within
         if is_score(metric):
@@ -201,7 +201,7 @@ class _Beliefs:
     def _of_run(self, metric: str, found: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
         """Of a metric of the whole run: that part of it that goes with the speed varies with it."""
         means, deviations = found
-        if any(SPEED not in trial.evidence.measurements for trial in self.trials):
+        if any(SPEED not in trial.result.measurements for trial in self.trials):
             return means, deviations
         speed, spread = self.of(SPEED)
         shares = np.array([varying_share(trial, metric) for trial in self.trials])
@@ -216,11 +216,11 @@ class _Beliefs:
 
 
 def _is_of_run(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].source is Source.RUN
+    return metric in METRICS and METRICS[metric].phase is Phase.RUN
 
 
 def _source(trial: Trial, metric: str) -> int:
     """The trial in which a number was measured."""
-    measurement = trial.evidence.measurements.get(metric)
+    measurement = trial.result.measurements.get(metric)
     source = None if measurement is None else measurement.source
     return trial.number if source is None else source

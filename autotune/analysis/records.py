@@ -10,9 +10,9 @@ from typing import Any
 from autotune.analysis.front import baseline, knee, pareto_front
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.probability import Point, points
-from autotune.analysis.replicates import Figure, Repeats, confirms
+from autotune.analysis.replicates import Estimate, Replicates, confirms
 from autotune.analysis.summary import best, budget_use, counts
-from autotune.analysis.timeline import foretold
+from autotune.analysis.timeline import prediction_checks
 from autotune.domain import Measurement, State, Study, Trial
 
 Record = dict[str, Any]
@@ -38,10 +38,10 @@ def trial_record(trial: Trial) -> Record:
         "strategy": dict(trial.strategy.values),
         "metrics": {
             name: measurement_record(measurement)
-            for name, measurement in sorted(trial.evidence.measurements.items())
+            for name, measurement in sorted(trial.result.measurements.items())
         },
         "reason": trial.reason,
-        "kind": trial.kind,
+        "kind": trial.failure,
         "origin": trial.origin,
         "seed": trial.seed,
         "started_at": _time(trial.started_at),
@@ -79,7 +79,7 @@ def point_record(point: Point) -> Record:
     }
 
 
-def _figure_record(figure: Figure) -> Record:
+def _figure_record(figure: Estimate) -> Record:
     ends = None if figure.ci95 is None else list(figure.ci95)
     return {"value": figure.value, "ci95": ends, "runs": figure.runs}
 
@@ -127,15 +127,15 @@ def _time(at: datetime | None) -> str | None:
 def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, Any]:
     """``autotune show --json``: the trial's line with raw samples, curve, memory and events, and
     which of ``trials`` confirm it, or which one it confirms."""
-    evidence = trial.evidence
+    evidence = trial.result
     confirmed = confirms(trial, trials)
     return {
         **trial_record(trial),
-        "confirming": [run.number for run in Repeats(trials).of(trial)],
+        "confirming": [run.number for run in Replicates(trials).of(trial)],
         "confirms": None if confirmed is None else confirmed.number,
         "seed": trial.seed,
         "origin": trial.origin,
-        "kind": trial.kind,
+        "kind": trial.failure,
         "samples": {
             name: {"samples": list(m.samples), "warmup": list(m.warmup)}
             for name, m in evidence.measurements.items()
@@ -146,7 +146,7 @@ def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, A
             {"at": event.at.isoformat(), "kind": event.kind, "message": event.message}
             for event in evidence.events
         ],
-        "predicted": [asdict(number) for number in foretold(trial)],
+        "predicted": [asdict(number) for number in prediction_checks(trial)],
         "environment": dict(evidence.environment),
         "artifacts": dict(evidence.artifacts),
         "log": evidence.log,

@@ -15,8 +15,8 @@ from functools import cached_property
 from statistics import fmean, variance
 
 from autotune.analysis.front import value_of
-from autotune.domain import Measurement, State, Trial
-from autotune.domain.metrics import METRICS, Source
+from autotune.domain import Measurement, Phase, State, Trial, TrialOrigin
+from autotune.domain.metrics import METRICS
 from autotune.measure.statistics import t_quantile
 
 Z95 = 1.959964
@@ -25,7 +25,7 @@ SPEED = "train_samples_per_second"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A metric as ``runs`` runs of a strategy have it: their mean, and its 95% interval or ``None``
     where nothing is known of its spread."""
 
@@ -49,10 +49,10 @@ class Spread:
 
 def is_score(metric: str) -> bool:
     """Whether a metric tells of the trained model, and so depends on the split it is judged on."""
-    return metric in METRICS and METRICS[metric].source is Source.TRAINING
+    return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
 
 
-class Repeats:
+class Replicates:
     """The runs of a study, by what they repeat."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
@@ -61,38 +61,38 @@ class Repeats:
 
     def of(self, trial: Trial) -> Sequence[Trial]:
         """The complete runs that confirm ``trial``, in order of number."""
-        return () if trial.origin == "confirm" else self._again.get(trial.strategy.key, ())
+        return () if trial.is_confirmation else self._again.get(trial.strategy.key, ())
 
-    def figure(self, trial: Trial, metric: str) -> Figure | None:
+    def figure(self, trial: Trial, metric: str) -> Estimate | None:
         """What is known of a metric: the mean over all runs, of scores on validation alone."""
-        own = trial.evidence.measurements.get(metric)
+        own = trial.result.measurements.get(metric)
         if own is None or not math.isfinite(own.value):
             return None
         if is_score(metric):
-            return Figure(own.value, own.ci95)
+            return Estimate(own.value, own.ci95)
         again = [v for run in self.of(trial) if (v := value_of(run, metric)) is not None]
-        spread = self.spread(metric)
+        spread = self.run_variation(metric)
         if again and spread is not None:
             value = fmean([own.value, *again])
             times = math.exp(spread.half_width(len(again) + 1))
             low, high = sorted((value / times, value * times))
-            return Figure(value, (low, high), len(again) + 1)
-        return Figure(own.value, own.ci95 or _whole_run_interval(trial, metric))
+            return Estimate(value, (low, high), len(again) + 1)
+        return Estimate(own.value, own.ci95 or _whole_run_interval(trial, metric))
 
-    def test(self, trial: Trial, metric: str) -> Figure | None:
+    def test(self, trial: Trial, metric: str) -> Estimate | None:
         """A score on the test split: the mean over confirming runs. Its interval holds for other
         examples of this kind and for other seeds."""
-        runs = [run.evidence.measurements.get(metric) for run in self.of(trial)]
+        runs = [run.result.measurements.get(metric) for run in self.of(trial)]
         found = [m for m in runs if m is not None and math.isfinite(m.value)]
         if not found or not is_score(metric):
             return None
-        value, spread = fmean(m.value for m in found), self.spread(metric)
+        value, spread = fmean(m.value for m in found), self.run_variation(metric)
         sampling = [half for m in found if (half := half_width(m)) is not None]
         seeds = 0.0 if spread is None else spread.half_width(len(found))
         half = math.hypot(fmean(sampling), seeds) if sampling else seeds
-        return Figure(value, (value - half, value + half) if half else None, len(found))
+        return Estimate(value, (value - half, value + half) if half else None, len(found))
 
-    def spread(self, metric: str) -> Spread | None:
+    def run_variation(self, metric: str) -> Spread | None:
         """How much runs of one strategy differ, over all that were repeated together, since two or
         three runs of one tell little; ``None`` where none was."""
         if metric not in self._spreads:
@@ -103,7 +103,7 @@ class Repeats:
     def _again(self) -> Mapping[str, Sequence[Trial]]:
         found: dict[str, list[Trial]] = defaultdict(list)
         for trial in self._trials:
-            if trial.origin == "confirm" and trial.state is State.COMPLETE:
+            if trial.is_confirmation and trial.state is State.COMPLETE:
                 found[trial.strategy.key].append(trial)
         return found
 
@@ -113,7 +113,7 @@ class Repeats:
         ended = {
             t.strategy.key: t
             for t in reversed(self._trials)
-            if t.state is State.COMPLETE and t.origin != "confirm" and self.of(t)
+            if t.state is State.COMPLETE and not t.is_confirmation and self.of(t)
         }
         return [(trial, self.of(trial)) for trial in ended.values()]
 
@@ -136,7 +136,7 @@ class Repeats:
         for (trial, again), tested in zip(self._pairs, runs, strict=True):
             if tested and (value := value_of(trial, metric)) is not None:
                 gaps.append(tested[0] - value)
-                ends = [run.evidence.measurements[metric] for run in (trial, again[0])]
+                ends = [run.result.measurements[metric] for run in (trial, again[0])]
                 noise += [((half_width(m) or 0.0) / Z95) ** 2 for m in ends]
         if len(gaps) < 2:
             return None
@@ -146,10 +146,10 @@ class Repeats:
 
 def confirms(run: Trial, trials: Sequence[Trial]) -> Trial | None:
     """The trial that a confirming run repeats; ``None`` for any other trial."""
-    if run.origin != "confirm":
+    if run.origin != TrialOrigin.CONFIRMATION:
         return None
     key = run.strategy.key
-    return next((t for t in trials if t.origin != "confirm" and t.strategy.key == key), None)
+    return next((t for t in trials if not t.is_confirmation and t.strategy.key == key), None)
 
 
 def half_width(measurement: Measurement) -> float | None:
@@ -161,7 +161,7 @@ def half_width(measurement: Measurement) -> float | None:
 def varying_share(trial: Trial, metric: str) -> float:
     """The share of a metric of the whole run that goes with the training speed: all of its time but
     setting up."""
-    if metric not in METRICS or METRICS[metric].source is not Source.RUN:
+    if metric not in METRICS or METRICS[metric].phase is not Phase.RUN:
         return 0.0
     seconds, setup = value_of(trial, "train_seconds"), value_of(trial, "setup_seconds")
     return max(1 - (setup or 0.0) / seconds, 0.0) if seconds else 1.0
@@ -169,7 +169,7 @@ def varying_share(trial: Trial, metric: str) -> float:
 
 def _whole_run_interval(trial: Trial, metric: str) -> tuple[float, float] | None:
     """Time, money and energy follow from the speed, and so does their interval."""
-    speed, value = trial.evidence.measurements.get(SPEED), value_of(trial, metric)
+    speed, value = trial.result.measurements.get(SPEED), value_of(trial, metric)
     share = varying_share(trial, metric)
     if share == 0 or value is None or speed is None or speed.ci95 is None or speed.ci95[0] <= 0:
         return None

@@ -27,7 +27,7 @@ PICKS: Mapping[str, tuple[str, ...]] = {
 FORMS = "a trial number, knee, fastest, most-accurate, cheapest, or 'accuracy >= 0.9 then cheapest'"
 
 
-def choose(study: Study, trials: Sequence[Trial], query: str) -> Trial:
+def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
     """The trial that ``query`` names.
 
     Words choose among the feasible trials; of equals, the one on the front with the lowest number.

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.filters import Bound, bounds, passing
+from autotune.analysis.filters import MetricFilter, bounds, passing
 from autotune.analysis.front import (
-    BESIDE_THE_FRONT,
     Violation,
     baseline,
     confirmed,
@@ -25,10 +24,10 @@ from autotune.analysis.front import (
     violations,
 )
 from autotune.analysis.hypervolume import Growth, hypervolume_history
-from autotune.analysis.importance import shown
+from autotune.analysis.importance import format_value
 from autotune.analysis.probability import Point, points, probabilities
-from autotune.analysis.replicates import Repeats, confirms
-from autotune.domain import State, Study, Trial
+from autotune.analysis.replicates import Replicates, confirms
+from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 
 
@@ -62,7 +61,7 @@ class Snapshot:
         return {trial.number: trial for trial in self.trials}
 
     @cached_property
-    def broken(self) -> Mapping[int, Sequence[Violation]]:
+    def violations(self) -> Mapping[int, Sequence[Violation]]:
         """Violated constraints by number of the complete trial that breaks them."""
         if not self.study.constraints:
             return {}
@@ -79,8 +78,8 @@ class Snapshot:
             trial
             for trial in self.trials
             if trial.state is State.COMPLETE
-            and trial.origin not in BESIDE_THE_FRONT
-            and trial.number not in self.broken
+            and trial.is_result
+            and trial.number not in self.violations
             and trial.number not in self.superseded
             and self._whole(trial)
         ]
@@ -98,11 +97,11 @@ class Snapshot:
         return self.front_of(self.feasible)
 
     @cached_property
-    def bounds(self) -> Sequence[Bound]:
+    def bounds(self) -> Sequence[MetricFilter]:
         """The bounds worth offering to a reader, each at its loose end."""
         return bounds(self.study, self.feasible)
 
-    def passing(self, wanted: Sequence[Bound]) -> Sequence[Trial]:
+    def passing(self, wanted: Sequence[MetricFilter]) -> Sequence[Trial]:
         """The feasible trials that meet every bound."""
         return passing(self.feasible, wanted) if any(b.asks for b in wanted) else self.feasible
 
@@ -158,16 +157,16 @@ class Snapshot:
         return confirmed(self.trials)
 
     @cached_property
-    def repeats(self) -> Repeats:
+    def repeats(self) -> Replicates:
         """What several runs of one strategy say together."""
-        return Repeats(self.trials)
+        return Replicates(self.trials)
 
     def confirms(self, trial: Trial) -> Trial | None:
         """The trial that a confirming run repeats."""
         return confirms(trial, self.trials)
 
     @cached_property
-    def chances(self) -> Mapping[int, float]:
+    def front_probabilities(self) -> Mapping[int, float]:
         """The probability (0..1) that a trial of the front belongs there, given the noise of all
         measurements, by number."""
         return probabilities(self.study, self.trials, self.front, self.repeats)
@@ -181,15 +180,15 @@ class Snapshot:
     def _verdict(self, trial: Trial, on_front: set[int]) -> Verdict:
         if trial.state is not State.COMPLETE:
             return Verdict.UNFINISHED
-        if trial.origin == "confirm":
+        if trial.is_confirmation:
             return Verdict.CONFIRMING
-        if trial.origin == "prior":
+        if trial.origin == TrialOrigin.TRANSFERRED:
             return Verdict.HINT
         if trial.number in self.superseded:
             return Verdict.SUPERSEDED
         if not self._whole(trial):
             return Verdict.PARTIAL
-        if trial.number in self.broken:
+        if trial.number in self.violations:
             return Verdict.OUTSIDE
         return Verdict.FRONT if trial.number in on_front else Verdict.DOMINATED
 
@@ -209,7 +208,7 @@ class Snapshot:
     @cached_property
     def metrics(self) -> Sequence[str]:
         """Metrics that some trial measured: objectives first, then in catalogue order."""
-        measured = {name for trial in self.trials for name in trial.evidence.measurements}
+        measured = {name for trial in self.trials for name in trial.result.measurements}
         first = [o.metric for o in self.study.objectives]
         rest = [name for name in METRICS if name in measured and name not in first]
         return [*first, *rest, *sorted(measured - {*first, *METRICS})]
@@ -256,13 +255,13 @@ class Snapshot:
 def _one_kind(values: list[Any]) -> list[Any]:
     """The values, all as text where numbers and words mix, so that a column has one type."""
     if any(isinstance(value, str) for value in values):
-        return [None if value is None else shown(value) for value in values]
+        return [None if value is None else format_value(value) for value in values]
     return values
 
 
 def _differences(trial: Trial, base: Mapping[str, Any]) -> str:
     parts = [
-        f"{name} {shown(value)}"
+        f"{name} {format_value(value)}"
         for name, value in trial.strategy.values.items()
         if base.get(name) != value
     ]

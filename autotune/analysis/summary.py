@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from autotune.analysis.budget import spent
+from autotune.analysis.budget import BudgetUsage
 from autotune.analysis.front import baseline, feasible, value_of
 from autotune.domain import Objective, State, Study, Trial
 from autotune.domain.metrics import METRICS, Metric
 
-SPOKEN = ("train_samples_per_second", "accuracy", "cost_usd")
+SUMMARY_METRICS = ("train_samples_per_second", "accuracy", "cost_usd")
 """What a sentence about a trial mentions when nothing else is asked for."""
 
 _FASTER = {
@@ -35,7 +35,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Use:
+class BudgetUse:
     """How much of one budget is used: ``name`` is ``trials``, ``minutes`` or ``usd``."""
 
     name: str
@@ -68,7 +68,9 @@ def best(study: Study, trials: Sequence[Trial]) -> list[Best]:
     return found
 
 
-def budget_use(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> list[Use]:
+def budget_use(
+    study: Study, trials: Sequence[Trial], now: datetime | None = None
+) -> list[BudgetUse]:
     """Trials, minutes and dollars used so far, running trials included.
 
     An interrupted trial runs again and is not counted, and one that costs nothing is neither.
@@ -76,15 +78,15 @@ def budget_use(study: Study, trials: Sequence[Trial], now: datetime | None = Non
     between two sessions costs nothing. Dollars are what trials that know their price held, for as
     long as they held it.
     """
-    used, limits = spent(trials, now), study.budget
+    used, limits = BudgetUsage(trials, now), study.budget
     return [
-        Use("trials", used.trials, limits.trials),
-        Use("minutes", used.seconds / 60, limits.minutes),
-        Use("usd", used.usd, limits.usd),
+        BudgetUse("trials", used.trials, limits.trials),
+        BudgetUse("minutes", used.seconds / 60, limits.minutes),
+        BudgetUse("usd", used.usd, limits.usd),
     ]
 
 
-def shown(metric: str, value: float | None, *, unit: bool = True) -> str:
+def format_metric(metric: str, value: float | None, *, unit: bool = True) -> str:
     """A value as a person reads it: ``212.4 samples/s``, ``81.2%``. Without its ``unit`` where a
     heading has it; per cent and dollars stay."""
     if value is None:
@@ -104,7 +106,7 @@ def interval(metric: str, ci95: tuple[float, float] | None) -> str:
     unknown."""
     if ci95 is None:
         return ""
-    return " to ".join(shown(metric, end, unit=False) for end in ci95)
+    return " to ".join(format_metric(metric, end, unit=False) for end in ci95)
 
 
 def _cents(value: float) -> int:
@@ -125,7 +127,7 @@ def times(ratio: float) -> str:
     return f"{ratio:.{0 if abs(ratio) >= 9.95 else 1 if abs(ratio) >= 1.995 else 2}f}x"
 
 
-def sentence(trial: Trial, default: Trial | None, metrics: Sequence[str] = SPOKEN) -> str:
+def sentence(trial: Trial, default: Trial | None, metrics: Sequence[str] = SUMMARY_METRICS) -> str:
     """What choosing ``trial`` means: ``2.8x faster than the default, 0.4 points less accurate``.
 
     Metrics that either of the two did not measure are left out.
@@ -139,7 +141,7 @@ def sentence(trial: Trial, default: Trial | None, metrics: Sequence[str] = SPOKE
             phrases.append(_phrase(METRICS[name], value, base))
     if not phrases:
         known = [(name, value_of(trial, name)) for name in metrics]
-        figures = [f"{_label(n)} {shown(n, v)}" for n, v in known if v is not None]
+        figures = [f"{_label(n)} {format_metric(n, v)}" for n, v in known if v is not None]
         return ", ".join(figures) or "nothing measured"
     return ", ".join([f"{phrases[0]} {_joint(phrases[0])} the default", *phrases[1:]])
 

@@ -42,7 +42,7 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Foretold:
+class PredictionCheck:
     """A number predicted before the trial ran, its 90% interval, and what was then measured.
     ``metric`` may also be ``seconds``, the time of the whole trial."""
 
@@ -100,9 +100,9 @@ def _rung(point: CurvePoint) -> float:
     return round(point.step / point.total_steps / SAME_RUNG) * SAME_RUNG
 
 
-def foretold(trial: Trial) -> list[Foretold]:
+def prediction_checks(trial: Trial) -> list[PredictionCheck]:
     """Predictions that the search noted in the trial's environment, beside the measurements."""
-    predicted = trial.evidence.environment.get("predicted")
+    predicted = trial.result.environment.get("predicted")
     if not isinstance(predicted, Mapping):
         return []
     intervals = predicted.get("intervals", {})
@@ -111,12 +111,12 @@ def foretold(trial: Trial) -> list[Foretold]:
         if isinstance(value, int | float):
             measured = _seconds(trial) if name == "seconds" else trial.metric(str(name))
             low_high = tuple(intervals[name]) if name in intervals else None
-            found.append(Foretold(str(name), float(value), measured, low_high))
+            found.append(PredictionCheck(str(name), float(value), measured, low_high))
     return found
 
 
 def _seconds(trial: Trial) -> float | None:
     """How long the trial took, where it ran whole."""
-    numbers = trial.evidence.measurements.values()
+    numbers = trial.result.measurements.values()
     whole = trial.state is State.COMPLETE and all(number.source is None for number in numbers)
     return trial.seconds if whole else None

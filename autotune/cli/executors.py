@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from autotune.cli.output import note
-from autotune.domain import ExecutorChoice, Host
+from autotune.cli.output import info
+from autotune.domain import ExecutorConfig, Host
 from autotune.errors import UsageError
 from autotune.ports import Executor
 
 
 @contextmanager
-def hired(choice: ExecutorChoice) -> Iterator[tuple[Executor, Host]]:
+def open_executor(choice: ExecutorConfig) -> Iterator[tuple[Executor, Host]]:
     """The executor, warming up while the study file is read, and the hardware that it has."""
-    executor, hardware = _HIRE.get(choice.kind, _local)(choice)
+    executor, hardware = _FACTORIES.get(choice.kind, _local)(choice)
     try:
         host = hardware()
-        note(f"hardware: {describe(host)}")
+        info(f"hardware: {describe(host)}")
         yield executor, host
     finally:
         executor.close()
 
 
-def _local(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
+def _local(choice: ExecutorConfig) -> tuple[Executor, Callable[[], Host]]:
     from autotune.execution.local import LocalExecutor
     from autotune.hardware import inventory, may_have_gpu
 
@@ -32,9 +32,9 @@ def _local(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
     return executor, lambda: executor.call(inventory) if may_have_gpu() else inventory()
 
 
-def _ray(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
+def _ray(choice: ExecutorConfig) -> tuple[Executor, Callable[[], Host]]:
     from autotune.execution.ray.executor import RayExecutor
-    from autotune.hardware import roomiest
+    from autotune.hardware import merge_hosts
 
     executor = RayExecutor(choice.workers, address=choice.address)
 
@@ -42,13 +42,13 @@ def _ray(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
         """What the roomiest node has; each node is shown."""
         found = executor.hosts()
         for name, host in found:
-            note(f"node{f' of class {name}' if name else ''}: {describe(host)}")
-        return roomiest(found)
+            info(f"node{f' of class {name}' if name else ''}: {describe(host)}")
+        return merge_hosts(found)
 
     return executor, hardware
 
 
-def _replay(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
+def _replay(choice: ExecutorConfig) -> tuple[Executor, Callable[[], Host]]:
     """Nobody: a recording says what trials did, on the machine where it was made."""
     from autotune.execution.replay.benchmark import read
     from autotune.execution.replay.executor import ReplayExecutor
@@ -60,7 +60,7 @@ def _replay(choice: ExecutorChoice) -> tuple[Executor, Callable[[], Host]]:
     return ReplayExecutor(landscape, choice.workers), lambda: landscape.host
 
 
-_HIRE = {"ray": _ray, "replay": _replay}
+_FACTORIES = {"ray": _ray, "replay": _replay}
 
 
 def describe(host: Host) -> str:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from autotune.analysis.front import baseline, feasible, knee, pareto_front, value_of
 from autotune.analysis.probability import Point, points
-from autotune.analysis.replicates import Figure, Repeats
-from autotune.analysis.summary import against_default, shown, times_default
+from autotune.analysis.replicates import Estimate, Replicates
+from autotune.analysis.summary import against_default, format_metric, times_default
 from autotune.cli.output import out
-from autotune.cli.tables import changes
+from autotune.cli.tables import non_default_settings
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS
 
@@ -58,14 +58,16 @@ def table(study: Study, trials: Sequence[Trial], front: Sequence[Point]) -> Tabl
     result.add_column("P(front)", justify="right")
     result.add_column("what it sets otherwise than the default", overflow="fold")
     if default is not None and default not in [point.trial for point in front]:
-        repeats = Repeats(trials)
+        repeats = Replicates(trials)
         row = [_default(default, o.metric, repeats) for o in study.objectives]
         result.add_row(f"{default.number} {DEFAULT}", *row, "", "the default", style="red")
     for point in front:
         mark = KNEE if point.trial is chosen else FRONT
         row = [_figure(point, o.metric, default) for o in study.objectives]
         sure = f"{point.probability:.2f}" + (f"\n{CONFIRMED} {_runs(point)}" * point.confirmed)
-        result.add_row(f"{point.trial.number} {mark}", *row, sure, changes(study, point.trial))
+        result.add_row(
+            f"{point.trial.number} {mark}", *row, sure, non_default_settings(study, point.trial)
+        )
     if any(point.confirmed for point in front):
         result.caption = f"{CONFIRMED} run again whole, with other seeds, on the test split"
         result.caption_justify = "left"
@@ -77,7 +79,7 @@ def _runs(point: Point) -> str:
     return f"{count} run{'s' * (count > 1)}"
 
 
-def _default(trial: Trial, metric: str, repeats: Repeats) -> str:
+def _default(trial: Trial, metric: str, repeats: Replicates) -> str:
     return _lines(metric, repeats.figure(trial, metric), repeats.test(trial, metric), trial)
 
 
@@ -85,19 +87,21 @@ def _figure(point: Point, metric: str, default: Trial | None) -> str:
     return _lines(metric, point.figures.get(metric), point.tested.get(metric), default)
 
 
-def _lines(metric: str, figure: Figure | None, tested: Figure | None, default: Trial | None) -> str:
+def _lines(
+    metric: str, figure: Estimate | None, tested: Estimate | None, default: Trial | None
+) -> str:
     """A figure, the same as times the default, and what it is on the test split."""
     if figure is None:
-        return shown(metric, None)
+        return format_metric(metric, None)
     ratio = times_default(metric, figure.value, default)
     lines = [_with_spread(metric, figure), ratio]
     lines.append(None if tested is None else f"test {_with_spread(metric, tested)}")
     return "\n".join(line for line in lines if line is not None)
 
 
-def _with_spread(metric: str, figure: Figure) -> str:
+def _with_spread(metric: str, figure: Estimate) -> str:
     """A value, and half its 95% interval as a share of it or in points."""
-    value = shown(metric, figure.value, unit=False)
+    value = format_metric(metric, figure.value, unit=False)
     if figure.ci95 is None or figure.value == 0:
         return value
     half = (figure.ci95[1] - figure.ci95[0]) / 2

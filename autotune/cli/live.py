@@ -13,13 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autotune.analysis.budget import spent, typical_seconds
+from autotune.analysis.budget import BudgetUsage, typical_seconds
 from autotune.analysis.front import baseline
 from autotune.analysis.hypervolume import hypervolume
-from autotune.analysis.summary import best, shown, times_default
-from autotune.analysis.timeline import foretold
+from autotune.analysis.summary import best, format_metric, times_default
+from autotune.analysis.timeline import prediction_checks
 from autotune.cli.output import err
-from autotune.cli.tables import STATE_STYLES, changes
+from autotune.cli.tables import STATE_STYLES, non_default_settings
 from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.domain.metrics import METRICS
 
@@ -79,17 +79,17 @@ class LiveView:
             line.append("  ".join(figures))
         else:
             line.append(trial.reason or "")
-        line.append(f"  {changes(self._study, trial)}", style="dim")
+        line.append(f"  {non_default_settings(self._study, trial)}", style="dim")
         return line
 
     def _figure(self, trial: Trial, metric: str, default: Trial | None) -> str:
         value = trial.metric(metric)
         ratio = times_default(metric, value, default)
-        return shown(metric, value) + (f" ({ratio})" if ratio else "")
+        return format_metric(metric, value) + (f" ({ratio})" if ratio else "")
 
     def _header(self) -> Table:
         trials = list(self._trials.values())
-        used, budget = spent(trials, datetime.now(UTC)), self._study.budget
+        used, budget = BudgetUsage(trials, datetime.now(UTC)), self._study.budget
         done = sum(t.state.finished and t.state is not State.INTERRUPTED for t in trials)
         total = budget.trials
         volume = hypervolume(self._study, trials)
@@ -106,7 +106,7 @@ class LiveView:
         """By what is predicted of running trials, and others at their usual time; or by the clock,
         whichever ends first."""
         trials, budget = list(self._trials.values()), self._study.budget
-        used = spent(trials, datetime.now(UTC))
+        used = BudgetUsage(trials, datetime.now(UTC))
         bounds = []
         if budget.minutes is not None:
             bounds.append(budget.minutes - used.seconds / 60)
@@ -119,7 +119,9 @@ class LiveView:
 
     def _seconds_left(self, trial: Trial) -> float:
         """Of a running trial, by what was predicted of it; 0 where nothing was."""
-        expected = next((f.predicted for f in foretold(trial) if f.metric == "seconds"), 0.0)
+        expected = next(
+            (f.predicted for f in prediction_checks(trial) if f.metric == "seconds"), 0.0
+        )
         begun = trial.started_at or datetime.now(UTC)
         return max(expected - (datetime.now(UTC) - begun).total_seconds(), 0.0)
 
@@ -145,6 +147,6 @@ class LiveView:
                 left = self._seconds_left(trial)
                 time = f", about {left:.0f} s left" if left else ""
                 text = f"  running {trial.number}: {where}{loss}{time}  "
-                text += changes(self._study, trial)
+                text += non_default_settings(self._study, trial)
                 lines.append(Text(text, style="cyan"))
         return lines

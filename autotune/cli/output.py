@@ -36,7 +36,7 @@ def _finite(document: Any) -> Any:
     return document
 
 
-def note(message: str) -> None:
+def info(message: str) -> None:
     err.print(message, style="dim", markup=False)
 
 

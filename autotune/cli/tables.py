@@ -12,17 +12,27 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune.analysis.front import baseline
-from autotune.analysis.replicates import Repeats, confirms
-from autotune.analysis.summary import interval, shown, times, times_default
-from autotune.analysis.timeline import foretold
-from autotune.domain import Choice, Host, Measurement, Range, State, Strategy, Study, Trial, Value
+from autotune.analysis.replicates import Replicates, confirms
+from autotune.analysis.summary import format_metric, interval, times, times_default
+from autotune.analysis.timeline import prediction_checks
+from autotune.domain import (
+    Categorical,
+    Host,
+    Measurement,
+    Range,
+    State,
+    Strategy,
+    Study,
+    Trial,
+    Value,
+)
 from autotune.domain.metrics import METRICS
 from autotune.export.verify import Check
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
 from autotune.report.diff import Difference
 from autotune.spec import Explanation
-from autotune.spec.domains import everywhere
+from autotune.spec.domains import all_values
 
 STATE_STYLES: Mapping[State, str] = {
     State.QUEUED: "dim",
@@ -36,14 +46,14 @@ STATE_STYLES: Mapping[State, str] = {
 CURVE_ROWS = 8
 
 
-def changes(study: Study, trial: Trial) -> str:
+def non_default_settings(study: Study, trial: Trial) -> str:
     """What a strategy sets otherwise than the default does."""
     different = trial.strategy.differences(study.baseline)
-    words = [f"{lever}={setting(here)}" for lever, (here, _) in different.items()]
+    words = [f"{lever}={format_value(here)}" for lever, (here, _) in different.items()]
     return " ".join(words) or "the default"
 
 
-def setting(value: Value | None) -> str:
+def format_value(value: Value | None) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -73,7 +83,7 @@ def status(record: Mapping[str, Any]) -> Group:
         lines.append(Text(f"{name}: {use['used']:.4g}{limit}"))
     for entry in record["best"]:
         metric = entry["metric"]
-        figure = shown(metric, entry["value"])
+        figure = format_metric(metric, entry["value"])
         lines.append(Text(f"best {METRICS[metric].label}: {figure} (trial {entry['trial']})"))
     if record["hypervolume"] is not None:
         lines.append(Text(f"hypervolume: {record['hypervolume']:.4f}"))
@@ -92,7 +102,7 @@ def trials(study: Study, found: Sequence[Trial]) -> Table:
     for trial in found:
         figures = [_value(trial, objective.metric) for objective in study.objectives]
         seconds = "" if trial.seconds is None else f"{trial.seconds:.1f} s"
-        words = Text(changes(study, trial))
+        words = Text(non_default_settings(study, trial))
         if trial.reason:
             words.append(f"\n{trial.reason}", style="dim")
         state = Text(trial.state.value, style=STATE_STYLES[trial.state])
@@ -102,7 +112,7 @@ def trials(study: Study, found: Sequence[Trial]) -> Table:
 
 def _value(trial: Trial, metric: str) -> str:
     value = trial.metric(metric)
-    return "" if value is None else shown(metric, value)
+    return "" if value is None else format_metric(metric, value)
 
 
 def trial(study: Study, one: Trial, trials: Sequence[Trial]) -> Group:
@@ -118,10 +128,10 @@ def trial(study: Study, one: Trial, trials: Sequence[Trial]) -> Group:
     default = baseline(study, trials)
     parts += [_strategy(study, one.strategy), _measurements(one, default)]
     parts += [_predictions(one), _confirming(study, one, trials), _curve(one)]
-    for event in one.evidence.events:
+    for event in one.result.events:
         parts.append(Text(f"{event.at:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
-    if one.evidence.log:
-        parts.append(Text(f"log: {one.evidence.log}"))
+    if one.result.log:
+        parts.append(Text(f"log: {one.result.log}"))
     return Group(*[part for part in parts if part is not None])
 
 
@@ -130,20 +140,20 @@ def _strategy(study: Study, strategy: Strategy) -> Table:
     for lever, value in strategy.values.items():
         usual = study.baseline.values.get(lever)
         style = "bold" if value != usual else "dim"
-        table.add_row(lever, setting(value), setting(usual), style=style)
+        table.add_row(lever, format_value(value), format_value(usual), style=style)
     return table
 
 
 def _measurements(one: Trial, default: Trial | None) -> Table | None:
-    if not one.evidence.measurements:
+    if not one.result.measurements:
         return None
     table = Table(title="Measurements", title_justify="left")
     for name in ("metric", "value", "95% interval", "n", "against the default", "from"):
         table.add_column(name, justify="left" if name in ("metric", "from") else "right")
-    for name, measurement in one.evidence.measurements.items():
+    for name, measurement in one.result.measurements.items():
         table.add_row(
             METRICS[name].label if name in METRICS else name,
-            shown(name, measurement.value),
+            format_metric(name, measurement.value),
             _interval(name, measurement),
             str(measurement.n),
             times_default(name, measurement.value, default) or "",
@@ -154,7 +164,7 @@ def _measurements(one: Trial, default: Trial | None) -> Table | None:
 
 def _confirming(study: Study, one: Trial, trials: Sequence[Trial]) -> Table | None:
     """The runs that confirm a trial beside it, and what they say together."""
-    repeats = Repeats(trials)
+    repeats = Replicates(trials)
     if not (again := repeats.of(one)):
         return None
     metrics = [objective.metric for objective in study.objectives]
@@ -167,7 +177,7 @@ def _confirming(study: Study, one: Trial, trials: Sequence[Trial]) -> Table | No
         table.add_row(str(run.number), str(run.seed), split, *figures)
     joint = [repeats.test(one, metric) or repeats.figure(one, metric) for metric in metrics]
     ends = [
-        "" if f is None else f"{shown(metric, f.value)}\n{interval(metric, f.ci95)}"
+        "" if f is None else f"{format_metric(metric, f.value)}\n{interval(metric, f.ci95)}"
         for metric, f in zip(metrics, joint, strict=True)
     ]
     table.add_section()
@@ -177,7 +187,7 @@ def _confirming(study: Study, one: Trial, trials: Sequence[Trial]) -> Table | No
 
 def _predictions(one: Trial) -> Table | None:
     """What the search expected before the trial, beside what came of it."""
-    found = foretold(one)
+    found = prediction_checks(one)
     if not found:
         return None
     table = Table(title="Predicted and measured", title_justify="left")
@@ -197,13 +207,13 @@ def _predictions(one: Trial) -> Table | None:
 
 
 def _foretold(name: str, value: float) -> str:
-    return f"{value:.1f} s" if name == "seconds" else shown(name, value)
+    return f"{value:.1f} s" if name == "seconds" else format_metric(name, value)
 
 
 def _interval(name: str, measurement: Measurement) -> str:
     if measurement.ci95 is None:
         return "not known"
-    return " to ".join(shown(name, bound) for bound in measurement.ci95)
+    return " to ".join(format_metric(name, bound) for bound in measurement.ci95)
 
 
 PROBED = ("train_samples_per_second", "peak_memory_gib")
@@ -211,11 +221,11 @@ PROBED = ("train_samples_per_second", "peak_memory_gib")
 
 
 def _score(name: str, value: float) -> str:
-    return f"{METRICS[name].label if name in METRICS else name} {shown(name, value)}"
+    return f"{METRICS[name].label if name in METRICS else name} {format_metric(name, value)}"
 
 
 def _curve(one: Trial) -> Table | None:
-    points = one.evidence.curve
+    points = one.result.curve
     if not points:
         return None
     table = Table("step", "examples", "seconds", "loss", "measured there", title="Learning curve",
@@ -251,7 +261,7 @@ def checks(found: Sequence[Check]) -> Table:
 
 def _figure(metric: str, value: float, ends: tuple[float, float] | None) -> Text:
     """A value and, below it, its 95% interval."""
-    text = Text(shown(metric, value))
+    text = Text(format_metric(metric, value))
     return text.append(f"\n{interval(metric, ends)}", "dim") if ends else text
 
 
@@ -261,7 +271,7 @@ def difference(found: Difference) -> Group:
     for head in ("lever", found.first, found.second):
         settings.add_column(head)
     for lever, (first, second) in found.settings.items():
-        settings.add_row(lever, setting(first), setting(second))
+        settings.add_row(lever, format_value(first), format_value(second))
     figures = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("metric", found.first, found.second, "ratio", "intervals"):
         figures.add_column(head, justify="left" if head == "metric" else "right")
@@ -269,8 +279,8 @@ def difference(found: Difference) -> Group:
         apart = {True: "apart", False: "overlap", None: ""}[one.apart]
         figures.add_row(
             METRICS[one.metric].label if one.metric in METRICS else one.metric,
-            shown(one.metric, one.first),
-            shown(one.metric, one.second),
+            format_metric(one.metric, one.first),
+            format_metric(one.metric, one.second),
             "" if one.ratio is None else times(one.ratio),
             apart,
         )
@@ -286,9 +296,9 @@ def hardware_record(host: Host) -> dict[str, Any]:
 
 def lever_record(lever: Lever, host: Host) -> dict[str, Any]:
     """What ``auto`` searches on this host, and the settings that cannot run with their reasons."""
-    everything = everywhere(lever, host)
-    legal = everything.values if isinstance(everything, Choice) else ()
-    reasons = {setting(value): lever.unavailable(host, value) for value in legal}
+    everything = all_values(lever, host)
+    legal = everything.values if isinstance(everything, Categorical) else ()
+    reasons = {format_value(value): lever.unavailable(host, value) for value in legal}
     return {
         "auto": shown_domain(lever.candidates(host)),
         "default": lever.default_on(host),
@@ -297,9 +307,9 @@ def lever_record(lever: Lever, host: Host) -> dict[str, Any]:
     }
 
 
-def shown_domain(domain: Choice | Range | Pattern) -> str:
-    if isinstance(domain, Choice):
-        return ", ".join(setting(value) for value in domain.values)
+def shown_domain(domain: Categorical | Range | Pattern) -> str:
+    if isinstance(domain, Categorical):
+        return ", ".join(format_value(value) for value in domain.values)
     if isinstance(domain, Pattern):
         return f"such as {domain.example}"
     how = f", step {domain.step:g}" if domain.step else ", by magnitude" if domain.log else ""
@@ -337,7 +347,7 @@ def explained(explanation: Explanation) -> Group:
     for lever in explanation.levers:
         when = f" (when {lever.when})" if lever.when else ""
         left_out = "\n".join(f"{value}: {reason}" for value, reason in lever.left_out)
-        kept = Text(f"{setting(lever.default)}, the default", style="dim")
+        kept = Text(f"{format_value(lever.default)}, the default", style="dim")
         searched = Text(", ".join(lever.searched) + when) if lever.searched else kept
         table.add_row(lever.lever, searched, left_out)
     rules = Table("never together", "because", title="Rules", title_justify="left")

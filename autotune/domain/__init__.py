@@ -8,8 +8,8 @@ Quantities carry their unit in the name; what was not measured is ``None``, neve
 from __future__ import annotations
 
 from autotune.domain.host import Device, Host, NodeClass, Resources
-from autotune.domain.result import BESIDE, CurvePoint, Event, Evidence, Measurement
-from autotune.domain.search_space import Choice, Dimension, Range, Rule, Space
+from autotune.domain.result import CONCURRENT_TRIALS, CurvePoint, Event, Measurement, TrialResult
+from autotune.domain.search_space import Categorical, Dimension, ForbiddenClause, Range, SearchSpace
 from autotune.domain.strategy import Strategy, Value, digest
 from autotune.domain.study import (
     Budget,
@@ -17,7 +17,7 @@ from autotune.domain.study import (
     Confirmation,
     Constraint,
     Direction,
-    ExecutorChoice,
+    ExecutorConfig,
     Limits,
     Objective,
     Prices,
@@ -26,28 +26,27 @@ from autotune.domain.study import (
     Task,
 )
 from autotune.domain.trial import (
-    PARTS,
-    STATE_OF,
+    PHASES,
     Completed,
     Failed,
+    FailureReason,
     Infeasible,
     Interrupted,
     Job,
     Outcome,
-    Part,
+    Phase,
     Pruned,
     State,
     Trial,
+    TrialOrigin,
 )
-from autotune.domain.workload import Anatomy
+from autotune.domain.workload import WorkloadProfile
 
 __all__ = [
-    "BESIDE",
-    "PARTS",
-    "STATE_OF",
-    "Anatomy",
+    "CONCURRENT_TRIALS",
+    "PHASES",
     "Budget",
-    "Choice",
+    "Categorical",
     "Columns",
     "Completed",
     "Confirmation",
@@ -57,9 +56,10 @@ __all__ = [
     "Dimension",
     "Direction",
     "Event",
-    "Evidence",
-    "ExecutorChoice",
+    "ExecutorConfig",
     "Failed",
+    "FailureReason",
+    "ForbiddenClause",
     "Host",
     "Infeasible",
     "Interrupted",
@@ -69,19 +69,21 @@ __all__ = [
     "NodeClass",
     "Objective",
     "Outcome",
-    "Part",
+    "Phase",
     "Prices",
     "Pruned",
     "Range",
     "Resources",
-    "Rule",
     "SamplerChoice",
-    "Space",
+    "SearchSpace",
     "State",
     "Strategy",
     "Study",
     "Task",
     "Trial",
+    "TrialOrigin",
+    "TrialResult",
     "Value",
+    "WorkloadProfile",
     "digest",
 ]

@@ -47,7 +47,7 @@ class Host:
     cpu_flags: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     node_classes: tuple[NodeClass, ...] = ()
-    machines: int = 1
+    num_nodes: int = 1
 
     @property
     def fingerprint(self) -> str:

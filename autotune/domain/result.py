@@ -53,12 +53,12 @@ class Event:
     message: str
 
 
-BESIDE = "other_trials_on_host"
+CONCURRENT_TRIALS = "other_trials_on_host"
 """Name in a trial's environment of how many ran beside it; absent where it had the host alone."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class TrialResult:
     """What a trial leaves behind whatever became of it. ``memory`` is (seconds, GiB) over time."""
 
     measurements: Mapping[str, Measurement] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from autotune.domain.strategy import Strategy, Value
 
 
 @dataclass(frozen=True)
-class Choice:
+class Categorical:
     """A finite, ordered list of settings."""
 
     values: tuple[Value, ...]
@@ -34,12 +34,12 @@ class Dimension:
     says for which strategies it matters; otherwise the lever keeps its default."""
 
     lever: str
-    domain: Choice | Range
+    domain: Categorical | Range
     when: str | None = None
 
 
 @dataclass(frozen=True)
-class Rule:
+class ForbiddenClause:
     """A combination that is not offered: ``excludes`` is an expression that is true for it."""
 
     excludes: str
@@ -47,15 +47,15 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """All strategies that a study may try: dimensions in order, and defaults for every lever."""
 
     dimensions: tuple[Dimension, ...]
     defaults: Mapping[str, Value]
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ForbiddenClause, ...] = ()
 
 
-def is_active(space: Space, dimension: Dimension, values: Mapping[str, Value]) -> bool:
+def is_active(space: SearchSpace, dimension: Dimension, values: Mapping[str, Value]) -> bool:
     """Whether ``dimension`` matters, given the levers before it (others at their default)."""
     if dimension.when is None:
         return True
@@ -63,7 +63,7 @@ def is_active(space: Space, dimension: Dimension, values: Mapping[str, Value]) -
     return condition.holds({**space.defaults, **values})
 
 
-def complete(space: Space, choices: Mapping[str, Value]) -> Strategy:
+def complete(space: SearchSpace, choices: Mapping[str, Value]) -> Strategy:
     """The strategy that ``choices`` describe: switched-off and unnamed levers at their default."""
     values = dict(space.defaults)
     for dimension in space.dimensions:
@@ -73,12 +73,12 @@ def complete(space: Space, choices: Mapping[str, Value]) -> Strategy:
     return Strategy({**values, **fixed})
 
 
-def levers(space: Space) -> tuple[str, ...]:
+def levers(space: SearchSpace) -> tuple[str, ...]:
     """Names of the levers that the search moves."""
     return tuple(dimension.lever for dimension in space.dimensions)
 
 
-def excluded(space: Space, strategy: Strategy) -> Rule | None:
+def excluded(space: SearchSpace, strategy: Strategy) -> ForbiddenClause | None:
     """The first rule that keeps ``strategy`` out of the space, if any."""
     values = {**space.defaults, **strategy.values}
     for rule in space.rules:
@@ -87,9 +87,9 @@ def excluded(space: Space, strategy: Strategy) -> Rule | None:
     return None
 
 
-def settings(domain: Choice | Range) -> tuple[Value, ...] | None:
+def settings(domain: Categorical | Range) -> tuple[Value, ...] | None:
     """All settings of a finite domain, in order; ``None`` for a continuous one."""
-    if isinstance(domain, Choice):
+    if isinstance(domain, Categorical):
         return domain.values
     if domain.step is None and not domain.integer:
         return None
@@ -100,9 +100,9 @@ def settings(domain: Choice | Range) -> tuple[Value, ...] | None:
     return tuple(int(n) if domain.integer else float(n) for n in numbers)
 
 
-def contains(domain: Choice | Range, value: Value) -> bool:
+def contains(domain: Categorical | Range, value: Value) -> bool:
     """Whether ``value`` may be picked from ``domain``."""
-    if isinstance(domain, Choice):
+    if isinstance(domain, Categorical):
         return any(
             value == other and isinstance(value, str) == isinstance(other, str)
             for other in domain.values
@@ -115,7 +115,7 @@ def contains(domain: Choice | Range, value: Value) -> bool:
     return (Decimal(str(float(value))) - Decimal(str(domain.low))) % Decimal(str(step)) == 0
 
 
-def spread(domain: Choice | Range, points: int) -> tuple[Value, ...]:
+def grid_values(domain: Categorical | Range, points: int) -> tuple[Value, ...]:
     """The settings of ``domain``, a continuous one sampled at ``points`` even places."""
     finite = settings(domain)
     if finite is not None:
@@ -124,7 +124,7 @@ def spread(domain: Choice | Range, points: int) -> tuple[Value, ...]:
     return tuple(quantile(domain, index / max(points - 1, 1)) for index in range(points))
 
 
-def quantile(domain: Choice | Range, share: float) -> Value:
+def quantile(domain: Categorical | Range, share: float) -> Value:
     """The setting ``share`` (0 to 1) of the way through ``domain``, to four digits."""
     finite = settings(domain)
     if finite is not None:
@@ -135,7 +135,7 @@ def quantile(domain: Choice | Range, share: float) -> Value:
     return float(f"{domain.low + (domain.high - domain.low) * share:.4g}")
 
 
-def grid(space: Space, points: int = 4) -> Iterator[Strategy]:
+def grid(space: SearchSpace, points: int = 4) -> Iterator[Strategy]:
     """Every strategy of the space once, continuous levers at ``points`` places, rules obeyed."""
     seen: set[str] = set()
     for values in _branches(space, _rules_due(space), 0, dict(space.defaults), points):
@@ -145,7 +145,7 @@ def grid(space: Space, points: int = 4) -> Iterator[Strategy]:
             yield strategy
 
 
-def _rules_due(space: Space) -> list[list[expression.Expression]]:
+def _rules_due(space: SearchSpace) -> list[list[expression.Expression]]:
     """For each dimension the rules that can be judged once it is set, those over no dimension at
     all before the first: a branch that breaks one is cut where it breaks."""
     places = {dimension.lever: index for index, dimension in enumerate(space.dimensions)}
@@ -157,7 +157,7 @@ def _rules_due(space: Space) -> list[list[expression.Expression]]:
 
 
 def _branches(
-    space: Space,
+    space: SearchSpace,
     due: list[list[expression.Expression]],
     index: int,
     values: dict[str, Value],
@@ -172,13 +172,13 @@ def _branches(
     dimension = space.dimensions[index]
     settings_here: Iterable[Value] = (space.defaults[dimension.lever],)
     if is_active(space, dimension, values):
-        settings_here = spread(dimension.domain, points)
+        settings_here = grid_values(dimension.domain, points)
     for value in settings_here:
         branch = {**values, dimension.lever: value}
         yield from _branches(space, due, index + 1, branch, points)
 
 
-def size(space: Space, limit: int = 100_000) -> int | None:
+def size(space: SearchSpace, limit: int = 100_000) -> int | None:
     """How many strategies there are: ``None`` when continuous, ``limit`` when at least that."""
     if any(settings(dimension.domain) is None for dimension in space.dimensions):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from autotune.domain.search_space import Space
+from autotune.domain.search_space import SearchSpace
 from autotune.domain.strategy import Strategy
 
 Direction = Literal["maximize", "minimize"]
@@ -81,7 +81,7 @@ class Budget:
     trials: int | None = None
     minutes: float | None = None
     usd: float | None = None
-    without_gain: int | None = None
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class ExecutorChoice:
+class ExecutorConfig:
     """Where trials run: ``local`` worker processes, a ``ray`` cluster at ``address``, or nowhere:
     ``replay`` looks up in a recorded ``landscape`` what they did.
 
@@ -135,7 +135,7 @@ class Confirmation:
     seeds: int = 1
 
 
-Stopping = Literal["optimistic", "asha", "none"]
+EarlyStoppingRule = Literal["optimistic", "asha", "none"]
 """Which trials are stopped early: those whose optimistic learning curve leaves them dominated,
 those in the lower ranks of their rung (asynchronous successive halving), or none."""
 
@@ -152,16 +152,16 @@ class Study:
     name: str
     task: Task
     objectives: tuple[Objective, ...]
-    space: Space
+    space: SearchSpace
     constraints: tuple[Constraint, ...] = ()
     budget: Budget = field(default_factory=Budget)
     limits: Limits = field(default_factory=Limits)
     prices: Prices = field(default_factory=Prices)
-    executor: ExecutorChoice = field(default_factory=ExecutorChoice)
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
     sampler: SamplerChoice = field(default_factory=SamplerChoice)
     start_with: tuple[Strategy, ...] = ()
     sharing: bool = True
-    stopping: Stopping = "optimistic"
+    stopping: EarlyStoppingRule = "optimistic"
     confirm: Confirmation | None = None
     warm_start: str | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)

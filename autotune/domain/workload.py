@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class WorkloadProfile:
     """A model in numbers of parameters and widths, and its data in examples and word pieces.
 
     ``embedding_parameters`` come before the first layer and ``head_parameters`` after the last;
@@ -23,7 +23,7 @@ class Anatomy:
     layers: int
     hidden: int
     heads: int
-    neurons: int
+    intermediate_size: int
     labels: int
     label_per_token: bool
     dropout: bool

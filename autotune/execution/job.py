@@ -10,15 +10,15 @@ from typing import Any
 
 from autotune.domain import CurvePoint, Job, Outcome
 from autotune.execution import outcomes
-from autotune.execution.messages import Ended, Raised, Resident
+from autotune.execution.messages import Ended, MemorySamples, Raised
 from autotune.execution.spawner import Worker
 from autotune.execution.worker import log_path
-from autotune.ports import Advise
+from autotune.ports import ShouldStop
 
 MAX_MEMORY_SAMPLES = 1000
 
 
-class Running:
+class RunningJob:
     """A job and its worker. What the worker reported is kept whatever becomes of it."""
 
     def __init__(self, job: Job, worker: Worker) -> None:
@@ -37,17 +37,17 @@ class Running:
         """What becomes ready when there is something to :meth:`serve`."""
         return [self._worker.status, *([self._worker.connection] if self._connected else [])]
 
-    def patience(self) -> float:
+    def seconds_to_deadline(self) -> float:
         """Seconds until the time limit."""
         if self._outcome is not None:
             return math.inf
         return max(0.0, self._deadline - time.monotonic())
 
-    def serve(self, advise: Advise) -> bool:
+    def serve(self, advise: ShouldStop) -> bool:
         """Take what the worker has said and hold it to its time limit; whether it has ended."""
         ended = self._worker.ended()  # asked first: what it said before is then all there
         while self._connected and self._worker.connection.poll():
-            self._hear(advise)
+            self._receive(advise)
         if not ended and time.monotonic() >= self._deadline:
             self.end(outcomes.of_timeout(self.job.limits.minutes or 0.0))
         return ended
@@ -63,27 +63,27 @@ class Running:
         log = log_path(self.job)
         outcome = self._outcome or outcomes.of_exit(code, log)
         outcome = outcomes.with_evidence(outcome, self._curve, self._memory, log)
-        return outcomes.with_neighbours(outcome, self.beside) if self.beside else outcome
+        return outcomes.mark_concurrent(outcome, self.beside) if self.beside else outcome
 
-    def _hear(self, advise: Advise) -> None:
+    def _receive(self, advise: ShouldStop) -> None:
         try:
             self._take(self._worker.connection.recv(), advise)
         except (EOFError, ConnectionError, TimeoutError):
             self._connected = False
 
-    def _take(self, message: Any, advise: Advise) -> None:
+    def _take(self, message: Any, advise: ShouldStop) -> None:
         match message:
             case CurvePoint():
                 self._curve.append(message)
-                self._consult(message, advise)
-            case Resident(samples):
+                self._forward_progress(message, advise)
+            case MemorySamples(samples):
                 self._memory = _thinned([*self._memory, *samples])
             case Ended(outcome):
                 self.end(outcome)  # it has nothing left to do, nor has anything it started
             case Raised(error):
                 self.end(outcomes.of_exception(error, None))
 
-    def _consult(self, point: CurvePoint, advise: Advise) -> None:
+    def _forward_progress(self, point: CurvePoint, advise: ShouldStop) -> None:
         reason = advise(self.job, point)
         if point.metrics:
             self.answer(reason)

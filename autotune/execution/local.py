@@ -17,12 +17,12 @@ from typing import Any, ParamSpec, TypeVar
 
 from autotune.domain import Interrupted, Job
 from autotune.errors import ExecutionError
-from autotune.execution.job import Running
+from autotune.execution.job import RunningJob
 from autotune.execution.memory import default_limit_gib
 from autotune.execution.messages import Call, RunTrial
-from autotune.execution.resources import Seats, usable_cores
+from autotune.execution.resources import ResourcePool, usable_cores
 from autotune.execution.spawner import Spawner, call_in_worker, require_importable
-from autotune.ports import Advise, Ask, Evaluate, Tell
+from autotune.ports import Ask, Evaluate, ShouldStop, Tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,20 +51,20 @@ class LocalExecutor:
     ) -> None:
         self._workers = workers
         self._memory_gib = memory_gib or default_limit_gib(workers)
-        self._seats = Seats(usable_cores())
+        self._seats = ResourcePool(usable_cores())
         self._stopped = False
         self._wake, self._waker = os.pipe()
         self._spawner = Spawner(preload)
         self._closed = False
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         """Ask for jobs while there is room, run each, tell each outcome; return when ``ask`` has
         nothing and nothing is running.
 
         A job that does not fit beside those running waits, and no other is asked for meanwhile.
         """
         require_importable(evaluate)
-        running: list[Running] = []
+        running: list[RunningJob] = []
         waiting: Job | None = None
         try:
             while True:
@@ -75,12 +75,12 @@ class LocalExecutor:
                 at_most = ASK_AGAIN_SECONDS if has_room else math.inf
                 for run in self._wait_for_ends(running, advise, at_most):
                     running.remove(run)
-                    self._seats.give_back(run.job)
+                    self._seats.release(run.job)
                     tell(run.job, run.finish())
         finally:
             for run in running:
                 run.end(Interrupted("the driver gave up"))
-                self._seats.give_back(run.job)
+                self._seats.release(run.job)
                 run.finish()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -112,7 +112,7 @@ class LocalExecutor:
 
     def _fill(
         self,
-        running: list[Running],
+        running: list[RunningJob],
         waiting: Job | None,
         ask: Ask,
         evaluate: Evaluate,
@@ -124,7 +124,7 @@ class LocalExecutor:
             if job is None:
                 return None
             waiting = job
-            cores = self._seats.take(job.resources)
+            cores = self._seats.acquire(job.resources)
             if cores is None:
                 return waiting
             running.append(self._start(replace(job, cores=cores), evaluate, tell))
@@ -136,22 +136,22 @@ class LocalExecutor:
             return None
         return waiting
 
-    def _start(self, job: Job, evaluate: Evaluate, tell: Tell) -> Running:
+    def _start(self, job: Job, evaluate: Evaluate, tell: Tell) -> RunningJob:
         memory_gib = job.limits.memory_gib or self._memory_gib
         try:
             worker = self._spawner.spawn()
         except ExecutionError as error:
-            self._seats.give_back(job)
+            self._seats.release(job)
             tell(job, Interrupted(error.message))
             raise
         # A worker that dies before it has read its order is found by its status.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.connection.send(RunTrial(job, evaluate, memory_gib))
-        return Running(job, worker)
+        return RunningJob(job, worker)
 
     def _wait_for_ends(
-        self, running: Sequence[Running], advise: Advise, at_most: float
-    ) -> list[Running]:
+        self, running: Sequence[RunningJob], advise: ShouldStop, at_most: float
+    ) -> list[RunningJob]:
         """Serve running jobs until at least one worker has ended, or for ``at_most`` seconds;
         return those that have ended."""
         until = time.monotonic() + at_most
@@ -163,7 +163,7 @@ class LocalExecutor:
             if not self._stopped:
                 sources.append(self._wake)
             left = max(0.0, until - time.monotonic())
-            patience = min(left, *(run.patience() for run in running))
+            patience = min(left, *(run.seconds_to_deadline() for run in running))
             wait(sources, timeout=None if patience == math.inf else patience)
             ended = [run for run in running if run.serve(advise)]
             if ended or time.monotonic() >= until:

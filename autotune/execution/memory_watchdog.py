@@ -11,16 +11,16 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from autotune.domain import Infeasible
+from autotune.domain import FailureReason, Infeasible
 from autotune.execution.memory import resident_gib
-from autotune.execution.messages import Channel, DriverGone, Ended, Resident
+from autotune.execution.messages import Channel, DriverDisconnected, Ended, MemorySamples
 
 INTERVAL_SECONDS = 0.2
 SAMPLES_PER_MESSAGE = 5
-LAST_WORD_SECONDS = 1.0
+GRACE_SECONDS = 1.0
 
 
-class Guard:
+class MemoryWatchdog:
     """Watches every 0.2 s from :meth:`start` until its process ends: that process, or the ranks
     that do its work."""
 
@@ -40,13 +40,13 @@ class Guard:
         """Send the memory samples taken since the last time."""
         samples, self._unsent = self._unsent, []
         if samples:
-            self._channel.send(Resident(tuple(samples)), timeout)
+            self._channel.send(MemorySamples(tuple(samples)), timeout)
 
     def _watch(self) -> None:
         # Only a hang-up is asked for: the main thread alone reads answers from this socket.
         lifeline = select.poll()
         lifeline.register(self._channel.fileno(), 0)
-        with contextlib.suppress(DriverGone):
+        with contextlib.suppress(DriverDisconnected):
             while not lifeline.poll(INTERVAL_SECONDS * 1000):
                 self._sample()
         end_group()
@@ -65,8 +65,8 @@ class Guard:
         if each:
             most = max(range(len(each)), key=each.__getitem__)
             reason += f"; rank {most} held the most, {each[most]:.2f} GiB"
-        self.flush(LAST_WORD_SECONDS)
-        self._channel.send(Ended(Infeasible("out_of_memory", reason)), LAST_WORD_SECONDS)
+        self.flush(GRACE_SECONDS)
+        self._channel.send(Ended(Infeasible(FailureReason.OUT_OF_MEMORY, reason)), GRACE_SECONDS)
         end_group()
 
 

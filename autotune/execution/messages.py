@@ -19,7 +19,7 @@ from autotune.ports import Evaluate
 
 
 @dataclass(frozen=True)
-class Share:
+class RankRange:
     """The ranks of a trial that run on one of its machines: ``count`` of them, from ``first`` on.
     The machine has the address ``here``; all ranks meet at ``meeting``, or, where that is ``None``,
     at a door that this worker opens and tells of (:class:`Opened`)."""
@@ -44,7 +44,7 @@ class RunTrial:
     memory_gib: float
     environment: Mapping[str, str] = field(default_factory=dict)
     claim: int = 0
-    share: Share | None = None
+    share: RankRange | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Resident:
+class MemorySamples:
     """Memory held over time: (seconds since the trial began, GiB)."""
 
     samples: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
-class Opened:
+class RendezvousPort:
     """The port at which the ranks of a trial meet."""
 
     port: int
@@ -84,11 +84,11 @@ class Raised:
     error: AutotuneError
 
 
-Message = CurvePoint | Resident | Opened | Ended | Raised
+Message = CurvePoint | MemorySamples | RendezvousPort | Ended | Raised
 """What a worker says."""
 
 
-class DriverGone(BaseException):
+class DriverDisconnected(BaseException):
     """The driver has hung up: nobody wants the result. Not an ``Exception``, so that a trial that
     handles errors of its own does not carry on for nobody."""
 
@@ -108,10 +108,12 @@ class Channel:
         try:
             return self._connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise DriverGone from error
+            raise DriverDisconnected from error
 
     def send(
-        self, message: CurvePoint | Resident | Opened | Ended | Raised, timeout: float = -1
+        self,
+        message: CurvePoint | MemorySamples | RendezvousPort | Ended | Raised,
+        timeout: float = -1,
     ) -> bool:
         """Send, waiting ``timeout`` seconds (-1: for ever) for another thread's send to end."""
         if not self._sending.acquire(timeout=timeout):
@@ -119,7 +121,7 @@ class Channel:
         try:
             self._connection.send(message)
         except ConnectionError as error:
-            raise DriverGone from error
+            raise DriverDisconnected from error
         finally:
             self._sending.release()
         return True

@@ -13,10 +13,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from autotune.domain import (
-    BESIDE,
+    CONCURRENT_TRIALS,
     CurvePoint,
     Event,
     Failed,
+    FailureReason,
     Infeasible,
     Outcome,
     Pruned,
@@ -31,31 +32,37 @@ SHARED_HOST = "shared_host"
 def of_exception(error: BaseException, log: str | None) -> Outcome:
     """The outcome of a trial that raised ``error``. Call it first thing in the handler."""
     if ran_out(error):
-        return Infeasible("out_of_memory", _named(error))
+        return Infeasible(FailureReason.OUT_OF_MEMORY, _named(error))
     match error:
         case NanLoss():
-            return Infeasible("nan_loss", str(error))
+            return Infeasible(FailureReason.NAN_LOSS, str(error))
         case Unsupported():
-            return Infeasible("unsupported", str(error))
+            return Infeasible(FailureReason.UNSUPPORTED, str(error))
         case StopTrial():
             return Pruned(str(error))
         case _:
-            return Failed("error", f"{_named(error)}{_place(error)}{_see(log)}")
+            return Failed(FailureReason.ERROR, f"{_named(error)}{_place(error)}{_see(log)}")
 
 
 def of_exit(code: int | None, log: str | None) -> Outcome:
     """The outcome of a worker that ended without a word; ``code`` as ``Popen.returncode`` has it,
     ``None`` where whoever watched the worker is itself gone."""
     if code is None:
-        return Failed("infrastructure", f"the worker's parent process was lost{_see(log)}")
+        return Failed(
+            FailureReason.INFRASTRUCTURE, f"the worker's parent process was lost{_see(log)}"
+        )
     if code < 0:
-        return Failed("crash", f"killed by {signal_name(-code)}{_see(log)}")
-    return Failed("crash", f"the worker exited with code {code} and no result{_see(log)}")
+        return Failed(FailureReason.CRASH, f"killed by {signal_name(-code)}{_see(log)}")
+    return Failed(
+        FailureReason.CRASH, f"the worker exited with code {code} and no result{_see(log)}"
+    )
 
 
 def of_timeout(minutes: float) -> Outcome:
     """The outcome of a trial that was still running at its time limit."""
-    return Infeasible("timeout", f"still running after {minutes:g} minutes, its time limit")
+    return Infeasible(
+        FailureReason.TIMEOUT, f"still running after {minutes:g} minutes, its time limit"
+    )
 
 
 def with_evidence(
@@ -65,27 +72,27 @@ def with_evidence(
     log: str | None,
 ) -> Outcome:
     """``outcome`` with what the driver saw along the way, where the trial did not say it itself."""
-    own = outcome.evidence
+    own = outcome.result
     evidence = replace(
         own,
         curve=own.curve or tuple(curve),
         memory=own.memory or tuple(memory),
         log=own.log or log,
     )
-    return replace(outcome, evidence=evidence)
+    return replace(outcome, result=evidence)
 
 
-def with_neighbours(outcome: Outcome, others: int) -> Outcome:
+def mark_concurrent(outcome: Outcome, others: int) -> Outcome:
     """``outcome`` with a mark that its speeds were measured beside ``others`` on the same host:
     they had cores of their own, and shared caches and memory's bandwidth."""
-    own = outcome.evidence
+    own = outcome.result
     message = f"speeds were measured with {others} other trials running on this host"
     evidence = replace(
         own,
         events=(*own.events, Event(datetime.now(UTC), SHARED_HOST, message)),
-        environment={**own.environment, BESIDE: others},
+        environment={**own.environment, CONCURRENT_TRIALS: others},
     )
-    return replace(outcome, evidence=evidence)
+    return replace(outcome, result=evidence)
 
 
 def signal_name(number: int) -> str:

@@ -24,9 +24,9 @@ from typing import Any, NoReturn
 
 import psutil
 
-from autotune.domain import Completed, CurvePoint, Failed, Job, Outcome, Pruned
+from autotune.domain import Completed, CurvePoint, Failed, FailureReason, Job, Outcome, Pruned
 from autotune.execution import memory, outcomes
-from autotune.execution.messages import DriverGone, Ended, Share
+from autotune.execution.messages import DriverDisconnected, Ended, RankRange
 from autotune.levers.parallelism import layout
 from autotune.ports import Evaluate, Report
 
@@ -58,7 +58,7 @@ class Rank:
 
     @property
     def killed(self) -> bool:
-        return isinstance(self.outcome, Failed) and self.outcome.kind == "crash"
+        return isinstance(self.outcome, Failed) and self.outcome.failure == FailureReason.CRASH
 
     @property
     def failed(self) -> bool:
@@ -78,11 +78,11 @@ def patience(job: Job) -> float:
     )  # fmt: skip
 
 
-def nowhere(port: int) -> None:
+def ignore_port(port: int) -> None:
     """Nobody else needs to know where ranks meet."""
 
 
-class Ranks:
+class RankLauncher:
     """All processes of one trial, or the ``share`` of them that runs here; ``opened`` is told the
     port at which they meet, where it is opened here."""
 
@@ -90,18 +90,18 @@ class Ranks:
         self,
         evaluate: Evaluate,
         job: Job,
-        share: Share | None = None,
-        opened: Callable[[int], None] = nowhere,
+        share: RankRange | None = None,
+        opened: Callable[[int], None] = ignore_port,
     ) -> None:
         world = layout(job.strategy.get("parallelism", "none")).world
-        self._share = share = share or Share(0, world)
+        self._share = share = share or RankRange(0, world)
         self._patience = patience(job)
         # Once for all of them: it takes a second, and no thread is started by it.
         importlib.import_module("autotune.trial.distributed.pipeline")
         importlib.import_module("autotune.trial.distributed.parallelize")
         self._ranks: list[Rank] = []
         with nullcontext() if share.meeting else socket.create_server((share.here, 0)) as door:
-            _announce(world, share, door, self._patience)
+            _set_rendezvous_env(world, share, door, self._patience)
             for number in range(share.first, share.first + share.count):
                 self._ranks.append(self._fork(number, evaluate, job, door))
             if door is not None:
@@ -116,9 +116,11 @@ class Ranks:
         try:
             while all(not rank.failed for rank in self._ranks):
                 if all(rank.outcome is not None for rank in self._ranks):
-                    return self._ranks[0].outcome or Failed("error", "rank 0 returned nothing")
+                    return self._ranks[0].outcome or Failed(
+                        FailureReason.ERROR, "rank 0 returned nothing"
+                    )
                 self._listen(report, None)
-            return self._blame(report)
+            return self._root_cause(report)
         finally:
             self._end()
 
@@ -142,7 +144,7 @@ class Ranks:
                     rank.outcome = outcome
                     rank.last_word = before
 
-    def _blame(self, report: Report) -> Outcome:
+    def _root_cause(self, report: Report) -> Outcome:
         """Find the rank that failed first of itself: the others fail for want of it."""
         first = next(rank for rank in self._ranks if rank.failed)
         silent_for = time.monotonic() - first.last_word
@@ -156,7 +158,7 @@ class Ranks:
             return _naming(killed[0])
         if waited_in_vain and hung:
             reason = f"rank {hung[0].number} hangs: the others waited {self._patience:g} s for it"
-            return Failed("error", reason)
+            return Failed(FailureReason.ERROR, reason)
         return _naming(first)
 
     def _end(self) -> None:
@@ -185,8 +187,8 @@ def _naming(rank: Rank) -> Outcome:
     return replace(outcome, reason=f"rank {rank.number}: {outcome.reason}")
 
 
-def _announce(
-    world: int, share: Share, door: socket.socket | None, patience_seconds: float
+def _set_rendezvous_env(
+    world: int, share: RankRange, door: socket.socket | None, patience_seconds: float
 ) -> None:
     """Say in the environment where ranks meet. Rank 0 takes over the open ``door`` itself, so no
     other trial can come between choosing a port and using it."""
@@ -246,7 +248,7 @@ def _become_rank(
 def _evaluated(evaluate: Evaluate, job: Job, report: Report) -> Outcome:
     try:
         return evaluate(job, report)
-    except (DriverGone, EOFError, BrokenPipeError):
+    except (DriverDisconnected, EOFError, BrokenPipeError):
         raise
     except BaseException as error:
         outcome = outcomes.of_exception(error, None)

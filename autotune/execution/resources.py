@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 0.3
 RETRY_SECONDS = 0.02
 
 
-def claimed(usable: Sequence[int], wanted: int) -> tuple[int, ...]:
+def lock_cores(usable: Sequence[int], wanted: int) -> tuple[int, ...]:
     """Up to ``wanted`` of the cores ``usable`` that nobody holds, held until this process and all
     that it has forked have ended. Fewer than wanted are none: the trial then runs where the system
     puts it."""
@@ -58,7 +58,7 @@ def _lock(core: int) -> int | None:
     return lock
 
 
-class Seats:
+class ResourcePool:
     """The cores of this host by id, and the accelerators in use by name."""
 
     def __init__(self, cores: Sequence[int]) -> None:
@@ -66,7 +66,7 @@ class Seats:
         self._free = set(cores)
         self._devices_in_use: set[str] = set()
 
-    def take(self, resources: Resources) -> tuple[int, ...] | None:
+    def acquire(self, resources: Resources) -> tuple[int, ...] | None:
         """Set aside what a job asks for and return its cores, or ``None`` when it does not fit now.
 
         A job that asks for more cores than there are gets them all.
@@ -80,7 +80,7 @@ class Seats:
         self._devices_in_use |= devices
         return cores
 
-    def give_back(self, job: Job) -> None:
+    def release(self, job: Job) -> None:
         """Free what :meth:`take` set aside for ``job``."""
         self._free.update(job.cores)
         self._devices_in_use -= _exclusive(job.resources.devices)

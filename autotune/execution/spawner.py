@@ -84,14 +84,14 @@ class Spawner:
         :raises ExecutionError: when the forkserver cannot import its modules, with its output.
         """
         try:
-            worker = order_worker(self.pass_on)
+            worker = order_worker(self.send_fd)
         except OSError as error:
             raise ExecutionError(self._lost()) from error
         if worker is None:
             raise ExecutionError(self._lost())
         return worker
 
-    def pass_on(self, descriptors: Sequence[int]) -> None:
+    def send_fd(self, descriptors: Sequence[int]) -> None:
         """Ask the forkserver for the worker whose ends of connection and status these are."""
         if (self._server.poll() or 0) < 0:  # killed, as the kernel may when memory is short
             self.close()

@@ -20,17 +20,17 @@ from typing import NoReturn
 from autotune.domain import CurvePoint, Job, Outcome
 from autotune.errors import AutotuneError, ExecutionError
 from autotune.execution import memory, outcomes, ranks
-from autotune.execution.memory_watchdog import Guard, end_group
+from autotune.execution.memory_watchdog import MemoryWatchdog, end_group
 from autotune.execution.messages import (
     Call,
     Channel,
-    DriverGone,
+    DriverDisconnected,
     Ended,
-    Opened,
     Raised,
+    RendezvousPort,
     RunTrial,
 )
-from autotune.execution.resources import claimed, usable_cores
+from autotune.execution.resources import lock_cores, usable_cores
 from autotune.trial.effects import allocator
 
 THREAD_VARIABLES = (
@@ -45,8 +45,8 @@ def main(connection_fd: int) -> NoReturn:
     """Take one order from the driver, carry it out, and end this process group."""
     channel = Channel(Connection(connection_fd))
     try:
-        _obey(channel.receive(), channel)
-    except DriverGone:
+        _execute(channel.receive(), channel)
+    except DriverDisconnected:
         pass  # and with it whoever wanted the result
     except AutotuneError as error:
         channel.send(Raised(error))
@@ -59,11 +59,11 @@ def main(connection_fd: int) -> NoReturn:
         end_group()
 
 
-def _obey(order: RunTrial | Call, channel: Channel) -> None:
+def _execute(order: RunTrial | Call, channel: Channel) -> None:
     if isinstance(order, RunTrial):
         _run_trial(order, channel)
         return
-    Guard(channel, math.inf).start()
+    MemoryWatchdog(channel, math.inf).start()
     channel.send(Ended(order.function(*order.args, **order.kwargs)))
 
 
@@ -73,14 +73,14 @@ def log_path(job: Job) -> str:
 
 
 def _run_trial(order: RunTrial, channel: Channel) -> None:
-    guard = Guard(channel, order.memory_gib)
+    guard = MemoryWatchdog(channel, order.memory_gib)
     outcome = _evaluate(order, channel, guard)
     sys.stdout.flush()
     guard.flush()
     channel.send(Ended(outcome))
 
 
-def _evaluate(order: RunTrial, channel: Channel, guard: Guard) -> Outcome:
+def _evaluate(order: RunTrial, channel: Channel, guard: MemoryWatchdog) -> Outcome:
     job = order.job
 
     def report(point: CurvePoint) -> str | None:
@@ -89,23 +89,23 @@ def _evaluate(order: RunTrial, channel: Channel, guard: Guard) -> Outcome:
         return answer
 
     def opened(port: int) -> None:
-        channel.send(Opened(port))
+        channel.send(RendezvousPort(port))
 
     log = log_path(job)
     try:
         _write_to(log)
         os.environ.update(order.environment)
         if order.claim:
-            job = replace(job, cores=claimed(usable_cores(), order.claim))
-        _settle(job, order.memory_gib)
+            job = replace(job, cores=lock_cores(usable_cores(), order.claim))
+        _pin_and_limit(job, order.memory_gib)
         if ranks.is_parallel(job):
-            processes = ranks.Ranks(order.evaluate, job, order.share, opened)
+            processes = ranks.RankLauncher(order.evaluate, job, order.share, opened)
             guard.start(processes.pids)
             return processes.wait(report)
         guard.start()
         memory.forget()
         return order.evaluate(job, report)
-    except DriverGone:
+    except DriverDisconnected:
         raise
     except BaseException as error:
         outcome = outcomes.of_exception(error, log)
@@ -132,7 +132,7 @@ def _write_to(path: str) -> None:
     logging.captureWarnings(True)
 
 
-def _settle(job: Job, memory_gib: float) -> None:
+def _pin_and_limit(job: Job, memory_gib: float) -> None:
     """Give this process the cores, threads, devices, allocator and memory of its job."""
     if job.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cores)

@@ -16,7 +16,7 @@ from autotune.export.levers import Refuse, left_out, nothing
 from autotune.export.requirements import requirements
 
 
-def as_it_is(strategy: Strategy) -> Strategy:
+def identity(strategy: Strategy) -> Strategy:
     """For formats under which devices keep their numbers."""
     return strategy
 
@@ -39,7 +39,7 @@ class ScriptFormat:
     arrives: Mapping[str, str]
     packages: tuple[str, ...] = ()
     refuse: Refuse = nothing
-    there: Callable[[Strategy], Strategy] = as_it_is
+    there: Callable[[Strategy], Strategy] = identity
     allow_partial: bool = False
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
@@ -52,7 +52,7 @@ class ScriptFormat:
 
         missing = left_out(self.name, trial.strategy, self.arrives, self.refuse, self.allow_partial)
         trial = replace(trial, strategy=self.there(trial.strategy))
-        checksums.make_room(directory)
+        checksums.clear_export_dir(directory)
         prepared = write_materials(study.task, directory)
         document = {
             **strategy_document(study, trial, self.name),
@@ -73,7 +73,7 @@ class ScriptFormat:
 
 def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:
     """The strategy, the task, and what the trial measured, as plain data."""
-    measurements = sorted(trial.evidence.measurements.items())
+    measurements = sorted(trial.result.measurements.items())
     return {
         "format": name,
         "autotune": __version__,
@@ -83,7 +83,7 @@ def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:
         "strategy": dict(trial.strategy.values),
         "task": asdict(study.task),
         "measured": {metric: measurement_record(m) for metric, m in measurements},
-        "environment": dict(trial.evidence.environment),
+        "environment": dict(trial.result.environment),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.analysis.summary import interval, shown
+from autotune.analysis.summary import format_metric, interval
 from autotune.errors import UsageError
 from autotune.export import checksums
 from autotune.export.readme import table
@@ -110,5 +110,5 @@ def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str
     rows = []
     for name, record in measured.items():
         ends = interval(name, record["ci95"])
-        rows.append((name, shown(name, record["value"]), ends, str(record["n"])))
+        rows.append((name, format_metric(name, record["value"]), ends, str(record["n"])))
     return rows

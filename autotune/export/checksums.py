@@ -8,21 +8,21 @@ from pathlib import Path
 
 from autotune.errors import UsageError
 
-SEAL = "SHA256SUMS"
+MANIFEST = "SHA256SUMS"
 
-UNSEALED = (SEAL, "metrics.json")
+UNSEALED = (MANIFEST, "metrics.json")
 """The seal itself, and what every run of the script writes anew."""
 
 
-def make_room(directory: Path) -> None:
+def clear_export_dir(directory: Path) -> None:
     """See that ``directory`` may be written to: it is new, empty, or an earlier export, whose files
     are removed. Raises :class:`UsageError` for a folder that holds something else."""
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file", hint="name a folder: --output DIR")
-    if (directory / SEAL).is_file():
+    if (directory / MANIFEST).is_file():
         for name in _sums(directory):
             (directory / name).unlink(missing_ok=True)
-        (directory / SEAL).unlink()
+        (directory / MANIFEST).unlink()
     elif directory.is_dir() and any(directory.iterdir()):
         raise UsageError(
             f"{directory} holds files that no export wrote", hint="name a new folder: --output DIR"
@@ -38,8 +38,8 @@ def seal(directory: Path) -> Sequence[Path]:
         if path.is_file() and "__pycache__" not in path.parts and path.name not in UNSEALED
     )
     lines = [f"{_sha256(path)}  {path.relative_to(directory).as_posix()}\n" for path in files]
-    (directory / SEAL).write_text("".join(lines), encoding="utf-8")
-    return [*files, directory / SEAL]
+    (directory / MANIFEST).write_text("".join(lines), encoding="utf-8")
+    return [*files, directory / MANIFEST]
 
 
 def changed(directory: Path) -> list[str]:
@@ -52,7 +52,7 @@ def changed(directory: Path) -> list[str]:
 
 
 def _sums(directory: Path) -> dict[str, str]:
-    lines = (directory / SEAL).read_text(encoding="utf-8").splitlines()
+    lines = (directory / MANIFEST).read_text(encoding="utf-8").splitlines()
     pairs = (line.split("  ", 1) for line in lines if "  " in line)
     return {name: value for value, name in pairs if _is_inside(directory, name)}
 

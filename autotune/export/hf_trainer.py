@@ -74,7 +74,7 @@ def command(strategy: Strategy) -> Sequence[str]:
     return ("python", "train.py") if processes(strategy) == 1 else torchrun.command(strategy)
 
 
-def refuse(strategy: Strategy) -> Mapping[str, str]:
+def unsupported(strategy: Strategy) -> Mapping[str, str]:
     if kinds(strategy).keys() - {*ABLE}:
         return only("hf-trainer", *ABLE)
     return uneven(strategy)
@@ -101,5 +101,5 @@ FORMAT = ScriptFormat(
         "optimizer": "optim; momentum of sgd in train.py",
     },
     packages=("accelerate",),
-    refuse=refuse,
+    refuse=unsupported,
 )

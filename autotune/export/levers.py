@@ -47,7 +47,7 @@ LOOP: Mapping[str, str] = {
 """What the script does where the trainer brings no loop of its own."""
 
 
-OWN: Mapping[str, str] = {
+AUTOTUNE_ONLY: Mapping[str, str] = {
     "placement": "tuned/trial/effects/device_map.py; a GPU and the CPU side by side by tuned/trial/distributed",
     "split_gpus": "tuned/levers/__init__.py: the GPUs that a process holds",
     "offload": "tuned/trial/effects/offloading.py, tuned/trial/distributed/fsdp.py",
@@ -62,7 +62,7 @@ OWN: Mapping[str, str] = {
 """What only the loop of the trial itself does."""
 
 
-IDLE: Mapping[str, Value] = {"node_class": ANY}
+NEUTRAL: Mapping[str, Value] = {"node_class": ANY}
 """Settings that change nothing, of levers whose default is the machine's."""
 
 
@@ -97,7 +97,7 @@ def left_out(
 
 def _does_nothing(lever: str, value: Value) -> bool:
     """Whether a lever is at a default that is the same on every machine, and so changes nothing."""
-    if lever in IDLE:
-        return value == IDLE[lever]
+    if lever in NEUTRAL:
+        return value == NEUTRAL[lever]
     known = LEVERS.get(lever)
     return known is not None and not callable(known.default) and known.default == value

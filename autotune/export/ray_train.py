@@ -8,7 +8,7 @@ from typing import Any
 from autotune.domain import Strategy, Study, Trial
 from autotune.export.arguments import processes
 from autotune.export.base import ScriptFormat, as_json
-from autotune.export.levers import CODE, LOOP, OWN
+from autotune.export.levers import AUTOTUNE_ONLY, CODE, LOOP
 from autotune.levers import resources
 from autotune.levers.cluster import ANY
 
@@ -55,7 +55,7 @@ FORMAT = ScriptFormat(
         **LOOP,
         "device": "use_gpu: Ray chooses which; tuned/ground.py",
         "threads": "resources_per_worker; tuned/ground.py",
-        **OWN,
+        **AUTOTUNE_ONLY,
         "node_class": "label_selector",
         "parallelism": "num_workers; tuned/trial/distributed",
     },

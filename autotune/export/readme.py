@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotune.analysis.summary import interval, shown
+from autotune.analysis.summary import format_metric, interval
 
 PROMISED = (
     "train_samples_per_second",
@@ -61,7 +61,7 @@ def _promises(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str,
     for name in PROMISED:
         if name in measured:
             value, ci95 = measured[name]["value"], measured[name]["ci95"]
-            rows.append((name, shown(name, value), interval(name, ci95)))
+            rows.append((name, format_metric(name, value), interval(name, ci95)))
     return rows
 
 

@@ -13,7 +13,7 @@ EVERY = ("torch", "transformers", "numpy", "tokenizers", "safetensors")
 def requirements(packages: Sequence[str], trial: Trial) -> str:
     """The text of ``requirements.txt``. A version that neither the trial noted nor this machine
     has installed is left open."""
-    noted = trial.evidence.environment
+    noted = trial.result.environment
     lines = []
     for name in (*EVERY, *packages):
         found = str(noted.get(name) or _installed(name.partition("[")[0]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autotune.domain import Strategy
 from autotune.export.arguments import processes
 from autotune.export.base import ScriptFormat
-from autotune.export.levers import CODE, LOOP, OWN
+from autotune.export.levers import AUTOTUNE_ONLY, CODE, LOOP
 
 
 def command(strategy: Strategy) -> Sequence[str]:
@@ -20,6 +20,11 @@ FORMAT = ScriptFormat(
     template="train_torchrun",
     command=command,
     config=lambda study, trial, examples: {},
-    arrives={**CODE, **LOOP, **OWN, "parallelism": "--nproc-per-node; tuned/trial/distributed"},
+    arrives={
+        **CODE,
+        **LOOP,
+        **AUTOTUNE_ONLY,
+        "parallelism": "--nproc-per-node; tuned/trial/distributed",
+    },
     packages=("psutil",),
 )

@@ -22,7 +22,7 @@ class YamlFormat:
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
         """Write the file; raises :class:`~autotune.errors.UsageError` for a folder that holds
         something else."""
-        checksums.make_room(directory)
+        checksums.clear_export_dir(directory)
         text = yaml.safe_dump(strategy_document(study, trial, self.name), sort_keys=False)
         write_files(directory, {"strategy.yaml": text})
         return checksums.seal(directory)

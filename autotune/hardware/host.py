@@ -177,7 +177,7 @@ def _cuda(index: int) -> Device:
     )
 
 
-def roomiest(nodes: Sequence[tuple[str | None, Host]]) -> Host:
+def merge_hosts(nodes: Sequence[tuple[str | None, Host]]) -> Host:
     """The machine with most accelerators, then cores, then memory, with the devices of all and the
     classes of node there are; ``nodes`` are (class, hardware)."""
     hosts = [host for _, host in nodes]
@@ -186,7 +186,7 @@ def roomiest(nodes: Sequence[tuple[str | None, Host]]) -> Host:
     order = sorted(devices.values(), key=lambda device: (device.kind == "cpu", device.id))
     classes = {name: _class(name, host) for name, host in reversed(nodes) if name is not None}
     named = tuple(classes[name] for name in sorted(classes))
-    return replace(best, devices=tuple(order), node_classes=named, machines=len(nodes))
+    return replace(best, devices=tuple(order), node_classes=named, num_nodes=len(nodes))
 
 
 def _class(name: str, host: Host) -> NodeClass:

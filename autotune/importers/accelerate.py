@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.importers.base import Imported, unlike
+from autotune.importers.base import Imported, unsupported_options
 
 SECTIONS = ("fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config")
 
@@ -43,7 +43,7 @@ def read(document: Mapping[str, Any]) -> Imported:
     if dynamo.get("dynamo_backend", "NO") != "NO":
         found.levers["compile"] = True
         given = {key: value for key, value in dynamo.items() if key != "dynamo_use_dynamic"}
-        unlike(found, "dynamo_config.", given, DYNAMO_ANYWAY)
+        unsupported_options(found, "dynamo_config.", given, DYNAMO_ANYWAY)
     _processes(found, document)
     if int(document.get("num_machines") or 1) > 1:
         found.left["num_machines"] = "a trial runs on one machine; see docs/cluster.md"
@@ -52,7 +52,7 @@ def read(document: Mapping[str, Any]) -> Imported:
         for key, value in document.items()
         if key not in READ and value != ANYWAY.get(key)
     }
-    unlike(found, "", unread, {})
+    unsupported_options(found, "", unread, {})
     return found
 
 
@@ -94,4 +94,4 @@ def _fsdp(found: Imported, config: Mapping[str, Any], processes: int) -> None:
     for key in ("sharding_strategy", "reshard_after_forward"):
         if str(left.get(key)).upper() in {*kept, "FULL_SHARD", "1", "TRUE"}:
             left.pop(key)
-    unlike(found, "fsdp_config.fsdp_", left, {"version": 2})
+    unsupported_options(found, "fsdp_config.fsdp_", left, {"version": 2})

@@ -35,7 +35,7 @@ def batch(levers: dict[str, Value], micro: int, accumulation: int) -> None:
         levers["micro_batch_size"] = micro
 
 
-def unlike(
+def unsupported_options(
     found: Imported, prefix: str, given: Mapping[str, Any], anyway: Mapping[str, Any]
 ) -> None:
     """List what of ``given`` no lever stands for and trials do not do anyway."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.importers.base import NAMED_OPTIMIZERS, Imported, batch, number, unlike
+from autotune.importers.base import NAMED_OPTIMIZERS, Imported, batch, number, unsupported_options
 
 READ = {
     "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps",
@@ -44,7 +44,7 @@ def read(document: Mapping[str, Any]) -> Imported:
     if optimizer.get("type") in NAMED_OPTIMIZERS:
         plain = parameters.pop("torch_adam", False) is True
         found.levers["optimizer"] = "adamw" if plain else NAMED_OPTIMIZERS[optimizer["type"]]
-        unlike(found, "optimizer.params.", parameters, OPTIMIZERS_ANYWAY)
+        unsupported_options(found, "optimizer.params.", parameters, OPTIMIZERS_ANYWAY)
     elif optimizer:
         found.left["optimizer"] = f"there is no optimizer {optimizer.get('type')} to search"
     _precision(found, document)

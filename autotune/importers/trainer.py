@@ -8,7 +8,7 @@ from typing import Any
 from autotune.domain import Value
 from autotune.importers.base import NAMED_OPTIMIZERS, Imported, batch
 
-SILENT = {
+IGNORED = {
     "output_dir", "use_cpu", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm",
     "save_strategy", "eval_strategy", "logging_steps", "logging_nan_inf_filter", "report_to",
     "remove_unused_columns", "activation_checkpointing_kwargs",
@@ -16,7 +16,7 @@ SILENT = {
 }  # fmt: skip
 """Fields that say nothing about speed, or what every trial does anyway at these values."""
 
-ANYWAY: Mapping[str, Any] = {
+TRIAL_DEFAULTS: Mapping[str, Any] = {
     "lr_scheduler_type": "linear",
     "warmup_steps": 0,
     "weight_decay": 0.0,
@@ -95,7 +95,7 @@ def _length(found: Imported, left: dict[str, Any]) -> None:
 
 def _rest(found: Imported, left: Mapping[str, Any]) -> None:
     for key, value in left.items():
-        if key in ANYWAY and value != ANYWAY[key]:
-            found.left[key] = f"is {value}; trials always have {ANYWAY[key]}"
-        elif key not in SILENT and value not in (None, False, -1, ""):
+        if key in TRIAL_DEFAULTS and value != TRIAL_DEFAULTS[key]:
+            found.left[key] = f"is {value}; trials always have {TRIAL_DEFAULTS[key]}"
+        elif key not in IGNORED and value not in (None, False, -1, ""):
             found.left[key] = "no lever stands for it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autotune.domain import Host, Prices, Resources, Rule, Strategy, Value, digest
+from autotune.domain import ForbiddenClause, Host, Prices, Resources, Strategy, Value, digest
 from autotune.levers import (
     batching,
     cluster,
@@ -24,9 +24,9 @@ __all__ = [
     "Pattern",
     "defaults",
     "hourly_usd",
+    "profile_key",
     "resources",
     "rules",
-    "speed_key",
     "training_key",
 ]
 
@@ -69,16 +69,16 @@ _ALL = (
 
 LEVERS: Mapping[str, Lever] = {lever.name: lever for lever in _ALL}
 
-RULES: tuple[Rule, ...] = (
-    Rule("micro_batch_size >= batch_size",
+RULES: tuple[ForbiddenClause, ...] = (
+    ForbiddenClause("micro_batch_size >= batch_size",
          "a micro-batch as large as the batch is no accumulation; write micro_batch_size: full"),
-    Rule("batch_size % micro_batch_size > 0",
+    ForbiddenClause("batch_size % micro_batch_size > 0",
          "the batch must be a whole number of micro-batches"),
-    Rule("precision in [tf32, fp16] and device in [cpu, mps]",
+    ForbiddenClause("precision in [tf32, fp16] and device in [cpu, mps]",
          "tf32 and fp16 with gradient scaling are for CUDA GPUs"),
-    Rule("compile == true and device == mps",
+    ForbiddenClause("compile == true and device == mps",
          "torch.compile does not support training on mps"),
-    Rule("compile == true and activation_checkpointing == true and device == cpu",
+    ForbiddenClause("compile == true and activation_checkpointing == true and device == cpu",
          "on a CPU compiling recomputes nothing, so checkpointing only adds work"),
     *parallelism.RULES,
     *cluster.RULES,
@@ -93,7 +93,7 @@ def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
     return {**{lever.name: lever.default_on(host) for lever in _ALL}, "epochs": epochs}
 
 
-def rules(host: Host) -> tuple[Rule, ...]:
+def rules(host: Host) -> tuple[ForbiddenClause, ...]:
     """:data:`RULES`, and what this host cannot hold."""
     of_host = (
         parallelism.host_rules,
@@ -104,7 +104,7 @@ def rules(host: Host) -> tuple[Rule, ...]:
     return (*RULES, *(rule for rules_of in of_host for rule in rules_of(host)))
 
 
-def speed_key(strategy: Strategy) -> str:
+def profile_key(strategy: Strategy) -> str:
     """The same for strategies that run at the same speed in the same memory."""
     return _key(strategy, SPEED, MEMORY)
 

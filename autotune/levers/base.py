@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autotune.domain import Choice, Host, Range, Value
+from autotune.domain import Categorical, Host, Range, Value
 from autotune.domain.search_space import contains
 
 
@@ -54,24 +54,24 @@ class Lever:
 
     name: str
     summary: str
-    domain: Choice | Range | Pattern
+    domain: Categorical | Range | Pattern
     default: Default
     influences: frozenset[Influence]
-    words: tuple[str, ...] = ()
+    named_values: tuple[str, ...] = ()
     when: str | None = None
     unavailable: Callable[[Host, Value], str | None] = _anything
-    auto: Callable[[Host], Choice | Range] | None = None
+    auto: Callable[[Host], Categorical | Range] | None = None
 
     def default_on(self, host: Host) -> Value:
         return self.default(host) if callable(self.default) else self.default
 
     def is_legal(self, value: Value) -> bool:
         """Whether the value means something for this lever, on whatever machine."""
-        if value in self.words and isinstance(value, str):
+        if value in self.named_values and isinstance(value, str):
             return True
         if isinstance(self.domain, Pattern):
             return isinstance(value, str) and re.fullmatch(self.domain.regex, value) is not None
-        if isinstance(self.domain, Choice):
+        if isinstance(self.domain, Categorical):
             return any(value == v and type(value) is type(v) for v in self.domain.values)
         whole = not self.domain.integer or (isinstance(value, int | float) and value == int(value))
         return not isinstance(value, bool) and whole and contains(self.domain, value)
@@ -80,25 +80,25 @@ class Lever:
         """The legal settings in words."""
         if isinstance(self.domain, Pattern):
             text = f"such as {self.domain.example}"
-        elif isinstance(self.domain, Choice):
+        elif isinstance(self.domain, Categorical):
             text = ", ".join(_shown(value) for value in self.domain.values)
         else:
             kind = "whole number" if self.domain.integer else "number"
             text = f"{kind} from {self.domain.low:g} to {self.domain.high:g}"
-        return " or ".join([text, *self.words])
+        return " or ".join([text, *self.named_values])
 
-    def candidates(self, host: Host) -> Choice | Range:
+    def candidates(self, host: Host) -> Categorical | Range:
         """What ``auto`` means on this machine."""
-        offered: Choice | Range
+        offered: Categorical | Range
         if self.auto is not None:
             offered = self.auto(host)
         elif isinstance(self.domain, Pattern):
-            offered = Choice((self.default_on(host),))
+            offered = Categorical((self.default_on(host),))
         else:
             offered = self.domain
         if isinstance(offered, Range):
             return offered
-        return Choice(tuple(v for v in offered.values if self.unavailable(host, v) is None))
+        return Categorical(tuple(v for v in offered.values if self.unavailable(host, v) is None))
 
 
 def _shown(value: Value) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from autotune.domain import Choice, Host, Range, Rule, Value
+from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
 from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
 
 MAX_BATCH = 65_536
 
 
-def _batch_sizes(host: Host) -> Choice:
-    return Choice((8, 16, 32, 64))
+def _batch_sizes(host: Host) -> Categorical:
+    return Categorical((8, 16, 32, 64))
 
 
-def _micro_batch_sizes(host: Host) -> Choice:
-    return Choice(("full", 4, 8, 16))
+def _micro_batch_sizes(host: Host) -> Categorical:
+    return Categorical(("full", 4, 8, 16))
 
 
 BATCH_SIZE = Lever(
@@ -29,7 +29,7 @@ MICRO_BATCH_SIZE = Lever(
     name="micro_batch_size",
     summary="Examples per forward and backward; the rest of the batch by gradient accumulation",
     domain=Range(1, MAX_BATCH, integer=True),
-    words=("full",),
+    named_values=("full",),
     default="full",
     influences=influences(SPEED, MEMORY),
     auto=_micro_batch_sizes,
@@ -38,7 +38,7 @@ MICRO_BATCH_SIZE = Lever(
 PADDING = Lever(
     name="padding",
     summary="Pad to max_length, to the longest of the batch, or batch examples of like length",
-    domain=Choice(("fixed", "dynamic", "bucketed")),
+    domain=Categorical(("fixed", "dynamic", "bucketed")),
     default="dynamic",
     influences=influences(SPEED, MEMORY, ACCURACY),
 )
@@ -63,7 +63,7 @@ LOADER_WORKERS = Lever(
     default=0,
     influences=influences(SPEED),
     unavailable=_too_many_workers,
-    auto=lambda host: Choice((0, 1, 2)),
+    auto=lambda host: Categorical((0, 1, 2)),
 )
 
 PREFETCH = Lever(
@@ -73,22 +73,22 @@ PREFETCH = Lever(
     default=2,
     influences=influences(SPEED, MEMORY),
     when="loader_workers > 0",
-    auto=lambda host: Choice((1, 2, 4)),
+    auto=lambda host: Categorical((1, 2, 4)),
 )
 
 PINNED_MEMORY = Lever(
     name="pinned_memory",
     summary="Copy batches to the GPU from memory that cannot be paged out, while it still works",
-    domain=Choice((False, True)),
+    domain=Categorical((False, True)),
     default=lambda host: any(device.kind == "cuda" for device in host.devices),
     influences=influences(SPEED),
     when="device == cuda",
     unavailable=_not_cuda,
 )
 
-RULES: tuple[Rule, ...] = (
-    Rule("loader_workers > 0 and parallelism != none",
+RULES: tuple[ForbiddenClause, ...] = (
+    ForbiddenClause("loader_workers > 0 and parallelism != none",
          "each rank puts its own share of a batch together"),
-    Rule("loader_workers > 0 and offload == parameters",
+    ForbiddenClause("loader_workers > 0 and offload == parameters",
          "fsdp, which brings the weights in, has each rank put its batches together"),
 )  # fmt: skip

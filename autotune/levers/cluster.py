@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autotune.domain import Choice, Host, NodeClass, Prices, Range, Resources, Rule, Value
+from autotune.domain import (
+    Categorical,
+    ForbiddenClause,
+    Host,
+    NodeClass,
+    Prices,
+    Range,
+    Resources,
+    Value,
+)
 from autotune.levers.base import MEMORY, SPEED, Lever, Pattern, influences
 
 ANY = "any"
@@ -23,8 +32,8 @@ def _missing(host: Host, value: Value) -> str | None:
     return f"no node of class {value} in the cluster (found: {', '.join(names) or 'none'})"
 
 
-def _classes(host: Host) -> Choice:
-    return Choice(tuple(kind.name for kind in host.node_classes) or (ANY,))
+def _classes(host: Host) -> Categorical:
+    return Categorical(tuple(kind.name for kind in host.node_classes) or (ANY,))
 
 
 NODE_CLASS = Lever(
@@ -39,17 +48,17 @@ NODE_CLASS = Lever(
 
 
 def _too_few(host: Host, value: Value) -> str | None:
-    if float(value) <= host.machines:
+    if float(value) <= host.num_nodes:
         return None
-    return f"{value} machines are asked for, and there {_are(host.machines)}"
+    return f"{value} machines are asked for, and there {_are(host.num_nodes)}"
 
 
 def _are(count: int) -> str:
     return "is 1" if count == 1 else f"are {count}"
 
 
-def _doublings(host: Host) -> Choice:
-    return Choice(tuple(2**power for power in range(host.machines.bit_length())))
+def _doublings(host: Host) -> Categorical:
+    return Categorical(tuple(2**power for power in range(host.num_nodes.bit_length())))
 
 
 NODES = Lever(
@@ -63,18 +72,24 @@ NODES = Lever(
     auto=_doublings,
 )
 
-RULES = (Rule("nodes > 1 and placement == mixed", "a GPU and the CPU beside it are one machine's"),)
+RULES = (
+    ForbiddenClause(
+        "nodes > 1 and placement == mixed", "a GPU and the CPU beside it are one machine's"
+    ),
+)
 
 
-def host_rules(host: Host) -> Iterator[Rule]:
+def host_rules(host: Host) -> Iterator[ForbiddenClause]:
     """What nodes of each class cannot hold, and why."""
     for kind in host.node_classes:
         here = f"node_class == '{kind.name}'"
-        yield Rule(
+        yield ForbiddenClause(
             f"{here} and threads > {kind.cores}", f"a node of class {kind.name} has fewer cores"
         )
         if kind.gpus == 0:
-            yield Rule(f"{here} and device != cpu", f"a node of class {kind.name} has no GPU")
+            yield ForbiddenClause(
+                f"{here} and device != cpu", f"a node of class {kind.name} has no GPU"
+            )
 
 
 def hourly_usd(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.domain import Choice, Host, Range
+from autotune.domain import Categorical, Host, Range
 from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
 
 
@@ -10,8 +10,8 @@ def _quarters(host: Host) -> Range:
     return Range(0.0, 0.75, step=0.25)
 
 
-def _freeze_counts(host: Host) -> Choice:
-    return Choice((0, 1, 3))
+def _freeze_counts(host: Host) -> Categorical:
+    return Categorical((0, 1, 3))
 
 
 PRUNING_RATIO = Lever(
@@ -26,7 +26,7 @@ PRUNING_RATIO = Lever(
 PRUNING_METHOD = Lever(
     name="pruning_method",
     summary="Remove heads and neurons, zero single weights, or drop whole layers",
-    domain=Choice(("structured", "unstructured", "layers")),
+    domain=Categorical(("structured", "unstructured", "layers")),
     default="structured",
     influences=influences(SPEED, MEMORY, ACCURACY),
     when="pruning_ratio > 0",
@@ -35,7 +35,7 @@ PRUNING_METHOD = Lever(
 PRUNING_SCORE = Lever(
     name="pruning_score",
     summary="What tells a head or neuron that matters: its effect on the loss, or its weights",
-    domain=Choice(("taylor", "magnitude")),
+    domain=Categorical(("taylor", "magnitude")),
     default="taylor",
     # Scoring by effect on the loss takes gradients of the whole model, time and memory, at setup.
     influences=influences(SPEED, MEMORY, ACCURACY),
@@ -55,8 +55,8 @@ DROPOUT = Lever(
     name="dropout",
     summary="Dropout of hidden states and attention while training, or the model's own",
     domain=Range(0.0, 0.9),
-    words=("model",),
+    named_values=("model",),
     default="model",
     influences=influences(SPEED, MEMORY, ACCURACY),
-    auto=lambda host: Choice(("model", 0.0)),
+    auto=lambda host: Categorical(("model", 0.0)),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autotune.domain import Choice, Device, Host, Rule, Value
+from autotune.domain import Categorical, Device, ForbiddenClause, Host, Value
 from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
 
 BF16_CPU_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
@@ -26,18 +26,18 @@ def _has_tf32(gpu: Device) -> bool:
     return (gpu.capability or (0, 0)) >= (8, 0)
 
 
-def host_rules(host: Host) -> Iterator[Rule]:
+def host_rules(host: Host) -> Iterator[ForbiddenClause]:
     """Precisions that one device of this host has and another lacks."""
     some_bf16 = any(device.bf16 for device in host.devices)
     gpus = [device for device in host.devices if device.kind == "cuda"]
     for device in host.devices:
         if some_bf16 and not device.bf16:
-            yield Rule(
+            yield ForbiddenClause(
                 f"{_works_on(device)} and precision in [bf16, 'bf16-pure']",
                 f"{device.id} has no bf16 arithmetic; emulated it is slow",
             )
         if device in gpus and any(map(_has_tf32, gpus)) and not _has_tf32(device):
-            yield Rule(
+            yield ForbiddenClause(
                 f"device == '{device.id}' and precision == tf32",
                 f"{device.id} is no GPU of compute capability 8.0 or newer",
             )
@@ -57,16 +57,16 @@ def _no_compiler(host: Host, value: Value) -> str | None:
     return "torch.compile needs a C++ compiler (g++ or clang++) on PATH"
 
 
-def _eager_or_compiled(host: Host) -> Choice:
+def _eager_or_compiled(host: Host) -> Categorical:
     """Compiling costs half a minute per shape on a CPU, more than a small trial takes."""
     gpu = any(device.kind == "cuda" for device in host.devices)
-    return Choice((False, True) if gpu else (False,))
+    return Categorical((False, True) if gpu else (False,))
 
 
 PRECISION = Lever(
     name="precision",
     summary="fp32; tf32 matrix products; bf16 autocast; all in bf16; fp16 with gradient scaling",
-    domain=Choice(("fp32", "tf32", "bf16", "bf16-pure", "fp16")),
+    domain=Categorical(("fp32", "tf32", "bf16", "bf16-pure", "fp16")),
     default="fp32",
     influences=influences(SPEED, MEMORY, ACCURACY),
     unavailable=_no_precision,
@@ -75,7 +75,7 @@ PRECISION = Lever(
 ATTENTION = Lever(
     name="attention",
     summary="Attention written out step by step, or torch's fused kernel",
-    domain=Choice(("eager", "sdpa")),
+    domain=Categorical(("eager", "sdpa")),
     default="sdpa",
     influences=influences(SPEED, MEMORY),
 )
@@ -83,7 +83,7 @@ ATTENTION = Lever(
 COMPILE = Lever(
     name="compile",
     summary="Compile the model with torch.compile before training",
-    domain=Choice((False, True)),
+    domain=Categorical((False, True)),
     default=False,
     influences=influences(SPEED, MEMORY),
     unavailable=_no_compiler,
@@ -93,7 +93,7 @@ COMPILE = Lever(
 ACTIVATION_CHECKPOINTING = Lever(
     name="activation_checkpointing",
     summary="Recompute activations in the backward pass instead of keeping them",
-    domain=Choice((False, True)),
+    domain=Categorical((False, True)),
     default=False,
     influences=influences(SPEED, MEMORY),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.domain import Choice, Range
+from autotune.domain import Categorical, Range
 from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
 
 LEARNING_RATE = Lever(
@@ -17,7 +17,7 @@ LEARNING_RATE = Lever(
 LEARNING_RATE_SCALING = Lever(
     name="learning_rate_scaling",
     summary="How the rate grows with batch size over a batch of 8: not, by its root, in proportion",
-    domain=Choice(("none", "sqrt", "linear")),
+    domain=Categorical(("none", "sqrt", "linear")),
     default="none",
     influences=influences(ACCURACY),
 )
@@ -28,13 +28,13 @@ EPOCHS = Lever(
     domain=Range(0.01, 100.0),
     default=1.0,
     influences=influences(ACCURACY),
-    auto=lambda host: Choice((1.0, 2.0, 3.0)),
+    auto=lambda host: Categorical((1.0, 2.0, 3.0)),
 )
 
 OPTIMIZER = Lever(
     name="optimizer",
     summary="AdamW, AdamW in one fused kernel, SGD with momentum, or Adafactor",
-    domain=Choice(("adamw", "adamw-fused", "sgd", "adafactor")),
+    domain=Categorical(("adamw", "adamw-fused", "sgd", "adafactor")),
     default="adamw-fused",
     influences=influences(SPEED, MEMORY, ACCURACY),
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autotune.domain import Choice, Host, Range, Rule, Value
+from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
 from autotune.levers.base import MEMORY, SPEED, Lever, Pattern, influences
 
 DATA_KINDS = ("ddp", "fsdp", "zero1")
@@ -65,18 +65,18 @@ def layouts(world: int) -> Iterator[Layout]:
 
 
 def _too_many_processes(host: Host, value: Value) -> str | None:
-    world, cores = layout(value).world, len(host.cores) * host.machines
+    world, cores = layout(value).world, len(host.cores) * host.num_nodes
     return None if world <= cores else f"{world} processes on {cores} cores would share cores"
 
 
-def _what_fits(host: Host) -> Choice:
+def _what_fits(host: Host) -> Categorical:
     """Every kind and hybrid at every degree that is a power of two and fits."""
     degrees = [2, 4, MAX_AUTO_DEGREE]
-    worlds = [degree for degree in degrees if degree <= len(host.cores) * host.machines]
-    return Choice(("none", *(str(one) for world in worlds for one in layouts(world))))
+    worlds = [degree for degree in degrees if degree <= len(host.cores) * host.num_nodes]
+    return Categorical(("none", *(str(one) for world in worlds for one in layouts(world))))
 
 
-def host_rules(host: Host) -> Iterator[Rule]:
+def host_rules(host: Host) -> Iterator[ForbiddenClause]:
     """Combinations with ``parallelism`` that this host cannot hold, and why."""
     gpus = [device.id for device in host.devices if device.kind == "cuda"]
     for world in range(2, _largest_world(host) + 1):
@@ -85,14 +85,14 @@ def host_rules(host: Host) -> Iterator[Rule]:
         for place, gpu in enumerate(gpus):
             left = len(gpus) - place
             if world > left:
-                spread = f"nodes < {world / left:g} and " if host.machines > 1 else ""
-                yield Rule(
+                spread = f"nodes < {world / left:g} and " if host.num_nodes > 1 else ""
+                yield ForbiddenClause(
                     f"{spread}device == '{gpu}' and placement != mixed "
                     f"and parallelism in [{members}]",
                     f"{world} processes want as many GPUs from {gpu} on; there are {len(gpus)}",
                 )
         pipes = ", ".join(f"'{one}'" for one in _with_pipeline(world, _largest_world(host)))
-        yield Rule(
+        yield ForbiddenClause(
             f"pipeline_microbatches % {world} > 0 and parallelism in [{pipes}]",
             f"{world} stages want a multiple of {world} micro-batches to be kept busy",
         )
@@ -100,22 +100,22 @@ def host_rules(host: Host) -> Iterator[Rule]:
 
 def _largest_world(host: Host) -> int:
     cores = len(host.cores)
-    return min(cores * host.machines, max(cores, MOST_RANKS_OF_A_CLUSTER))
+    return min(cores * host.num_nodes, max(cores, MOST_RANKS_OF_A_CLUSTER))
 
 
-def _shared_cores(world: int, members: str, host: Host) -> Iterator[Rule]:
+def _shared_cores(world: int, members: str, host: Host) -> Iterator[ForbiddenClause]:
     cores, threads = len(host.cores), len(host.cores) // world
-    if host.machines == 1:
-        yield Rule(
+    if host.num_nodes == 1:
+        yield ForbiddenClause(
             f"threads > {threads} and parallelism in [{members}]",
             f"{world} processes share {cores} cores: at most {threads} threads each",
         )
         return
-    yield Rule(
+    yield ForbiddenClause(
         f"{world} % nodes > 0 and parallelism in [{members}]",
         f"{world} processes are to be spread evenly",
     )
-    yield Rule(
+    yield ForbiddenClause(
         f"threads * {world} > {cores} * nodes and parallelism in [{members}]",
         f"{world} processes share {cores} cores of each machine",
     )
@@ -144,13 +144,13 @@ DDP_BUCKET_MIB = Lever(
     default=25,
     influences=influences(SPEED, MEMORY),
     when="parallelism in [ddp, zero1]",
-    auto=lambda host: Choice((5, 25, 100)),
+    auto=lambda host: Categorical((5, 25, 100)),
 )
 
 FSDP_RESHARD = Lever(
     name="fsdp_reshard",
     summary="Let gathered weights go after the forward pass and gather them again for the backward",
-    domain=Choice((False, True)),
+    domain=Categorical((False, True)),
     default=True,
     influences=influences(SPEED, MEMORY),
     when="parallelism == fsdp",
@@ -159,7 +159,7 @@ FSDP_RESHARD = Lever(
 SEQUENCE_PARALLEL = Lever(
     name="sequence_parallel",
     summary="Also split what tensor parallelism leaves whole, by position in the text",
-    domain=Choice((False, True)),
+    domain=Categorical((False, True)),
     default=False,
     influences=influences(SPEED, MEMORY),
     when="parallelism == tp",
@@ -168,7 +168,7 @@ SEQUENCE_PARALLEL = Lever(
 PIPELINE_SCHEDULE = Lever(
     name="pipeline_schedule",
     summary="Order in which stages work: all forward then all backward, by turns, two stages each",
-    domain=Choice(("gpipe", "1f1b", "interleaved")),
+    domain=Categorical(("gpipe", "1f1b", "interleaved")),
     default="1f1b",
     influences=influences(SPEED, MEMORY),
     when="parallelism == pp",
@@ -181,33 +181,33 @@ PIPELINE_MICROBATCHES = Lever(
     default=4,
     influences=influences(SPEED, MEMORY),
     when="parallelism == pp",
-    auto=lambda host: Choice((2, 4, 8)),
+    auto=lambda host: Categorical((2, 4, 8)),
 )
 
 PINNING = Lever(
     name="pinning",
     summary="Each process on cores of its own, near each other, or all on all of the trial's cores",
-    domain=Choice(("cores", "none")),
+    domain=Categorical(("cores", "none")),
     default="cores",
     influences=influences(SPEED),
     when="parallelism != none",
 )
 
-RULES: tuple[Rule, ...] = (
-    Rule("parallelism != none and device == mps",
+RULES: tuple[ForbiddenClause, ...] = (
+    ForbiddenClause("parallelism != none and device == mps",
          "torch has no collectives on mps"),
-    Rule("compile == true and parallelism in [fsdp, tp, pp]",
+    ForbiddenClause("compile == true and parallelism in [fsdp, tp, pp]",
          "a graph that ends at every exchange gains nothing; compile with ddp or zero1"),
-    Rule("precision == fp16 and parallelism in [fsdp, tp, pp]",
+    ForbiddenClause("precision == fp16 and parallelism in [fsdp, tp, pp]",
          "gradient scaling would have to agree over shards at every step; bf16 needs no scaling"),
-    Rule("optimizer == adafactor and parallelism in [fsdp, tp]",
+    ForbiddenClause("optimizer == adafactor and parallelism in [fsdp, tp]",
          "Adafactor averages over rows and columns, which a shard does not have whole"),
-    Rule("parallelism == tp and pruning_ratio > 0 and pruning_method == structured",
+    ForbiddenClause("parallelism == tp and pruning_ratio > 0 and pruning_method == structured",
          "tensor parallelism deals whole heads out evenly; pruned layers have uneven numbers"),
-    Rule("parallelism == pp and freeze_layers > 1",
+    ForbiddenClause("parallelism == pp and freeze_layers > 1",
          "a stage of frozen layers has no gradient to hand back"),
-    Rule("parallelism == pp and batch_size < pipeline_microbatches",
+    ForbiddenClause("parallelism == pp and batch_size < pipeline_microbatches",
          "there are fewer examples than pieces"),
-    Rule("parallelism == pp and micro_batch_size < pipeline_microbatches",
+    ForbiddenClause("parallelism == pp and micro_batch_size < pipeline_microbatches",
          "there are fewer examples than pieces"),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autotune.domain import Choice, Host, Range, Rule, Value
+from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
 from autotune.levers.base import MEMORY, SPEED, Lever, Pattern, influences
 
 MAX_THREADS = 1024
@@ -23,8 +23,8 @@ def _device_missing(host: Host, value: Value) -> str | None:
     return f"no device {value} on this host (found: {', '.join(d.id for d in host.devices)})"
 
 
-def _devices(host: Host) -> Choice:
-    return Choice(tuple(device.id for device in host.devices))
+def _devices(host: Host) -> Categorical:
+    return Categorical(tuple(device.id for device in host.devices))
 
 
 def _all_cores(host: Host) -> Value:
@@ -37,10 +37,10 @@ def _too_many_threads(host: Host, value: Value) -> str | None:
     return f"{value} threads on {len(host.cores)} cores would share cores"
 
 
-def _thread_counts(host: Host) -> Choice:
+def _thread_counts(host: Host) -> Categorical:
     cores = len(host.cores)
     powers = [2**exponent for exponent in range(cores.bit_length()) if 2**exponent <= cores]
-    return Choice(tuple(sorted({*powers, cores})))
+    return Categorical(tuple(sorted({*powers, cores})))
 
 
 def _no_glibc(host: Host, value: Value) -> str | None:
@@ -72,7 +72,7 @@ THREADS = Lever(
 ALLOCATOR = Lever(
     name="allocator",
     summary="Host memory: the C library's defaults, or glibc told to keep what it has freed",
-    domain=Choice(("system", "tuned")),
+    domain=Categorical(("system", "tuned")),
     default="system",
     influences=influences(SPEED, MEMORY),
     unavailable=_no_glibc,
@@ -95,7 +95,7 @@ def _nothing_to_offload(host: Host, value: Value) -> str | None:
 PLACEMENT = Lever(
     name="placement",
     summary="One device; layers over several; embeddings on the CPU; CPU and GPU side by side",
-    domain=Choice(("single", "split:time", "split:memory", "embeddings-on-cpu", "mixed")),
+    domain=Categorical(("single", "split:time", "split:memory", "embeddings-on-cpu", "mixed")),
     default="single",
     influences=influences(SPEED, MEMORY),
     unavailable=_one_place,
@@ -122,57 +122,57 @@ SPLIT_GPUS = Lever(
     influences=influences(SPEED, MEMORY),
     when="placement == split",
     unavailable=_too_few_gpus,
-    auto=lambda host: Choice(tuple(range(1, max(1, len(_gpus(host))) + 1))),
+    auto=lambda host: Categorical(tuple(range(1, max(1, len(_gpus(host))) + 1))),
 )
 
 OFFLOAD = Lever(
     name="offload",
     summary="Keep the optimizer's states in host memory and step there, or all weights as well",
-    domain=Choice(("none", "optimizer", "parameters")),
+    domain=Categorical(("none", "optimizer", "parameters")),
     default="none",
     influences=influences(SPEED, MEMORY),
     unavailable=_nothing_to_offload,
 )
 
 
-def host_rules(host: Host) -> Iterator[Rule]:
+def host_rules(host: Host) -> Iterator[ForbiddenClause]:
     """Splits over more GPUs than follow the device."""
     gpus = _gpus(host)
     for place, gpu in enumerate(gpus[1:], start=1):
         left = len(gpus) - place
-        yield Rule(
+        yield ForbiddenClause(
             f"device == '{gpu}' and placement == split and split_gpus > {left}",
             f"GPUs are counted from {gpu} on, where there are {left}",
         )
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("placement != single and device == cpu",
+RULES: tuple[ForbiddenClause, ...] = (
+    ForbiddenClause("placement != single and device == cpu",
          "all of it is on the CPU already"),
-    Rule("placement in [split, 'embeddings-on-cpu'] and parallelism != none",
+    ForbiddenClause("placement in [split, 'embeddings-on-cpu'] and parallelism != none",
          "each rank has one device of its own"),
-    Rule("placement == mixed and parallelism != 'ddp:2'",
+    ForbiddenClause("placement == mixed and parallelism != 'ddp:2'",
          "a CPU and a GPU side by side are two processes, each with its share of the batch"),
-    Rule("split_gpus > 1 and device == mps",
+    ForbiddenClause("split_gpus > 1 and device == mps",
          "Apple's GPU is one"),
-    Rule("placement in [split, 'embeddings-on-cpu'] and precision == fp16 and freeze_layers > 0",
+    ForbiddenClause("placement in [split, 'embeddings-on-cpu'] and precision == fp16 and freeze_layers > 0",
          "frozen layers are kept in fp16, in which the CPU does not multiply"),
-    Rule("placement != single and compile == true",
+    ForbiddenClause("placement != single and compile == true",
          "a compiled graph is of one device"),
-    Rule("placement == mixed and precision in [tf32, fp16]",
+    ForbiddenClause("placement == mixed and precision in [tf32, fp16]",
          "the CPU has no such arithmetic"),
-    Rule("offload != none and device in [cpu, mps]",
+    ForbiddenClause("offload != none and device in [cpu, mps]",
          "weights and states are in host memory already"),
-    Rule("offload == 'optimizer' and parallelism in [zero1, fsdp, tp, pp]",
+    ForbiddenClause("offload == 'optimizer' and parallelism in [zero1, fsdp, tp, pp]",
          "these divide states over ranks already; fsdp goes with offload: parameters"),
-    Rule("offload == parameters and parallelism in [ddp, zero1, tp, pp]",
+    ForbiddenClause("offload == parameters and parallelism in [ddp, zero1, tp, pp]",
          "weights come in a layer at a time through fsdp"),
-    Rule("offload == parameters and compile == true",
+    ForbiddenClause("offload == parameters and compile == true",
          "a graph that ends at every layer gains nothing"),
-    Rule("offload != none and placement != single",
+    ForbiddenClause("offload != none and placement != single",
          "placement already says what is on the CPU"),
-    Rule("offload != none and precision == fp16",
+    ForbiddenClause("offload != none and precision == fp16",
          "gradient scaling works on gradients where they were made"),
-    Rule("offload == parameters and optimizer == adafactor",
+    ForbiddenClause("offload == parameters and optimizer == adafactor",
          "Adafactor does not know weights that fsdp has in hand"),
 )  # fmt: skip

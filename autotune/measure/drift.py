@@ -23,7 +23,7 @@ _SHAPES = {"cpu": (4, 64, HIDDEN, 2), "accelerator": (32, 128, 1024, 8)}
 
 
 @dataclass
-class Reference:
+class ReferenceWorkload:
     """The forward and backward pass of one encoder layer in fp32, on one thread.
 
     It knows nothing of the trial: no dropout, no precision setting, sizes that never change, so

@@ -20,7 +20,7 @@ JOULES_PER_WH = 3600.0
 
 
 @dataclass(frozen=True)
-class Counter:
+class EnergyCounter:
     """``read`` gives joules since some moment; it starts over at ``wraps_at`` where that is set."""
 
     name: str
@@ -35,14 +35,14 @@ class Counter:
 
 def counters(
     devices: Sequence[torch.device], powercap: Path = POWERCAP, *, packages: bool = True
-) -> list[Counter]:
+) -> list[EnergyCounter]:
     """Counters that can be read here: of the GPUs among ``devices``, and with ``packages`` of the
     host's CPU packages, which one process of a machine counts for all."""
     of_gpus = [counter for device in devices for counter in _nvml(device)]
     return [*(_rapl(powercap) if packages else ()), *of_gpus]
 
 
-def _rapl(powercap: Path) -> Iterator[Counter]:
+def _rapl(powercap: Path) -> Iterator[EnergyCounter]:
     for zone in sorted(powercap.glob("intel-rapl:*")):
         try:
             name = (zone / "name").read_text().strip()
@@ -52,14 +52,14 @@ def _rapl(powercap: Path) -> Iterator[Counter]:
             _microjoules(zone)
         except (OSError, ValueError):  # many kernels let only root read
             continue
-        yield Counter(name, lambda zone=zone: _microjoules(zone) / 1e6, wraps_at)  # type: ignore[misc]
+        yield EnergyCounter(name, lambda zone=zone: _microjoules(zone) / 1e6, wraps_at)  # type: ignore[misc]
 
 
 def _microjoules(zone: Path) -> int:
     return int((zone / "energy_uj").read_text())
 
 
-def _nvml(device: torch.device) -> Iterator[Counter]:
+def _nvml(device: torch.device) -> Iterator[EnergyCounter]:
     if device.type != "cuda":
         return
     try:
@@ -73,13 +73,15 @@ def _nvml(device: torch.device) -> Iterator[Counter]:
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except nvml.NVMLError:  # before Volta there is no such counter
         return
-    yield Counter(uuid, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)  # from mJ
+    yield EnergyCounter(
+        uuid, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+    )  # from mJ
 
 
 class EnergyMeter:
     """Adds up the energy of the stretches that count. :attr:`wh` is ``None`` without a counter."""
 
-    def __init__(self, sources: list[Counter]) -> None:
+    def __init__(self, sources: list[EnergyCounter]) -> None:
         self._sources = sources
         self._joules = 0.0
 

@@ -17,7 +17,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph."""
 
     text: str
@@ -48,4 +48,4 @@ class Figure:
     words: str
 
 
-Block = Heading | Words | Command | Table | Figure
+Block = Heading | Paragraph | Command | Table | Figure

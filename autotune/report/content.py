@@ -12,21 +12,21 @@ from autotune import __version__
 from autotune.analysis.budget import busy_seconds
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import effects, importance, varied
-from autotune.analysis.select import choose
+from autotune.analysis.select import select_trial
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import (
     against_default,
     budget_use,
     counts,
+    format_metric,
     interval,
-    shown,
     times,
 )
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError
 from autotune.levers import LEVERS
-from autotune.report.blocks import Block, Command, Figure, Heading, Table, Words
+from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 from autotune.report.figures import effect_figure, front_figure, growth_figure, label
 
 USERS: Mapping[str, str] = {
@@ -62,7 +62,7 @@ def recommended(snapshot: Snapshot) -> dict[str, Trial]:
     found = {}
     for word in USERS:
         try:
-            found[word] = choose(snapshot.study, snapshot.trials, word)
+            found[word] = select_trial(snapshot.study, snapshot.trials, word)
         except NotFoundError:
             continue
     return found
@@ -77,13 +77,15 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
     others = ", ".join(
         f"{done[state]} {state.value}" for state in State if done[state] and state != "complete"
     )
-    yield Words(
+    yield Paragraph(
         f"{study.task.model} was fine-tuned for {study.task.kind} on {_data(study)} in "
         f"{done[State.COMPLETE]} complete trials{f' ({others})' if others else ''} over "
         f"{minutes:.1f} minutes, to {aims}, {bounds}."
     )
     if not picks:
-        yield Words("No trial is complete and within the constraints, so nothing is recommended.")
+        yield Paragraph(
+            "No trial is complete and within the constraints, so nothing is recommended."
+        )
         return
     size = len(snapshot.front)
     told = [f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front."]
@@ -91,7 +93,7 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
         story = against_default(study, snapshot.trials, trial)
         said = f"The {' and the '.join(words)} {'is' if len(words) == 1 else 'are'}"
         told.append(f"{said} trial {trial.number}: {story}.")
-    yield Words(" ".join(told))
+    yield Paragraph(" ".join(told))
 
 
 def _by_trial(
@@ -147,7 +149,7 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
             )
     entries = sorted(snapshot.front, key=lambda t: -(value_of(t, objectives[0]) or 0.0))
     if len(entries) > MOST_ENTRIES:
-        yield Words(f"The first {MOST_ENTRIES} of {len(entries)} by {label(objectives[0])}:")
+        yield Paragraph(f"The first {MOST_ENTRIES} of {len(entries)} by {label(objectives[0])}:")
     rows = [
         [
             str(trial.number),
@@ -165,11 +167,11 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
 
 
 def _with_interval(trial: Trial, metric: str) -> str:
-    measured = trial.evidence.measurements.get(metric)
+    measured = trial.result.measurements.get(metric)
     if measured is None:
         return "not measured"
     ends = interval(metric, measured.ci95)
-    return f"{shown(metric, measured.value, unit=False)}{f' ({ends})' if ends else ''}"
+    return f"{format_metric(metric, measured.value, unit=False)}{f' ({ends})' if ends else ''}"
 
 
 def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
@@ -183,9 +185,10 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
         base = value_of(default, metric)
         values = [value_of(trial, metric) for _, trial in chosen]
         cells = [
-            f"{shown(metric, value)} {_against(metric, value, base)}".strip() for value in values
+            f"{format_metric(metric, value)} {_against(metric, value, base)}".strip()
+            for value in values
         ]
-        rows.append([_name(metric), shown(metric, base), *cells])
+        rows.append([_name(metric), format_metric(metric, base), *cells])
     head = ["", "default", *(f"{' and '.join(words)} ({trial.number})" for words, trial in chosen)]
     yield Table(head, rows, frozenset(range(1, len(head))))
 
@@ -214,11 +217,11 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
     known = {metric: share for metric, share in shares.items() if share}
     if known:
         names.sort(key=lambda name: -max(share.get(name, 0.0) for share in known.values()))
-        yield Words("How much of the differences between trials goes with each lever (fANOVA):")
+        yield Paragraph("How much of the differences between trials goes with each lever (fANOVA):")
         rows = [[n, *(f"{known[m].get(n, 0.0):.0%}" for m in known), _summary_of(n)] for n in names]
         head = ["lever", *(_name(metric) for metric in known), ""]
         yield Table(head, rows, frozenset(range(1, len(known) + 1)))
-    yield Words(
+    yield Paragraph(
         "Means over the trials of each setting (how many in brackets) with 95% intervals. A search "
         "does not try all settings alike: they say what went with a setting, not what it causes."
     )
@@ -238,7 +241,7 @@ def _summary_of(lever: str) -> str:
 
 def _method(snapshot: Snapshot) -> Iterator[Block]:
     yield Heading("Method and noise")
-    yield Words(
+    yield Paragraph(
         "Every trial is a real fine-tune in a process of its own. Speed is examples trained per "
         "second of steady state, first steps left out. Intervals are 95%: of speed from windows of "
         "about a second, of accuracy by Wilson from the examples judged. One seed a trial: two "
@@ -246,7 +249,7 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
     )
     complete = [trial for trial in snapshot.trials if trial.state is State.COMPLETE]
     if words := _drift(complete):
-        yield Words(words)
+        yield Paragraph(words)
     uses = budget_use(snapshot.study, snapshot.trials)
     spent = [
         f"{u.used:.3g}{f' of {u.limit:g}' if u.limit else ''} {u.name.replace('usd', 'USD')}"
@@ -254,7 +257,7 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
     ]
     task, sampler = snapshot.study.task, snapshot.study.sampler
     length = f"{task.steps} steps" if task.steps else f"epochs: {task.epochs:g}"
-    yield Words(
+    yield Paragraph(
         f"Used: {', '.join(spent)}. Sampler {sampler.kind}, seed {sampler.seed}; data seed "
         f"{task.seed}; {length}; texts cut at {task.max_length} word pieces."
     )
@@ -306,7 +309,7 @@ def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
             str(trial.number),
             trial.reason or snapshot.verdicts[trial.number].value,
             *(
-                shown(m, v, unit=False) if (v := value_of(trial, m)) is not None else ""
+                format_metric(m, v, unit=False) if (v := value_of(trial, m)) is not None else ""
                 for m in metrics
             ),
             _seconds(trial),

@@ -13,7 +13,7 @@ from autotune.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricDiff:
     """One metric on both sides. ``apart`` is whether the 95% intervals do not overlap, ``None``
     where one is unknown."""
 
@@ -38,7 +38,7 @@ class Difference:
     first: str
     second: str
     settings: dict[str, tuple[Value | None, Value | None]]
-    figures: tuple[Figure, ...]
+    figures: tuple[MetricDiff, ...]
     notes: tuple[str, ...] = field(default=())
 
 
@@ -77,19 +77,19 @@ def compare_studies(
     )
 
 
-def _figures(study: Study, first: Trial, second: Trial) -> tuple[Figure, ...]:
-    measured = {*first.evidence.measurements, *second.evidence.measurements}
+def _figures(study: Study, first: Trial, second: Trial) -> tuple[MetricDiff, ...]:
+    measured = {*first.result.measurements, *second.result.measurements}
     objectives = [objective.metric for objective in study.objectives]
     order = [*objectives, *(name for name in METRICS if name not in objectives)]
     return tuple(
-        Figure(name, value_of(first, name), value_of(second, name), _apart(first, second, name))
+        MetricDiff(name, value_of(first, name), value_of(second, name), _apart(first, second, name))
         for name in order
         if name in measured
     )
 
 
 def _apart(first: Trial, second: Trial, metric: str) -> bool | None:
-    found = [trial.evidence.measurements.get(metric) for trial in (first, second)]
+    found = [trial.result.measurements.get(metric) for trial in (first, second)]
     ends = [measurement.ci95 for measurement in found if measurement is not None]
     if len(ends) < 2 or ends[0] is None or ends[1] is None:
         return None

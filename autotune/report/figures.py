@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import Effect
 from autotune.analysis.snapshot import Snapshot, Verdict
-from autotune.analysis.summary import shown
+from autotune.analysis.summary import format_metric
 from autotune.domain import Trial
 from autotune.domain.metrics import METRICS
 
@@ -24,7 +24,7 @@ def label(metric: str) -> str:
     return known.label if known.unit == "ratio" else f"{known.label} ({known.unit})"
 
 
-def dressed(figure: go.Figure, height: int = 380) -> go.Figure:
+def apply_theme(figure: go.Figure, height: int = 380) -> go.Figure:
     """The look that all plots share: white, thin lines, the data in front."""
     figure.update_layout(
         template="simple_white",
@@ -67,7 +67,7 @@ def front_figure(snapshot: Snapshot, across: str, up: str) -> go.Figure:
         figure.add_annotation(text="no trial is on the front yet", showarrow=False)
     figure.update_xaxes(title=label(across), **_ticks(across))
     figure.update_yaxes(title=label(up), **_ticks(up))
-    return dressed(figure, 440)
+    return apply_theme(figure, 440)
 
 
 def _ticks(metric: str) -> dict[str, str]:
@@ -138,14 +138,14 @@ def effect_figure(effects: Sequence[Effect], metric: str) -> go.Figure:
                 "color": BLUE,
                 "thickness": 1.5,
             },
-            text=[shown(metric, mean) for mean in means],
+            text=[format_metric(metric, mean) for mean in means],
             hovertemplate="%{y}: %{text}<extra></extra>",
             showlegend=False,
         )
     )
     figure.update_xaxes(title=label(metric), **_ticks(metric))
     figure.update_yaxes(type="category", autorange="reversed", automargin=True)
-    return dressed(figure, 110 + 34 * len(effects))
+    return apply_theme(figure, 110 + 34 * len(effects))
 
 
 def growth_figure(snapshot: Snapshot) -> go.Figure:
@@ -162,4 +162,4 @@ def growth_figure(snapshot: Snapshot) -> go.Figure:
     )
     figure.update_xaxes(title="finished trials")
     figure.update_yaxes(title="hypervolume", rangemode="tozero")
-    return dressed(figure, 280)
+    return apply_theme(figure, 280)

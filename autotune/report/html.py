@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from autotune.report.blocks import Block, Command, Figure, Heading, Table, Words
+from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 
 STYLE = """
 :root { color-scheme: light; --ink: #24292f; --pale: #57606a; --line: #d8dee4; --blue: #0072B2; }
@@ -72,7 +72,7 @@ def _block(block: Block, number: int) -> str:
     match block:
         case Heading(text, level):
             return f'<h{level} id="{_anchor(text)}">{escape(text)}</h{level}>'
-        case Words(text):
+        case Paragraph(text):
             return f"<p>{escape(text)}</p>"
         case Command(text):
             return f"<pre>{escape(text)}</pre>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune.report.blocks import Block, Command, Figure, Heading, Table, Words
+from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 
 
 def text(blocks: Sequence[Block]) -> str:
@@ -16,7 +16,7 @@ def _block(block: Block) -> str:
     match block:
         case Heading(words, level):
             return f"{'#' * level} {words}"
-        case Words(words):
+        case Paragraph(words):
             return words
         case Command(words):
             return f"```\n{words}\n```"

@@ -15,13 +15,20 @@ from statistics import mean, median
 
 from autotune.analysis.front import feasible, knee, undominated
 from autotune.analysis.hypervolume import exclusive_volumes
-from autotune.domain import PARTS, Budget, Confirmation, State, Strategy, Study, Trial
-from autotune.search.cache import measured_parts
+from autotune.domain import (
+    PHASES,
+    Budget,
+    Confirmation,
+    State,
+    Strategy,
+    Study,
+    Trial,
+)
+from autotune.search.cache import measured_phases
 
-CONFIRM = "confirm"
 """Origin of a trial that repeats a finalist."""
 
-SHARE = 3
+MAX_FRACTION = 3
 """Confirming is kept room for in at most one in so many of the trials, however few they are, of the
 minutes and of the dollars: a slow default is no reason to look for nothing faster."""
 
@@ -45,8 +52,8 @@ def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy,
     asked = _asked(study)
     if asked is None:
         return None
-    running = [trial.origin for trial in history if trial.state is State.RUNNING]
-    if any(name != CONFIRM for name in running) or len(running) >= _at_once(study):
+    running = [trial for trial in history if trial.state is State.RUNNING]
+    if any(not trial.is_confirmation for trial in running) or len(running) >= _at_once(study):
         return None
     return next(iter(_plan(study, asked, history).missing), None)
 
@@ -67,13 +74,13 @@ def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
     return found[:count]
 
 
-def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
+def search_budget(study: Study, history: Sequence[Trial]) -> Budget:
     """What is left of the study's budget when the runs that confirm its front are set aside."""
     asked, budget = _asked(study), study.budget
     if asked is None:
         return budget
     trials, minutes, usd = budget.trials, budget.minutes, budget.usd
-    if minutes is None and usd is None and not any(t.origin == CONFIRM for t in history):
+    if minutes is None and usd is None and not any(t.is_confirmation for t in history):
         return replace(budget, trials=trials and trials - asked.top * asked.seeds)
     plan = _plan(study, asked, history)
     if trials is not None:
@@ -81,10 +88,10 @@ def for_searching(study: Study, history: Sequence[Trial]) -> Budget:
     if plan.finalists and minutes is not None:
         rounds = ceil(plan.reserved / _at_once(study))
         needed = rounds * mean(whole_seconds(t, history) for t in plan.finalists) / 60
-        minutes -= min(needed, minutes / SHARE)
+        minutes -= min(needed, minutes / MAX_FRACTION)
     if plan.finalists and usd is not None:
         needed = plan.reserved * mean(_whole_usd(t, history) for t in plan.finalists)
-        usd -= min(needed, usd / SHARE)
+        usd -= min(needed, usd / MAX_FRACTION)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
 
 
@@ -93,7 +100,7 @@ def _asked(study: Study) -> Confirmation | None:
     asked, trials = study.confirm, study.budget.trials
     if asked is None or trials is None:
         return asked
-    top = min(asked.top, trials // SHARE // asked.seeds)
+    top = min(asked.top, trials // MAX_FRACTION // asked.seeds)
     return replace(asked, top=top) if top else None
 
 
@@ -119,8 +126,8 @@ def _whole_usd(trial: Trial, history: Sequence[Trial]) -> float:
 
 def _beside(history: Sequence[Trial]) -> Iterator[float]:
     """What the latest whole trials took beside their fine-tune."""
-    whole = (trial for trial in reversed(history) if _ran_whole(trial))
-    for trial in islice(whole, LATEST):
+    full_run = (trial for trial in reversed(history) if _ran_whole(trial))
+    for trial in islice(full_run, LATEST):
         yield max((trial.seconds or 0.0) - (trial.metric("train_seconds") or 0.0), 0.0)
 
 
@@ -128,19 +135,14 @@ def _ran_whole(trial: Trial) -> bool:
     """Whether its time is that of a whole trial here."""
     if trial.state is not State.COMPLETE or trial.imported:
         return False
-    return measured_parts(trial) == PARTS
+    return measured_phases(trial) == PHASES
 
 
 def _plan(study: Study, asked: Confirmation, history: Sequence[Trial]) -> _Plan:
     chosen = finalists(study, history, asked.top)
     seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(asked.seeds)]
     wanted = [(trial.strategy, seed) for seed in seeds for trial in chosen]
-    begun = {(t.strategy.key, t.seed) for t in history if t.origin == CONFIRM and not _is_lost(t)}
+    begun = {(t.strategy.key, t.seed) for t in history if t.is_confirmation and t.is_informative}
     missing = [(strategy, seed) for strategy, seed in wanted if (strategy.key, seed) not in begun]
     done = len(wanted) - len(missing)
     return _Plan(chosen, missing, asked.top * asked.seeds - done)
-
-
-def _is_lost(trial: Trial) -> bool:
-    """Whether a run says nothing of its strategy and has to be made again."""
-    return trial.state is State.INTERRUPTED or trial.kind == "infrastructure"

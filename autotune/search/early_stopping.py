@@ -14,32 +14,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotune.analysis.front import baseline, feasible, gains, non_dominated
-from autotune.domain import CurvePoint, Job, Objective, State, Strategy, Study, Trial
+from autotune.domain import CurvePoint, Job, Objective, Phase, State, Strategy, Study, Trial
 from autotune.domain.constraints import bound
-from autotune.domain.metrics import METRICS, Source
+from autotune.domain.metrics import METRICS
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Store
-from autotune.search.cache import Known
+from autotune.search.cache import CacheHit
 from autotune.search.history import History
 
-Ceiling = Callable[[Strategy, str, Sequence[Trial], float], float | None]
+ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
 """The best value of a training metric that a strategy can be hoped to reach by what others reached,
 so many standard deviations above what is expected; ``None`` where nothing speaks against
 anything."""
 
-NEVER_STOPPED = ("baseline", "start_with", "confirm", "alone")
-"""Origins of trials that somebody wants to see whole."""
-
 SPEED_SLACK = 0.05
 """By how much the speed of a whole run may be better than its probe's."""
 
-ENOUGH = 6
+MIN_FINISHED_TRIALS = 6
 """Finished trials from which it is told how trials go on after a rung."""
 
-BOLDNESS = 0.95
+GAIN_QUANTILE = 0.95
 """Quantile of their gains that a trial is granted."""
 
-BEFORE_TRAINING, AT_RUNG = 2.5, 2.0
+SIGMAS_AT_PROFILE, AT_RUNG = 2.5, 2.0
 """How many standard deviations above what the model expects of its strategy a trial is granted. At
 a rung its curve speaks as well; but those that have finished may all be unlike it."""
 
@@ -51,7 +48,7 @@ ETA = 3
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrialProgress:
     """Where a trial stands: its strategy, the last point of its curve, and what is known of it:
     figures of its probe and scores of its last rung, or shared from others."""
 
@@ -78,7 +75,7 @@ class Curves:
     def of(self, number: int) -> Sequence[CurvePoint]:
         return self._points.get(number, ())
 
-    def unheard(self, history: Sequence[Trial]) -> list[int]:
+    def missing(self, history: Sequence[Trial]) -> list[int]:
         """Finished trials of which nothing is known here: another driver's, or an older one's."""
         ended = (State.COMPLETE, State.PRUNED)
         return [t.number for t in history if t.state in ended and t.number not in self._points]
@@ -97,26 +94,26 @@ def _share(point: CurvePoint) -> float:
 
 def standing(
     strategy: Strategy, points: Sequence[CurvePoint], shared: Mapping[str, float]
-) -> Standing:
+) -> TrialProgress:
     """Where a trial stands after ``points`` (at least one); ``shared`` it has from others."""
     figures: dict[str, float] = dict(shared)
     scores: dict[str, float] = {}
     for point in points:
         for name, value in point.metrics.items():
             (scores if _is_score(name) else figures)[name] = value
-    return Standing(strategy, points[-1], figures, scores)
+    return TrialProgress(strategy, points[-1], figures, scores)
 
 
 def _is_score(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].source is Source.TRAINING
+    return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
 
 
 def optimistic(
     study: Study,
-    here: Standing,
+    here: TrialProgress,
     history: Sequence[Trial],
     curves: Curves,
-    ceiling: Ceiling | None = None,
+    ceiling: ScoreUpperBound | None = None,
 ) -> str | None:
     """Why the trial cannot matter any more, even if it goes on as well as trials have gone on.
 
@@ -136,15 +133,15 @@ def optimistic(
 def _best_score(
     metric: str,
     sign: float,
-    here: Standing,
+    here: TrialProgress,
     history: Sequence[Trial],
     curves: Curves,
-    ceiling: Ceiling | None,
+    ceiling: ScoreUpperBound | None,
 ) -> float:
     """The signed score that the trial may still reach."""
     at_rung, hoped = metric in here.scores, None
     if ceiling is not None:
-        deviations = AT_RUNG if at_rung else BEFORE_TRAINING
+        deviations = AT_RUNG if at_rung else SIGMAS_AT_PROFILE
         hoped = ceiling(here.strategy, metric, history, deviations)
     if not at_rung:
         return math.inf if hoped is None else sign * hoped
@@ -155,11 +152,11 @@ def _best_score(
         then, final = curves.at(trial.number, here.share, metric), trial.metric(metric)
         if then is not None and final is not None:
             seen.append((abs(sign * then - now), sign * (final - then)))
-    if len(seen) < ENOUGH:
+    if len(seen) < MIN_FINISHED_TRIALS:
         return math.inf
-    alike = sorted(seen)[: max(ENOUGH, len(seen) // 2)]
+    alike = sorted(seen)[: max(MIN_FINISHED_TRIALS, len(seen) // 2)]
     growth = [gain for _, gain in alike]
-    grown = now + max(0.0, float(np.quantile(growth, BOLDNESS, method="higher")))
+    grown = now + max(0.0, float(np.quantile(growth, GAIN_QUANTILE, method="higher")))
     return grown if hoped is None else max(grown, sign * hoped)
 
 
@@ -203,10 +200,10 @@ def _label(metric: str) -> str:
 
 def asha(
     study: Study,
-    here: Standing,
+    here: TrialProgress,
     history: Sequence[Trial],
     curves: Curves,
-    ceiling: Ceiling | None = None,
+    ceiling: ScoreUpperBound | None = None,
 ) -> str | None:
     """Why the trial does not pass its rung: too many that came by were better.
 
@@ -267,28 +264,30 @@ FEW = 8
 """So many curves are read one by one, more of them in one go."""
 
 
-class Referee:
+class EarlyStopper:
     """Judges running trials by what the store holds of all others."""
 
-    def __init__(self, study: Study, store: Store, history: History, ceiling: Ceiling) -> None:
+    def __init__(
+        self, study: Study, store: Store, history: History, ceiling: ScoreUpperBound
+    ) -> None:
         self._study, self._store, self._history = study, store, history
         self._ceiling = ceiling
         self._curves = Curves()
 
-    def judge(self, trial: Trial, job: Job, point: CurvePoint, known: Known) -> str | None:
+    def should_stop(self, trial: Trial, job: Job, point: CurvePoint, known: CacheHit) -> str | None:
         """A reason to stop ``trial`` at ``point``; ``None`` where it may still matter."""
         self._curves.add(job.trial, point)
         rule = RULES.get(self._study.stopping)
-        if rule is None or not point.metrics or trial.origin in NEVER_STOPPED:
+        if rule is None or not point.metrics or not trial.may_be_stopped:
             return None
-        if "training" not in job.measure:
+        if Phase.TRAIN not in job.phases:
             return None  # a probe alone is over by now
         try:
             history = self._history.refresh()
-            self._listen_to(self._curves.unheard(history))
+            self._listen_to(self._curves.missing(history))
         except StoreUnavailableError:
             return None  # nothing speaks against the trial while nobody knows
-        shared = known.speed.metrics if known.speed is not None else {}
+        shared = known.profile.metrics if known.profile is not None else {}
         here = standing(trial.strategy, self._curves.of(trial.number), shared)
         return rule(self._study, here, history, self._curves, self._ceiling)
 
@@ -297,6 +296,6 @@ class Referee:
         if len(numbers) > FEW:
             curves = self._store.curves(self._study.name)
         else:
-            curves = {n: self._store.trial(self._study.name, n).evidence.curve for n in numbers}
+            curves = {n: self._store.trial(self._study.name, n).result.curve for n in numbers}
         for number in numbers:
             self._curves.add(number, *curves.get(number, ()))

@@ -22,7 +22,7 @@ FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 
 
-class Pulse:
+class Heartbeat:
     """A thread beside the search: says that the driver is alive, and notices others that are not.
 
     ``running`` names the trials that run now. ``rerun`` is called with the trials of a driver that
@@ -71,7 +71,7 @@ class Pulse:
                 self._rerun(left)
 
 
-class Patience:
+class OutageBackoff:
     """Waits for a database that is away, a little longer each time, ``seconds`` in all."""
 
     def __init__(self, seconds: float) -> None:
@@ -93,7 +93,7 @@ class Patience:
         """Sleep, unless the search is stopped meanwhile."""
         self._ended.wait(seconds)
 
-    def rewarded(self) -> None:
+    def reset(self) -> None:
         """The database answered."""
         self._waited, self._pause = 0.0, FIRST_PAUSE_SECONDS
 

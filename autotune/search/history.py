@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from autotune.analysis.budget import counts
 from autotune.domain import Trial
 from autotune.ports import Store
 
@@ -40,12 +39,12 @@ class History:
                 self._take(trial)
             return tuple(self._trials)
 
-    def open(self) -> Sequence[Trial]:
+    def unfinished(self) -> Sequence[Trial]:
         """Those of them that are queued or running."""
         with self._reading:
             return tuple(self._open.values())
 
-    def news(self) -> Sequence[Trial]:
+    def drain_changes(self) -> Sequence[Trial]:
         """What :meth:`refresh` has read since this was last asked for, in the order of change."""
         with self._reading:
             news, self._news = self._news, []
@@ -53,10 +52,10 @@ class History:
 
     def _take(self, trial: Trial) -> None:
         for before in self._trials[trial.number : trial.number + 1]:
-            self.counted -= counts(before)
+            self.counted -= before.counts_against_budget
         self._trials[trial.number : trial.number + 1] = [trial]  # numbers have no gaps
         self._news.append(trial)
-        self.counted += counts(trial)
+        self.counted += trial.counts_against_budget
         self._open.pop(trial.number, None)
         if not trial.state.finished:
             self._open[trial.number] = trial

@@ -36,7 +36,7 @@ def write_result(job: Job, trial: Trial) -> None:
         "reason": trial.reason,
         "metrics": {
             name: {"value": m.value, "unit": m.unit, "n": m.n, "ci95": m.ci95}
-            for name, m in trial.evidence.measurements.items()
+            for name, m in trial.result.measurements.items()
         },
     }
     _write(Path(job.directory) / RESULT, json.dumps(document, indent=2).encode() + b"\n")

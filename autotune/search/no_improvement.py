@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune.analysis.budget import counts
 from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import Study, Trial
 
@@ -18,11 +17,13 @@ def on_plateau(study: Study, history: Sequence[Trial]) -> str | None:
     Trials are taken in the order in which they ended. Those that cost nothing or confirm others do
     not count, but what they add does. Before the default has ended nothing is a gain.
     """
-    asked = study.budget.without_gain
+    asked = study.budget.patience
     if asked is None:
         return None
     ended = sorted((t for t in history if t.state.finished), key=lambda t: (_ended_at(t), t.number))
-    tried = [place for place, t in enumerate(ended) if counts(t) and t.origin != "confirm"]
+    tried = [
+        place for place, t in enumerate(ended) if t.counts_against_budget and not t.is_confirmation
+    ]
     if len(tried) < asked:
         return None
     before = hypervolume(study, ended[: tried[-asked]]) or 0.0

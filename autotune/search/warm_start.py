@@ -18,23 +18,24 @@ from autotune.domain import (
     Completed,
     CurvePoint,
     Event,
-    Evidence,
+    FailureReason,
     Host,
     Infeasible,
     Measurement,
     Outcome,
+    Phase,
     Pruned,
     State,
     Strategy,
     Study,
     Trial,
+    TrialOrigin,
+    TrialResult,
 )
-from autotune.domain.metrics import METRICS, Source
+from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import contains, excluded
 from autotune.errors import IncompatibleStudyError
 from autotune.ports import Store
-
-WARM, PRIOR = "warm", "prior"
 
 REFERENCE = "reference_seconds"
 
@@ -42,17 +43,17 @@ INFERENCE, INFERENCE_PRICE = "inference_samples_per_second", "inference_usd_per_
 
 
 @dataclass(frozen=True)
-class Adopted:
+class ImportedTrial:
     """A trial to be recorded here as it ended there."""
 
     strategy: Strategy
     seed: int
-    origin: str
+    origin: TrialOrigin
     outcome: Outcome
 
 
 @dataclass(frozen=True)
-class Origin:
+class SourceStudy:
     """The study to begin with, as it was when this search began."""
 
     study: Study
@@ -61,7 +62,7 @@ class Origin:
     curves: Mapping[int, Sequence[CurvePoint]] = field(default_factory=dict)
 
 
-def origin(store: Store, study: Study, host: Host) -> Origin | None:
+def load_source_study(store: Store, study: Study, host: Host) -> SourceStudy | None:
     """The study that ``study`` begins with; ``None`` where it names none.
 
     :raises NotFoundError: there is no such study in this store.
@@ -84,19 +85,19 @@ def origin(store: Store, study: Study, host: Host) -> Origin | None:
     machines = {str(e.get("fingerprint")) for e in store.environments(there.name)}
     same_host = machines == {host.fingerprint}
     curves = store.curves(there.name) if same_host else {}
-    return Origin(there, store.trials(there.name), same_host, curves)
+    return SourceStudy(there, store.trials(there.name), same_host, curves)
 
 
-def is_due(begun_with: Origin, study: Study, history: Sequence[Trial]) -> bool:
+def is_due(begun_with: SourceStudy, study: Study, history: Sequence[Trial]) -> bool:
     """Whether trials can be recorded now: hints wait for the default, which tells how fast this
     machine is."""
     default = baseline(study, history)
     return begun_with.same_host or (default is not None and default.state.finished)
 
 
-def following(
-    begun_with: Origin, study: Study, history: Sequence[Trial], price: Price
-) -> Adopted | None:
+def next_import(
+    begun_with: SourceStudy, study: Study, history: Sequence[Trial], price: Price
+) -> ImportedTrial | None:
     """The next trial to be recorded that is not in ``history`` yet; ``None`` after the last."""
     done = {
         (t.strategy.key, t.seed): t.number
@@ -114,11 +115,11 @@ def following(
     return None
 
 
-def _worth_having(begun_with: Origin) -> Iterator[Trial]:
+def _worth_having(begun_with: SourceStudy) -> Iterator[Trial]:
     """Trials with a result of their own, judged on validation; from elsewhere whole ones only."""
     known = {State.COMPLETE} | ({State.PRUNED, State.INFEASIBLE} if begun_with.same_host else set())
     for trial in begun_with.trials:
-        own = trial.origin not in ("confirm", PRIOR) and trial.kind != "predicted"
+        own = trial.is_result and trial.failure != FailureReason.PREDICTED
         if own and trial.state in known:
             yield trial
 
@@ -138,17 +139,17 @@ def _is_searched(study: Study, strategy: Strategy) -> bool:
 
 
 def _adopted(
-    begun_with: Origin,
+    begun_with: SourceStudy,
     trial: Trial,
     study: Study,
     history: Sequence[Trial],
     numbers: Mapping[int, int],
     price: Price,
-) -> Adopted:
+) -> ImportedTrial:
     strategy = _here(study, trial.strategy)
-    found = dict(trial.evidence.measurements)
+    found = dict(trial.result.measurements)
     if not begun_with.same_host:
-        faster = _times_faster_here(begun_with, study, history, strategy)
+        faster = _speed_ratio(begun_with, study, history, strategy)
         found = dict(_scaled(found, faster))
     if not begun_with.same_host or begun_with.study.prices != study.prices:
         found = dict(_priced(found, price(strategy)))
@@ -156,25 +157,30 @@ def _adopted(
     counts = begun_with.same_host and _is_searched(study, strategy)
     where = f"{begun_with.study.name}, trial {trial.number}"
     ended = "" if trial.finished_at is None else f", {trial.finished_at:%Y-%m-%d}"
-    evidence = Evidence(
+    evidence = TrialResult(
         measurements={name: replace(m, samples=(), warmup=()) for name, m in own.items()},
         curve=tuple(begun_with.curves.get(trial.number, ())) if counts else (),
         events=(Event(datetime.now(UTC), "warm_start", f"from study {where}{ended}"),),
         environment={"warm_start": where},
     )
-    return Adopted(strategy, trial.seed, WARM if counts else PRIOR, _outcome(trial, evidence))
+    return ImportedTrial(
+        strategy,
+        trial.seed,
+        TrialOrigin.IMPORTED if counts else TrialOrigin.TRANSFERRED,
+        _outcome(trial, evidence),
+    )
 
 
-def _outcome(trial: Trial, evidence: Evidence) -> Outcome:
+def _outcome(trial: Trial, evidence: TrialResult) -> Outcome:
     if trial.state is State.PRUNED:
         return Pruned(trial.reason or "stopped early", evidence)
     if trial.state is State.INFEASIBLE:
-        return Infeasible(trial.kind or "unsupported", trial.reason or "", evidence)
+        return Infeasible(trial.failure or FailureReason.UNSUPPORTED, trial.reason or "", evidence)
     return Completed(evidence)
 
 
-def _times_faster_here(
-    begun_with: Origin, study: Study, history: Sequence[Trial], strategy: Strategy
+def _speed_ratio(
+    begun_with: SourceStudy, study: Study, history: Sequence[Trial], strategy: Strategy
 ) -> float | None:
     """How much faster this machine is than that one on devices of the strategy's kind; ``None``
     where the two cannot be compared."""
@@ -194,7 +200,7 @@ def _scaled(
         metric = METRICS.get(name)
         if metric is None or name == REFERENCE:
             continue
-        if metric.source is Source.TRAINING or metric.unit in ("GiB", "MiB", "samples/reference"):
+        if metric.phase is Phase.TRAIN or metric.unit in ("GiB", "MiB", "samples/reference"):
             yield name, number
         elif faster is not None and metric.unit in ("samples/s", "s", "ms"):
             by = faster if metric.unit == "samples/s" else 1 / faster

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from autotune.spec.budget import DEFAULT_TRIALS
-from autotune.spec.compatibility import compatible
-from autotune.spec.domains import Note
+from autotune.spec.compatibility import incompatibilities
+from autotune.spec.domains import SkippedSetting
 from autotune.spec.explain import Explanation, LeverExplanation, explain
 from autotune.spec.load import executor, load
-from autotune.spec.resolve import Loaded
+from autotune.spec.resolve import ResolvedStudy
 from autotune.spec.schema import json_schema
 from autotune.spec.starter import starter
 
@@ -15,11 +15,11 @@ __all__ = [
     "DEFAULT_TRIALS",
     "Explanation",
     "LeverExplanation",
-    "Loaded",
-    "Note",
-    "compatible",
+    "ResolvedStudy",
+    "SkippedSetting",
     "executor",
     "explain",
+    "incompatibilities",
     "json_schema",
     "load",
     "starter",

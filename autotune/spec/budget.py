@@ -33,7 +33,7 @@ def warm_start(file: StudyFile, document: Document) -> str | None:
     """The study to begin with the trials of, another one than this."""
     if file.warm_start == file.study:
         message = "a study cannot begin with its own trials; it goes on from them by itself"
-        document.blame(("warm_start",), message)
+        document.add_error(("warm_start",), message)
     return file.warm_start
 
 
@@ -43,7 +43,7 @@ def _without_gain(file: StudyFile, document: Document) -> int | None:
     sentence = _WITHOUT_GAIN.fullmatch(file.stop_when)
     if sentence is None:
         wanted = "expected 'no hypervolume gain in N trials' with a number of 1 or more"
-        document.blame(("stop_when",), f"{wanted}, found '{file.stop_when}'")
+        document.add_error(("stop_when",), f"{wanted}, found '{file.stop_when}'")
         return None
     return int(sentence[1])
 
@@ -77,7 +77,7 @@ GPU_USD: Mapping[str, float] = {
 NO_NODES: Mapping[str, float] = {}
 
 
-def book(
+def price_table(
     cpu_core: float | None, gpus: Mapping[str, float], nodes: Mapping[str, float] = NO_NODES
 ) -> Prices:
     """The default prices with the user's own over them; names are compared without case."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from autotune.domain import Choice, Dimension, Range, Space, Study, expression
+from autotune.domain import Categorical, Dimension, Range, SearchSpace, Study, expression
 from autotune.domain.search_space import contains, levers, settings
 from autotune.spec.metrics import COST, devices
 
 
-def compatible(old: Study, new: Study) -> list[str]:
+def incompatibilities(old: Study, new: Study) -> list[str]:
     """What differs in a way that changes what the numbers of ``old`` mean, one sentence each; an
     empty list where the new study may go on from the old one's trials.
 
@@ -64,7 +64,7 @@ def _space(old: Study, new: Study) -> list[str]:
     return [*found, *(f"the rule '{text}' is new" for text in added if _bears_on(old.space, text))]
 
 
-def _bears_on(space: Space, excludes: str) -> bool:
+def _bears_on(space: SearchSpace, excludes: str) -> bool:
     """Whether a rule can exclude a strategy of ``space``: it names a lever that is searched there,
     or holds of the defaults."""
     rule = expression.parse(excludes, space.defaults.keys())
@@ -77,7 +77,7 @@ def _within(old: Dimension, new: Dimension) -> bool:
     if finite is not None:
         return all(contains(new.domain, value) for value in finite)
     assert isinstance(old.domain, Range)
-    if isinstance(new.domain, Choice) or settings(new.domain) is not None:
+    if isinstance(new.domain, Categorical) or settings(new.domain) is not None:
         return False
     return new.domain.low <= old.domain.low and old.domain.high <= new.domain.high
 

@@ -34,7 +34,7 @@ class Document:
     values: dict[Path, Place] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
 
-    def blame(self, path: Path, message: str, *, key: bool = False, offset: int = 0) -> None:
+    def add_error(self, path: Path, message: str, *, key: bool = False, offset: int = 0) -> None:
         """Record a mistake at the value (or the key) at ``path``, or at the nearest one above it.
 
         Parts of the path that were never written, such as the names of long forms, are passed
@@ -85,7 +85,7 @@ def nearest(word: object, names: Iterable[str]) -> str:
     return f"{start}valid: {', '.join(known)}"
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """A value as it would be written in the file."""
     if isinstance(value, bool):
         return str(value).lower()

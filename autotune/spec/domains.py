@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from autotune.domain import Choice, Host, Range, Value
+from autotune.domain import Categorical, Host, Range, Value
 from autotune.domain.search_space import settings
 from autotune.levers.base import Lever, Pattern
-from autotune.spec.document import nearest, shown
+from autotune.spec.document import nearest, quote
 from autotune.spec.models import LeverSpec
 
 AUTO = "auto"
@@ -18,7 +18,7 @@ Blame = Callable[[tuple[str | int, ...], str], None]
 """Records a mistake at a path within the lever."""
 
 
-class Note(NamedTuple):
+class SkippedSetting(NamedTuple):
     """A setting that the study names and this host cannot run, and why."""
 
     lever: str
@@ -27,15 +27,15 @@ class Note(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Searched:
+class ResolvedDomain:
     """``asked`` is what the file says, whatever the machine; ``offered`` is what is left here."""
 
-    asked: Choice | Range
-    offered: Choice | Range
-    notes: tuple[Note, ...] = ()
+    asked: Categorical | Range
+    offered: Categorical | Range
+    notes: tuple[SkippedSetting, ...] = ()
 
 
-def search(lever: Lever, spec: LeverSpec, host: Host, blame: Blame) -> Searched | None:
+def resolve_lever(lever: Lever, spec: LeverSpec, host: Host, blame: Blame) -> ResolvedDomain | None:
     """What ``spec`` searches of ``lever`` on ``host``; ``None`` where there are mistakes."""
     ranged = [name for name in ("low", "high", "step", "log") if getattr(spec, name) is not None]
     if spec.values is None and not ranged:
@@ -45,27 +45,29 @@ def search(lever: Lever, spec: LeverSpec, host: Host, blame: Blame) -> Searched 
         blame((ranged[0],), f"{lever.name} has both values and {ranged[0]}; keep one")
         return None
     if spec.values == AUTO:
-        return Searched(everywhere(lever, host), lever.candidates(host))
+        return ResolvedDomain(all_values(lever, host), lever.candidates(host))
     asked = _range(lever, spec, blame) if ranged else _choice(lever, spec.values, blame)
     return None if asked is None else _here(lever, asked, host, blame)
 
 
-def everywhere(lever: Lever, host: Host) -> Choice | Range:
+def all_values(lever: Lever, host: Host) -> Categorical | Range:
     """The settings that ``auto`` may stand for on some machine."""
     if isinstance(lever.domain, Pattern):
-        return Choice(tuple(lever.domain.example.split(", ")))
-    return lever.domain if isinstance(lever.domain, Choice) else lever.candidates(host)
+        return Categorical(tuple(lever.domain.example.split(", ")))
+    return lever.domain if isinstance(lever.domain, Categorical) else lever.candidates(host)
 
 
-def unavailable(lever: Lever, host: Host) -> tuple[Note, ...]:
+def unavailable(lever: Lever, host: Host) -> tuple[SkippedSetting, ...]:
     """The settings of a listed lever that this host cannot run."""
-    domain = everywhere(lever, host)
-    listed = domain.values if isinstance(domain, Choice) else ()
+    domain = all_values(lever, host)
+    listed = domain.values if isinstance(domain, Categorical) else ()
     reasons = ((value, lever.unavailable(host, value)) for value in listed)
-    return tuple(Note(lever.name, str(value), reason) for value, reason in reasons if reason)
+    return tuple(
+        SkippedSetting(lever.name, str(value), reason) for value, reason in reasons if reason
+    )
 
 
-def normal(lever: Lever, value: Any) -> Value | None:
+def coerce(lever: Lever, value: Any) -> Value | None:
     """``value`` in the lever's own type (8.0 is 8 batches, 1 is a rate of 1.0); ``None`` where it
     means nothing for the lever."""
     if isinstance(value, bool | int | float | str) and lever.is_legal(value):
@@ -77,32 +79,32 @@ def normal(lever: Lever, value: Any) -> Value | None:
 
 def illegal(lever: Lever, value: Any) -> str:
     """The sentence about a value that means nothing for the lever."""
-    words = [str(v) for v in lever.domain.values] if isinstance(lever.domain, Choice) else []
+    words = [str(v) for v in lever.domain.values] if isinstance(lever.domain, Categorical) else []
     if isinstance(lever.domain, Pattern):
         words = lever.domain.example.split(", ")
-    close = nearest(value, [*words, *lever.words]) if isinstance(value, str) else ""
+    close = nearest(value, [*words, *lever.named_values]) if isinstance(value, str) else ""
     hint = close.split("? ")[0] + "? " if "did you mean" in close else ""
-    return f"{lever.name} cannot be {shown(value)}; {hint}valid: {lever.describe()}"
+    return f"{lever.name} cannot be {quote(value)}; {hint}valid: {lever.describe()}"
 
 
-def _choice(lever: Lever, written: Any, blame: Blame) -> Choice | None:
+def _choice(lever: Lever, written: Any, blame: Blame) -> Categorical | None:
     listed = written if isinstance(written, list) else [written]
     found: list[Value] = []
     wrong = False
     for index, value in enumerate(listed):
         place = ("values", index) if isinstance(written, list) else ("values",)
-        setting = normal(lever, value)
+        setting = coerce(lever, value)
         if setting is None:
             blame(place, illegal(lever, value))
             wrong = True
         elif any(setting == other and type(setting) is type(other) for other in found):
-            blame(place, f"{lever.name}: {shown(setting)} is given twice")
+            blame(place, f"{lever.name}: {quote(setting)} is given twice")
             wrong = True
         else:
             found.append(setting)
     if not listed:
         blame(("values",), f"{lever.name} has an empty list; valid: {lever.describe()}")
-    return Choice(tuple(found)) if found and not wrong else None
+    return Categorical(tuple(found)) if found and not wrong else None
 
 
 def _range(lever: Lever, spec: LeverSpec, blame: Blame) -> Range | None:
@@ -155,32 +157,34 @@ def _step_mistakes(
 MAX_STEPS = 100_000
 
 
-def _here(lever: Lever, asked: Choice | Range, host: Host, blame: Blame) -> Searched | None:
+def _here(
+    lever: Lever, asked: Categorical | Range, host: Host, blame: Blame
+) -> ResolvedDomain | None:
     """Leave out what this host cannot run; a mistake where that is everything."""
     finite = settings(asked)
     if finite is None:
-        return Searched(asked, asked)
+        return ResolvedDomain(asked, asked)
     reasons = [(value, lever.unavailable(host, value)) for value in finite]
     kept = tuple(value for value, reason in reasons if reason is None)
     left_out = [(value, reason) for value, reason in reasons if reason is not None]
     if not kept:
         why = "; ".join(dict.fromkeys(reason for _, reason in left_out[:3]))
         blame(
-            ("values", 0) if isinstance(asked, Choice) else (),
-            f"this host cannot run {lever.name} {shown(finite[0])}: {why}"
+            ("values", 0) if isinstance(asked, Categorical) else (),
+            f"this host cannot run {lever.name} {quote(finite[0])}: {why}"
             if len(finite) == 1
             else f"this host can run none of the settings of {lever.name}: {why}",
         )
         return None
     if not left_out:
-        return Searched(asked, asked)
-    if isinstance(asked, Choice):
-        notes = [Note(lever.name, str(value), reason) for value, reason in left_out]
+        return ResolvedDomain(asked, asked)
+    if isinstance(asked, Categorical):
+        notes = [SkippedSetting(lever.name, str(value), reason) for value, reason in left_out]
     else:
         notes = [_span(lever, [value for value, _ in left_out], left_out[0][1])]
-    return Searched(asked, Choice(kept), tuple(notes))
+    return ResolvedDomain(asked, Categorical(kept), tuple(notes))
 
 
-def _span(lever: Lever, values: Sequence[Value], reason: str) -> Note:
+def _span(lever: Lever, values: Sequence[Value], reason: str) -> SkippedSetting:
     ends = f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
-    return Note(lever.name, ends, reason)
+    return SkippedSetting(lever.name, ends, reason)

@@ -6,12 +6,20 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from autotune.domain import Choice, Host, Range, Rule, Space, Value, expression
+from autotune.domain import (
+    Categorical,
+    ForbiddenClause,
+    Host,
+    Range,
+    SearchSpace,
+    Value,
+    expression,
+)
 from autotune.domain.search_space import settings, size
 from autotune.levers import LEVERS
 from autotune.spec.conditions import can_hold
 from autotune.spec.domains import AUTO, unavailable
-from autotune.spec.resolve import Loaded
+from autotune.spec.resolve import ResolvedStudy
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,12 @@ class Explanation:
     come on top. ``rules`` are those that exclude something of this space."""
 
     levers: tuple[LeverExplanation, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[ForbiddenClause, ...]
     combinations: int
     continuous: tuple[str, ...]
 
 
-def explain(loaded: Loaded, host: Host) -> Explanation:
+def explain(loaded: ResolvedStudy, host: Host) -> Explanation:
     """The space of ``loaded`` in the registry's order, with all that is left out of it."""
     space = loaded.study.space
     continuous = tuple(d.lever for d in space.dimensions if settings(d.domain) is None)
@@ -50,7 +58,7 @@ def explain(loaded: Loaded, host: Host) -> Explanation:
     )
 
 
-def combinations(space: Space, continuous: Collection[str]) -> int:
+def combinations(space: SearchSpace, continuous: Collection[str]) -> int:
     """How many strategies the finite levers make. Levers that no rule or condition ties together
     multiply, so only the tied ones are enumerated."""
     dimensions = [
@@ -73,8 +81,8 @@ def _names(text: str) -> set[str]:
     return set(expression.parse(text, LEVERS.keys()).names)
 
 
-def _lever(name: str, loaded: Loaded, host: Host) -> LeverExplanation:
-    space: Space = loaded.study.space
+def _lever(name: str, loaded: ResolvedStudy, host: Host) -> LeverExplanation:
+    space: SearchSpace = loaded.study.space
     dimension = next((d for d in space.dimensions if d.lever == name), None)
     named = [note for note in loaded.notes if note.lever == name]
     asked = loaded.study.spec["space"].get(name, AUTO)
@@ -90,9 +98,9 @@ def _lever(name: str, loaded: Loaded, host: Host) -> LeverExplanation:
     )
 
 
-def searched(domain: Choice | Range) -> tuple[str, ...]:
+def searched(domain: Categorical | Range) -> tuple[str, ...]:
     """A domain as a person reads it: its settings, or ``1e-05 to 0.001, log``."""
-    if isinstance(domain, Choice):
+    if isinstance(domain, Categorical):
         return tuple(str(v).lower() if isinstance(v, bool) else f"{v}" for v in domain.values)
     how = ", log" if domain.log else f", step {domain.step:g}" if domain.step is not None else ""
     return (f"{domain.low:g} to {domain.high:g}{how}",)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from autotune.domain import ExecutorChoice, Host
+from autotune.domain import ExecutorConfig, Host
 from autotune.errors import Mistake, NotFoundError, SpecError, UsageError
 from autotune.spec.document import nearest
 from autotune.spec.models import ExecutorSection
 from autotune.spec.overrides import apply
-from autotune.spec.resolve import Loaded, chosen, resolve
+from autotune.spec.resolve import ResolvedStudy, chosen, resolve
 from autotune.spec.validation import shape
 from autotune.spec.yaml import read
 
@@ -20,7 +20,7 @@ TEXT = "<text>"
 """The file name in mistakes of a study that came as text."""
 
 
-def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> Loaded:
+def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> ResolvedStudy:
     """Read a study file, or the text of one (recognised by its line breaks), for ``host``.
 
     ``overrides`` are ``section.key=value`` texts put over the file. Raises
@@ -40,7 +40,7 @@ def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> Lo
     return loaded
 
 
-def executor(source: str | Path, *, overrides: Sequence[str] = ()) -> ExecutorChoice:
+def executor(source: str | Path, *, overrides: Sequence[str] = ()) -> ExecutorConfig:
     """Where a study file wants to run, which is known before the hardware there is. What is wrong
     with it is for :func:`load` to say: here it counts as not written."""
     document = read(*_text(source))
@@ -49,7 +49,7 @@ def executor(source: str | Path, *, overrides: Sequence[str] = ()) -> ExecutorCh
     try:
         return chosen(ExecutorSection(executor=data.get("executor", {})).executor)
     except ValidationError:
-        return ExecutorChoice()
+        return ExecutorConfig()
 
 
 def _text(source: str | Path) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from autotune.domain import Host, Prices, Space, Strategy
+from autotune.domain import Host, Prices, SearchSpace, Strategy
 from autotune.domain.search_space import settings
 from autotune.levers import hourly_usd
 
@@ -18,14 +18,14 @@ _COUNTERS = {"cuda": "nvml", "cpu": "rapl"}
 """What has to be among the host's tools for the energy of a device to be known."""
 
 
-def devices(space: Space) -> tuple[str, ...]:
+def devices(space: SearchSpace) -> tuple[str, ...]:
     """Every device that a trial of the space may use, the default configuration's first."""
     searched = (d.domain for d in space.dimensions if d.lever == "device")
     found = [str(value) for domain in searched for value in settings(domain) or ()]
     return tuple(dict.fromkeys((str(space.defaults["device"]), *found)))
 
 
-def why_not(metric: str, kind: str, host: Host, prices: Prices, space: Space) -> str | None:
+def why_not(metric: str, kind: str, host: Host, prices: Prices, space: SearchSpace) -> str | None:
     """Why ``metric`` would be missing from some trials of the space, of a task of this ``kind``;
     ``None`` where it is not."""
     if metric in UNDEFINED.get(kind, ()):
@@ -50,5 +50,5 @@ def _outside(used: Collection[str], kinds: Collection[str], reason: str) -> str 
     return f"{reason}; this study also runs on {', '.join(without)}" if without else None
 
 
-def _price(space: Space, device: str, host: Host, prices: Prices) -> float | None:
+def _price(space: SearchSpace, device: str, host: Host, prices: Prices) -> float | None:
     return hourly_usd(Strategy({**space.defaults, "device": device}), host, prices)

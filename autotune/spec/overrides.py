@@ -26,7 +26,7 @@ def apply(document: Document, overrides: Sequence[str]) -> None:
         given = read(value, FILE, line=number, column=len(name) + 2)
         if not sign or not all(parts):
             given = Document(None, start)
-            given.blame((), f"'{text}' is not of the form section.key=value")
+            given.add_error((), f"'{text}' is not of the form section.key=value")
         document.mistakes += given.mistakes
         if not given.mistakes:
             _put(document, parts, given, start)

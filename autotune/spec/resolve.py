@@ -8,16 +8,16 @@ from typing import Any
 
 from autotune.domain import (
     Budget,
-    Choice,
+    Categorical,
     Columns,
     Constraint,
-    ExecutorChoice,
+    ExecutorConfig,
     Host,
     Limits,
     Objective,
     Prices,
     SamplerChoice,
-    Space,
+    SearchSpace,
     Strategy,
     Study,
     Task,
@@ -29,31 +29,31 @@ from autotune.domain.search_space import complete, excluded, levers
 from autotune.errors import ExpressionError
 from autotune.levers import LEVERS
 from autotune.spec import budget, constraints
-from autotune.spec.budget import book
+from autotune.spec.budget import price_table
 from autotune.spec.document import Document, Path, nearest
-from autotune.spec.domains import Note, illegal, normal
+from autotune.spec.domains import SkippedSetting, coerce, illegal
 from autotune.spec.metrics import why_not
 from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
 from autotune.spec.search_space import build
 
 
 @dataclass(frozen=True)
-class Loaded:
+class ResolvedStudy:
     """A study resolved on a host. ``storage`` is the URL the file names, kept out of the study so
     that no password is stored; ``notes`` are the named settings that this host
     cannot run; what ``auto`` leaves out is for :func:`~autotune.spec.explain`."""
 
     study: Study
     storage: str | None = None
-    notes: tuple[Note, ...] = ()
+    notes: tuple[SkippedSetting, ...] = ()
 
 
-def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
+def resolve(file: StudyFile, document: Document, host: Host) -> ResolvedStudy:
     """Give every part of ``file`` its meaning on ``host``. Mistakes go to ``document``; the result
     counts only if there are none."""
     space, notes = build(file, document, host)
-    prices = book(file.prices.cpu_core, file.prices.gpus, file.prices.nodes)
-    judge = _Judge(
+    prices = price_table(file.prices.cpu_core, file.prices.gpus, file.prices.nodes)
+    judge = _MetricChecker(
         document, file.task.kind, host, prices, space if _device_known(file, space) else None
     )
     study_budget = judge.budget(file)
@@ -75,18 +75,18 @@ def resolve(file: StudyFile, document: Document, host: Host) -> Loaded:
         warm_start=budget.warm_start(file, document),
         spec={key: value for key, value in document.data.items() if key != "storage"},
     )
-    return Loaded(study, file.storage, notes)
+    return ResolvedStudy(study, file.storage, notes)
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _MetricChecker:
     """Reads the sections that name metrics, and blames those this host cannot measure."""
 
     document: Document
     kind: str
     host: Host
     prices: Prices
-    space: Space | None
+    space: SearchSpace | None
     """``None`` where the device has a mistake, so that no other is blamed for it."""
 
     def measured(self, metric: str, path: Path) -> None:
@@ -94,16 +94,16 @@ class _Judge:
             return
         reason = why_not(metric, self.kind, self.host, self.prices, self.space)
         if reason is not None:
-            self.document.blame(path, f"{metric} cannot be measured here: it {reason}")
+            self.document.add_error(path, f"{metric} cannot be measured here: it {reason}")
 
     def objectives(self, file: StudyFile) -> tuple[Objective, ...]:
         found: dict[str, Objective] = {}
         for index, objective in enumerate(file.objectives):
             name, path = objective.metric, ("objectives", index, "metric")
             if name not in METRICS:
-                self.document.blame(path, f"unknown metric '{name}'; {nearest(name, METRICS)}")
+                self.document.add_error(path, f"unknown metric '{name}'; {nearest(name, METRICS)}")
             elif name in found:
-                self.document.blame(path, f"{name} is an objective twice")
+                self.document.add_error(path, f"{name} is an objective twice")
             else:
                 self.measured(name, path)
                 direction = objective.direction or METRICS[name].direction
@@ -117,11 +117,11 @@ class _Judge:
             try:
                 constraint = constraints.parse(text)
             except ExpressionError as error:
-                self.document.blame(path, error.message, offset=error.column)
+                self.document.add_error(path, error.message, offset=error.column)
                 continue
             self.measured(constraint.metric, path)
             for message in constraints.objections(constraint, found):
-                self.document.blame(path, message)
+                self.document.add_error(path, message)
             found.append(constraint)
         return tuple(found)
 
@@ -131,16 +131,16 @@ class _Judge:
         return budget.budget(file, self.document)
 
 
-def _device_known(file: StudyFile, space: Space) -> bool:
+def _device_known(file: StudyFile, space: SearchSpace) -> bool:
     return "device" not in file.space or "device" in levers(space)
 
 
 def _task(spec: TaskSpec, document: Document) -> Task:
     if spec.steps is not None and spec.epochs is not None:
-        document.blame(("task", "steps"), "steps takes the place of epochs; give one", key=True)
+        document.add_error(("task", "steps"), "steps takes the place of epochs; give one", key=True)
     if spec.kind == "token-classification" and spec.columns.text_pair is not None:
         place = ("task", "columns", "text_pair")
-        document.blame(place, "tokens have no second text; leave text_pair out", key=True)
+        document.add_error(place, "tokens have no second text; leave text_pair out", key=True)
     dataset: str | dict[str, str]
     if isinstance(spec.dataset, str):
         dataset = spec.dataset
@@ -160,37 +160,37 @@ def _task(spec: TaskSpec, document: Document) -> Task:
     )
 
 
-def _executor(file: StudyFile, document: Document) -> ExecutorChoice:
+def _executor(file: StudyFile, document: Document) -> ExecutorConfig:
     spec = file.executor
     if spec.kind != "ray" and spec.address is not None:
         message = f"address is of a ray cluster; the {spec.kind} executor has none"
-        document.blame(("executor", "address"), message, key=True)
+        document.add_error(("executor", "address"), message, key=True)
     if spec.kind != "replay" and spec.landscape is not None:
         message = f"landscape is for replay; the {spec.kind} executor runs trials for real"
-        document.blame(("executor", "landscape"), message, key=True)
+        document.add_error(("executor", "landscape"), message, key=True)
     elif spec.kind == "replay" and spec.landscape is None:
         message = "replay needs a recording: {kind: replay, landscape: FILE}"
-        document.blame(("executor",), message)
+        document.add_error(("executor",), message)
     return chosen(spec)
 
 
-def chosen(spec: ExecutorSpec) -> ExecutorChoice:
+def chosen(spec: ExecutorSpec) -> ExecutorConfig:
     """The executor that a file asks for, with what it leaves open."""
     default = 0 if spec.kind == "ray" else 1
-    return ExecutorChoice(
+    return ExecutorConfig(
         spec.kind, spec.workers or default, spec.address, spec.takeover_seconds, spec.landscape
     )
 
 
 def _start_with(
-    file: StudyFile, space: Space, document: Document, host: Host
+    file: StudyFile, space: SearchSpace, document: Document, host: Host
 ) -> tuple[Strategy, ...]:
     """Strategies to try first. Any legal setting that this host can run will do, searched or not;
     levers that the space fixes take their fixed setting."""
     fixed = {
         d.lever: d.domain.values[0]
         for d in space.dimensions
-        if isinstance(d.domain, Choice) and len(d.domain.values) == 1
+        if isinstance(d.domain, Categorical) and len(d.domain.values) == 1
     }
     found: list[Strategy] = []
     for index, written in enumerate(file.start_with):
@@ -198,15 +198,15 @@ def _start_with(
         values = _settings(written, path, document, host)
         if file.task.steps is not None and "epochs" in written:
             message = "task.steps fixes how long to train; leave epochs out, or set no steps"
-            document.blame((*path, "epochs"), message, key=True)
+            document.add_error((*path, "epochs"), message, key=True)
         if values is None:
             continue
         strategy = complete(space, {**fixed, **values})
         rule = excluded(space, strategy)
         if rule is not None:
-            document.blame(path, f"the rules exclude it: {rule.excludes} ({rule.reason})")
+            document.add_error(path, f"the rules exclude it: {rule.excludes} ({rule.reason})")
         elif strategy in found:
-            document.blame(path, f"the same strategy as entry {found.index(strategy) + 1}")
+            document.add_error(path, f"the same strategy as entry {found.index(strategy) + 1}")
         _blame_idle(values, strategy, space, path, document)
         found.append(strategy)
     return tuple(found)
@@ -220,20 +220,24 @@ def _settings(
     for name, value in written.items():
         if name not in LEVERS:
             message = f"unknown lever '{name}'; {nearest(name, LEVERS)}"
-            document.blame((*path, name), message, key=True)
+            document.add_error((*path, name), message, key=True)
             continue
-        setting = normal(LEVERS[name], value)
+        setting = coerce(LEVERS[name], value)
         if setting is None:
-            document.blame((*path, name), illegal(LEVERS[name], value))
+            document.add_error((*path, name), illegal(LEVERS[name], value))
         elif reason := LEVERS[name].unavailable(host, setting):
-            document.blame((*path, name), f"this host cannot run {name} {setting}: {reason}")
+            document.add_error((*path, name), f"this host cannot run {name} {setting}: {reason}")
         else:
             found[name] = setting
     return found if len(found) == len(written) else None
 
 
 def _blame_idle(
-    values: Mapping[str, Value], strategy: Strategy, space: Space, path: Path, document: Document
+    values: Mapping[str, Value],
+    strategy: Strategy,
+    space: SearchSpace,
+    path: Path,
+    document: Document,
 ) -> None:
     """A lever that is set where it has no effect is a mistake: the strategy is not what it says."""
     whens = {d.lever: d.when for d in space.dimensions}
@@ -243,4 +247,4 @@ def _blame_idle(
             continue
         if not expression.parse(when, space.defaults.keys()).holds(strategy.values):
             message = f"{name} has no effect here: it matters only when {when}"
-            document.blame((*path, name), message, key=True)
+            document.add_error((*path, name), message, key=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from autotune.domain import Choice, Range
+from autotune.domain import Categorical, Range
 from autotune.domain.metrics import METRICS
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
@@ -60,7 +60,7 @@ def _lever(lever: Lever) -> Schema:
     when = {"type": "string", "description": "Condition over levers decided before this one"}
     forms: list[Schema] = [*values["anyOf"], _mapping({"values": values, "when": when}, "values")]
     if isinstance(lever.domain, Range):
-        number = _setting(lever)["anyOf"][0] if lever.words else setting
+        number = _setting(lever)["anyOf"][0] if lever.named_values else setting
         ends = {"low": number, "high": number}
         step = {"type": number["type"], "exclusiveMinimum": 0}
         more = {"step": step, "log": {"type": "boolean"}, "when": when}
@@ -81,11 +81,11 @@ def _setting(lever: Lever) -> Schema:
     """One legal setting of the lever."""
     if isinstance(lever.domain, Pattern):
         return {"type": "string", "pattern": f"^({lever.domain.regex})$"}
-    if isinstance(lever.domain, Choice):
+    if isinstance(lever.domain, Categorical):
         return {"enum": list(lever.domain.values)}
     number: Schema = {
         "type": "integer" if lever.domain.integer else "number",
         "minimum": lever.domain.low,
         "maximum": lever.domain.high,
     }
-    return {"anyOf": [number, {"enum": list(lever.words)}]} if lever.words else number
+    return {"anyOf": [number, {"enum": list(lever.named_values)}]} if lever.named_values else number

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autotune.spec.document import Document, Path, nearest, shown
+from autotune.spec.document import Document, Path, nearest, quote
 from autotune.spec.models import StudyFile
 
 _STAND_INS: Mapping[str, Any] = {
@@ -34,7 +34,9 @@ def shape(document: Document) -> StudyFile | None:
     Mistakes are recorded in ``document``."""
     if not isinstance(document.data, dict):
         if not document.mistakes:
-            document.blame((), f"a study file is a mapping of sections, not {_kind(document.data)}")
+            document.add_error(
+                (), f"a study file is a mapping of sections, not {_kind(document.data)}"
+            )
         return None
     data = {k: copy.deepcopy(v) for k, v in document.data.items() if v is not None}
     while True:
@@ -67,13 +69,13 @@ def _blame(document: Document, error: ErrorDetails, path: Path) -> None:
     kind, name = error["type"], str(error["loc"][-1])
     if kind == "missing":
         where = f"{'.'.join(map(str, path))}: " if path else ""
-        document.blame(path, f"{where}'{name}' is missing", key=True)
+        document.add_error(path, f"{where}'{name}' is missing", key=True)
     elif kind == "extra_forbidden":
         where = ".".join(map(str, path[:-1])) or "a study file"
         hint = nearest(name, keys_at(path[:-1]))
-        document.blame(path, f"unknown key '{name}' in {where}; {hint}", key=True)
+        document.add_error(path, f"unknown key '{name}' in {where}; {hint}", key=True)
     else:
-        document.blame(path, f"{'.'.join(map(str, path))}: {_sentence(error)}")
+        document.add_error(path, f"{'.'.join(map(str, path))}: {_sentence(error)}")
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -82,9 +84,9 @@ def _sentence(error: ErrorDetails) -> str:
         return "is empty"
     if kind == "literal_error":
         names = limits["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{shown(given)} is not known; {nearest(given, names)}"
+        return f"{quote(given)} is not known; {nearest(given, names)}"
     if kind == "string_pattern_mismatch":
-        return f"{shown(given)} is not {_PATTERNS[str(error['loc'][-1])]}"
+        return f"{quote(given)} is not {_PATTERNS[str(error['loc'][-1])]}"
     wanted = {
         "int_type": "a whole number",
         "int_from_float": "a whole number",
@@ -101,7 +103,7 @@ def _sentence(error: ErrorDetails) -> str:
         "too_short": "a list of one or more" if isinstance(given, list) else "one entry or more",
         "string_too_short": "some text",
     }[kind]
-    return f"must be {wanted}, not {shown(given) if given not in ([], {}, '') else 'empty'}"
+    return f"must be {wanted}, not {quote(given) if given not in ([], {}, '') else 'empty'}"
 
 
 _PATTERNS = {
@@ -144,4 +146,4 @@ def _model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _kind(data: object) -> str:
-    return "empty" if data is None else shown(data)
+    return "empty" if data is None else quote(data)

@@ -15,7 +15,7 @@ from yaml.error import Mark
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autotune.errors import Mistake
-from autotune.spec.document import Document, Path, Place, shown
+from autotune.spec.document import Document, Path, Place, quote
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 24
@@ -56,7 +56,7 @@ def read(text: str, file: str, *, line: int = 1, column: int = 1) -> Document:
     where the text starts in ``file``."""
     reader = _Reader(Document(None, Place(file, line, column)))
     if len(text) > MAX_CHARACTERS:
-        reader.document.blame((), f"longer than {MAX_CHARACTERS:,} characters")
+        reader.document.add_error((), f"longer than {MAX_CHARACTERS:,} characters")
         return reader.document
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -112,7 +112,7 @@ class _Reader:
             if key in data:
                 first = self.document.keys[(*path, key)]
                 self.blame(
-                    key_node.start_mark, f"{shown(key)} is given twice (first at line {first.line})"
+                    key_node.start_mark, f"{quote(key)} is given twice (first at line {first.line})"
                 )
                 continue
             self.document.keys[(*path, key)] = self.place(key_node.start_mark)

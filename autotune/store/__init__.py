@@ -1,6 +1,6 @@
 """The single truth: studies, trials and measurements in SQL. Start with :func:`open_store`."""
 
-from autotune.store.buffered import JournaledStore, open_for_driving
+from autotune.store.buffered import JournaledStore, open_driver_store
 from autotune.store.migrations import SchemaStatus, check, upgrade
 from autotune.store.queries import StudyOverview
 from autotune.store.sql import SqlStore, open_store
@@ -11,7 +11,7 @@ __all__ = [
     "SqlStore",
     "StudyOverview",
     "check",
-    "open_for_driving",
+    "open_driver_store",
     "open_store",
     "upgrade",
 ]

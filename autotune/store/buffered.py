@@ -32,10 +32,11 @@ from autotune.domain import (
     State,
     Strategy,
     Trial,
+    TrialOrigin,
     digest,
 )
 from autotune.errors import StoreUnavailableError, UsageError
-from autotune.store.codec import plain
+from autotune.store.codec import to_json
 from autotune.store.sql import SqlStore, open_store
 
 _OUTCOMES: dict[str, type[Outcome]] = {
@@ -128,13 +129,16 @@ def _results(path: Path) -> Iterator[Result]:
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n"):
             record = json.loads(line)
-            outcome = _adapter(record["outcome"]).validate_python(record["fields"])
+            fields = record["fields"]
+            if "kind" in fields:  # written by autotune 0.1
+                fields["failure"] = fields.pop("kind")
+            outcome = _adapter(record["outcome"]).validate_python(fields)
             yield record["study"], record["number"], outcome
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
     kind = type(outcome).__name__
-    return {"outcome": kind, "fields": plain(_adapter(kind).dump_python(outcome, mode="json"))}
+    return {"outcome": kind, "fields": to_json(_adapter(kind).dump_python(outcome, mode="json"))}
 
 
 @cache
@@ -145,7 +149,7 @@ def _adapter(kind: str) -> TypeAdapter[Outcome]:
 log = logging.getLogger(__name__)
 
 
-def open_for_driving(
+def open_driver_store(
     url: str, directory: Path, *, clock: Callable[[], datetime] | None = None
 ) -> SqlStore:
     """The store at ``url`` as :func:`open_store` opens it, for one who runs trials.
@@ -154,11 +158,11 @@ def open_for_driving(
     there that was killed is handed in now. A file of SQLite is here or it is broken.
     """
     store = open_store(url, clock=clock)
-    if store.exclusive:
+    if store.single_driver:
         return store
     store.close()
     journaled = JournaledStore(url, directory, clock=clock)
-    adopted = journaled.adopt()
+    adopted = journaled.recover_orphans()
     if adopted:
         log.warning("%d results that waited in %s are stored now", adopted, directory)
     return journaled
@@ -178,16 +182,16 @@ class JournaledStore(SqlStore):
         self._replaying = threading.RLock()
         self._running: dict[tuple[str, int], Trial] = {}
 
-    def adopt(self) -> int:
+    def recover_orphans(self) -> int:
         """Hand in what drivers left in the journal that are gone, and return how many results."""
-        return sum(sum(map(self._hand_in, results)) for results in self._journal.orphans())
+        return sum(sum(map(self._flush, results)) for results in self._journal.orphans())
 
     def claim(
         self,
         study: str,
         strategy: Strategy,
         *,
-        origin: str,
+        origin: TrialOrigin,
         seed: int,
         number: int,
         queue: bool = False,
@@ -231,7 +235,7 @@ class JournaledStore(SqlStore):
         with self._replaying:
             waiting = self._journal.waiting()
             for result in waiting:
-                self._hand_in(result)
+                self._flush(result)
             self._journal.clear()
 
     def close(self) -> None:
@@ -243,7 +247,7 @@ class JournaledStore(SqlStore):
         with self._replaying:
             self._journal.keep(study, number, outcome)
 
-    def _hand_in(self, result: Result) -> bool:
+    def _flush(self, result: Result) -> bool:
         study, number, outcome = result
         try:
             super().finish(study, number, outcome)

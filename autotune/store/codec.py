@@ -18,10 +18,10 @@ from pydantic import TypeAdapter
 from autotune.domain import (
     CurvePoint,
     Event,
-    Evidence,
     Measurement,
     Strategy,
     Study,
+    TrialResult,
     digest,
 )
 
@@ -36,12 +36,12 @@ def _study_adapter() -> TypeAdapter[Study]:
 
 def study_fields(study: Study) -> Fields:
     """Columns of a study. The fingerprint covers the task: what the numbers of its trials mean."""
-    document = plain(_study_adapter().dump_python(replace(study, spec={}), mode="json"))
+    document = to_json(_study_adapter().dump_python(replace(study, spec={}), mode="json"))
     return {
         "name": study.name,
         "fingerprint": digest(document["task"]),
         "study": document,
-        "spec": plain(study.spec),
+        "spec": to_json(study.spec),
     }
 
 
@@ -51,7 +51,7 @@ def study_from(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Study:
 
 def environment_fields(environment: Mapping[str, Any]) -> Fields:
     """Columns of an environment; ``fingerprint`` and ``git_commit`` are lifted out where given."""
-    document = plain(environment)
+    document = to_json(environment)
     lifted = {key: document.get(key) for key in ("fingerprint", "git_commit")}
     return {"document": document, **{key: value and str(value) for key, value in lifted.items()}}
 
@@ -70,8 +70,8 @@ def measurement_fields(measurement: Measurement) -> Fields:
         "ci_low": low,
         "ci_high": high,
         "source": measurement.source,
-        "samples": plain(numbers(measurement.samples)),
-        "warmup": plain(numbers(measurement.warmup)),
+        "samples": to_json(numbers(measurement.samples)),
+        "warmup": to_json(numbers(measurement.warmup)),
     }
 
 
@@ -98,7 +98,7 @@ def point_fields(point: CurvePoint) -> Fields:
         "samples": int(point.samples),
         "seconds": float(point.seconds),
         "loss": None if point.loss is None else float(point.loss),
-        "metrics": plain({name: float(value) for name, value in point.metrics.items()}),
+        "metrics": to_json({name: float(value) for name, value in point.metrics.items()}),
     }
 
 
@@ -125,10 +125,10 @@ def timeline_from(points: Iterable[tuple[Any, Any]]) -> tuple[tuple[float, float
     return tuple((float(seconds), float(gib)) for seconds, gib in points)
 
 
-def evidence_fields(evidence: Evidence) -> Fields:
+def evidence_fields(evidence: TrialResult) -> Fields:
     """Those parts of the evidence that are columns of the trial itself."""
     log = None if evidence.log is None else text(evidence.log)
-    return {"environment": plain(evidence.environment), "log": log}
+    return {"environment": to_json(evidence.environment), "log": log}
 
 
 def numbers(values: Iterable[Any]) -> tuple[float, ...]:
@@ -140,7 +140,7 @@ def text(value: str) -> str:
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
-def plain(document: Any) -> Any:
+def to_json(document: Any) -> Any:
     """``document`` as strict JSON: mappings, lists, text, finite numbers, booleans, null.
 
     NaN and infinities become text that :class:`float` reads; anything unknown becomes its ``str``.
@@ -150,7 +150,7 @@ def plain(document: Any) -> Any:
     if isinstance(document, float):
         return document if isfinite(document) else str(document)
     if isinstance(document, Mapping):
-        return {text(str(key)): plain(value) for key, value in document.items()}
+        return {text(str(key)): to_json(value) for key, value in document.items()}
     if isinstance(document, list | tuple | set | frozenset):
-        return [plain(item) for item in document]
+        return [to_json(item) for item in document]
     return text(str(document))

@@ -14,7 +14,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
-from autotune.domain import CurvePoint, Evidence, Measurement, State, Strategy, Study, Trial
+from autotune.domain import (
+    CurvePoint,
+    FailureReason,
+    Measurement,
+    State,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+    TrialResult,
+)
 from autotune.errors import NotFoundError
 from autotune.store import codec
 from autotune.store.models import (
@@ -120,18 +130,18 @@ def trial_row(connection: Connection, study_key: int, number: int) -> Row[Any]:
     return row
 
 
-def trial_from(row: Any, evidence: Evidence) -> Trial:
+def trial_from(row: Any, evidence: TrialResult) -> Trial:
     return Trial(
         number=row.number,
         state=State(row.state),
         strategy=Strategy(row.strategy),
         seed=row.seed,
-        origin=row.origin,
-        kind=row.kind,
+        origin=TrialOrigin(row.origin),
+        failure=None if row.kind is None else FailureReason(row.kind),
         reason=row.reason,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        evidence=evidence,
+        result=evidence,
     )
 
 
@@ -148,16 +158,16 @@ def listed(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Tr
     measurements: Iterable[Any] = connection.execute(joined.where(*where))
     for key, name, *numbers in measurements:
         measured[key][name] = codec.measurement_from(name, *numbers)
-    trials = [trial_from(row, Evidence(measurements=measured.get(row.id, {}))) for row in rows]
+    trials = [trial_from(row, TrialResult(measurements=measured.get(row.id, {}))) for row in rows]
     return trials, max(row.revision for row in rows)
 
 
-def whole_trial(connection: Connection, study_key: int, number: int) -> Trial:
+def full_trial(connection: Connection, study_key: int, number: int) -> Trial:
     row = trial_row(connection, study_key, number)
     return trial_from(row, _evidence(connection, row.id))
 
 
-def _evidence(connection: Connection, key: int) -> Evidence:
+def _evidence(connection: Connection, key: int) -> TrialResult:
     def rows(table: type[Any], columns: Iterable[Any], order: Any) -> Sequence[Any]:
         query = select(*columns).where(table.trial_id == key).order_by(order)
         return connection.execute(query).all()
@@ -170,7 +180,7 @@ def _evidence(connection: Connection, key: int) -> Evidence:
         select(MemoryTimelineRow.points).where(MemoryTimelineRow.trial_id == key)
     )
     artifacts = (ArtifactRow.name, ArtifactRow.path)
-    return Evidence(
+    return TrialResult(
         measurements={
             row.name: codec.measurement_from(*row)
             for row in rows(MeasurementRow, whole, MeasurementRow.name)

@@ -13,7 +13,16 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from autotune.domain import CurvePoint, Interrupted, Outcome, State, Strategy, Study, Trial
+from autotune.domain import (
+    CurvePoint,
+    Interrupted,
+    Outcome,
+    State,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+)
 from autotune.errors import (
     IncompatibleStudyError,
     SchemaOutdatedError,
@@ -95,7 +104,7 @@ class SqlStore:
                     hint=f"autotune resume {study.name}, or another name with --study",
                 ) from None
             key = queries.study_id(connection, study.name)
-            change = writes.StudyChange(connection, key, self.driver, self._now)
+            change = writes.StudyTransaction(connection, key, self.driver, self._now)
             _add_environment(change, environment)
 
     def study(self, name: str) -> Study:
@@ -147,13 +156,19 @@ class SqlStore:
 
     # ----------------------------------------------------------------------------- trials
 
-    def enqueue(self, study: str, strategy: Strategy, *, origin: str, seed: int) -> Trial:
+    def enqueue(self, study: str, strategy: Strategy, *, origin: TrialOrigin, seed: int) -> Trial:
         """Add a trial in state ``queued`` with the next free number."""
         with self._change(study) as change:
             return change.add(strategy, origin=origin, seed=seed, running=False)
 
     def start(
-        self, study: str, strategy: Strategy, *, origin: str, seed: int, number: int | None = None
+        self,
+        study: str,
+        strategy: Strategy,
+        *,
+        origin: TrialOrigin,
+        seed: int,
+        number: int | None = None,
     ) -> Trial:
         """Add a trial in state ``running`` with the next free number, or start the queued trial
         ``number``, which keeps the strategy, origin and seed it was queued with."""
@@ -167,7 +182,7 @@ class SqlStore:
         study: str,
         strategy: Strategy,
         *,
-        origin: str,
+        origin: TrialOrigin,
         seed: int,
         number: int,
         queue: bool = False,
@@ -229,7 +244,7 @@ class SqlStore:
     def trial(self, study: str, number: int) -> Trial:
         """One trial with everything that is known of it."""
         with self._database.transaction() as connection:
-            return queries.whole_trial(connection, queries.study_id(connection, study), number)
+            return queries.full_trial(connection, queries.study_id(connection, study), number)
 
     def curves(self, study: str) -> Mapping[int, Sequence[CurvePoint]]:
         """Learning curves by trial number, of all trials that reported a point."""
@@ -247,7 +262,7 @@ class SqlStore:
     # ---------------------------------------------------------------------------- drivers
 
     @property
-    def exclusive(self) -> bool:
+    def single_driver(self) -> bool:
         """Whether a study takes one driver at a time here."""
         return self._database.path is not None
 
@@ -299,13 +314,13 @@ class SqlStore:
         self._database.close()
 
     @contextmanager
-    def _change(self, study: str) -> Iterator[writes.StudyChange]:
+    def _change(self, study: str) -> Iterator[writes.StudyTransaction]:
         with self._database.transaction(write=True) as connection:
             key = queries.study_id(connection, study, lock=True)
-            yield writes.StudyChange(connection, key, self.driver, self._now)
+            yield writes.StudyTransaction(connection, key, self.driver, self._now)
 
 
-def _add_environment(change: writes.StudyChange, environment: Mapping[str, Any]) -> None:
+def _add_environment(change: writes.StudyTransaction, environment: Mapping[str, Any]) -> None:
     fields = codec.environment_fields(environment)
     row = {**fields, "study_id": change.key, "recorded_at": change.now}
     change.connection.execute(insert(EnvironmentRow).values(row))

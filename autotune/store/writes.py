@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from autotune.domain import CurvePoint, Evidence, Outcome, State, Strategy, Trial
+from autotune.domain import CurvePoint, Outcome, State, Strategy, Trial, TrialOrigin, TrialResult
 from autotune.errors import UsageError
 from autotune.store import codec, queries
 from autotune.store.models import (
@@ -38,7 +38,7 @@ def now(connection: Connection) -> datetime:
 
 
 @dataclass
-class StudyChange:
+class StudyTransaction:
     """A study whose row this transaction has locked, so that changes of one study come one after
     another: numbers have no gaps, and revisions become visible in the order they were given."""
 
@@ -73,7 +73,7 @@ class StudyChange:
         highest = self.connection.scalar(last)
         return 0 if highest is None else highest + 1
 
-    def add(self, strategy: Strategy, *, origin: str, seed: int, running: bool) -> Trial:
+    def add(self, strategy: Strategy, *, origin: TrialOrigin, seed: int, running: bool) -> Trial:
         """A new trial with the next free number."""
         number = self.next_number()
         fields = {
@@ -87,26 +87,26 @@ class StudyChange:
             **(self.lease if running else {"state": State.QUEUED}),
         }
         self.connection.execute(insert(TrialRow).values(fields))
-        return queries.trial_from(self.row(number), Evidence())
+        return queries.trial_from(self.row(number), TrialResult())
 
     def start_queued(self, number: int) -> Trial:
         row = self.row(number)
         if row.state != State.QUEUED:
             raise UsageError(f"trial {number} is {row.state}, not queued")
         self.set(row.id, **self.lease)
-        return queries.trial_from(self.row(number), Evidence())
+        return queries.trial_from(self.row(number), TrialResult())
 
     def finish(self, number: int, outcome: Outcome) -> Trial:
         """End a trial. The same ending told twice (a reply that was lost) changes nothing."""
         row = self.row(number)
-        trial = queries.trial_from(row, Evidence())
+        trial = queries.trial_from(row, TrialResult())
         ended = trial.finished(outcome, self.now)
         if trial.state == ended.state:
-            return queries.whole_trial(self.connection, self.key, number)
+            return queries.full_trial(self.connection, self.key, number)
         if trial.state not in OPEN:
             raise UsageError(f"trial {number} is {trial.state}, not running")
         self.end(row.id, ended)
-        _write_evidence(self.connection, row.id, outcome.evidence)
+        _write_evidence(self.connection, row.id, outcome.result)
         if trial.state is State.INTERRUPTED:
             self._withdraw_rerun(trial)
         return ended
@@ -123,10 +123,10 @@ class StudyChange:
         self.set(
             key,
             state=trial.state,
-            kind=trial.kind,
+            kind=trial.failure,
             reason=None if trial.reason is None else codec.text(trial.reason),
             finished_at=trial.finished_at,
-            **codec.evidence_fields(trial.evidence),
+            **codec.evidence_fields(trial.result),
         )
 
     def row(self, number: int) -> Any:
@@ -146,7 +146,7 @@ def add_point(connection: Connection, trial: int, point: CurvePoint) -> None:
     connection.execute(insert(CurvePointRow).values(fields))
 
 
-def _write_evidence(connection: Connection, trial: int, evidence: Evidence) -> None:
+def _write_evidence(connection: Connection, trial: int, evidence: TrialResult) -> None:
     """Replace what is known of a trial. Points reported while it ran are kept where the evidence
     brings no curve, as from a worker that died."""
     for table in CHILDREN:
@@ -155,7 +155,7 @@ def _write_evidence(connection: Connection, trial: int, evidence: Evidence) -> N
     rows: dict[Any, Sequence[codec.Fields]] = {
         MeasurementRow: [codec.measurement_fields(m) for m in evidence.measurements.values()],
         CurvePointRow: _numbered([codec.point_fields(point) for point in evidence.curve]),
-        MemoryTimelineRow: [{"points": codec.plain(evidence.memory)}] if evidence.memory else [],
+        MemoryTimelineRow: [{"points": codec.to_json(evidence.memory)}] if evidence.memory else [],
         EventRow: _numbered([codec.event_fields(event) for event in evidence.events]),
         ArtifactRow: [{"name": name, "path": path} for name, path in evidence.artifacts.items()],
     }

@@ -25,7 +25,7 @@ TRACKERS: Mapping[str, Callable[[Study, Path], Tracker]] = {
 }
 
 
-class Tracking:
+class TrackerGroup:
     """Several trackers as one."""
 
     def __init__(self, names: Sequence[str], study: Study, directory: Path) -> None:
@@ -76,7 +76,7 @@ def _opened(name: str, study: Study, directory: Path) -> Tracker:
 
 
 @dataclass(frozen=True)
-class Together:
+class CompositeObserver:
     """Several observers of one search."""
 
     observers: Sequence[Observer]
@@ -94,4 +94,4 @@ class Together:
             observer.finished(trial)
 
 
-__all__ = ["TRACKERS", "Together", "Tracker", "Tracking"]
+__all__ = ["TRACKERS", "CompositeObserver", "Tracker", "TrackerGroup"]

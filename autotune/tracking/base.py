@@ -31,7 +31,7 @@ def curve(point: CurvePoint) -> dict[str, float]:
     return {**loss, **{f"validation_{name}": value for name, value in point.metrics.items()}}
 
 
-def front_words(study: Study, trials: Sequence[Trial]) -> str:
+def front_markdown(study: Study, trials: Sequence[Trial]) -> str:
     """The front as a Markdown table."""
     front = pareto_front(study, trials)
     middle = knee(study, front)

@@ -8,7 +8,7 @@ from typing import Any
 
 from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.errors import MissingExtraError
-from autotune.tracking.base import curve, front_numbers, front_words
+from autotune.tracking.base import curve, front_markdown, front_numbers
 
 STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "FINISHED", State.INTERRUPTED: "KILLED"}
 
@@ -57,7 +57,7 @@ class MLflow:
         for trial in trials:
             if trial.number in self._runs:
                 self._tag(trial, {"on_front": str(trial.number in front).lower()})
-        words = front_words(study, trials)
+        words = front_markdown(study, trials)
         self._client.set_experiment_tag(self._experiment, "mlflow.note.content", words)
 
     def _tag(self, trial: Trial, tags: Mapping[str, Any]) -> None:

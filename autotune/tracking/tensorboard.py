@@ -9,7 +9,7 @@ from typing import Any
 
 from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.errors import MissingExtraError
-from autotune.tracking.base import curve, front_numbers, front_words
+from autotune.tracking.base import curve, front_markdown, front_numbers
 
 
 class TensorBoard:
@@ -51,7 +51,7 @@ class TensorBoard:
         for writer in self._open.values():
             writer.close()
         with self._writer(str(self._folder / "front")) as writer:
-            writer.add_text("front", front_words(study, trials))
+            writer.add_text("front", front_markdown(study, trials))
             for number in sorted(front_numbers(study, trials)):
                 trial = next(t for t in trials if t.number == number)
                 for objective in study.objectives:

@@ -9,7 +9,7 @@ from typing import Any
 
 from autotune.domain import CurvePoint, Study, Trial
 from autotune.errors import MissingExtraError
-from autotune.tracking.base import curve, front_numbers, front_words
+from autotune.tracking.base import curve, front_markdown, front_numbers
 
 
 class Wandb:
@@ -50,7 +50,7 @@ class Wandb:
         front = front_numbers(study, trials)
         rows = [[t.number, *map(t.metric, metrics)] for t in trials if t.number in front]
         run.log({"front": self._wandb.Table(columns=["trial", *metrics], data=rows)})
-        run.summary.update({"front_words": front_words(study, trials)})
+        run.summary.update({"front_words": front_markdown(study, trials)})
         run.finish()
 
     def _run(self, name: str, config: dict[str, Any]) -> Any:

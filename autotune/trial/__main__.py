@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from autotune.domain import STATE_OF, CurvePoint, Job
+from autotune.domain import CurvePoint, Job
 from autotune.errors import UsageError
 
 
@@ -21,9 +21,9 @@ def main(path: str) -> None:
     job = read_job(Path(path))
     allocator.apply(str(job.strategy["allocator"]))
     outcome = evaluate(job, _progress)
-    measured = outcome.evidence.measurements
+    measured = outcome.result.measurements
     document = {
-        "state": STATE_OF[type(outcome)].value,
+        "state": outcome.state.value,
         "reason": getattr(outcome, "reason", None),
         "metrics": {name: {"value": m.value, "unit": m.unit} for name, m in measured.items()},
     }

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from autotune.measure.clock import Window, now
-from autotune.trial.data.batching import Collator, Indices, cut
-from autotune.trial.distributed.process_group import Ready
+from autotune.trial.data.batching import Collator, Indices, chunks
+from autotune.trial.distributed.process_group import TrainState
 from autotune.trial.tasks.base import IGNORED
 
 BATCH = {"cpu": 32, "cuda": 256, "mps": 64}
@@ -35,7 +35,7 @@ class Predictions:
     windows: list[Window]
 
 
-def predict(ready: Ready, collate: Collator) -> Predictions:
+def predict(ready: TrainState, collate: Collator) -> Predictions:
     """Predict all examples of the collator's split in batches of like length.
 
     The first batch runs once more beforehand, to warm up. Batches come in shuffled order, so that
@@ -44,7 +44,7 @@ def predict(ready: Ready, collate: Collator) -> Predictions:
     """
     labels = collate.split.labels
     classes, losses = np.zeros(labels.shape, np.int64), np.zeros(labels.shape, np.float32)
-    batches = ready.crew.share(_by_length(collate.split.lengths, BATCH[ready.device.type]))
+    batches = ready.crew.shard(_by_length(collate.split.lengths, BATCH[ready.device.type]))
     windows: list[Window] = []
     pending: list[tuple[Indices, Tensor, Tensor]] = []
     with running(ready):
@@ -64,10 +64,10 @@ def predict(ready: Ready, collate: Collator) -> Predictions:
                 collate.split.place(rows, loss.numpy(force=True), losses)
             pending, begun = [], now(ready.device)
     crew = ready.crew
-    return Predictions(crew.total(classes), crew.total(losses), crew.merge(windows))
+    return Predictions(crew.all_reduce(classes), crew.all_reduce(losses), crew.merge(windows))
 
 
-def latencies(ready: Ready, collate: Collator, seed: int) -> tuple[list[float], list[float]]:
+def latencies(ready: TrainState, collate: Collator, seed: int) -> tuple[list[float], list[float]]:
     """Milliseconds to label one example, unpadded, at batch 1: (warm-up, steady)."""
     rows = np.random.default_rng(seed).permutation(len(collate.split))
     calls = np.resize(rows, LATENCY_WARMUP + LATENCY_CALLS)
@@ -85,14 +85,14 @@ def latencies(ready: Ready, collate: Collator, seed: int) -> tuple[list[float], 
 
 
 @contextmanager
-def running(ready: Ready) -> Iterator[None]:
+def running(ready: TrainState) -> Iterator[None]:
     """The model in inference, its weights cast once for as long as this lasts."""
     ready.model.eval()
     with torch.inference_mode(), ready.precision.autocast():
         yield
 
 
-def _judge(ready: Ready, collate: Collator, rows: Indices) -> tuple[Tensor, Tensor]:
+def _judge(ready: TrainState, collate: Collator, rows: Indices) -> tuple[Tensor, Tensor]:
     """Best class and loss of each label, shaped like the labels of the batch."""
     batch = collate(rows)
     logits = ready.model(**batch.inputs).logits.float()
@@ -102,5 +102,5 @@ def _judge(ready: Ready, collate: Collator, rows: Indices) -> tuple[Tensor, Tens
 
 
 def _by_length(lengths: np.ndarray, size: int) -> list[Indices]:
-    batches = list(cut(np.argsort(lengths, kind="stable"), size))
+    batches = list(chunks(np.argsort(lengths, kind="stable"), size))
     return [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]

@@ -89,7 +89,7 @@ def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
                 setattr(config, name, dropout)
 
 
-def stand_in(prepared: Prepared, attention: str) -> str | None:
+def attention_fallback(prepared: Prepared, attention: str) -> str | None:
     """In words, that :func:`load_model` takes another attention than is asked; ``None`` where it
     does not. The model must be one that loads."""
     config = AutoConfig.from_pretrained(prepared.model_dir, local_files_only=True)

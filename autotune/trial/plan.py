@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotune.domain import Strategy, Task
-from autotune.trial.data.batching import Batch, Collator, Indices, cut, order
+from autotune.trial.data.batching import Batch, Collator, Indices, batch_order, chunks
 
 RUNGS = (0.25, 0.5)
 """Shares of the steps after which a trial is judged, and may be stopped."""
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingPlan:
     """What training will do: ``steps`` optimizer steps over global batches, put together by
     ``collate`` in an order that ``seed`` decides, each cut into micro-batches.
 
@@ -50,9 +50,9 @@ class Schedule:
         lengths = self.collate.split.lengths
         if self.longest_first:
             yield np.argsort(-lengths, kind="stable")[: self.batch_size]
-        yield from order(lengths, self.batch_size, self.padding, self.seed)
+        yield from batch_order(lengths, self.batch_size, self.padding, self.seed)
 
-    def loaded(self) -> Iterator[tuple[Indices, list[Batch]]]:
+    def prefetched(self) -> Iterator[tuple[Indices, list[Batch]]]:
         """Global batches without end, each with its micro-batches put together: when they are
         asked for, or ahead of it by threads of the loader's."""
         if self.loader_workers == 0:
@@ -71,16 +71,16 @@ class Schedule:
 
     def parts(self, batch: Indices) -> list[Indices]:
         """The micro-batches of a global batch."""
-        return list(cut(batch, self.micro_batch_size))
+        return list(chunks(batch, self.micro_batch_size))
 
 
-def schedule(strategy: Strategy, task: Task, collate: Collator, seed: int) -> Schedule:
+def schedule(strategy: Strategy, task: Task, collate: Collator, seed: int) -> TrainingPlan:
     """The schedule of a whole fine-tune: the task's steps, or the strategy's epochs."""
     batch_size, micro = int(strategy["batch_size"]), strategy["micro_batch_size"]
     per_epoch = math.ceil(len(collate.split) / batch_size)
     steps = task.steps or max(1, math.ceil(float(strategy["epochs"]) * per_epoch))
     rungs = {math.ceil(share * steps) for share in RUNGS}
-    return Schedule(
+    return TrainingPlan(
         collate,
         steps,
         batch_size,

@@ -12,8 +12,8 @@ from autotune.measure import cost, memory, statistics
 from autotune.measure.clock import Window
 from autotune.measure.measurements import exact, product, sampled, throughput
 from autotune.trial import evaluation
-from autotune.trial.distributed.process_group import Ready
-from autotune.trial.training import Course
+from autotune.trial.distributed.process_group import TrainState
+from autotune.trial.training import TrainingRun
 
 STEADY_WINDOWS = 3
 """Windows after warm-up that a probe rests on: the fewest that give a spread worth the name."""
@@ -21,7 +21,7 @@ STEADY_WINDOWS = 3
 REFERENCE_CALLS = 2
 
 
-def probe(course: Course, job: Job, setup_seconds: float) -> None:
+def probe(course: TrainingRun, job: Job, setup_seconds: float) -> None:
     """Train until the speed is known, then measure all that does not depend on what is learnt.
 
     The figures are noted and told to the search. ``setup_seconds`` is what it took to get ready.
@@ -31,15 +31,15 @@ def probe(course: Course, job: Job, setup_seconds: float) -> None:
         if course.steady >= STEADY_WINDOWS:
             break
     course.reference.measure(REFERENCE_CALLS)
-    measure_model(course.ready.whole(), course, job)
-    account_speed(course, setup_seconds)
+    measure_model(course.ready.unsharded(), course, job)
+    record_throughput(course, setup_seconds)
     account_run(course, job, setup_seconds)
     figures = {name: m.value for name, m in course.notes.measurements.items()}
     last = course.notes.curve[-1]
     course.tell(last.step, last.loss, figures)
 
 
-def measure_model(ready: Ready, course: Course, job: Job) -> None:
+def measure_model(ready: TrainState, course: TrainingRun, job: Job) -> None:
     """The model's size, and the time to label batches and one real example, not padded."""
     data, notes = course.data, course.notes
     notes.add(exact("model_size_mib", memory.model_mib(ready.model)))
@@ -55,13 +55,13 @@ def measure_model(ready: Ready, course: Course, job: Job) -> None:
     )
 
 
-def account_inference(course: Course, job: Job, windows: list[Window]) -> None:
+def account_inference(course: TrainingRun, job: Job, windows: list[Window]) -> None:
     """Speed and price of labelling in batches."""
     speed = throughput("inference_samples_per_second", windows)
     course.notes.add(speed, *cost.of_inference(job.hourly_usd, speed))
 
 
-def account_speed(course: Course, setup_seconds: float) -> None:
+def record_throughput(course: TrainingRun, setup_seconds: float) -> None:
     """Training speed, also against drift, and what the trial needs while it runs."""
     notes, crew, referred = course.notes, course.ready.crew, course.reference
     speed = throughput("train_samples_per_second", course.windows)
@@ -81,14 +81,14 @@ def account_speed(course: Course, setup_seconds: float) -> None:
         notes.add(exact("device_memory_reserved_gib", on_devices[1]))
 
 
-def _extra_seconds(course: Course, speed: Measurement) -> float:
+def _extra_seconds(course: TrainingRun, speed: Measurement) -> float:
     """What the steps of warm-up took beyond their share of steady time: compiling, mostly."""
     warmup = [window for window in course.windows if window.warmup]
     taken = sum(window.seconds for window in warmup)
     return max(0.0, taken - sum(window.examples for window in warmup) / speed.value)
 
 
-def account_run(course: Course, job: Job, setup_seconds: float) -> None:
+def account_run(course: TrainingRun, job: Job, setup_seconds: float) -> None:
     """What the whole fine-tune takes: getting ready and all steps. Of those not taken yet, what
     they will take at the speed so far."""
     speed = course.notes.measurements.get("train_samples_per_second")

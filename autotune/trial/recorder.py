@@ -14,11 +14,11 @@ import numpy
 import torch
 import transformers
 
-from autotune.domain import CurvePoint, Event, Evidence, Measurement
+from autotune.domain import CurvePoint, Event, Measurement, TrialResult
 
 
 @dataclass
-class Notes:
+class TrialRecorder:
     """Measurements, curve and events so far. ``seconds`` holds the time of each phase by name."""
 
     measurements: dict[str, Measurement] = field(default_factory=dict)
@@ -44,8 +44,8 @@ class Notes:
             self.seconds[name] = time.perf_counter() - begun
             self.event("phase", f"{name} took {self.seconds[name]:.3f} s")
 
-    def evidence(self) -> Evidence:
-        return Evidence(
+    def result(self) -> TrialResult:
+        return TrialResult(
             measurements=dict(self.measurements),
             curve=tuple(self.curve),
             events=tuple(self.events),

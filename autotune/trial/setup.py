@@ -11,12 +11,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
-from autotune.trial.data.batching import Collator, cut
+from autotune.trial.data.batching import Collator, chunks
 from autotune.trial.data.prepared import Prepared
-from autotune.trial.distributed.process_group import Alone, ProcessGroup, Ready
+from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess, TrainState
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.checkpointing import enable_activation_checkpointing
-from autotune.trial.effects.device_map import spread
+from autotune.trial.effects.device_map import dispatch_model
 from autotune.trial.effects.devices import places
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.precision import Precision
@@ -29,8 +29,12 @@ SCORED_BATCH = 8
 
 
 def apply_strategy(
-    strategy: Strategy, prepared: Prepared, collate: Collator, seed: int, crew: ProcessGroup | None = None
-) -> Ready:
+    strategy: Strategy,
+    prepared: Prepared,
+    collate: Collator,
+    seed: int,
+    crew: ProcessGroup | None = None,
+) -> TrainState:
     """Load the model and make it what the strategy asks for. Where pruning scores heads and
     neurons by data, it sees training examples that ``seed`` draws. Every process of ``crew`` does
     so, and keeps its part."""
@@ -56,22 +60,24 @@ def apply_strategy(
     precision.prepare(model)
     # The compiler sees the final weights and layers.
     run: Callable[..., Any] = _compiled(strategy, model) if strategy["compile"] else model
-    if crew is not None and not isinstance(crew, Alone):
-        from autotune.trial.distributed.collectives import Group
-        from autotune.trial.distributed.parallelize import divide
+    if crew is not None and not isinstance(crew, SingleProcess):
+        from autotune.trial.distributed.collectives import DistributedGroup
+        from autotune.trial.distributed.parallelize import parallelize
 
-        assert isinstance(crew, Group)
+        assert isinstance(crew, DistributedGroup)
         # Ranks that see different examples should not drop out alike; those of one copy must.
         torch.manual_seed(seed + crew.data_rank)
         # Ranks share what is there when all else has been applied.
-        return divide(strategy, model, run, precision, masks, crew)
+        return parallelize(strategy, model, run, precision, masks, crew)
     if spread_out:
         with precision.autocast():  # layers may be timed
-            spread(model, str(strategy["placement"]), places(strategy))
+            dispatch_model(model, str(strategy["placement"]), places(strategy))
     # The optimizer holds the very parameters that are left, in the precision they have.
     rate = optimizers.peak_rate(strategy)
     optimizer = optimizers.for_strategy(strategy, model, rate)
-    return Ready(model, run, optimizer, precision, rate, masks, device, crew or Alone(device))
+    return TrainState(
+        model, run, optimizer, precision, rate, masks, device, crew or SingleProcess(device)
+    )
 
 
 def _dropout(strategy: Strategy) -> float | None:
@@ -92,7 +98,7 @@ def _prune(
 
 def _labelled(collate: Collator, seed: int) -> Iterator[dict[str, Tensor]]:
     drawn = np.random.default_rng(seed).permutation(len(collate.split))[:SCORED_EXAMPLES]
-    for batch in map(collate, cut(drawn, SCORED_BATCH)):
+    for batch in map(collate, chunks(drawn, SCORED_BATCH)):
         yield {**batch.inputs, "labels": batch.labels}
 
 

@@ -16,17 +16,17 @@ from autotune.domain import CurvePoint, Job, Measurement
 from autotune.errors import NanLoss, StopTrial
 from autotune.measure import statistics
 from autotune.measure.clock import Window, now
-from autotune.measure.drift import Reference
+from autotune.measure.drift import ReferenceWorkload
 from autotune.measure.energy import EnergyMeter
 from autotune.ports import Report
 from autotune.trial import evaluation
 from autotune.trial.data.batching import Batch, Collator, subset, training_collator
 from autotune.trial.data.datasets import Prepared, load_split, prepare
 from autotune.trial.data.split import Split
-from autotune.trial.distributed.process_group import ProcessGroup, Ready
+from autotune.trial.distributed.process_group import ProcessGroup, TrainState
 from autotune.trial.effects import optimizers
-from autotune.trial.plan import Schedule, linear_decay
-from autotune.trial.recorder import Notes
+from autotune.trial.plan import TrainingPlan, linear_decay
+from autotune.trial.recorder import TrialRecorder
 from autotune.trial.tasks import task_kind
 from autotune.trial.tasks.base import IGNORED
 
@@ -38,7 +38,7 @@ REFERENCE_EVERY_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
-class Data:
+class TrialData:
     """The task's data: how training batches are made, and the split that a trial is judged on,
     whole and for a rung."""
 
@@ -53,36 +53,38 @@ class Data:
         return Collator(split, self.prepared.pad_token_id, self.collate.device)
 
 
-def read_data(job: Job, device: torch.device, notes: Notes, crew: ProcessGroup) -> Data:
+def read_data(
+    job: Job, device: torch.device, notes: TrialRecorder, crew: ProcessGroup
+) -> TrialData:
     """The task's data, from the cache where it was prepared before."""
-    prepared = crew.after_leader(lambda: prepare(job.task))
+    prepared = crew.main_process_first(lambda: prepare(job.task))
     for note in prepared.notes:
         notes.event("data", note)
     train_split = load_split(prepared, "train")
-    judged = load_split(prepared, "test" if job.test else "validation")
+    judged = load_split(prepared, "test" if job.on_test_split else "validation")
     drawn = np.random.default_rng(job.task.seed).permutation(len(judged))[:RUNG_EXAMPLES]
     collate = training_collator(job.strategy, prepared, train_split, device)
-    return Data(prepared, collate, judged, subset(judged, drawn))
+    return TrialData(prepared, collate, judged, subset(judged, drawn))
 
 
 @dataclass
-class Course:
+class TrainingRun:
     """A training under way. ``windows`` are those timed so far, ``referred`` the second of training
     at which the reference workload was last timed beside them."""
 
-    ready: Ready
-    plan: Schedule
-    data: Data
-    reference: Reference
+    ready: TrainState
+    plan: TrainingPlan
+    data: TrialData
+    reference: ReferenceWorkload
     meter: EnergyMeter
     report: Report
-    notes: Notes
+    notes: TrialRecorder
     windows: list[Window] = field(default_factory=list)
     examples: int = 0
-    referred: float = 0.0
+    last_reference_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self._going = self._go()
+        self._going = self._train()
 
     @property
     def seconds(self) -> float:
@@ -101,7 +103,7 @@ class Course:
         """
         return self._going
 
-    def _go(self) -> Iterator[CurvePoint]:
+    def _train(self) -> Iterator[CurvePoint]:
         for progress in train(self.ready, self.plan, self.meter):
             step, loss = progress.step, progress.loss
             if not math.isfinite(loss):
@@ -109,9 +111,9 @@ class Course:
             self.windows.append(progress.window)
             self.examples = progress.examples
             yield self.tell(step, loss, self._judged_at(step))
-            if self.seconds - self.referred >= REFERENCE_EVERY_SECONDS:
+            if self.seconds - self.last_reference_at >= REFERENCE_EVERY_SECONDS:
                 self.reference.measure()
-                self.referred = self.seconds
+                self.last_reference_at = self.seconds
 
     def tell(self, step: int, loss: float | None, metrics: dict[str, float]) -> CurvePoint:
         """Note a point of the curve and tell the search, which may end the trial there."""
@@ -124,11 +126,13 @@ class Course:
     def _judged_at(self, step: int) -> dict[str, float]:
         if step not in self.plan.rungs:
             return {}
-        scores, _ = judge(self.ready.whole(), self.data, self.data.rung)
+        scores, _ = evaluate(self.ready.unsharded(), self.data, self.data.rung)
         return {score.name: score.value for score in scores}
 
 
-def judge(ready: Ready, data: Data, split: Split) -> tuple[list[Measurement], list[Window]]:
+def evaluate(
+    ready: TrainState, data: TrialData, split: Split
+) -> tuple[list[Measurement], list[Window]]:
     """Scores and mean loss on ``split``, and the windows timed while predicting it.
 
     Raises :class:`NanLoss` where a prediction is no number.
@@ -144,7 +148,7 @@ def judge(ready: Ready, data: Data, split: Split) -> tuple[list[Measurement], li
     return [*scores.values(), loss], found.windows
 
 
-__all__ = ["Progress", "Ready", "step", "summed_loss", "train"]
+__all__ = ["Progress", "TrainState", "step", "summed_loss", "train"]
 
 WARMUP_STEPS = 5
 """The first steps fill caches, pools and compilers; they are timed in a window of their own."""
@@ -163,7 +167,7 @@ class Progress:
     window: Window
 
 
-def train(ready: Ready, schedule: Schedule, meter: EnergyMeter) -> Iterator[Progress]:
+def train(ready: TrainState, schedule: TrainingPlan, meter: EnergyMeter) -> Iterator[Progress]:
     """Train for all steps of ``schedule``.
 
     A window ends after :data:`WINDOW_SECONDS`, at a rung, after the warm-up and at the end. What
@@ -185,14 +189,14 @@ def train(ready: Ready, schedule: Schedule, meter: EnergyMeter) -> Iterator[Prog
                 losses.append(loss)
                 done, examples = done + 1, examples + size
                 taken = time.perf_counter() - begun
-                if ready.crew.enough(len(losses), taken, WINDOW_SECONDS) or done in ends:
+                if ready.crew.window_done(len(losses), taken, WINDOW_SECONDS) or done in ends:
                     break
             seconds = now(ready.device) - begun
         window = Window(examples - before, seconds, warmup=done <= warmup)
         yield Progress(done, examples, ready.crew.mean(losses, seconds), window)
 
 
-def _steps(ready: Ready, schedule: Schedule) -> Callable[[float], tuple[int, Tensor]]:
+def _steps(ready: TrainState, schedule: TrainingPlan) -> Callable[[float], tuple[int, Tensor]]:
     """What takes the next step at a learning rate; it returns the batch's size and loss."""
     divided = ready.divided
     if divided is not None:
@@ -203,7 +207,7 @@ def _steps(ready: Ready, schedule: Schedule) -> Callable[[float], tuple[int, Ten
             return len(rows), divided.step(ready, schedule, rows, rate)
 
         return together
-    loaded = schedule.loaded()
+    loaded = schedule.prefetched()
 
     def alone(rate: float) -> tuple[int, Tensor]:
         rows, parts = next(loaded)
@@ -212,7 +216,7 @@ def _steps(ready: Ready, schedule: Schedule) -> Callable[[float], tuple[int, Ten
     return alone
 
 
-def step(ready: Ready, parts: list[Batch], rate: float) -> Tensor:
+def step(ready: TrainState, parts: list[Batch], rate: float) -> Tensor:
     """One optimizer step over the micro-batches ``parts``; returns the mean loss of the batch.
 
     Each micro-batch's loss is divided by the labels of the whole batch, so that accumulated

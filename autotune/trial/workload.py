@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from autotune.domain import Anatomy, Task
+from autotune.domain import Task, WorkloadProfile
 from autotune.trial.data.datasets import prepare
 from autotune.trial.data.prepared import Prepared
 from autotune.trial.tasks import task_kind
 
 
-def describe(task: Task) -> Anatomy:
+def describe(task: Task) -> WorkloadProfile:
     """The anatomy of ``task``, which is made ready first where it is not. No weight is loaded.
 
     Raises :class:`~autotune.errors.DataError` or :class:`~autotune.errors.ModelError`, as
@@ -21,18 +21,20 @@ def describe(task: Task) -> Anatomy:
 
     idle_gib = memory.peak_gib() or 0.0
     prepared = prepare(task)
-    model = _outline(prepared)
+    model = _meta_model(prepared)
     config = model.config
     layers = int(config.num_hidden_layers)
     embedding, inside = _embedding_parameters(model), _layer_parameters(model)
-    return Anatomy(
+    return WorkloadProfile(
         embedding_parameters=embedding,
         layer_parameters=inside // layers,
         head_parameters=model.num_parameters() - embedding - inside,
         layers=layers,
         hidden=int(config.hidden_size),
         heads=int(config.num_attention_heads),
-        neurons=int(_first(config, "intermediate_size", "hidden_dim") or 4 * config.hidden_size),
+        intermediate_size=int(
+            _first(config, "intermediate_size", "hidden_dim") or 4 * config.hidden_size
+        ),
         labels=prepared.num_labels,
         label_per_token=prepared.kind == "token-classification",
         dropout=bool(_first(config, "hidden_dropout_prob", "dropout", "embedding_dropout")),
@@ -47,7 +49,7 @@ def describe(task: Task) -> Anatomy:
     )
 
 
-def _outline(prepared: Prepared) -> Any:
+def _meta_model(prepared: Prepared) -> Any:
     """The model without weights: shapes alone."""
     import torch
     import transformers

@@ -22,11 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from autotune import spec
-from autotune.domain import Measurement, State, Strategy, Study, Trial
+from autotune.domain import Measurement, State, Strategy, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import grid
 from autotune.execution.replay import benchmark as landscapes
-from autotune.execution.replay.benchmark import Landscape, Record
+from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.hardware import inventory
 from autotune.levers import training_key
 from autotune.store import SqlStore, open_store
@@ -92,7 +92,7 @@ def queue_again(storage: str, study: Study, seeds: Sequence[int]) -> None:
     for strategy in one_of_each(study):
         for seed in seeds:
             if (strategy.key, seed) not in known:
-                store.enqueue(study.name, strategy, origin="start_with", seed=seed)
+                store.enqueue(study.name, strategy, origin=TrialOrigin.ENQUEUED, seed=seed)
     store.close()
 
 
@@ -103,19 +103,19 @@ def one_of_each(study: Study) -> Iterator[Strategy]:
     yield from {training_key(strategy): strategy for strategy in reversed(ranked)}.values()
 
 
-def collected(store: SqlStore, name: str, text: str) -> Landscape:
+def collected(store: SqlStore, name: str, text: str) -> TabularBenchmark:
     """All finished trials of the study as a landscape. Interrupted ones have been run again."""
     ended = [t for t in store.trials(name) if t.state.finished and t.state is not State.INTERRUPTED]
     records = tuple(recorded(store.trial(name, trial.number)) for trial in ended)
-    return Landscape(name, records, text, store.environment(name))
+    return TabularBenchmark(name, records, text, store.environment(name))
 
 
 def recorded(trial: Trial) -> Record:
-    taken = (TOOK.fullmatch(event.message) for event in trial.evidence.events)
+    taken = (TOOK.fullmatch(event.message) for event in trial.result.events)
     phases = {match["phase"]: float(match["seconds"]) for match in taken if match}
     bare = {
         name: replace(number, samples=(), warmup=())
-        for name, number in trial.evidence.measurements.items()
+        for name, number in trial.result.measurements.items()
     }
     return Record(
         trial.strategy,
@@ -123,17 +123,17 @@ def recorded(trial: Trial) -> Record:
         trial.origin,
         trial.state,
         trial.seconds or 0.0,
-        trial.kind,
+        trial.failure,
         trial.reason,
         {**dict(derived(trial, phases)), **bare},
         phases,
-        trial.evidence.curve,
+        trial.result.curve,
     )
 
 
 def derived(trial: Trial, phases: Mapping[str, float]) -> Iterator[tuple[str, Measurement]]:
     """What trials of an earlier version did not report of themselves, from what they did."""
-    curve, speed = trial.evidence.curve, trial.metric("train_samples_per_second")
+    curve, speed = trial.result.curve, trial.metric("train_samples_per_second")
     if trial.state is not State.COMPLETE or not curve or not speed:
         return
     warmup = curve[0]

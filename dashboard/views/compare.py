@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import best, shown, times_default
+from autotune.analysis.summary import best, format_metric, times_default
 from autotune.domain import State
 
 from .. import live
@@ -83,7 +83,9 @@ def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
     for top in best(snapshot.study, snapshot.trials):
         metric = top.objective.metric
         ratio = times_default(metric, top.value, snapshot.default)
-        row[f"best {label(metric)}"] = shown(metric, top.value) + (f" ({ratio})" if ratio else "")
+        row[f"best {label(metric)}"] = format_metric(metric, top.value) + (
+            f" ({ratio})" if ratio else ""
+        )
     row["hypervolume"] = f"{snapshot.history[-1].value:.3f}" if snapshot.history else "unknown"
     return row
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from autotune.analysis.select import choose
+from autotune.analysis.select import select_trial
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Study, Trial
 from autotune.errors import AutotuneError
@@ -62,7 +62,7 @@ def page() -> None:
 
 def _chosen(snapshot: Snapshot, query: str) -> Trial | None:
     try:
-        return choose(snapshot.study, snapshot.trials, query)
+        return select_trial(snapshot.study, snapshot.trials, query)
     except AutotuneError as error:
         st.warning(md(error.message), icon=":material/search_off:")
         if error.hint:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import streamlit as st
 
-from autotune.analysis.filters import Bound, more_is_better
+from autotune.analysis.filters import MetricFilter, more_is_better
 from autotune.analysis.front import knee, suggest, value_of
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Trial
@@ -160,7 +160,7 @@ def _metric(title: str, key: str, options: list[str], default: str) -> str:
 # ------------------------------------------------------------------------------ filters, advice
 
 
-def _filters(snapshot: Snapshot) -> Sequence[Bound]:
+def _filters(snapshot: Snapshot) -> Sequence[MetricFilter]:
     """Sliders over what the feasible trials reach; at their loose end they hide nothing."""
     st.subheader("At least, at most", anchor=False)
     offered = snapshot.bounds
@@ -184,7 +184,7 @@ def _filters(snapshot: Snapshot) -> Sequence[Bound]:
     return wanted
 
 
-def _number_format(bound: Bound) -> str:
+def _number_format(bound: MetricFilter) -> str:
     unit = METRICS[bound.metric].unit if bound.metric in METRICS else ""
     if bound.percent:
         return "%.1f%%"
@@ -228,7 +228,7 @@ def _card(snapshot: Snapshot, trial: Trial, why: str) -> None:
     with st.container(border=True):
         st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
         st.caption(why)
-        if (chance := snapshot.chances.get(trial.number)) is not None:
+        if (chance := snapshot.front_probabilities.get(trial.number)) is not None:
             st.caption(f"{chance:.0%} sure to be on the front given the noise of all measurements.")
         st.caption(md(snapshot.settings[trial.number]))
         with st.container(horizontal=True):
@@ -241,11 +241,11 @@ def _chosen(snapshot: Snapshot, trial: Trial) -> None:
     with st.container(border=True):
         st.subheader(f"Trial {trial.number}", anchor=False)
         state_line(snapshot, trial)
-        if snapshot.default is not None and trial.evidence.measurements:
+        if snapshot.default is not None and trial.result.measurements:
             st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
         figures(snapshot, trial)
         st.caption(md(snapshot.settings[trial.number]))
         with st.container(horizontal=True):
             link("trial", "Everything about it", icon=":material/open_in_full:", trial=trial.number)
-            if trial.evidence.measurements:
+            if trial.result.measurements:
                 link("export", "Export", icon=":material/ios_share:", choice=trial.number)

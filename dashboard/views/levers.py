@@ -16,7 +16,7 @@ from autotune.analysis.importance import (
     varied,
 )
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import interval, shown
+from autotune.analysis.summary import format_metric, interval
 from autotune.levers import LEVERS
 
 from ..axes import label
@@ -120,7 +120,7 @@ def _all_effects(snapshot: Snapshot, names: list[str], metric: str) -> None:
                 {
                     "lever": name,
                     "setting": effect.setting,
-                    "mean": shown(metric, effect.mean),
+                    "mean": format_metric(metric, effect.mean),
                     "95% interval": interval(metric, effect.ci95),
                     "trials": effect.n,
                 }

@@ -60,7 +60,7 @@ def _budget(snapshot: Snapshot) -> None:
                 )
 
 
-def _running(source: live.Feed, snapshot: Snapshot) -> None:
+def _running(source: live.LiveStudy, snapshot: Snapshot) -> None:
     """Progress of what runs now; only the last point of each is fetched."""
     running = [t for t in snapshot.trials if t.state is State.RUNNING]
     if not running:

@@ -12,7 +12,7 @@ from autotune.domain import State
 from autotune.store import StudyOverview
 
 from .. import live
-from ..common import beat, link, now, pace
+from ..common import auto_refresh, link, now, refresh_interval
 
 PATIENCE_SECONDS = 0.4
 """Time taken from one drawing of the list for best figures that are not known yet."""
@@ -57,7 +57,7 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
             link(target, f"{text} of the {'chosen' if chosen else 'newest'} study", study=name)
     if missing:
         st.caption(f"Reading the figures of {missing} more.")
-        beat(lambda: True, 0.5)
+        auto_refresh(lambda: True, 0.5)
 
 
 def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
@@ -70,7 +70,7 @@ def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
     return pd.DataFrame(rows), missing
 
 
-def _row(overview: StudyOverview, line: live.Line | None) -> dict[str, object]:
+def _row(overview: StudyOverview, line: live.StudyRow | None) -> dict[str, object]:
     share = None if line is None else line.share
     broken = sum(overview.counts.get(s, 0) for s in (State.INFEASIBLE, State.FAILED))
     return {
@@ -107,4 +107,4 @@ def _watch(overviews: Sequence[StudyOverview]) -> None:
         fresh = live.store().studies_overview()[::-1]
         return [(o.study.name, o.revision, _runs(o)) for o in fresh] != seen
 
-    beat(news, pace(any(_runs(overview) for overview in overviews)))
+    auto_refresh(news, refresh_interval(any(_runs(overview) for overview in overviews)))

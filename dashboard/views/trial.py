@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.importance import shown as setting
+from autotune.analysis.importance import format_value as setting
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import interval, shown, times_default
-from autotune.analysis.timeline import foretold
+from autotune.analysis.summary import format_metric, interval, times_default
+from autotune.analysis.timeline import prediction_checks
 from autotune.domain import Measurement, State, Trial
 
 from .. import live
@@ -55,14 +55,14 @@ def _picked(snapshot: Snapshot) -> int:
 
 def _head(snapshot: Snapshot, trial: Trial) -> None:
     state_line(snapshot, trial)
-    if trial.evidence.measurements and snapshot.default is not None:
+    if trial.result.measurements and snapshot.default is not None:
         st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
     figures(snapshot, trial)
-    if trial.evidence.measurements:
+    if trial.result.measurements:
         link("export", "Export this trial", icon=":material/ios_share:", choice=trial.number)
 
 
-def _progress(source: live.Feed, number: int) -> None:
+def _progress(source: live.LiveStudy, number: int) -> None:
     def draw() -> None:
         point = source.progress().get(number)
         if point is None:
@@ -93,11 +93,11 @@ def _again(snapshot: Snapshot, trial: Trial) -> None:
     rows = [
         {"trial": str(t.number), "seed": str(t.seed)}
         | {"judged on": "validation" if t is trial else "test"}
-        | {label(m): shown(m, t.metric(m)) for m in metrics}
+        | {label(m): format_metric(m, t.metric(m)) for m in metrics}
         for t in (trial, *runs)
     ]
     joint = {m: repeats.test(trial, m) or repeats.figure(trial, m) for m in metrics}
-    means = {label(m): shown(m, f.value) for m, f in joint.items() if f is not None}
+    means = {label(m): format_metric(m, f.value) for m, f in joint.items() if f is not None}
     ends = {label(m): interval(m, f.ci95) for m, f in joint.items() if f is not None}
     rows += [{"trial": "mean", **means}, {"trial": "95% interval", **ends}]
     st.dataframe(pd.DataFrame(rows).fillna(""), hide_index=True, height="content")
@@ -133,7 +133,7 @@ def _marked(row: pd.Series) -> list[str]:
 
 def _measurements(snapshot: Snapshot, trial: Trial) -> None:
     st.subheader("Measurements", anchor=False)
-    found = trial.evidence.measurements
+    found = trial.result.measurements
     if not found:
         st.caption("Nothing was measured.")
         return
@@ -155,7 +155,7 @@ def _row(snapshot: Snapshot, measured: Measurement) -> dict[str, object]:
     shared = measured.source
     return {
         "metric": label(measured.name),
-        "value": shown(measured.name, measured.value),
+        "value": format_metric(measured.name, measured.value),
         "times the default": times_default(measured.name, measured.value, snapshot.default) or "",
         "95% interval": interval(measured.name, measured.ci95),
         "samples": measured.n,
@@ -164,7 +164,7 @@ def _row(snapshot: Snapshot, measured: Measurement) -> dict[str, object]:
 
 
 def _pictures(snapshot: Snapshot, trial: Trial) -> None:
-    evidence = trial.evidence
+    evidence = trial.result
     left, right = st.columns(2)
     with left:
         st.subheader("Learning curve", anchor=False)
@@ -183,15 +183,15 @@ def _pictures(snapshot: Snapshot, trial: Trial) -> None:
 
 
 def _predictions(snapshot: Snapshot, trial: Trial) -> None:
-    found = foretold(trial)
+    found = prediction_checks(trial)
     if not found:
         return
     st.subheader("Predicted and measured", anchor=False)
     rows = [
         {
             "metric": label(f.metric),
-            "predicted": shown(f.metric, f.predicted),
-            "measured": shown(f.metric, f.measured),
+            "predicted": format_metric(f.metric, f.predicted),
+            "measured": format_metric(f.metric, f.measured),
             "off by": f"{f.predicted / f.measured - 1:+.0%}" if f.measured else "",
         }
         for f in found
@@ -200,7 +200,7 @@ def _predictions(snapshot: Snapshot, trial: Trial) -> None:
 
 
 def _record(snapshot: Snapshot, trial: Trial) -> None:
-    evidence = trial.evidence
+    evidence = trial.result
     st.subheader("Record", anchor=False)
     if evidence.events:
         rows = [{"at": e.at, "what": e.kind, "message": e.message} for e in evidence.events]

@@ -7,18 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autotune.domain import (
-    Choice,
+    Categorical,
     Constraint,
     Dimension,
-    Evidence,
     Measurement,
     Objective,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Task,
     Trial,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.domain.metrics import METRICS
 
@@ -31,10 +32,10 @@ def study(
 ) -> Study:
     """A study of these objectives (in their better direction) over two levers."""
     objectives = tuple(Objective(m, METRICS[m].direction) for m in metrics or (SPEED, ACCURACY))
-    space = Space(
+    space = SearchSpace(
         (
-            Dimension("batch_size", Choice((8, 16, 32))),
-            Dimension("precision", Choice(("fp32", "bf16"))),
+            Dimension("batch_size", Categorical((8, 16, 32))),
+            Dimension("precision", Categorical(("fp32", "bf16"))),
         ),
         {"batch_size": 8, "precision": "fp32"},
     )
@@ -62,10 +63,10 @@ def trial(
         number,
         state,
         Strategy(values or (default if number == 0 else other)),
-        origin=origin or ("baseline" if number == 0 else "sampler"),
+        origin=origin or ("baseline" if number == 0 else TrialOrigin.SAMPLED),
         started_at=begun if state is not State.QUEUED else None,
         finished_at=begun + timedelta(seconds=50) if state.finished else None,
-        evidence=Evidence(measured),
+        result=TrialResult(measured),
         **fields,
     )
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from small_studies import SPEED, START, trial
 
-from autotune.analysis.timeline import foretold, rungs, stops, timeline
-from autotune.domain import CurvePoint, Evidence, State
+from autotune.analysis.timeline import prediction_checks, rungs, stops, timeline
+from autotune.domain import CurvePoint, State, TrialResult
 
 
 def test_trials_side_by_side_take_lanes() -> None:
@@ -50,25 +50,25 @@ def test_predictions_stand_beside_measurements() -> None:
     made = trial(1, {SPEED: 10.0})
     noted = replace(
         made,
-        evidence=Evidence(
-            made.evidence.measurements,
+        result=TrialResult(
+            made.result.measurements,
             environment={"predicted": {SPEED: 12, "peak_memory_gib": 2.5, "note": "x"}},
         ),
     )
-    assert [(f.metric, f.predicted, f.measured) for f in foretold(noted)] == [
+    assert [(f.metric, f.predicted, f.measured) for f in prediction_checks(noted)] == [
         ("peak_memory_gib", 2.5, None),
         (SPEED, 12.0, 10.0),
     ]
-    assert foretold(made) == []
+    assert prediction_checks(made) == []
 
 
 def test_predictions_come_with_their_interval_and_the_time_of_a_whole_trial() -> None:
     said = {"peak_memory_gib": 2.0, "seconds": 9.0, "intervals": {"seconds": [8.0, 10.0]}}
     made = trial(1, {SPEED: 10.0})
-    one = replace(made, evidence=replace(made.evidence, environment={"predicted": said}))
-    memory, seconds = foretold(one)
+    one = replace(made, result=replace(made.result, environment={"predicted": said}))
+    memory, seconds = prediction_checks(one)
     assert (memory.metric, memory.interval) == ("peak_memory_gib", None)
     assert (seconds.predicted, seconds.interval) == (9.0, (8.0, 10.0))
     assert seconds.measured == one.seconds
     stopped = replace(one, state=State.PRUNED)
-    assert foretold(stopped)[1].measured is None
+    assert prediction_checks(stopped)[1].measured is None

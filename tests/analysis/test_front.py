@@ -22,7 +22,7 @@ from autotune.analysis.front import (
     suggest,
     violations,
 )
-from autotune.domain import Constraint, State
+from autotune.domain import Constraint, State, TrialOrigin
 
 FLOOR = Constraint(ACCURACY, ">=", -0.05, relative=True)
 
@@ -115,13 +115,13 @@ def test_operators_at_the_bound(operator: str, met: bool) -> None:
 
 def test_baseline_is_the_completed_run_of_the_default() -> None:
     broken = trial(0, state=State.INTERRUPTED)
-    again = replace(trial(0, {SPEED: 1.0}), number=3, origin="rerun")
+    again = replace(trial(0, {SPEED: 1.0}), number=3, origin=TrialOrigin.RETRY)
     assert baseline(study(), [broken, trial(1, {SPEED: 2.0}), again]) == again
     assert baseline(study(), [broken]) == broken
 
 
 def test_confirming_runs_mark_their_strategy_and_stay_off_the_front() -> None:
-    again = trial(2, {SPEED: 99.0, ACCURACY: 0.99}, origin="confirm")
+    again = trial(2, {SPEED: 99.0, ACCURACY: 0.99}, origin=TrialOrigin.CONFIRMATION)
     found = [*trials((10, 0.8), (20, 0.7)), again]
     assert confirmed(found) == {1}
     assert [t.number for t in pareto_front(study(), found)] == [1, 0]

@@ -8,16 +8,23 @@ import numpy as np
 import pytest
 from small_studies import ACCURACY, SPEED, study, trial
 
-from autotune.analysis.importance import effects, importance, interaction, labels, shown, varied
-from autotune.domain import Choice, Dimension, Range, Space, Study, Trial
+from autotune.analysis.importance import (
+    effects,
+    format_value,
+    importance,
+    interaction,
+    labels,
+    varied,
+)
+from autotune.domain import Categorical, Dimension, Range, SearchSpace, Study, Trial, TrialOrigin
 
-SPACE = Space(
+SPACE = SearchSpace(
     (
-        Dimension("precision", Choice(("fp32", "bf16"))),
+        Dimension("precision", Categorical(("fp32", "bf16"))),
         Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
-        Dimension("compile", Choice((False, True))),
-        Dimension("micro_batch_size", Choice(("full", 4)), when="precision == bf16"),
-        Dimension("threads", Choice((2,))),
+        Dimension("compile", Categorical((False, True))),
+        Dimension("micro_batch_size", Categorical(("full", 4)), when="precision == bf16"),
+        Dimension("threads", Categorical((2,))),
     ),
     {"precision": "fp32", "learning_rate": 5e-5, "compile": False, "micro_batch_size": "full",
      "threads": 2},
@@ -42,7 +49,7 @@ def found() -> list[Trial]:
         }
         speed = (200.0 if precision == "bf16" else 100.0) + rng.normal()
         metrics = {SPEED: speed, ACCURACY: 0.8 - 0.1 * abs(np.log10(rate) + 4)}
-        made.append(trial(number, metrics, values=values, origin="sampler"))
+        made.append(trial(number, metrics, values=values, origin=TrialOrigin.SAMPLED))
     return made
 
 
@@ -92,4 +99,4 @@ def test_interaction_counts_what_was_tried(found: list[Trial]) -> None:
 
 def test_varied_levers_and_words(found: list[Trial]) -> None:
     assert varied(ASKED, found) == ["precision", "learning_rate", "compile", "micro_batch_size"]
-    assert [shown(v) for v in (True, 0.00012, 8, "full")] == ["yes", "0.00012", "8", "full"]
+    assert [format_value(v) for v in (True, 0.00012, 8, "full")] == ["yes", "0.00012", "8", "full"]

@@ -9,7 +9,7 @@ from small_studies import ACCURACY, COST, SPEED, study, trial
 
 from autotune.analysis.front import pareto_front
 from autotune.analysis.probability import points
-from autotune.domain import Constraint, Evidence, Measurement, Study, Trial
+from autotune.domain import Constraint, Measurement, Study, Trial, TrialOrigin, TrialResult
 
 
 def measured(
@@ -28,7 +28,7 @@ def measured(
             source=source,
         ),
     }  # fmt: skip
-    return replace(made, evidence=Evidence(numbers))
+    return replace(made, result=TrialResult(numbers))
 
 
 DEFAULT = trial(0, {SPEED: 10.0, ACCURACY: 0.5})
@@ -96,10 +96,10 @@ def test_time_and_money_are_wrong_as_the_speed_is() -> None:
 
     def paid(number: int, speed: float) -> Trial:
         made = measured(number, speed, 0.8, points_off=0.0, noise=0.1)
-        numbers = dict(made.evidence.measurements)
+        numbers = dict(made.result.measurements)
         for name, value in (("train_seconds", 1000 / speed), (COST, 1 / speed)):
             numbers[name] = Measurement(name, value, "x")
-        return replace(made, evidence=Evidence(numbers))
+        return replace(made, result=TrialResult(numbers))
 
     default = trial(0, {SPEED: 10.0, ACCURACY: 0.5, COST: 0.1})
     found = chances(study(SPEED, ACCURACY, COST), [default, paid(1, 100.0), paid(2, 101.0)])
@@ -111,7 +111,7 @@ def test_runs_under_other_seeds_make_a_lucky_point_less_sure() -> None:
     lucky, other = measured(1, 100.0, 0.84), measured(2, 150.0, 0.80)
     once = [DEFAULT, lucky, other]
     runs = [
-        measured(n, of.metric(SPEED) or 0.0, score, origin="confirm", seed=seed)
+        measured(n, of.metric(SPEED) or 0.0, score, origin=TrialOrigin.CONFIRMATION, seed=seed)
         for n, of, score, seed in (
             (3, lucky, 0.84, 1), (4, lucky, 0.72, 2), (5, other, 0.80, 1), (6, other, 0.76, 2),
         )
@@ -121,7 +121,7 @@ def test_runs_under_other_seeds_make_a_lucky_point_less_sure() -> None:
 
 
 def test_a_point_says_what_is_known_of_it() -> None:
-    again = replace(measured(3, 104.0, 0.77, origin="confirm", seed=1),
+    again = replace(measured(3, 104.0, 0.77, origin=TrialOrigin.CONFIRMATION, seed=1),
                     strategy=measured(1, 1.0, 0.1).strategy)  # fmt: skip
     trials = [DEFAULT, measured(1, 100.0, 0.80), measured(2, 200.0, 0.7), again]
     found = {p.trial.number: p for p in points(study(), trials, pareto_front(study(), trials))}

@@ -15,12 +15,12 @@ from autotune.analysis.records import (
     study_record,
     trial_record,
 )
-from autotune.domain import Evidence, Measurement, State
+from autotune.domain import Measurement, State, TrialOrigin, TrialResult
 
 
 def test_trial_record() -> None:
     measured = Measurement(SPEED, 10.0, "samples/s", n=5, ci95=(9.0, 11.0), source=3)
-    record = trial_record(replace(trial(0), evidence=Evidence({SPEED: measured})))
+    record = trial_record(replace(trial(0), result=TrialResult({SPEED: measured})))
     assert record["metrics"] == {
         SPEED: {"value": 10.0, "unit": "samples/s", "n": 5, "ci95": [9.0, 11.0], "source": 3}
     }
@@ -50,7 +50,7 @@ def test_pareto_record() -> None:
 
 def test_a_point_of_the_front_has_what_all_its_runs_say() -> None:
     found = trials((10, 0.9), (20, 0.8))
-    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin="confirm", seed=1)
+    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin=TrialOrigin.CONFIRMATION, seed=1)
     first, _ = pareto_record(study(), [*found, again])["front"]
     assert (first["number"], first["confirmed"], first["confirming"]) == (1, True, [2])
     assert first["estimates"][SPEED]["value"] == pytest.approx(21.0)
@@ -64,7 +64,7 @@ def test_a_point_of_the_front_has_what_all_its_runs_say() -> None:
 
 def test_a_trial_knows_who_confirms_it() -> None:
     found = trials((10, 0.9), (20, 0.8))
-    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin="confirm", seed=1)
+    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin=TrialOrigin.CONFIRMATION, seed=1)
     everybody = [*found, again]
     assert full_trial_record(found[1], everybody)["confirming"] == [2]
     assert full_trial_record(found[1], everybody)["confirms"] is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
-from autotune.analysis.select import choose
+from autotune.analysis.select import select_trial
 from autotune.domain import State
 from autotune.errors import ExpressionError, NotFoundError, UsageError
 
@@ -32,39 +32,39 @@ FOUND = [
     ],
 )
 def test_queries(query: str, number: int) -> None:
-    assert choose(ASKED, FOUND, query).number == number
+    assert select_trial(ASKED, FOUND, query).number == number
 
 
 def test_a_number_must_be_a_complete_trial() -> None:
     with pytest.raises(NotFoundError, match="no trial 9"):
-        choose(ASKED, FOUND, "9")
+        select_trial(ASKED, FOUND, "9")
     with pytest.raises(UsageError, match="trial 3 of study tiny is infeasible: out of memory"):
-        choose(ASKED, FOUND, "3")
+        select_trial(ASKED, FOUND, "3")
 
 
 def test_unknown_words_name_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
-        choose(ASKED, FOUND, "fatest")
+        select_trial(ASKED, FOUND, "fatest")
     assert "did you mean fastest?" in str(caught.value.hint)
 
 
 def test_conditions_are_checked() -> None:
     with pytest.raises(ExpressionError):
-        choose(ASKED, FOUND, "accurcy >= 0.9 then cheapest")
+        select_trial(ASKED, FOUND, "accurcy >= 0.9 then cheapest")
     with pytest.raises(NotFoundError, match="satisfies accuracy >= 2"):
-        choose(ASKED, FOUND, "accuracy >= 2 then cheapest")
+        select_trial(ASKED, FOUND, "accuracy >= 2 then cheapest")
     with pytest.raises(NotFoundError, match="satisfies energy_wh < 3"):
-        choose(ASKED, FOUND, "energy_wh < 3 then cheapest")
+        select_trial(ASKED, FOUND, "energy_wh < 3 then cheapest")
 
 
 def test_nothing_to_choose_from() -> None:
     with pytest.raises(NotFoundError, match="no trial of study tiny is complete"):
-        choose(ASKED, FOUND[3:], "knee")
+        select_trial(ASKED, FOUND[3:], "knee")
     with pytest.raises(NotFoundError, match="measured none of cost_usd"):
-        choose(study(), trials((1, 0.5)), "cheapest")
+        select_trial(study(), trials((1, 0.5)), "cheapest")
 
 
 def test_an_objective_goes_before_another_metric() -> None:
     found = trials((10, 9, 0.8), (5, 1, 0.8), metrics=(SPEED, "train_seconds", ACCURACY))
-    assert choose(study("train_seconds", ACCURACY), found, "fastest").number == 1
-    assert choose(study(SPEED, ACCURACY), found, "fastest").number == 0
+    assert select_trial(study("train_seconds", ACCURACY), found, "fastest").number == 1
+    assert select_trial(study(SPEED, ACCURACY), found, "fastest").number == 0

@@ -11,13 +11,13 @@ from autotune.analysis.front import feasible, front_of, knee, pareto_front, undo
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.probability import probabilities
 from autotune.analysis.snapshot import Snapshot, Verdict
-from autotune.domain import Constraint, State
+from autotune.domain import Constraint, State, TrialOrigin
 
 ASKED = study(constraints=[Constraint(ACCURACY, ">=", 0.5)])
 FOUND = [
     *trials((10, 0.8), (20, 0.7), (15, 0.6), (50, 0.4)),
     trial(4, {SPEED: 9.0}),
-    trial(5, {SPEED: 9.0, ACCURACY: 0.9}, origin="confirm"),
+    trial(5, {SPEED: 9.0, ACCURACY: 0.9}, origin=TrialOrigin.CONFIRMATION),
     trial(6, state=State.INFEASIBLE, reason="out of memory"),
 ]
 
@@ -33,7 +33,7 @@ def test_agrees_with_the_plain_functions() -> None:
 
 def test_a_run_alone_stands_in_for_the_first() -> None:
     first = trial(1, {SPEED: 20.0, ACCURACY: 0.7})
-    alone = replace(first, number=2, origin="alone")
+    alone = replace(first, number=2, origin=TrialOrigin.ISOLATED_RERUN)
     taken = Snapshot(ASKED, [*trials((10, 0.8)), first, alone])
     assert taken.feasible == feasible(ASKED, taken.trials)
     assert taken.verdicts[1] is Verdict.SUPERSEDED and taken.verdicts[2] is Verdict.FRONT
@@ -52,7 +52,7 @@ def test_bounds_narrow_and_fronts_agree_with_the_plain_ones() -> None:
 
 def test_confirming_runs_and_what_they_confirm() -> None:
     first = FOUND[0]
-    runs = [replace(first, number=n, origin="confirm", seed=n) for n in (7, 8)]
+    runs = [replace(first, number=n, origin=TrialOrigin.CONFIRMATION, seed=n) for n in (7, 8)]
     taken = Snapshot(ASKED, [*FOUND, *runs])
     assert [t.number for t in taken.repeats.of(first)] == [7, 8]
     assert taken.confirms(runs[0]) == first and taken.confirms(first) is None
@@ -60,8 +60,8 @@ def test_confirming_runs_and_what_they_confirm() -> None:
 
 def test_a_point_of_the_front_has_a_chance_to_be_there() -> None:
     taken = Snapshot(ASKED, FOUND)
-    assert taken.chances == probabilities(ASKED, FOUND, taken.front, taken.repeats)
-    assert taken.chances.keys() == {0, 1}
+    assert taken.front_probabilities == probabilities(ASKED, FOUND, taken.front, taken.repeats)
+    assert taken.front_probabilities.keys() == {0, 1}
 
 
 def test_verdicts() -> None:

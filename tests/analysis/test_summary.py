@@ -14,9 +14,9 @@ from autotune.analysis.summary import (
     best,
     budget_use,
     counts,
+    format_metric,
     interval,
     sentence,
-    shown,
     times,
     times_default,
 )
@@ -91,12 +91,12 @@ def test_times_default_is_unknown_without_both() -> None:
     ],
 )
 def test_values_carry_their_unit(metric: str, value: float | None, text: str) -> None:
-    assert shown(metric, value) == text
+    assert format_metric(metric, value) == text
 
 
 def test_a_heading_can_carry_the_unit() -> None:
-    assert shown(SPEED, 212.44, unit=False) == "212.4"
-    assert shown(ACCURACY, 0.8125, unit=False) == "81.2%"
+    assert format_metric(SPEED, 212.44, unit=False) == "212.4"
+    assert format_metric(ACCURACY, 0.8125, unit=False) == "81.2%"
 
 
 def test_intervals_stand_beside_a_value_with_its_unit() -> None:

@@ -48,7 +48,7 @@ def test_a_study_begins_with_another(confirmed: Desk) -> None:
                             "--set", "budget.trials=1")  # fmt: skip
     assert result.code == 0, result.err
     trials = confirmed.type("trials", "again", "--json").document
-    assert [t["origin"] for t in trials] == ["baseline", *["warm"] * 3]
+    assert [t["origin"] for t in trials] == ["baseline", *["imported"] * 3]
     assert "from study tiny, trial 1" in confirmed.type("show", "again", "1").out
 
 

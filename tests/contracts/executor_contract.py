@@ -22,6 +22,7 @@ from autotune.domain import (
     Completed,
     CurvePoint,
     Failed,
+    FailureReason,
     Infeasible,
     Interrupted,
     Job,
@@ -31,7 +32,7 @@ from autotune.domain import (
     Resources,
 )
 from autotune.errors import DataError, ExecutionError
-from autotune.ports import Advise, Executor
+from autotune.ports import Executor, ShouldStop
 
 FEW_SECONDS = Limits(memory_gib=1.0, minutes=0.6 / 60)
 
@@ -40,13 +41,13 @@ def go_on(job: Job, point: CurvePoint) -> str | None:
     return None
 
 
-def drive(
-    executor: Executor, jobs: Iterable[Job], advise: Advise = go_on
+def run_jobs(
+    executor: Executor, jobs: Iterable[Job], advise: ShouldStop = go_on
 ) -> list[tuple[int, Outcome]]:
     """Run the jobs and return (trial, outcome) in the order told."""
     left = iter(jobs)
     told: list[tuple[int, Outcome]] = []
-    executor.drive(
+    executor.run(
         lambda: next(left, None),
         evaluate,
         lambda job, outcome: told.append((job.trial, outcome)),
@@ -55,7 +56,7 @@ def drive(
     return told
 
 
-def run(executor: Executor, job: Job, advise: Advise = go_on) -> Outcome:
+def run_jobs(executor: Executor, job: Job, advise: ShouldStop = go_on) -> Outcome:
     [(_, outcome)] = drive(executor, [job], advise)
     return outcome
 
@@ -81,7 +82,7 @@ class ExecutorBasics:
         outcome = run(executor, make_job(tmp_path, do="train"), advise)
         assert outcome == replace(outcome, reason="dominated at step 4")
         assert isinstance(outcome, Pruned)
-        assert [point.step for point in outcome.evidence.curve] == [1, 2, 3, 4]
+        assert [point.step for point in outcome.result.curve] == [1, 2, 3, 4]
 
     def test_a_reason_between_rungs_stops_nothing(self, executor: Executor, tmp_path: Path) -> None:
         def advise(job: Job, point: CurvePoint) -> str | None:
@@ -95,7 +96,7 @@ class ExecutorBasics:
 
         jobs = iter([make_job(tmp_path)])
         with pytest.raises(DataError, match="disk is full"):
-            executor.drive(lambda: next(jobs, None), evaluate, tell, go_on)
+            executor.run(lambda: next(jobs, None), evaluate, tell, go_on)
         assert isinstance(run(executor, make_job(tmp_path, 1)), Completed)
 
     def test_call_returns_what_the_function_returns(self, executor: Executor) -> None:
@@ -119,7 +120,7 @@ class ExecutorContract(ExecutorBasics):
         self, executor: Executor, tmp_path: Path
     ) -> None:
         told = drive(executor, [make_job(tmp_path, n) for n in range(3)])
-        assert len({outcome.evidence.environment["pid"] for _, outcome in told}) == 3
+        assert len({outcome.result.environment["pid"] for _, outcome in told}) == 3
 
     @pytest.mark.parametrize(
         ("do", "outcome_type", "kind", "said"),
@@ -153,9 +154,9 @@ class ExecutorContract(ExecutorBasics):
         outcome = run(executor, make_job(tmp_path, do="fail"))
         assert isinstance(outcome, Failed)
         assert "executor_jobs.py:" in outcome.reason
-        assert outcome.evidence.log is not None
-        assert outcome.evidence.log in outcome.reason
-        assert "Traceback" in Path(outcome.evidence.log).read_text()
+        assert outcome.result.log is not None
+        assert outcome.result.log in outcome.reason
+        assert "Traceback" in Path(outcome.result.log).read_text()
 
     @pytest.mark.parametrize(("do", "said"), [("die", "SIGKILL"), ("leave", "code 3")])
     def test_a_crash_is_an_outcome_and_the_search_goes_on(
@@ -165,7 +166,7 @@ class ExecutorContract(ExecutorBasics):
             executor, [make_job(tmp_path, 0, do=do), make_job(tmp_path, 1)]
         )
         assert isinstance(crashed, Failed)
-        assert crashed.kind == "crash"
+        assert crashed.failure == FailureReason.CRASH
         assert said in crashed.reason
         assert isinstance(after, Completed)
 
@@ -173,34 +174,34 @@ class ExecutorContract(ExecutorBasics):
         self, executor: Executor, tmp_path: Path
     ) -> None:
         outcome = run(executor, make_job(tmp_path, do="die"))
-        assert [point.step for point in outcome.evidence.curve] == [1, 2]
+        assert [point.step for point in outcome.result.curve] == [1, 2]
 
     def test_ends_a_job_at_its_time_limit(self, executor: Executor, tmp_path: Path) -> None:
         outcome = run(executor, make_job(tmp_path, do="hang", limits=FEW_SECONDS))
         assert isinstance(outcome, Infeasible)
-        assert outcome.kind == "timeout"
-        assert len(outcome.evidence.curve) == 1
+        assert outcome.failure == FailureReason.TIMEOUT
+        assert len(outcome.result.curve) == 1
 
     def test_ends_a_job_that_grows_beyond_its_memory(
         self, executor: Executor, tmp_path: Path
     ) -> None:
         outcome = run(executor, make_job(tmp_path, do="grow", limits=Limits(0.25, 1.0)))
         assert isinstance(outcome, Infeasible)
-        assert outcome.kind == "out_of_memory"
+        assert outcome.failure == FailureReason.OUT_OF_MEMORY
         assert "0.25 GiB" in outcome.reason
-        assert max(held for _, held in outcome.evidence.memory) > 0.25
+        assert max(held for _, held in outcome.result.memory) > 0.25
 
     def test_ends_a_job_that_asks_for_too_much_at_once(
         self, executor: Executor, tmp_path: Path
     ) -> None:
         outcome = run(executor, make_job(tmp_path, do="grab", limits=Limits(0.25, 1.0)))
         assert isinstance(outcome, Infeasible)
-        assert outcome.kind == "out_of_memory"
+        assert outcome.failure == FailureReason.OUT_OF_MEMORY
 
     def test_output_goes_to_the_log(self, executor: Executor, tmp_path: Path) -> None:
         outcome = run(executor, make_job(tmp_path, do="speak"))
-        assert outcome.evidence.log is not None
-        log = Path(outcome.evidence.log).read_text()
+        assert outcome.result.log is not None
+        log = Path(outcome.result.log).read_text()
         assert {"spoken to stdout", "spoken to stderr", "spoken by a child"} <= set(log.split("\n"))
 
     def test_runs_two_jobs_at_once_on_cores_of_their_own(
@@ -208,14 +209,14 @@ class ExecutorContract(ExecutorBasics):
     ) -> None:
         told = drive(pair, [make_job(tmp_path, n, do="meet") for n in (0, 1)])
         assert all(isinstance(outcome, Completed) for _, outcome in told)
-        one, two = (set(outcome.evidence.environment["cores"]) for _, outcome in told)
+        one, two = (set(outcome.result.environment["cores"]) for _, outcome in told)
         assert not one & two
 
     def test_jobs_on_one_gpu_run_one_after_the_other(self, pair: Executor, tmp_path: Path) -> None:
         on_gpu = Resources(devices=("cuda:0",))
         jobs = [make_job(tmp_path, n, do="wait_a_moment", resources=on_gpu) for n in (0, 1)]
         (_, first), (_, second) = drive(pair, jobs)
-        assert second.evidence.environment["began"] >= first.evidence.environment["ended"]
+        assert second.result.environment["began"] >= first.result.environment["ended"]
 
     def test_stop_ends_running_jobs_and_starts_no_more(
         self, pair: Executor, tmp_path: Path
@@ -238,7 +239,7 @@ class ExecutorContract(ExecutorBasics):
 
         stopper = threading.Thread(target=stop_when_both_run)
         stopper.start()
-        pair.drive(ask, evaluate, lambda job, outcome: told.append(outcome), advise)
+        pair.run(ask, evaluate, lambda job, outcome: told.append(outcome), advise)
         stopper.join()
         assert asked == [0, 1]
         assert [type(outcome) for outcome in told] == [Interrupted, Interrupted]

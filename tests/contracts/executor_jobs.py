@@ -12,13 +12,13 @@ from pathlib import Path
 from autotune.domain import (
     Completed,
     CurvePoint,
-    Evidence,
     Job,
     Limits,
     Outcome,
     Resources,
     Strategy,
     Task,
+    TrialResult,
 )
 from autotune.errors import DataError, NanLoss, OutOfMemory, StopTrial, Unsupported
 from autotune.ports import Report
@@ -51,7 +51,7 @@ def point(step: int, **metrics: float) -> CurvePoint:
 
 
 def done(job: Job, **environment: object) -> Completed:
-    return Completed(Evidence(environment={"pid": os.getpid(), **environment}))
+    return Completed(TrialResult(environment={"pid": os.getpid(), **environment}))
 
 
 def nothing(job: Job, report: Report) -> Outcome:

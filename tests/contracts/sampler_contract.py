@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from autotune.domain import Infeasible, State, Strategy, Study, Trial
+from autotune.domain import FailureReason, Infeasible, State, Strategy, Study, Trial
 from autotune.domain.search_space import contains, excluded, is_active
 from autotune.ports import Sampler
 from tests.search.small_study import finished_trial
@@ -58,8 +58,8 @@ class SamplerContract:
         history = search(make(study), study, 8)
         ends = [State.INFEASIBLE, State.FAILED, State.PRUNED, State.INTERRUPTED]
         for place, state in enumerate(ends, start=1):
-            history[place] = replace(history[place], state=state, kind="error")
-        outcome = Infeasible("out_of_memory", "too large")
+            history[place] = replace(history[place], state=state, failure=FailureReason.ERROR)
+        outcome = Infeasible(FailureReason.OUT_OF_MEMORY, "too large")
         at = history[5].finished_at
         assert at is not None
         history[5] = history[5].finished(outcome, at)

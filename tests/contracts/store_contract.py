@@ -16,14 +16,16 @@ import pytest
 from autotune.domain import (
     Completed,
     CurvePoint,
-    Evidence,
     Failed,
+    FailureReason,
     Infeasible,
     Interrupted,
     Measurement,
     Outcome,
     Pruned,
     State,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.errors import NotFoundError, UsageError
 from autotune.ports import Store
@@ -80,13 +82,13 @@ class StoreContract:
 
     def test_numbers_count_from_zero_in_each_study(self, store: Store, bert: str) -> None:
         store.create_study(study("other"), {})
-        first = store.start(bert, strategy(0), origin="baseline", seed=1)
-        queued = store.enqueue(bert, strategy(1), origin="start_with", seed=2)
-        elsewhere = store.start("other", strategy(2), origin="sampler", seed=3)
+        first = store.start(bert, strategy(0), origin=TrialOrigin.DEFAULT, seed=1)
+        queued = store.enqueue(bert, strategy(1), origin=TrialOrigin.ENQUEUED, seed=2)
+        elsewhere = store.start("other", strategy(2), origin=TrialOrigin.SAMPLED, seed=3)
         assert (first.number, queued.number, elsewhere.number) == (0, 1, 0)
 
     def test_start_gives_a_running_trial(self, store: Store, bert: str) -> None:
-        trial = store.start(bert, strategy(), origin="baseline", seed=7)
+        trial = store.start(bert, strategy(), origin=TrialOrigin.DEFAULT, seed=7)
         assert (trial.state, trial.strategy, trial.origin) == (
             State.RUNNING,
             strategy(),
@@ -98,7 +100,7 @@ class StoreContract:
         assert store.trial(bert, 0) == trial
 
     def test_strategy_keeps_types(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         for trial in (store.trial(bert, 0), store.trials(bert)[0]):
             types = {name: type(value) for name, value in trial.strategy.values.items()}
             assert types == {
@@ -111,18 +113,18 @@ class StoreContract:
             assert trial.strategy.key == strategy().key
 
     def test_queued_trial_is_started_by_number(self, store: Store, bert: str) -> None:
-        store.enqueue(bert, strategy(1), origin="rerun", seed=5)
+        store.enqueue(bert, strategy(1), origin=TrialOrigin.RETRY, seed=5)
         assert store.trial(bert, 0).state == State.QUEUED
-        started = store.start(bert, strategy(1), origin="rerun", seed=5, number=0)
+        started = store.start(bert, strategy(1), origin=TrialOrigin.RETRY, seed=5, number=0)
         assert (started.number, started.state, started.origin) == (0, State.RUNNING, "rerun")
         assert started.started_at is not None
         with pytest.raises(UsageError, match="running, not queued"):
-            store.start(bert, strategy(1), origin="rerun", seed=5, number=0)
+            store.start(bert, strategy(1), origin=TrialOrigin.RETRY, seed=5, number=0)
 
     def test_finished_trial_returns_equal(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         ended = store.finish(bert, 0, completed())
-        assert ended.evidence == evidence()
+        assert ended.result == evidence()
         assert ended.seconds is not None
         assert ended.seconds >= 0
         assert store.trial(bert, 0) == ended
@@ -130,35 +132,35 @@ class StoreContract:
     @pytest.mark.parametrize(
         ("outcome", "state", "kind"),
         [
-            (Completed(Evidence()), State.COMPLETE, None),
+            (Completed(TrialResult()), State.COMPLETE, None),
             (Pruned("dominated"), State.PRUNED, None),
-            (Infeasible("out_of_memory", "9 GiB"), State.INFEASIBLE, "out_of_memory"),
-            (Failed("crash", "signal 11"), State.FAILED, "crash"),
+            (Infeasible(FailureReason.OUT_OF_MEMORY, "9 GiB"), State.INFEASIBLE, "out_of_memory"),
+            (Failed(FailureReason.CRASH, "signal 11"), State.FAILED, "crash"),
             (Interrupted("stopped"), State.INTERRUPTED, None),
         ],
     )
     def test_every_outcome(
         self, store: Store, bert: str, outcome: Outcome, state: State, kind: str | None
     ) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, outcome)
         trial = store.trial(bert, 0)
-        assert (trial.state, trial.kind) == (state, kind)
+        assert (trial.state, trial.failure) == (state, kind)
         assert trial.reason == getattr(outcome, "reason", None)
 
     def test_listing_has_numbers_without_raw_samples(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, completed())
         (trial,) = store.trials(bert)
         assert trial.metrics == store.trial(bert, 0).metrics
-        speed = trial.evidence.measurements["speed"]
+        speed = trial.result.measurements["speed"]
         assert (speed.n, speed.ci95, speed.samples) == (9, (199.25, 203.75), ())
-        assert trial.evidence.measurements["accuracy"].source == 0
-        assert trial.evidence.curve == ()
+        assert trial.result.measurements["accuracy"].source == 0
+        assert trial.result.curve == ()
 
     def test_listing_by_state_is_in_order(self, store: Store, bert: str) -> None:
         for index in range(4):
-            store.start(bert, strategy(index), origin="sampler", seed=0)
+            store.start(bert, strategy(index), origin=TrialOrigin.SAMPLED, seed=0)
         for index in (3, 1):
             store.finish(bert, index, completed())
         found = store.trials(bert, states=[State.COMPLETE])
@@ -166,30 +168,30 @@ class StoreContract:
         assert all(a.number < b.number for a, b in pairwise(store.trials(bert)))
 
     def test_the_same_ending_twice_changes_nothing(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         first = store.finish(bert, 0, completed())
-        assert store.finish(bert, 0, Completed(Evidence())) == first
+        assert store.finish(bert, 0, Completed(TrialResult())) == first
         assert store.trial(bert, 0) == first
 
     def test_another_ending_is_refused(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, completed())
         with pytest.raises(UsageError, match="trial 0 is complete"):
-            store.finish(bert, 0, Failed("error", "late"))
-        store.enqueue(bert, strategy(1), origin="sampler", seed=0)
+            store.finish(bert, 0, Failed(FailureReason.ERROR, "late"))
+        store.enqueue(bert, strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
         with pytest.raises(UsageError, match="trial 1 is queued"):
             store.finish(bert, 1, completed())
 
     def test_interrupted_trial_takes_a_late_result(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, Interrupted("its driver went away"))
         store.finish(bert, 0, completed())
         trial = store.trial(bert, 0)
         assert (trial.state, trial.reason) == (State.COMPLETE, None)
-        assert trial.evidence == evidence()
+        assert trial.result == evidence()
 
     def test_unknown_trial(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         with pytest.raises(NotFoundError, match="no trial 7"):
             store.trial(bert, 7)
         with pytest.raises(NotFoundError, match="no trial 7"):
@@ -199,26 +201,26 @@ class StoreContract:
 
     def test_reported_points_are_kept_in_order(self, store: Store, bert: str) -> None:
         points = tuple(CurvePoint(i, 20, 8 * i, i / 2, metrics={"f1": i / 7}) for i in range(5))
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         for point in points:
             store.report(bert, 0, point)
-        assert store.trial(bert, 0).evidence.curve == points
+        assert store.trial(bert, 0).result.curve == points
 
     def test_curve_of_a_crashed_trial_stays(self, store: Store, bert: str) -> None:
         point = CurvePoint(1, 20, 8, 0.5, loss=2.0)
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.report(bert, 0, point)
-        store.finish(bert, 0, Failed("crash", "signal 9"))
-        assert store.trial(bert, 0).evidence.curve == (point,)
+        store.finish(bert, 0, Failed(FailureReason.CRASH, "signal 9"))
+        assert store.trial(bert, 0).result.curve == (point,)
 
     def test_curve_of_the_outcome_replaces_reports(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.report(bert, 0, evidence().curve[0])
         store.finish(bert, 0, completed())
-        assert store.trial(bert, 0).evidence.curve == evidence().curve
+        assert store.trial(bert, 0).result.curve == evidence().curve
 
     def test_no_points_after_the_end(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, completed())
         with pytest.raises(UsageError, match="complete, not running"):
             store.report(bert, 0, CurvePoint(1, 20, 8, 0.5))
@@ -229,9 +231,11 @@ class StoreContract:
         nan, inf = float("nan"), float("inf")
         measured = Measurement("m", nan, "s", 3, (-inf, inf), (nan, inf, -inf, 1.0))
         point = CurvePoint(1, 2, 3, 4.0, loss=nan, metrics={"a": nan})
-        store.start(bert, strategy(), origin="sampler", seed=0)
-        store.finish(bert, 0, Failed("error", "NaN", Evidence({"m": measured}, (point,))))
-        found = store.trial(bert, 0).evidence
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        store.finish(
+            bert, 0, Failed(FailureReason.ERROR, "NaN", TrialResult({"m": measured}, (point,)))
+        )
+        found = store.trial(bert, 0).result
         assert repr(found.measurements["m"]) == repr(measured)
         assert repr(found.curve) == repr((point,))
         assert repr(store.trials(bert)[0].metrics) == "{'m': nan}"
@@ -241,20 +245,20 @@ class StoreContract:
         three: Any = np.int64(3)
         measured = Measurement("m", half, "s", three, (half, half), (half,), (half,))
         point = CurvePoint(three, three, three, half, half, {"f1": half})
-        store.start(bert, strategy(), origin="sampler", seed=0)
-        store.finish(bert, 0, Completed(Evidence({"m": measured}, (point,), ((half, half),))))
-        found = store.trial(bert, 0).evidence
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        store.finish(bert, 0, Completed(TrialResult({"m": measured}, (point,), ((half, half),))))
+        found = store.trial(bert, 0).result
         assert found.measurements == {"m": measured}
         assert (found.curve, found.memory) == ((point,), ((0.5, 0.5),))
 
     def test_text_that_databases_dislike(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin="sampler", seed=0)
-        odd = Evidence(log="a\0b\ud800'; DROP TABLE trials; --", environment={"k\0": "\ud800"})
-        store.finish(bert, 0, Failed("error", "x" * 100_000 + "\0", odd))
+        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        odd = TrialResult(log="a\0b\ud800'; DROP TABLE trials; --", environment={"k\0": "\ud800"})
+        store.finish(bert, 0, Failed(FailureReason.ERROR, "x" * 100_000 + "\0", odd))
         trial = store.trial(bert, 0)
         assert trial.reason is not None
         assert len(trial.reason) == 100_001
-        assert trial.evidence.log == "a\N{REPLACEMENT CHARACTER}b?'; DROP TABLE trials; --"
+        assert trial.result.log == "a\N{REPLACEMENT CHARACTER}b?'; DROP TABLE trials; --"
 
     def test_close_twice(self, store: Store) -> None:
         store.close()

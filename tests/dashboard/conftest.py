@@ -15,7 +15,7 @@ sys.path.append(str(ROOT / "benchmarks"))  # last: it too has a module called da
 import sample_studies as samples  # noqa: E402
 from browsing import browser, page  # noqa: E402, F401 - fixtures
 
-from autotune.domain import Constraint, Infeasible, Study, Trial  # noqa: E402
+from autotune.domain import Constraint, FailureReason, Infeasible, Study, Trial  # noqa: E402, FailureReason
 from autotune.store import open_store  # noqa: E402
 from dashboard import exporting, settings  # noqa: E402
 
@@ -37,7 +37,7 @@ def fill(url: str) -> None:
             asked = replace(asked, constraints=(Constraint(samples.ACCURACY, ">=", 2.0),))
         made = _made(kind, asked)
         if kind == "infeasible":
-            reason = Infeasible("out_of_memory", "needs 9.1 GiB, the limit is 2.4 GiB")
+            reason = Infeasible(FailureReason.OUT_OF_MEMORY, "needs 9.1 GiB, the limit is 2.4 GiB")
             made[4:] = [t.finished(reason, t.finished_at or samples.START) for t in made[4:]]
         if kind == "complete":
             made += [samples.confirming(made[0], len(made) + i, seed=7 + i) for i in range(2)]

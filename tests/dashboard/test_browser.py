@@ -173,7 +173,7 @@ def test_a_running_search_shows_up_by_itself(browser: Browser, server: str, stor
     opened.get_by_text("Trial 24, preparing").wait_for()
     writer = open_store(storage)
     made = next(iter(samples.trials(writer.study("running"), 1, seed=3)))
-    writer.finish("running", 24, Completed(made.evidence))
+    writer.finish("running", 24, Completed(made.result))
     opened.get_by_text("Trial 24, preparing").wait_for(state="detached", timeout=15_000)
     expect(opened.get_by_text("Trial 25, preparing")).to_have_count(1)
     writer.close()

@@ -13,7 +13,7 @@ from streamlit.util import calc_hash
 from autotune.domain import State
 from dashboard import exporting, settings
 from dashboard.app import PAGES
-from dashboard.password import Lock
+from dashboard.password import PasswordGate
 
 SCRIPT = ROOT / "dashboard" / "main.py"
 
@@ -215,7 +215,7 @@ def test_failing_export_says_why(opened: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_password_stands_before_every_page(opened: str) -> None:
-    settings.configure(settings.Settings(opened, Lock("open sesame")))
+    settings.configure(settings.Settings(opened, PasswordGate("open sesame")))
     app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
     assert not app.title and len(app.text_input) == 1
     app.text_input[0].set_value("wrong guess")

@@ -16,23 +16,23 @@ import streamlit
 from conftest import ROOT
 
 from autotune.analysis.snapshot import Snapshot
-from autotune.domain import Completed, Evidence, Infeasible, Strategy
+from autotune.domain import Completed, FailureReason, Infeasible, Strategy, TrialOrigin, TrialResult
 from autotune.errors import AutotuneError, ExecutionError, StoreUnavailableError, UsageError
 from autotune.store import open_store
 from dashboard.axes import Axis
 from dashboard.front_figure import View, front_figure
 from dashboard.launch import is_local, options, serve
-from dashboard.live import Feed
+from dashboard.live import LiveStudy
 from dashboard.password import (
     ATTEMPTS,
     ATTEMPTS_OF_ALL,
     WINDOW_SECONDS,
     Hash,
-    Lock,
+    PasswordGate,
     from_environment,
     visitor,
 )
-from dashboard.preload import PARTS, Entrance, first_page
+from dashboard.preload import PARTS, PreloadMiddleware, first_page
 from dashboard.text import hover, md, plain
 from dashboard.views.studies import _state
 
@@ -57,7 +57,7 @@ def test_figures_escape_what_users_named() -> None:
 def test_front_figure_shows_intervals_default_and_reasons() -> None:
     asked = samples.study("x")
     made = list(samples.trials(asked, 6))
-    reason = Infeasible("out_of_memory", "needs 9 GiB")
+    reason = Infeasible(FailureReason.OUT_OF_MEMORY, "needs 9 GiB")
     made.append(replace(made[5], number=6).finished(reason, samples.START))
     snapshot = Snapshot(asked, made)
     view = View(
@@ -78,7 +78,7 @@ def test_front_figure_shows_intervals_default_and_reasons() -> None:
 
 def test_password_is_hashed_and_guessed_slowly() -> None:
     moment = [0.0]
-    lock = Lock("correct horse", clock=lambda: moment[0])
+    lock = PasswordGate("correct horse", clock=lambda: moment[0])
     assert b"correct horse" not in Hash.of("correct horse").digest
     for _ in range(ATTEMPTS):
         assert not lock.opens("wrong")
@@ -90,7 +90,7 @@ def test_password_is_hashed_and_guessed_slowly() -> None:
 
 def test_one_who_guesses_keeps_nobody_else_out() -> None:
     moment = [0.0]
-    lock = Lock("correct horse", clock=lambda: moment[0])
+    lock = PasswordGate("correct horse", clock=lambda: moment[0])
     for _ in range(ATTEMPTS):
         assert not lock.opens("wrong", "203.0.113.9")
     assert not lock.opens("correct horse", "203.0.113.9")
@@ -100,7 +100,7 @@ def test_one_who_guesses_keeps_nobody_else_out() -> None:
 
 
 def test_guesses_from_many_addresses_have_a_common_end() -> None:
-    lock = Lock("correct horse", clock=lambda: 0.0)
+    lock = PasswordGate("correct horse", clock=lambda: 0.0)
     monkeys = [f"198.51.100.{n}" for n in range(ATTEMPTS_OF_ALL)]
     lock._hash = Never()  # type: ignore[assignment]
     for address in monkeys:
@@ -131,7 +131,7 @@ def test_the_first_page_says_where_the_server_is() -> None:
     async def keep(message: dict[str, object]) -> None:
         sent.append(message)
 
-    entrance = Entrance(elsewhere, ["trial", "front"], ["https://a.example/</script>"])
+    entrance = PreloadMiddleware(elsewhere, ["trial", "front"], ["https://a.example/</script>"])
 
     def get(path: str, method: str = "GET") -> str:
         sent.clear()
@@ -158,7 +158,7 @@ def test_password_has_to_be_there_and_long(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AUTOTUNE_DASHBOARD_PASSWORD", "from outside")
     assert from_environment(lambda _: "unused") == "from outside"
     with pytest.raises(UsageError, match="at least 8"):
-        Lock("short")
+        PasswordGate("short")
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,13 @@ def test_feed_fetches_only_what_is_new(tmp_path: Path) -> None:
     asked = samples.study("live")
     writer.create_study(asked, {})
     reader = open_store(url, read_only=True)
-    feed = Feed(reader, "live")
+    feed = LiveStudy(reader, "live")
     assert feed.refresh().trials == []
-    begun = writer.start("live", asked.baseline, origin="baseline", seed=0)
+    begun = writer.start("live", asked.baseline, origin=TrialOrigin.DEFAULT, seed=0)
     seen = feed.refresh()
     assert [t.number for t in seen.trials] == [0] and feed.revision == 1
     assert feed.refresh() is seen and feed.revision == 1
-    writer.finish("live", begun.number, Completed(Evidence()))
+    writer.finish("live", begun.number, Completed(TrialResult()))
     assert feed.refresh().trials[0].state.finished and feed.revision == 2
     with pytest.raises(StoreUnavailableError):
         reader.enqueue("live", asked.baseline, origin="x", seed=0)
@@ -233,7 +233,7 @@ def test_readers_do_not_hold_up_a_running_search(tmp_path: Path) -> None:
     with reader._database.transaction() as connection:
         connection.exec_driver_sql("SELECT count(*) FROM trials").scalar_one()
         begun = writer.start("busy", asked.baseline, origin="x", seed=0)
-        writer.finish("busy", begun.number, Completed(Evidence()))
+        writer.finish("busy", begun.number, Completed(TrialResult()))
         still = connection.exec_driver_sql("SELECT count(*) FROM trials").scalar_one()
     assert still == 30
     assert len(reader.trials("busy")) == 31

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from autotune.domain import Completed, Evidence, Job, Outcome
+from autotune.domain import Completed, Job, Outcome, TrialResult
 from autotune.ports import Report
 
 
@@ -22,4 +22,4 @@ def evaluate(job: Job, report: Report) -> Outcome:
     if job.strategy["do"] == "holding_the_lock":
         ctypes.PyDLL(None).sleep(600)
     time.sleep(600)
-    return Completed(Evidence())
+    return Completed(TrialResult())

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from autotune.domain import Completed, CurvePoint, Evidence, Job, Outcome
+from autotune.domain import Completed, CurvePoint, Job, Outcome, TrialResult
 from autotune.ports import Report
 from autotune.trial.data import cache
 
@@ -20,7 +20,7 @@ def evaluate(job: Job, report: Report) -> Outcome:
     report(CurvePoint(1, 2, 8, 0.1, 0.5))
     said = ACTIONS[str(job.strategy["do"])](Path(job.directory))
     told = {"pid": os.getpid(), "device": job.strategy.get("device", "?"), **(said or {})}
-    return Completed(Evidence(environment=told))
+    return Completed(TrialResult(environment=told))
 
 
 def nothing(directory: Path) -> None:

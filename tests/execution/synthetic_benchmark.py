@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import asdict
 
-from autotune.domain import CurvePoint, Device, Host, Measurement, State, Strategy
-from autotune.execution.replay.benchmark import Landscape, Record
+from autotune.domain import CurvePoint, Device, Host, Measurement, State, Strategy, TrialOrigin
+from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.levers import defaults
 
 HOST = Host(
@@ -30,15 +30,15 @@ sampler: grid
 STEPS, EXAMPLES_PER_STEP = 80, 16
 
 
-def landscape() -> Landscape:
+def landscape() -> TabularBenchmark:
     """The default, and 24 strategies of three speed levers and three accuracy levers."""
     grid = itertools.product([8, 16, 32], ["eager", "sdpa"], [0.0, 0.5], [1e-4, 1e-3])
     baseline = Strategy(defaults(HOST))
-    records = [record(baseline, origin="baseline")]
+    records = [record(baseline, origin=TrialOrigin.DEFAULT)]
     for size, attention, ratio, rate in grid:
         levers = {"batch_size": size, "attention": attention, "pruning_ratio": ratio}
         records.append(record(baseline.with_values(**levers, learning_rate=rate)))
-    return Landscape("hills", tuple(records), SPEC, {"hardware": asdict(HOST)})
+    return TabularBenchmark("hills", tuple(records), SPEC, {"hardware": asdict(HOST)})
 
 
 def record(strategy: Strategy, origin: str = "sampler") -> Record:

@@ -12,10 +12,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from contracts.executor_contract import ExecutorContract, drive, evaluate, go_on, run
+from contracts.executor_contract import ExecutorContract, evaluate, go_on, run_jobs
 from contracts.executor_jobs import make_job
 
-from autotune.domain import BESIDE, Completed, Failed, Interrupted, Job, Outcome, Resources
+from autotune.domain import (
+    CONCURRENT_TRIALS,
+    Completed,
+    Failed,
+    FailureReason,
+    Interrupted,
+    Job,
+    Outcome,
+    Resources,
+)
 from autotune.errors import ExecutionError
 from autotune.execution.local import LocalExecutor
 from autotune.execution.outcomes import SHARED_HOST
@@ -60,7 +69,7 @@ class TestLocalExecutor(ExecutorContract):
 
 def test_a_job_is_pinned_to_the_cores_it_is_given(executor: LocalExecutor, tmp_path: Path) -> None:
     job = make_job(tmp_path, resources=Resources(threads=1))
-    environment = run(executor, job).evidence.environment
+    environment = run(executor, job).result.environment
     assert len(environment["cores"]) == 1
     assert list(environment["given"]) == environment["cores"]
     assert environment["threads"] == "1"
@@ -70,14 +79,14 @@ def test_a_job_that_asks_for_more_cores_than_there_are_still_runs(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
     job = make_job(tmp_path, resources=Resources(processes=64, threads=64))
-    environment = run(executor, job).evidence.environment
+    environment = run(executor, job).result.environment
     assert environment["cores"] == sorted(os.sched_getaffinity(0))
 
 
 def test_close_leaves_no_process(tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     local = LocalExecutor(preload=LIGHT)
-    drive(local, [make_job(tmp_path)])
+    run_jobs(local, [make_job(tmp_path)])
     local.close()
     assert set(psutil.Process().children(recursive=True)) == before
 
@@ -100,10 +109,10 @@ def test_close_does_not_wait_for_imports(slow_module: str) -> None:
 def test_what_a_trial_started_ends_with_it(executor: LocalExecutor, tmp_path: Path) -> None:
     jobs = iter([make_job(tmp_path)])
     told: list[Outcome] = []
-    executor.drive(
+    executor.run(
         lambda: next(jobs, None), leave_a_child, lambda job, outcome: told.append(outcome), go_on
     )
-    child = told[0].evidence.environment["child"]
+    child = told[0].result.environment["child"]
     assert wait_until(lambda: not alive(child))
 
 
@@ -119,7 +128,7 @@ def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     told: list[Outcome] = []
     jobs = iter([make_job(tmp_path)])
     with pytest.raises(ExecutionError, match="antigravity_that_does_not_exist"):
-        local.drive(
+        local.run(
             lambda: next(jobs, None), evaluate, lambda job, outcome: told.append(outcome), go_on
         )
     assert [type(outcome) for outcome in told] == [Interrupted]
@@ -160,7 +169,7 @@ def test_jobs_of_a_lost_forkserver_are_not_held_against_the_strategy(
 
     outcome = run(executor, make_job(tmp_path, do="hang"), lose_it)
     assert isinstance(outcome, Failed)
-    assert outcome.kind == "infrastructure"
+    assert outcome.failure == FailureReason.INFRASTRUCTURE
     assert wait_until(lambda: not any(map(alive, seen)))
 
 
@@ -174,7 +183,7 @@ import doomed_jobs
 from autotune.execution.local import LocalExecutor
 jobs = iter([make_job(Path({directory!r}), n, do=do) for n, do in enumerate({actions!r})])
 local = LocalExecutor(workers=2, preload=({preload!r},))
-local.drive(lambda: next(jobs, None), doomed_jobs.evaluate, lambda *_: None, go_on)
+local.run(lambda: next(jobs, None), doomed_jobs.evaluate, lambda *_: None, go_on)
 """
 
 
@@ -228,9 +237,9 @@ def test_speeds_measured_beside_another_trial_are_marked(
     pair: LocalExecutor, tmp_path: Path
 ) -> None:
     one = Resources(threads=1)
-    together = drive(pair, [make_job(tmp_path, n, resources=one) for n in range(2)])
-    marks = [outcome.evidence.environment.get(BESIDE) for _, outcome in together]
+    together = run_jobs(pair, [make_job(tmp_path, n, resources=one) for n in range(2)])
+    marks = [outcome.result.environment.get(CONCURRENT_TRIALS) for _, outcome in together]
     assert marks == [1, 1]
-    assert all(o.evidence.events[-1].kind == SHARED_HOST for _, o in together)
-    [(_, alone)] = drive(pair, [make_job(tmp_path, 2, resources=one)])
-    assert BESIDE not in alone.evidence.environment
+    assert all(o.result.events[-1].kind == SHARED_HOST for _, o in together)
+    [(_, alone)] = run_jobs(pair, [make_job(tmp_path, 2, resources=one)])
+    assert CONCURRENT_TRIALS not in alone.result.environment

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from autotune.domain import Completed, CurvePoint, Evidence, Failed, Infeasible
+from autotune.domain import Completed, CurvePoint, Failed, FailureReason, Infeasible, TrialResult
 from autotune.execution import memory, outcomes
 
 
@@ -52,7 +52,7 @@ def test_a_cause_counts() -> None:
 def test_ends_without_a_word(code: int | None, kind: str, said: str) -> None:
     outcome = outcomes.of_exit(code, "there/log.txt")
     assert isinstance(outcome, Failed)
-    assert outcome.kind == kind
+    assert outcome.failure == kind
     assert said in outcome.reason
     assert "there/log.txt" in outcome.reason
 
@@ -60,9 +60,9 @@ def test_ends_without_a_word(code: int | None, kind: str, said: str) -> None:
 def test_what_the_trial_says_stands_before_what_the_driver_saw() -> None:
     own = CurvePoint(1, 2, 8, 0.5)
     seen = CurvePoint(2, 2, 16, 1.0)
-    said = Completed(Evidence(curve=(own,)))
-    assert outcomes.with_evidence(said, [seen], [(0.1, 1.0)], "log").evidence == Evidence(
+    said = Completed(TrialResult(curve=(own,)))
+    assert outcomes.with_evidence(said, [seen], [(0.1, 1.0)], "log").result == TrialResult(
         curve=(own,), memory=((0.1, 1.0),), log="log"
     )
-    silent = Infeasible("timeout", "still running")
-    assert outcomes.with_evidence(silent, [seen], [], None).evidence.curve == (seen,)
+    silent = Infeasible(FailureReason.TIMEOUT, "still running")
+    assert outcomes.with_evidence(silent, [seen], [], None).result.curve == (seen,)

@@ -12,7 +12,16 @@ import torch_jobs
 from contracts.executor_contract import go_on
 from contracts.executor_jobs import make_job
 
-from autotune.domain import Completed, Failed, Infeasible, Limits, Outcome, Resources, Strategy
+from autotune.domain import (
+    Completed,
+    Failed,
+    FailureReason,
+    Infeasible,
+    Limits,
+    Outcome,
+    Resources,
+    Strategy,
+)
 from autotune.execution.local import LocalExecutor
 
 
@@ -31,7 +40,7 @@ def run(executor: LocalExecutor, directory: Path, **values: str) -> Outcome:
         resources=Resources(threads=1),
     )
     jobs, told = iter([job]), []
-    executor.drive(
+    executor.run(
         lambda: next(jobs, None),
         torch_jobs.evaluate,
         lambda job, outcome: told.append(outcome),
@@ -46,7 +55,7 @@ def test_a_refused_tensor_is_out_of_memory(
 ) -> None:
     outcome = run(executor, tmp_path, do=do)
     assert isinstance(outcome, Infeasible)
-    assert outcome.kind == "out_of_memory"
+    assert outcome.failure == FailureReason.OUT_OF_MEMORY
 
 
 def test_another_runtime_error_of_torch_is_an_error(
@@ -54,26 +63,26 @@ def test_another_runtime_error_of_torch_is_an_error(
 ) -> None:
     outcome = run(executor, tmp_path, do="mistake_a_shape")
     assert isinstance(outcome, Failed)
-    assert outcome.kind == "error"
+    assert outcome.failure == FailureReason.ERROR
 
 
 def test_threads_are_those_of_the_job(executor: LocalExecutor, tmp_path: Path) -> None:
-    assert run(executor, tmp_path).evidence.environment["threads"] == 1
+    assert run(executor, tmp_path).result.environment["threads"] == 1
 
 
 def test_tuned_allocator_keeps_what_was_freed(executor: LocalExecutor, tmp_path: Path) -> None:
     pages = torch_jobs.TENSOR_BYTES / resource.getpagesize()
     tuned = run(executor, tmp_path, allocator="tuned")
     assert isinstance(tuned, Completed)
-    assert tuned.evidence.environment["faults_per_step"] < 0.01 * pages
+    assert tuned.result.environment["faults_per_step"] < 0.01 * pages
 
 
 def test_one_trial_does_not_leave_its_allocator_to_the_next(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
     run(executor, tmp_path, allocator="tuned")
-    after = run(executor, tmp_path, allocator="system").evidence.environment["faults_per_step"]
-    fresh = run(executor, tmp_path).evidence.environment["faults_per_step"]
+    after = run(executor, tmp_path, allocator="system").result.environment["faults_per_step"]
+    fresh = run(executor, tmp_path).result.environment["faults_per_step"]
     assert after == pytest.approx(fresh, rel=0.5)
     assert after > 1
 

@@ -15,7 +15,7 @@ from contracts.executor_contract import go_on
 from contracts.executor_jobs import make_job
 from ray.cluster_utils import Cluster
 
-from autotune.domain import Completed, Failed, Job, Outcome, Resources, Strategy
+from autotune.domain import Completed, Failed, FailureReason, Job, Outcome, Resources, Strategy
 from autotune.errors import ExecutionError
 from autotune.execution.ray.executor import RayExecutor
 from tests.execution.ray_clusters import OBJECT_STORE
@@ -50,10 +50,10 @@ def executor(cluster: Cluster, node: Any) -> Iterator[RayExecutor]:
     found.close()
 
 
-def drive(executor: RayExecutor, *jobs: Job) -> list[tuple[int, Outcome]]:
+def run(executor: RayExecutor, *jobs: Job) -> list[tuple[int, Outcome]]:
     left = iter(jobs)
     told: list[tuple[int, Outcome]] = []
-    executor.drive(
+    executor.run(
         lambda: next(left, None),
         evaluate,
         lambda job, outcome: told.append((job.trial, outcome)),
@@ -72,10 +72,10 @@ def with_trouble(executor: RayExecutor, job: Job, trouble: Callable[[], None]) -
         trouble()
         [(_, outcome)] = driving.result(180)
     assert isinstance(outcome, Completed)
-    assert outcome.evidence.environment["pid"] != int(first.read_text())
+    assert outcome.result.environment["pid"] != int(first.read_text())
     pid = int(first.read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    assert len(outcome.evidence.curve) == 1, "nothing of the run that was lost"
+    assert len(outcome.result.curve) == 1, "nothing of the run that was lost"
     return outcome
 
 
@@ -108,9 +108,9 @@ def test_what_is_lost_again_and_again_fails_without_a_verdict(
     executor: RayExecutor, tmp_path: Path
 ) -> None:
     jobs = [make_job(tmp_path, 0, do="kill_the_agent"), make_job(tmp_path, 1)]
-    (_, lost), (_, after) = sorted(drive(executor, *jobs))
+    (_, lost), (_, after) = sorted(run_jobs(executor, *jobs))
     assert isinstance(lost, Failed)
-    assert lost.kind == "infrastructure"
+    assert lost.failure == FailureReason.INFRASTRUCTURE
     assert "lost 4 times" in lost.reason
     assert "parent process was lost" in lost.reason
     assert isinstance(after, Completed)
@@ -124,7 +124,7 @@ def test_what_no_node_can_hold_fails_without_a_verdict(
         make_job(tmp_path, 0, resources=Resources(threads=64)),
         make_job(tmp_path, 1, strategy=elsewhere),
     ]
-    (_, large), (_, strange) = drive(executor, *jobs)
+    (_, large), (_, strange) = run_jobs(executor, *jobs)
     assert isinstance(large, Failed)
     assert isinstance(strange, Failed)
     assert (large.kind, large.reason) == ("infrastructure", "no node of the cluster has 64 CPU")
@@ -140,7 +140,7 @@ def test_a_strategy_may_choose_its_class_of_node(
         assert classes == ["", "cpu-large", "cpu-small"]
         chosen = Strategy({"do": "nothing", "node_class": "cpu-large"})
         jobs = [make_job(tmp_path, n, strategy=chosen) for n in range(2)]
-        nodes = [outcome.evidence.environment["node"] for _, outcome in drive(executor, *jobs)]
+        nodes = [outcome.result.environment["node"] for _, outcome in run_jobs(executor, *jobs)]
         assert nodes == [large.node_id] * 2
     finally:
         cluster.remove_node(large)

@@ -53,14 +53,14 @@ def make_job(directory: Path, number: int = 0, **fields: Any) -> Job:
     return job
 
 
-def drive(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
+def run(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
     left = iter(jobs)
     told: dict[int, Outcome] = {}
 
     def tell(job: Job, outcome: Outcome) -> None:
         told[job.trial] = outcome
 
-    executor.drive(lambda: next(left, None), evaluate, tell, go_on)
+    executor.run(lambda: next(left, None), evaluate, tell, go_on)
     return told
 
 
@@ -72,11 +72,11 @@ def spread(directory: Path, do: str) -> Job:
 
 def said(outcome: Outcome) -> Any:
     assert isinstance(outcome, Completed), outcome
-    return outcome.evidence.environment
+    return outcome.result.environment
 
 
 def test_ranks_of_one_trial_meet_over_two_nodes(executor: RayExecutor, tmp_path: Path) -> None:
-    environment = said(drive(executor, spread(tmp_path, "gather"))[0])
+    environment = said(run_jobs(executor, spread(tmp_path, "gather"))[0])
     assert environment["rank"] == 0
     assert [rank[:4] for rank in environment["ranks"]] == [
         ["0", "0", "1", "2"],
@@ -88,9 +88,9 @@ def test_ranks_of_one_trial_meet_over_two_nodes(executor: RayExecutor, tmp_path:
 
 
 def test_a_rank_lost_on_another_node_is_named(executor: RayExecutor, tmp_path: Path) -> None:
-    outcome = drive(executor, spread(tmp_path, "lose_the_last_rank"))[0]
+    outcome = run_jobs(executor, spread(tmp_path, "lose_the_last_rank"))[0]
     assert isinstance(outcome, Failed)
-    assert (outcome.kind, "rank 1: killed by SIGKILL" in outcome.reason) == ("crash", True)
+    assert (outcome.failure, "rank 1: killed by SIGKILL" in outcome.reason) == ("crash", True)
 
 
 def test_trials_of_any_shape_share_an_actor_which_holds_no_cores(
@@ -107,7 +107,7 @@ def test_trials_of_any_shape_share_an_actor_which_holds_no_cores(
 
     executor = RayExecutor(1, address=cluster.address, preload=())
     try:
-        executor.drive(lambda: next(jobs, None), evaluate, tell, go_on)
+        executor.run(lambda: next(jobs, None), evaluate, tell, go_on)
     finally:
         executor.close()
     assert all(isinstance(outcome, Completed) for outcome in told)
@@ -125,7 +125,7 @@ def test_a_gpu_has_the_number_that_the_trial_sees(executor: RayExecutor, tmp_pat
     held = Resources(devices=("cuda:1",))
     strategy = Strategy({"do": "see_gpus", "device": "cuda:1", "node_class": "any"})
     jobs = [make_job(tmp_path, n, strategy=strategy, resources=held) for n in range(2)]
-    one, two = (said(outcome) for outcome in drive(executor, *jobs).values())
+    one, two = (said(outcome) for outcome in run_jobs(executor, *jobs).values())
     assert one["device"] == two["device"] == "cuda:0"
     assert {one["visible"], two["visible"]} <= {"0", "1"}
     assert (one["node"], one["visible"]) != (two["node"], two["visible"])
@@ -133,7 +133,7 @@ def test_a_gpu_has_the_number_that_the_trial_sees(executor: RayExecutor, tmp_pat
 
 def test_each_node_prepares_once(executor: RayExecutor, tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, n, do="prepare") for n in range(8)]
-    nodes = {said(outcome)["node"] for outcome in drive(executor, *jobs).values()}
+    nodes = {said(outcome)["node"] for outcome in run_jobs(executor, *jobs).values()}
     assert len(nodes) == 2
     assert len(list(tmp_path.glob("built-by-*"))) == 2
 

@@ -15,20 +15,20 @@ import pytest
 from contracts.executor_contract import go_on
 from contracts.executor_jobs import evaluate, make_job
 
-from autotune.domain import Completed, Evidence, Failed, Interrupted, Pruned
-from autotune.execution.job import Running
+from autotune.domain import Completed, Failed, FailureReason, Interrupted, Pruned, TrialResult
+from autotune.execution.job import RunningJob
 from autotune.execution.messages import Call, RunTrial
 from autotune.execution.ray.worker_group import _root
-from autotune.execution.ray.worker_server import Counter, order_worker
+from autotune.execution.ray.worker_server import WorkerServer, order_worker
 from autotune.execution.spawner import Spawner, call_in_worker
 
 KEY = b"k" * 32
 
 
 @pytest.fixture(scope="module")
-def counter() -> Iterator[Counter]:
+def counter() -> Iterator[WorkerServer]:
     spawner = Spawner(())
-    made = Counter("127.0.0.1", KEY, spawner.pass_on)
+    made = WorkerServer("127.0.0.1", KEY, spawner.send_fd)
     threading.Thread(target=made.serve, daemon=True).start()
     yield made
     spawner.close()
@@ -41,34 +41,34 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_a_worker_is_ordered_and_returns(counter: Counter) -> None:
+def test_a_worker_is_ordered_and_returns(counter: WorkerServer) -> None:
     worker = order_worker(counter.address, KEY)
     assert worker is not None
     assert call_in_worker(worker, Call(os.getpid, (), {})) == worker.pid
 
 
-def test_who_does_not_know_the_key_gets_no_worker(counter: Counter) -> None:
+def test_who_does_not_know_the_key_gets_no_worker(counter: WorkerServer) -> None:
     with contextlib.suppress(ConnectionError):  # turned away before all was heard
         assert order_worker(counter.address, b"j" * 32) is None
 
 
-def test_a_worker_is_ended_and_says_how(counter: Counter, tmp_path: Path) -> None:
+def test_a_worker_is_ended_and_says_how(counter: WorkerServer, tmp_path: Path) -> None:
     worker = order_worker(counter.address, KEY)
     assert worker is not None
     job = make_job(tmp_path, do="hang")
     worker.connection.send(RunTrial(job, evaluate, 1.0))
-    running = Running(job, worker)
+    running = RunningJob(job, worker)
     while not worker.connection.poll(0.05):
         pass
     running.serve(go_on)
     running.end(Interrupted("enough"))
     outcome = running.finish()
     assert isinstance(outcome, Interrupted)
-    assert len(outcome.evidence.curve) == 1
+    assert len(outcome.result.curve) == 1
     assert gone(worker.pid)
 
 
-def test_a_worker_ends_with_whoever_ordered_it(counter: Counter, tmp_path: Path) -> None:
+def test_a_worker_ends_with_whoever_ordered_it(counter: WorkerServer, tmp_path: Path) -> None:
     worker = order_worker(counter.address, KEY)
     assert worker is not None
     worker.connection.send(RunTrial(make_job(tmp_path, do="hang"), evaluate, 1.0))
@@ -81,13 +81,13 @@ def test_a_worker_ends_with_whoever_ordered_it(counter: Counter, tmp_path: Path)
 
 
 def test_the_root_of_a_failure_is_told_from_what_follows_from_it() -> None:
-    reset = Failed("error", "rank 0: connection reset by peer")
-    killed = Failed("crash", "rank 1: killed by SIGKILL")
-    lost = Failed("infrastructure", "the worker's parent process was lost")
+    reset = Failed(FailureReason.ERROR, "rank 0: connection reset by peer")
+    killed = Failed(FailureReason.CRASH, "rank 1: killed by SIGKILL")
+    lost = Failed(FailureReason.INFRASTRUCTURE, "the worker's parent process was lost")
     assert _root([reset, killed]) is killed
     assert _root([reset, killed, lost]) is lost
     assert _root([Interrupted("another rank failed"), reset]) is reset
-    done = Completed(Evidence())
+    done = Completed(TrialResult())
     assert _root([done, Interrupted("another rank failed")]) is done
     stopped = Pruned("dominated")
     assert _root([stopped, replace(stopped, reason="other")]) is stopped

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from autotune.domain import Budget, Event, Evidence, Measurement, State, Trial
-from autotune.execution.replay.benchmark import Landscape, write
-from autotune.execution.replay.events import course
+from autotune.domain import Budget, Event, Measurement, State, Trial, TrialResult
+from autotune.execution.replay.benchmark import TabularBenchmark, write
+from autotune.execution.replay.events import replay_events
 from tests.execution.synthetic_benchmark import landscape
 from tests.execution.test_replay import job
 
@@ -30,18 +30,20 @@ def benchmarks() -> Any:
 
 
 @pytest.fixture(scope="module")
-def hills() -> Landscape:
+def hills() -> TabularBenchmark:
     return landscape()
 
 
 @pytest.fixture(scope="module")
-def judge(hills: Landscape) -> Any:
+def judge(hills: TabularBenchmark) -> Any:
     from replaying import Judge
 
     return Judge(hills)
 
 
-def test_trying_everything_reaches_the_whole_hypervolume(hills: Landscape, judge: Any) -> None:
+def test_trying_everything_reaches_the_whole_hypervolume(
+    hills: TabularBenchmark, judge: Any
+) -> None:
     from replaying import Step
 
     steps = [Step(float(n), record.strategy) for n, record in enumerate(hills.records)]
@@ -54,7 +56,7 @@ def test_trying_everything_reaches_the_whole_hypervolume(hills: Landscape, judge
     assert judge.seconds_to(1.1, steps) is None
 
 
-def test_a_strategy_is_worth_the_median_of_all_that_measured_it(hills: Landscape) -> None:
+def test_a_strategy_is_worth_the_median_of_all_that_measured_it(hills: TabularBenchmark) -> None:
     from replaying import Judge
 
     lucky = hills.records[1]
@@ -96,7 +98,7 @@ def test_a_peer_pays_once_for_a_strategy(judge: Any) -> None:
     assert (peer.told, len(done.steps)) == (5, 2)
 
 
-def test_a_peer_that_stops_a_trial_pays_until_then(hills: Landscape, judge: Any) -> None:
+def test_a_peer_that_stops_a_trial_pays_until_then(hills: TabularBenchmark, judge: Any) -> None:
     from peers import rungs, walk
 
     done = walk(judge, Stubborn(rung=0), 0.99, proposals=5)
@@ -106,7 +108,7 @@ def test_a_peer_that_stops_a_trial_pays_until_then(hills: Landscape, judge: Any)
     assert len(done.stopped) == 5
 
 
-def test_rungs_are_where_scores_were_told(hills: Landscape) -> None:
+def test_rungs_are_where_scores_were_told(hills: TabularBenchmark) -> None:
     from peers import rungs
 
     found = [values["accuracy"] for _, values in rungs(hills.records[0])]
@@ -141,7 +143,7 @@ def test_ours_shares_what_it_knows(judge: Any) -> None:
 
 
 def test_a_comparison_is_kept_and_printed(
-    hills: Landscape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    hills: TabularBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     import compare_searchers
@@ -175,7 +177,7 @@ def test_stopping_is_counted_on_the_same_strategies(judge: Any) -> None:
     assert summary([row])["regret"] == row["stopped_of_front"] / row["stopped"]
 
 
-def test_shared_pairs_agree_where_nothing_disturbs_them(hills: Landscape) -> None:
+def test_shared_pairs_agree_where_nothing_disturbs_them(hills: TabularBenchmark) -> None:
     from sharing_validation import report
 
     again = [replace(r, seed=1) for r in hills.records[1:5]]
@@ -185,7 +187,7 @@ def test_shared_pairs_agree_where_nothing_disturbs_them(hills: Landscape) -> Non
     assert found["train_samples_per_second"]["seeds"] == {"pairs": 4, "median": 0.0, "95%": 0.0}
 
 
-def test_a_stored_trial_becomes_a_record(hills: Landscape) -> None:
+def test_a_stored_trial_becomes_a_record(hills: TabularBenchmark) -> None:
     """Also one of a time when trials did not report what they set up and how much they trained."""
     from landscapes.record import recorded
 
@@ -195,14 +197,14 @@ def test_a_stored_trial_becomes_a_record(hills: Landscape) -> None:
     young = ("setup_seconds", "train_samples")
     old = {n: Measurement(n, m.value, m.unit, 3, samples=(1.0,))
            for n, m in known.measurements.items() if n not in young}  # fmt: skip
-    evidence = Evidence(old, known.curve, events=(Event(now, "data", "took a while"), *events))
+    evidence = TrialResult(old, known.curve, events=(Event(now, "data", "took a while"), *events))
     end = now + timedelta(seconds=9.75)
     trial = Trial(
-        0, State.COMPLETE, known.strategy, started_at=now, finished_at=end, evidence=evidence
+        0, State.COMPLETE, known.strategy, started_at=now, finished_at=end, result=evidence
     )
     record = recorded(trial)
     assert (record.seconds, record.phases) == (9.75, known.phases)
     assert record.measurements["train_samples"].value == 1280
     assert record.measurements["setup_seconds"].value >= known.phases["3 apply"]
     assert record.measurements["accuracy"].samples == ()
-    assert list(course(record, job(record.strategy)))[-1][0] == pytest.approx(9.75)
+    assert list(replay_events(record, job(record.strategy)))[-1][0] == pytest.approx(9.75)

@@ -8,34 +8,34 @@ from pathlib import Path
 from contracts.executor_jobs import make_job
 
 from autotune.domain import Resources
-from autotune.execution.resources import Seats
+from autotune.execution.resources import ResourcePool
 
 
 def test_cores_are_disjoint_until_none_is_left() -> None:
-    seats = Seats(range(4))
+    seats = ResourcePool(range(4))
     three, one = Resources(threads=3), Resources(threads=1)
-    assert seats.take(three) == (0, 1, 2)
-    assert seats.take(Resources(threads=2)) is None
-    assert seats.take(one) == (3,)
-    assert seats.take(one) is None
+    assert seats.acquire(three) == (0, 1, 2)
+    assert seats.acquire(Resources(threads=2)) is None
+    assert seats.acquire(one) == (3,)
+    assert seats.acquire(one) is None
 
 
 def test_ranks_get_their_cores_together() -> None:
-    assert Seats(range(8)).take(Resources(processes=2, threads=3)) == (0, 1, 2, 3, 4, 5)
+    assert ResourcePool(range(8)).acquire(Resources(processes=2, threads=3)) == (0, 1, 2, 3, 4, 5)
 
 
 def test_one_job_per_gpu_and_any_number_on_the_cpu() -> None:
-    seats = Seats(range(4))
-    assert seats.take(Resources(devices=("cuda:0", "cuda:1"))) is not None
-    assert seats.take(Resources(devices=("cuda:1",))) is None
-    assert seats.take(Resources(devices=("cpu",))) is not None
-    assert seats.take(Resources(devices=("cpu",))) is not None
+    seats = ResourcePool(range(4))
+    assert seats.acquire(Resources(devices=("cuda:0", "cuda:1"))) is not None
+    assert seats.acquire(Resources(devices=("cuda:1",))) is None
+    assert seats.acquire(Resources(devices=("cpu",))) is not None
+    assert seats.acquire(Resources(devices=("cpu",))) is not None
 
 
 def test_a_finished_job_gives_back_what_it_took(tmp_path: Path) -> None:
-    seats = Seats(range(2))
+    seats = ResourcePool(range(2))
     resources = Resources(threads=2, devices=("cuda:0",))
-    cores = seats.take(resources)
+    cores = seats.acquire(resources)
     assert cores is not None
-    seats.give_back(replace(make_job(tmp_path, resources=resources), cores=cores))
-    assert seats.take(resources) == cores
+    seats.release(replace(make_job(tmp_path, resources=resources), cores=cores))
+    assert seats.acquire(resources) == cores

@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from autotune.domain import Completed, Evidence, Job, Outcome
+from autotune.domain import Completed, Job, Outcome, TrialResult
 from autotune.ports import Report
 
 STEPS = 40
@@ -26,7 +26,7 @@ def evaluate(job: Job, report: Report) -> Outcome:
                 kept.append(torch.empty(TENSOR_BYTES, dtype=torch.int8))
         case "mistake_a_shape":
             torch.ones(2, 3) @ torch.ones(2, 3)
-    return Completed(Evidence(environment=_environment()))
+    return Completed(TrialResult(environment=_environment()))
 
 
 def _environment() -> dict[str, float]:

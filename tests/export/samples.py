@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from autotune.domain import (
-    Choice,
+    Categorical,
     Device,
     Dimension,
-    Evidence,
     Host,
     Measurement,
     Objective,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Task,
     Trial,
+    TrialResult,
 )
 from autotune.levers import defaults
 
@@ -50,7 +50,7 @@ def write_data(folder: Path, examples: int = 100) -> Path:
 def study(dataset: Path | str = "train.jsonl", **task: Any) -> Study:
     """A study of ``builtin:bert-tiny`` on a file."""
     whole = Task(model="builtin:bert-tiny", dataset={"train": str(dataset)}, max_length=32, **task)
-    space = Space((Dimension("batch_size", Choice((8, 16))),), defaults(HOST))
+    space = SearchSpace((Dimension("batch_size", Categorical((8, 16))),), defaults(HOST))
     objectives = (
         Objective("train_samples_per_second", "maximize"),
         Objective("accuracy", "maximize"),
@@ -62,4 +62,4 @@ def trial(measured: Mapping[str, float] | None = None, **levers: Any) -> Trial:
     """A complete trial of the default configuration with ``levers`` set otherwise."""
     values = {**defaults(HOST), "threads": 1, **levers}
     found = {name: Measurement(name, value, "") for name, value in (measured or {}).items()}
-    return Trial(7, State.COMPLETE, Strategy(values), evidence=Evidence(found))
+    return Trial(7, State.COMPLETE, Strategy(values), result=TrialResult(found))

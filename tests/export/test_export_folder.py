@@ -122,7 +122,7 @@ def test_tokens_with_tags_are_exported_too(tmp_path: Path) -> None:
 
 def test_the_seal_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
     exporter("yaml").export(samples.study(), samples.trial(), tmp_path)
-    command = ["sha256sum", "--check", "--quiet", checksums.SEAL]
+    command = ["sha256sum", "--check", "--quiet", checksums.MANIFEST]
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
     assert checksums.changed(tmp_path) == []
     (tmp_path / "strategy.yaml").write_text("other")
@@ -142,15 +142,15 @@ def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
     exporter("hf-trainer").export(whole, samples.trial(), out)
     exporter("yaml").export(whole, samples.trial(), out)
     left = {path.name for path in out.rglob("*") if path.is_file()}
-    assert left == {"strategy.yaml", checksums.SEAL}
+    assert left == {"strategy.yaml", checksums.MANIFEST}
 
 
 def test_a_seal_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
     victim, out = tmp_path / "victim.txt", tmp_path / "out"
     victim.write_text("keep me")
     out.mkdir()
-    (out / checksums.SEAL).write_text("0" * 64 + "  ../victim.txt\n")
-    checksums.make_room(out)
+    (out / checksums.MANIFEST).write_text("0" * 64 + "  ../victim.txt\n")
+    checksums.clear_export_dir(out)
     assert victim.read_text() == "keep me"
 
 
@@ -177,10 +177,10 @@ def imports(text: str) -> set[str]:
 
 
 def test_requirements_are_the_versions_of_the_trial(tmp_path: Path) -> None:
-    from autotune.domain import Evidence, State, Trial
+    from autotune.domain import State, Trial, TrialResult
 
-    ran = Evidence(environment={"torch": "2.13.0+cpu", "transformers": "5.1.0"})
-    trial = Trial(1, State.COMPLETE, samples.trial().strategy, evidence=ran)
+    ran = TrialResult(environment={"torch": "2.13.0+cpu", "transformers": "5.1.0"})
+    trial = Trial(1, State.COMPLETE, samples.trial().strategy, result=ran)
     lines = requirements(("no-such-package",), trial).splitlines()
     assert "torch==2.13.0" in lines
     assert "transformers==5.1.0" in lines

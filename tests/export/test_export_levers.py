@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autotune.domain import Choice, Range, Strategy, Trial, Value
+from autotune.domain import Categorical, Range, Strategy, Trial, Value
 from autotune.errors import UsageError
 from autotune.export import EXPORTERS, exporter, vendoring
 from autotune.export.arguments import accumulation, micro_batch, replicas
@@ -39,14 +39,14 @@ def other_values(lever: Lever) -> list[Value]:
     """Legal settings that are not the default: all of a choice, some of a range or a pattern."""
     default, domain = lever.default_on(samples.HOST), lever.domain
     offered: list[Value] = [ODD[lever.name]] if lever.name in ODD else []
-    if isinstance(domain, Choice):
+    if isinstance(domain, Categorical):
         offered += domain.values
     elif isinstance(domain, Range):
         low = int(domain.low)
         offered += [low + 1, low + 2] if domain.integer else [domain.high]
     else:
         offered += domain.example.split(", ")
-    return [v for v in (*offered, *lever.words) if v != default and lever.is_legal(v)]
+    return [v for v in (*offered, *lever.named_values) if v != default and lever.is_legal(v)]
 
 
 SETTINGS = [

@@ -124,7 +124,7 @@ def test_the_trial_itself_scores_the_same(run: Callable[..., Ran], tmp_path: Pat
     job = Job("s", 0, strategy, task, 0, resources(strategy), Limits(), str(tmp_path))
     outcome = run_trial(job, lambda point: None)
     torch.set_num_threads(threads)
-    measured = outcome.evidence.measurements
+    measured = outcome.result.measurements
     assert ran.metrics["validation"]["accuracy"]["value"] == measured["accuracy"].value
     assert ran.metrics["validation"]["f1"]["value"] == pytest.approx(measured["f1"].value)
 

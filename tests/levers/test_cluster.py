@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.domain import Choice, Host, NodeClass, Prices, Strategy, Value, expression
-from autotune.hardware import roomiest
+from autotune.domain import Categorical, Host, NodeClass, Prices, Strategy, Value, expression
+from autotune.hardware import merge_hosts
 from autotune.levers import LEVERS, defaults, hourly_usd, rules
 from tests.spec.hosts import CPU, GPU
 
@@ -16,21 +16,21 @@ NODE_CLASS = LEVERS["node_class"]
 
 @pytest.fixture
 def cluster() -> Host:
-    found = roomiest([("cpu-small", CPU), ("gpu-a10", GPU), ("cpu-small", CPU), (None, CPU)])
+    found = merge_hosts([("cpu-small", CPU), ("gpu-a10", GPU), ("cpu-small", CPU), (None, CPU)])
     return replace(found, node_classes=(NodeClass("cpu-small", 2), NodeClass("gpu-a10", 8, 2)))
 
 
 def test_a_cluster_is_its_roomiest_node_with_its_classes() -> None:
-    found = roomiest([("b", CPU), ("a", GPU), (None, CPU)])
+    found = merge_hosts([("b", CPU), ("a", GPU), (None, CPU)])
     assert found.cores == GPU.cores
     assert [kind.name for kind in found.node_classes] == ["a", "b"]
     assert found.node_classes[0].gpus == sum(d.kind == "cuda" for d in GPU.devices)
 
 
 def test_classes_are_offered_where_there_are_any(cluster: Host) -> None:
-    assert NODE_CLASS.candidates(cluster) == Choice(("cpu-small", "gpu-a10"))
+    assert NODE_CLASS.candidates(cluster) == Categorical(("cpu-small", "gpu-a10"))
     assert NODE_CLASS.default_on(cluster) == "cpu-small"
-    assert NODE_CLASS.candidates(CPU) == Choice(("any",))
+    assert NODE_CLASS.candidates(CPU) == Categorical(("any",))
     assert NODE_CLASS.unavailable(CPU, "gpu-a10") is not None
 
 
@@ -51,9 +51,9 @@ def test_no_more_than_a_class_has(cluster: Host, setting: dict[str, Value], excl
 
 
 def test_trials_may_be_spread_over_machines() -> None:
-    several = replace(CPU, machines=4)
-    assert LEVERS["nodes"].candidates(several) == Choice((1, 2, 4))
-    assert LEVERS["nodes"].candidates(CPU) == Choice((1,))
+    several = replace(CPU, num_nodes=4)
+    assert LEVERS["nodes"].candidates(several) == Categorical((1, 2, 4))
+    assert LEVERS["nodes"].candidates(CPU) == Categorical((1,))
     assert LEVERS["nodes"].unavailable(CPU, 2) == "2 machines are asked for, and there is 1"
     assert LEVERS["parallelism"].unavailable(CPU, "ddp:4") is not None
     assert LEVERS["parallelism"].unavailable(several, "ddp:4") is None

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.domain import Choice, Device, Host, Prices, Rule, Strategy, Value, expression
+from autotune.domain import (
+    Categorical,
+    Device,
+    ForbiddenClause,
+    Host,
+    Prices,
+    Strategy,
+    Value,
+    expression,
+)
 from autotune.domain.search_space import settings
 from autotune.levers import (
     LEVERS,
@@ -15,9 +24,9 @@ from autotune.levers import (
     Lever,
     defaults,
     hourly_usd,
+    profile_key,
     resources,
     rules,
-    speed_key,
 )
 from tests.spec.hosts import CPU, GPU, MAC
 
@@ -38,7 +47,7 @@ def test_the_default_is_legal_and_runs(lever: Lever, host: Host) -> None:
 def test_auto_offers_only_what_is_legal_and_runs(lever: Lever, host: Host) -> None:
     offered = lever.candidates(host)
     values = settings(offered)
-    assert isinstance(offered, Choice) <= bool(values)
+    assert isinstance(offered, Categorical) <= bool(values)
     for value in values or ():
         assert lever.is_legal(value)
         assert lever.unavailable(host, value) is None
@@ -62,7 +71,7 @@ def test_each_lever_says_what_it_is_and_changes(lever: Lever) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.excludes)
 @HOSTS
-def test_rules_can_be_read_and_spare_the_default(rule: Rule, host: Host) -> None:
+def test_rules_can_be_read_and_spare_the_default(rule: ForbiddenClause, host: Host) -> None:
     values = defaults(host)
     assert not expression.parse(rule.excludes, values.keys()).holds(values)
     assert rule.reason
@@ -147,7 +156,7 @@ def test_what_takes_memory_is_probed_apart(lever: str, value: str | float) -> No
     """Scores by effect on the loss take gradients, and dropout keeps what it has set to zero."""
     pruned = Strategy({**defaults(CPU), "pruning_ratio": 0.5})
     other = pruned.with_values(**{lever: value})
-    assert speed_key(pruned) != speed_key(other)
+    assert profile_key(pruned) != profile_key(other)
     assert {Influence.SPEED, Influence.MEMORY} <= LEVERS[lever].influences
 
 

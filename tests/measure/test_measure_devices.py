@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from autotune.measure import memory
-from autotune.measure.drift import Reference
-from autotune.measure.energy import Counter, EnergyMeter, counters
+from autotune.measure.drift import ReferenceWorkload
+from autotune.measure.energy import EnergyCounter, EnergyMeter, counters
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ def test_reference_runs_on_one_thread_and_puts_settings_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[int] = []
-    reference = Reference(CPU)
+    reference = ReferenceWorkload(CPU)
     monkeypatch.setattr(reference, "_loss", lambda: _watched(reference, seen))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -34,13 +34,13 @@ def test_reference_runs_on_one_thread_and_puts_settings_back(
     assert len(reference.seconds) == 2 and len(reference.warmup) == 1
 
 
-def _watched(reference: Reference, seen: list[int]) -> torch.Tensor:
+def _watched(reference: ReferenceWorkload, seen: list[int]) -> torch.Tensor:
     seen.append(torch.get_num_threads())
-    return Reference._loss(reference)
+    return ReferenceWorkload._loss(reference)
 
 
 def test_reference_warms_up_once_and_is_the_same_work_every_time() -> None:
-    first, second = Reference(CPU), Reference(CPU)
+    first, second = ReferenceWorkload(CPU), ReferenceWorkload(CPU)
     assert torch.equal(first._loss(), second._loss())
     first.measure()
     first.measure()
@@ -51,7 +51,7 @@ def test_reference_leaves_the_random_state_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    Reference(CPU).measure()
+    ReferenceWorkload(CPU).measure()
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -158,7 +158,7 @@ def test_the_memory_of_every_gpu_counts(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_energy_outside_the_meter_does_not_count() -> None:
     readings = iter([10.0, 11.0, 50.0, 52.0])
-    meter = EnergyMeter([Counter("fake", lambda: next(readings))])
+    meter = EnergyMeter([EnergyCounter("fake", lambda: next(readings))])
     with meter.running():
         pass
     with meter.running():
@@ -169,7 +169,7 @@ def test_energy_outside_the_meter_does_not_count() -> None:
 @pytest.mark.gpu
 def test_reference_and_peaks_on_cuda() -> None:
     device = torch.device("cuda:0")
-    reference = Reference(device)
+    reference = ReferenceWorkload(device)
     reference.measure(3)
     assert min(reference.seconds) > 0
     memory.reset_peak()

@@ -142,7 +142,7 @@ def test_two_trials_side_by_side() -> None:
     assert speed.ratio == pytest.approx(
         (second.metric(speed.metric) or 0) / (first.metric(speed.metric) or 1)
     )
-    ends = [t.evidence.measurements[speed.metric].ci95 or (0, 0) for t in (first, second)]
+    ends = [t.result.measurements[speed.metric].ci95 or (0, 0) for t in (first, second)]
     assert speed.apart == (ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0])
 
 

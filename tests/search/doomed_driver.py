@@ -16,13 +16,13 @@ from typing import Any
 
 from autotune.domain import (
     Budget,
-    Choice,
+    Categorical,
     Dimension,
-    ExecutorChoice,
+    ExecutorConfig,
     Objective,
     Range,
     SamplerChoice,
-    Space,
+    SearchSpace,
     Study,
     Task,
 )
@@ -32,7 +32,7 @@ from autotune.levers import defaults
 from autotune.ports import Executor
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.store import SqlStore, open_for_driving, open_store
+from autotune.store import SqlStore, open_driver_store, open_store
 from tests.search.short_trials import evaluate
 from tests.search.small_study import HOST, SilentObserver
 
@@ -52,14 +52,14 @@ def start(drive: Callable[..., None], *arguments: Any) -> ForkServerProcess:
 
 def study(trials: int) -> Study:
     dimensions = (
-        Dimension("batch_size", Choice((8, 16, 32, 64))),
+        Dimension("batch_size", Categorical((8, 16, 32, 64))),
         Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
     )
     return Study(
         name=NAME,
         task=Task(),
         objectives=(Objective("train_samples_per_second", "maximize"),),
-        space=Space(dimensions, {**defaults(HOST), "threads": 1}),
+        space=SearchSpace(dimensions, {**defaults(HOST), "threads": 1}),
         budget=Budget(trials=trials),
         sampler=SamplerChoice("random", 3),
     )
@@ -76,8 +76,8 @@ def main(path: str, trials: int) -> None:
 def share(url: str, path: str, trials: int, address: str | None) -> None:
     """Drive beside other drivers with PostgreSQL, on the Ray cluster at ``address`` if given."""
     directory = Path(path)
-    store = open_for_driving(url, directory / "journal")
-    asked = replace(study(trials), executor=ExecutorChoice(takeover_seconds=TAKEOVER_SECONDS))
+    store = open_driver_store(url, directory / "journal")
+    asked = replace(study(trials), executor=ExecutorConfig(takeover_seconds=TAKEOVER_SECONDS))
     drive(store, _executor(address), asked, directory, TAKEOVER_SECONDS)
 
 
@@ -89,7 +89,7 @@ def _executor(address: str | None) -> Executor:
     return RayExecutor(address=address, preload=PRELOAD, memory_gib=1.0)
 
 
-def drive(
+def run(
     store: SqlStore, executor: Executor, asked: Study, directory: Path, silence: float | None
 ) -> None:
     """What ``autotune search`` does, but for its talk."""

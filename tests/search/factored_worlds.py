@@ -9,27 +9,28 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from autotune.domain import (
-    Choice,
+    Categorical,
     Completed,
     Constraint,
     Dimension,
-    Evidence,
     Measurement,
     Objective,
     Pruned,
     Range,
     SamplerChoice,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Task,
     Trial,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.domain.metrics import METRICS
 from autotune.levers import RULES, defaults
 from autotune.ports import Sampler
-from autotune.search.cache import Knowledge, part_of
+from autotune.search.cache import ResultCache, phase_of
 from autotune.search.samplers.factored import FactoredSampler
 from tests.search.small_study import HOST
 
@@ -37,22 +38,22 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 PROBE, EVALUATION = 1.0, 0.3
 
 SPEED_ONLY = (
-    Dimension("threads", Choice((1, 2))),
-    Dimension("attention", Choice(("eager", "sdpa"))),
-    Dimension("activation_checkpointing", Choice((False, True))),
-    Dimension("allocator", Choice(("system", "tuned"))),
+    Dimension("threads", Categorical((1, 2))),
+    Dimension("attention", Categorical(("eager", "sdpa"))),
+    Dimension("activation_checkpointing", Categorical((False, True))),
+    Dimension("allocator", Categorical(("system", "tuned"))),
 )
 TRAINING_ONLY = (
-    Dimension("learning_rate", Choice((1e-5, 1e-4, 1e-3))),
-    Dimension("epochs", Choice((1.0, 3.0))),
+    Dimension("learning_rate", Categorical((1e-5, 1e-4, 1e-3))),
+    Dimension("epochs", Categorical((1.0, 3.0))),
 )
 MIXED = (
-    Dimension("batch_size", Choice((8, 16, 64))),
-    Dimension("pruning_ratio", Choice((0.0, 0.5))),
+    Dimension("batch_size", Categorical((8, 16, 64))),
+    Dimension("pruning_ratio", Categorical((0.0, 0.5))),
 )
 CONTINUOUS = (
     Dimension("pruning_ratio", Range(0.0, 0.75, step=0.25)),
-    Dimension("pruning_method", Choice(("structured", "layers")), "pruning_ratio > 0"),
+    Dimension("pruning_method", Categorical(("structured", "layers")), "pruning_ratio > 0"),
     Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
 )
 
@@ -67,7 +68,7 @@ def study(
 ) -> Study:
     return Study(
         name="world", task=Task(), objectives=tuple(objectives), constraints=tuple(constraints),
-        space=Space(tuple(dimensions), defaults(HOST), RULES),
+        space=SearchSpace(tuple(dimensions), defaults(HOST), RULES),
         sampler=SamplerChoice("factored", seed),
     )  # fmt: skip
 
@@ -101,10 +102,10 @@ def finished(
     began = START + timedelta(seconds=100 * number)
     running = Trial(
         number, State.RUNNING, strategy, started_at=began,
-        origin="baseline" if number == 0 else "sampler",
+        origin=TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED,
     )  # fmt: skip
-    outcome = Pruned("dominated", Evidence(found)) if state == "pruned" else Completed(
-        Evidence(found)
+    outcome = Pruned("dominated", TrialResult(found)) if state == "pruned" else Completed(
+        TrialResult(found)
     )  # fmt: skip
     return running.finished(outcome, began + timedelta(seconds=seconds))
 
@@ -120,7 +121,7 @@ class World:
 
     def __post_init__(self) -> None:
         self._asked = self.sampler or FactoredSampler(self.study)
-        self._knowledge = Knowledge(self.study)
+        self._knowledge = ResultCache(self.study)
         if not self.history:
             self.run(self.study.baseline)
 
@@ -131,11 +132,11 @@ class World:
         sources = {
             name: source.number
             for name in numbers
-            for part in [part_of(Measurement(name, 0.0, ""))]
+            for part in [phase_of(Measurement(name, 0.0, ""))]
             if part is not None and (source := known.of(part)) is not None
         }
-        cost = 0.0 if known.speed else PROBE
-        cost += 0.0 if known.training else numbers["train_seconds"] + EVALUATION
+        cost = 0.0 if known.profile else PROBE
+        cost += 0.0 if known.train else numbers["train_seconds"] + EVALUATION
         trial = finished(len(self.history), strategy, numbers, sources=sources, seconds=cost)
         self.seconds += cost
         self.history.append(trial)

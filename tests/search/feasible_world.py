@@ -8,46 +8,47 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from autotune.domain import (
-    Anatomy,
-    Choice,
+    Categorical,
     Completed,
     Dimension,
-    Evidence,
+    FailureReason,
     Infeasible,
     Limits,
     Measurement,
     Outcome,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Task,
     Trial,
+    TrialResult,
+    WorkloadProfile,
 )
 from autotune.levers import RULES, defaults
 from autotune.search.feasibility.flops import training_work
-from autotune.search.feasibility.memory import COMPONENTS, phases
-from autotune.search.feasibility.workload_shape import Sizes
+from autotune.search.feasibility.memory import COMPONENTS, memory_phases
+from autotune.search.feasibility.workload_shape import WorkloadShape
 from tests.search.small_study import HOST
 
-MINILM = Anatomy(
+MINILM = WorkloadProfile(
     embedding_parameters=11_918_592, layer_parameters=1_774_464, head_parameters=149_765,
-    layers=6, hidden=384, heads=12, neurons=1536, labels=5, label_per_token=False, dropout=True,
+    layers=6, hidden=384, heads=12, intermediate_size=1536, labels=5, label_per_token=False, dropout=True,
     train_samples=1500, validation_samples=300, max_length=128, median=37, p95=104, longest=128,
     idle_gib=0.37,
 )  # fmt: skip
 
 DIMENSIONS = (
-    Dimension("allocator", Choice(("system", "tuned"))),
-    Dimension("batch_size", Choice((8, 48, 128))),
-    Dimension("padding", Choice(("fixed", "dynamic"))),
-    Dimension("precision", Choice(("fp32", "bf16"))),
-    Dimension("attention", Choice(("eager", "sdpa"))),
-    Dimension("activation_checkpointing", Choice((False, True))),
-    Dimension("pruning_ratio", Choice((0.0, 0.5))),
-    Dimension("optimizer", Choice(("adamw-fused", "sgd"))),
+    Dimension("allocator", Categorical(("system", "tuned"))),
+    Dimension("batch_size", Categorical((8, 48, 128))),
+    Dimension("padding", Categorical(("fixed", "dynamic"))),
+    Dimension("precision", Categorical(("fp32", "bf16"))),
+    Dimension("attention", Categorical(("eager", "sdpa"))),
+    Dimension("activation_checkpointing", Categorical((False, True))),
+    Dimension("pruning_ratio", Categorical((0.0, 0.5))),
+    Dimension("optimizer", Categorical(("adamw-fused", "sgd"))),
 )
-SPACE = Space(DIMENSIONS, defaults(HOST), RULES)
+SPACE = SearchSpace(DIMENSIONS, defaults(HOST), RULES)
 
 OTHERWISE: Mapping[str, float] = {
     "process": 1.25, "states": 1.05, "activations": 0.75, "attention": 1.6, "kernels": 0.7,
@@ -58,7 +59,9 @@ OTHERWISE: Mapping[str, float] = {
 class World:
     """Measures strategies. ``noise`` is the spread of logarithms; each strategy has its own."""
 
-    def __init__(self, seed: int = 0, noise: float = 0.06, anatomy: Anatomy = MINILM) -> None:
+    def __init__(
+        self, seed: int = 0, noise: float = 0.06, anatomy: WorkloadProfile = MINILM
+    ) -> None:
         self.seed, self.noise, self.anatomy = seed, noise, anatomy
 
     def _noise(self, strategy: Strategy, what: str) -> float:
@@ -66,7 +69,7 @@ class World:
 
     def peak_gib(self, strategy: Strategy) -> float:
         factors = [OTHERWISE[name] for name in COMPONENTS]
-        each = phases(self.anatomy, strategy, "host")
+        each = memory_phases(self.anatomy, strategy, "host")
         totals = [sum(f * part for f, part in zip(factors, one, strict=True)) for one in each]
         return max(totals) * self._noise(strategy, "peak")
 
@@ -75,22 +78,22 @@ class World:
         return 3e11 / training_work(self.anatomy, strategy) / slow * self._noise(strategy, "speed")
 
     def seconds(self, strategy: Strategy) -> float:
-        return 3.0 + Sizes(self.anatomy, strategy).examples / self.speed(strategy)
+        return 3.0 + WorkloadShape(self.anatomy, strategy).examples / self.speed(strategy)
 
     def run(self, strategy: Strategy, limits: Limits) -> tuple[Outcome, float]:
         """The outcome of a trial, and the seconds it took."""
         peak, seconds = self.peak_gib(strategy), self.seconds(strategy)
         if limits.memory_gib is not None and peak > limits.memory_gib:
-            return Infeasible("out_of_memory", "held too much"), 2.0
+            return Infeasible(FailureReason.OUT_OF_MEMORY, "held too much"), 2.0
         if limits.minutes is not None and seconds > 60 * limits.minutes:
-            return Infeasible("timeout", "still running"), 60 * limits.minutes
+            return Infeasible(FailureReason.TIMEOUT, "still running"), 60 * limits.minutes
         numbers = {
             "peak_memory_gib": peak,
             "train_samples_per_second": self.speed(strategy),
             "accuracy": 0.9,
         }
         measured = {name: Measurement(name, value, "x") for name, value in numbers.items()}
-        return Completed(Evidence(measured)), seconds
+        return Completed(TrialResult(measured)), seconds
 
     def trial(self, number: int, strategy: Strategy, limits: Limits | None = None) -> Trial:
         """Trial ``number``, run to its end."""

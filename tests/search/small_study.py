@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autotune.domain import (
-    Choice,
+    Categorical,
     Completed,
     Constraint,
     CurvePoint,
     Device,
     Dimension,
-    Evidence,
     Host,
     Job,
     Measurement,
@@ -22,15 +21,17 @@ from autotune.domain import (
     Outcome,
     Range,
     SamplerChoice,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Task,
     Trial,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.levers import RULES, defaults
-from autotune.ports import Advise, Ask, Evaluate, Tell
+from autotune.ports import Ask, Evaluate, ShouldStop, Tell
 
 HOST = Host(
     cpu="test", cores=(0, 1), physical_cores=2, memory_gib=8.0,
@@ -38,11 +39,11 @@ HOST = Host(
 )  # fmt: skip
 
 DIMENSIONS = (
-    Dimension("threads", Choice((1, 2))),
-    Dimension("batch_size", Choice((8, 16, 32))),
-    Dimension("precision", Choice(("fp32", "bf16"))),
+    Dimension("threads", Categorical((1, 2))),
+    Dimension("batch_size", Categorical((8, 16, 32))),
+    Dimension("precision", Categorical(("fp32", "bf16"))),
     Dimension("pruning_ratio", Range(0.0, 0.75, step=0.25)),
-    Dimension("pruning_method", Choice(("structured", "layers")), "pruning_ratio > 0"),
+    Dimension("pruning_method", Categorical(("structured", "layers")), "pruning_ratio > 0"),
     Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
 )
 
@@ -55,7 +56,7 @@ def small_study() -> Study:
             Objective("train_samples_per_second", "maximize"),
             Objective("accuracy", "maximize"),
         ),
-        space=Space(DIMENSIONS, defaults(HOST), RULES),
+        space=SearchSpace(DIMENSIONS, defaults(HOST), RULES),
         constraints=(Constraint("accuracy", ">=", -0.05, relative=True),),
         sampler=SamplerChoice("tpe", 7),
     )
@@ -75,14 +76,14 @@ def measure(strategy: Strategy) -> dict[str, float]:
 
 def completed(strategy: Strategy) -> Completed:
     numbers = {name: Measurement(name, v, "x") for name, v in measure(strategy).items()}
-    return Completed(Evidence(numbers))
+    return Completed(TrialResult(numbers))
 
 
 def finished_trial(number: int, strategy: Strategy, **changes: Any) -> Trial:
     start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=20 * number)
     running = Trial(
         number, State.RUNNING, strategy, started_at=start,
-        origin="baseline" if number == 0 else "sampler",
+        origin=TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED,
     )  # fmt: skip
     trial = running.finished(completed(strategy), start + timedelta(seconds=10))
     return replace(trial, **changes)
@@ -95,7 +96,7 @@ class InlineExecutor:
         self.stopped = False
         self.told: list[int] = []
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         while not self.stopped and (job := ask()) is not None:
             outcome = evaluate(job, lambda point, job=job: advise(job, point))
             tell(job, outcome)

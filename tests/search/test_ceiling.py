@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune.domain import Study, Trial
-from autotune.search.samplers.factored.score_bound import ENOUGH, Ceilings
+from autotune.search.samplers.factored.score_bound import ENOUGH, GpScoreUpperBound
 from tests.search.small_study import finished_trial
 
 
@@ -19,23 +19,23 @@ def trained(study: Study, count: int) -> list[Trial]:
 
 def test_few_trainings_bound_nothing(study: Study) -> None:
     history = trained(study, ENOUGH - 1)
-    assert Ceilings(study)(study.baseline, "accuracy", history, 2.5) is None
+    assert GpScoreUpperBound(study)(study.baseline, "accuracy", history, 2.5) is None
 
 
 def test_a_ceiling_lies_above_what_comes_and_knows_the_levers(study: Study) -> None:
     history = trained(study, 12)
     pruned = study.baseline.with_values(pruning_ratio=0.75, precision="bf16", learning_rate=2e-4)
     whole = pruned.with_values(pruning_ratio=0.0)
-    low = Ceilings(study)(pruned, "accuracy", history, 2.5)
-    high = Ceilings(study)(whole, "accuracy", history, 2.5)
+    low = GpScoreUpperBound(study)(pruned, "accuracy", history, 2.5)
+    high = GpScoreUpperBound(study)(whole, "accuracy", history, 2.5)
     assert low is not None and high is not None
     assert 0.825 < low < high <= 1.0
 
 
 def test_it_is_a_function_of_the_history(study: Study) -> None:
     history = trained(study, 12)
-    grown = Ceilings(study)
+    grown = GpScoreUpperBound(study)
     for size in range(4, 12):
         grown(study.baseline, "accuracy", history[:size], 2.5)
-    fresh = Ceilings(study)(study.baseline, "accuracy", history, 2.5)
+    fresh = GpScoreUpperBound(study)(study.baseline, "accuracy", history, 2.5)
     assert grown(study.baseline, "accuracy", history, 2.5) == fresh

@@ -13,16 +13,19 @@ from autotune.analysis.front import knee, pareto_front
 from autotune.domain import (
     Budget,
     Confirmation,
-    ExecutorChoice,
+    ExecutorConfig,
+    FailureReason,
     Infeasible,
     Job,
     Outcome,
+    Phase,
     State,
     Strategy,
     Study,
     Trial,
+    TrialOrigin,
 )
-from autotune.search.confirmation import finalists, for_searching, next_confirmation, whole_seconds
+from autotune.search.confirmation import finalists, next_confirmation, search_budget, whole_seconds
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner, _may_change_the_front
 from autotune.store import SqlStore
@@ -64,7 +67,9 @@ def history(study: Study) -> list[Trial]:
 
 
 def confirming(number: int, of: Trial, seed: int, **changes: Any) -> Trial:
-    return finished_trial(number, of.strategy, origin="confirm", seed=seed, **changes)
+    return finished_trial(
+        number, of.strategy, origin=TrialOrigin.CONFIRMATION, seed=seed, **changes
+    )
 
 
 def test_a_search_ends_with_its_finalists_run_again(
@@ -79,15 +84,15 @@ def test_a_search_ends_with_its_finalists_run_again(
     study = asked(study, top=2, seeds=2, trials=12)
     reason = run(study, store, tmp_path, keep)
     trials = store.trials("small")
-    again = [t for t in trials if t.origin == "confirm"]
+    again = [t for t in trials if t.is_confirmation]
     assert [t.number for t in again] == [8, 9, 10, 11], "at the end, within the 12"
     assert "12 trials" in reason
     first, second = finalists(study, trials, 2)
     assert [(t.strategy, t.seed) for t in again] == [
         (first.strategy, 1), (second.strategy, 1), (first.strategy, 2), (second.strategy, 2),
     ]  # fmt: skip
-    assert [job.trial for job in jobs if job.test] == [8, 9, 10, 11]
-    assert all(job.measure == ("speed", "training") for job in jobs if job.test)
+    assert [job.trial for job in jobs if job.on_test_split] == [8, 9, 10, 11]
+    assert all(job.phases == (Phase.PROFILE, Phase.TRAIN) for job in jobs if job.on_test_split)
 
 
 def test_a_search_that_was_killed_confirms_only_what_is_missing(
@@ -98,7 +103,7 @@ def test_a_search_that_was_killed_confirms_only_what_is_missing(
 
     def dies(job: Job, report: Any) -> Outcome:
         nonlocal started
-        started += job.test
+        started += job.on_test_split
         if started == 2:
             raise KeyboardInterrupt
         return formula(job, report)
@@ -107,7 +112,7 @@ def test_a_search_that_was_killed_confirms_only_what_is_missing(
         run(study, store, tmp_path, dies)
     store.interrupt_running("small")
     run(study, store, tmp_path)
-    ended = [t for t in store.trials("small") if t.origin == "confirm"]
+    ended = [t for t in store.trials("small") if t.is_confirmation]
     assert [t.state for t in ended] == [State.COMPLETE, State.INTERRUPTED, *[State.COMPLETE] * 2]
     assert len({t.strategy.key for t in ended if t.state is State.COMPLETE}) == 3
     assert "rerun" not in {t.origin for t in store.trials("small")}
@@ -120,9 +125,9 @@ def test_a_larger_budget_searches_on_and_confirms_the_new_front(
     run(raised := asked(study, trials=14), store, tmp_path)
     trials = store.trials("small")
     assert sum(t.state is State.COMPLETE for t in trials) <= 14
-    again = {(t.strategy.key, t.seed) for t in trials if t.origin == "confirm"}
+    again = {(t.strategy.key, t.seed) for t in trials if t.is_confirmation}
     assert {(t.strategy.key, 1) for t in finalists(raised, trials, 2)} <= again
-    assert len(again) == sum(t.origin == "confirm" for t in trials), "none twice"
+    assert len(again) == sum(t.is_confirmation for t in trials), "none twice"
 
 
 def test_the_knee_comes_first_then_who_carries_most(study: Study) -> None:
@@ -143,7 +148,7 @@ def test_a_small_front_is_filled_up_from_behind(study: Study) -> None:
 
 def test_what_was_run_twice_is_one_finalist(study: Study) -> None:
     trials = history(study)
-    twice = [*trials, replace(trials[3], number=5, origin="alone")]
+    twice = [*trials, replace(trials[3], number=5, origin=TrialOrigin.ISOLATED_RERUN)]
     assert len({t.strategy.key for t in finalists(study, twice, 4)}) == 4
 
 
@@ -159,7 +164,7 @@ def test_runs_of_another_driver_are_not_made_twice(study: Study) -> None:
     first, second = finalists(study, trials, 2)
     theirs = confirming(5, first, 1, state=State.RUNNING, finished_at=None)
     assert next_confirmation(study, [*trials, theirs]) is None, "it has the host to itself"
-    study = replace(study, executor=ExecutorChoice("ray", workers=2))
+    study = replace(study, executor=ExecutorConfig("ray", workers=2))
     assert next_confirmation(study, [*trials, theirs]) == (second.strategy, 1)
     both = [*trials, theirs, confirming(6, second, 1)]
     assert next_confirmation(study, both) is None
@@ -169,8 +174,8 @@ def test_runs_of_another_driver_are_not_made_twice(study: Study) -> None:
     ("changes", "again"),
     [
         ({"state": State.INTERRUPTED}, True),
-        ({"state": State.FAILED, "kind": "infrastructure"}, True),
-        ({"state": State.INFEASIBLE, "kind": "out_of_memory"}, False),
+        ({"state": State.FAILED, "failure": FailureReason.INFRASTRUCTURE}, True),
+        ({"state": State.INFEASIBLE, "failure": FailureReason.OUT_OF_MEMORY}, False),
     ],
 )
 def test_what_says_nothing_of_the_strategy_is_made_again(
@@ -184,32 +189,32 @@ def test_what_says_nothing_of_the_strategy_is_made_again(
 
 def test_without_confirm_nothing_is_set_aside(study: Study) -> None:
     study = replace(study, budget=Budget(9, 9.0, 9.0))
-    assert for_searching(study, history(study)) == study.budget
+    assert search_budget(study, history(study)) == study.budget
     assert next_confirmation(study, history(study)) is None
 
 
 def test_budget_is_set_aside(study: Study) -> None:
     study, trials = asked(study, seeds=2, trials=20, minutes=10, usd=1.0), history(study)
-    left = for_searching(study, trials)
+    left = search_budget(study, trials)
     assert left.trials == 16
     assert left.minutes == pytest.approx(10 - 4 * 10 / 60), "four runs of 10 s"
     costs = [t.metric("cost_usd") or 0.0 for t in finalists(study, trials, 2)]
     assert left.usd == pytest.approx(1.0 - 2 * sum(costs))
     done = [*trials, confirming(5, finalists(study, trials, 2)[0], 1)]
-    assert for_searching(study, done).trials == 17, "what is confirmed needs no room any more"
+    assert search_budget(study, done).trials == 17, "what is confirmed needs no room any more"
 
 
 @pytest.mark.parametrize(("trials", "searched"), [(24, 21), (9, 6), (4, 3), (2, 2)])
 def test_a_small_budget_is_spent_on_searching(study: Study, trials: int, searched: int) -> None:
     study = asked(study, top=3, trials=trials)
-    assert for_searching(study, history(study)).trials == searched
-    assert for_searching(study, []).trials == searched
+    assert search_budget(study, history(study)).trials == searched
+    assert search_budget(study, []).trials == searched
 
 
 def test_a_slow_default_leaves_time_to_look_for_something_faster(study: Study) -> None:
     """Four runs of 10 s would take all of it."""
     study = asked(study, seeds=2, trials=20, minutes=0.5, usd=1e-6)
-    left = for_searching(study, history(study))
+    left = search_budget(study, history(study))
     assert left.minutes == pytest.approx(0.5 * 2 / 3)
     assert left.usd == pytest.approx(1e-6 * 2 / 3)
 
@@ -219,8 +224,8 @@ def test_a_cluster_shares_the_time_that_is_set_aside(
     study: Study, kind: str, seconds: float
 ) -> None:
     study = asked(study, seeds=2, minutes=10)
-    study = replace(study, executor=ExecutorChoice(kind, workers=4))
-    left = for_searching(study, history(study)).minutes
+    study = replace(study, executor=ExecutorConfig(kind, workers=4))
+    left = search_budget(study, history(study)).minutes
     assert left == pytest.approx(10 - seconds / 60), "on one host they run one after the other"
 
 
@@ -231,11 +236,11 @@ def test_a_finalist_with_shared_numbers_takes_longer_when_run_whole(study: Study
         assert start is not None
         numbers = {
             name: replace(m, source=source if name == "accuracy" else None)
-            for name, m in trial.evidence.measurements.items()
+            for name, m in trial.result.measurements.items()
         }
         numbers["train_seconds"] = replace(numbers["accuracy"], name="train_seconds", value=30.0)
-        evidence = replace(trial.evidence, measurements=numbers)
-        return replace(trial, evidence=evidence, finished_at=start + timedelta(seconds=seconds))
+        evidence = replace(trial.result, measurements=numbers)
+        return replace(trial, result=evidence, finished_at=start + timedelta(seconds=seconds))
 
     whole, shared = timed(0, 42.0), timed(1, 5.0, source=0)
     assert whole_seconds(whole, [whole, shared]) == 42
@@ -249,13 +254,13 @@ def test_a_trial_that_outlasts_the_searchs_part_leaves_the_rest_for_confirming(
 
     def slow(job: Job, report: Any) -> Outcome:
         if job.trial == 3:
-            return Infeasible("timeout", "took longer than its limit")
+            return Infeasible(FailureReason.TIMEOUT, "took longer than its limit")
         return completed(job.strategy)
 
     run(study, store, tmp_path, slow)
     trials = store.trials("small")
     assert [t.state for t in trials[3:]] == [State.INTERRUPTED, State.COMPLETE]
-    assert trials[4].origin == "confirm"
+    assert trials[4].origin == TrialOrigin.CONFIRMATION
 
 
 def test_a_strategy_is_confirmed_under_another_seed(study: Study) -> None:
@@ -273,7 +278,7 @@ def test_a_strategy_is_confirmed_under_another_seed(study: Study) -> None:
 
 def test_only_a_trial_that_is_no_repetition_may_change_the_front(study: Study) -> None:
     ended = finished_trial(0, study.baseline)
-    search = replace(ended, number=1, state=State.RUNNING, origin="sampler")
-    again = replace(search, number=2, origin="confirm")
+    search = replace(ended, number=1, state=State.RUNNING, origin=TrialOrigin.SAMPLED)
+    again = replace(search, number=2, origin=TrialOrigin.CONFIRMATION)
     assert _may_change_the_front([ended, search, again])
     assert not _may_change_the_front([ended, again])

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from autotune.domain import Budget, ExecutorChoice, Job, Outcome, State, Study, Trial
+from autotune.domain import Budget, ExecutorConfig, Job, Outcome, State, Study, Trial
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Evaluate
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
-from autotune.store import JournaledStore, SqlStore, open_for_driving, open_store
+from autotune.store import JournaledStore, SqlStore, open_driver_store, open_store
 from tests.search.small_study import HOST, InlineExecutor, SilentObserver, completed, formula
 from tests.store.postgres_server import PostgresServer
 
-QUICK = ExecutorChoice(takeover_seconds=2.4)
+QUICK = ExecutorConfig(takeover_seconds=2.4)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ class Drivers:
         self._opened: list[SqlStore] = [self.store]
 
     def tuner(self, **options: Any) -> Tuner:
-        store = open_for_driving(self._url, self._directory / "journal")
+        store = open_driver_store(self._url, self._directory / "journal")
         self._opened.append(store)
         return Tuner(
             self.study, store, make_sampler(self.study), InlineExecutor(), HOST,
@@ -104,7 +104,7 @@ def test_a_driver_sees_what_others_found_before_it_asks(drivers: Drivers) -> Non
 
 def test_trials_of_a_dead_driver_are_taken_over(drivers: Drivers) -> None:
     dead = drivers.tuner()
-    dead._queue_what_comes_first()
+    dead._enqueue_initial()
     abandoned = [dead.ask(), dead.ask()]
     assert all(abandoned)
     drivers.tuner().run(slow_formula)
@@ -183,7 +183,7 @@ def test_a_search_outlives_an_outage(drivers: Drivers, stoppable: PostgresServer
     assert sorted(told) == list(range(12)), "each was run once"
     assert [t.state for t in trials] == [State.COMPLETE] * 12
     assert trials[3].metrics == {
-        name: m.value for name, m in completed(trials[3].strategy).evidence.measurements.items()
+        name: m.value for name, m in completed(trials[3].strategy).result.measurements.items()
     }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autotune.domain import Study, Trial
+from autotune.domain import Phase, Study, Trial
 from autotune.domain.search_space import grid
 from autotune.search.samplers.factored import FactoredSampler
-from autotune.search.samplers.factored.candidate_batch import Pool
+from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.encoding import SPEED_LEVERS, group
-from autotune.search.samplers.factored.observations import Facts
-from autotune.search.samplers.factored.prior_mean import Expectations
+from autotune.search.samplers.factored.observations import Observations
+from autotune.search.samplers.factored.prior_mean import FlopsPriorMean
 from autotune.search.samplers.factored.surrogates import Surrogates
 from tests.search import factored_worlds as worlds
 from tests.search.factored_worlds import finished, measured
@@ -25,7 +25,7 @@ def _expected(leaf: str, **settings: object) -> float:
     default = worlds.study().baseline
     both = [default, default.with_values(**settings)]  # type: ignore[arg-type]
     groups = [group(strategy, SPEED_LEVERS) for strategy in both]
-    one, other = Expectations(MINILM).of(leaf, groups, both)
+    one, other = FlopsPriorMean(MINILM).of(leaf, groups, both)
     return float(other / one)
 
 
@@ -42,7 +42,7 @@ def test_half_a_model_is_expected_to_be_twice_as_fast() -> None:
 
 def test_nothing_is_expected_of_an_unknown_model() -> None:
     default = worlds.study().baseline
-    assert Expectations(None).of(SPEED, [()], [default]).tolist() == [1.0]
+    assert FlopsPriorMean(None).of(SPEED, [()], [default]).tolist() == [1.0]
 
 
 def test_begins_with_what_spares_work() -> None:
@@ -92,16 +92,16 @@ def test_a_trial_that_measures_both_halves_costs_less_than_two_trials() -> None:
     assert training < both < training + probe
 
 
-def _pool(study: Study, history: list[Trial], strategies: list[object]) -> Pool:
-    facts = Facts(study).learn(history)
+def _pool(study: Study, history: list[Trial], strategies: list[object]) -> CandidateBatch:
+    facts = Observations(study).learn(history)
     surrogates = Surrogates(study.space, MINILM)
-    pending: dict[object, set[object]] = {"speed": set(), "training": set()}
-    return Pool(strategies, facts, surrogates, pending, 32, 0)  # type: ignore[arg-type]
+    pending: dict[object, set[object]] = {Phase.PROFILE: set(), Phase.TRAIN: set()}
+    return CandidateBatch(strategies, facts, surrogates, pending, 32, 0)  # type: ignore[arg-type]
 
 
 def test_something_is_expected_of_every_strategy() -> None:
     study = worlds.study((*worlds.SPEED_ONLY, *worlds.CONTINUOUS))
     every = list(grid(study.space, points=4))
     groups = [group(strategy, SPEED_LEVERS) for strategy in every]
-    found = Expectations(MINILM).of(SPEED, groups, every)
+    found = FlopsPriorMean(MINILM).of(SPEED, groups, every)
     assert np.isfinite(found).all() and (found > 0).all()

@@ -10,9 +10,18 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from autotune.analysis.hypervolume import hypervolume
-from autotune.domain import Constraint, Objective, State, Study, Trial
+from autotune.domain import (
+    Constraint,
+    FailureReason,
+    Objective,
+    Phase,
+    State,
+    Study,
+    Trial,
+    TrialOrigin,
+)
 from autotune.domain.search_space import contains, excluded, grid
-from autotune.levers import speed_key, training_key
+from autotune.levers import profile_key, training_key
 from autotune.search.samplers.factored import FactoredSampler
 from autotune.search.samplers.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS, Encoder, group
 from autotune.search.samplers.optuna import OptunaSampler
@@ -22,7 +31,7 @@ from tests.search.factored_worlds import World, failed, finished, measured
 
 def test_groups_are_those_that_trials_share_by() -> None:
     every = list(grid(worlds.study().space))
-    for levers, key in ((SPEED_LEVERS, speed_key), (TRAINING_LEVERS, training_key)):
+    for levers, key in ((SPEED_LEVERS, profile_key), (TRAINING_LEVERS, training_key)):
         pairs = {(group(strategy, levers), key(strategy)) for strategy in every}
         assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
 
@@ -77,7 +86,7 @@ def test_the_order_in_which_trials_ended_does_not_matter() -> None:
 
 
 def _running(trial: Trial) -> Trial:
-    return replace(trial, state=State.RUNNING, finished_at=None, evidence=type(trial.evidence)())
+    return replace(trial, state=State.RUNNING, finished_at=None, result=type(trial.result)())
 
 
 def test_joins_known_halves_that_gain_before_it_measures_anything() -> None:
@@ -205,7 +214,7 @@ def test_learns_what_does_not_fit() -> None:
 def test_what_was_not_tried_says_nothing(kind: str) -> None:
     study = worlds.study()
     trials = World(study).walk(5)
-    state = State.INFEASIBLE if kind == "predicted" else State.FAILED
+    state = State.INFEASIBLE if kind == FailureReason.PREDICTED else State.FAILED
     strategy = study.baseline.with_values(batch_size=64, threads=1)
     facts = FactoredSampler(study)
     facts.ask([*trials, failed(5, strategy, state, kind)])
@@ -221,7 +230,7 @@ def test_what_runs_is_taken_as_known() -> None:
     running = Trial(6, State.RUNNING, first)
     second = FactoredSampler(study).ask([*trials, running])
     assert second is not None
-    assert training_key(second) != training_key(first) or speed_key(second) != speed_key(first)
+    assert training_key(second) != training_key(first) or profile_key(second) != profile_key(first)
 
 
 def test_a_stopped_trial_speaks_for_its_training() -> None:
@@ -241,13 +250,13 @@ def test_without_sharing_nothing_is_free() -> None:
     study = replace(worlds.study(), sharing=False)
     sampler = FactoredSampler(study)
     assert sampler.ask(World(study).history) is not None
-    assert not sampler._facts.known["speed"]
-    assert not sampler._facts.known["training"]
+    assert not sampler._facts.known[Phase.PROFILE]
+    assert not sampler._facts.known[Phase.TRAIN]
 
 
 def test_hints_of_another_machine_are_no_results() -> None:
     study = worlds.study()
-    elsewhere = [replace(t, origin="prior") for t in World(study).walk(8)]
+    elsewhere = [replace(t, origin=TrialOrigin.TRANSFERRED) for t in World(study).walk(8)]
     sampler = FactoredSampler(study)
     assert sampler.ask(elsewhere) is not None
     assert not sampler._facts.points

@@ -10,7 +10,7 @@ import pytest
 
 from autotune.domain import Strategy, Value
 from autotune.domain.search_space import grid
-from autotune.search.feasibility.memory import COMPONENTS, Phase, Where, phases
+from autotune.search.feasibility.memory import COMPONENTS, MemoryKind, MemoryPhase, memory_phases
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
 from tests.search.feasible_world import MINILM, OTHERWISE, SPACE, World
 
@@ -18,9 +18,11 @@ DEFAULT = Strategy(SPACE.defaults)
 BATCH = {"batch_size": 32, "padding": "fixed"}
 
 
-def peak(anatomy_changes: dict[str, int] | None = None, where: Where = "host", **s: Value) -> float:
+def peak(
+    anatomy_changes: dict[str, int] | None = None, where: MemoryKind = "host", **s: Value
+) -> float:
     anatomy = replace(MINILM, **(anatomy_changes or {}))  # type: ignore[arg-type]
-    return max(sum(p) for p in phases(anatomy, DEFAULT.with_values(**{**BATCH, **s}), where))
+    return max(sum(p) for p in memory_phases(anatomy, DEFAULT.with_values(**{**BATCH, **s}), where))
 
 
 LIGHTER: list[dict[str, Value]] = [
@@ -54,7 +56,7 @@ def test_scores_written_out_grow_with_the_square_of_the_length() -> None:
     def squares(length: int) -> float:
         anatomy = replace(MINILM, max_length=length)
         strategy = DEFAULT.with_values(**BATCH, attention="eager")
-        return max(phase[3] for phase in phases(anatomy, strategy, "host"))
+        return max(phase[3] for phase in memory_phases(anatomy, strategy, "host"))
 
     assert squares(256) == pytest.approx(4 * squares(128))
 
@@ -62,8 +64,8 @@ def test_scores_written_out_grow_with_the_square_of_the_length() -> None:
 def test_fused_attention_keeps_no_scores_unless_a_cpu_has_to_drop_out() -> None:
     def squares(device: str, dropout: Value) -> float:
         strategy = DEFAULT.with_values(**BATCH, device=device, dropout=dropout)
-        where: Where = "device" if device.startswith("cuda") else "host"
-        return max(phase[3] for phase in phases(MINILM, strategy, where))
+        where: MemoryKind = "device" if device.startswith("cuda") else "host"
+        return max(phase[3] for phase in memory_phases(MINILM, strategy, where))
 
     assert squares("cpu", 0.0) == 0
     assert squares("cpu", 0.1) > 0
@@ -77,15 +79,15 @@ def test_fused_attention_keeps_no_scores_unless_a_cpu_has_to_drop_out() -> None:
 def test_states_are_divided_as_the_layout_says(parallelism: str, less: str) -> None:
     def states(layout: str) -> float:
         strategy = DEFAULT.with_values(**BATCH, parallelism=layout)
-        return phases(MINILM, strategy, "host")[1][1]
+        return memory_phases(MINILM, strategy, "host")[1][1]
 
     assert states(parallelism) < states(less)
 
 
 def test_ranks_are_summed() -> None:
     one, two = (
-        phases(MINILM, DEFAULT, "host"),
-        phases(MINILM, DEFAULT.with_values(parallelism="ddp:2"), "host"),
+        memory_phases(MINILM, DEFAULT, "host"),
+        memory_phases(MINILM, DEFAULT.with_values(parallelism="ddp:2"), "host"),
     )
     assert two[1][0] == pytest.approx(2 * one[1][0])
     assert two[1][1] == pytest.approx(2 * one[1][1])
@@ -93,7 +95,7 @@ def test_ranks_are_summed() -> None:
 
 
 def test_what_is_offloaded_moves_to_the_host() -> None:
-    def held(where: Where, offload: str) -> float:
+    def held(where: MemoryKind, offload: str) -> float:
         return peak(where=where, device="cuda:0", offload=offload)
 
     for offload in ("optimizer", "parameters"):
@@ -102,7 +104,7 @@ def test_what_is_offloaded_moves_to_the_host() -> None:
 
 
 def observed(world: World, strategies: list[Strategy]) -> list[Peak]:
-    return [Peak(phases(MINILM, s, "host"), world.peak_gib(s)) for s in strategies]
+    return [Peak(memory_phases(MINILM, s, "host"), world.peak_gib(s)) for s in strategies]
 
 
 def shuffled(seed: int) -> list[Strategy]:
@@ -149,7 +151,7 @@ def test_an_outlier_is_not_believed() -> None:
 
 
 def test_running_out_of_memory_is_a_lower_bound() -> None:
-    phase: Phase = (0.4, 0.2, 0.8, 0.3, 0.0)
+    phase: MemoryPhase = (0.4, 0.2, 0.8, 0.3, 0.0)
     unknown = MemoryModel().predict([phase]).value
     taught = MemoryModel([Peak((phase,), 1.5 * unknown, bound=True)])
     assert taught.predict([phase]).value > 1.1 * unknown

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from autotune.analysis.budget import spent
+from autotune.analysis.budget import BudgetUsage
 from autotune.domain import (
     Budget,
     Completed,
     Constraint,
     Device,
-    Evidence,
     Failed,
+    FailureReason,
     Infeasible,
     Job,
     Limits,
@@ -26,10 +26,12 @@ from autotune.domain import (
     Strategy,
     Study,
     Trial,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.domain.search_space import grid
 from autotune.search.feasibility.faster_neighbour import quicker
-from autotune.search.feasibility.filter import PREDICTED, Feasibility
+from autotune.search.feasibility.filter import PREDICTIONS, FeasibilityFilter
 from autotune.search.feasibility.time_model import Timed, TimeModel
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
@@ -56,10 +58,10 @@ def skipped(number: int, strategy: Strategy, verdict: Infeasible) -> Trial:
 def search(study: Study, world: World, seed: int, trials: int) -> list[Trial]:
     """A random search that runs ``trials`` strategies and skips what is judged infeasible."""
     limits = study.limits
-    judge = Feasibility(study, HOST, world.anatomy).judge
+    judge = FeasibilityFilter(study, HOST, world.anatomy).check
     history = [world.trial(0, DEFAULT, limits)]
     for strategy in shuffled(seed):
-        if sum(t.kind != PREDICTED for t in history) == trials:
+        if sum(t.failure != PREDICTIONS for t in history) == trials:
             break
         verdict = judge(strategy, history)
         number = len(history)
@@ -80,27 +82,33 @@ def test_one_trial_in_forty_runs_out_of_memory_where_half_the_grid_does_not_fit(
     for seed in range(6):
         world = World(seed, noise=0.05)
         found = search(study_of(study, half(world)), world, seed, 40)
-        failures.append(sum(t.kind == "out_of_memory" for t in found if t.origin == "sampler"))
-        ran.append(sum(t.kind != PREDICTED for t in found))
+        failures.append(
+            sum(
+                t.failure == FailureReason.OUT_OF_MEMORY
+                for t in found
+                if t.origin == TrialOrigin.SAMPLED
+            )
+        )
+        ran.append(sum(t.failure != PREDICTIONS for t in found))
     assert ran == [40] * 6  # and no search is stuck
     assert max(failures) <= 1
 
 
 def test_what_fits_with_room_to_spare_is_never_skipped(study: Study) -> None:
     found = search(study_of(study, Limits(memory_gib=100)), World(), 3, 60)
-    assert not [t for t in found if t.kind == PREDICTED]
+    assert not [t for t in found if t.failure == PREDICTIONS]
 
 
 def test_a_skipped_strategy_says_what_was_predicted(study: Study) -> None:
     world = World()
     history = [world.trial(n, s) for n, s in enumerate([DEFAULT, *shuffled(0)[:10]])]
-    verdict = Feasibility(study_of(study, Limits(memory_gib=1.0)), HOST, MINILM).judge(
+    verdict = FeasibilityFilter(study_of(study, Limits(memory_gib=1.0)), HOST, MINILM).check(
         HUGE, history
     )
     assert verdict is not None
-    assert verdict.kind == PREDICTED
+    assert verdict.failure == PREDICTIONS
     assert "the limit is 1.00 GiB" in verdict.reason
-    noted = verdict.evidence.environment[PREDICTED]
+    noted = verdict.result.environment[PREDICTIONS]
     low, high = noted["intervals"]["peak_memory_gib"]
     assert 1.0 < low < noted["peak_memory_gib"] < high
     assert noted["limits"] == {"peak_memory_gib": 1.0}
@@ -110,21 +118,21 @@ def test_the_edge_is_tried_and_a_failure_makes_careful(study: Study) -> None:
     world = World(noise=0.0)
     history = [world.trial(n, s) for n, s in enumerate([DEFAULT, *shuffled(0)[:12]])]
     limits = Limits(memory_gib=world.peak_gib(HUGE) * 1.01)
-    feasibility = Feasibility(study_of(study, limits), HOST, MINILM)
-    assert feasibility.judge(HUGE, history) is None
+    feasibility = FeasibilityFilter(study_of(study, limits), HOST, MINILM)
+    assert feasibility.check(HUGE, history) is None
     lost = replace(
         world.trial(13, DEFAULT.with_values(batch_size=64, optimizer="sgd")),
-        state=State.INFEASIBLE, kind="out_of_memory", evidence=Evidence(),
+        state=State.INFEASIBLE, failure=FailureReason.OUT_OF_MEMORY, result=TrialResult(),
     )  # fmt: skip
-    assert feasibility.judge(HUGE, [*history, lost]) is not None
+    assert feasibility.check(HUGE, [*history, lost]) is not None
 
 
 @pytest.mark.parametrize(
     ("outcome", "same"),
     [
-        (Infeasible("out_of_memory", "held too much"), {"learning_rate": 1e-4}),
-        (Failed("crash", "killed by SIGSEGV"), {"learning_rate": 1e-4}),
-        (Infeasible("nan_loss", "the loss is nan"), {"activation_checkpointing": True}),
+        (Infeasible(FailureReason.OUT_OF_MEMORY, "held too much"), {"learning_rate": 1e-4}),
+        (Failed(FailureReason.CRASH, "killed by SIGSEGV"), {"learning_rate": 1e-4}),
+        (Infeasible(FailureReason.NAN_LOSS, "the loss is nan"), {"activation_checkpointing": True}),
     ],
     ids=lambda case: getattr(case, "kind", ""),
 )
@@ -135,22 +143,23 @@ def test_the_same_mistake_is_not_made_again(
     start = datetime(2026, 1, 2, tzinfo=UTC)
     running = Trial(1, State.RUNNING, HUGE, started_at=start)
     history = [world.trial(0, DEFAULT), running.finished(outcome, start)]
-    feasibility = Feasibility(study_of(study, Limits(memory_gib=6)), HOST, MINILM)
-    verdict = feasibility.judge(HUGE.with_values(**same), history)
+    feasibility = FeasibilityFilter(study_of(study, Limits(memory_gib=6)), HOST, MINILM)
+    verdict = feasibility.check(HUGE.with_values(**same), history)
     assert verdict is not None
     assert "trial 1" in verdict.reason
-    assert feasibility.judge(DEFAULT.with_values(batch_size=16), history) is None
+    assert feasibility.check(DEFAULT.with_values(batch_size=16), history) is None
 
 
 def test_a_raised_limit_reopens_what_did_not_fit(study: Study) -> None:
     start = datetime(2026, 1, 2, tzinfo=UTC)
-    noted = {PREDICTED: {"limits": {"peak_memory_gib": 1.0}}}
+    noted = {PREDICTIONS: {"limits": {"peak_memory_gib": 1.0}}}
     lost = Trial(1, State.RUNNING, HUGE, started_at=start).finished(
-        Infeasible("out_of_memory", "held too much", Evidence(environment=noted)), start
+        Infeasible(FailureReason.OUT_OF_MEMORY, "held too much", TrialResult(environment=noted)),
+        start,
     )
     history = [World().trial(0, DEFAULT), lost]
     wide = study_of(study, Limits(memory_gib=30.0))
-    assert Feasibility(wide, HOST, MINILM).judge(HUGE, history) is None
+    assert FeasibilityFilter(wide, HOST, MINILM).check(HUGE, history) is None
 
 
 def test_a_constraint_on_memory_is_a_limit(study: Study) -> None:
@@ -159,27 +168,27 @@ def test_a_constraint_on_memory_is_a_limit(study: Study) -> None:
         constraints=(Constraint("peak_memory_gib", "<=", 0.1, relative=True),),
     )
     history = [World().trial(n, s) for n, s in enumerate([DEFAULT, *shuffled(0)[:6]])]
-    verdict = Feasibility(bounded, HOST, MINILM).judge(HUGE, history)
+    verdict = FeasibilityFilter(bounded, HOST, MINILM).check(HUGE, history)
     assert verdict is not None
     assert "peak_memory_gib <= baseline + 0.1" in verdict.reason
 
 
 def test_the_memory_of_an_accelerator_is_a_limit(study: Study) -> None:
     host = replace(HOST, devices=(*HOST.devices, Device("cuda:0", "cuda", memory_gib=2.0)))
-    feasibility = Feasibility(study_of(study, NO_LIMITS), host, MINILM)
+    feasibility = FeasibilityFilter(study_of(study, NO_LIMITS), host, MINILM)
     strategy = HUGE.with_values(device="cuda:0", batch_size=512)
-    verdict = feasibility.judge(strategy, [])
+    verdict = feasibility.check(strategy, [])
     assert verdict is not None
     assert "device memory" in verdict.reason
-    assert feasibility.judge(strategy.with_values(batch_size=8), []) is None
+    assert feasibility.check(strategy.with_values(batch_size=8), []) is None
 
 
 def test_a_measured_peak_is_worth_more_than_a_prediction(study: Study) -> None:
     world = World()
     limits = Limits(memory_gib=world.peak_gib(HUGE) * 1.1)
     history = [world.trial(0, DEFAULT), world.trial(1, HUGE)]
-    feasibility = Feasibility(study_of(study, limits), HOST, MINILM)
-    foretold = feasibility.foretell(HUGE.with_values(learning_rate=1e-4), history)
+    feasibility = FeasibilityFilter(study_of(study, limits), HOST, MINILM)
+    foretold = feasibility.predict(HUGE.with_values(learning_rate=1e-4), history)
     assert foretold["peak_memory_gib"] == pytest.approx(world.peak_gib(HUGE), rel=1e-3)
 
 
@@ -225,9 +234,9 @@ def test_only_what_is_clearly_too_slow_is_skipped(study: Study) -> None:
     history = [world.trial(n, s) for n, s in enumerate([DEFAULT, *shuffled(6)[:12]])]
     took = world.seconds(DEFAULT)
     limited = study_of(study, Limits(minutes=took / 60))
-    feasibility = Feasibility(limited, HOST, MINILM)
-    assert feasibility.judge(DEFAULT.with_values(learning_rate=1e-4), history) is None
-    verdict = feasibility.judge(DEFAULT.with_values(epochs=9.0), history)
+    feasibility = FeasibilityFilter(limited, HOST, MINILM)
+    assert feasibility.check(DEFAULT.with_values(learning_rate=1e-4), history) is None
+    verdict = feasibility.check(DEFAULT.with_values(epochs=9.0), history)
     assert verdict is not None
     assert "predicted to take" in verdict.reason
 
@@ -250,7 +259,7 @@ def run(study: Study, store: SqlStore, world: World, directory: Path) -> list[Tr
 
     if study.name not in store.studies():
         store.create_study(study, {})
-    feasibility = Feasibility(study, HOST, world.anatomy)
+    feasibility = FeasibilityFilter(study, HOST, world.anatomy)
     Tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST, directory=directory,
         observer=SilentObserver(), feasibility=feasibility,
@@ -269,12 +278,12 @@ def test_the_loop_records_predictions_and_runs_no_skipped_trial(
     world = World()
     small = half_fits(study, world, "random")
     trials = run(small, store, world, tmp_path)
-    left_out = [t for t in trials if t.kind == PREDICTED]
-    ran = [t for t in trials if t.kind != PREDICTED]
-    assert left_out and len(ran) == 12 == spent(trials, None).trials
-    assert all(not t.evidence.measurements for t in left_out)
-    assert all("peak_memory_gib" in t.evidence.environment[PREDICTED] for t in trials)
-    assert "seconds" in ran[-1].evidence.environment[PREDICTED]
+    left_out = [t for t in trials if t.failure == PREDICTIONS]
+    ran = [t for t in trials if t.failure != PREDICTIONS]
+    assert left_out and len(ran) == 12 == BudgetUsage(trials, None).trials
+    assert all(not t.result.measurements for t in left_out)
+    assert all("peak_memory_gib" in t.result.environment[PREDICTIONS] for t in trials)
+    assert "seconds" in ran[-1].result.environment[PREDICTIONS]
 
 
 def test_what_did_not_fit_is_proposed_again_when_the_limit_is_raised(
@@ -283,11 +292,11 @@ def test_what_did_not_fit_is_proposed_again_when_the_limit_is_raised(
     world = World()
     small = half_fits(study, world, "grid")
     before = run(small, store, world, tmp_path)
-    did_not_fit = {t.strategy.key for t in before if t.kind in (PREDICTED, "out_of_memory")}
+    did_not_fit = {t.strategy.key for t in before if t.failure in (PREDICTIONS, "out_of_memory")}
     wide = replace(small, limits=NO_LIMITS, budget=Budget(trials=12 + len(did_not_fit)))
     after = run(wide, store, world, tmp_path)[len(before) :]
     assert did_not_fit and did_not_fit <= {t.strategy.key for t in after}
-    assert {t.kind for t in after} == {None}
+    assert {t.failure for t in after} == {None}
     completed = [t.strategy.key for t in [*before, *after] if t.state is State.COMPLETE]
     assert len(completed) == len(set(completed)), "what fitted is not run twice"
 
@@ -307,7 +316,7 @@ def test_a_trial_that_would_outlast_the_budget_gives_way_to_a_quicker_one(
         began.append(job.strategy)
         outcome, seconds = world.run(job.strategy, NO_LIMITS)
         clock[0] += timedelta(seconds=seconds)
-        return outcome if isinstance(outcome, Completed) else Completed(Evidence())
+        return outcome if isinstance(outcome, Completed) else Completed(TrialResult())
 
     class Slow:
         def ask(self, history: Any) -> Strategy:
@@ -315,7 +324,7 @@ def test_a_trial_that_would_outlast_the_budget_gives_way_to_a_quicker_one(
 
     timed_store = open_store(f"sqlite:///{tmp_path}/c.db", clock=lambda: clock[0])
     timed_store.create_study(timed_study, {})
-    feasibility = Feasibility(timed_study, HOST, world.anatomy)
+    feasibility = FeasibilityFilter(timed_study, HOST, world.anatomy)
     Tuner(
         timed_study, timed_store, Slow(), InlineExecutor(), HOST, directory=tmp_path,
         observer=SilentObserver(), feasibility=feasibility, now=lambda: clock[0],

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from autotune.analysis.budget import spent
-from autotune.domain import Interrupted, State, Strategy, Trial
+from autotune.analysis.budget import BudgetUsage
+from autotune.domain import Interrupted, State, Strategy, Trial, TrialOrigin
 from autotune.ports import Store
 from autotune.search.history import History
 from tests.search.small_study import finished_trial
@@ -36,7 +36,7 @@ def change(store: Changes, chance: random.Random) -> None:
                            "learning_rate": 2e-4, "precision": "fp32"}))  # fmt: skip
     begun = [t for _, t in store.trials.values() if t.state in (State.RUNNING, State.INTERRUPTED)]
     if not begun or chance.random() < 0.5:
-        store.put(Trial(ended.number, State.RUNNING, ended.strategy, origin="sampler"))
+        store.put(Trial(ended.number, State.RUNNING, ended.strategy, origin=TrialOrigin.SAMPLED))
         return
     trial = chance.choice(begun)
     if trial.state is State.RUNNING and chance.random() < 0.3:
@@ -53,9 +53,9 @@ def test_sums_follow_the_changes() -> None:
         for _ in range(chance.randrange(4)):
             change(store, chance)
         trials = history.refresh()
-        news += history.news()
-        assert history.counted == spent(trials, None).trials
+        news += history.drain_changes()
+        assert history.counted == BudgetUsage(trials, None).trials
         unfinished = [trial for trial in trials if not trial.state.finished]
-        assert sorted(history.open(), key=lambda trial: trial.number) == unfinished
+        assert sorted(history.unfinished(), key=lambda trial: trial.number) == unfinished
     assert {trial.number: trial for trial in news} == {t.number: t for t in history.refresh()}
-    assert history.news() == []
+    assert history.drain_changes() == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autotune.domain import Budget, Evidence, State, Study, Trial
+from autotune.domain import Budget, FailureReason, State, Study, Trial, TrialOrigin, TrialResult
 from autotune.search.no_improvement import on_plateau
 from tests.search.small_study import finished_trial
 
@@ -25,7 +25,7 @@ WORSE: list[dict[str, Any]] = [{"learning_rate": 6e-4 + n / 1e5} for n in range(
 
 
 def asking(study: Study, trials: int = 3) -> Study:
-    return replace(study, budget=Budget(without_gain=trials))
+    return replace(study, budget=Budget(patience=trials))
 
 
 def test_so_many_trials_without_gain_end_it(study: Study) -> None:
@@ -53,9 +53,9 @@ def test_the_order_is_that_of_ending(study: Study) -> None:
     "changes",
     [
         {"state": State.INTERRUPTED},
-        {"state": State.INFEASIBLE, "kind": "predicted"},
+        {"state": State.INFEASIBLE, "failure": FailureReason.PREDICTED},
         {"origin": "confirm"},
-        {"origin": "warm"},
+        {"origin": TrialOrigin.IMPORTED},
     ],
 )
 def test_what_is_no_trial_of_the_search_does_not_count(
@@ -70,14 +70,16 @@ def test_what_is_no_trial_of_the_search_does_not_count(
 def test_failures_count(study: Study) -> None:
     study = asking(study)
     trials = history(study, *BETTER, *WORSE[:3])
-    trials[-1] = replace(trials[-1], state=State.FAILED, kind="error")
+    trials[-1] = replace(trials[-1], state=State.FAILED, failure=FailureReason.ERROR)
     assert on_plateau(study, trials) is not None
 
 
 def test_without_the_default_nothing_is_a_gain(study: Study) -> None:
     study = asking(study)
     trials = history(study, *BETTER)
-    trials[0] = replace(trials[0], state=State.FAILED, kind="error", evidence=Evidence())
+    trials[0] = replace(
+        trials[0], state=State.FAILED, failure=FailureReason.ERROR, result=TrialResult()
+    )
     assert on_plateau(study, trials) is not None
 
 

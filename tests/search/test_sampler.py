@@ -7,7 +7,7 @@ from statistics import mean
 
 import pytest
 
-from autotune.domain import Infeasible, SamplerChoice, State, Study
+from autotune.domain import FailureReason, Infeasible, SamplerChoice, State, Study
 from autotune.ports import Sampler
 from autotune.search.samplers.optuna import SAMPLERS, make_sampler
 from tests.contracts.sampler_contract import MakeSampler, SamplerContract, search
@@ -44,7 +44,9 @@ def _share_that_runs(study: Study, kind: str, seed: int) -> float:
         trial = finished_trial(len(history), strategy)
         if strategy["batch_size"] != 8:
             assert trial.finished_at is not None
-            trial = trial.finished(Infeasible("out_of_memory", "too large"), trial.finished_at)
+            trial = trial.finished(
+                Infeasible(FailureReason.OUT_OF_MEMORY, "too large"), trial.finished_at
+            )
         history.append(trial)
     return mean(t.state is State.COMPLETE for t in history[40:])
 

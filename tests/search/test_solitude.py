@@ -10,17 +10,19 @@ import pytest
 from autotune.analysis.front import baseline, pareto_front
 from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.domain import (
-    BESIDE,
+    CONCURRENT_TRIALS,
     Budget,
-    ExecutorChoice,
+    ExecutorConfig,
+    FailureReason,
     Infeasible,
     Job,
     Outcome,
     State,
     Study,
     Trial,
+    TrialOrigin,
 )
-from autotune.ports import Advise, Ask, Evaluate, Report, Tell
+from autotune.ports import Ask, Evaluate, Report, ShouldStop, Tell
 from autotune.search import remeasure
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
@@ -35,7 +37,7 @@ class PairExecutor(InlineExecutor):
         super().__init__()
         self.together: list[tuple[int, ...]] = []
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         while True:
             jobs = [job for job in (ask(), ask()) if job is not None]
             if not jobs:
@@ -49,8 +51,8 @@ class PairExecutor(InlineExecutor):
 def beside(outcome: Outcome, others: int) -> Outcome:
     if not others:
         return outcome
-    environment = {BESIDE: others}
-    return replace(outcome, evidence=replace(outcome.evidence, environment=environment))
+    environment = {CONCURRENT_TRIALS: others}
+    return replace(outcome, result=replace(outcome.result, environment=environment))
 
 
 def slower_together(job: Job, report: Report) -> Outcome:
@@ -59,7 +61,7 @@ def slower_together(job: Job, report: Report) -> Outcome:
 
 @pytest.fixture
 def pair(study: Study) -> Study:
-    return replace(study, executor=ExecutorChoice(workers=2), budget=Budget(trials=6))
+    return replace(study, executor=ExecutorConfig(workers=2), budget=Budget(trials=6))
 
 
 def searched(
@@ -80,13 +82,13 @@ def test_the_front_and_the_default_end_up_measured_alone(
 ) -> None:
     trials, executor, reason = searched(pair, store, tmp_path)
     assert reason == "all 6 trials are done"
-    lone = [t for t in trials if t.origin == "alone"]
+    lone = [t for t in trials if t.origin == TrialOrigin.ISOLATED_RERUN]
     assert [t.number for t in lone] == list(range(6, len(trials)))
     assert all((t.number,) in executor.together for t in lone)
     assert {t.strategy.key for t in lone} >= {t.strategy.key for t in pareto_front(pair, trials)}
-    assert all(t.origin == "alone" for t in pareto_front(pair, trials))
+    assert all(t.origin == TrialOrigin.ISOLATED_RERUN for t in pareto_front(pair, trials))
     default = baseline(pair, trials)
-    assert default is not None and default.origin == "alone"
+    assert default is not None and default.origin == TrialOrigin.ISOLATED_RERUN
 
 
 def test_nothing_is_repeated_where_each_trial_had_the_host(
@@ -105,33 +107,33 @@ def test_a_lone_run_that_fails_is_not_tried_for_ever(
     pair: Study, store: SqlStore, tmp_path: Path
 ) -> None:
     def fails_alone(job: Job, report: Report) -> Outcome:
-        lone = store.trial(job.study, job.trial).origin == "alone"
-        return Infeasible("timeout", "too slow") if lone else completed(job.strategy)
+        lone = store.trial(job.study, job.trial).origin == TrialOrigin.ISOLATED_RERUN
+        return Infeasible(FailureReason.TIMEOUT, "too slow") if lone else completed(job.strategy)
 
     trials, _, _ = searched(pair, store, tmp_path, fails_alone)
-    lone = [t.strategy.key for t in trials if t.origin == "alone"]
+    lone = [t.strategy.key for t in trials if t.origin == TrialOrigin.ISOLATED_RERUN]
     assert lone and len(lone) == len(set(lone))
-    assert all(t.origin != "alone" for t in pareto_front(pair, trials))
+    assert all(t.origin != TrialOrigin.ISOLATED_RERUN for t in pareto_front(pair, trials))
 
 
 def test_numbers_measured_by_another_trial_are_as_good_as_that_one(study: Study) -> None:
     first = finished_trial(0, study.baseline)
-    shared = {name: replace(m, source=0) for name, m in first.evidence.measurements.items()}
+    shared = {name: replace(m, source=0) for name, m in first.result.measurements.items()}
     other = study.baseline.with_values(batch_size=32)
-    second = finished_trial(1, other, evidence=replace(first.evidence, measurements=shared))
-    claims = remeasure.to_measure_alone(study, [first, second], lambda number: number == 0)
+    second = finished_trial(1, other, result=replace(first.result, measurements=shared))
+    claims = remeasure.needs_isolated_rerun(study, [first, second], lambda number: number == 0)
     assert [t.number for t in claims] == [0, 1]
-    assert remeasure.to_measure_alone(study, [first, second], lambda number: False) == []
+    assert remeasure.needs_isolated_rerun(study, [first, second], lambda number: False) == []
 
 
 def test_time_and_money_are_kept_for_lone_runs(study: Study) -> None:
     claims = [finished_trial(n, study.baseline) for n in range(3)]  # 10 s and 0.01 USD each
     budget = Budget(trials=9, minutes=10.0, usd=1.0)
-    left = remeasure.without(budget, claims)
+    left = remeasure.reserve(budget, claims)
     assert left.trials == 9
     assert left.minutes == pytest.approx(9.5)
     assert left.usd == pytest.approx(0.97)
-    assert remeasure.without(Budget(minutes=1.0), claims).minutes == pytest.approx(0.7)
+    assert remeasure.reserve(Budget(minutes=1.0), claims).minutes == pytest.approx(0.7)
     assert remeasure.is_late(budget, 430.0, 0.0) and remeasure.is_late(budget, 0.0, 0.71)
     assert not remeasure.is_late(budget, 400.0, 0.5)
     assert not remeasure.is_late(Budget(trials=3), 1e6, 1e6)
@@ -140,10 +142,13 @@ def test_time_and_money_are_kept_for_lone_runs(study: Study) -> None:
 def test_the_lone_run_speaks_for_its_strategy(study: Study) -> None:
     together = finished_trial(0, study.baseline)
     slower = {
-        name: replace(m, value=m.value / 2) for name, m in together.evidence.measurements.items()
+        name: replace(m, value=m.value / 2) for name, m in together.result.measurements.items()
     }
     alone = finished_trial(
-        1, study.baseline, origin="alone", evidence=replace(together.evidence, measurements=slower)
+        1,
+        study.baseline,
+        origin=TrialOrigin.ISOLATED_RERUN,
+        result=replace(together.result, measurements=slower),
     )
     assert [t.number for t in pareto_front(study, [together, alone])] == [1]
     snapshot = Snapshot(study, [together, alone])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from autotune.domain import Constraint, CurvePoint, Evidence, Measurement, State, Study, Trial
-from autotune.search.early_stopping import ENOUGH, Curves, asha, optimistic, standing
+from autotune.domain import Constraint, CurvePoint, Measurement, State, Study, Trial, TrialResult
+from autotune.search.early_stopping import MIN_FINISHED_TRIALS, Curves, asha, optimistic, standing
 from tests.search.small_study import HOST
 from tests.search.test_sharing import DEFAULT
 
@@ -28,7 +28,7 @@ def ended(number: int, speed: float, accuracy: float, state: State = State.COMPL
         del numbers["accuracy"]
     strategy = DEFAULT.with_values(learning_rate=1e-5 * (number + 1))
     origin = "baseline" if number == 0 else "sampler"
-    return Trial(number, state, strategy, 0, origin, evidence=Evidence(numbers))
+    return Trial(number, state, strategy, 0, origin, result=TrialResult(numbers))
 
 
 def course(grown: Mapping[int, tuple[float, float]]) -> tuple[list[Trial], Curves]:
@@ -39,7 +39,7 @@ def course(grown: Mapping[int, tuple[float, float]]) -> tuple[list[Trial], Curve
     return [ended(n, 100.0, final) for n, (_, final) in grown.items()], curves
 
 
-STEADY = {n: (0.60 + 0.01 * n, 0.70 + 0.01 * n) for n in range(ENOUGH + 2)}
+STEADY = {n: (0.60 + 0.01 * n, 0.70 + 0.01 * n) for n in range(MIN_FINISHED_TRIALS + 2)}
 """Each gained ten points after its rung; the best ended at 77."""
 
 
@@ -69,7 +69,7 @@ def test_speed_may_turn_out_a_little_better_than_its_probe(study: Study) -> None
 
 
 def test_too_few_finished_trials_tell_nothing(study: Study) -> None:
-    few = dict(list(STEADY.items())[: ENOUGH - 1])
+    few = dict(list(STEADY.items())[: MIN_FINISHED_TRIALS - 1])
     assert verdict(study, few, probe(80.0), rung(25, 0.10)) is None
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from autotune.analysis.budget import spent, typical_seconds
+from autotune.analysis.budget import BudgetUsage, typical_seconds
 from autotune.domain import (
     Budget,
     Completed,
-    Evidence,
+    FailureReason,
     Infeasible,
     Interrupted,
     Job,
@@ -25,6 +25,8 @@ from autotune.domain import (
     Prices,
     State,
     Study,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.search.samplers.optuna import make_sampler
 from autotune.search.tuner import Tuner
@@ -66,7 +68,7 @@ def test_every_trial_is_watched(study: Study, store: SqlStore, tmp_path: Path) -
     study = replace(study, budget=Budget(trials=1))
     tuner(study, store, tmp_path, observer=observer).run(formula)
     assert observer.events == [("started", 0), ("progressed", 0), ("finished", 0)]
-    assert store.trial("small", 0).evidence.curve[0].loss == 0.5
+    assert store.trial("small", 0).result.curve[0].loss == 0.5
 
 
 def test_a_second_run_continues(study: Study, store: SqlStore, tmp_path: Path) -> None:
@@ -83,13 +85,13 @@ def test_a_second_run_continues(study: Study, store: SqlStore, tmp_path: Path) -
 def test_what_was_interrupted_runs_again(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(trials=3))
     store.create_study(study, {})
-    store.start("small", study.baseline, origin="baseline", seed=0)
+    store.start("small", study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
     store.interrupt_running("small")
     tuner(study, store, tmp_path).run(formula)
     trials = store.trials("small")
     assert [t.state for t in trials] == [State.INTERRUPTED, *[State.COMPLETE] * 3]
     assert trials[1].strategy == study.baseline
-    assert trials[1].origin == "baseline"
+    assert trials[1].origin == TrialOrigin.DEFAULT
 
 
 def test_a_rerun_happens_once(study: Study, store: SqlStore, tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_a_rerun_happens_once(study: Study, store: SqlStore, tmp_path: Path) -> 
     store.create_study(study, {})
     other = study.baseline.with_values(batch_size=32)
     for strategy in (study.baseline, other):
-        store.start("small", strategy, origin="sampler", seed=0)
+        store.start("small", strategy, origin=TrialOrigin.SAMPLED, seed=0)
         store.interrupt_running("small")
     tuner(study, store, tmp_path).run(formula)
     raised = replace(study, budget=Budget(trials=4))
@@ -119,18 +121,20 @@ def test_money_is_the_price_of_what_is_held_while_it_is_held(study: Study) -> No
     base = finished_trial(0, study.baseline)
     begun, ended = base.started_at, base.finished_at
     assert begun is not None and ended is not None
-    running = replace(base, number=1, state=State.RUNNING, finished_at=None, evidence=Evidence())
-    failed = replace(base, number=2, state=State.FAILED, evidence=Evidence())
+    running = replace(base, number=1, state=State.RUNNING, finished_at=None, result=TrialResult())
+    failed = replace(base, number=2, state=State.FAILED, result=TrialResult())
     numbers = {"cost_usd": 0.5, "train_seconds": 5.0}
-    costly = replace(base, number=3, evidence=Evidence(
+    costly = replace(base, number=3, result=TrialResult(
         {name: Measurement(name, v, "x") for name, v in numbers.items()}
     ))  # fmt: skip
-    used = spent([running, failed, costly], begun + timedelta(seconds=20), lambda strategy: 36.0)
+    used = BudgetUsage(
+        [running, failed, costly], begun + timedelta(seconds=20), lambda strategy: 36.0
+    )
     assert used.usd == pytest.approx(0.01 * 20 + 0.01 * 10 + 0.1 * 10)
     left = used.minutes_left(Budget(usd=1.5), study.baseline)
     assert left == pytest.approx(0.2 / 72 * 60), "two trials run, so it lasts half as long"
     assert used.minutes_left(Budget(trials=3), study.baseline) is None
-    assert spent([failed], ended).usd == 0, "an unknown price is no price"
+    assert BudgetUsage([failed], ended).usd == 0, "an unknown price is no price"
 
 
 def test_a_trial_ends_when_the_money_does(study: Study, store: SqlStore, tmp_path: Path) -> None:
@@ -139,7 +143,7 @@ def test_a_trial_ends_when_the_money_does(study: Study, store: SqlStore, tmp_pat
     def too_dear(job: Job, report: Any) -> Outcome:
         assert job.limits.minutes is not None
         assert job.limits.minutes == pytest.approx(0.5 / 2 * 60, rel=0.01), "two cores"
-        return Infeasible("timeout", "took longer than its limit")
+        return Infeasible(FailureReason.TIMEOUT, "took longer than its limit")
 
     assert "money" in tuner(study, store, tmp_path).run(too_dear)
     (only,) = store.trials("small")
@@ -147,7 +151,7 @@ def test_a_trial_ends_when_the_money_does(study: Study, store: SqlStore, tmp_pat
 
 
 def test_a_search_that_gains_nothing_ends(study: Study, store: SqlStore, tmp_path: Path) -> None:
-    study = replace(study, budget=Budget(trials=50, without_gain=3))
+    study = replace(study, budget=Budget(trials=50, patience=3))
 
     def flat(job: Job, report: Any) -> Outcome:
         return completed(study.baseline)
@@ -160,7 +164,7 @@ def test_no_trial_starts_that_cannot_end_in_time(study: Study) -> None:
     trials = [finished_trial(n, study.baseline) for n in range(3)]
     now = trials[-1].finished_at
     assert now is not None
-    used = spent(trials, now)
+    used = BudgetUsage(trials, now)
     assert used.seconds == 30, "three trials of 10 s, pauses between them not counted"
     assert typical_seconds(trials) == 10
     assert used.exhausted(Budget(minutes=1)) is None
@@ -175,7 +179,7 @@ def test_running_out_of_the_searchs_time_is_no_verdict(
     def too_slow(job: Job, report: Any) -> Outcome:
         assert job.limits.minutes is not None
         assert job.limits.minutes <= 1
-        return Infeasible("timeout", "took longer than its limit")
+        return Infeasible(FailureReason.TIMEOUT, "took longer than its limit")
 
     reason = tuner(study, store, tmp_path).run(too_slow)
     assert "time" in reason
@@ -185,7 +189,9 @@ def test_running_out_of_the_searchs_time_is_no_verdict(
 
 def test_a_trials_own_limit_is_a_verdict(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(minutes=60, trials=1), limits=Limits(minutes=5))
-    tuner(study, store, tmp_path).run(lambda job, report: Infeasible("timeout", "too long"))
+    tuner(study, store, tmp_path).run(
+        lambda job, report: Infeasible(FailureReason.TIMEOUT, "too long")
+    )
     assert store.trials("small")[0].state is State.INFEASIBLE
 
 
@@ -205,9 +211,9 @@ def test_stopping_lets_the_running_trial_finish(
 
 def test_every_outcome_is_kept(study: Study, store: SqlStore, tmp_path: Path) -> None:
     outcomes: list[Outcome] = [
-        Infeasible("out_of_memory", "9 GiB of 8"),
+        Infeasible(FailureReason.OUT_OF_MEMORY, "9 GiB of 8"),
         Interrupted("gone"),
-        Completed(Evidence({"accuracy": Measurement("accuracy", 0.5, "ratio")})),
+        Completed(TrialResult({"accuracy": Measurement("accuracy", 0.5, "ratio")})),
     ]
     study = replace(study, budget=Budget(trials=2))
     tuner(study, store, tmp_path).run(lambda job, report: outcomes[job.trial])

@@ -10,18 +10,20 @@ import pytest
 
 from autotune.domain import (
     Budget,
-    Choice,
+    Categorical,
     Completed,
     CurvePoint,
     Dimension,
-    Evidence,
     Job,
     Measurement,
     Outcome,
+    Phase,
     Pruned,
     SamplerChoice,
     State,
     Study,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.ports import Report
 from autotune.search.samplers.optuna import make_sampler
@@ -38,9 +40,9 @@ def grid(study: Study) -> Study:
     """Three batch sizes under two thread counts and two rates: 12 strategies, 6 trainings, 6
     speeds."""
     dimensions = (
-        Dimension("threads", Choice((1, 2))),
-        Dimension("batch_size", Choice((8, 16, 32))),
-        Dimension("learning_rate", Choice((5e-5, 4e-4))),
+        Dimension("threads", Categorical((1, 2))),
+        Dimension("batch_size", Categorical((8, 16, 32))),
+        Dimension("learning_rate", Categorical((5e-5, 4e-4))),
     )
     return replace(
         study,
@@ -60,15 +62,15 @@ class Workshop:
     def __call__(self, job: Job, report: Report) -> Outcome:
         found = {**measure(job.strategy), "setup_seconds": 1.0, "train_samples": 800.0}
         kept: dict[str, Measurement] = {}
-        for part, names in (("speed", SPEED), ("training", TRAINING)):
-            if part not in job.measure:
+        for part, names in ((Phase.PROFILE, SPEED), (Phase.TRAIN, TRAINING)):
+            if part not in job.phases:
                 continue
             self.ran.append((job.trial, part))
             kept |= {name: Measurement(name, found[name], "x") for name in names}
             point = CurvePoint(25, 100, 200, 1.0, 0.5, {n: found[n] for n in names[:1]})
             if reason := report(point):
-                return Pruned(reason, Evidence(kept))
-        return Completed(Evidence(kept))
+                return Pruned(reason, TrialResult(kept))
+        return Completed(TrialResult(kept))
 
     def count(self, part: str) -> int:
         return sum(name == part for _, name in self.ran)
@@ -88,8 +90,8 @@ def search(study: Study, store: SqlStore, folder: Path, **options: Any) -> tuple
 def test_every_fact_is_measured_once(grid: Study, store: SqlStore, tmp_path: Path) -> None:
     shop, trials = search(replace(grid, stopping="none"), store, tmp_path)
     assert len(trials) == 12 and all(t.state is State.COMPLETE for t in trials)
-    assert shop.count("speed") == 6
-    assert shop.count("training") == 6
+    assert shop.count(Phase.PROFILE) == 6
+    assert shop.count(Phase.TRAIN) == 6
     for trial in trials:
         expected = measure(trial.strategy)
         assert trial.metric("accuracy") == pytest.approx(expected["accuracy"])
@@ -100,13 +102,13 @@ def test_every_fact_is_measured_once(grid: Study, store: SqlStore, tmp_path: Pat
 
 def test_without_sharing_every_trial_is_whole(grid: Study, store: SqlStore, tmp_path: Path) -> None:
     shop, _ = search(replace(grid, sharing=False, stopping="none"), store, tmp_path)
-    assert shop.count("speed") == shop.count("training") == 12
+    assert shop.count(Phase.PROFILE) == shop.count(Phase.TRAIN) == 12
 
 
 def test_what_is_put_together_costs_no_trial(grid: Study, store: SqlStore, tmp_path: Path) -> None:
     few = replace(grid, stopping="none", budget=Budget(trials=7))
     shop, trials = search(few, store, tmp_path)
-    whole = [t for t in trials if any(m.source is None for m in t.evidence.measurements.values())]
+    whole = [t for t in trials if any(m.source is None for m in t.result.measurements.values())]
     assert len(whole) == 7
     assert {number for number, _ in shop.ran} == {t.number for t in whole}
 
@@ -122,8 +124,8 @@ def test_a_resumed_search_shares_with_what_was_before(
         HOST, directory=tmp_path, observer=SilentObserver(),
     )  # fmt: skip
     again.run(shop)
-    assert first.count("speed") + shop.count("speed") == 6
-    assert first.count("training") + shop.count("training") == 6
+    assert first.count(Phase.PROFILE) + shop.count(Phase.PROFILE) == 6
+    assert first.count(Phase.TRAIN) + shop.count(Phase.TRAIN) == 6
 
 
 def test_the_probe_stops_what_no_accuracy_could_save(
@@ -135,9 +137,9 @@ def test_the_probe_stops_what_no_accuracy_could_save(
     shop, trials = search(grid, store, tmp_path, ceiling=ceiling)
     stopped = [t for t in trials if t.state is State.PRUNED]
     assert stopped and all("dominated by trial" in (t.reason or "") for t in stopped)
-    trained = {number for number, part in shop.ran if part == "training"}
+    trained = {number for number, part in shop.ran if part == Phase.TRAIN}
     assert trained.isdisjoint(t.number for t in stopped)
-    assert not any(t.origin == "baseline" for t in stopped)
+    assert not any(t.origin == TrialOrigin.DEFAULT for t in stopped)
 
 
 def test_the_same_trials_are_stopped_whoever_drives(

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from autotune.analysis.budget import spent
+from autotune.analysis.budget import BudgetUsage
 from autotune.analysis.front import feasible, pareto_front
 from autotune.domain import (
     Budget,
-    Choice,
+    Categorical,
     Completed,
     CurvePoint,
     Dimension,
-    Evidence,
+    FailureReason,
     Host,
     Infeasible,
     Job,
@@ -24,17 +24,19 @@ from autotune.domain import (
     Outcome,
     Prices,
     SamplerChoice,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Trial,
+    TrialOrigin,
+    TrialResult,
 )
 from autotune.errors import IncompatibleStudyError, NotFoundError
-from autotune.search.cache import Knowledge
+from autotune.search.cache import ResultCache
 from autotune.search.samplers.optuna import SAMPLERS, make_sampler
 from autotune.search.tuner import Tuner
-from autotune.search.warm_start import origin
+from autotune.search.warm_start import load_source_study
 from autotune.store import SqlStore
 from tests.search.small_study import HOST, InlineExecutor, SilentObserver, measure
 
@@ -45,17 +47,17 @@ def evaluate(job: Job, report: Any, reference: float = 0.1) -> Outcome:
     """What the formula says, with a reference workload that takes ``reference`` seconds."""
     report(CurvePoint(1, 1, 8, 0.1, 0.5, {"accuracy": 0.4}))
     if job.strategy["batch_size"] == 32:
-        return Infeasible("out_of_memory", "9 GiB of 8")
+        return Infeasible(FailureReason.OUT_OF_MEMORY, "9 GiB of 8")
     found = measure(job.strategy)
     found |= {"reference_seconds": reference, "train_seconds": 36.0, "peak_memory_gib": 2.0}
     numbers = {n: Measurement(n, v, "x", 10, samples=(1.0,)) for n, v in found.items()}
-    return Completed(Evidence(numbers))
+    return Completed(TrialResult(numbers))
 
 
 def run(
     study: Study, store: SqlStore, tmp_path: Path, *, host: Host = HOST, reference: float = 0.1
 ) -> list[Trial]:
-    begin_with = origin(store, study, host)
+    begin_with = load_source_study(store, study, host)
     if study.name not in store.studies():
         store.create_study(study, {"fingerprint": host.fingerprint})
     tuner = Tuner(
@@ -82,8 +84,8 @@ def test_trials_of_a_like_machine_are_results(
 ) -> None:
     before = first(study, store, tmp_path)
     after = run(second(study), store, tmp_path)
-    taken = [t for t in after if t.origin == "warm"]
-    assert after[0].origin == "baseline", "the default still runs here, first"
+    taken = [t for t in after if t.origin == TrialOrigin.IMPORTED]
+    assert after[0].origin == TrialOrigin.DEFAULT, "the default still runs here, first"
     assert [t.strategy for t in taken] == [t.strategy for t in before[1:]]
     assert [t.state for t in taken] == [t.state for t in before[1:]]
     assert [t.metrics for t in taken] == [t.metrics for t in before[1:]]
@@ -97,10 +99,10 @@ def test_they_say_where_they_come_from(study: Study, store: SqlStore, tmp_path: 
     first(study, store, tmp_path)
     run(second(study), store, tmp_path)
     whole = store.trial("second", 2)
-    assert [e.kind for e in whole.evidence.events] == ["warm_start"]
-    assert "from study small, trial 2" in whole.evidence.events[0].message
-    assert whole.evidence.environment == {"warm_start": "small, trial 2"}
-    assert whole.evidence.curve == store.trial("small", 2).evidence.curve
+    assert [e.kind for e in whole.result.events] == ["warm_start"]
+    assert "from study small, trial 2" in whole.result.events[0].message
+    assert whole.result.environment == {"warm_start": "small, trial 2"}
+    assert whole.result.curve == store.trial("small", 2).result.curve
 
 
 def test_they_are_taken_over_once(study: Study, store: SqlStore, tmp_path: Path) -> None:
@@ -117,12 +119,14 @@ def test_one_that_was_broken_off_is_taken_over_again(
     there = first(study, store, tmp_path)
     asked = second(study)
     store.create_study(asked, {})
-    store.start("second", study.baseline, origin="baseline", seed=0)
-    store.start("second", there[1].strategy, origin="warm", seed=0)
+    store.start("second", study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
+    store.start("second", there[1].strategy, origin=TrialOrigin.IMPORTED, seed=0)
     store.interrupt_running("second")
     after = run(asked, store, tmp_path)
     assert "rerun" not in {t.origin for t in after}
-    taken = [t for t in after if t.origin == "warm" and t.state is not State.INTERRUPTED]
+    taken = [
+        t for t in after if t.origin == TrialOrigin.IMPORTED and t.state is not State.INTERRUPTED
+    ]
     assert [t.strategy for t in taken] == [t.strategy for t in there[1:]]
 
 
@@ -132,21 +136,21 @@ def test_shared_numbers_point_to_the_trial_here(
     there = first(study, store, tmp_path, 5)
     known = next(t for t in there[1:] if t.state is State.COMPLETE)
     shared = Strategy({**known.strategy.values, "allocator": "tuned"})
-    m = known.evidence.measurements["accuracy"]
+    m = known.result.measurements["accuracy"]
     numbers = {
         "accuracy": replace(m, source=known.number), "loss": replace(m, name="loss", source=0)
     }  # fmt: skip
-    store.start("small", shared, origin="sampler", seed=0)
-    store.finish("small", len(there), Completed(Evidence(numbers)))
+    store.start("small", shared, origin=TrialOrigin.SAMPLED, seed=0)
+    store.finish("small", len(there), Completed(TrialResult(numbers)))
     after = run(second(study, space=_with_allocator(study)), store, tmp_path)
     (taken,) = [t for t in after if t.strategy == shared]
     (source,) = [t for t in after if t.strategy == known.strategy]
-    assert taken.evidence.measurements["accuracy"].source == source.number
-    assert taken.evidence.measurements["loss"].source is None, "the default was not taken over"
+    assert taken.result.measurements["accuracy"].source == source.number
+    assert taken.result.measurements["loss"].source is None, "the default was not taken over"
 
 
-def _with_allocator(study: Study) -> Space:
-    extra = Dimension("allocator", Choice(("system", "tuned")))
+def _with_allocator(study: Study) -> SearchSpace:
+    extra = Dimension("allocator", Categorical(("system", "tuned")))
     return replace(study.space, dimensions=(extra, *study.space.dimensions))
 
 
@@ -157,16 +161,18 @@ def test_what_this_space_does_not_offer_is_a_hint(
     narrow = replace(
         study.space,
         dimensions=tuple(
-            replace(d, domain=Choice(("fp32",))) if d.lever == "precision" else d
+            replace(d, domain=Categorical(("fp32",))) if d.lever == "precision" else d
             for d in study.space.dimensions
         ),
     )
     after = run(second(study, space=narrow), store, tmp_path)
     origins = {t.strategy["precision"]: t.origin for t in after if t.imported}
     assert {t.strategy["precision"] for t in there} == {"fp32", "bf16"}
-    assert origins["bf16"] == "prior"
+    assert origins["bf16"] == TrialOrigin.TRANSFERRED
     assert all(
-        t.origin == "warm" for t in after if t.imported and t.strategy["precision"] == "fp32"
+        t.origin == TrialOrigin.IMPORTED
+        for t in after
+        if t.imported and t.strategy["precision"] == "fp32"
     )
 
 
@@ -175,7 +181,7 @@ def test_another_machine_gives_hints_alone(study: Study, store: SqlStore, tmp_pa
     after = run(second(study), store, tmp_path, host=ELSEWHERE, reference=0.05)
     taken = [t for t in after if t.imported]
     complete = [t for t in there[1:] if t.state is State.COMPLETE]
-    assert {t.origin for t in taken} == {"prior"}
+    assert {t.origin for t in taken} == {TrialOrigin.TRANSFERRED}
     assert [t.strategy for t in taken] == [t.strategy for t in complete]
     for here, before in zip(taken, complete, strict=True):
         assert here.metric("accuracy") == before.metric("accuracy")
@@ -193,10 +199,10 @@ def test_hints_know_how_a_strategy_trains_and_not_how_fast(
 ) -> None:
     first(study, store, tmp_path)
     after = run(second(study), store, tmp_path, host=ELSEWHERE)
-    hint = next(t for t in after if t.origin == "prior")
-    known = Knowledge(study).learn([hint]).of(hint.strategy, 0)
-    assert known.speed is None
-    assert known.training == hint
+    hint = next(t for t in after if t.origin == TrialOrigin.TRANSFERRED)
+    known = ResultCache(study).learn([hint]).of(hint.strategy, 0)
+    assert known.profile is None
+    assert known.train == hint
 
 
 def test_speeds_of_another_kind_of_device_are_no_hint(
@@ -204,7 +210,7 @@ def test_speeds_of_another_kind_of_device_are_no_hint(
 ) -> None:
     there = first(study, store, tmp_path, 2)
     on_gpu = Strategy({**there[1].strategy.values, "device": "cuda:0"})
-    store.start("small", on_gpu, origin="sampler", seed=0)
+    store.start("small", on_gpu, origin=TrialOrigin.SAMPLED, seed=0)
     store.finish("small", 2, evaluate_as(on_gpu))
     after = run(second(study), store, tmp_path, host=ELSEWHERE)
     (hint,) = [t for t in after if t.strategy == on_gpu]
@@ -213,7 +219,7 @@ def test_speeds_of_another_kind_of_device_are_no_hint(
 
 def evaluate_as(strategy: Strategy) -> Completed:
     found = {**measure(strategy), "reference_seconds": 0.01, "peak_memory_gib": 2.0}
-    return Completed(Evidence({n: Measurement(n, v, "x") for n, v in found.items()}))
+    return Completed(TrialResult({n: Measurement(n, v, "x") for n, v in found.items()}))
 
 
 def test_money_is_counted_at_this_studys_prices(
@@ -221,7 +227,7 @@ def test_money_is_counted_at_this_studys_prices(
 ) -> None:
     first(study, store, tmp_path)
     after = run(second(study, prices=Prices(cpu_core=0.5)), store, tmp_path)
-    taken = [t for t in after if t.origin == "warm" and t.state is State.COMPLETE]
+    taken = [t for t in after if t.origin == TrialOrigin.IMPORTED and t.state is State.COMPLETE]
     threads = int(taken[0].strategy["threads"])
     assert taken[0].metric("cost_usd") == pytest.approx(0.5 * threads * 36 / 3600)
 
@@ -230,7 +236,7 @@ def test_money_is_counted_at_this_studys_prices(
 def test_every_sampler_goes_on_from_hints(
     study: Study, store: SqlStore, tmp_path: Path, kind: str
 ) -> None:
-    space = Space(study.space.dimensions[:4], study.space.defaults, study.space.rules)
+    space = SearchSpace(study.space.dimensions[:4], study.space.defaults, study.space.rules)
     study = replace(study, space=space, sampler=SamplerChoice(kind, 3))
     hinted = [t.strategy for t in first(study, store, tmp_path, 10)]
     after = run(second(study, 40), store, tmp_path, host=ELSEWHERE)
@@ -242,10 +248,10 @@ def test_every_sampler_goes_on_from_hints(
 def test_they_take_no_time_and_no_trials(study: Study, store: SqlStore, tmp_path: Path) -> None:
     first(study, store, tmp_path)
     after = run(second(study), store, tmp_path)
-    used, own = spent(after, None), [t for t in after if not t.imported]
+    used, own = BudgetUsage(after, None), [t for t in after if not t.imported]
     assert used.trials == len(own) == 4
     assert used.seconds == pytest.approx(sum(t.seconds or 0.0 for t in own), abs=0.1)
-    assert used.usd == pytest.approx(spent(own, None).usd)
+    assert used.usd == pytest.approx(BudgetUsage(own, None).usd)
 
 
 def test_another_task_is_refused(study: Study, store: SqlStore, tmp_path: Path) -> None:
@@ -266,9 +272,9 @@ def test_predictions_and_runs_on_the_test_split_stay_there(
 ) -> None:
     there = first(study, store, tmp_path, 2)
     other = there[1].strategy.with_values(threads=1, batch_size=8)
-    store.start("small", other, origin="sampler", seed=0)
-    store.finish("small", 2, Infeasible("predicted", "would need 9 GiB"))
-    store.start("small", there[1].strategy, origin="confirm", seed=1)
+    store.start("small", other, origin=TrialOrigin.SAMPLED, seed=0)
+    store.finish("small", 2, Infeasible(FailureReason.PREDICTED, "would need 9 GiB"))
+    store.start("small", there[1].strategy, origin=TrialOrigin.CONFIRMATION, seed=1)
     store.finish("small", 3, evaluate_as(there[1].strategy))
     after = run(second(study), store, tmp_path)
     assert [t.strategy for t in after if t.imported] == [there[1].strategy]

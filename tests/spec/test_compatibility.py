@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.domain import Rule, Study
-from autotune.spec import compatible, load
+from autotune.domain import ForbiddenClause, Study
+from autotune.spec import incompatibilities, load
 from tests.spec.hosts import CPU, GPU
 
 TEXT = """\
@@ -46,7 +46,7 @@ FREE = [
 
 @pytest.mark.parametrize("override", FREE)
 def test_changes_that_leave_the_numbers_alone(override: str) -> None:
-    assert compatible(study(), study(override)) == []
+    assert incompatibilities(study(), study(override)) == []
 
 
 CHANGED = [
@@ -65,24 +65,27 @@ CHANGED = [
 
 @pytest.mark.parametrize(("override", "sentence"), CHANGED)
 def test_changes_that_do_not(override: str, sentence: str) -> None:
-    found = compatible(study(), study(override))
+    found = incompatibilities(study(), study(override))
     assert any(sentence in one for one in found), found
 
 
 def test_another_machine_has_another_default() -> None:
     elsewhere = load(TEXT, host=GPU).study
-    found = compatible(study(), elsewhere)
+    found = incompatibilities(study(), elsewhere)
     assert "the default of device was cpu, now cuda:0" in found
 
 
 def test_prices_are_free_where_nothing_is_counted_in_money() -> None:
     text = TEXT.replace(", cost_usd", "")
     dear = load(text, host=CPU, overrides=["prices.cpu_core=1"]).study
-    assert compatible(load(text, host=CPU).study, dear) == []
+    assert incompatibilities(load(text, host=CPU).study, dear) == []
 
 
 def test_a_rule_that_bears_on_nothing_searched_is_no_new_question() -> None:
     """A later version may know of combinations that do not work."""
     old = study()
-    rules = (*old.space.rules, Rule("loader_workers > 0 and offload == parameters", "it is late"))
-    assert compatible(old, replace(old, space=replace(old.space, rules=rules))) == []
+    rules = (
+        *old.space.rules,
+        ForbiddenClause("loader_workers > 0 and offload == parameters", "it is late"),
+    )
+    assert incompatibilities(old, replace(old, space=replace(old.space, rules=rules))) == []

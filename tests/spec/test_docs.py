@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from autotune.domain.metrics import METRICS
-from autotune.domain.study import Stopping
+from autotune.domain.study import EarlyStoppingRule
 from autotune.search.early_stopping import RULES
 from autotune.search.samplers.optuna import SAMPLERS
 from autotune.spec import load
@@ -70,7 +70,7 @@ def test_every_sampler_can_be_asked_for() -> None:
 
 def test_every_rule_of_early_stopping_can_be_asked_for() -> None:
     rules = {*RULES, "none"}
-    assert set(get_args(StoppingRule)) == set(get_args(Stopping)) == rules
+    assert set(get_args(StoppingRule)) == set(get_args(EarlyStoppingRule)) == rules
     for rule in rules:
         text = f"study: s\nobjectives: [f1]\nearly_stopping: {rule}\nspace: {{batch_size: [8]}}\n"
         assert load(text, host=CPU).study.stopping == rule

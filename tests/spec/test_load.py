@@ -11,7 +11,7 @@ import pytest
 
 from autotune.domain import (
     Budget,
-    Choice,
+    Categorical,
     Columns,
     Confirmation,
     Device,
@@ -23,16 +23,18 @@ from autotune.domain import (
 from autotune.domain import search_space as spaces
 from autotune.errors import SpecError
 from autotune.levers import LEVERS
-from autotune.spec import DEFAULT_TRIALS, Loaded, load, starter
+from autotune.spec import DEFAULT_TRIALS, ResolvedStudy, load, starter
 from tests.spec.hosts import CPU, GPU, MAC
 
 
-def study(space: str, *more: str, host: Host = CPU, overrides: tuple[str, ...] = ()) -> Loaded:
+def study(
+    space: str, *more: str, host: Host = CPU, overrides: tuple[str, ...] = ()
+) -> ResolvedStudy:
     text = "\n".join(["study: s", "objectives: [accuracy]", f"space: {{{space}}}", *more, ""])
     return load(text, host=host, overrides=overrides)
 
 
-def domain(loaded: Loaded, lever: str) -> Choice | Range:
+def domain(loaded: ResolvedStudy, lever: str) -> Categorical | Range:
     return next(d.domain for d in loaded.study.space.dimensions if d.lever == lever)
 
 
@@ -46,11 +48,11 @@ def test_dimensions_come_in_the_order_of_the_registry() -> None:
 @pytest.mark.parametrize(
     ("space", "lever", "expected"),
     [
-        ("batch_size: [8.0, 16]", "batch_size", Choice((8, 16))),
-        ("epochs: [1, 2.5]", "epochs", Choice((1.0, 2.5))),
-        ("learning_rate: 1e-5", "learning_rate", Choice((1e-5,))),
-        ("micro_batch_size: [full, 4]", "micro_batch_size", Choice(("full", 4))),
-        ("compile: [false, true]", "compile", Choice((False, True))),
+        ("batch_size: [8.0, 16]", "batch_size", Categorical((8, 16))),
+        ("epochs: [1, 2.5]", "epochs", Categorical((1.0, 2.5))),
+        ("learning_rate: 1e-5", "learning_rate", Categorical((1e-5,))),
+        ("micro_batch_size: [full, 4]", "micro_batch_size", Categorical(("full", 4))),
+        ("compile: [false, true]", "compile", Categorical((False, True))),
         ("batch_size: {low: 8, high: 64, step: 8}", "batch_size", Range(8, 64, 8, integer=True)),
         ("pruning_ratio: {low: 0, high: 0.8, step: 0.25}", "pruning_ratio", Range(0, 0.75, 0.25)),
         (
@@ -58,36 +60,36 @@ def test_dimensions_come_in_the_order_of_the_registry() -> None:
             "learning_rate",
             Range(1e-5, 1e-3, log=True),
         ),
-        ("dropout: {values: [model, 0]}", "dropout", Choice(("model", 0.0))),
-        ("threads: auto", "threads", Choice((1, 2))),
-        ("precision: auto", "precision", Choice(("fp32", "bf16", "bf16-pure"))),
+        ("dropout: {values: [model, 0]}", "dropout", Categorical(("model", 0.0))),
+        ("threads: auto", "threads", Categorical((1, 2))),
+        ("precision: auto", "precision", Categorical(("fp32", "bf16", "bf16-pure"))),
     ],
 )
-def test_the_forms_of_a_lever(space: str, lever: str, expected: Choice | Range) -> None:
+def test_the_forms_of_a_lever(space: str, lever: str, expected: Categorical | Range) -> None:
     found = domain(study(space), lever)
     assert found == expected
-    if isinstance(found, Choice) and isinstance(expected, Choice):
+    if isinstance(found, Categorical) and isinstance(expected, Categorical):
         assert [type(v) for v in found.values] == [type(v) for v in expected.values]
 
 
 def test_auto_is_what_the_host_can_do() -> None:
-    assert domain(study("device: auto", host=GPU), "device") == Choice(("cpu", "cuda:0"))
-    assert domain(study("device: auto", host=MAC), "device") == Choice(("cpu", "mps"))
-    assert domain(study("precision: auto", host=MAC), "precision") == Choice(("fp32",))
+    assert domain(study("device: auto", host=GPU), "device") == Categorical(("cpu", "cuda:0"))
+    assert domain(study("device: auto", host=MAC), "device") == Categorical(("cpu", "mps"))
+    assert domain(study("precision: auto", host=MAC), "precision") == Categorical(("fp32",))
     assert study("device: auto").notes == ()
 
 
 def test_named_settings_that_the_host_cannot_run_are_left_out_with_a_reason() -> None:
     loaded = study("threads: [1, 2, 8], device: [cpu, cuda:0]")
-    assert domain(loaded, "threads") == Choice((1, 2))
-    assert domain(loaded, "device") == Choice(("cpu",))
+    assert domain(loaded, "threads") == Categorical((1, 2))
+    assert domain(loaded, "device") == Categorical(("cpu",))
     assert [(n.lever, n.value) for n in loaded.notes] == [("device", "cuda:0"), ("threads", "8")]
     assert "2 cores" in loaded.notes[1].reason
 
 
 def test_a_range_is_cut_to_what_the_host_can_run() -> None:
     loaded = study("threads: {low: 1, high: 8}")
-    assert domain(loaded, "threads") == Choice((1, 2))
+    assert domain(loaded, "threads") == Categorical((1, 2))
     assert loaded.notes[0].value == "3 to 8"
 
 
@@ -197,10 +199,10 @@ def test_own_prices_go_before_the_book() -> None:
 def test_what_ends_a_search_and_what_follows() -> None:
     text = "stop_when: no hypervolume gain in 12 trials\nconfirm: {top: 3, seeds: 2}"
     found = study("batch_size: 8", text).study
-    assert found.budget == Budget(without_gain=12), "no number of trials is put beside it"
+    assert found.budget == Budget(patience=12), "no number of trials is put beside it"
     assert found.confirm == Confirmation(3, 2)
     once = study("batch_size: 8", "stop_when: no hypervolume gain in 1 trial\nconfirm: {top: 2}")
-    assert (once.study.budget.without_gain, once.study.confirm) == (1, Confirmation(2))
+    assert (once.study.budget.patience, once.study.confirm) == (1, Confirmation(2))
     assert study("batch_size: 8").study.confirm is None
 
 
@@ -273,7 +275,7 @@ def test_yaml_is_read_as_version_1_2() -> None:
         "task: {dataset: no, model: 2024-01-01}\n"
     )
     loaded = load(text, host=CPU)
-    assert domain(loaded, "learning_rate") == Choice((1e-5, 1.5e-4, 1e-3))
+    assert domain(loaded, "learning_rate") == Categorical((1e-5, 1.5e-4, 1e-3))
     assert (loaded.study.name, loaded.study.task.dataset) == ("on", "no")
     assert loaded.study.task.model == "2024-01-01"
 

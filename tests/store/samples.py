@@ -6,26 +6,26 @@ from datetime import UTC, datetime
 
 from autotune.domain import (
     Budget,
-    Choice,
+    Categorical,
     Columns,
     Completed,
     Constraint,
     CurvePoint,
     Dimension,
     Event,
-    Evidence,
-    ExecutorChoice,
+    ExecutorConfig,
+    ForbiddenClause,
     Limits,
     Measurement,
     Objective,
     Prices,
     Range,
-    Rule,
     SamplerChoice,
-    Space,
+    SearchSpace,
     Strategy,
     Study,
     Task,
+    TrialResult,
 )
 
 ENVIRONMENT = {"fingerprint": "f00d", "git_commit": "c0ffee", "versions": {"torch": "2.13"}}
@@ -40,20 +40,20 @@ def study(name: str = "bert") -> Study:
             steps=20,
         ),
         objectives=(Objective("accuracy", "maximize"), Objective("cost_usd", "minimize")),
-        space=Space(
+        space=SearchSpace(
             dimensions=(
-                Dimension("mixed", Choice((True, 1, 1.0, "1", False, 0, 0.0, "0"))),
+                Dimension("mixed", Categorical((True, 1, 1.0, "1", False, 0, 0.0, "0"))),
                 Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
                 Dimension("batch_size", Range(8, 64, step=8, integer=True), when="mixed == 1"),
             ),
             defaults={"mixed": True, "learning_rate": 5e-5, "batch_size": 8},
-            rules=(Rule("batch_size > 32", "too large"),),
+            rules=(ForbiddenClause("batch_size > 32", "too large"),),
         ),
         constraints=(Constraint("accuracy", ">=", -0.01, relative=True),),
         budget=Budget(trials=24, minutes=10.0),
         limits=Limits(memory_gib=8.0),
         prices=Prices(cpu_core=0.04, gpus={"H200": 4.0}),
-        executor=ExecutorChoice(workers=2),
+        executor=ExecutorConfig(workers=2),
         sampler=SamplerChoice("nsga2", 7),
         start_with=(strategy(3), strategy(4)),
         spec={"study": name, "space": {"batch_size": [8, 16], "note": "é\u4e16"}, "none": None},
@@ -64,9 +64,9 @@ def strategy(index: int = 0) -> Strategy:
     return Strategy({"batch_size": 8 + index, "fused": True, "rate": 1.0, "name": "1", "zero": 0})
 
 
-def evidence() -> Evidence:
+def evidence() -> TrialResult:
     samples = tuple(200.0 + i / 3 for i in range(9))
-    return Evidence(
+    return TrialResult(
         measurements={
             "speed": Measurement("speed", 201.5, "1/s", 9, (199.25, 203.75), samples, (5.0, 6.0)),
             "accuracy": Measurement("accuracy", 1 / 3, "", 400, (0.3, 0.4), source=0),

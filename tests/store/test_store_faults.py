@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
-from autotune.domain import State
+from autotune.domain import State, TrialOrigin
 from autotune.errors import StoreUnavailableError, UsageError
 from autotune.store import SqlStore, check, open_store
 from tests.store.postgres_server import PASSWORD, PostgresServer
@@ -33,7 +33,7 @@ def store(path: Path) -> Iterator[SqlStore]:
     """A SQLite store with one finished trial."""
     store = open_store(f"sqlite:///{path}")
     store.create_study(study("bert"), ENVIRONMENT)
-    store.start("bert", strategy(), origin="baseline", seed=0)
+    store.start("bert", strategy(), origin=TrialOrigin.DEFAULT, seed=0)
     store.finish("bert", 0, completed())
     yield store
     store.close()
@@ -43,7 +43,7 @@ def whole(store: SqlStore) -> bool:
     """Whether the first trial is there with all its evidence, and the file is sound."""
     with store._database.transaction() as connection:
         sound = connection.scalar(text("PRAGMA integrity_check")) == "ok"
-    return sound and store.trial("bert", 0).evidence == evidence()
+    return sound and store.trial("bert", 0).result == evidence()
 
 
 # -------------------------------------------------------------------------------------- files
@@ -91,7 +91,9 @@ def test_read_only_file(store: SqlStore, path: Path) -> None:
     path.parent.chmod(0o555)
     try:
         with Nobody(path), pytest.raises(StoreUnavailableError, match="read-only") as caught:
-            open_store(f"sqlite:///{path}").start("bert", strategy(1), origin="sampler", seed=0)
+            open_store(f"sqlite:///{path}").start(
+                "bert", strategy(1), origin=TrialOrigin.SAMPLED, seed=0
+            )
     finally:
         path.parent.chmod(0o755)
         path.chmod(0o644)
@@ -121,7 +123,7 @@ class Nobody:
 
 
 def test_full_disk_loses_nothing_stored(store: SqlStore) -> None:
-    store.start("bert", strategy(1), origin="sampler", seed=0)
+    store.start("bert", strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
     store.close()
     limit = {"pages": 1}
 
@@ -131,13 +133,13 @@ def test_full_disk_loses_nothing_stored(store: SqlStore) -> None:
 
     with pytest.raises(StoreUnavailableError, match="disk is full"):
         for _ in range(100):
-            store.enqueue("bert", strategy(2), origin="sampler", seed=0)
+            store.enqueue("bert", strategy(2), origin=TrialOrigin.SAMPLED, seed=0)
             store.finish("bert", 1, completed())
             store.record_environment("bert", {"large": "x" * 50_000})
     assert whole(store)
     limit["pages"] = 1_000_000
     store.close()
-    assert store.finish("bert", 1, completed()).evidence == evidence()
+    assert store.finish("bert", 1, completed()).result == evidence()
 
 
 def test_locked_by_another_program(store: SqlStore, path: Path) -> None:
@@ -146,7 +148,7 @@ def test_locked_by_another_program(store: SqlStore, path: Path) -> None:
     with store._database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout = 50")
     with pytest.raises(StoreUnavailableError, match="was locked"):
-        store.start("bert", strategy(1), origin="sampler", seed=0)
+        store.start("bert", strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
     assert whole(store)
     other.close()
 
@@ -157,7 +159,7 @@ def test_locked_by_another_program(store: SqlStore, path: Path) -> None:
 def test_reader_cannot_write(store: SqlStore, path: Path) -> None:
     reader = open_store(f"sqlite:///{path}", read_only=True)
     with pytest.raises(StoreUnavailableError, match="for reading only"):
-        reader.start("bert", strategy(1), origin="sampler", seed=0)
+        reader.start("bert", strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
     with (
         pytest.raises(StoreUnavailableError, match="read-only"),
         reader._database.transaction() as connection,
@@ -186,7 +188,7 @@ def test_open_reader_neither_blocks_nor_moves(url: str) -> None:
     with reader._database.transaction() as connection:
         assert connection.scalar(count) == 0
         for index in range(20):
-            writer.start("bert", strategy(index), origin="sampler", seed=0)
+            writer.start("bert", strategy(index), origin=TrialOrigin.SAMPLED, seed=0)
             writer.finish("bert", index, completed())
         assert connection.scalar(count) == 0
     assert len(reader.trials("bert", states=[State.COMPLETE])) == 20
@@ -202,7 +204,7 @@ from autotune.store import open_store
 from tests.store.samples import completed, strategy
 store = open_store(sys.argv[1])
 while True:
-    number = store.start("bert", strategy(), origin="sampler", seed=0).number
+    number = store.start("bert", strategy(), origin=TrialOrigin.SAMPLED, seed=0).number
     store.finish("bert", number, completed())
     print(number, flush=True)
 """
@@ -225,7 +227,7 @@ def test_killed_writer_loses_nothing_it_finished(url: str, lines: int) -> None:
     assert [trial.number for trial in trials] == list(range(len(trials)))
     done = {trial.number for trial in trials if trial.state == State.COMPLETE}
     assert set(told) <= done
-    assert all(trials[number].evidence == evidence() for number in done)
+    assert all(trials[number].result == evidence() for number in done)
     assert {t.number for t in trials} - done <= {len(trials) - 1}
     store.close()
 
@@ -255,7 +257,7 @@ def test_nobody_listens() -> None:
 def test_server_that_comes_back(postgres_server: PostgresServer, postgres_url: str) -> None:
     store = open_store(postgres_url)
     store.create_study(study("bert"), {})
-    store.start("bert", strategy(), origin="baseline", seed=0)
+    store.start("bert", strategy(), origin=TrialOrigin.DEFAULT, seed=0)
     postgres_server.stop()
     try:
         with pytest.raises(StoreUnavailableError):
@@ -263,5 +265,5 @@ def test_server_that_comes_back(postgres_server: PostgresServer, postgres_url: s
     finally:
         postgres_server.start()
     store.finish("bert", 0, completed())
-    assert store.trial("bert", 0).evidence == evidence()
+    assert store.trial("bert", 0).result == evidence()
     store.close()

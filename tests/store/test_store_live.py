@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from autotune.domain import CurvePoint, State, Task
+from autotune.domain import CurvePoint, State, Task, TrialOrigin
 from autotune.errors import IncompatibleStudyError, UsageError
 from autotune.store import SqlStore, open_store
 from autotune.store.models import TrialRow
@@ -32,7 +32,7 @@ def store(url: str) -> Iterator[SqlStore]:
 
 
 def start(store: SqlStore, index: int = 0) -> int:
-    return store.start("bert", strategy(index), origin="sampler", seed=0).number
+    return store.start("bert", strategy(index), origin=TrialOrigin.SAMPLED, seed=0).number
 
 
 # ---------------------------------------------------------------------------- following along
@@ -45,7 +45,7 @@ def test_trials_since_gives_each_change_once(store: SqlStore) -> None:
     assert [trial.number for trial in trials] == [0, 1]
     assert store.trials_since("bert", cursor) == ([], cursor)
     store.finish("bert", 0, completed())
-    store.enqueue("bert", strategy(2), origin="rerun", seed=0)
+    store.enqueue("bert", strategy(2), origin=TrialOrigin.RETRY, seed=0)
     changed, later = store.trials_since("bert", cursor)
     assert [(t.number, t.state) for t in changed] == [(0, State.COMPLETE), (2, State.QUEUED)]
     assert changed[0].metrics == store.trial("bert", 0).metrics
@@ -56,7 +56,7 @@ def test_revisions_are_per_study(store: SqlStore) -> None:
     store.create_study(study("other"), {})
     start(store)
     _, cursor = store.trials_since("bert")
-    store.start("other", strategy(), origin="sampler", seed=0)
+    store.start("other", strategy(), origin=TrialOrigin.SAMPLED, seed=0)
     assert store.trials_since("bert", cursor)[0] == []
 
 
@@ -69,14 +69,14 @@ def test_curves_and_progress(store: SqlStore) -> None:
     assert store.progress("bert") == {0: later, 1: POINT}
     store.finish("bert", 1, completed())
     assert store.progress("bert") == {0: later}
-    assert store.curves("bert") == {0: [POINT, later], 1: list(completed().evidence.curve)}
+    assert store.curves("bert") == {0: [POINT, later], 1: list(completed().result.curve)}
 
 
 def test_overview_counts_by_state(store: SqlStore) -> None:
     store.create_study(study("empty"), {})
     for index in range(3):
         start(store, index)
-    store.enqueue("bert", strategy(3), origin="sampler", seed=0)
+    store.enqueue("bert", strategy(3), origin=TrialOrigin.SAMPLED, seed=0)
     store.finish("bert", 1, completed())
     bert, empty = store.studies_overview()
     assert bert.study == study("bert")
@@ -120,7 +120,7 @@ def test_numbers_are_unique_over_drivers(store: SqlStore, url: str) -> None:
 
 def test_no_queued_trial_is_claimed_twice(store: SqlStore, url: str) -> None:
     for index in range(12):
-        store.enqueue("bert", strategy(index), origin="rerun", seed=0)
+        store.enqueue("bert", strategy(index), origin=TrialOrigin.RETRY, seed=0)
     drivers = [store, *(SqlStore(url) for _ in range(2))]
 
     def work(driver: SqlStore) -> list[int]:
@@ -172,7 +172,7 @@ def test_interrupt_running_takes_all(store: SqlStore) -> None:
     store.finish("bert", 1, completed())
     taken = store.interrupt_running("bert")
     assert [(t.number, t.state) for t in taken] == [(0, "interrupted"), (2, "interrupted")]
-    assert store.trial("bert", 2).evidence.curve == (POINT,)
+    assert store.trial("bert", 2).result.curve == (POINT,)
     assert store.trial("bert", 0).reason == "its driver went away"
     assert store.trial("bert", 1).state == State.COMPLETE
 

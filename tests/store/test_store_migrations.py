@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from autotune.domain import State
+from autotune.domain import State, TrialOrigin
 from autotune.errors import (
     SchemaOutdatedError,
     SchemaTooNewError,
@@ -91,7 +91,7 @@ def test_upgrade_keeps_everything(old: str) -> None:
     assert [trial.strategy for trial in trials] == [strategy(n) for n in range(4)]
     assert cursor == 4
     first = store.trial("old", 0)
-    assert first.evidence == evidence()
+    assert first.result == evidence()
     assert first.seconds == 300.5
     assert store.trial("old", 1).reason == "9 GiB"
     (overview,) = store.studies_overview()
@@ -106,7 +106,7 @@ def test_upgraded_database_goes_on(old: str) -> None:
     claimed = store.claim_next_queued("old")
     assert claimed is not None
     store.finish("old", claimed.number, completed())
-    assert store.start("old", strategy(9), origin="sampler", seed=0).number == 4
+    assert store.start("old", strategy(9), origin=TrialOrigin.SAMPLED, seed=0).number == 4
     trials, _ = store.trials_since("old", 4)
     assert [(t.number, t.state) for t in trials] == [
         (2, State.INTERRUPTED),

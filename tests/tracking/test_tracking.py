@@ -11,7 +11,7 @@ import pytest
 
 from autotune.domain import CurvePoint, State, Trial
 from autotune.errors import UsageError
-from autotune.tracking import TRACKERS, Together, Tracking
+from autotune.tracking import TRACKERS, CompositeObserver, TrackerGroup
 from benchmarks import sample_studies
 
 STUDY = sample_studies.study("sample")
@@ -19,7 +19,7 @@ TRIALS = [t for t in sample_studies.trials(STUDY, 8) if t.state is State.COMPLET
 FRONT_METRIC = STUDY.objectives[0].metric
 
 
-def watch(tracking: Tracking) -> None:
+def watch(tracking: TrackerGroup) -> None:
     """A search of three trials with a point of the curve each."""
     for trial in TRIALS:
         tracking.started(trial)
@@ -31,7 +31,7 @@ def watch(tracking: Tracking) -> None:
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    watch(Tracking(["tensorboard"], STUDY, tmp_path))
+    watch(TrackerGroup(["tensorboard"], STUDY, tmp_path))
     for trial in TRIALS:
         run = EventAccumulator(
             str(tmp_path / "tensorboard/sample" / f"{trial.number:04d}")
@@ -53,7 +53,7 @@ def test_mlflow_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.Monke
     url = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
     monkeypatch.chdir(tmp_path)
-    watch(Tracking(["mlflow"], STUDY, tmp_path))
+    watch(TrackerGroup(["mlflow"], STUDY, tmp_path))
     client = MlflowClient(url)
     experiment = client.get_experiment_by_name("sample")
     assert "knee" in experiment.tags["mlflow.note.content"]
@@ -72,7 +72,7 @@ def test_mlflow_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.Monke
 def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    watch(Tracking(["wandb"], STUDY, tmp_path))
+    watch(TrackerGroup(["wandb"], STUDY, tmp_path))
     files = list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
     assert len(files) == len(TRIALS) + 1  # and the front
     texts = b"".join(path.read_bytes() for path in files)
@@ -94,7 +94,7 @@ def test_a_tracker_that_fails_ends_no_search(
     broken = Broken()
     monkeypatch.setitem(TRACKERS, "broken", lambda *_: broken)  # type: ignore[misc]
     with caplog.at_level(logging.WARNING):
-        watch(Tracking(["broken", "tensorboard"], STUDY, tmp_path))
+        watch(TrackerGroup(["broken", "tensorboard"], STUDY, tmp_path))
     assert broken.told == 1
     assert "the service is away" in caplog.text
     assert (tmp_path / "tensorboard/sample/front").is_dir()
@@ -108,12 +108,12 @@ def test_a_tracker_that_cannot_be_opened_is_named(
 
     monkeypatch.setitem(TRACKERS, "mlflow", away)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="cannot log to mlflow: the server is away"):
-        Tracking(["mlflow"], STUDY, tmp_path)
+        TrackerGroup(["mlflow"], STUDY, tmp_path)
 
 
 def test_the_nearest_tracker_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        Tracking(["tensorbord"], STUDY, tmp_path)
+        TrackerGroup(["tensorbord"], STUDY, tmp_path)
     assert "did you mean tensorboard?" in str(caught.value.hint)
 
 
@@ -130,7 +130,7 @@ def test_observers_stand_together(tmp_path: Path) -> None:
         def finished(self, trial: Trial) -> None:
             heard.append(json.dumps(trial.number))
 
-    together = Together((Listener(), Listener()))
+    together = CompositeObserver((Listener(), Listener()))
     together.started(TRIALS[0])
     together.progressed(TRIALS[0], CurvePoint(1, 2, 3, 4.0))
     together.finished(TRIALS[0])

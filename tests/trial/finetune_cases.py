@@ -16,8 +16,8 @@ from autotune.trial.data.batching import Collator
 from autotune.trial.data.split import Split
 from autotune.trial.effects.optimizers import build
 from autotune.trial.effects.precision import Precision
-from autotune.trial.plan import Schedule
-from autotune.trial.setup import Ready
+from autotune.trial.plan import TrainingPlan
+from autotune.trial.setup import TrainState
 
 CPU = torch.device("cpu")
 HOST = Host(cpu=None, cores=(0,), physical_cores=1, memory_gib=8, devices=(Device("cpu", "cpu"),))
@@ -56,15 +56,15 @@ def collator(of: Split, **settings: Any) -> Collator:
     return Collator(of, pad_token_id=0, device=CPU, **settings)
 
 
-def ready(kind: str = "bert", *, optimizer: str = "adamw-fused", rate: float = 1e-3) -> Ready:
+def ready(kind: str = "bert", *, optimizer: str = "adamw-fused", rate: float = 1e-3) -> TrainState:
     """A tiny model without dropout, ready to train in fp32."""
     model = tiny_model(kind)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     built = build(optimizer, model, rate)
-    return Ready(model, model, built, Precision("fp32", CPU), rate, None, CPU)
+    return TrainState(model, model, built, Precision("fp32", CPU), rate, None, CPU)
 
 
-def plan(collate: Collator, steps: int, batch: int = 4, micro: int | None = None) -> Schedule:
-    return Schedule(collate, steps, batch, micro or batch, "dynamic", seed=0)
+def plan(collate: Collator, steps: int, batch: int = 4, micro: int | None = None) -> TrainingPlan:
+    return TrainingPlan(collate, steps, batch, micro or batch, "dynamic", seed=0)

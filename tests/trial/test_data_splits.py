@@ -21,7 +21,7 @@ from autotune.domain import Columns
 from autotune.errors import DataError
 from autotune.trial.data import cache
 from autotune.trial.data.datasets import load_split, prepare
-from autotune.trial.data.sampling import cap, carve
+from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 
 LOADED = """
 import sys
@@ -36,33 +36,37 @@ print(sorted(heavy & set(sys.modules)))
 
 def test_carving_keeps_proportions_and_disjoint_rows() -> None:
     strata = ["a"] * 100 + ["b"] * 30 + ["c"] * 6 + ["d"]
-    rows_of = carve(strata, list(range(137)), ["validation", "test"], seed=3)
+    rows_of = holdout_rows(strata, list(range(137)), ["validation", "test"], seed=3)
     drawn = {split: Counter(strata[i] for i in picked) for split, picked in rows_of.items()}
     assert drawn["validation"] == drawn["test"] == {"a": 10, "b": 3, "c": 2}
     assert drawn["train"]["d"] == 1
     assert sorted(i for picked in rows_of.values() for i in picked) == list(range(137))
-    assert rows_of == carve(strata, list(range(137)), ["validation", "test"], seed=3)
-    assert rows_of != carve(strata, list(range(137)), ["validation", "test"], seed=4)
+    assert rows_of == holdout_rows(strata, list(range(137)), ["validation", "test"], seed=3)
+    assert rows_of != holdout_rows(strata, list(range(137)), ["validation", "test"], seed=4)
 
 
 def test_a_repeated_text_is_never_carved() -> None:
     texts = ["same"] * 30 + [f"text {i}" for i in range(30)]
-    carved = carve(["a"] * 60, texts, ["validation"], seed=0)
+    carved = holdout_rows(["a"] * 60, texts, ["validation"], seed=0)
     assert len(carved["validation"]) >= 2
     assert all(texts[i] != "same" for i in carved["validation"])
 
 
 def test_too_little_to_carve() -> None:
     with pytest.raises(DataError, match="no validation split and too few rows in train"):
-        carve(["a", "b"], ["one", "two"], ["validation"], seed=0)
+        holdout_rows(["a", "b"], ["one", "two"], ["validation"], seed=0)
 
 
 def test_caps_keep_proportions_and_every_label() -> None:
     strata = ["a"] * 80 + ["b"] * 19 + ["c"]
-    assert Counter(strata[i] for i in cap(strata, 20, seed=0)) == {"a": 16, "b": 3, "c": 1}
-    assert cap(strata, 500, seed=0) == list(range(100))
+    assert Counter(strata[i] for i in stratified_subsample(strata, 20, seed=0)) == {
+        "a": 16,
+        "b": 3,
+        "c": 1,
+    }
+    assert stratified_subsample(strata, 500, seed=0) == list(range(100))
     with pytest.raises(DataError, match="2 samples cannot hold one of each of 3 labels"):
-        cap(strata, 2, seed=0)
+        stratified_subsample(strata, 2, seed=0)
 
 
 def test_absent_splits_come_out_of_train_and_are_said(tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_the_same_task_gives_the_same_bytes_in_another_cache(
     here = prepare(task)
     monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "other"))
     there = prepare(task)
-    seals = [json.loads((Path(p.folder) / cache.SEAL).read_bytes()) for p in (here, there)]
+    seals = [json.loads((Path(p.folder) / cache.MANIFEST).read_bytes()) for p in (here, there)]
     assert here.folder != there.folder and seals[0] == seals[1]
     assert "model/model.safetensors" in seals[0]
     assert pickle.loads(pickle.dumps(here)) == here
@@ -143,7 +147,7 @@ def test_a_damaged_cache_mends_itself(tmp_path: Path, damage: str) -> None:
     elif damage == "delete":
         victim.unlink()
     elif damage == "no seal":
-        (folder / cache.SEAL).write_text("{", encoding="utf-8")
+        (folder / cache.MANIFEST).write_text("{", encoding="utf-8")
     else:
         folder.rename(tmp_path / "moved")
         folder.write_text("", encoding="utf-8")
@@ -165,7 +169,7 @@ def test_several_builders_at_once_leave_one_whole_entry(cache_folder: Path) -> N
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: cache.entry("kind", "key", build), range(32)))
     assert set(found) == {cache_folder / "kind" / "key"}
-    assert cache.is_whole(found[0])
+    assert cache.is_valid(found[0])
     assert [path.name for path in (cache_folder / "kind").iterdir()] == ["key"]
 
 

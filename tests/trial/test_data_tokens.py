@@ -59,7 +59,7 @@ def test_a_whole_trial_learns_names(tmp_path: Path, ratio: float) -> None:
                     task=replace(task(tmp_path), epochs=10))  # fmt: skip
     outcome = run.run_trial(asked, lambda point: None)
     assert isinstance(outcome, Completed)
-    measured = outcome.evidence.measurements
+    measured = outcome.result.measurements
     assert measured["f1"].value > 0.9 and measured["accuracy"].value > 0.9
     assert "mcc" not in measured
 

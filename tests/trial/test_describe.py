@@ -22,7 +22,7 @@ def test_an_anatomy_is_that_of_the_loaded_model(tmp_path: Path) -> None:
     assert anatomy.parameters == model.num_parameters()
     assert anatomy.layers * anatomy.layer_parameters == inside
     assert (anatomy.layers, anatomy.heads) == (len(encoder.layers), encoder.layers[0].heads)
-    assert (anatomy.hidden, anatomy.neurons) == (128, encoder.layers[0].neurons)
+    assert (anatomy.hidden, anatomy.intermediate_size) == (128, encoder.layers[0].neurons)
     assert anatomy.dropout
     assert anatomy.labels == prepared.num_labels
 

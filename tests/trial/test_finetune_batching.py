@@ -11,7 +11,7 @@ from data_files import tiny
 from finetune_cases import collator, split, strategy
 from finetune_cases import plan as make_plan
 
-from autotune.trial.data.batching import order, subset
+from autotune.trial.data.batching import batch_order, subset
 from autotune.trial.plan import linear_decay, schedule
 from autotune.trial.tasks.base import IGNORED
 
@@ -20,14 +20,14 @@ LENGTHS = np.random.default_rng(0).integers(4, 100, 203)
 
 @pytest.mark.parametrize("padding", ["fixed", "dynamic", "bucketed"])
 def test_an_epoch_has_every_example_once_and_keeps_the_small_last_batch(padding: str) -> None:
-    epoch = list(islice(order(LENGTHS, 8, padding, seed=1), 26))
+    epoch = list(islice(batch_order(LENGTHS, 8, padding, seed=1), 26))
     assert sorted(np.concatenate(epoch)) == list(range(203))
     assert sorted(map(len, epoch)) == [3, *[8] * 25]
 
 
 @pytest.mark.parametrize("padding", ["dynamic", "bucketed"])
 def test_order_follows_the_seed_and_changes_with_the_epoch(padding: str) -> None:
-    first, again, other = (list(islice(order(LENGTHS, 8, padding, s), 52)) for s in (1, 1, 2))
+    first, again, other = (list(islice(batch_order(LENGTHS, 8, padding, s), 52)) for s in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[1], other[1])
     assert not np.array_equal(first[1], first[27])
@@ -35,11 +35,11 @@ def test_order_follows_the_seed_and_changes_with_the_epoch(padding: str) -> None
 
 def test_buckets_waste_less_padding_and_begin_with_the_longest() -> None:
     def padded(padding: str) -> int:
-        batches = islice(order(LENGTHS, 8, padding, seed=1), 26)
+        batches = islice(batch_order(LENGTHS, 8, padding, seed=1), 26)
         return sum(len(rows) * int(LENGTHS[rows].max()) for rows in batches)
 
     assert padded("bucketed") < 1.1 * LENGTHS.sum() < padded("dynamic")
-    first = next(order(LENGTHS, 8, "bucketed", seed=1))
+    first = next(batch_order(LENGTHS, 8, "bucketed", seed=1))
     assert LENGTHS[first].max() == LENGTHS.max()
 
 

@@ -194,7 +194,7 @@ def test_precisions_learn_on_cuda(name: str) -> None:
     precision = Precision(name, device)
     precision.prepare(model)
     built = optimizers.build("adamw-fused", model, 1e-3)
-    state = training.Ready(model, model, built, precision, 1e-3, None, device)
+    state = training.TrainState(model, model, built, precision, 1e-3, None, device)
     batch = collator(split())(np.arange(8))
     inputs = {key: value.to(device) for key, value in batch.inputs.items()}
     batch = type(batch)(inputs, batch.labels.to(device), batch.judged)

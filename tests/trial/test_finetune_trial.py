@@ -16,14 +16,24 @@ import transformers
 from finetune_cases import collator, job, plan, split, strategy
 
 from autotune import levers
-from autotune.domain import Completed, CurvePoint, Infeasible, Job, Pruned, Strategy, Value
+from autotune.domain import (
+    Completed,
+    CurvePoint,
+    FailureReason,
+    Infeasible,
+    Job,
+    Phase,
+    Pruned,
+    Strategy,
+    Value,
+)
 from autotune.domain.metrics import METRICS
 from autotune.measure.energy import EnergyMeter
 from autotune.trial import profiling, run, setup
 from autotune.trial.data.batching import training_collator
 from autotune.trial.data.datasets import load_split, prepare
 from autotune.trial.effects import devices
-from autotune.trial.setup import Ready, apply_strategy
+from autotune.trial.setup import TrainState, apply_strategy
 from autotune.trial.training import train
 
 ALWAYS = set(METRICS) - {"device_memory_gib", "device_memory_reserved_gib", "energy_wh"}
@@ -57,17 +67,17 @@ def test_a_trial_measures_everything_it_can(tmp_path: Path) -> None:
     points: list[CurvePoint] = []
     outcome = run.run_trial(job(tmp_path, settings={"steps": 12}), points.append)
     assert isinstance(outcome, Completed)
-    measured = outcome.evidence.measurements
+    measured = outcome.result.measurements
     assert set(measured) - {"energy_wh"} == ALWAYS
     assert all(math.isfinite(m.value) and m.unit == METRICS[m.name].unit for m in measured.values())
-    assert outcome.evidence.curve == tuple(points)
+    assert outcome.result.curve == tuple(points)
     judged = [p for p in points if p.metrics]
     assert [(p.step, "accuracy" in p.metrics) for p in judged[:2]] == [(3, True), (6, True)]
     assert points[-1].step == points[-1].total_steps == 12
     assert measured["train_samples"].value == 12 * 8
-    phases = [e.message for e in outcome.evidence.events if e.kind == "phase"]
+    phases = [e.message for e in outcome.result.events if e.kind == "phase"]
     assert [text[0] for text in phases[::2]] == list("1234567")
-    assert outcome.evidence.environment["torch"] == torch.__version__
+    assert outcome.result.environment["torch"] == torch.__version__
 
 
 def test_a_model_without_sdpa_trains_by_default_and_says_that_it_is_eager(tmp_path: Path) -> None:
@@ -83,14 +93,14 @@ def test_a_model_without_sdpa_trains_by_default_and_says_that_it_is_eager(tmp_pa
     assert asked.strategy["attention"] == "sdpa"
     outcome = run.run_trial(asked, ignore)
     assert isinstance(outcome, Completed), outcome
-    assert set(outcome.evidence.measurements) - {"energy_wh"} == ALWAYS
-    (said,) = [e.message for e in outcome.evidence.events if e.kind == "model"]
+    assert set(outcome.result.measurements) - {"energy_wh"} == ALWAYS
+    (said,) = [e.message for e in outcome.result.events if e.kind == "model"]
     assert said.startswith("DebertaV2ForSequenceClassification of transformers has no sdpa")
     eager = run.run_trial(
         replace(asked, strategy=asked.strategy.with_values(attention="eager")), ignore
     )
-    assert not [e for e in eager.evidence.events if e.kind == "model"]
-    assert eager.evidence.curve[-1].loss == outcome.evidence.curve[-1].loss
+    assert not [e for e in eager.result.events if e.kind == "model"]
+    assert eager.result.curve[-1].loss == outcome.result.curve[-1].loss
 
 
 SCORES = {"accuracy", "f1", "mcc", "loss", "train_samples"}
@@ -98,38 +108,40 @@ SCORES = {"accuracy", "f1", "mcc", "loss", "train_samples"}
 
 def test_a_probe_measures_all_that_needs_no_training(tmp_path: Path) -> None:
     points: list[CurvePoint] = []
-    asked = replace(job(tmp_path, settings={"steps": 1000}), measure=("speed",))
+    asked = replace(job(tmp_path, settings={"steps": 1000}), phases=(Phase.PROFILE,))
     outcome = run.run_trial(asked, points.append)
     assert isinstance(outcome, Completed)
-    assert set(outcome.evidence.measurements) - {"energy_wh"} == ALWAYS - SCORES
+    assert set(outcome.result.measurements) - {"energy_wh"} == ALWAYS - SCORES
     assert points[-1].step < 1000
-    assert set(points[-1].metrics) == set(outcome.evidence.measurements)
+    assert set(points[-1].metrics) == set(outcome.result.measurements)
 
 
 def test_a_probe_says_how_long_the_whole_fine_tune_would_take(tmp_path: Path) -> None:
-    asked = replace(job(tmp_path, settings={"steps": 1000}), measure=("speed",))
-    measured = {n: m.value for n, m in run.run_trial(asked, ignore).evidence.measurements.items()}
+    asked = replace(job(tmp_path, settings={"steps": 1000}), phases=(Phase.PROFILE,))
+    measured = {n: m.value for n, m in run.run_trial(asked, ignore).result.measurements.items()}
     whole = measured["setup_seconds"] + 1000 * 8 / measured["train_samples_per_second"]
     assert measured["train_seconds"] == pytest.approx(whole, rel=0.1)
     assert measured["cost_usd"] == pytest.approx(measured["train_seconds"] / 3600)
 
 
 def test_training_alone_measures_no_speed(tmp_path: Path) -> None:
-    asked = replace(job(tmp_path, settings={"steps": 12}), measure=("training",))
-    measured = set(run.run_trial(asked, ignore).evidence.measurements)
+    asked = replace(job(tmp_path, settings={"steps": 12}), phases=(Phase.TRAIN,))
+    measured = set(run.run_trial(asked, ignore).result.measurements)
     assert measured - {"energy_wh"} == SCORES | {"train_seconds", "cost_usd"}
 
 
 def test_both_halves_train_the_same_model(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 12})
-    whole = run.run_trial(asked, ignore).evidence.measurements
-    alone = run.run_trial(replace(asked, measure=("training",)), ignore).evidence.measurements
+    whole = run.run_trial(asked, ignore).result.measurements
+    alone = run.run_trial(replace(asked, phases=(Phase.TRAIN,)), ignore).result.measurements
     assert {n: whole[n].value for n in SCORES} == {n: alone[n].value for n in SCORES}
 
 
 def test_a_test_run_is_judged_on_the_test_split(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 2})
-    judged = run.run_trial(replace(asked, test=True), ignore).evidence.measurements["accuracy"]
+    judged = run.run_trial(replace(asked, on_test_split=True), ignore).result.measurements[
+        "accuracy"
+    ]
     assert judged.n == prepare(asked.task).sizes["test"]
 
 
@@ -137,9 +149,9 @@ def test_cost_is_the_price_of_the_train_seconds_and_unknown_without_a_price(
     tmp_path: Path,
 ) -> None:
     priced = job(tmp_path, settings={"steps": 2})
-    measured = run.run_trial(priced, ignore).evidence.measurements
+    measured = run.run_trial(priced, ignore).result.measurements
     assert measured["cost_usd"].value == pytest.approx(measured["train_seconds"].value / 3600)
-    free = run.run_trial(replace(priced, hourly_usd=None), ignore).evidence.measurements
+    free = run.run_trial(replace(priced, hourly_usd=None), ignore).result.measurements
     assert not {"cost_usd", "inference_usd_per_million"} & set(free)
 
 
@@ -167,8 +179,8 @@ def test_one_process_imports_nothing_distributed() -> None:
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 6})
-    losses = [run.run_trial(asked, ignore).evidence.curve[-1].loss for _ in range(2)]
-    other = run.run_trial(replace(asked, seed=1), ignore).evidence.curve[-1].loss
+    losses = [run.run_trial(asked, ignore).result.curve[-1].loss for _ in range(2)]
+    other = run.run_trial(replace(asked, seed=1), ignore).result.curve[-1].loss
     assert losses[0] == losses[1] != other
 
 
@@ -178,25 +190,25 @@ def test_a_reason_from_the_search_stops_the_trial_with_its_evidence(tmp_path: Pa
 
     outcome = run.run_trial(job(tmp_path, settings={"steps": 12}), advise)
     assert isinstance(outcome, Pruned) and outcome.reason == "dominated"
-    assert outcome.evidence.curve[-1].step == 3
-    assert outcome.evidence.events
+    assert outcome.result.curve[-1].step == 3
+    assert outcome.result.events
 
 
 def test_a_diverging_loss_is_infeasible(tmp_path: Path) -> None:
     asked = job(tmp_path, settings={"steps": 40}, learning_rate=1.0, optimizer="sgd")
     asked = replace(asked, strategy=asked.strategy.with_values(learning_rate=1e30))
     outcome = run.run_trial(asked, ignore)
-    assert isinstance(outcome, Infeasible) and outcome.kind == "nan_loss"
-    assert outcome.evidence.events
+    assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.NAN_LOSS
+    assert outcome.result.events
 
 
 def test_a_missing_device_is_unsupported(tmp_path: Path) -> None:
     outcome = run.run_trial(job(tmp_path, device="cuda:77"), ignore)
-    assert isinstance(outcome, Infeasible) and outcome.kind == "unsupported"
+    assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.UNSUPPORTED
     assert "cuda:77" in outcome.reason
 
 
-def applied(tmp_path: Path, **values: Any) -> Ready:
+def applied(tmp_path: Path, **values: Any) -> TrainState:
     asked: Job = job(tmp_path, **values)
     prepared = prepare(asked.task)
     rows = load_split(prepared, "train")
@@ -253,7 +265,7 @@ def test_threads_and_allocator_are_put_in_force(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(devices.allocator, "apply", seen.append)
     before = torch.get_num_threads()
     try:
-        devices.take_place(strategy(threads=2, allocator="tuned"))
+        devices.init_device(strategy(threads=2, allocator="tuned"))
         assert torch.get_num_threads() == 2 and seen == ["tuned"]
     finally:
         torch.set_num_threads(before)

@@ -19,7 +19,7 @@ from torch import nn
 from autotune.errors import MissingExtraError, ModelError
 from autotune.trial import builtin
 from autotune.trial.data.datasets import Prepared, load_split, prepare
-from autotune.trial.models import load_model, stand_in
+from autotune.trial.models import attention_fallback, load_model
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "vocab_size": 400}
 FAMILIES: dict[str, Any] = {
@@ -146,12 +146,12 @@ def test_attention_that_the_model_lacks(
     monkeypatch.setattr(transformers.BertForSequenceClassification, "_supports_sdpa", False)
     model = load_model(prepared, attention="sdpa")
     assert model.config._attn_implementation == "eager"
-    assert "no sdpa attention" in (stand_in(prepared, "sdpa") or "")
-    assert stand_in(prepared, "eager") is None
+    assert "no sdpa attention" in (attention_fallback(prepared, "sdpa") or "")
+    assert attention_fallback(prepared, "eager") is None
 
 
 def test_a_model_that_has_what_is_asked_needs_no_stand_in(prepared: Prepared) -> None:
-    assert {stand_in(prepared, attention) for attention in ("eager", "sdpa")} == {None}
+    assert {attention_fallback(prepared, attention) for attention in ("eager", "sdpa")} == {None}
 
 
 @pytest.mark.parametrize(

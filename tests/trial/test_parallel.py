@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForMaskedLM
 
-from autotune.domain import Completed, Failed, Infeasible, Job, Limits, Outcome
+from autotune.domain import Completed, Failed, FailureReason, Infeasible, Job, Limits, Outcome
 from autotune.execution.local import LocalExecutor
 from autotune.levers.parallelism import layouts
 from autotune.ports import Evaluate
@@ -51,7 +51,7 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor
 
 def run(executor: LocalExecutor, asked: Job, evaluate: Evaluate = parallel_jobs.follow) -> Outcome:
     jobs, told = iter([asked]), []
-    executor.drive(
+    executor.run(
         lambda: next(jobs, None), evaluate, lambda _, outcome: told.append(outcome), lambda *_: None
     )
     return told[0]  # type: ignore[no-any-return]
@@ -72,7 +72,7 @@ class Home:
         """Losses of all steps, scores, and the weights after training."""
         outcome = run(self.executor, self.job(**values))
         assert isinstance(outcome, Completed), outcome
-        found = outcome.evidence.environment
+        found = outcome.result.environment
         return found["losses"], found["scores"], load_file(self.folder / "weights.safetensors")
 
     @cache  # noqa: B019 (as long-lived as the module)
@@ -212,32 +212,32 @@ def fail(home: Home, how: str, **limits: float) -> Outcome:
 
 def test_a_rank_that_dies_is_named(home: Home) -> None:
     outcome = fail(home, "die")
-    assert isinstance(outcome, Failed) and outcome.kind == "crash"
+    assert isinstance(outcome, Failed) and outcome.failure == FailureReason.CRASH
     assert outcome.reason == "rank 1: killed by SIGKILL"
-    assert [point.step for point in outcome.evidence.curve] == [1]
+    assert [point.step for point in outcome.result.curve] == [1]
 
 
 def test_a_rank_that_raises_is_named(home: Home) -> None:
     outcome = fail(home, "raise")
-    assert isinstance(outcome, Failed) and outcome.kind == "error"
+    assert isinstance(outcome, Failed) and outcome.failure == FailureReason.ERROR
     assert outcome.reason.startswith("rank 1: ValueError: rank 1 has had enough")
 
 
 def test_a_rank_that_runs_out_of_memory_is_named(home: Home) -> None:
     outcome = fail(home, "run_out")
-    assert isinstance(outcome, Infeasible) and outcome.kind == "out_of_memory"
+    assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.OUT_OF_MEMORY
     assert outcome.reason.startswith("rank 1: ")
 
 
 def test_the_memory_limit_is_for_all_ranks_together(home: Home) -> None:
     outcome = fail(home, "swell", memory_gib=1.5)
-    assert isinstance(outcome, Infeasible) and outcome.kind == "out_of_memory"
+    assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.OUT_OF_MEMORY
     assert "rank 1 held the most" in outcome.reason
 
 
 def test_a_rank_that_hangs_is_named_before_the_time_limit(home: Home) -> None:
     outcome = fail(home, "hang", minutes=12 / 60)
-    assert isinstance(outcome, Failed) and outcome.kind == "error"
+    assert isinstance(outcome, Failed) and outcome.failure == FailureReason.ERROR
     assert outcome.reason == "rank 1 hangs: the others waited 3 s for it"
 
 
@@ -246,11 +246,11 @@ def test_a_whole_trial_of_several_processes(home: Home, kind: str) -> None:
     asked = home.job(parallelism=kind, dropout="model")
     outcome = run(home.executor, asked, entry.evaluate)
     assert isinstance(outcome, Completed), outcome
-    found = outcome.evidence.measurements
+    found = outcome.result.measurements
     assert {"train_samples_per_second", "accuracy", "cost_usd", "peak_memory_gib"} <= set(found)
     assert found["accuracy"].n == 6
-    judged = [point.step for point in outcome.evidence.curve if "accuracy" in point.metrics]
+    judged = [point.step for point in outcome.result.curve if "accuracy" in point.metrics]
     assert judged == [3, 5]
-    peaks = str(outcome.evidence.environment["peak_memory_gib_by_rank"]).split()
+    peaks = str(outcome.result.environment["peak_memory_gib_by_rank"]).split()
     assert len(peaks) == 2
     assert found["peak_memory_gib"].value == pytest.approx(sum(map(float, peaks)), abs=0.01)

@@ -20,7 +20,7 @@ from autotune.trial import entry, training
 from autotune.trial.distributed import collectives
 from autotune.trial.distributed.pipeline import balanced
 from autotune.trial.effects import device_map, devices, optimizers
-from autotune.trial.effects.device_map import CPU, proportional, spread
+from autotune.trial.effects.device_map import CPU, dispatch_model, proportional
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
 
@@ -50,7 +50,7 @@ def test_stages_are_as_quick_as_the_slowest_allows() -> None:
 def test_a_model_over_devices_answers_as_before(kind: str, where: str) -> None:
     model = tiny_model(kind, layers=4)
     before = logits(model)
-    spread(model, where, [CPU, CPU])
+    dispatch_model(model, where, [CPU, CPU])
     assert torch.equal(logits(model), before)
     model(**batches(1)[0]).loss.backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
@@ -58,7 +58,7 @@ def test_a_model_over_devices_answers_as_before(kind: str, where: str) -> None:
 
 def test_each_part_is_where_it_should_be() -> None:
     model = tiny_model(layers=4)
-    spread(model, "embeddings-on-cpu", [META, CPU])
+    dispatch_model(model, "embeddings-on-cpu", [META, CPU])
     encoder = encoder_of(model)
     assert {p.device for p in encoder.embeddings[0].parameters()} == {CPU}
     assert {p.device for p in encoder.holder.parameters()} == {META}
@@ -71,7 +71,7 @@ def test_a_step_in_host_memory_is_the_same_step(name: str) -> None:
         state = ready(optimizer=name)
         asked = strategy(optimizer=name, offload=offload)
         optimizer = optimizers.for_strategy(asked, state.model, 1e-3)
-        state = training.Ready(
+        state = training.TrainState(
             state.model, state.model, optimizer, state.precision, 1e-3, None, CPU
         )
         batch = collator(split())(np.arange(4))
@@ -87,14 +87,14 @@ def test_loader_threads_bring_the_same_batches_in_the_same_order(workers: int) -
     usual = plan(collator(split()), 9, batch=6, micro=2)
     ahead = training_plan(usual, workers)
     for (rows, parts), (its_rows, its_parts) in islice(
-        zip(usual.loaded(), ahead.loaded(), strict=False), 9
+        zip(usual.prefetched(), ahead.prefetched(), strict=False), 9
     ):
         assert np.array_equal(rows, its_rows)
         for part, its_part in zip(parts, its_parts, strict=True):
             assert torch.equal(part.inputs["input_ids"], its_part.inputs["input_ids"])
 
 
-def training_plan(usual: training.Schedule, workers: int) -> training.Schedule:
+def training_plan(usual: training.TrainingPlan, workers: int) -> training.TrainingPlan:
     return replace(usual, loader_workers=workers, prefetch=2)
 
 
@@ -123,7 +123,7 @@ def test_a_split_holds_all_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resources(split.with_values(placement="single")).devices == ("cuda:1",)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert list(map(str, devices.places(split))) == ["cuda:1", "cuda:2", "cpu"]
-    assert list(map(str, devices.held_here(split, CPU))) == ["cuda:1", "cuda:2"]
+    assert list(map(str, devices.local_devices(split, CPU))) == ["cuda:1", "cuda:2"]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(Unsupported, match="finds no device cuda:2"):
         devices.places(split)
@@ -133,7 +133,7 @@ def test_layers_are_spread_over_several_devices_in_order(monkeypatch: pytest.Mon
     free = {"meta": 2.0, "cpu": 1.0}
     monkeypatch.setattr(device_map, "_free_bytes", lambda device: free[device.type])
     model = tiny_model(layers=5)
-    spread(model, "split:memory", [META, META, CPU])
+    dispatch_model(model, "split:memory", [META, META, CPU])
     holder = encoder_of(model).holder
     assert [next(layer.parameters()).device.type for layer in holder] == [*["meta"] * 4, "cpu"]
 
@@ -145,7 +145,7 @@ def test_what_follows_the_layers_has_its_input_where_it_is(
     moved = device_map._on
     monkeypatch.setattr(device_map, "_on", lambda v, device: (way.append(device), moved(v, CPU))[1])
     model = tiny_model(layers=2)
-    spread(model, "split:memory", [home, CPU])
+    dispatch_model(model, "split:memory", [home, CPU])
     pooler = model.base_model.pooler
     pooler.register_forward_pre_hook(lambda *_: way.append("pooler"))
     logits(model)
@@ -157,7 +157,7 @@ def test_layers_go_where_they_are_quick(monkeypatch: pytest.MonkeyPatch) -> None
     speeds = {"meta": 4.0, "cpu": 1.0}
     monkeypatch.setattr(device_map, "_layer_speed", lambda encoder, device: speeds[device.type])
     model = tiny_model(layers=5)
-    spread(model, "split:time", [META, CPU])
+    dispatch_model(model, "split:time", [META, CPU])
     holder = encoder_of(model).holder
     assert [next(layer.parameters()).device.type for layer in holder] == [*["meta"] * 4, "cpu"]
 

@@ -52,7 +52,7 @@ def test_the_mask_survives_adamw(kind: str, dtype: torch.dtype) -> None:
     assert report.masks is not None
     dropped = weights(model) == 0
     kept = weights(model)[~dropped]
-    report.masks.hold(optimizer)
+    report.masks.reapply_after_step(optimizer)
     train(model, optimizer)
     assert torch.equal(weights(model) == 0, dropped)
     assert (weights(model)[~dropped] != kept).float().mean() > 0.9

@@ -15,7 +15,7 @@ from autotune.cli.options import (
     reading_store,
     storage_url,
 )
-from autotune.cli.output import err, note, out, print_json
+from autotune.cli.output import err, info, out, print_json
 
 database = typer.Typer(help="Look after the database of results.", no_args_is_help=True)
 
@@ -54,7 +54,7 @@ def export(
     storage: StorageOption = None,
 ) -> None:  # fmt: skip
     """Write one trial's strategy as a folder that a trainer runs."""
-    from autotune.analysis.select import choose
+    from autotune.analysis.select import select_trial
     from autotune.export import exporter
 
     if to == "optuna":
@@ -63,12 +63,12 @@ def export(
     chosen_exporter, directory = exporter(to, allow_partial=allow_partial), Path(output)
     with reading_store(storage) as store:
         whole = store.study(study)
-        number = choose(whole, store.trials(study), trial).number
+        number = select_trial(whole, store.trials(study), trial).number
         files = chosen_exporter.export(whole, store.trial(study, number), directory)
     _warn_of_what_is_left_out(directory)
     if with_model:
         files = _add_model(directory)
-    note(f"trial {number} of {study} as {to}:")
+    info(f"trial {number} of {study} as {to}:")
     for file in files:
         out.print(str(file), markup=False, soft_wrap=True)
 
@@ -79,7 +79,7 @@ def _export_optuna(study: str, url: str, storage: str | None) -> None:
     with reading_store(storage) as store:
         trials = store.trials(study)
         count = write_study(store.study(study), trials, url)
-    note(f"{count} trials of {study} in {url}; see them with: optuna-dashboard {url}")
+    info(f"{count} trials of {study} in {url}; see them with: optuna-dashboard {url}")
 
 
 def _warn_of_what_is_left_out(directory: Path) -> None:
@@ -144,10 +144,10 @@ def import_(
     imported = read_configuration(file)
     output.write_text(study_file(imported, study or output.stem), encoding="utf-8")
     for lever, value in imported.levers.items():
-        note(f"{lever}: {value}")
+        info(f"{lever}: {value}")
     for key, reason in imported.left.items():
         err.print(f"not taken: {key}: {reason}", style="yellow", markup=False)
-    note(f"wrote {output}; name your model and data in it, then: autotune search {output}")
+    info(f"wrote {output}; name your model and data in it, then: autotune search {output}")
 
 
 def report(
@@ -166,7 +166,7 @@ def report(
         written = write_report(
             store.study(study), store.trials(study), store.environment(study), target, kind
         )
-    note(f"wrote {written}")
+    info(f"wrote {written}")
 
 
 def diff(
@@ -179,7 +179,7 @@ def diff(
     """Compare two trials of a study, or two studies: autotune diff STUDY OTHER."""
     from dataclasses import asdict
 
-    from autotune.analysis.select import choose
+    from autotune.analysis.select import select_trial
     from autotune.cli.tables import difference as table
     from autotune.report.diff import compare_studies, compare_trials
 
@@ -189,7 +189,7 @@ def diff(
             other = store.study(first)
             found = compare_studies(whole, trials, other, store.trials(first))
         else:
-            a, b = (choose(whole, trials, query) for query in (first, second))
+            a, b = (select_trial(whole, trials, query) for query in (first, second))
             found = compare_trials(whole, a, b)
     if json:
         print_json(asdict(found))
@@ -216,7 +216,7 @@ def db_upgrade(storage: StorageOption = None) -> None:
     url = storage_url(storage)
     before = check(url)
     upgrade(url)
-    note(f"schema {before.current or 'none'} -> {check(url).current}")
+    info(f"schema {before.current or 'none'} -> {check(url).current}")
 
 
 @database.command("check")

@@ -7,12 +7,13 @@ from typing import Any
 
 import typer
 
-from autotune.cli.executors import hired
+from autotune.cli.executors import open_executor
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
-from autotune.cli.output import note, out, print_json
+from autotune.cli.output import info, out, print_json
 from autotune.domain import (
     Completed,
-    ExecutorChoice,
+    ExecutorConfig,
+    FailureReason,
     Host,
     Infeasible,
     Job,
@@ -43,16 +44,16 @@ def compare_devices(
     from tempfile import TemporaryDirectory
 
     from autotune import spec
-    from autotune.cli.commands.study import locate
+    from autotune.cli.commands.study import resolve_study_path
     from autotune.trial.data.datasets import prepare
 
-    with hired(ExecutorChoice()) as (executor, host), TemporaryDirectory() as folder:
-        study = spec.load(locate(file), host=host, overrides=override or []).study
+    with open_executor(ExecutorConfig()) as (executor, host), TemporaryDirectory() as folder:
+        study = spec.load(resolve_study_path(file), host=host, overrides=override or []).study
         executor.call(prepare, study.task)  # a mistake in the data is one for all devices
         outcomes: dict[str, Outcome] = {}
         for job in _jobs(study, host, folder):
             device = str(job.strategy["device"])
-            note(f"{device}: fine-tuning")
+            info(f"{device}: fine-tuning")
             outcomes[device] = _run(executor, study, job)
     if json:
         print_json({device: _record(outcome) for device, outcome in outcomes.items()})
@@ -89,10 +90,10 @@ def _run(executor: Executor, study: Study, job: Job) -> Outcome:
 
     rule = excluded(study.space, Strategy(job.strategy.values))
     if rule is not None:
-        return Infeasible("unsupported", rule.reason)
+        return Infeasible(FailureReason.UNSUPPORTED, rule.reason)
     told: list[Outcome] = []
     jobs = iter([job])
-    executor.drive(
+    executor.run(
         lambda: next(jobs, None),
         evaluate,
         lambda _, outcome: told.append(outcome),
@@ -104,20 +105,22 @@ def _run(executor: Executor, study: Study, job: Job) -> Outcome:
 def _record(outcome: Outcome) -> dict[str, Any]:
     if not isinstance(outcome, Completed):
         return {"reason": outcome.reason}
-    return {name: m.value for name, m in outcome.evidence.measurements.items()}
+    return {name: m.value for name, m in outcome.result.measurements.items()}
 
 
 def _table(outcomes: dict[str, Outcome]) -> Any:
     from rich.table import Table
 
-    from autotune.analysis.summary import shown
+    from autotune.analysis.summary import format_metric
     from autotune.domain.metrics import METRICS
 
     table = Table("", *outcomes, title="One strategy on each device", title_justify="left")
     records = {device: _record(outcome) for device, outcome in outcomes.items()}
     for name in SHOWN:
         values = [record.get(name) for record in records.values()]
-        cells = ["not measured" if value is None else shown(name, value) for value in values]
+        cells = [
+            "not measured" if value is None else format_metric(name, value) for value in values
+        ]
         table.add_row(METRICS[name].label, *cells)
     reasons = [record.get("reason", "") for record in records.values()]
     if any(reasons):

@@ -6,14 +6,14 @@ import importlib
 import importlib.util
 from typing import Any
 
-from autotune.cli.output import note
+from autotune.cli.output import info
 
 IN_WHEEL, IN_CHECKOUT = "autotune._dashboard", "dashboard"
 
 
 def serve(storage: str, *, host: str, port: int) -> None:
     """Serve the dashboard over ``storage`` until interrupted."""
-    note(f"dashboard: http://{host}:{port}  (Ctrl-C ends it)")
+    info(f"dashboard: http://{host}:{port}  (Ctrl-C ends it)")
     _launch().serve(storage, host, port)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from autotune.cli.executors import hired
+from autotune.cli.executors import open_executor
 from autotune.cli.options import (
     AddressOption,
     ExecutorOption,
@@ -26,8 +26,8 @@ from autotune.cli.options import (
     storage_option,
     storage_url,
 )
-from autotune.cli.output import err, note
-from autotune.domain import Anatomy, Host, State, Study
+from autotune.cli.output import err, info
+from autotune.domain import Host, State, Study, WorkloadProfile
 from autotune.errors import AutotuneError, IncompatibleStudyError, UsageError
 from autotune.ports import Executor, Store
 
@@ -62,19 +62,19 @@ def search(
 ) -> None:
     """Search a study file; an existing study of the same name is continued."""
     from autotune import spec
-    from autotune.cli.commands.study import locate
+    from autotune.cli.commands.study import resolve_study_path
 
     overrides = _overrides(override, executor, address, no_sharing)
     overrides += [f"study={study}"] if study else []
     overrides += [f"warm_start={warm_start}"] if warm_start else []
-    path = locate(file)
+    path = resolve_study_path(file)
     if storage is not None:
         _require_server(storage)
-    with hired(spec.executor(path, overrides=overrides)) as (runner, host):
+    with open_executor(spec.executor(path, overrides=overrides)) as (runner, host):
         loaded = spec.load(path, host=host, overrides=overrides)
         for left_out in loaded.notes:
-            note(f"{left_out.lever}: {left_out.value} is left out: {left_out.reason}")
-        _run(loaded.study, storage or loaded.storage, runner, host, log_to or [])
+            info(f"{left_out.lever}: {left_out.value} is left out: {left_out.reason}")
+        run_search(loaded.study, storage or loaded.storage, runner, host, log_to or [])
 
 
 def resume(
@@ -98,9 +98,9 @@ def resume(
         store.close()
     text = yaml.safe_dump(dict(stored.spec), sort_keys=False)
     overrides = _overrides(override, executor, address, no_sharing)
-    with hired(spec.executor(text, overrides=overrides)) as (runner, host):
+    with open_executor(spec.executor(text, overrides=overrides)) as (runner, host):
         again = spec.load(text, host=host, overrides=overrides).study
-        _run(again, url, runner, host, log_to or [])
+        run_search(again, url, runner, host, log_to or [])
 
 
 def _require_server(url: str) -> None:
@@ -125,47 +125,47 @@ def _overrides(
     return [*found, *([f"executor.address={address}"] if address else [])]
 
 
-def _run(
+def run_search(
     study: Study, storage: str | None, executor: Executor, host: Host, log_to: Sequence[str]
 ) -> None:
     from autotune.cli.front import print_front, print_next_steps
     from autotune.cli.live import LiveView
-    from autotune.search.feasibility.filter import Feasibility
+    from autotune.search.feasibility.filter import FeasibilityFilter
     from autotune.search.samplers.optuna import make_sampler
     from autotune.search.tuner import Tuner
-    from autotune.search.warm_start import origin
-    from autotune.store import open_for_driving
-    from autotune.tracking import Together, Tracking
+    from autotune.search.warm_start import load_source_study
+    from autotune.store import open_driver_store
+    from autotune.tracking import CompositeObserver, TrackerGroup
     from autotune.trial.entry import evaluate
 
-    tracking = Tracking(log_to, study, runs_directory())
+    tracking = TrackerGroup(log_to, study, runs_directory())
     clock = getattr(executor, "clock", None)  # of one that simulates time
-    store = open_for_driving(storage_url(storage), runs_directory() / ".journal", clock=clock)
-    alone = store.exclusive
+    store = open_driver_store(storage_url(storage), runs_directory() / ".journal", clock=clock)
+    single_driver = store.single_driver
     try:
-        begin_with = origin(store, study, host)
-        _require_same(store, study)
+        warm_start = load_source_study(store, study, host)
+        require_compatible(store, study)
         anatomy = _prepare(executor, study) if clock is None else getattr(executor, "anatomy", None)
-        _record(store, study, host)
+        create_or_continue_study(store, study, host)
         with store.acquire_driver(study.name):
-            silence = None if alone else study.executor.takeover_seconds
-            store.interrupt_running(study.name, stale_seconds=silence)
+            stale_after = None if single_driver else study.executor.takeover_seconds
+            store.interrupt_running(study.name, stale_seconds=stale_after)
             feasibility = None
             if anatomy is not None:
-                feasibility = Feasibility(
+                feasibility = FeasibilityFilter(
                     study, host, anatomy, lambda trial: store.trial(study.name, trial.number)
                 )
             history = store.trials(study.name)
             with LiveView(study, history) as view:
                 tuner = Tuner(
                     study, store, make_sampler(study, anatomy), executor, host,
-                    directory=runs_directory(), observer=Together((view, tracking)),
-                    outage_seconds=0.0 if alone else OUTAGE_SECONDS, now=clock or _now,
-                    begin_with=begin_with, feasibility=feasibility,
+                    directory=runs_directory(), observer=CompositeObserver((view, tracking)),
+                    outage_seconds=0.0 if single_driver else OUTAGE_SECONDS, now=clock or _now,
+                    begin_with=warm_start, feasibility=feasibility,
                 )  # fmt: skip
                 with _interruptible(tuner.stop, executor.stop) as presses:
                     reason = tuner.run(evaluate)
-        note(f"search ended: {reason}")
+        info(f"search ended: {reason}")
         trials = store.trials(study.name)
         tracking.close(study, trials)
         print_front(study, trials)
@@ -188,7 +188,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _prepare(executor: Executor, study: Study) -> Anatomy:
+def _prepare(executor: Executor, study: Study) -> WorkloadProfile:
     """Fetch and tokenise once, so that a mistake in the data shows before any trial runs, and
     before the study has a place in the store."""
     from autotune.trial.data.datasets import prepare
@@ -200,19 +200,19 @@ def _prepare(executor: Executor, study: Study) -> Anatomy:
     sizes = ", ".join(f"{n} {split}" for split, n in prepared.sizes.items())
     data = study.task.dataset
     name = data if isinstance(data, str) else data["train"]
-    note(f"task: {study.task.model} on {name}: {sizes} examples, {prepared.num_labels} labels")
+    info(f"task: {study.task.model} on {name}: {sizes} examples, {prepared.num_labels} labels")
     for remark in prepared.notes:
-        note(f"task: {remark}")
+        info(f"task: {remark}")
     return anatomy
 
 
-def _require_same(store: Store, study: Study) -> None:
+def require_compatible(store: Store, study: Study) -> None:
     """Raise :class:`IncompatibleStudyError` where a study of this name asks another question."""
     from autotune import spec
 
     if study.name not in store.studies():
         return
-    differences = spec.compatible(store.study(study.name), study)
+    differences = spec.incompatibilities(store.study(study.name), study)
     if differences:
         raise IncompatibleStudyError(
             f"study {study.name} exists and asks another question:\n  " + "\n  ".join(differences),
@@ -220,7 +220,7 @@ def _require_same(store: Store, study: Study) -> None:
         )
 
 
-def _record(store: Store, study: Study, host: Host) -> None:
+def create_or_continue_study(store: Store, study: Study, host: Host) -> None:
     """Create the study, or continue the one of this name."""
     from autotune.hardware import environment
 
@@ -230,10 +230,10 @@ def _record(store: Store, study: Study, host: Host) -> None:
             return
         except UsageError:
             pass  # another driver was faster, perhaps with another question
-    _require_same(store, study)
+    require_compatible(store, study)
     store.update_study(study)
     store.record_environment(study.name, environment(host))
-    note(f"continuing study {study.name}: {len(store.trials(study.name))} trials are stored")
+    info(f"continuing study {study.name}: {len(store.trials(study.name))} trials are stored")
 
 
 @contextmanager
@@ -241,11 +241,11 @@ def _interruptible(
     finish: Callable[[str], None], end: Callable[[], None]
 ) -> Iterator[Sequence[int]]:
     """The first Ctrl-C finishes what runs, the second ends it; both save everything."""
-    presses: list[int] = []
+    interrupts: list[int] = []
 
     def pressed(number: int, frame: FrameType | None) -> None:
-        presses.append(number)
-        if len(presses) == 1:
+        interrupts.append(number)
+        if len(interrupts) == 1:
             finish("interrupted")
             err.print("finishing the running trial; Ctrl-C again ends it now", style="yellow")
         else:
@@ -253,7 +253,7 @@ def _interruptible(
 
     before = {s: signal.signal(s, pressed) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield presses
+        yield interrupts
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

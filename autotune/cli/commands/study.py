@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
-from autotune.cli.output import note, out, print_json
+from autotune.cli.output import info, out, print_json
 from autotune.errors import NotFoundError, UsageError
 
 
@@ -18,23 +18,23 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def shipped() -> Path:
+def bundled_studies() -> Path:
     """The folder of named studies: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parents[1]
     inside = package / "_search_spaces"
     return inside if inside.is_dir() else package.parent / "search_spaces"
 
 
-def locate(file: str) -> Path:
+def resolve_study_path(file: str) -> Path:
     """The study file of this path, or the shipped one of this name."""
     path = Path(file)
     if path.is_file():
         return path
-    named = shipped() / path.name
+    named = bundled_studies() / path.name
     named = named if named.suffix == ".yaml" else named.with_name(f"{named.name}.yaml")
     if named.is_file() and path.parent.name in ("", "search_spaces"):
         return named
-    names = ", ".join(sorted(p.stem for p in shipped().glob("*.yaml")))
+    names = ", ".join(sorted(p.stem for p in bundled_studies().glob("*.yaml")))
     raise NotFoundError(
         f"no study file {file}", hint=f"give a path, or one of the shipped studies: {names}"
     )
@@ -52,13 +52,13 @@ def validate(
     from autotune import spec
     from autotune.hardware import inventory
 
-    path, overrides = locate(file), override or []
+    path, overrides = resolve_study_path(file), override or []
     host = inventory()
     loaded = spec.load(path, host=host, overrides=overrides)
     if json:
         print_json(asdict(spec.explain(loaded, host)))
         return
-    note(f"{path}: valid")
+    info(f"{path}: valid")
     if explain:
         from autotune.cli.tables import explained
 
@@ -76,7 +76,7 @@ def init(
         raise UsageError(f"{path} exists", hint="give another path, or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(spec.starter(study or path.stem), encoding="utf-8")
-    note(f"wrote {path}; edit it, then: autotune search {path}")
+    info(f"wrote {path}; edit it, then: autotune search {path}")
 
 
 def hardware(json: JsonOption = False) -> None:

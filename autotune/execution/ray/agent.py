@@ -22,7 +22,7 @@ from autotune.domain import Host
 from autotune.errors import AutotuneError, ExecutionError
 from autotune.execution.messages import Call
 from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.worker_server import Address, Counter, order_worker
+from autotune.execution.ray.worker_server import Address, WorkerServer, order_worker
 from autotune.execution.resources import usable_cores
 from autotune.execution.spawner import Spawner, Worker, call_in_worker
 from autotune.hardware import inventory
@@ -49,7 +49,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Station:
+class NodeEndpoint:
     """Where the agent of a node takes orders, and what the node has to share among trials."""
 
     address: Address
@@ -67,11 +67,11 @@ class Agent:
     def __init__(self, session: Session, modules: Parcel) -> None:
         self._spawner = Spawner(modules.open())
         host = ray.util.get_node_ip_address()
-        self._counter = Counter(host, session.key, self._spawner.pass_on)
+        self._counter = WorkerServer(host, session.key, self._spawner.send_fd)
         threading.Thread(target=self._counter.serve, name="counter", daemon=True).start()
 
-    def station(self) -> Station:
-        return Station(
+    def station(self) -> NodeEndpoint:
+        return NodeEndpoint(
             self._counter.address, socket.gethostname(), len(usable_cores()), memory_gib()
         )
 
@@ -103,7 +103,7 @@ def end_of(path: str) -> bytes:
         return b""
 
 
-def worker_on(node: str, session: Session) -> tuple[Station, Worker]:
+def worker_on(node: str, session: Session) -> tuple[NodeEndpoint, Worker]:
     """A fresh worker on a node, from its agent, which may be about to start.
 
     :raises ExecutionError: there is no agent, or its forkserver cannot start workers.
@@ -112,7 +112,7 @@ def worker_on(node: str, session: Session) -> tuple[Station, Worker]:
     while True:
         try:
             agent = ray.get_actor(session.agent(node))
-            station: Station = ray.get(agent.station.remote(), timeout=PATIENCE_SECONDS)
+            station: NodeEndpoint = ray.get(agent.station.remote(), timeout=PATIENCE_SECONDS)
             worker = order_worker(station.address, session.key)
         except (ValueError, RayError, OSError) as error:
             if time.monotonic() > deadline:

@@ -103,18 +103,18 @@ class Cluster:
         self._end = threading.Event()
         self._end_work = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="nodes", daemon=True)
-        self.look()
-        self.home = self._home()
+        self.sync_agents()
+        self.home = self._driver_node()
         self._thread.start()
 
-    def warm(self, count: int) -> None:
+    def prestart_workers(self, count: int) -> None:
         """Have processes load what the actors of trials need, which Ray then makes them of."""
         load = ray.remote(importlib.import_module).options(
             num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(self.home, soft=False)
         )
         self._warming = [load.remote("autotune.execution.ray.trainable") for _ in range(count)]
 
-    def look(self) -> None:
+    def sync_agents(self) -> None:
         """Put agents on nodes that have joined, and forget nodes that have left."""
         with self._looking:
             alive = {node["NodeID"] for node in self.nodes()}
@@ -136,7 +136,7 @@ class Cluster:
 
     def hosts(self) -> list[tuple[str | None, Host]]:
         """The hardware of every node, with its class where it has one."""
-        self.look()
+        self.sync_agents()
         classes = {node["NodeID"]: node["Labels"].get(NODE_CLASS_LABEL) for node in self.nodes()}
         asked = {node: agent.hardware.remote() for node, agent in dict(self._agents).items()}
         found = ray.get(list(asked.values()), timeout=READY_SECONDS)
@@ -163,7 +163,7 @@ class Cluster:
             .remote(self.session, Parcel.of(self._modules))
         )
 
-    def _home(self) -> str:
+    def _driver_node(self) -> str:
         """The node on which the driver runs, or the head where it runs on none."""
         here: str = ray.get_runtime_context().get_node_id()
         if here in self._agents:
@@ -179,7 +179,7 @@ class Cluster:
 
     def _watch(self) -> None:
         while not self._end.wait(LOOK_SECONDS):
-            self.look()
+            self.sync_agents()
         if self._end_work.is_set():
             self._take_agents_away()
 

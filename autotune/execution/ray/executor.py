@@ -21,10 +21,10 @@ from autotune.execution.messages import Call
 from autotune.execution.ray.cluster import Cluster
 from autotune.execution.ray.parcel import Parcel
 from autotune.execution.ray.resources import bundle, node_class, nodes
-from autotune.execution.ray.searcher import Desk, Helper
-from autotune.execution.ray.trainable import Order, RayTrial
+from autotune.execution.ray.searcher import ErrorReportingScheduler, TuneSearcher
+from autotune.execution.ray.trainable import RayTrial, TrialConfig
 from autotune.execution.spawner import require_importable
-from autotune.ports import Advise, Ask, Evaluate, Tell
+from autotune.ports import Ask, Evaluate, ShouldStop, Tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,8 +63,8 @@ class RayExecutor:
         self._workers, self._memory_gib = workers, memory_gib
         self._wait_seconds = wait_seconds
         self._cluster: Cluster | None = Cluster(address, preload)
-        self._cluster.warm(workers or 1)
-        self._desk: Desk | None = None
+        self._cluster.prestart_workers(workers or 1)
+        self._desk: TuneSearcher | None = None
         self._stopped = False
 
     @property
@@ -75,7 +75,7 @@ class RayExecutor:
         """The hardware of every node, with its node class where it has one."""
         return self._open().hosts()
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         """Ask for jobs while there is room, run each, tell each outcome; return when ``ask`` has
         nothing and nothing is running."""
         require_importable(evaluate)
@@ -84,7 +84,7 @@ class RayExecutor:
         if first is None:
             return
         parcel = Parcel.of(evaluate)
-        desk = self._desk = Desk(
+        desk = self._desk = TuneSearcher(
             first,
             ask,
             tell,
@@ -92,7 +92,9 @@ class RayExecutor:
             workers=self._workers,
             wait_seconds=self._wait_seconds,
             objection=self._objection,
-            order=lambda job: Order(job, parcel, cluster.session, cluster.home, self._memory_gib),
+            order=lambda job: TrialConfig(
+                job, parcel, cluster.session, cluster.home, self._memory_gib
+            ),
         )
         desk.stopped = self._stopped
         try:
@@ -156,11 +158,11 @@ class RayExecutor:
 class _Stop(tune.Stopper):  # type: ignore[misc]
     """Ends the run, or one trial of it, when the desk says so."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: TuneSearcher) -> None:
         self._desk = desk
 
     def __call__(self, trial_id: str, result: object) -> bool:
-        return self._desk.waits_in_vain(trial_id)
+        return self._desk.placement_timed_out(trial_id)
 
     def stop_all(self) -> bool:
         return self._desk.ending
@@ -170,7 +172,7 @@ class _Stop(tune.Stopper):  # type: ignore[misc]
         return {}
 
 
-def _run(desk: Desk, pending: int) -> None:
+def _run(desk: TuneSearcher, pending: int) -> None:
     """One run of Ray Tune, which keeps what it must on disk in a folder of no importance. At most
     ``pending`` jobs are asked for before there is room for them, so that actors start together."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it would report lost jobs at length
@@ -181,7 +183,7 @@ def _run(desk: Desk, pending: int) -> None:
         tune.run(
             RayTrial,
             search_alg=desk,
-            scheduler=Helper(desk),
+            scheduler=ErrorReportingScheduler(desk),
             stop=_Stop(desk),
             num_samples=-1,
             reuse_actors=True,

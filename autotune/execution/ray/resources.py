@@ -61,7 +61,7 @@ def reserve(job: Job, session: str) -> PlacementGroup:
     for left in placement_group_table().values():
         if left["name"].startswith(name) and left["state"] != "REMOVED":
             remove_placement_group(get_placement_group(left["name"]))
-    _let_leave({name: amount * count for name, amount in bundle(job).items()})
+    _wait_until_released({name: amount * count for name, amount in bundle(job).items()})
     return placement_group(
         [bundle(job)] * count,
         name=f"{name}{uuid4().hex[:8]}",
@@ -70,7 +70,7 @@ def reserve(job: Job, session: str) -> PlacementGroup:
     )
 
 
-def _let_leave(wanted: Mapping[str, float]) -> None:
+def _wait_until_released(wanted: Mapping[str, float]) -> None:
     """Where less than ``wanted`` is free, wait for what removed groups still hold. Nodes tell of
     that after a tenth of a second; a group that is asked for before is tried again after a whole
     one."""

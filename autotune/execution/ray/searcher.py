@@ -13,11 +13,11 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from autotune.domain import Failed, Interrupted, Job
+from autotune.domain import Failed, FailureReason, Interrupted, Job
 from autotune.execution.local import ASK_AGAIN_SECONDS, STOPPED
-from autotune.execution.ray.trainable import Ending
+from autotune.execution.ray.trainable import JobResult
 from autotune.execution.worker import log_path
-from autotune.ports import Advise, Ask, Tell
+from autotune.ports import Ask, ShouldStop, Tell
 
 RETRIES = 3
 """How often a job is run again that the cluster has lost, before it counts as failed."""
@@ -27,7 +27,7 @@ LOST = "its actor was lost"
 FINISHED: str = Searcher.FINISHED
 
 
-class Desk(Searcher):  # type: ignore[misc]
+class TuneSearcher(Searcher):  # type: ignore[misc]
     """Tune's searcher. An error of the search ends the run and is kept in :attr:`error`.
 
     A job whose node, actor or agent was lost is handed out again, up to :data:`RETRIES` times; the
@@ -39,7 +39,7 @@ class Desk(Searcher):  # type: ignore[misc]
         first: Job,
         ask: Ask,
         tell: Tell,
-        advise: Advise,
+        advise: ShouldStop,
         *,
         workers: int,
         wait_seconds: float,
@@ -82,7 +82,7 @@ class Desk(Searcher):  # type: ignore[misc]
         if not self.ending:
             self._guarded(lambda: self._hear(self._running[trial_id], result))
 
-    def waits_in_vain(self, trial_id: str) -> bool:
+    def placement_timed_out(self, trial_id: str) -> bool:
         """Whether a job that had no room yet has lost the nodes that could have held it, and no
         other came in time."""
         if trial_id not in self._unplaced:
@@ -100,7 +100,7 @@ class Desk(Searcher):  # type: ignore[misc]
         if self.error is None and trial_id in self._running:
             self._guarded(lambda: self._conclude(trial_id, result or {}))
 
-    def note_cause(self, trial_id: str, report: str) -> None:
+    def record_failure(self, trial_id: str, report: str) -> None:
         """Remember why Tune is about to complete a trial with an error."""
         lines = [line.strip() for line in report.splitlines() if line.strip()]
         raised = [line for line in lines if "Error: " in line]
@@ -139,7 +139,7 @@ class Desk(Searcher):  # type: ignore[misc]
                 self._waiting.appendleft(job)
                 return None
             self._waiting_since = math.inf
-            self._tell(job, Failed("infrastructure", objection))
+            self._tell(job, Failed(FailureReason.INFRASTRUCTURE, objection))
 
     def _asked(self) -> Job | None:
         """Tune comes many times a second; the search is asked when something may have changed."""
@@ -160,14 +160,14 @@ class Desk(Searcher):  # type: ignore[misc]
         self._ask_again_at = 0.0
         had_room = self._unplaced.pop(trial_id, None) is None
         ending = result.get("ending")
-        if isinstance(ending, Ending):
+        if isinstance(ending, JobResult):
             self._hear(job, result)
             _bring_log(job, ending.log)
             self._tell(job, ending.outcome)
         elif self.stopped:
             self._tell(job, Interrupted(STOPPED))
         elif not had_room and (objection := self._objection(job)) is not None:
-            self._tell(job, Failed("infrastructure", objection))
+            self._tell(job, Failed(FailureReason.INFRASTRUCTURE, objection))
         else:
             self._lose(job, self._causes.pop(trial_id, LOST))
 
@@ -177,7 +177,7 @@ class Desk(Searcher):  # type: ignore[misc]
             self._waiting.append(job)
             return
         times = f"lost {losses} times on the cluster, the last time: {cause}"
-        self._tell(job, Failed("infrastructure", times))
+        self._tell(job, Failed(FailureReason.INFRASTRUCTURE, times))
 
     def _guarded(self, action: Callable[[], Any]) -> Any:
         """Tune would log an error and go on."""
@@ -190,17 +190,17 @@ class Desk(Searcher):  # type: ignore[misc]
             return None
 
 
-class Helper(FIFOScheduler):  # type: ignore[misc]
+class ErrorReportingScheduler(FIFOScheduler):  # type: ignore[misc]
     """Trials come in their order. A scheduler is told more by Tune than a searcher: why a trial
     failed."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: TuneSearcher) -> None:
         super().__init__()
         self._desk = desk
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         report = Path(trial.error_file) if trial.error_file else None
-        self._desk.note_cause(trial.trial_id, report.read_text() if report else "")
+        self._desk.record_failure(trial.trial_id, report.read_text() if report else "")
 
 
 def _bring_log(job: Job, log: bytes) -> None:

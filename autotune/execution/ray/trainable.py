@@ -28,7 +28,7 @@ from autotune.domain import CurvePoint, Interrupted, Job, Outcome
 from autotune.execution.ray.agent import PATIENCE_SECONDS, Session, end_of
 from autotune.execution.ray.parcel import Parcel
 from autotune.execution.ray.resources import gpus, nodes, reserve
-from autotune.execution.ray.worker_group import Place, Team, Work
+from autotune.execution.ray.worker_group import NodeAllocation, TrialSpec, WorkerGroup
 from autotune.execution.worker import log_path
 
 BATCH_SECONDS = 1.0
@@ -37,12 +37,12 @@ BATCH_SECONDS = 1.0
 PLACE_SECONDS = 1
 """How long to wait for room before the driver is told that there is none yet."""
 
-SEAT = {"memory": 100 * 2**20}
+ACTOR_RESOURCES = {"memory": 100 * 2**20}
 """What the actor itself takes; no cores, for it only waits."""
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialConfig:
     """What an actor is to do: run ``evaluate`` (packed) on ``job`` for the driver of ``session``,
     from the node ``home``. ``memory_gib`` is that of :class:`~autotune.execution.ray.worker_group.Work`."""
 
@@ -54,7 +54,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Ending:
+class JobResult:
     """What became of a job, and the end of its log as the worker's node has it."""
 
     outcome: Outcome
@@ -67,13 +67,13 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         home = {NODE_ID_LABEL_KEY: config["order"].home}
-        return tune.PlacementGroupFactory([SEAT], bundle_label_selector=[home])
+        return tune.PlacementGroupFactory([ACTOR_RESOURCES], bundle_label_selector=[home])
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._order: Order = config["order"]
+        self._order: TrialConfig = config["order"]
         self._room: PlacementGroup | None = None
-        self._team: Team | None = None
-        self._places: list[Place] = []
+        self._team: WorkerGroup | None = None
+        self._places: list[NodeAllocation] = []
         self._points: list[CurvePoint] = []
         self._advice: str | None = None
         self._at_rung = False
@@ -122,10 +122,11 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         assert room is not None
         found = placement_group_table(room)["bundles_to_node_id"]
         self._places = [
-            Place(found[index], self._gpus(room, index)) for index in range(nodes(order.job))
+            NodeAllocation(found[index], self._gpus(room, index))
+            for index in range(nodes(order.job))
         ]
-        work = Work(order.job, order.evaluate.open(), order.memory_gib)
-        self._team = Team(work, order.session, self._places)
+        work = TrialSpec(order.job, order.evaluate.open(), order.memory_gib)
+        self._team = WorkerGroup(work, order.session, self._places)
 
     def _gpus(self, room: PlacementGroup, index: int) -> str | None:
         """Which GPUs Ray has set aside in a bundle: a task there is told."""
@@ -136,7 +137,7 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         visible: str = ray.get(ask.remote("CUDA_VISIBLE_DEVICES"), timeout=PATIENCE_SECONDS)
         return visible
 
-    def _listen(self, team: Team) -> None:
+    def _listen(self, team: WorkerGroup) -> None:
         """Serve the workers until there is something to pass on."""
         until = math.inf
         while not team.over and not self._at_rung and time.monotonic() < until:
@@ -148,12 +149,12 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         self._points.append(point)
         self._at_rung = self._at_rung or bool(point.metrics)
 
-    def _end(self) -> Ending:
+    def _end(self) -> JobResult:
         """What became of the job, which holds nothing any more."""
         team, self._team = self._team, None
         assert team is not None
         try:
-            return Ending(team.finish(), self._log())
+            return JobResult(team.finish(), self._log())
         finally:
             self._give_back()
 

@@ -11,27 +11,28 @@ from typing import Any
 from autotune.domain import (
     Completed,
     CurvePoint,
-    Evidence,
     Failed,
+    FailureReason,
     Interrupted,
     Job,
     Outcome,
     Pruned,
+    TrialResult,
 )
 from autotune.errors import ExecutionError
-from autotune.execution.job import Running
+from autotune.execution.job import RunningJob
 from autotune.execution.memory import SHARE_OF_AVAILABLE
-from autotune.execution.messages import Opened, RunTrial, Share
-from autotune.execution.ray.agent import Session, Station, worker_on
+from autotune.execution.messages import RankRange, RendezvousPort, RunTrial
+from autotune.execution.ray.agent import NodeEndpoint, Session, worker_on
 from autotune.execution.spawner import Worker
-from autotune.ports import Advise, Evaluate
+from autotune.ports import Evaluate, ShouldStop
 
 GRACE_SECONDS = 2.0
 """How long the other workers may take to show which of them is at the root of a failure."""
 
 
 @dataclass(frozen=True)
-class Place:
+class NodeAllocation:
     """A node that a job has got, and which of its GPUs, as ``CUDA_VISIBLE_DEVICES`` names them."""
 
     node: str
@@ -39,7 +40,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Work:
+class TrialSpec:
     """What a team does. ``memory_gib`` bounds what a job without a limit of its own may hold on
     each node; without either it is the job's share of the node, by its share of the cores."""
 
@@ -48,7 +49,7 @@ class Work:
     memory_gib: float | None
 
 
-class Member(Running):
+class GroupWorker(RunningJob):
     """A running share of a job. Its rungs are answered later, by the driver."""
 
     def __init__(self, job: Job, worker: Worker) -> None:
@@ -61,23 +62,23 @@ class Member(Running):
     def failed(self) -> bool:
         return self.outcome is not None and not isinstance(self.outcome, Completed | Pruned)
 
-    def _take(self, message: Any, advise: Advise) -> None:
-        if isinstance(message, Opened):
+    def _take(self, message: Any, advise: ShouldStop) -> None:
+        if isinstance(message, RendezvousPort):
             self.port = message.port
         else:
             super()._take(message, advise)
 
-    def _consult(self, point: CurvePoint, advise: Advise) -> None:
+    def _consult(self, point: CurvePoint, advise: ShouldStop) -> None:
         advise(self.job, point)
 
 
-class Team:
+class WorkerGroup:
     """The first member has rank 0, which alone reports."""
 
-    def __init__(self, work: Work, session: Session, places: Sequence[Place]) -> None:
+    def __init__(self, work: TrialSpec, session: Session, places: Sequence[NodeAllocation]) -> None:
         self._work, self._session, self._places = work, session, places
-        self._members: list[Member] = []
-        self._stations: list[Station] = []
+        self._members: list[GroupWorker] = []
+        self._stations: list[NodeEndpoint] = []
         try:
             leader = self._start(None)
             while len(self._members) < len(places) and leader.outcome is None:
@@ -94,10 +95,10 @@ class Team:
         """Whether the leader has ended, or another for whose want all will fail."""
         return self._members[0].outcome is not None or any(m.failed for m in self._members)
 
-    def listen(self, advise: Advise, seconds: float | None) -> None:
+    def listen(self, advise: ShouldStop, seconds: float | None) -> None:
         """Serve the workers once there is something to serve, for up to ``seconds``."""
         living = [member for member in self._members if member.outcome is None]
-        patience = min(m.patience() for m in living)
+        patience = min(m.seconds_to_deadline() for m in living)
         if seconds is not None:
             patience = min(patience, max(seconds, 0.0))
         sources: list[Connection | int] = [source for m in living for source in m.sources()]
@@ -119,10 +120,10 @@ class Team:
             self.listen(lambda job, point: None, until - time.monotonic())
         self.end(Interrupted("another rank failed"))
         outcome = _root([m.outcome for m in self._members if m.outcome is not None])
-        if isinstance(outcome, Failed) and outcome.kind == "infrastructure":
+        if isinstance(outcome, Failed) and outcome.failure == FailureReason.INFRASTRUCTURE:
             raise ExecutionError(outcome.reason)
         leader = self._members[0].outcome
-        return outcome if leader is None else replace(outcome, evidence=self._placed(leader))
+        return outcome if leader is None else replace(outcome, result=self._placed(leader))
 
     def end(self, outcome: Outcome) -> None:
         """End the workers that still run, with ``outcome``."""
@@ -131,15 +132,15 @@ class Team:
                 member.end(outcome)
                 member.outcome = member.finish()
 
-    def _placed(self, leader: Outcome) -> Evidence:
+    def _placed(self, leader: Outcome) -> TrialResult:
         """What the leader saw, with where it came about."""
         nodes = [place.node for place in self._places]
         where = {"node": nodes[0], "hostname": self._stations[0].hostname}
         spread = {"nodes": nodes} if len(nodes) > 1 else {}
-        evidence = leader.evidence
+        evidence = leader.result
         return replace(evidence, environment={**evidence.environment, **where, **spread})
 
-    def _start(self, port: int | None) -> Member:
+    def _start(self, port: int | None) -> GroupWorker:
         """Start the next member; ``port`` is where the first one has opened the door."""
         number, count = len(self._members), len(self._places)
         station, worker = worker_on(self._places[number].node, self._session)
@@ -147,18 +148,18 @@ class Team:
         job = self._work.job
         ranks = job.resources.processes // count
         meeting = None if port is None else (self._stations[0].address[0], port)
-        share = Share(number * ranks, ranks, station.address[0], meeting) if count > 1 else None
+        share = RankRange(number * ranks, ranks, station.address[0], meeting) if count > 1 else None
         cores = job.resources.cores // count
         order = RunTrial(
             _as_seen_there(job, count),
             self._work.evaluate,
-            job.limits.memory_gib or self._work.memory_gib or _fair(station, cores),
+            job.limits.memory_gib or self._work.memory_gib or _memory_share(station, cores),
             _environment(self._places[number]),
             cores,
             share,
         )
         worker.connection.send(order)
-        self._members.append(Member(job, worker))
+        self._members.append(GroupWorker(job, worker))
         return self._members[-1]
 
 
@@ -168,9 +169,9 @@ def _root(outcomes: Sequence[Outcome]) -> Outcome:
 
     def depth(outcome: Outcome) -> int:
         match outcome:
-            case Failed("infrastructure"):
+            case Failed(FailureReason.INFRASTRUCTURE):
                 return 0
-            case Failed("error"):
+            case Failed(FailureReason.ERROR):
                 return 2
             case Completed() | Pruned():
                 return 3
@@ -193,10 +194,10 @@ def _as_seen_there(job: Job, nodes: int) -> Job:
     return replace(job, strategy=strategy, resources=replace(job.resources, devices=local))
 
 
-def _fair(station: Station, cores: int) -> float:
+def _memory_share(station: NodeEndpoint, cores: int) -> float:
     return SHARE_OF_AVAILABLE * station.memory_gib * min(1.0, cores / station.cores)
 
 
-def _environment(place: Place) -> dict[str, str]:
+def _environment(place: NodeAllocation) -> dict[str, str]:
     """What the worker must know that its forkserver does not: which GPUs Ray gave to this trial."""
     return {} if place.gpus is None else {"CUDA_VISIBLE_DEVICES": place.gpus}

@@ -63,7 +63,7 @@ def _call(address: Address, key: bytes, ticket: bytes) -> socket.socket:
     return called
 
 
-class Counter:
+class WorkerServer:
     """Where an agent takes orders for workers."""
 
     def __init__(self, host: str, key: bytes, pass_on: Callable[[list[int]], None]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from autotune.domain import Anatomy, CurvePoint, Host, Measurement, State, Strategy, Value
+from autotune.domain import CurvePoint, Host, Measurement, State, Strategy, Value, WorkloadProfile
 from autotune.domain.metrics import METRICS
 from autotune.errors import DataError, NotFoundError
 
@@ -46,7 +46,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Landscape:
+class TabularBenchmark:
     """All records of one grid. ``spec`` is the text of the study file that was recorded,
     ``environment`` what it ran on, ``anatomy`` what model and data measure."""
 
@@ -54,7 +54,7 @@ class Landscape:
     records: tuple[Record, ...]
     spec: str
     environment: Mapping[str, Any]
-    anatomy: Anatomy | None = None
+    anatomy: WorkloadProfile | None = None
 
     @cached_property
     def host(self) -> Host:
@@ -87,7 +87,7 @@ class Landscape:
         return tuple(repr(strategy.values.get(lever)) for lever in self._known)
 
 
-def read(path: str | Path) -> Landscape:
+def read(path: str | Path) -> TabularBenchmark:
     """The landscape in a Parquet file.
 
     :raises NotFoundError: there is no such file.
@@ -109,13 +109,13 @@ def read(path: str | Path) -> Landscape:
         raise DataError(f"{path} holds no landscape of format {FORMAT}")
     records = tuple(_record(row) for row in table.to_pylist())
     anatomy = header.get("anatomy")
-    return Landscape(
+    return TabularBenchmark(
         header["name"], records, header["spec"], header["environment"],
-        None if anatomy is None else Anatomy(**anatomy),
+        None if anatomy is None else WorkloadProfile(**anatomy),
     )  # fmt: skip
 
 
-def write(landscape: Landscape, path: str | Path) -> None:
+def write(landscape: TabularBenchmark, path: str | Path) -> None:
     """Write a landscape as Parquet, a few hundred bytes a row."""
     import pyarrow
     from pyarrow import parquet

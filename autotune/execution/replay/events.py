@@ -12,24 +12,25 @@ from dataclasses import dataclass, replace
 from autotune.domain import (
     Completed,
     CurvePoint,
-    Evidence,
     Failed,
+    FailureReason,
     Infeasible,
     Job,
     Measurement,
     Outcome,
-    Part,
+    Phase,
     Pruned,
     State,
+    TrialResult,
 )
-from autotune.domain.metrics import METRICS, Source
+from autotune.domain.metrics import METRICS
 from autotune.execution import outcomes
 from autotune.execution.replay.benchmark import Record
 
-Moment = tuple[float, CurvePoint | Outcome]
+Event = tuple[float, CurvePoint | Outcome]
 """Seconds since the trial began, and what happens then."""
 
-Course = Generator[Moment, str | None, None]
+Course = Generator[Event, str | None, None]
 """The moments of a trial in order, an outcome last. A point is answered with what the search said
 to it: a reason to stop, or ``None``."""
 
@@ -39,28 +40,28 @@ STEADY_WINDOWS, WINDOW_SECONDS = 3, 0.5
 SPEED = "train_samples_per_second"
 """The point that reports this metric is the end of a probe."""
 
-BESIDE_TRAINING = ("4 reference", "6 reference", "8 latency")
+NON_TRAINING_PHASES = ("4 reference", "6 reference", "8 latency")
 """Phases of a probe in recordings of trials that did not probe first."""
 
 
-def course(record: Record, job: Job) -> Course:
+def replay_events(record: Record, job: Job) -> Course:
     """How ``job`` goes by ``record``, within the job's limits."""
-    seen = Evidence(environment={"replayed": True})
+    seen = TrialResult(environment={"replayed": True})
     for after, what in _within(job, _moments(record, job)):
         if not isinstance(what, CurvePoint):
-            measured = what.evidence.measurements or seen.measurements
-            yield after, replace(what, evidence=replace(seen, measurements=measured))
+            measured = what.result.measurements or seen.measurements
+            yield after, replace(what, result=replace(seen, measurements=measured))
             return
         seen = replace(seen, curve=(*seen.curve, what))
         if SPEED in what.metrics:
-            seen = replace(seen, measurements=_measured(record, ["speed"]))
+            seen = replace(seen, measurements=_measured(record, [Phase.PROFILE]))
         reason = yield after, what
         if reason is not None and what.metrics:
             yield after, Pruned(reason, seen)
             return
 
 
-def _within(job: Job, moments: Iterator[Moment]) -> Iterator[Moment]:
+def _within(job: Job, moments: Iterator[Event]) -> Iterator[Event]:
     """``moments`` up to the job's time limit, where there is one."""
     minutes = job.limits.minutes
     for after, what in moments:
@@ -70,30 +71,30 @@ def _within(job: Job, moments: Iterator[Moment]) -> Iterator[Moment]:
         yield after, what
 
 
-def _moments(record: Record, job: Job) -> Iterator[Moment]:
+def _moments(record: Record, job: Job) -> Iterator[Event]:
     """All that ``record`` has to tell of the job's parts."""
     times, limit = _Times.of(record), job.limits.memory_gib
     peak = record.measurements.get("peak_memory_gib")
     if limit is not None and peak is not None and peak.value > limit:
         reason = f"the recorded {peak.value:.2f} GiB are more than the {limit:g} GiB it may take"
-        yield times.ready, Infeasible("out_of_memory", reason)
+        yield times.ready, Infeasible(FailureReason.OUT_OF_MEMORY, reason)
     elif record.state is not State.COMPLETE:
         yield from ((times.at(point.seconds), point) for point in record.curve)
         yield record.seconds, _ended(record)
     else:
-        yield from _points(record, job.measure, times)
-        measured = _measured(record, job.measure)
-        yield times.until_end(job.measure), Completed(Evidence(measured))
+        yield from _points(record, job.phases, times)
+        measured = _measured(record, job.phases)
+        yield times.until_end(job.phases), Completed(TrialResult(measured))
 
 
-def _points(record: Record, parts: Collection[Part], times: _Times) -> Iterator[Moment]:
+def _points(record: Record, parts: Collection[Phase], times: _Times) -> Iterator[Event]:
     """What is reported along the way: a probe's figures, and the points of a training."""
-    figures = {name: m.value for name, m in _measured(record, ["speed"]).items()}
-    if "training" not in parts:
-        if "speed" in parts:
+    figures = {name: m.value for name, m in _measured(record, [Phase.PROFILE]).items()}
+    if Phase.TRAIN not in parts:
+        if Phase.PROFILE in parts:
             yield times.until_end(parts), _probed(record, times.probe_alone, figures)
         return
-    waits, delay = "speed" in parts, 0.0
+    waits, delay = Phase.PROFILE in parts, 0.0
     for point in record.curve:
         if SPEED in point.metrics:
             continue
@@ -113,19 +114,20 @@ def _probed(record: Record, seconds: float, figures: Mapping[str, float]) -> Cur
     return CurvePoint(step, last.total_steps, samples, seconds, None, figures)
 
 
-def _measured(record: Record, parts: Collection[Part]) -> dict[str, Measurement]:
+def _measured(record: Record, parts: Collection[Phase]) -> dict[str, Measurement]:
     """What a job of these parts measures. The time and price of a whole run are worked out from
     what is known of either part."""
-    sources = {Source(part) for part in parts} | ({Source.RUN} if parts else set())
-    return {n: m for n, m in record.measurements.items() if METRICS[n].source in sources}
+    known = {*parts, *({Phase.RUN} if parts else ())}
+    return {n: m for n, m in record.measurements.items() if METRICS[n].phase in known}
 
 
 def _ended(record: Record) -> Outcome:
     """How a trial ended that did not complete."""
-    kind, reason = record.kind or "error", record.reason or "it did not complete"
+    failure = FailureReason(record.kind or FailureReason.ERROR)
+    reason = record.reason or "it did not complete"
     if record.state is State.INFEASIBLE:
-        return Infeasible(kind, reason)
-    return Failed(kind, reason)
+        return Infeasible(failure, reason)
+    return Failed(failure, reason)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class _Times:
         phases, curve = record.phases, record.curve
         told = next((point.seconds for point in curve if SPEED in point.metrics), 0.0)
         training = told + phases.get("5 train", 0.0)
-        probing = sum(phases.get(name, 0.0) for name in BESIDE_TRAINING)
+        probing = sum(phases.get(name, 0.0) for name in NON_TRAINING_PHASES)
         probing += max(0.0, phases.get("4 probe", 0.0) - told)
         judging = phases.get("6 evaluate", 0.0) + phases.get("7 evaluate", 0.0)
         seconds = curve[-1].seconds if curve else 0.0
@@ -170,13 +172,13 @@ class _Times:
         """When a trial that did not probe is so far in its training."""
         return self.ready + seconds * self.scale
 
-    def until_end(self, parts: Collection[Part]) -> float:
+    def until_end(self, parts: Collection[Phase]) -> float:
         """How long a trial of these parts takes."""
         if not parts:
             return 0.0
-        if "training" not in parts:
+        if Phase.TRAIN not in parts:
             return self.at(self.probe_alone) + self.probing
-        extra = self.probing if "speed" in parts else 0.0
+        extra = self.probing if Phase.PROFILE in parts else 0.0
         return self.ready + self.training + extra + self.judging
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
-from autotune.domain import CurvePoint, Infeasible, Interrupted, Job
-from autotune.execution.replay.benchmark import Landscape
-from autotune.execution.replay.events import Course, Moment, course
-from autotune.ports import Advise, Ask, Evaluate, Tell
+from autotune.domain import CurvePoint, FailureReason, Infeasible, Interrupted, Job
+from autotune.execution.replay.benchmark import TabularBenchmark
+from autotune.execution.replay.events import Course, Event, replay_events
+from autotune.ports import Ask, Evaluate, ShouldStop, Tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,13 +43,13 @@ class ReplayExecutor:
     :attr:`anatomy` to what predicts.
     """
 
-    def __init__(self, landscape: Landscape, workers: int = 1) -> None:
+    def __init__(self, landscape: TabularBenchmark, workers: int = 1) -> None:
         self.clock = Clock()
         self.anatomy = landscape.anatomy
         self._landscape, self._workers = landscape, workers
         self._stopped = False
 
-    def drive(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: Advise) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         """Ask for jobs while a worker is free, let the next thing happen, tell each outcome;
         return when ``ask`` has nothing and nothing is running. ``evaluate`` is not called."""
         order = itertools.count()
@@ -64,7 +64,7 @@ class ReplayExecutor:
                 return
             self.clock.seconds, _, run = heapq.heappop(running)
             if isinstance(run.what, CurvePoint):
-                run.go_on(advise(run.job, run.what))
+                run.advance(advise(run.job, run.what))
                 heapq.heappush(running, (run.next_at, next(order), run))
             else:
                 tell(run.job, run.what)
@@ -83,9 +83,9 @@ class ReplayExecutor:
     def _course(self, job: Job) -> Course:
         record = self._landscape.find(job.strategy, job.seed)
         if record is not None:
-            return course(record, job)
+            return replay_events(record, job)
         reason = f"the landscape {self._landscape.name} holds no such strategy of seed {job.seed}"
-        return _at_once(Infeasible("unsupported", reason))
+        return _at_once(Infeasible(FailureReason.UNSUPPORTED, reason))
 
 
 class _Running:
@@ -95,11 +95,11 @@ class _Running:
         self.job, self._course, self._started = job, course, started
         self._take(next(course))
 
-    def go_on(self, answer: str | None) -> None:
+    def advance(self, answer: str | None) -> None:
         """Answer the point that was reported."""
         self._take(self._course.send(answer))
 
-    def _take(self, moment: Moment) -> None:
+    def _take(self, moment: Event) -> None:
         after, self.what = moment
         self.next_at = self._started + after
 

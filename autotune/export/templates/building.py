@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from autotune.export.templates.folder import Folder
-from autotune.trial.data.batching import Collator, cut
+from autotune.trial.data.batching import Collator, chunks
 from autotune.trial.effects.checkpointing import enable_activation_checkpointing
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.precision import Precision
@@ -81,5 +81,5 @@ def _prune(folder: Folder, model: PreTrainedModel, collate: Collator) -> Masks |
 def _labelled(collate: Collator, seed: int) -> Iterator[dict[str, Tensor]]:
     """The training examples by which heads and neurons are scored."""
     drawn = np.random.default_rng(seed).permutation(len(collate.split))[:SCORED_EXAMPLES]
-    for batch in map(collate, cut(drawn, SCORED_BATCH)):
+    for batch in map(collate, chunks(drawn, SCORED_BATCH)):
         yield {**batch.inputs, "labels": batch.labels}

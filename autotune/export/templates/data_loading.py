@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from autotune.export.templates.folder import Folder
-from autotune.trial.data.batching import Collator, Indices, order
+from autotune.trial.data.batching import Collator, Indices, batch_order
 from autotune.trial.data.split import Split
 from autotune.trial.tasks.base import IGNORED
 
@@ -36,7 +36,7 @@ class MicroBatches:
         self._split = collate.split
         self._whole, self._examples = batch_size, len(collate.split)
         padding = str(folder.strategy["padding"])
-        self._batches = order(collate.split.lengths, batch_size, padding, folder.seed)
+        self._batches = batch_order(collate.split.lengths, batch_size, padding, folder.seed)
 
     def __len__(self) -> int:
         whole, rest = divmod(self._examples, self._whole)

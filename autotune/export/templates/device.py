@@ -10,7 +10,7 @@ from autotune.domain import Strategy
 from autotune.trial.effects import allocator
 
 
-def settle(strategy: Strategy, local_rank: int = 0) -> torch.device:
+def apply_device_settings(strategy: Strategy, local_rank: int = 0) -> torch.device:
     """Give this process its threads, cores of its own for them, the allocator and its device.
 
     Of several processes on a machine, each takes the cores after those of the ranks before it.

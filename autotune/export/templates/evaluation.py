@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Measurement
 from autotune.export.templates.folder import Folder
-from autotune.trial.data.batching import Collator, cut
+from autotune.trial.data.batching import Collator, chunks
 from autotune.trial.effects.precision import Precision
 from autotune.trial.tasks import task_kind
 
@@ -37,13 +37,15 @@ def predict(model: PreTrainedModel, precision: Precision, collate: Collator) -> 
     classes = np.zeros(collate.split.labels.shape, np.int64)
     model.train(False)
     with torch.inference_mode(), precision.autocast():
-        for rows in cut(np.argsort(collate.split.lengths, kind="stable"), BATCH):
+        for rows in chunks(np.argsort(collate.split.lengths, kind="stable"), BATCH):
             best = model(**collate(rows).inputs).logits.argmax(dim=-1)
             collate.split.place(rows, best.numpy(force=True), classes)
     return classes
 
 
-def tell(samples_per_second: float, scores: Mapping[str, Mapping[str, Measurement]]) -> None:
+def print_summary(
+    samples_per_second: float, scores: Mapping[str, Mapping[str, Measurement]]
+) -> None:
     """Print the speed of training, and the scores a line a split."""
     lines = [f"train: {samples_per_second:.1f} samples/s"]
     for split, found in scores.items():

@@ -13,7 +13,7 @@ import torch
 
 from autotune.domain import Measurement
 from autotune.measure.clock import Window, now
-from autotune.measure.drift import Reference
+from autotune.measure.drift import ReferenceWorkload
 
 WARMUP_STEPS = 5
 """The first steps fill caches, pools and compilers; their windows count for nothing."""
@@ -34,7 +34,7 @@ class Recorder:
         self._device, self._seed = device, seed
         self._warmup = self._steps = 0
         referred = os.environ.get("TUNED_REFERENCE") == "1"
-        self._reference = Reference(device) if referred else None
+        self._reference = ReferenceWorkload(device) if referred else None
         self.windows: list[Window] = []
         self._done = self._examples = 0
         self._since_reference = 0.0

@@ -12,8 +12,8 @@ from autotune.export.templates.folder import open_folder
 from autotune.export.templates.loop import fine_tune
 from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
-from autotune.trial.distributed.process_group import Alone
-from autotune.trial.effects.devices import take_place
+from autotune.trial.distributed.process_group import SingleProcess
+from autotune.trial.effects.devices import init_device
 
 
 def run(directory: str, target: str) -> None:
@@ -24,10 +24,10 @@ def run(directory: str, target: str) -> None:
     folder = open_folder(Path(directory))
     take_cores(folder.strategy, 0)
     # No GPU is hidden: a split model wants those that follow its own.
-    device = take_place(folder.strategy)
+    device = init_device(folder.strategy)
     torch.manual_seed(folder.seed)
     recorder = Recorder(device, folder.seed)
-    ready = fine_tune(folder, folder.training(device), Alone(device), recorder)
+    ready = fine_tune(folder, folder.training(device), SingleProcess(device), recorder)
     scores = judge(folder, ready.model, ready.precision, device)
     recorder.write(folder.path, scores)
     save(ready.model, folder.tokenizer, folder.path / target)

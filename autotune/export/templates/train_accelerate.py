@@ -21,8 +21,8 @@ from transformers import get_linear_schedule_with_warmup
 from autotune.export.templates.building import Built, build
 from autotune.export.templates.clipping import MAX_GRADIENT_NORM, clip
 from autotune.export.templates.data_loading import MicroBatches, loader, summed_loss
-from autotune.export.templates.device import settle
-from autotune.export.templates.evaluation import judge, tell
+from autotune.export.templates.device import apply_device_settings
+from autotune.export.templates.evaluation import judge, print_summary
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> None:
     folder = open_folder(HERE)
-    device = settle(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
+    device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
     buckets = DistributedDataParallelKwargs(bucket_cap_mb=int(folder.strategy["ddp_bucket_mib"]))
     accelerator = Accelerator(step_scheduler_with_optimizer=False, kwargs_handlers=[buckets])
     set_seed(folder.seed)
@@ -48,7 +48,7 @@ def main() -> None:
         scores = judge(folder, built.model, built.precision, device)
         recorder.write(HERE, scores)
         save(built.model, folder.tokenizer, HERE / "trained")
-        tell(recorder.samples_per_second, scores)
+        print_summary(recorder.samples_per_second, scores)
     accelerator.end_training()
 
 
@@ -64,7 +64,7 @@ def fine_tune(
     rate = optimizers.peak_rate(strategy)
     bare = optimizers.build(str(strategy["optimizer"]), built.model, rate)
     if built.masks is not None:
-        built.masks.hold(bare)
+        built.masks.reapply_after_step(bare)
     decay = get_linear_schedule_with_warmup(bare, 0, plan.steps)
     model, optimizer, feed = accelerator.prepare(built.model, bare, loader(batches, collate))
     model.train()

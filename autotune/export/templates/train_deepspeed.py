@@ -15,12 +15,12 @@ from transformers import get_linear_schedule_with_warmup
 
 from autotune.export.templates.building import build
 from autotune.export.templates.data_loading import labels_of, summed_loss
-from autotune.export.templates.device import settle
-from autotune.export.templates.evaluation import judge, tell
+from autotune.export.templates.device import apply_device_settings
+from autotune.export.templates.evaluation import judge, print_summary
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
-from autotune.trial.data.batching import cut
+from autotune.trial.data.batching import chunks
 from autotune.trial.effects import optimizers
 from autotune.trial.plan import schedule
 
@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> None:
     folder = open_folder(HERE)
-    device = settle(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
+    device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
     config = json.loads((HERE / "ds_config.json").read_text(encoding="utf-8"))
     deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo")
     rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -61,7 +61,7 @@ def main() -> None:
         mine = rows if few else rows[rank::ranks]
         # The engine averages over ranks, and divides by the micro-batches of a whole batch.
         weight = (1 if few else ranks) * accumulation / labels_of(collate.split, rows)
-        pieces = list(cut(mine, config["train_micro_batch_size_per_gpu"]))
+        pieces = list(chunks(mine, config["train_micro_batch_size_per_gpu"]))
         for place, part in enumerate(map(collate, pieces)):
             engine.set_gradient_accumulation_boundary(place == len(pieces) - 1)
             engine.backward(summed_loss(engine(**part.inputs).logits, part.labels) * weight)
@@ -71,7 +71,7 @@ def main() -> None:
         scores = judge(folder, built.model, built.precision, device)
         recorder.write(HERE, scores)
         save(built.model, folder.tokenizer, HERE / "trained")
-        tell(recorder.samples_per_second, scores)
+        print_summary(recorder.samples_per_second, scores)
 
 
 if __name__ == "__main__":

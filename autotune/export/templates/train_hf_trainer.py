@@ -26,8 +26,8 @@ from transformers import (
 from autotune.export.templates.building import Built, build
 from autotune.export.templates.clipping import clip
 from autotune.export.templates.data_loading import MicroBatches, loader, share_of_batch
-from autotune.export.templates.device import settle
-from autotune.export.templates.evaluation import judge, tell
+from autotune.export.templates.device import apply_device_settings
+from autotune.export.templates.evaluation import judge, print_summary
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
@@ -52,7 +52,7 @@ class TunedTrainer(Trainer):
             for group in optimizer.param_groups:
                 group["momentum"] = 0.9
         if self._masks is not None:
-            self._masks.hold(optimizer)
+            self._masks.reapply_after_step(optimizer)
         return optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor | None:
@@ -82,7 +82,7 @@ class Watch(TrainerCallback):
 
 def main() -> None:
     folder = open_folder(HERE)
-    device = settle(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
+    device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
     arguments = read_arguments(folder)
     set_seed(folder.seed)
     collate = folder.training(device)
@@ -103,7 +103,7 @@ def main() -> None:
         scores = judge(folder, built.model, built.precision, device)
         recorder.write(HERE, scores)
         save(built.model, folder.tokenizer, HERE / "trained")
-        tell(recorder.samples_per_second, scores)
+        print_summary(recorder.samples_per_second, scores)
 
 
 def read_arguments(folder: Folder) -> TrainingArguments:

@@ -18,8 +18,8 @@ from transformers import get_linear_schedule_with_warmup
 from autotune.export.templates.building import Built, build, runnable
 from autotune.export.templates.clipping import clip
 from autotune.export.templates.data_loading import MicroBatches, loader, summed_loss
-from autotune.export.templates.device import settle
-from autotune.export.templates.evaluation import judge, tell
+from autotune.export.templates.device import apply_device_settings
+from autotune.export.templates.evaluation import judge, print_summary
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
@@ -56,7 +56,7 @@ class Tuned(lightning.LightningModule):  # type: ignore[misc]
         rate = optimizers.peak_rate(strategy)
         optimizer = optimizers.build(str(strategy["optimizer"]), self.model, rate)
         if self._masks is not None:
-            self._masks.hold(optimizer)
+            self._masks.reapply_after_step(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
         decay = get_linear_schedule_with_warmup(optimizer, 0, steps)
         schedule = {"scheduler": decay, "interval": "step"}
@@ -95,7 +95,7 @@ class Watch(lightning.Callback):  # type: ignore[misc]
 
 def main() -> None:
     folder = open_folder(HERE)
-    device = settle(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
+    device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
     given = json.loads((HERE / "trainer_args.json").read_text(encoding="utf-8"))
     lightning.seed_everything(folder.seed, verbose=False)
     collate = folder.training(device)
@@ -113,7 +113,7 @@ def main() -> None:
     scores = judge(folder, built.model, built.precision, device)
     recorder.write(HERE, scores)
     save(built.model, folder.tokenizer, HERE / "trained")
-    tell(recorder.samples_per_second, scores)
+    print_summary(recorder.samples_per_second, scores)
 
 
 if __name__ == "__main__":

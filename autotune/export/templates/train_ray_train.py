@@ -20,15 +20,15 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from autotune.domain import Strategy
 from autotune.export.templates.device import take_cores
-from autotune.export.templates.evaluation import judge, tell
+from autotune.export.templates.evaluation import judge, print_summary
 from autotune.export.templates.folder import Folder, open_folder
 from autotune.export.templates.loop import fine_tune
 from autotune.export.templates.metrics import Recorder
 from autotune.export.templates.saving import save
 from autotune.levers.parallelism import layout
-from autotune.trial.distributed.collectives import ON_CUDA, Group
-from autotune.trial.distributed.process_group import Alone, ProcessGroup
-from autotune.trial.effects.devices import take_place
+from autotune.trial.distributed.collectives import ON_CUDA, DistributedGroup
+from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
+from autotune.trial.effects.devices import init_device
 
 HERE = Path(__file__).resolve().parent
 
@@ -39,16 +39,16 @@ def work(config: dict[str, Any]) -> None:
     exported = open_folder(here)
     folder = replace(exported, strategy=on_ray(exported.strategy))
     take_cores(folder.strategy, train.get_context().get_local_rank())
-    device = take_place(folder.strategy)
+    device = init_device(folder.strategy)
     crew = met(folder, device)
     torch.manual_seed(folder.seed)
     recorder = Recorder(device, folder.seed)
     ready = fine_tune(folder, folder.training(device), crew, recorder)
-    if crew.leads:
+    if crew.is_main_process:
         scores = judge(folder, ready.model, ready.precision, device)
         recorder.write(here, scores)
         save(ready.model, folder.tokenizer, here / "trained")
-        tell(recorder.samples_per_second, scores)
+        print_summary(recorder.samples_per_second, scores)
     train.report({"train_samples_per_second": recorder.samples_per_second})
 
 
@@ -63,11 +63,11 @@ def met(folder: Folder, device: torch.device) -> ProcessGroup:
     """The workers, which Ray has introduced to each other."""
     wanted = layout(folder.strategy.get("parallelism", "none"))
     if wanted.world == 1:
-        return Alone(device)
+        return SingleProcess(device)
     shape = (wanted.data, wanted.model)
     mesh = init_device_mesh(device.type, shape, mesh_dim_names=("data", "model"))
     rank = train.get_context().get_world_rank()
-    return Group(wanted, rank, device, mesh, table=device)
+    return DistributedGroup(wanted, rank, device, mesh, table=device)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ TAIL = NormalDist().inv_cdf(0.5 + INTERVAL / 2)
 
 
 @dataclass(frozen=True)
-class Prediction:
+class LogNormalEstimate:
     """A positive number whose logarithm has a standard deviation of ``spread`` around ``value``."""
 
     value: float

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from autotune.domain import Space, Strategy
-from autotune.domain.search_space import complete, excluded, spread
+from autotune.domain import SearchSpace, Strategy
+from autotune.domain.search_space import complete, excluded, grid_values
 
 STEPS = 3
 """Levers that may be set otherwise."""
@@ -14,7 +14,7 @@ POINTS = 5
 
 
 def quicker(
-    space: Space,
+    space: SearchSpace,
     strategy: Strategy,
     tried: Collection[str],
     seconds: Callable[[Strategy], float],
@@ -35,11 +35,11 @@ def quicker(
     return None
 
 
-def _neighbours(space: Space, strategy: Strategy) -> Iterator[Strategy]:
+def _neighbours(space: SearchSpace, strategy: Strategy) -> Iterator[Strategy]:
     """Strategies that set one lever otherwise."""
     levers = [dimension.lever for dimension in space.dimensions]
     for dimension in space.dimensions:
-        for value in spread(dimension.domain, POINTS):
+        for value in grid_values(dimension.domain, POINTS):
             settings = {lever: strategy[lever] for lever in levers} | {dimension.lever: value}
             near = complete(space, settings)
             if near != strategy and excluded(space, near) is None:

@@ -14,37 +14,39 @@ from itertools import islice, takewhile
 from typing import Any
 
 from autotune.domain import (
-    PARTS,
-    Anatomy,
-    Evidence,
+    PHASES,
+    FailureReason,
     Host,
     Infeasible,
     Outcome,
-    Part,
+    Phase,
     State,
     Strategy,
     Study,
     Trial,
+    TrialOrigin,
+    TrialResult,
+    WorkloadProfile,
 )
 from autotune.domain.constraints import bound
-from autotune.levers import speed_key, training_key
-from autotune.search.cache import measured_parts
-from autotune.search.feasibility.estimate import Prediction
+from autotune.levers import profile_key, training_key
+from autotune.search.cache import measured_phases
+from autotune.search.feasibility.estimate import LogNormalEstimate
 from autotune.search.feasibility.faster_neighbour import quicker
-from autotune.search.feasibility.memory import Phase, Where, phases
+from autotune.search.feasibility.memory import MemoryKind, MemoryPhase, memory_phases
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
 from autotune.search.feasibility.time_model import Timed, TimeModel
 
-PREDICTED = "predicted"
+PREDICTIONS = "predicted"
 """Kind of the outcome of a strategy that was not tried, and where a trial's environment says what
 was predicted of it."""
 
-METRICS: Mapping[Where, str] = {"host": "peak_memory_gib", "device": "device_memory_gib"}
+METRICS: Mapping[MemoryKind, str] = {"host": "peak_memory_gib", "device": "device_memory_gib"}
 
-WORTH_TRYING = (0.4, 0.93, 0.98)
+MIN_FIT_PROBABILITY = (0.4, 0.93, 0.98)
 """How likely a strategy has to fit to be tried, after no, one, and more trials out of memory."""
 
-PATIENCE, IMPATIENCE = 12, 0.93
+RELAX_AFTER, IMPATIENCE = 12, 0.93
 """After so many strategies skipped in a row, a little less is asked for with each that follows, so
 that no search is stuck before it has learned."""
 
@@ -61,27 +63,27 @@ LEARNED_FROM = 400
 class Limit:
     """What one trial may hold, and who says so."""
 
-    where: Where
+    where: MemoryKind
     gib: float
     said_by: str
     hard: bool = True
     """Whether a trial beyond it ends; a constraint is only broken."""
 
 
-def with_foretold(outcome: Outcome, foretold: Mapping[str, Any] | None) -> Outcome:
+def attach_predictions(outcome: Outcome, foretold: Mapping[str, Any] | None) -> Outcome:
     """``outcome`` with what was predicted of it, where something was."""
     if foretold is None:
         return outcome
-    own = outcome.evidence
-    environment = {**own.environment, PREDICTED: foretold}
-    return replace(outcome, evidence=replace(own, environment=environment))
+    own = outcome.result
+    environment = {**own.environment, PREDICTIONS: foretold}
+    return replace(outcome, result=replace(own, environment=environment))
 
 
 def _as_listed(trial: Trial) -> Trial:
     return trial
 
 
-class Feasibility:
+class FeasibilityFilter:
     """Predictions for the strategies of a study on ``host``, learned from its trials.
 
     ``whole`` reads a trial with all its evidence, which a list of trials does not carry.
@@ -91,22 +93,22 @@ class Feasibility:
         self,
         study: Study,
         host: Host,
-        anatomy: Anatomy,
-        whole: Callable[[Trial], Trial] = _as_listed,
+        anatomy: WorkloadProfile,
+        load_trial: Callable[[Trial], Trial] = _as_listed,
     ) -> None:
-        self._study, self._host, self._anatomy, self._whole = study, host, anatomy, whole
-        self._held: dict[int, tuple[Where, float]] = {}
+        self._study, self._host, self._anatomy, self._whole = study, host, anatomy, load_trial
+        self._held: dict[int, tuple[MemoryKind, float]] = {}
         """What each trial that ran out of memory held at least, and where."""
         self._seen: tuple[int, int] = (-1, -1)
-        self._memory: dict[Where, MemoryModel] = {}
+        self._memory: dict[MemoryKind, MemoryModel] = {}
         self._time = TimeModel(anatomy)
-        self._known_phases: dict[tuple[str, Where], tuple[Phase, ...]] = {}
-        self._known_peaks: dict[tuple[str, Where], float] = {}
+        self._known_phases: dict[tuple[str, MemoryKind], tuple[MemoryPhase, ...]] = {}
+        self._known_peaks: dict[tuple[str, MemoryKind], float] = {}
         self._failed: dict[str, Trial] = {}
         self._out_of_memory = 0
 
-    def judge(
-        self, strategy: Strategy, history: Sequence[Trial], parts: Sequence[Part] = PARTS
+    def check(
+        self, strategy: Strategy, history: Sequence[Trial], parts: Sequence[Phase] = PHASES
     ) -> Infeasible | None:
         """Why ``strategy`` should not be tried, with what is predicted of it; ``None`` where it may
         well work. ``parts`` are those that would have to run."""
@@ -114,20 +116,24 @@ class Feasibility:
         reason = (
             self._repeats(strategy)
             or self._does_not_fit(strategy, history)
-            or (self._takes_too_long(strategy) if "training" in parts else None)
+            or (self._takes_too_long(strategy) if Phase.TRAIN in parts else None)
         )
         if reason is None:
             return None
-        noted = {PREDICTED: self.foretell(strategy, history)}
-        return Infeasible(PREDICTED, reason, Evidence(environment=noted))
+        noted = {PREDICTIONS: self.predict(strategy, history)}
+        return Infeasible(FailureReason.PREDICTED, reason, TrialResult(environment=noted))
 
-    def reopened(self, history: Sequence[Trial]) -> set[int]:
+    def retryable(self, history: Sequence[Trial]) -> set[int]:
         """Numbers of trials that did not fit, or were skipped, under an earlier limit, and would be
         tried now."""
-        short = [trial for trial in history if trial.kind in (PREDICTED, "out_of_memory")]
-        return {trial.number for trial in short if self.judge(trial.strategy, history) is None}
+        short = [
+            trial
+            for trial in history
+            if trial.failure in (FailureReason.PREDICTED, FailureReason.OUT_OF_MEMORY)
+        ]
+        return {trial.number for trial in short if self.check(trial.strategy, history) is None}
 
-    def foretell(self, strategy: Strategy, history: Sequence[Trial]) -> dict[str, Any]:
+    def predict(self, strategy: Strategy, history: Sequence[Trial]) -> dict[str, Any]:
         """Peaks in GiB and seconds of a whole trial, with 90% intervals, as plain data for the
         trial's environment; what cannot be predicted yet is absent."""
         self._learn(history)
@@ -155,17 +161,17 @@ class Feasibility:
     # ---------------------------------------------------------------------------------- verdicts
 
     def _repeats(self, strategy: Strategy) -> str | None:
-        for key in (speed_key(strategy), training_key(strategy)):
+        for key in (profile_key(strategy), training_key(strategy)):
             trial = self._failed.get(key)
             if trial is not None and not self._had_less_room(trial):
-                what = "memory and speed" if key == speed_key(strategy) else "training"
-                ended = trial.reason or trial.kind
+                what = "memory and speed" if key == profile_key(strategy) else "training"
+                ended = trial.reason or trial.failure
                 return f"trial {trial.number}, the same in all that matters for {what}: {ended}"
         return None
 
     def _had_less_room(self, trial: Trial) -> bool:
         """Whether the limit that the trial ran into has been raised since."""
-        if trial.kind != "out_of_memory":
+        if trial.failure != FailureReason.OUT_OF_MEMORY:
             return False
         where, held = self._held_at_least(trial)
         return held < self._limit_now(trial.strategy, where)
@@ -184,9 +190,11 @@ class Feasibility:
     def _asked_for(self, limit: Limit, history: Sequence[Trial]) -> float:
         """The probability to keep within ``limit`` from which a strategy is tried."""
         misses = self._out_of_memory if limit.hard else 0
-        asked = WORTH_TRYING[min(misses, len(WORTH_TRYING) - 1)]
-        skipped = sum(1 for _ in takewhile(lambda t: t.kind == PREDICTED, reversed(history)))
-        return asked * IMPATIENCE ** max(skipped - PATIENCE, 0)
+        asked = MIN_FIT_PROBABILITY[min(misses, len(MIN_FIT_PROBABILITY) - 1)]
+        skipped = sum(
+            1 for _ in takewhile(lambda t: t.failure == FailureReason.PREDICTED, reversed(history))
+        )
+        return asked * IMPATIENCE ** max(skipped - RELAX_AFTER, 0)
 
     def _takes_too_long(self, strategy: Strategy) -> str | None:
         minutes = self._study.limits.minutes
@@ -202,10 +210,10 @@ class Feasibility:
         predicted = self._time.predict(strategy)
         return 0.0 if predicted is None else predicted.value
 
-    def _peak(self, strategy: Strategy, where: Where) -> Prediction:
-        known = self._known_peaks.get((speed_key(strategy), where))
+    def _peak(self, strategy: Strategy, where: MemoryKind) -> LogNormalEstimate:
+        known = self._known_peaks.get((profile_key(strategy), where))
         if known is not None:
-            return Prediction(known, KNOWN_SPREAD)
+            return LogNormalEstimate(known, KNOWN_SPREAD)
         model = self._memory.get(where) or MemoryModel()
         return model.predict(self._phases(strategy, where))
 
@@ -216,7 +224,7 @@ class Feasibility:
         device = self._host.device(str(strategy["device"]))
         if device is not None and device.kind == "cuda" and device.memory_gib:
             yield Limit("device", SHARE_OF_DEVICE * device.memory_gib, f"{device.id}'s")
-        baseline = next((t for t in history if t.origin == "baseline" and t.metrics), None)
+        baseline = next((t for t in history if t.origin == TrialOrigin.DEFAULT and t.metrics), None)
         for constraint in self._study.constraints:
             where = next((w for w, metric in METRICS.items() if metric == constraint.metric), None)
             gib = bound(constraint, baseline)
@@ -230,7 +238,7 @@ class Feasibility:
         share = SHARE_OF_HOST * self._host.memory_gib / max(self._study.executor.workers, 1)
         return Limit("host", share, "a trial's share of this host")
 
-    def _limit_now(self, strategy: Strategy, where: Where) -> float:
+    def _limit_now(self, strategy: Strategy, where: MemoryKind) -> float:
         """The limit that ends a trial; the host's memory where nothing is known of the device."""
         limits = self._limits(strategy, ())
         hard = [limit.gib for limit in limits if limit.hard and limit.where == where]
@@ -240,52 +248,55 @@ class Feasibility:
 
     def _learn(self, history: Sequence[Trial]) -> None:
         """Fit anew where a trial has ended since."""
-        ended = [t for t in history if t.state.finished and t.kind != PREDICTED]
+        ended = [t for t in history if t.state.finished and t.failure != FailureReason.PREDICTED]
         now = len(ended), max((t.number for t in ended), default=-1)
         if now == self._seen:
             return
         self._seen = now
-        own = [t for t in ended if t.origin != "prior"]
+        own = [t for t in ended if t.origin != TrialOrigin.TRANSFERRED]
         for where in METRICS:
             self._memory[where] = MemoryModel(list(self._peaks(own, where)))
         timed = list(islice(_timed(reversed(own)), LEARNED_FROM))
         self._time = TimeModel(self._anatomy, timed[::-1])
         self._failed = dict(_failures(own))
-        self._out_of_memory = sum(t.kind == "out_of_memory" and t.origin == "sampler" for t in own)
+        self._out_of_memory = sum(
+            t.failure == FailureReason.OUT_OF_MEMORY and t.origin == TrialOrigin.SAMPLED
+            for t in own
+        )
 
-    def _peaks(self, trials: Sequence[Trial], where: Where) -> Iterator[Peak]:
+    def _peaks(self, trials: Sequence[Trial], where: MemoryKind) -> Iterator[Peak]:
         """What the latest trials were seen to hold, each strategy's probe once."""
         for trial in trials[-LEARNED_FROM:]:
             if where not in _places(trial.strategy):
                 continue
-            measured = trial.evidence.measurements.get(METRICS[where])
+            measured = trial.result.measurements.get(METRICS[where])
             if measured is not None and measured.source is None:
-                self._known_peaks[speed_key(trial.strategy), where] = measured.value
+                self._known_peaks[profile_key(trial.strategy), where] = measured.value
                 yield Peak(self._phases(trial.strategy, where), measured.value)
-            elif trial.kind == "out_of_memory":
+            elif trial.failure == FailureReason.OUT_OF_MEMORY:
                 place, gib = self._held_at_least(trial)
                 if place == where:
                     yield Peak(self._phases(trial.strategy, where), gib, bound=True)
 
-    def _phases(self, strategy: Strategy, where: Where) -> tuple[Phase, ...]:
+    def _phases(self, strategy: Strategy, where: MemoryKind) -> tuple[MemoryPhase, ...]:
         key = strategy.key, where
         if key not in self._known_phases:
-            self._known_phases[key] = phases(self._anatomy, strategy, where)
+            self._known_phases[key] = memory_phases(self._anatomy, strategy, where)
         return self._known_phases[key]
 
-    def _held_at_least(self, trial: Trial) -> tuple[Where, float]:
+    def _held_at_least(self, trial: Trial) -> tuple[MemoryKind, float]:
         """The limit in force when it ran out, or what it was seen to hold where that is more. On an
         accelerator it is taken to be the accelerator's memory that ran out."""
         if trial.number not in self._held:
-            evidence, place = self._whole(trial).evidence, _places(trial.strategy)[-1]
-            limits = evidence.environment.get(PREDICTED, {}).get("limits", {})
+            evidence, place = self._whole(trial).result, _places(trial.strategy)[-1]
+            limits = evidence.environment.get(PREDICTIONS, {}).get("limits", {})
             limit = limits.get(METRICS[place], self._limit_now(trial.strategy, place))
             seen = max((gib for _, gib in evidence.memory), default=0.0) if place == "host" else 0.0
             self._held[trial.number] = place, max(float(limit), seen)
         return self._held[trial.number]
 
 
-def _places(strategy: Strategy) -> tuple[Where, ...]:
+def _places(strategy: Strategy) -> tuple[MemoryKind, ...]:
     return ("host", "device") if str(strategy["device"]).startswith("cuda") else ("host",)
 
 
@@ -293,16 +304,16 @@ def _timed(trials: Iterable[Trial]) -> Iterator[Timed]:
     for trial in trials:
         if trial.seconds is None or trial.imported:
             continue
-        if trial.kind == "timeout":
+        if trial.failure == FailureReason.TIMEOUT:
             yield Timed(trial.strategy, trial.seconds, None)
-        elif trial.state is State.COMPLETE and len(measured_parts(trial)) > 1:
+        elif trial.state is State.COMPLETE and len(measured_phases(trial)) > 1:
             yield Timed(trial.strategy, trial.seconds, trial.metric("train_samples_per_second"))
 
 
 def _failures(trials: Sequence[Trial]) -> Iterator[tuple[str, Trial]]:
     """By what the failure depends on: memory and speed, or the training run."""
     for trial in trials:
-        if trial.kind in ("out_of_memory", "crash"):
-            yield speed_key(trial.strategy), trial
-        elif trial.kind == "nan_loss":
+        if trial.failure in (FailureReason.OUT_OF_MEMORY, FailureReason.CRASH):
+            yield profile_key(trial.strategy), trial
+        elif trial.failure == FailureReason.NAN_LOSS:
             yield training_key(trial.strategy), trial

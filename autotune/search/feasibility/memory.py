@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import math
 
-from autotune.domain import Anatomy, Strategy
-from autotune.search.feasibility.model_states import Where, offloaded, states
-from autotune.search.feasibility.workload_shape import FLOAT, Kept, Sizes
+from autotune.domain import Strategy, WorkloadProfile
+from autotune.search.feasibility.model_states import MemoryKind, offloaded, states
+from autotune.search.feasibility.workload_shape import FLOAT, PrunedShape, WorkloadShape
 
-__all__ = ["COMPONENTS", "Phase", "Where", "phases"]
+__all__ = ["COMPONENTS", "MemoryKind", "MemoryPhase", "memory_phases"]
 
 COMPONENTS = ("process", "states", "activations", "attention", "kernels")
 """A process before it trains; weights, gradients and optimizer states; what the forward pass keeps
 and the backward pass makes; what of that grows with the square of the length; and what is kept of
 kernels that were made for batches of one shape."""
 
-Phase = tuple[float, float, float, float, float]
+MemoryPhase = tuple[float, float, float, float, float]
 """GiB of each of :data:`COMPONENTS`."""
 
 Parts = tuple[float, float, float, float]
@@ -52,9 +52,11 @@ SHAPES = 80
 """Shapes of batches that oneDNN's cache has room for."""
 
 
-def phases(anatomy: Anatomy, strategy: Strategy, where: Where) -> tuple[Phase, ...]:
+def memory_phases(
+    anatomy: WorkloadProfile, strategy: Strategy, where: MemoryKind
+) -> tuple[MemoryPhase, ...]:
     """What each phase of a trial holds on the host or on its accelerators, over all processes."""
-    sizes = Sizes(anatomy, strategy)
+    sizes = WorkloadShape(anatomy, strategy)
     if where == "host" and sizes.device != "cpu":
         each = [(2 * FLOAT * anatomy.parameters + offloaded(sizes), 0.0, 0.0, 0.0)]
     else:
@@ -66,7 +68,7 @@ def phases(anatomy: Anatomy, strategy: Strategy, where: Where) -> tuple[Phase, .
     )
 
 
-def _process_gib(sizes: Sizes, where: Where) -> float:
+def _process_gib(sizes: WorkloadShape, where: MemoryKind) -> float:
     if where == "device":
         return CUDA_DEVICE_GIB
     compiler = COMPILER_GIB if sizes.strategy["compile"] else 0.0
@@ -74,12 +76,12 @@ def _process_gib(sizes: Sizes, where: Where) -> float:
     return sizes.anatomy.idle_gib + libraries + compiler
 
 
-def _applying(sizes: Sizes, where: Where) -> Parts:
+def _applying(sizes: WorkloadShape, where: MemoryKind) -> Parts:
     """Loading, where the file's pages lie beside the weights, and scores that want gradients of the
     whole model."""
     weights = FLOAT * sizes.anatomy.parameters
     if sizes.scored_by_gradients:
-        whole = Kept(sizes.anatomy.layers)
+        whole = PrunedShape(sizes.anatomy.layers)
         tokens = SCORED_BATCH * sizes.longest
         saved, squares = _layer(sizes, whole, tokens, SCORED_BATCH, dropout=False)
         return 2 * weights, whole.layers * saved, whole.layers * squares, 0.0
@@ -88,7 +90,7 @@ def _applying(sizes: Sizes, where: Where) -> Parts:
     return weights + max(file, ranking), 0.0, 0.0, 0.0
 
 
-def _training(sizes: Sizes, where: Where) -> Parts:
+def _training(sizes: WorkloadShape, where: MemoryKind) -> Parts:
     tokens, hidden = sizes.rows * sizes.length, sizes.anatomy.hidden
     saved, squares = _layer(sizes, sizes.kept, tokens, sizes.rows, dropout=sizes.dropout)
     layers = sizes.trained_layers / sizes.stages * sizes.in_flight
@@ -102,7 +104,7 @@ def _training(sizes: Sizes, where: Where) -> Parts:
     return held, (layers + backward) * saved + others, (layers + backward) * squares, kernels
 
 
-def _judging(sizes: Sizes, where: Where) -> Parts:
+def _judging(sizes: WorkloadShape, where: MemoryKind) -> Parts:
     """Inference keeps one layer's work, of batches that are the same for all strategies. A model in
     pieces is put together first, in every process."""
     rows = JUDGED_BATCH.get(sizes.device, 32)
@@ -115,7 +117,7 @@ def _judging(sizes: Sizes, where: Where) -> Parts:
 
 
 def _layer(
-    sizes: Sizes, kept: Kept, tokens: float, rows: float, *, dropout: bool
+    sizes: WorkloadShape, kept: PrunedShape, tokens: float, rows: float, *, dropout: bool
 ) -> tuple[float, float]:
     """Bytes that one layer keeps for its backward pass: in proportion to tokens, and to the square
     of the length."""
@@ -124,14 +126,14 @@ def _layer(
     by_position = split if sizes.strategy.get("sequence_parallel", False) else 1
     mask = _mask_bytes(sizes) if dropout else 0.0
     heads = 6 * anatomy.hidden * size * kept.heads / split
-    neurons = 2 * anatomy.neurons * size * kept.neurons / split
+    neurons = 2 * anatomy.intermediate_size * size * kept.neurons / split
     between = anatomy.hidden * (4 * size + 2 * mask) / by_position
     pairs = tokens * tokens / max(rows, 1)
     scores = _score_bytes(sizes, dropout) * anatomy.heads * kept.heads / split
     return tokens * (heads + neurons + between), pairs * scores
 
 
-def _score_bytes(sizes: Sizes, dropout: bool) -> float:
+def _score_bytes(sizes: WorkloadShape, dropout: bool) -> float:
     """Bytes of a head's scores for each pair of word pieces. A CPU's fused kernel cannot drop out,
     so that attention is written out there after all."""
     written_out = sizes.strategy["attention"] == "eager" or (dropout and sizes.device == "cpu")
@@ -140,17 +142,17 @@ def _score_bytes(sizes: Sizes, dropout: bool) -> float:
     return sizes.activation_bytes * (2 if dropout else 1) + (_mask_bytes(sizes) if dropout else 0)
 
 
-def _mask_bytes(sizes: Sizes) -> float:
+def _mask_bytes(sizes: WorkloadShape) -> float:
     """A dropout mask is bytes on CUDA, and numbers elsewhere."""
     return 1.0 if sizes.device == "cuda" else float(sizes.activation_bytes)
 
 
-def _outputs(sizes: Sizes) -> float:
+def _outputs(sizes: WorkloadShape) -> float:
     judged = sizes.rows * (sizes.length if sizes.anatomy.label_per_token else 1)
     return 3.0 * FLOAT * judged * sizes.anatomy.labels
 
 
-def _kernels(sizes: Sizes, shapes: float) -> float:
+def _kernels(sizes: WorkloadShape, shapes: float) -> float:
     """On a CPU half precision has kernels made for each shape of a batch, and keeps them; those of
     full precision take any shape."""
     made_to_measure = sizes.device == "cpu" and sizes.precision != "fp32"

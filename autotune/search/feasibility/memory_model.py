@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotune.search.feasibility.estimate import Prediction
-from autotune.search.feasibility.memory import COMPONENTS, Phase
+from autotune.search.feasibility.estimate import LogNormalEstimate
+from autotune.search.feasibility.memory import COMPONENTS, MemoryPhase
 
 PRIORS = (0.25, 0.2, 0.4, 0.4, 0.6)
 """How far from 1 the factor of each component may lie, as a standard deviation of its logarithm."""
@@ -39,7 +39,7 @@ Vector = np.ndarray
 class Peak:
     """What a trial was seen to hold at most, or (``bound``) at least."""
 
-    phases: tuple[Phase, ...]
+    phases: tuple[MemoryPhase, ...]
     gib: float
     bound: bool = False
 
@@ -59,11 +59,11 @@ class MemoryModel:
         """By what each component is scaled."""
         return dict(zip(COMPONENTS, np.exp(self._logs).tolist(), strict=True))
 
-    def predict(self, phases: Sequence[Phase]) -> Prediction:
+    def predict(self, phases: Sequence[MemoryPhase]) -> LogNormalEstimate:
         """The peak of a trial with these phases, in GiB."""
         values, slopes = _fullest(np.array([phases]), self._logs)
         doubt = float(slopes[0] @ np.linalg.solve(self._precision, slopes[0]))
-        return Prediction(float(values[0]), math.sqrt(self._spread**2 + doubt))
+        return LogNormalEstimate(float(values[0]), math.sqrt(self._spread**2 + doubt))
 
     def _fit(self, peaks: Sequence[Peak]) -> None:
         """Gauss-Newton on logarithms, with weights and the spread renewed each round."""

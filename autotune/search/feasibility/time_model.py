@@ -15,12 +15,12 @@ from statistics import median
 
 import numpy as np
 
-from autotune.domain import Anatomy, Strategy, Value
+from autotune.domain import Strategy, Value, WorkloadProfile
 from autotune.levers import LEVERS
 from autotune.levers.base import SPEED
-from autotune.search.feasibility.estimate import Prediction
+from autotune.search.feasibility.estimate import LogNormalEstimate
 from autotune.search.feasibility.flops import training_work
-from autotune.search.feasibility.workload_shape import Sizes
+from autotune.search.feasibility.workload_shape import WorkloadShape
 
 EFFECT = 0.3
 """How far a lever may move the logarithm of speed, as a standard deviation."""
@@ -46,7 +46,7 @@ class Timed:
 class TimeModel:
     """Fitted to ``trials``; knows nothing without any."""
 
-    def __init__(self, anatomy: Anatomy, trials: Sequence[Timed] = ()) -> None:
+    def __init__(self, anatomy: WorkloadProfile, trials: Sequence[Timed] = ()) -> None:
         self._anatomy = anatomy
         self._columns: dict[Feature, int] = {}
         self._overheads: list[float] = []
@@ -64,7 +64,7 @@ class TimeModel:
         """Seconds that a trial takes beside its steps; 0 while nothing is known."""
         return median(self._overheads) if self._overheads else 0.0
 
-    def predict(self, strategy: Strategy) -> Prediction | None:
+    def predict(self, strategy: Strategy) -> LogNormalEstimate | None:
         """Seconds of a whole trial; ``None`` before the first was timed."""
         if not self._columns:
             return None
@@ -75,17 +75,17 @@ class TimeModel:
             - math.log(training_work(self._anatomy, strategy))
         )
         doubt = float(row @ np.linalg.solve(self._precision, row)) + self._spread**2
-        steps = Sizes(self._anatomy, strategy).examples / math.exp(log_speed)
+        steps = WorkloadShape(self._anatomy, strategy).examples / math.exp(log_speed)
         total = self.overhead + steps
         others = self._overheads
         unsure = float(np.std(others)) if len(others) > 1 else 0.3 * self.overhead
         spread = math.sqrt(steps**2 * doubt + unsure**2) / total
-        return Prediction(total, spread)
+        return LogNormalEstimate(total, spread)
 
     # ------------------------------------------------------------------------------ how it learns
 
     def _overhead(self, trial: Timed) -> float:
-        steps = Sizes(self._anatomy, trial.strategy).examples / (trial.speed or math.inf)
+        steps = WorkloadShape(self._anatomy, trial.strategy).examples / (trial.speed or math.inf)
         return max(0.0, trial.seconds - steps)
 
     def _was_underestimated(self, trial: Timed) -> bool:
@@ -94,7 +94,7 @@ class TimeModel:
 
     def _speed_if_late(self, trial: Timed) -> float:
         steps = max(OVERRUN * trial.seconds - self.overhead, 0.1 * trial.seconds)
-        return Sizes(self._anatomy, trial.strategy).examples / steps
+        return WorkloadShape(self._anatomy, trial.strategy).examples / steps
 
     def _fit(self, known: Sequence[tuple[Strategy, float]]) -> None:
         names = sorted({name for strategy, _ in known for name in features(strategy)})

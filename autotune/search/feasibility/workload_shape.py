@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from autotune.domain import Anatomy, Strategy
+from autotune.domain import Strategy, WorkloadProfile
 from autotune.levers.parallelism import Layout, layout
 
 FLOAT = 4
@@ -17,7 +17,7 @@ FEW = 8
 
 
 @dataclass(frozen=True)
-class Kept:
+class PrunedShape:
     """What pruning leaves: layers, and shares of the heads and neurons of each."""
 
     layers: int
@@ -25,10 +25,10 @@ class Kept:
     neurons: float = 1.0
 
 
-class Sizes:
+class WorkloadShape:
     """The sizes of one trial."""
 
-    def __init__(self, anatomy: Anatomy, strategy: Strategy) -> None:
+    def __init__(self, anatomy: WorkloadProfile, strategy: Strategy) -> None:
         self.anatomy, self.strategy = anatomy, strategy
         self.device = str(strategy["device"]).partition(":")[0]
         self.layout: Layout = layout(strategy.get("parallelism", "none"))
@@ -39,16 +39,16 @@ class Sizes:
     # -------------------------------------------------------------------------------- the model
 
     @cached_property
-    def kept(self) -> Kept:
+    def kept(self) -> PrunedShape:
         """What is left of the model."""
         anatomy, method = self.anatomy, self.strategy["pruning_method"]
         ratio = float(self.strategy["pruning_ratio"])
         if ratio == 0 or method == "unstructured":
-            return Kept(anatomy.layers)
+            return PrunedShape(anatomy.layers)
         if method == "layers":
-            return Kept(max(1, int(anatomy.layers * (1 - ratio) + 0.5)))
+            return PrunedShape(max(1, int(anatomy.layers * (1 - ratio) + 0.5)))
         heads = max(1, int(anatomy.heads * (1 - ratio) + 0.5)) / anatomy.heads
-        return Kept(anatomy.layers, heads, 1 - ratio)
+        return PrunedShape(anatomy.layers, heads, 1 - ratio)
 
     @cached_property
     def dropout(self) -> bool:
@@ -90,7 +90,7 @@ class Sizes:
 
     @cached_property
     def _layer_parameters(self) -> float:
-        hidden, neurons = self.anatomy.hidden, self.anatomy.neurons
+        hidden, neurons = self.anatomy.hidden, self.anatomy.intermediate_size
         attention = 4 * hidden / (4 * hidden + 2 * neurons)
         share = attention * self.kept.heads + (1 - attention) * self.kept.neurons
         return self.anatomy.layer_parameters * share

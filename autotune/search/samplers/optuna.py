@@ -24,16 +24,18 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats.qmc import Sobol
 
 from autotune.domain import (
-    Anatomy,
-    Choice,
+    Categorical,
     Dimension,
+    FailureReason,
     Range,
-    Space,
+    SearchSpace,
     State,
     Strategy,
     Study,
     Trial,
+    TrialOrigin,
     Value,
+    WorkloadProfile,
     digest,
 )
 from autotune.domain.constraints import violations
@@ -56,7 +58,7 @@ GENERATION = optuna.samplers.NSGAIISampler._get_generation_key()
 
 PARENTS = optuna.samplers.NSGAIISampler._get_parent_cache_key_prefix()
 
-CANNOT_RUN = 1e3
+INFEASIBLE_VIOLATION = 1e3
 """The violation of a strategy that ended without a result: worse than any breach of a bound."""
 
 QMC_POINTS = 512
@@ -93,7 +95,7 @@ class OptunaSampler:
     def __init__(self, study: Study, kind: str) -> None:
         self._study = study
         self._make = _MAKERS[kind]
-        self._mirror, self._tried = _Mirror(study), _Tried()
+        self._mirror, self._tried = _OptunaStudyCache(study), _SeenStrategies()
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         """The next strategy; ``None`` when nothing new was found in :data:`ATTEMPTS` draws."""
@@ -126,7 +128,7 @@ class GridSampler:
     def __init__(self, study: Study) -> None:
         strategies = list(grid(study.space))
         random.Random(_seed(study.sampler.seed)).shuffle(strategies)
-        self._strategies, self._tried = strategies, _Tried()
+        self._strategies, self._tried = strategies, _SeenStrategies()
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         seen = self._tried.keys(history)
@@ -145,7 +147,7 @@ class QmcSampler:
         dimensions = max(len(study.space.dimensions), 1)
         self._sequence = Sobol(dimensions, rng=_seed(study.sampler.seed))
         self._points: list[Strategy] = []
-        self._tried = _Tried()
+        self._tried = _SeenStrategies()
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         seen = self._tried.keys(history)
@@ -170,7 +172,7 @@ class QmcSampler:
         return complete(self._study.space, chosen)
 
 
-class _Tried:
+class _SeenStrategies:
     """The strategies tried here by key. Histories only ever grow; a shorter one is another."""
 
     def __init__(self) -> None:
@@ -181,12 +183,14 @@ class _Tried:
         if len(history) < self._count:
             self._keys, self._count = set(), 0
         new = history[self._count :]
-        self._keys.update(trial.strategy.key for trial in new if trial.origin != "prior")
+        self._keys.update(
+            trial.strategy.key for trial in new if trial.origin != TrialOrigin.TRANSFERRED
+        )
         self._count = len(history)
         return self._keys
 
 
-class _Mirror:
+class _OptunaStudyCache:
     """An Optuna study in memory that holds what the store holds.
 
     Ours and Optuna's trial numbers differ, since every proposal leaves a failed (and ignored)
@@ -203,7 +207,7 @@ class _Mirror:
         self._complete = 0
 
     def show(self, history: Sequence[Trial]) -> optuna.Study:
-        baseline = next((t for t in history if t.origin == "baseline" and t.metrics), None)
+        baseline = next((t for t in history if t.origin == TrialOrigin.DEFAULT and t.metrics), None)
         ended = [history[n] for n in self._running if history[n].state.finished]
         for trial in (*ended, *history[self._shown :]):
             self._add(trial, baseline)
@@ -249,7 +253,7 @@ def _frozen(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
     values = [trial.metrics[name] for name in names if name in trial.metrics]
     measured = len(values) == len(names)
     state, constraints = TrialState.RUNNING, {}
-    if trial.state is State.COMPLETE and measured and trial.origin != "confirm":
+    if trial.state is State.COMPLETE and measured and not trial.is_confirmation:
         state = TrialState.COMPLETE
         constraints = violations(study, trial, baseline)
     elif trial.state is State.PRUNED:
@@ -258,7 +262,11 @@ def _frozen(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
         state = TrialState.FAIL
     elif trial.state.finished:
         # Complete, since the genetic sampler looks at no others; the values are never compared.
-        state, values, constraints = TrialState.COMPLETE, [0.0] * len(names), {"runs": CANNOT_RUN}
+        state, values, constraints = (
+            TrialState.COMPLETE,
+            [0.0] * len(names),
+            {"runs": INFEASIBLE_VIOLATION},
+        )
     now = datetime.now(UTC).replace(tzinfo=None)
     frozen = create_trial(
         state=state if state.is_finished() else TrialState.FAIL,
@@ -275,12 +283,14 @@ def _frozen(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
 def _says_nothing(trial: Trial) -> bool:
     """Whether a trial that did not measure every objective tells nothing of its strategy either:
     it broke off, was judged on other data, or is half a hint from another machine."""
-    if trial.origin in ("confirm", "prior"):
+    if not trial.is_result:
         return True
-    return trial.state is State.INTERRUPTED or trial.kind == "infrastructure"
+    return trial.state is State.INTERRUPTED or trial.failure == FailureReason.INFRASTRUCTURE
 
 
-def _encode(space: Space, strategy: Strategy) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+def _encode(
+    space: SearchSpace, strategy: Strategy
+) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
     params: dict[str, Any] = {}
     distributions: dict[str, BaseDistribution] = {}
     for dimension in space.dimensions:
@@ -292,7 +302,7 @@ def _encode(space: Space, strategy: Strategy) -> tuple[dict[str, Any], dict[str,
     return params, distributions
 
 
-def _is_ordinal(choice: Choice) -> bool:
+def _is_ordinal(choice: Categorical) -> bool:
     """Numbers in rising order: neighbours are alike, which a categorical would hide."""
     numbers = [v for v in choice.values if isinstance(v, int | float) and not isinstance(v, bool)]
     return len(numbers) == len(choice.values) > 1 and numbers == sorted(numbers)
@@ -300,7 +310,7 @@ def _is_ordinal(choice: Choice) -> bool:
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
     domain = dimension.domain
-    if isinstance(domain, Choice):
+    if isinstance(domain, Categorical):
         if _is_ordinal(domain):
             return IntDistribution(0, len(domain.values) - 1)
         return CategoricalDistribution(domain.values)
@@ -328,15 +338,15 @@ def _suggest(trial: optuna.Trial, dimension: Dimension) -> Value:
     return _decode(dimension, encoded)
 
 
-def _encoded(domain: Choice | Range, value: Value) -> Any:
-    if isinstance(domain, Choice) and _is_ordinal(domain):
+def _encoded(domain: Categorical | Range, value: Value) -> Any:
+    if isinstance(domain, Categorical) and _is_ordinal(domain):
         return domain.values.index(value)
     return value
 
 
 def _decode(dimension: Dimension, encoded: Any) -> Value:
     domain = dimension.domain
-    if isinstance(domain, Choice):
+    if isinstance(domain, Categorical):
         value: Value = domain.values[encoded] if _is_ordinal(domain) else encoded
         return value
     if domain.integer:
@@ -348,14 +358,14 @@ def _seed(*parts: int) -> int:
     return int(digest(list(parts))[:8], 16)
 
 
-def _any_unseen(space: Space, seen: set[str], seed: int) -> Strategy | None:
+def _any_unseen(space: SearchSpace, seen: set[str], seed: int) -> Strategy | None:
     """What is left of a nearly exhausted space: any strategy of its grid not tried yet."""
     unseen = (strategy for strategy in grid(space, points=16) if strategy.key not in seen)
     nearby = [strategy for _, strategy in zip(range(256), unseen, strict=False)]
     return random.Random(_seed(seed, len(seen))).choice(nearby) if nearby else None
 
 
-def make_sampler(study: Study, anatomy: Anatomy | None = None) -> Sampler:
+def make_sampler(study: Study, anatomy: WorkloadProfile | None = None) -> Sampler:
     """The sampler that the study names; one that learns speeds begins with ``anatomy``."""
     kind = study.sampler.kind
     if kind == "factored":

@@ -106,7 +106,7 @@ def training_collator(
     )
 
 
-def order(lengths: np.ndarray, batch_size: int, padding: str, seed: int) -> Iterator[Indices]:
+def batch_order(lengths: np.ndarray, batch_size: int, padding: str, seed: int) -> Iterator[Indices]:
     """Global batches for ever, epoch after epoch, each example once an epoch.
 
     The last batch of an epoch may be small, as in Trainer. With ``bucketed``, examples of like
@@ -118,7 +118,7 @@ def order(lengths: np.ndarray, batch_size: int, padding: str, seed: int) -> Iter
     while True:
         shuffled = random.permutation(len(lengths))
         if padding != "bucketed":
-            yield from cut(shuffled, batch_size)
+            yield from chunks(shuffled, batch_size)
             continue
         batches = list(_buckets(shuffled, lengths, batch_size))
         mixed = [batches[place] for place in random.permutation(len(batches))]
@@ -130,11 +130,11 @@ def order(lengths: np.ndarray, batch_size: int, padding: str, seed: int) -> Iter
 
 
 def _buckets(shuffled: Indices, lengths: np.ndarray, batch_size: int) -> Iterator[Indices]:
-    for bucket in cut(shuffled, BUCKET_BATCHES * batch_size):
-        yield from cut(bucket[np.argsort(-lengths[bucket], kind="stable")], batch_size)
+    for bucket in chunks(shuffled, BUCKET_BATCHES * batch_size):
+        yield from chunks(bucket[np.argsort(-lengths[bucket], kind="stable")], batch_size)
 
 
-def cut(indices: Indices, size: int) -> Iterator[Indices]:
+def chunks(indices: Indices, size: int) -> Iterator[Indices]:
     """``indices`` in pieces of ``size``, the last one as it comes."""
     return (indices[start : start + size] for start in range(0, len(indices), size))
 

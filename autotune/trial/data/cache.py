@@ -18,7 +18,7 @@ from pathlib import Path
 
 from autotune.errors import DataError
 
-SEAL = "seal.json"
+MANIFEST = "seal.json"
 
 
 def root() -> Path:
@@ -34,12 +34,12 @@ def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     Safe with several processes at once: the first builds, and the others wait for it.
     """
     folder = root() / kind / key
-    if is_whole(folder):
+    if is_valid(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _sole_builder(f"{kind}-{key}"):
-            if not is_whole(folder):
+            if not is_valid(folder):
                 _build(folder, build)
     except OSError as error:
         raise DataError(
@@ -73,10 +73,10 @@ def _sole_builder(name: str) -> Iterator[None]:
         os.close(lock)
 
 
-def is_whole(folder: Path) -> bool:
+def is_valid(folder: Path) -> bool:
     """Whether every file of a sealed folder is there, with the content it was sealed with."""
     try:
-        seal = json.loads((folder / SEAL).read_bytes())
+        seal = json.loads((folder / MANIFEST).read_bytes())
         return all(_fingerprint(folder / name) == tuple(mark) for name, mark in seal.items())
     except (OSError, ValueError, AttributeError, TypeError):
         return False
@@ -85,7 +85,7 @@ def is_whole(folder: Path) -> bool:
 def _seal(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     marks = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}
-    (folder / SEAL).write_text(json.dumps(marks, indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(marks, indent=1), encoding="utf-8")
 
 
 def _fingerprint(path: Path) -> tuple[int, int]:
@@ -104,7 +104,7 @@ def _publish(draft: Path, folder: Path) -> None:
         with suppress(OSError):
             draft.replace(folder)
             return
-        if is_whole(folder):
+        if is_valid(folder):
             return
         with suppress(FileNotFoundError):  # damaged: out of the way, to go with the draft
             folder.replace(draft.with_name(f"damaged-{attempt}"))

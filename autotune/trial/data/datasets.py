@@ -20,12 +20,12 @@ from autotune.domain import Task, digest
 from autotune.errors import DataError, ModelError
 from autotune.trial.data import cache
 from autotune.trial.data.prepared import Prepared, load_split
-from autotune.trial.data.sampling import cap, carve
+from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 from autotune.trial.data.sources import SPLITS, Source, find_source
 from autotune.trial.data.tables import Table
 from autotune.trial.model_sources import ModelSource, find_model
 from autotune.trial.tasks import task_kind
-from autotune.trial.tasks.base import Arrays, Examples, Kind
+from autotune.trial.tasks.base import Arrays, Examples, TaskType
 
 __all__ = ["Prepared", "load_split", "prepare", "read_examples"]
 
@@ -62,10 +62,10 @@ def prepare(task: Task) -> Prepared:
     return Prepared(**{**facts, **lists}, kind=task.kind, folder=str(folder))
 
 
-def _build(folder: Path, task: Task, kind: Kind, source: Source, model: ModelSource) -> None:
+def _build(folder: Path, task: Task, kind: TaskType, source: Source, model: ModelSource) -> None:
     from safetensors.numpy import save_file
 
-    given, examples, names, notes = _settled(task, kind, source)
+    given, examples, names, notes = _complete_splits(task, kind, source)
     model_dir = model.place(folder, [" ".join(inputs) for inputs in examples["train"].inputs])
     tokenizer, max_length = _tokenizer(folder / model_dir, kind, task.max_length)
     if max_length < task.max_length:
@@ -91,11 +91,11 @@ def _build(folder: Path, task: Task, kind: Kind, source: Source, model: ModelSou
 def read_examples(task: Task) -> Mapping[str, Examples]:
     """The rows of each split, still in words and with names of labels, in the order in which
     :func:`prepare` keeps their word pieces."""
-    return _settled(task, task_kind(task.kind), find_source(task.dataset))[1]
+    return _complete_splits(task, task_kind(task.kind), find_source(task.dataset))[1]
 
 
-def _settled(
-    task: Task, kind: Kind, source: Source
+def _complete_splits(
+    task: Task, kind: TaskType, source: Source
 ) -> tuple[set[str], dict[str, Examples], tuple[str, ...], list[str]]:
     """The splits that were given, all splits, the labels, and what had to be done for that."""
     tables = source.read()
@@ -105,14 +105,14 @@ def _settled(
     return {*tables}, examples, names, notes
 
 
-def _parse(kind: Kind, table: Table, task: Task) -> Examples:
+def _parse(kind: TaskType, table: Table, task: Task) -> Examples:
     if len(table) == 0:
         raise DataError(f"{table.name}: no rows", hint="name a file that holds examples")
     return kind.parse(table, task.columns)
 
 
 def _label_names(
-    kind: Kind, tables: Mapping[str, Table], examples: Mapping[str, Examples], task: Task
+    kind: TaskType, tables: Mapping[str, Table], examples: Mapping[str, Examples], task: Task
 ) -> tuple[str, ...]:
     """The labels of the task: those of train, or those that the data set declares."""
     names = kind.label_names(examples["train"], tables["train"], task.columns)
@@ -133,13 +133,13 @@ def _label_names(
 
 
 def _settle_splits(
-    kind: Kind, given: Mapping[str, Examples], task: Task
+    kind: TaskType, given: Mapping[str, Examples], task: Task
 ) -> tuple[dict[str, Examples], list[str]]:
     """All three splits, capped, and what had to be done for that."""
     examples, notes = dict(given), []
     if absent := [split for split in SPLITS if split not in given]:
         train = given["train"]
-        rows = carve(
+        rows = holdout_rows(
             [kind.stratum(label) for label in train.labels], train.inputs, absent, task.seed
         )
         for split, chosen in rows.items():
@@ -150,11 +150,11 @@ def _settle_splits(
         if size is not None and size < len(examples[split]):
             strata = [kind.stratum(label) for label in examples[split].labels]
             notes.append(f"{split}: {size} of {len(strata)} rows")
-            examples[split] = examples[split].take(cap(strata, size, task.seed))
+            examples[split] = examples[split].take(stratified_subsample(strata, size, task.seed))
     return {split: examples[split] for split in SPLITS}, notes
 
 
-def _tokenizer(model_dir: Path, kind: Kind, max_length: int) -> tuple[Any, int]:
+def _tokenizer(model_dir: Path, kind: TaskType, max_length: int) -> tuple[Any, int]:
     """The model's tokenizer, and ``max_length`` or less where the model has fewer positions."""
     from transformers import AutoConfig, AutoTokenizer
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from autotune.errors import DataError
 
-CARVED = 0.1
+HOLDOUT_FRACTION = 0.1
 """The share of train that stands in for a split that the data set does not have."""
 
 FEWEST = 2
 """Examples of each stratum in a carved split, where train can spare them."""
 
 
-def carve(
+def holdout_rows(
     strata: Sequence[str], texts: Sequence[object], splits: Sequence[str], seed: int
 ) -> dict[str, list[int]]:
     """Rows of train for each of ``splits`` and, under ``train``, those that remain.
@@ -27,7 +27,9 @@ def carve(
     uses = Counter(map(repr, texts))
     carved: dict[str, list[int]] = {split: [] for split in splits}
     for rows in _shuffled(strata, seed):
-        share = min(max(FEWEST, round(CARVED * len(rows))), len(rows) // (len(splits) + 1))
+        share = min(
+            max(FEWEST, round(HOLDOUT_FRACTION * len(rows))), len(rows) // (len(splits) + 1)
+        )
         once = [row for row in rows if uses[repr(texts[row])] == 1]
         for place, split in enumerate(splits):
             carved[split] += once[place * share : (place + 1) * share]
@@ -43,7 +45,7 @@ def carve(
     return {"train": rest, **{split: sorted(rows) for split, rows in carved.items()}}
 
 
-def cap(strata: Sequence[str], size: int, seed: int) -> list[int]:
+def stratified_subsample(strata: Sequence[str], size: int, seed: int) -> list[int]:
     """``size`` rows in their order, each stratum in proportion (at least one of each)."""
     groups = _shuffled(strata, seed)
     if size >= len(strata):

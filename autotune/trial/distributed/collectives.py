@@ -32,7 +32,7 @@ ON_CUDA = "cpu:gloo,cuda:nccl"
 """Tensors travel by NCCL, and what is said about the trial by gloo."""
 
 
-def join(layout: Layout, device: torch.device, *, mixed: bool = False) -> Group:
+def join(layout: Layout, device: torch.device, *, mixed: bool = False) -> DistributedGroup:
     """Meet the other processes; the environment says where, as torchrun's does. A layout of one
     meets nobody. With ``mixed``, ranks have devices of different kinds and talk by way of the host.
 
@@ -56,7 +56,7 @@ def join(layout: Layout, device: torch.device, *, mixed: bool = False) -> Group:
     table = torch.device("cpu") if mixed else device
     shape = (layout.data, layout.model)
     mesh = init_device_mesh(table.type, shape, mesh_dim_names=("data", "model"))
-    return Group(layout, rank, device, mesh, table)
+    return DistributedGroup(layout, rank, device, mesh, table)
 
 
 def place() -> tuple[int, int]:
@@ -87,7 +87,7 @@ def _store(rank: int, world: int, timeout: timedelta) -> TCPStore:
     )
 
 
-class Group:
+class DistributedGroup:
     """All ranks of a trial. It is the :class:`~autotune.trial.distributed.process_group.ProcessGroup` of each of them.
 
     ``mesh`` has the dimensions ``data`` (ranks that see different examples) and ``model`` (ranks
@@ -107,7 +107,7 @@ class Group:
         self.table = table
         self._speeds = [1.0] * layout.data
         self.data_rank, self.model_rank = divmod(rank, layout.model)
-        self.leads = rank == 0
+        self.is_main_process = rank == 0
         self._quota, self._wanted = 1, 0.0
 
     @property
@@ -118,12 +118,12 @@ class Group:
     def over_model(self) -> dist.ProcessGroup:
         return self.mesh.get_group("model")
 
-    def weigh(self, speed: float) -> None:
+    def set_rank_weights(self, speed: float) -> None:
         """From now on share batches out in proportion to the ranks' speeds, this rank's being
         ``speed``."""
         self._speeds = self._gathered(speed)
 
-    def mine(self, rows: Indices) -> tuple[Indices, bool]:
+    def local_rows(self, rows: Indices) -> tuple[Indices, bool]:
         """The examples of a micro-batch that this rank trains on, dealt out in turn so that long
         and short ones spread. A rank for which none is left runs one that does not count, since
         all ranks must take part: then the second value is false."""
@@ -142,15 +142,15 @@ class Group:
 
     # ------------------------------------------------------------------------------ as a crew
 
-    def after_leader(self, function: Callable[[], T]) -> T:
-        if self.leads:
+    def main_process_first(self, function: Callable[[], T]) -> T:
+        if self.is_main_process:
             made = function()
             dist.barrier()
             return made
         dist.barrier()
         return function()
 
-    def enough(self, steps: int, seconds: float, wanted: float) -> bool:
+    def window_done(self, steps: int, seconds: float, wanted: float) -> bool:
         self._wanted = wanted
         return steps >= self._quota
 
@@ -160,7 +160,7 @@ class Group:
         quota = round(self._quota_for(len(losses), seconds))
         known = torch.zeros(2, device=self.table, dtype=torch.float64)
         known[0] = torch.stack(list(losses)).double().mean()
-        known[1] = quota if self.leads else 0.0
+        known[1] = quota if self.is_main_process else 0.0
         dist.all_reduce(known)
         self._quota = max(1, int(known[1]))
         return float(known[0])
@@ -168,10 +168,10 @@ class Group:
     def _quota_for(self, steps: int, seconds: float) -> float:
         return steps * self._wanted / max(seconds, 1e-9)
 
-    def share(self, batches: list[T]) -> list[T]:
+    def shard(self, batches: list[T]) -> list[T]:
         return batches[self.rank :: self.layout.world]
 
-    def total(self, array: np.ndarray) -> np.ndarray:
+    def all_reduce(self, array: np.ndarray) -> np.ndarray:
         tensor = torch.from_numpy(array)
         dist.all_reduce(tensor)
         return tensor.numpy()
@@ -192,9 +192,9 @@ class Group:
 
     def tell(self, report: Report, point: CurvePoint) -> str | None:
         """Rank 0 tells and hears; the others give a sign of life, and hear at a rung."""
-        if not self.leads:
+        if not self.is_main_process:
             report(CurvePoint(point.step, point.total_steps, point.samples, point.seconds))
-        answer: list[Any] = [report(point) if self.leads else None]
+        answer: list[Any] = [report(point) if self.is_main_process else None]
         if not point.metrics:
             return None
         dist.broadcast_object_list(answer, src=0, device=torch.device("cpu"))
@@ -214,7 +214,7 @@ class Group:
         found = [value for value in self._gathered(known) if value is not None]
         return sum(found) if found else None
 
-    def leave(self) -> None:
+    def destroy(self) -> None:
         dist.barrier()
         dist.destroy_process_group()
 

@@ -10,11 +10,13 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from autotune.trial.distributed.collectives import Group
+from autotune.trial.distributed.collectives import DistributedGroup
 from autotune.trial.effects import optimizers
 
 
-def replicate(run: Callable[..., Any], group: Group, bucket_mib: int) -> DistributedDataParallel:
+def replicate(
+    run: Callable[..., Any], group: DistributedGroup, bucket_mib: int
+) -> DistributedDataParallel:
     """Wrap a model, compiled or not, so that its gradients are averaged while the backward pass
     goes on, ``bucket_mib`` at a time."""
     assert isinstance(run, nn.Module)
@@ -27,7 +29,9 @@ def replicate(run: Callable[..., Any], group: Group, bucket_mib: int) -> Distrib
     )
 
 
-def sharded_optimizer(name: str, model: nn.Module, rate: float, group: Group) -> Optimizer:
+def sharded_optimizer(
+    name: str, model: nn.Module, rate: float, group: DistributedGroup
+) -> Optimizer:
     """The optimizer with its states dealt out: each rank steps its share of the weights and sends
     them to the others."""
     kind, settings = optimizers.choose(name, rate)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Rows(nn.Embedding):
+class InPlaceGradEmbedding(nn.Embedding):
     """As ``table``, whose weight it shares."""
 
     def __init__(self, table: nn.Embedding) -> None:
@@ -34,7 +34,7 @@ def by_row(module: nn.Module) -> None:
     for holder in list(module.modules()):
         for name, child in holder.named_children():
             if isinstance(child, nn.Embedding):
-                setattr(holder, name, Rows(child))
+                setattr(holder, name, InPlaceGradEmbedding(child))
 
 
 class _LookUp(torch.autograd.Function):

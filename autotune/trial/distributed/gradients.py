@@ -20,7 +20,7 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def settle(parameters: Iterable[Tensor]) -> None:
+def reduce_partial_gradients(parameters: Iterable[Tensor]) -> None:
     """Add up gradients of weights that ranks hold alike and have each seen a part of."""
     for parameter in parameters:
         gradient = parameter.grad
@@ -29,7 +29,7 @@ def settle(parameters: Iterable[Tensor]) -> None:
             parameter.grad = gradient.redistribute(placements=parameter.placements)
 
 
-def add_up(
+def all_reduce_gradients(
     parameters: Iterable[Tensor], ranks: dist.ProcessGroup, bucket_mib: int, table: torch.device
 ) -> None:
     """Sum gradients over ``ranks`` by way of the device ``table``, in buckets of ``bucket_mib``."""

@@ -14,33 +14,33 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
-from autotune.trial.data.batching import Indices, cut
+from autotune.trial.data.batching import Indices, chunks
 from autotune.trial.distributed import ddp, fsdp, gradients, tensor
-from autotune.trial.distributed.collectives import Group
-from autotune.trial.distributed.process_group import Ready
-from autotune.trial.distributed.weights import by_mesh, filled, full_state, skeleton
+from autotune.trial.distributed.collectives import DistributedGroup
+from autotune.trial.distributed.process_group import TrainState
+from autotune.trial.distributed.weights import by_mesh, full_state, materialize, meta_copy
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.device_map import speed
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
-from autotune.trial.plan import Schedule
+from autotune.trial.plan import TrainingPlan
 from autotune.trial.training import summed_loss
 
 
-def divide(
+def parallelize(
     strategy: Strategy,
     model: PreTrainedModel,
     run: Callable[..., Any],
     precision: Precision,
     masks: Masks | None,
-    group: Group,
-) -> Ready:
+    group: DistributedGroup,
+) -> TrainState:
     """Spread ``model``, to which the strategy has been applied, over the ranks of ``group``."""
     if group.layout.model_kind == "pp":
-        from autotune.trial.distributed.pipeline import pipe
+        from autotune.trial.distributed.pipeline import build_pipeline
 
-        return pipe(strategy, model, precision, masks, group)
-    bones = skeleton(model)
+        return build_pipeline(strategy, model, precision, masks, group)
+    bones = meta_copy(model)
     # Tensor parallelism cuts within layers; what it leaves, FSDP cuts again.
     if group.layout.model_kind == "tp":
         sequence = strategy["sequence_parallel"] is True
@@ -58,7 +58,7 @@ def divide(
     # So they are where a CPU and a GPU work side by side, each on what it can do in the time.
     if strategy["placement"] == "mixed":
         with precision.autocast():
-            group.weigh(speed(model))
+            group.set_rank_weights(speed(model))
     elif group.layout.data_kind in ("ddp", "zero1") and group.layout.model == 1:
         run = ddp.replicate(run, group, bucket_mib)
     rate = optimizers.peak_rate(strategy)
@@ -71,11 +71,11 @@ def divide(
         optimizer = optimizers.build_by_group(name, by_mesh(optimizers.trained(model)), rate)
     by_position = strategy["sequence_parallel"] is True and group.layout.model_kind == "tp"
     multiple = group.layout.model if by_position else 1
-    divided = Pieces(model, run, bones, group, bucket_mib, multiple)
-    return Ready(model, run, optimizer, precision, rate, masks, group.device, group, divided)
+    divided = ShardedModel(model, run, bones, group, bucket_mib, multiple)
+    return TrainState(model, run, optimizer, precision, rate, masks, group.device, group, divided)
 
 
-class Pieces:
+class ShardedModel:
     """A model whose every rank runs all layers, on examples or with weights of its own."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Pieces:
         model: PreTrainedModel,
         run: Callable[..., Any],
         bones: PreTrainedModel,
-        group: Group,
+        group: DistributedGroup,
         bucket_mib: int,
         multiple: int,
     ) -> None:
@@ -94,19 +94,19 @@ class Pieces:
         self._sharded = model if isinstance(model, FSDPModule) else None
         self._averages = self._replica is not None or self._sharded is not None
 
-    def whole(self) -> PreTrainedModel:
-        return filled(self._bones, full_state(self._model, self._group.device))
+    def unsharded(self) -> PreTrainedModel:
+        return materialize(self._bones, full_state(self._model, self._group.device))
 
-    def step(self, ready: Ready, schedule: Schedule, rows: Indices, rate: float) -> Tensor:
+    def step(self, ready: TrainState, schedule: TrainingPlan, rows: Indices, rate: float) -> Tensor:
         """As :func:`autotune.trial.training.step`; the micro-batch of each rank is as large as the
         strategy says."""
         group, scaler = self._group, ready.precision.scaler
         collate = schedule.collate.padded_to(self._multiple)
         judged = collate.judged(rows)
-        parts = list(cut(rows, schedule.micro_batch_size * group.layout.data))
+        parts = list(chunks(rows, schedule.micro_batch_size * group.layout.data))
         total = torch.zeros((), device=group.device)
         for place, part in enumerate(parts):
-            mine, counts = group.mine(part)
+            mine, counts = group.local_rows(part)
             batch = collate(mine)
             with self._sending(place == len(parts) - 1):
                 with ready.precision.autocast():
@@ -129,13 +129,13 @@ class Pieces:
             self._sharded.set_requires_gradient_sync(last)
         return nullcontext()
 
-    def _clip(self, ready: Ready) -> optimizers.Clip:
+    def _clip(self, ready: TrainState) -> optimizers.Clip:
         """Gradients after DDP are whole and the same everywhere; others are put together first."""
         trained = optimizers.trained(self._model)
         if self._replica is not None:
             return optimizers.clip_alone
-        gradients.settle(trained)
+        gradients.reduce_partial_gradients(trained)
         group = self._group
         if not self._averages and group.layout.data > 1:
-            gradients.add_up(trained, group.over_data, self._bucket_mib, group.table)
+            gradients.all_reduce_gradients(trained, group.over_data, self._bucket_mib, group.table)
         return partial(gradients.clip, stages=None)

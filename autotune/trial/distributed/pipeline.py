@@ -23,18 +23,18 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
-from autotune.trial.data.batching import Collator, Indices, cut
+from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.distributed import gradients
-from autotune.trial.distributed.collectives import Group
-from autotune.trial.distributed.process_group import Ready
-from autotune.trial.distributed.stages import Stage, part
-from autotune.trial.distributed.weights import filled, skeleton
+from autotune.trial.distributed.collectives import DistributedGroup
+from autotune.trial.distributed.process_group import TrainState
+from autotune.trial.distributed.stages import Stage, build_stage
+from autotune.trial.distributed.weights import materialize, meta_copy
 from autotune.trial.effects import allocator, optimizers
 from autotune.trial.effects.device_map import TIMED_SHAPE, timed, timed_layer, undisturbed
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
 from autotune.trial.encoder import Encoder, encoder_of
-from autotune.trial.plan import Schedule
+from autotune.trial.plan import TrainingPlan
 from autotune.trial.tasks.base import IGNORED
 from autotune.trial.training import summed_loss
 
@@ -42,13 +42,13 @@ LENGTH_MULTIPLE = 32
 """Stages agree on shapes once for each length; rounding lengths up keeps these few."""
 
 
-def pipe(
+def build_pipeline(
     strategy: Strategy,
     model: PreTrainedModel,
     precision: Precision,
     masks: Masks | None,
-    group: Group,
-) -> Ready:
+    group: DistributedGroup,
+) -> TrainState:
     """Keep of ``model`` the stages of this rank. Raises :class:`Unsupported` where it has fewer
     layers than there are stages."""
     order = str(strategy["pipeline_schedule"])
@@ -56,8 +56,8 @@ def pipe(
     count = degree * (2 if order == "interleaved" else 1)
     shares = balanced(_seconds(model, precision, group), count)
     own = range(group.model_rank, count, degree)
-    bones = skeleton(model)
-    stages = [part(model, shares, index, precision) for index in own]
+    bones = meta_copy(model)
+    stages = [build_stage(model, shares, index, precision) for index in own]
     held = nn.ModuleList(stages)
     if masks is not None:
         masks.keep(held)
@@ -66,12 +66,12 @@ def pipe(
     optimizer = optimizers.build(str(strategy["optimizer"]), held, rate)
     pieces = int(strategy["pipeline_microbatches"])
     bucket_mib = int(strategy["ddp_bucket_mib"])
-    line = Line(stages, shares, bones, order, pieces, group, bucket_mib)
+    line = PipelinedModel(stages, shares, bones, order, pieces, group, bucket_mib)
     shown = cast(PreTrainedModel, held)
-    return Ready(shown, held, optimizer, precision, rate, masks, group.device, group, line)
+    return TrainState(shown, held, optimizer, precision, rate, masks, group.device, group, line)
 
 
-class Line:
+class PipelinedModel:
     """The stages of this rank, and the schedules in which they work with those of others."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Line:
         bones: PreTrainedModel,
         order: str,
         pieces: int,
-        group: Group,
+        group: DistributedGroup,
         bucket_mib: int,
     ) -> None:
         self._stages, self._shares, self._bones = stages, shares, bones
@@ -90,7 +90,7 @@ class Line:
         self._schedules: dict[tuple[int, int], Any] = {}
         self._judged = 1
 
-    def whole(self) -> PreTrainedModel:
+    def unsharded(self) -> PreTrainedModel:
         """Every stage sends its weights to all ranks of its copy of the model; its own are those
         it trains, not copies."""
         held = {s.index: dict(s.model.state_dict()) for s in self._stages}
@@ -105,7 +105,7 @@ class Line:
             rank = owners[name] % self._group.layout.model
             dist.broadcast(tensor, group=self._group.over_model, group_src=rank)
             state[name] = tensor
-        return filled(self._bones, state)
+        return materialize(self._bones, state)
 
     def _owners(self) -> Iterator[int]:
         """The stage of each weight: of its layer, else the first for what comes before layers and
@@ -117,19 +117,19 @@ class Line:
         for weight in self._bones.state_dict(keep_vars=True).values():
             yield place.get(id(weight), len(self._shares) - 1)
 
-    def step(self, ready: Ready, schedule: Schedule, rows: Indices, rate: float) -> Tensor:
+    def step(self, ready: TrainState, schedule: TrainingPlan, rows: Indices, rate: float) -> Tensor:
         """As :func:`autotune.trial.training.step`. The loss is that of the last stage."""
         group = self._group
         self._judged = schedule.collate.judged(rows)
         total = torch.zeros((), device=group.device)
         share = math.ceil(schedule.batch_size / group.layout.data)
         largest = math.ceil(min(schedule.micro_batch_size, share) / self._pieces)
-        for micro in cut(rows, schedule.micro_batch_size * group.layout.data):
-            mine, counts = group.mine(micro)
+        for micro in chunks(rows, schedule.micro_batch_size * group.layout.data):
+            mine, counts = group.local_rows(micro)
             total += self._through(schedule.collate, mine, counts, largest)
         trained = [p for group_ in ready.optimizer.param_groups for p in group_["params"]]
         if group.layout.data > 1:
-            gradients.add_up(trained, group.over_data, self._bucket_mib, group.table)
+            gradients.all_reduce_gradients(trained, group.over_data, self._bucket_mib, group.table)
         clip = partial(gradients.clip, stages=group.over_model)
         optimizers.update(ready.optimizer, ready.precision, rate, clip)
         if ready.masks is not None:
@@ -226,7 +226,7 @@ def balanced(seconds: Sequence[float], stages: int) -> list[range]:
     return [range(start, end) for start, end in pairwise(ends)]
 
 
-def _seconds(model: PreTrainedModel, precision: Precision, group: Group) -> list[float]:
+def _seconds(model: PreTrainedModel, precision: Precision, group: DistributedGroup) -> list[float]:
     """Time of the model's parts in a row, as rank 0 finds it: all ranks must cut alike.
 
     Layers of one form take one time, so one of them is run. The others' weights are then not even
@@ -234,7 +234,7 @@ def _seconds(model: PreTrainedModel, precision: Precision, group: Group) -> list
     """
     encoder = encoder_of(model)
     told = torch.zeros(len(encoder.holder) + 2, dtype=torch.float64)
-    if group.leads:
+    if group.is_main_process:
         with undisturbed(group.device), precision.autocast():
             told[:-1] = torch.tensor([_embedding_seconds(encoder), *_layer_seconds(encoder)])
     dist.broadcast(told, src=0)

@@ -24,7 +24,7 @@ from autotune.ports import Report
 from autotune.trial.data.batching import Indices
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
-from autotune.trial.plan import Schedule
+from autotune.trial.plan import TrainingPlan
 
 T = TypeVar("T")
 
@@ -37,19 +37,19 @@ class ProcessGroup(Protocol):
     def is_main_process(self) -> bool:
         """Whether this process speaks for the trial."""
 
-    def after_leader(self, function: Callable[[], T]) -> T:
+    def main_process_first(self, function: Callable[[], T]) -> T:
         """Call ``function`` in every process, in the leader's first: it finds things made."""
 
-    def enough(self, steps: int, seconds: float, wanted: float) -> bool:
+    def window_done(self, steps: int, seconds: float, wanted: float) -> bool:
         """Whether a window that has taken ``steps`` in ``seconds`` has lasted ``wanted``."""
 
     def mean(self, losses: Sequence[Tensor], seconds: float) -> float:
         """Mean loss of a window's steps, over all processes."""
 
-    def share(self, batches: list[T]) -> list[T]:
+    def shard(self, batches: list[T]) -> list[T]:
         """Those that this process judges. Together the processes judge each once."""
 
-    def total(self, array: np.ndarray) -> np.ndarray:
+    def all_reduce(self, array: np.ndarray) -> np.ndarray:
         """Sum over processes, each of which has filled in its share and left zeros elsewhere."""
 
     def merge(self, windows: list[Window]) -> list[Window]:
@@ -67,30 +67,30 @@ class ProcessGroup(Protocol):
     def sum(self, known: float | None) -> float | None:
         """Sum over the processes that know a number; ``None`` where none does."""
 
-    def leave(self) -> None:
+    def destroy(self) -> None:
         """Part when all are done."""
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleProcess:
     """One process. It speaks for itself and does everything."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    leads: bool = True
+    is_main_process: bool = True
 
-    def after_leader(self, function: Callable[[], T]) -> T:
+    def main_process_first(self, function: Callable[[], T]) -> T:
         return function()
 
-    def enough(self, steps: int, seconds: float, wanted: float) -> bool:
+    def window_done(self, steps: int, seconds: float, wanted: float) -> bool:
         return seconds >= wanted
 
     def mean(self, losses: Sequence[Tensor], seconds: float) -> float:
         return float(torch.stack(list(losses)).mean())
 
-    def share(self, batches: list[T]) -> list[T]:
+    def shard(self, batches: list[T]) -> list[T]:
         return batches
 
-    def total(self, array: np.ndarray) -> np.ndarray:
+    def all_reduce(self, array: np.ndarray) -> np.ndarray:
         return array
 
     def merge(self, windows: list[Window]) -> list[Window]:
@@ -109,22 +109,22 @@ class Alone:
     def sum(self, known: float | None) -> float | None:
         return known
 
-    def leave(self) -> None:
+    def destroy(self) -> None:
         return None
 
 
-class Divided(Protocol):
+class DistributedModel(Protocol):
     """A model whose work or weights are spread over the processes of a crew."""
 
-    def step(self, ready: Ready, schedule: Schedule, rows: Indices, rate: float) -> Tensor:
+    def step(self, ready: TrainState, schedule: TrainingPlan, rows: Indices, rate: float) -> Tensor:
         """One optimizer step over a global batch; returns this process's part of its loss."""
 
-    def whole(self) -> PreTrainedModel:
+    def unsharded(self) -> PreTrainedModel:
         """The model as one process would have it now, in every process."""
 
 
 @dataclass(frozen=True)
-class Ready:
+class TrainState:
     """A model that the strategy has been applied to. ``run`` is what training calls: the model, or
     its compiled form; both share their weights. Where several processes train, ``divided`` takes
     their common steps, and ``model`` is what this one of them holds."""
@@ -136,12 +136,12 @@ class Ready:
     peak_rate: float
     masks: Masks | None
     device: torch.device
-    crew: ProcessGroup = field(default_factory=Alone)
-    divided: Divided | None = None
+    crew: ProcessGroup = field(default_factory=SingleProcess)
+    divided: DistributedModel | None = None
 
-    def whole(self) -> Ready:
+    def unsharded(self) -> TrainState:
         """This, or where the model is divided the same with all of it, to be judged and run."""
         if self.divided is None:
             return self
-        model = self.divided.whole()
+        model = self.divided.unsharded()
         return replace(self, model=model, run=model, divided=None)

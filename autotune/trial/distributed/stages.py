@@ -19,14 +19,14 @@ from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
 
 
-class Passed(nn.Module):
+class PassThrough(nn.Module):
     """In place of a module of another stage."""
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return hidden
 
 
-class Received(nn.Module):
+class StageInput(nn.Module):
     """In place of the embeddings: what the stage before has sent."""
 
     def forward(self, *args: Any, inputs_embeds: Tensor | None = None, **kwargs: Any) -> Tensor:
@@ -90,7 +90,7 @@ class Stage(nn.Module):
         return torch.empty(rows, length, width, dtype=self._dtype, device="meta").requires_grad_()
 
 
-def part(
+def build_stage(
     model: PreTrainedModel, shares: Sequence[range], index: int, precision: Precision
 ) -> Stage:
     """Stage ``index`` of ``model``, whose weights it shares."""
@@ -99,19 +99,19 @@ def part(
     encoder = encoder_of(own)
     for place in range(len(encoder.holder)):
         if place not in shares[index]:
-            encoder.holder[place] = Passed()
+            encoder.holder[place] = PassThrough()
     base = own.base_model
     if first:
         for module in encoder.embeddings:
             by_row(module)
     else:
-        base.embeddings = Received()
+        base.embeddings = StageInput()
         if hasattr(base, "embeddings_project"):
-            base.embeddings_project = Passed()
+            base.embeddings_project = PassThrough()
     if not last:
         if getattr(base, "pooler", None) is not None:
             base.register_module("pooler", None)
         for name, child in list(own.named_children()):
             if child is not base:
-                setattr(own, name, Passed())
+                setattr(own, name, PassThrough())
     return Stage(own, index, first=first, last=last, precision=precision)

@@ -21,7 +21,7 @@ def by_mesh(weights: Iterable[Tensor]) -> list[list[Tensor]]:
     return list(groups.values())
 
 
-def skeleton(model: PreTrainedModel) -> PreTrainedModel:
+def meta_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A copy of ``model`` with weights that take no memory, to be filled in."""
     empty = {
         id(weight): nn.Parameter(
@@ -32,9 +32,9 @@ def skeleton(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model, empty)
 
 
-def filled(bones: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
+def materialize(bones: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
     """A copy of ``bones`` with the tensors of ``state`` for weights."""
-    model = skeleton(bones)
+    model = meta_copy(bones)
     model.load_state_dict(state, assign=True)
     return model
 

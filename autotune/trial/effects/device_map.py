@@ -24,7 +24,7 @@ TIMED_SHAPE = (4, 64)
 TIMED_CALLS = 3
 
 
-def spread(model: PreTrainedModel, placement: str, devices: Sequence[torch.device]) -> None:
+def dispatch_model(model: PreTrainedModel, placement: str, devices: Sequence[torch.device]) -> None:
     """Move the parts of ``model`` to where ``placement`` wants them; hidden states follow.
 
     ``devices`` are those that layers may lie on, in their order; the first is where batches come

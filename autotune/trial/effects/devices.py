@@ -10,11 +10,11 @@ from autotune.domain import Strategy
 from autotune.errors import Unsupported
 from autotune.levers import resources
 from autotune.levers.parallelism import Layout, layout
-from autotune.trial.distributed.process_group import Alone, ProcessGroup
+from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import allocator
 
 
-def take_place(strategy: Strategy) -> torch.device:
+def init_device(strategy: Strategy) -> torch.device:
     """Put allocator and threads in force for this process and return the device to train on.
 
     A worker has done the first two before torch allocated anything; to do them again changes
@@ -32,12 +32,12 @@ def take_place(strategy: Strategy) -> torch.device:
     return device
 
 
-def assemble(strategy: Strategy, device: torch.device) -> ProcessGroup:
+def init_process_group(strategy: Strategy, device: torch.device) -> ProcessGroup:
     """The processes that train together: this one alone, or met with the other ranks."""
     wanted = layout(strategy.get("parallelism", "none"))
     offloaded = strategy.get("offload", "none") == "parameters"
     if wanted.world == 1 and not offloaded:
-        return Alone(device)
+        return SingleProcess(device)
     from autotune.trial.distributed.collectives import join
 
     # FSDP, over one rank if need be, is what brings weights in from host memory by the layer.
@@ -54,13 +54,13 @@ def places(strategy: Strategy) -> list[torch.device]:
     return [*held, torch.device("cpu")]
 
 
-def held_here(strategy: Strategy, device: torch.device) -> list[torch.device]:
+def local_devices(strategy: Strategy, device: torch.device) -> list[torch.device]:
     """The accelerators that this process trains on; ``device`` is its own."""
     alone = layout(strategy.get("parallelism", "none")).world == 1
     return [torch.device(held) for held in resources(strategy).devices] if alone else [device]
 
 
-def leads_here() -> bool:
+def is_local_main_process() -> bool:
     """Whether this is the first or only process of the trial on this machine."""
     return os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from autotune.errors import UsageError
 from autotune.trial.effects.pruning_masks import Masks, magnitude_masks
-from autotune.trial.effects.pruning_plan import Plan, apply_plan, whole_plan
+from autotune.trial.effects.pruning_plan import Plan, apply_plan, identity_plan
 from autotune.trial.effects.pruning_scores import (
     Batches,
     LayerScores,
@@ -65,7 +65,7 @@ def prune(
     :class:`~autotune.errors.Unsupported` for a model that cannot be looked into.
     """
     _check(ratio, method, score)
-    plan, masks = whole_plan(model), None
+    plan, masks = identity_plan(model), None
     parameters, flops = model.num_parameters(), encoder_flops(model)
     if ratio > 0 and method == "structured":
         scores = taylor_scores(model, batches) if score == "taylor" else magnitude_scores(model)

@@ -45,7 +45,7 @@ class Masks:
         self._linears = tuple(linear for linear, _ in kept)
         self._dropped = [mask for _, mask in kept]
 
-    def hold(self, optimizer: Optimizer) -> None:
+    def reapply_after_step(self, optimizer: Optimizer) -> None:
         """Apply after every step of ``optimizer``, whose momentum would revive dropped weights."""
         optimizer.register_step_post_hook(lambda *_: self.apply())
 

@@ -25,7 +25,7 @@ class Plan(TypedDict):
     neurons: list[list[int]]
 
 
-def whole_plan(model: PreTrainedModel) -> Plan:
+def identity_plan(model: PreTrainedModel) -> Plan:
     """The plan that keeps everything."""
     layers = encoder_of(model).layers
     return Plan(

@@ -36,7 +36,7 @@ class Examples:
         return Examples([self.inputs[i] for i in rows], [self.labels[i] for i in rows])
 
 
-class Kind(Protocol):
+class TaskType(Protocol):
     """One kind of task. Stateless."""
 
     auto_class: str

@@ -35,7 +35,7 @@ def directions(objectives: int, count: int = DIRECTIONS) -> Floats:
     return np.asarray(normal / np.linalg.norm(normal, axis=1, keepdims=True))
 
 
-def reach(points: Floats) -> Reach:
+def scalarize(points: Floats) -> Reach:
     """How far points, shape (..., objectives), go in each direction: shape (..., directions)."""
     rays = directions(points.shape[-1]).astype(np.float32)
     found = np.full((*points.shape[:-1], len(rays)), np.inf, dtype=np.float32)
@@ -52,7 +52,7 @@ def volume_constant(objectives: int) -> float:
 
 def best_reach(front: Floats) -> Reach:
     """The farthest that a front, shape (points, objectives), goes in each direction."""
-    return np.asarray(reach(front).max(axis=0, initial=0.0))
+    return np.asarray(scalarize(front).max(axis=0, initial=0.0))
 
 
 def gains(reached: Reach, best: Reach, objectives: int) -> Floats:
@@ -70,7 +70,7 @@ def _power(values: Reach, exponent: int) -> Reach:
     return found
 
 
-def together(reached: Reach, groups: NDArray[np.int64], free: NDArray[np.bool_]) -> Reach:
+def with_free_members(reached: Reach, groups: NDArray[np.int64], free: NDArray[np.bool_]) -> Reach:
     """``reached``, raised to what the free members of a candidate's group reach: measuring one
     member of a group makes those free to have as well."""
     members = np.flatnonzero(free)

@@ -8,26 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import Strategy, digest
+from autotune.domain import PHASES, Phase, Strategy, digest
 from autotune.search.samplers.factored.encoding import Ids, group
 from autotune.search.samplers.factored.gaussian_process import Floats
 from autotune.search.samplers.factored.observations import (
-    BOTH,
-    HALVES,
+    PHASE_LEVERS,
     POWER,
     SAMPLES,
     SECONDS,
     SETUP,
     SPEED,
-    Facts,
     Group,
-    Half,
+    Observations,
 )
 from autotune.search.samplers.factored.surrogates import Surrogates
 
 
 @dataclass(frozen=True)
-class Part:
+class PhaseFactor:
     """The groups of one half among the candidates: ``index`` is each candidate's place in them."""
 
     groups: tuple[Group, ...]
@@ -35,47 +33,49 @@ class Part:
     index: NDArray[np.int64]
 
 
-def part(strategies: Sequence[Strategy], half: Half) -> Part:
+def phase_factor(strategies: Sequence[Strategy], half: Phase) -> PhaseFactor:
     """``strategies`` by what they agree on."""
     places: dict[Group, int] = {}
     members: list[Strategy] = []
     index = np.empty(len(strategies), dtype=np.int64)
     for row, strategy in enumerate(strategies):
-        place = group(strategy, HALVES[half])
+        place = group(strategy, PHASE_LEVERS[half])
         if place not in places:
             places[place] = len(members)
             members.append(strategy)
         index[row] = places[place]
-    return Part(tuple(places), tuple(members), index)
+    return PhaseFactor(tuple(places), tuple(members), index)
 
 
-class Pool:
+class CandidateBatch:
     """Draws of every leaf for every candidate, and of the metrics that are made of them."""
 
     def __init__(
         self,
         strategies: Sequence[Strategy],
-        facts: Facts,
+        facts: Observations,
         surrogates: Surrogates,
-        pending: Mapping[Half, set[Group]],
+        pending: Mapping[Phase, set[Group]],
         draws: int,
         seed: int,
     ) -> None:
         self.strategies, self._facts, self._surrogates = strategies, facts, surrogates
         self._pending, self._draws, self._seed = pending, draws, seed
-        self.parts: dict[Half, Part] = {half: part(strategies, half) for half in BOTH}
-        self._ids: dict[Half, Ids] = {}
-        self._found: dict[tuple[Half, str], Floats | None] = {}
+        self.factors: dict[Phase, PhaseFactor] = {
+            half: phase_factor(strategies, half) for half in PHASES
+        }
+        self._ids: dict[Phase, Ids] = {}
+        self._found: dict[tuple[Phase, str], Floats | None] = {}
         self.basis = np.array([facts.basis(strategy) for strategy in strategies])
 
-    def known(self, half: Half) -> NDArray[np.bool_]:
+    def known(self, half: Phase) -> NDArray[np.bool_]:
         """Which candidates find this half measured already."""
-        known, part = self._facts.known[half], self.parts[half]
+        known, part = self._facts.known[half], self.factors[half]
         return np.array([place in known for place in part.groups], dtype=bool)[part.index]
 
     def metric(self, name: str) -> Floats | None:
         """Draws of a metric, shape (candidates, draws); ``None`` where nothing is known of it."""
-        for half in BOTH:
+        for half in PHASES:
             leaf = self._leaf(half, name)
             if leaf is not None:
                 return leaf * self.basis[:, None] if name == SAMPLES else leaf
@@ -85,21 +85,21 @@ class Pool:
         rate = self._rate(name)
         if rate is not None and seconds is not None:
             return rate * seconds
-        return self._leaf("whole", name)
+        return self._leaf(Phase.RUN, name)
 
     def _rate(self, name: str) -> Floats | None:
         """What is paid or used a second of training."""
         if name == "cost_usd":
-            part = self.parts["speed"]
+            part = self.factors[Phase.PROFILE]
             prices = self._facts.usd_per_second(part.members)
             return None if prices is None else np.array(prices)[part.index, None]
-        return self._leaf("speed", POWER) if name == "energy_wh" else None
+        return self._leaf(Phase.PROFILE, POWER) if name == "energy_wh" else None
 
     def _seconds(self) -> Floats | None:
-        speed, samples = self._leaf("speed", SPEED), self._leaf("training", SAMPLES)
+        speed, samples = self._leaf(Phase.PROFILE, SPEED), self._leaf(Phase.TRAIN, SAMPLES)
         if speed is None or samples is None:
             return None
-        setup = self._leaf("speed", SETUP)
+        setup = self._leaf(Phase.PROFILE, SETUP)
         return self.basis[:, None] * samples / speed + (0.0 if setup is None else setup)
 
     def cost(self) -> Floats:
@@ -110,44 +110,44 @@ class Pool:
         if seconds is not None:
             steps = np.exp(np.log(np.maximum(seconds, 1e-3)).mean(axis=1))
         whole = np.maximum(steps + facts.beside_whole_seconds, facts.probe_seconds)
-        probing, training = ~self.known("speed"), ~self.known("training")
+        probing, training = ~self.known(Phase.PROFILE), ~self.known(Phase.TRAIN)
         return np.select(
             [probing & training, training, probing],
             [whole, steps + facts.beside_training_seconds, facts.probe_seconds],
         )
 
-    def _leaf(self, half: Half, leaf: str) -> Floats | None:
+    def _leaf(self, half: Phase, leaf: str) -> Floats | None:
         key = half, leaf
         if key not in self._found:
             self._found[key] = self._drawn(half, leaf)
         return self._found[key]
 
-    def _drawn(self, half: Half, leaf: str) -> Floats | None:
-        if half == "whole" and "whole" not in self.parts:
-            self.parts["whole"] = part(self.strategies, "whole")
+    def _drawn(self, half: Phase, leaf: str) -> Floats | None:
+        if half == Phase.RUN and Phase.RUN not in self.factors:
+            self.factors[Phase.RUN] = phase_factor(self.strategies, Phase.RUN)
         surrogate = self._surrogates.of(half, leaf, self._facts.ordered(half))
         if surrogate is None:
             return None
-        part_ = self.parts[half]
+        part_ = self.factors[half]
         if half not in self._ids:
             self._ids[half] = self._surrogates.encoders[half].encode(part_.members)
         drawn = surrogate.draws(self._ids[half], self._normal(half, leaf))
         expectations = self._surrogates.expectations
         drawn *= expectations.of(leaf, part_.groups, part_.members)[:, None]
-        self._settle(drawn, half, leaf)
+        self._clamp(drawn, half, leaf)
         return np.asarray(drawn[part_.index])
 
-    def _settle(self, drawn: Floats, half: Half, leaf: str) -> None:
+    def _clamp(self, drawn: Floats, half: Phase, leaf: str) -> None:
         """What was measured is no guess, and what is being measured is taken at its middle."""
         measured, pending = self._facts.groups[half], self._pending.get(half, set())
-        for row, place in enumerate(self.parts[half].groups):
+        for row, place in enumerate(self.factors[half].groups):
             fact = measured.get(place)
             if fact is not None and leaf in fact.values:
                 drawn[row] = fact.values[leaf]
             elif place in pending:
                 drawn[row] = np.median(drawn[row])
 
-    def _normal(self, half: Half, leaf: str) -> Floats:
+    def _normal(self, half: Phase, leaf: str) -> Floats:
         """Evenly spaced quantiles of the standard normal distribution, shuffled for each leaf."""
         from scipy.special import ndtri
 

@@ -11,19 +11,19 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from autotune.domain import Dimension, Range, Space, Strategy, Value, expression
+from autotune.domain import Dimension, Range, SearchSpace, Strategy, Value, expression
 from autotune.domain.search_space import (
     complete,
     contains,
     grid,
+    grid_values,
     levers,
     quantile,
     settings,
-    spread,
 )
 from autotune.search.samplers.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS
 
-WHOLE = 2000
+MAX_ENUMERATED = 2000
 """A finite space of at most so many strategies is looked at whole."""
 
 DRAWS = 500
@@ -36,7 +36,7 @@ STEP = 0.08
 class Candidates:
     """Strategies of a space that were not tried. Pure: a history gives the same candidates."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: SearchSpace, seed: int) -> None:
         self._space, self._seed = space, seed
         self._rules = [(rule, tuple(rule.names)) for rule in _rules_that_matter(space)]
         self._whole = self._everything()
@@ -58,12 +58,12 @@ class Candidates:
     def _everything(self) -> list[Strategy] | None:
         if any(settings(dimension.domain) is None for dimension in self._space.dimensions):
             return None
-        found = list(islice(grid(self._space), WHOLE + 1))
-        return found if len(found) <= WHOLE else None
+        found = list(islice(grid(self._space), MAX_ENUMERATED + 1))
+        return found if len(found) <= MAX_ENUMERATED else None
 
     def _rest(self, tried: set[str]) -> list[Strategy]:
         unseen = (s for s in grid(self._space, points=16) if s.key not in tried)
-        return list(islice(unseen, WHOLE))
+        return list(islice(unseen, MAX_ENUMERATED))
 
     def _draws(self, tried: int) -> list[Strategy]:
         """Strategies drawn at random, others whenever the history has doubled."""
@@ -101,9 +101,9 @@ class Candidates:
         for _ in range(4 * NEARBY):
             parent = chance.choice(parents)
             if chance.random() < 0.5:
-                yield self._crossed(parent, chance.choice(parents), chance)
+                yield self._crossover(parent, chance.choice(parents), chance)
             else:
-                yield self._moved(dict(parent), chance)
+                yield self._mutate(dict(parent), chance)
 
     def _choices(self, strategy: Strategy, chance: random.Random) -> dict[str, Value]:
         """What a strategy sets of the searched levers; anew where the space does not offer it."""
@@ -114,7 +114,7 @@ class Candidates:
             for d in self._space.dimensions
         }
 
-    def _crossed(
+    def _crossover(
         self, one: Mapping[str, Value], other: Mapping[str, Value], chance: random.Random
     ) -> dict[str, Value]:
         """The training of one with the pure speed levers of the other, or the reverse, one of
@@ -128,7 +128,7 @@ class Candidates:
             mixed[dimension.lever] = self._step(dimension, mixed[dimension.lever], chance)
         return mixed
 
-    def _moved(self, parent: dict[str, Value], chance: random.Random) -> dict[str, Value]:
+    def _mutate(self, parent: dict[str, Value], chance: random.Random) -> dict[str, Value]:
         count = 1 if chance.random() < 0.6 else 2
         moving = chance.sample(self._space.dimensions, min(count, len(self._space.dimensions)))
         for dimension in moving:
@@ -141,11 +141,11 @@ class Candidates:
         if settings(domain) is None and isinstance(domain, Range) and not isinstance(value, str):
             share = min(max(_share(domain, float(value)) + chance.gauss(0, STEP), 0.0), 1.0)
             return quantile(domain, share)
-        others = [v for v in spread(domain, 16) if v != value]
+        others = [v for v in grid_values(domain, 16) if v != value]
         return chance.choice(others) if others else value
 
 
-def _rules_that_matter(space: Space) -> list[expression.Expression]:
+def _rules_that_matter(space: SearchSpace) -> list[expression.Expression]:
     """Rules that a searched lever can break; the others hold or not whatever is proposed."""
     moved = set(levers(space))
     parsed = [expression.parse(rule.excludes, space.defaults.keys()) for rule in space.rules]

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import Choice, Dimension, Space, Strategy, Value
+from autotune.domain import Categorical, Dimension, SearchSpace, Strategy, Value
 from autotune.domain.search_space import is_active
 from autotune.levers import LEVERS, Influence
 
@@ -23,7 +23,7 @@ Ids = NDArray[np.int64]
 MAGNITUDES = 4.0
 """Positive numbers that span at least this ratio are compared by magnitude."""
 
-OFF = "\0off"
+INACTIVE = "\0off"
 """The level of a lever that its condition switches off."""
 
 SPEED_LEVERS = tuple(
@@ -67,7 +67,7 @@ def group(strategy: Strategy, levers: Sequence[str]) -> tuple[Value | None, ...]
     return tuple(map(strategy.values.get, levers))
 
 
-class Axis:
+class KernelDimension:
     """The levels that one lever has been seen at, and where numbers lie on a line from 0 to 1."""
 
     def __init__(self, domain: Sequence[float], log: bool) -> None:
@@ -107,7 +107,7 @@ class Encoder:
     Levers beside the searched ones (set by the user in ``start_with``) make up one more axis.
     """
 
-    def __init__(self, space: Space, levers: Sequence[str]) -> None:
+    def __init__(self, space: SearchSpace, levers: Sequence[str]) -> None:
         self._space = space
         self._dimensions = [d for d in space.dimensions if d.lever in levers and _varies(d)]
         searched = {dimension.lever for dimension in self._dimensions}
@@ -119,7 +119,7 @@ class Encoder:
         self.axes = [
             *(_axis(dimension) for dimension in self._dimensions),
             *(self._derived_axis(name) for name in self._derived),
-            Axis((), False),
+            KernelDimension((), False),
         ]
 
     def encode(self, strategies: Sequence[Strategy]) -> Ids:
@@ -131,14 +131,14 @@ class Encoder:
         levels = []
         for dimension, axis in zip(self._dimensions, self.axes, strict=False):
             on = dimension.when is None or is_active(self._space, dimension, values)
-            levels.append(axis.level(values[dimension.lever] if on else OFF))
+            levels.append(axis.level(values[dimension.lever] if on else INACTIVE))
         for name, axis in zip(self._derived, self.axes[len(self._dimensions) :], strict=False):
             levels.append(axis.level(derived(name, values)))
         beside = tuple(map(values.get, self._beside))
         levels.append(self.axes[-1].level("" if beside == self._usual else repr(beside)))
         return levels
 
-    def _derived_axis(self, name: str) -> Axis:
+    def _derived_axis(self, name: str) -> KernelDimension:
         """From the least to the most that the searched levers can make of it."""
         parts = [d for d in self._dimensions if d.lever in DERIVED[name]]
         ends = product(*(_ends(dimension) for dimension in parts))
@@ -147,27 +147,27 @@ class Encoder:
             derived(name, {**self._space.defaults, **dict(zip(levers, end, strict=True))})
             for end in ends
         ]
-        return Axis((min(found), max(found)), log=True)
+        return KernelDimension((min(found), max(found)), log=True)
 
 
 def _ends(dimension: Dimension) -> tuple[Value, Value]:
     domain = dimension.domain
-    if not isinstance(domain, Choice):
+    if not isinstance(domain, Categorical):
         return domain.low, domain.high
     numbers = [v for v in domain.values if isinstance(v, int | float)] or [1.0]
     return min(numbers), max(numbers)
 
 
 def _varies(dimension: Dimension) -> bool:
-    return not (isinstance(dimension.domain, Choice) and len(dimension.domain.values) < 2)
+    return not (isinstance(dimension.domain, Categorical) and len(dimension.domain.values) < 2)
 
 
-def _axis(dimension: Dimension) -> Axis:
+def _axis(dimension: Dimension) -> KernelDimension:
     domain = dimension.domain
-    if not isinstance(domain, Choice):
-        return Axis((domain.low, domain.high), domain.log)
+    if not isinstance(domain, Categorical):
+        return KernelDimension((domain.low, domain.high), domain.log)
     numbers = [v for v in domain.values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < 2:
-        return Axis((), False)
+        return KernelDimension((), False)
     low = min(numbers)
-    return Axis(numbers, low > 0 and max(numbers) >= MAGNITUDES * low)
+    return KernelDimension(numbers, low > 0 and max(numbers) >= MAGNITUDES * low)

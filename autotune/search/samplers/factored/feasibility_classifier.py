@@ -10,11 +10,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autotune.domain import Space, Strategy
-from autotune.search.samplers.factored.candidate_batch import Pool
+from autotune.domain import PHASES, Phase, SearchSpace, Strategy
+from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.encoding import Encoder, Ids, group
-from autotune.search.samplers.factored.gaussian_process import Floats, Hyper, Process, fit, prior
-from autotune.search.samplers.factored.observations import BOTH, HALVES, Facts, Half
+from autotune.search.samplers.factored.gaussian_process import (
+    Floats,
+    GaussianProcess,
+    KernelParams,
+    fit,
+    prior,
+)
+from autotune.search.samplers.factored.observations import (
+    PHASE_LEVERS,
+    Observations,
+)
 from autotune.search.samplers.factored.surrogates import due
 
 NOISE, SLACK = 0.05, 0.05
@@ -29,40 +38,42 @@ SKIPPED_CHANCE = 0.1
 """Of a strategy whose speed group was predicted not to fit: it would be predicted so again."""
 
 
-class Feasibility:
+class FeasibilityClassifier:
     """Learns from failures. State is a cache: the trials decide."""
 
-    def __init__(self, space: Space) -> None:
-        self._encoders = {half: Encoder(space, HALVES[half]) for half in BOTH}
-        self._fitted: dict[Half, tuple[tuple[str, ...], Hyper]] = {}
+    def __init__(self, space: SearchSpace) -> None:
+        self._encoders = {half: Encoder(space, PHASE_LEVERS[half]) for half in PHASES}
+        self._fitted: dict[Phase, tuple[tuple[str, ...], KernelParams]] = {}
 
-    def chances(self, facts: Facts, pool: Pool) -> Floats:
+    def chances(self, facts: Observations, pool: CandidateBatch) -> Floats:
         """Probability, shape (candidates,), that each candidate runs."""
         found = np.ones(len(pool.strategies))
-        for half in BOTH:
+        for half in PHASES:
             if any(failure.half == half for failure in facts.failures):
                 found *= self._chance(half, facts, pool)
         if facts.skipped:
-            skipped = {group(s, HALVES["speed"]) for s in facts.skipped.values()}
-            part = pool.parts["speed"]
+            skipped = {group(s, PHASE_LEVERS[Phase.PROFILE]) for s in facts.skipped.values()}
+            part = pool.factors[Phase.PROFILE]
             again = np.array([place in skipped for place in part.groups])[part.index]
             found = np.where(again, SKIPPED_CHANCE * found, found)
         return found
 
-    def _chance(self, half: Half, facts: Facts, pool: Pool) -> Floats:
+    def _chance(self, half: Phase, facts: Observations, pool: CandidateBatch) -> Floats:
         from scipy.special import ndtr
 
-        encoder, part = self._encoders[half], pool.parts[half]
+        encoder, part = self._encoders[half], pool.factors[half]
         good = _groups(half, [strategy for _, strategy in sorted(facts.passed.items())])
         bad = _groups(half, [f.strategy for f in facts.failures if f.half == half])
         hyper = self._hyper(half, good[: min(due(len(good)), POINTS)], bad[:POINTS])
         ids, labels = self._data(half, good[-POINTS:], bad[-POINTS:])
-        process = Process(encoder.axes, ids, labels, np.zeros(len(labels)), hyper)
+        process = GaussianProcess(encoder.axes, ids, labels, np.zeros(len(labels)), hyper)
         mean, deviation = process.predict(encoder.encode(part.members))
         chance = np.asarray(ndtr((mean + RAN) / np.sqrt(SLACK + deviation**2)))
         return np.where(chance < HOPELESS, 0.0, chance)[part.index]
 
-    def _hyper(self, half: Half, good: Sequence[Strategy], bad: Sequence[Strategy]) -> Hyper:
+    def _hyper(
+        self, half: Phase, good: Sequence[Strategy], bad: Sequence[Strategy]
+    ) -> KernelParams:
         """Fitted anew with every failure, and as the groups that ran grow by a third."""
         key = tuple(strategy.key for strategy in (*good, *bad))
         cached = self._fitted.get(half)
@@ -75,13 +86,13 @@ class Feasibility:
         return hyper
 
     def _data(
-        self, half: Half, good: Sequence[Strategy], bad: Sequence[Strategy]
+        self, half: Phase, good: Sequence[Strategy], bad: Sequence[Strategy]
     ) -> tuple[Ids, Floats]:
         """Levels, and labels as they differ from what is expected: that a strategy runs."""
         labels = np.array([0.0] * len(good) + [FAILED - RAN] * len(bad))
         return self._encoders[half].encode([*good, *bad]), labels
 
 
-def _groups(half: Half, strategies: Sequence[Strategy]) -> list[Strategy]:
+def _groups(half: Phase, strategies: Sequence[Strategy]) -> list[Strategy]:
     """One of each group, in the order in which groups came."""
-    return list({group(s, HALVES[half]): s for s in strategies}.values())
+    return list({group(s, PHASE_LEVERS[half]): s for s in strategies}.values())

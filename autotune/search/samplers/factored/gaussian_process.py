@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.search.samplers.factored.encoding import Axis, Ids
+from autotune.search.samplers.factored.encoding import Ids, KernelDimension
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ ROOT5 = 5**0.5
 
 
 @dataclass(frozen=True)
-class Hyper:
+class KernelParams:
     """Of a kernel: variance and length a lever, weight of pairs, and variance of the noise."""
 
     weights: Floats
@@ -47,18 +47,20 @@ class Hyper:
         return np.asarray(np.log([*self.weights, *self.lengths, self.pairs, self.noise]))
 
 
-def unpacked(logs: Floats) -> Hyper:
+def unpacked(logs: Floats) -> KernelParams:
     values = np.exp(logs)
     axes = (len(values) - 2) // 2
-    return Hyper(values[:axes], values[axes : 2 * axes], float(values[-2]), float(values[-1]))
+    return KernelParams(
+        values[:axes], values[axes : 2 * axes], float(values[-2]), float(values[-1])
+    )
 
 
-def prior(axes: int, noise: float) -> Hyper:
+def prior(axes: int, noise: float) -> KernelParams:
     """Before any measurement: every lever may matter alike."""
-    return Hyper(np.full(axes, 1.0 / max(axes, 3)), np.full(axes, LENGTH), PAIRS, noise)
+    return KernelParams(np.full(axes, 1.0 / max(axes, 3)), np.full(axes, LENGTH), PAIRS, noise)
 
 
-def alike(axis: Axis, left: Ids, right: Ids, length: float) -> Floats:
+def matern52(axis: KernelDimension, left: Ids, right: Ids, length: float) -> Floats:
     """How alike levels are, 0 to 1, shape (left, right): Matern 5/2 on a line, else equality."""
     places = np.array(axis.places)
     if len(places) <= 64:
@@ -76,19 +78,21 @@ def _alike(left: Floats, right: Floats, length: float) -> Floats:
     return np.asarray(np.nan_to_num(near, nan=0.0))
 
 
-def _slope(axis: Axis, left: Ids, right: Ids, length: float) -> Floats:
+def _slope(axis: KernelDimension, left: Ids, right: Ids, length: float) -> Floats:
     """Derivative of :func:`alike` by the logarithm of the length."""
     places = np.array(axis.places)
     far = ROOT5 / length * np.abs(places[left][:, None] - places[right][None, :])
     return np.asarray(np.nan_to_num(far**2 * (1 + far) / 3 * np.exp(-far), nan=0.0))
 
 
-def gram(axes: Sequence[Axis], left: Ids, right: Ids, hyper: Hyper) -> Floats:
+def kernel_matrix(
+    axes: Sequence[KernelDimension], left: Ids, right: Ids, hyper: KernelParams
+) -> Floats:
     """Covariance of the quantity between strategies, noise left out."""
     single = np.zeros((len(left), len(right)))
     square = np.zeros_like(single)
     for place, axis in enumerate(axes):
-        part = hyper.weights[place] * alike(
+        part = hyper.weights[place] * matern52(
             axis, left[:, place], right[:, place], float(hyper.lengths[place])
         )
         single += part
@@ -96,27 +100,32 @@ def gram(axes: Sequence[Axis], left: Ids, right: Ids, hyper: Hyper) -> Floats:
     return np.asarray(CONSTANT + single + hyper.pairs / 2 * (single * single - square))
 
 
-def self_variance(hyper: Hyper) -> float:
+def self_variance(hyper: KernelParams) -> float:
     total, square = float(hyper.weights.sum()), float((hyper.weights**2).sum())
     return CONSTANT + total + hyper.pairs / 2 * (total**2 - square)
 
 
-class Process:
+class GaussianProcess:
     """A quantity given what was measured of it: ``values`` (centred, in units of ``scale``) at
     ``ids``, with the variance that each measurement is known to have."""
 
     def __init__(
-        self, axes: Sequence[Axis], ids: Ids, values: Floats, variances: Floats, hyper: Hyper
+        self,
+        axes: Sequence[KernelDimension],
+        ids: Ids,
+        values: Floats,
+        variances: Floats,
+        hyper: KernelParams,
     ) -> None:
         self._axes, self._ids, self._hyper = axes, ids, hyper
-        covariance = gram(axes, ids, ids, hyper)
+        covariance = kernel_matrix(axes, ids, ids, hyper)
         covariance[np.diag_indices(len(ids))] += hyper.noise + variances + JITTER
         self._root: Floats = np.asarray(np.linalg.cholesky(covariance))
         self._solved = _solve(self._root, _solve(self._root, values), transposed=True)
 
     def predict(self, ids: Ids) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noise-free quantity, each of shape (strategies,)."""
-        cross = gram(self._axes, self._ids, ids, self._hyper)
+        cross = kernel_matrix(self._axes, self._ids, ids, self._hyper)
         half = _solve(self._root, cross)
         variance = self_variance(self._hyper) - (half**2).sum(axis=0)
         return cross.T @ self._solved, np.sqrt(np.maximum(variance, 1e-9))
@@ -130,11 +139,17 @@ def _solve(root: Floats, right: Floats, *, transposed: bool = False) -> Floats:
     )
 
 
-def fit(axes: Sequence[Axis], ids: Ids, values: Floats, variances: Floats, start: Hyper) -> Hyper:
+def fit(
+    axes: Sequence[KernelDimension],
+    ids: Ids,
+    values: Floats,
+    variances: Floats,
+    start: KernelParams,
+) -> KernelParams:
     """The most probable hyper-parameters given the measurements, ``start`` being the prior."""
     from scipy.optimize import minimize
 
-    loss = _Loss(axes, ids, values, variances, start)
+    loss = _NegLogPosterior(axes, ids, values, variances, start)
     found: Any = minimize(
         loss, start.packed(), jac=True, method="L-BFGS-B",
         bounds=[(m - 4 * s, m + 4 * s) for m, s in zip(loss.middle, loss.spread, strict=True)],
@@ -143,11 +158,16 @@ def fit(axes: Sequence[Axis], ids: Ids, values: Floats, variances: Floats, start
     return unpacked(np.asarray(found.x))
 
 
-class _Loss:
+class _NegLogPosterior:
     """Negative log posterior of the hyper-parameters, and its gradient, at their logarithms."""
 
     def __init__(
-        self, axes: Sequence[Axis], ids: Ids, values: Floats, variances: Floats, start: Hyper
+        self,
+        axes: Sequence[KernelDimension],
+        ids: Ids,
+        values: Floats,
+        variances: Floats,
+        start: KernelParams,
     ) -> None:
         self._axes, self._ids, self._values, self._variances = axes, ids, values, variances
         self.middle = start.packed()
@@ -181,12 +201,12 @@ class _Loss:
         loss = self._values @ solved / 2 + np.log(np.diag(root)).sum() + (away**2).sum() / 2
         return float(loss), slope + away / self.spread
 
-    def _part(self, place: int, hyper: Hyper) -> Floats:
+    def _part(self, place: int, hyper: KernelParams) -> Floats:
         column = self._ids[:, place]
-        near = alike(self._axes[place], column, column, float(hyper.lengths[place]))
+        near = matern52(self._axes[place], column, column, float(hyper.lengths[place]))
         return np.asarray(hyper.weights[place] * near)
 
-    def _length_slope(self, place: int, hyper: Hyper, outer: Floats) -> float:
+    def _length_slope(self, place: int, hyper: KernelParams, outer: Floats) -> float:
         axis, column = self._axes[place], self._ids[:, place]
         if not axis.is_numeric:
             return 0.0

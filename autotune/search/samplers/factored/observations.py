@@ -12,12 +12,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Literal
 
-from autotune.domain import BESIDE, Resources, State, Strategy, Study, Trial, Value
-from autotune.domain.metrics import METRICS, Source
+from autotune.domain import (
+    CONCURRENT_TRIALS,
+    FailureReason,
+    Phase,
+    Resources,
+    State,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+    Value,
+)
+from autotune.domain.metrics import METRICS
 from autotune.levers import resources
-from autotune.search.cache import measured_parts
+from autotune.search.cache import measured_phases
 from autotune.search.samplers.factored.encoding import (
     ALL_LEVERS,
     SPEED_LEVERS,
@@ -25,17 +35,11 @@ from autotune.search.samplers.factored.encoding import (
     group,
 )
 
-Half = Literal["speed", "training", "whole"]
 Group = tuple[Value | None, ...]
 
-HALVES: Mapping[Half, tuple[str, ...]] = {
-    "speed": SPEED_LEVERS, "training": TRAINING_LEVERS, "whole": ALL_LEVERS,
+PHASE_LEVERS: Mapping[Phase, tuple[str, ...]] = {
+    Phase.PROFILE: SPEED_LEVERS, Phase.TRAIN: TRAINING_LEVERS, Phase.RUN: ALL_LEVERS,
 }  # fmt: skip
-
-HINT = "prior"
-"""Origin of trials of another machine: no result here, but something to begin with."""
-
-BOTH: tuple[Half, Half] = ("speed", "training")
 
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
 SECONDS = "train_seconds"
@@ -46,7 +50,7 @@ PROBE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Fact:
+class Observation:
     """What trial ``number`` measured of its group. ``n`` counts the examples behind a score.
 
     ``shared`` numbers are those of every strategy of the group; a ``hint`` is from elsewhere.
@@ -57,30 +61,38 @@ class Fact:
     values: Mapping[str, float]
     n: Mapping[str, int] = field(default_factory=dict)
     shared: bool = False
-    hint: bool = False
+    transferred: bool = False
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
         """Of two facts of one group the lower one counts, whichever was learned first."""
-        return self.hint, not self.shared, self.number
+        return self.transferred, not self.shared, self.number
 
 
 @dataclass(frozen=True)
 class Failure:
     number: int
     strategy: Strategy
-    half: Half
+    half: Phase
     """The levers to blame: training arithmetic for a loss that is no number, else the rest."""
 
 
-class Facts:
+class Observations:
     """Grown trial by trial; a pure function of the trials seen, in whatever order they ended."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._seen: dict[int, State] = {}
-        self.groups: dict[Half, dict[Group, Fact]] = {"speed": {}, "training": {}, "whole": {}}
-        self.known: dict[Half, set[Group]] = {"speed": set(), "training": set(), "whole": set()}
+        self.groups: dict[Phase, dict[Group, Observation]] = {
+            Phase.PROFILE: {},
+            Phase.TRAIN: {},
+            Phase.RUN: {},
+        }
+        self.known: dict[Phase, set[Group]] = {
+            Phase.PROFILE: set(),
+            Phase.TRAIN: set(),
+            Phase.RUN: set(),
+        }
         """Groups whose numbers are shared with the next strategy of the group."""
         self.failures: list[Failure] = []
         self.passed: dict[int, Strategy] = {}
@@ -91,23 +103,27 @@ class Facts:
         self.points: dict[int, Trial] = {}
         """Trials that may be on the front."""
         self.tried: set[str] = set()
-        self._ordered: dict[Half, list[tuple[Group, Fact]]] = {}
+        self._ordered: dict[Phase, list[tuple[Group, Observation]]] = {}
         self._prices: dict[int, tuple[tuple[Resources, Value], float]] = {}
-        self._seconds: dict[str, dict[int, float]] = {"probe": {}, "training": {}, "whole": {}}
+        self._seconds: dict[str, dict[int, float]] = {
+            Phase.PROFILE: {},
+            Phase.TRAIN: {},
+            Phase.RUN: {},
+        }
         self._wanted = _wanted(study)
 
-    def learn(self, history: Sequence[Trial]) -> Facts:
+    def learn(self, history: Sequence[Trial]) -> Observations:
         """Take in what is new in ``history``."""
         for trial in history:
             if self._seen.get(trial.number) is not trial.state:
                 self._seen[trial.number] = trial.state
-                if trial.origin != HINT:
+                if trial.origin != TrialOrigin.TRANSFERRED:
                     self.tried.add(trial.strategy.key)
                 if trial.state.finished:
                     self._add(trial)
         return self
 
-    def ordered(self, half: Half) -> list[tuple[Group, Fact]]:
+    def ordered(self, half: Phase) -> list[tuple[Group, Observation]]:
         """Groups of one half by the number of the trial that measured them."""
         if half not in self._ordered:
             found = self.groups[half].items()
@@ -117,17 +133,17 @@ class Facts:
     @property
     def probe_seconds(self) -> float:
         """Time of a trial that only probes."""
-        return self._median("probe", self.beside_whole_seconds + PROBE_SECONDS)
+        return self._median(Phase.PROFILE, self.beside_whole_seconds + PROBE_SECONDS)
 
     @property
     def beside_training_seconds(self) -> float:
         """Time that a trial that only trains takes beside its steps: starting, evaluating."""
-        return self._median("training", self.beside_whole_seconds)
+        return self._median(Phase.TRAIN, self.beside_whole_seconds)
 
     @property
     def beside_whole_seconds(self) -> float:
         """The same for a trial that does both."""
-        return self._median("whole", PROBE_SECONDS)
+        return self._median(Phase.RUN, PROBE_SECONDS)
 
     def _median(self, kind: str, otherwise: float) -> float:
         seen = self._seconds[kind]
@@ -145,54 +161,60 @@ class Facts:
         ]
 
     def _add(self, trial: Trial) -> None:
-        if trial.origin == HINT and trial.state is not State.COMPLETE:
+        if trial.origin == TrialOrigin.TRANSFERRED and trial.state is not State.COMPLETE:
             return  # what another machine could not run, this one may
-        if trial.kind == "predicted":
+        if trial.failure == FailureReason.PREDICTED:
             self.skipped[trial.number] = trial.strategy
-        elif trial.state in (State.INFEASIBLE, State.FAILED) and trial.kind != "infrastructure":
-            half: Half = "training" if trial.kind == "nan_loss" else "speed"
+        elif (
+            trial.state in (State.INFEASIBLE, State.FAILED)
+            and trial.failure != FailureReason.INFRASTRUCTURE
+        ):
+            half: Phase = Phase.TRAIN if trial.failure == FailureReason.NAN_LOSS else Phase.PROFILE
             self.failures.append(Failure(trial.number, trial.strategy, half))
             self.failures.sort(key=lambda failure: failure.number)
-        elif trial.state in (State.COMPLETE, State.PRUNED) and trial.origin != "confirm":
+        elif trial.state in (State.COMPLETE, State.PRUNED) and not trial.is_confirmation:
             self.passed[trial.number] = trial.strategy
             self._measure(trial)
 
     def _measure(self, trial: Trial) -> None:
-        own = {n: m.value for n, m in trial.evidence.measurements.items() if m.source is None}
-        parts = measured_parts(trial)
+        own = {n: m.value for n, m in trial.result.measurements.items() if m.source is None}
+        parts = measured_phases(trial)
         speed = _speed_leaves(own, trial)
         if speed:
-            alone = BESIDE not in trial.evidence.environment
-            self._put("speed", trial, speed, shared="speed" in parts and alone)
+            alone = CONCURRENT_TRIALS not in trial.result.environment
+            self._put(Phase.PROFILE, trial, speed, shared=Phase.PROFILE in parts and alone)
         if trial.state is State.PRUNED:
             self.stopped[trial.number] = trial.strategy
             return
-        if trial.origin != HINT:
+        if trial.origin != TrialOrigin.TRANSFERRED:
             self.points[trial.number] = trial
         training = self._training_leaves(trial, own)
         if training:
             right = trial.seed == self._study.task.seed
-            self._put("training", trial, training, shared="training" in parts and right)
+            self._put(Phase.TRAIN, trial, training, shared=Phase.TRAIN in parts and right)
         if (price := _rate(trial, "cost_usd")) is not None:
             self._prices[trial.number] = _holding(trial.strategy), price
         whole = {name: v for name, v in trial.metrics.items() if math.isfinite(v)}
-        self._put("whole", trial, whole, shared=False)
+        self._put(Phase.RUN, trial, whole, shared=False)
         self._time(trial, bool(speed), bool(training))
 
-    def _put(self, half: Half, trial: Trial, values: Mapping[str, float], *, shared: bool) -> None:
-        place, hint = group(trial.strategy, HALVES[half]), trial.origin == HINT
+    def _put(self, half: Phase, trial: Trial, values: Mapping[str, float], *, shared: bool) -> None:
+        place, hint = (
+            group(trial.strategy, PHASE_LEVERS[half]),
+            trial.origin == TrialOrigin.TRANSFERRED,
+        )
         shared = shared and self._study.sharing and not hint
         if shared:
             self.known[half].add(place)
-        counts = {n: m.n for n, m in trial.evidence.measurements.items() if n in values}
-        fact = Fact(trial.number, trial.strategy, values, counts, shared, hint)
+        counts = {n: m.n for n, m in trial.result.measurements.items() if n in values}
+        fact = Observation(trial.number, trial.strategy, values, counts, shared, hint)
         before = self.groups[half].get(place)
         if before is None or fact.rank < before.rank:
             self.groups[half][place] = fact
             self._ordered.pop(half, None)
 
     def _training_leaves(self, trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
-        leaves = {n: own[n] for n in self._wanted if _source(n) is Source.TRAINING and n in own}
+        leaves = {n: own[n] for n in self._wanted if _phase(n) is Phase.TRAIN and n in own}
         if not leaves:
             return {}
         samples = trial.metric(SAMPLES)
@@ -214,13 +236,13 @@ class Facts:
             return
         beside = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
         if training:
-            self._seconds["whole" if speed else "training"][trial.number] = beside
+            self._seconds[Phase.RUN if speed else Phase.TRAIN][trial.number] = beside
         elif speed:
-            self._seconds["probe"][trial.number] = trial.seconds
+            self._seconds[Phase.PROFILE][trial.number] = trial.seconds
 
 
-def _source(metric: str) -> Source | None:
-    return METRICS[metric].source if metric in METRICS else None
+def _phase(metric: str) -> Phase | None:
+    return METRICS[metric].phase if metric in METRICS else None
 
 
 def _wanted(study: Study) -> tuple[str, ...]:
@@ -229,7 +251,7 @@ def _wanted(study: Study) -> tuple[str, ...]:
 
 
 def _speed_leaves(own: Mapping[str, float], trial: Trial) -> dict[str, float]:
-    found = {n: v for n, v in own.items() if _source(n) is Source.SPEED and 0 < v < math.inf}
+    found = {n: v for n, v in own.items() if _phase(n) is Phase.PROFILE and 0 < v < math.inf}
     energy = _rate(trial, "energy_wh")
     return found if energy is None or not found else {**found, POWER: energy}
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from autotune.domain import Anatomy, Strategy
+from autotune.domain import Strategy, WorkloadProfile
 from autotune.search.feasibility.flops import inference_work, training_work
 from autotune.search.samplers.factored.gaussian_process import Floats
 from autotune.search.samplers.factored.observations import Group
 
-Work = Callable[[Anatomy, Strategy], float]
+Work = Callable[[WorkloadProfile, Strategy], float]
 
 EXPECTED: Mapping[str, tuple[Work, int]] = {
     "train_samples_per_second": (training_work, -1),
@@ -30,10 +30,10 @@ EXPECTED: Mapping[str, tuple[Work, int]] = {
 """What a leaf is in proportion to: some work, or its inverse."""
 
 
-class Expectations:
+class FlopsPriorMean:
     """Of the strategies of a task with this ``anatomy``; without one nothing is expected."""
 
-    def __init__(self, anatomy: Anatomy | None) -> None:
+    def __init__(self, anatomy: WorkloadProfile | None) -> None:
         self._anatomy = anatomy
         self._known: dict[str, dict[Group, float]] = {leaf: {} for leaf in EXPECTED}
 

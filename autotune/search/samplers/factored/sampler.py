@@ -14,32 +14,40 @@ from functools import cache
 from threadpoolctl import ThreadpoolController
 
 from autotune.analysis.front import baseline
-from autotune.domain import Anatomy, Strategy, Study, Trial, digest
-from autotune.search.samplers.factored.candidate_batch import Pool
+from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile, digest
+from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.candidates import Candidates
 from autotune.search.samplers.factored.encoding import group
-from autotune.search.samplers.factored.feasibility_classifier import Feasibility
-from autotune.search.samplers.factored.observations import HALVES, Facts, Group, Half
-from autotune.search.samplers.factored.scorer import View
+from autotune.search.samplers.factored.feasibility_classifier import FeasibilityClassifier
+from autotune.search.samplers.factored.observations import (
+    PHASE_LEVERS,
+    Group,
+    Observations,
+)
+from autotune.search.samplers.factored.scorer import AcquisitionScorer
 from autotune.search.samplers.factored.surrogates import Surrogates
 
 DRAWS = 32
 """Joint draws of what a candidate may measure."""
 
-WITNESSES = 64
+MAX_STOPPED_TRIALS = 64
 """Stopped trials that are kept in mind."""
+
+
+DEFAULT_ORIGINS = (TrialOrigin.DEFAULT, TrialOrigin.ENQUEUED, TrialOrigin.RETRY)
+"""Origins that the trial of the default strategy can have."""
 
 
 class FactoredSampler:
     """See the module. State is a cache: a fresh sampler proposes the same. With an ``anatomy`` of
     the task's model and data, speeds are expected to go by the work that they take."""
 
-    def __init__(self, study: Study, anatomy: Anatomy | None = None) -> None:
+    def __init__(self, study: Study, anatomy: WorkloadProfile | None = None) -> None:
         self._study = study
-        self._facts = Facts(study)
+        self._facts = Observations(study)
         self._candidates = Candidates(study.space, study.sampler.seed)
         self._surrogates = Surrogates(study.space, anatomy)
-        self._feasibility = Feasibility(study.space)
+        self._feasibility = FeasibilityClassifier(study.space)
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         """The next strategy; ``None`` when the space is exhausted."""
@@ -49,14 +57,14 @@ class FactoredSampler:
 
     def _ask(self, history: Sequence[Trial]) -> Strategy | None:
         facts = self._facts.learn(history)
-        view = View(self._study, facts, baseline(self._study, _early(history)))
+        view = AcquisitionScorer(self._study, facts, baseline(self._study, _early(history)))
         strategies = self._candidates.unseen(facts.tried, view.parents())
         if not strategies:
             return None
         seed = int(digest([self._study.sampler.seed, len(history)])[:8], 16)
-        stopped = [facts.stopped[number] for number in sorted(facts.stopped)[-WITNESSES:]]
+        stopped = [facts.stopped[number] for number in sorted(facts.stopped)[-MAX_STOPPED_TRIALS:]]
         everything = [*strategies, *stopped]
-        pool = Pool(everything, facts, self._surrogates, _pending(history), DRAWS, seed)
+        pool = CandidateBatch(everything, facts, self._surrogates, _pending(history), DRAWS, seed)
         scores = view.scores(pool, len(strategies), self._feasibility.chances(facts, pool))
         if scores is None:
             return random.Random(seed).choice(strategies)
@@ -73,9 +81,9 @@ def _blas() -> ThreadpoolController:
 
 def _early(history: Sequence[Trial]) -> Sequence[Trial]:
     """Where the default configuration is found."""
-    return [trial for trial in history if trial.origin in ("baseline", "rerun", "start_with")]
+    return [trial for trial in history if trial.origin in DEFAULT_ORIGINS]
 
 
-def _pending(history: Sequence[Trial]) -> dict[Half, set[Group]]:
+def _pending(history: Sequence[Trial]) -> dict[Phase, set[Group]]:
     running = [trial.strategy for trial in history if not trial.state.finished]
-    return {half: {group(s, levers) for s in running} for half, levers in HALVES.items()}
+    return {half: {group(s, levers) for s in running} for half, levers in PHASE_LEVERS.items()}

@@ -9,29 +9,29 @@ from numpy.typing import NDArray
 
 from autotune.analysis.front import non_dominated
 from autotune.analysis.hypervolume import frame
-from autotune.domain import Strategy, Study, Trial
+from autotune.domain import PHASES, Phase, Strategy, Study, Trial
 from autotune.domain.constraints import bound
 from autotune.search.samplers.factored import acquisition
 from autotune.search.samplers.factored.acquisition import Reach
-from autotune.search.samplers.factored.candidate_batch import Pool
+from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.gaussian_process import Floats
-from autotune.search.samplers.factored.observations import BOTH, Facts
+from autotune.search.samplers.factored.observations import Observations
 
 DOUBLINGS = 4
 """A near miss counts at the 16th power: squared so often, several times faster than a power."""
 
-DOUBT = 0.01
+STOPPED_WEIGHT = 0.01
 """What a stopped training still is worth where nothing is expected to gain."""
 
 FLOOR_SECONDS = 0.05
 """A trial that measures nothing still is a trial."""
 
 
-class View:
+class AcquisitionScorer:
     """Objectives as the hypervolume sees them: gains over the reference, in units of the default;
     a point that breaks a constraint gains nothing."""
 
-    def __init__(self, study: Study, facts: Facts, default: Trial | None) -> None:
+    def __init__(self, study: Study, facts: Observations, default: Trial | None) -> None:
         self._study, self._facts, self._default = study, facts, default
         self._trials = [facts.points[number] for number in sorted(facts.points)]
         names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
@@ -49,7 +49,7 @@ class View:
         others = [t for t, on in zip(self._trials, front, strict=True) if not on]
         return [t.strategy for t in [*ahead[::-1][:8], *others[::-1][:4]]]
 
-    def scores(self, pool: Pool, count: int, chance: Floats) -> Floats | None:
+    def scores(self, pool: CandidateBatch, count: int, chance: Floats) -> Floats | None:
         """Expected gain per second of the first ``count`` of the pool, the others being trials that
         were stopped because they could not gain; ``None`` where nothing is known yet."""
         width = len(self._study.objectives)
@@ -61,14 +61,16 @@ class View:
         drawn = self._gains(draws)
         scale = self._scale(drawn[:count])
         best = acquisition.best_reach(self.points / scale)
-        alone = acquisition.reach(drawn / scale)
+        alone = acquisition.scalarize(drawn / scale)
         likely = _believed(acquisition.gains(alone[count:], best, width) > 0, pool, count)
         cost = pool.cost()[:count] + FLOOR_SECONDS
         gained = acquisition.gains(_joined(alone, pool, count), best, width)
         expected = chance[:count] * (gained * likely).mean(axis=1)
         if expected.max() > 0:
             return np.asarray(expected / cost)
-        worth = ~(pool.known("speed") & pool.known("training"))[:count] * _doubts(pool, count)
+        worth = ~(pool.known(Phase.PROFILE) & pool.known(Phase.TRAIN))[:count] * _doubts(
+            pool, count
+        )
         return np.asarray(worth * chance[:count] * _nearly(alone[:count], best) / cost)
 
     def _scale(self, drawn: Floats) -> Floats:
@@ -115,32 +117,32 @@ class View:
         return found
 
 
-def _joined(alone: Reach, pool: Pool, count: int) -> Reach:
+def _joined(alone: Reach, pool: CandidateBatch, count: int) -> Reach:
     """How far each candidate reaches with all that its measurements complete for free: what it
     shares with halves that are known already."""
     reached = alone[:count]
-    for half, other in (BOTH, BOTH[::-1]):
+    for half, other in (PHASES, PHASES[::-1]):
         free = (pool.known(other) & ~pool.known(half))[:count]
         if free.any():
-            index = pool.parts[half].index[:count]
-            reached = np.maximum(reached, acquisition.together(alone[:count], index, free))
+            index = pool.factors[half].index[:count]
+            reached = np.maximum(reached, acquisition.with_free_members(alone[:count], index, free))
     return reached
 
 
-def _believed(gaining: NDArray[np.bool_], pool: Pool, count: int) -> Floats:
+def _believed(gaining: NDArray[np.bool_], pool: CandidateBatch, count: int) -> Floats:
     """Weights of the draws, shape (count, draws): those by which a stopped trial (``gaining``, for
     all after the first ``count``) would have gained were wrong about its training group."""
-    index = pool.parts["training"].index
+    index = pool.factors[Phase.TRAIN].index
     wrong = np.zeros((int(index.max()) + 1, gaining.shape[1]), dtype=bool)
     np.logical_or.at(wrong, index[count:], gaining)
     return np.where(wrong, 0.0, 1.0)[index[:count]]
 
 
-def _doubts(pool: Pool, count: int) -> Floats:
+def _doubts(pool: CandidateBatch, count: int) -> Floats:
     """1 for each candidate, less where its training was stopped before."""
-    index = pool.parts["training"].index
+    index = pool.factors[Phase.TRAIN].index
     stopped = np.bincount(index[count:], minlength=int(index.max()) + 1) > 0
-    return np.where(stopped, DOUBT, 1.0)[index[:count]]
+    return np.where(stopped, STOPPED_WEIGHT, 1.0)[index[:count]]
 
 
 def _nearly(reached: Reach, best: Reach) -> Floats:

@@ -8,11 +8,22 @@ from statistics import median
 
 import numpy as np
 
-from autotune.domain import Anatomy, Space
+from autotune.domain import Phase, SearchSpace, WorkloadProfile
 from autotune.search.samplers.factored.encoding import Encoder, Ids
-from autotune.search.samplers.factored.gaussian_process import Floats, Hyper, Process, fit, prior
-from autotune.search.samplers.factored.observations import HALVES, SAMPLES, Fact, Group, Half
-from autotune.search.samplers.factored.prior_mean import Expectations
+from autotune.search.samplers.factored.gaussian_process import (
+    Floats,
+    GaussianProcess,
+    KernelParams,
+    fit,
+    prior,
+)
+from autotune.search.samplers.factored.observations import (
+    PHASE_LEVERS,
+    SAMPLES,
+    Group,
+    Observation,
+)
+from autotune.search.samplers.factored.prior_mean import FlopsPriorMean
 
 POINTS = 200
 """Measurements that a process rests on at most."""
@@ -87,7 +98,7 @@ class Surrogate:
     """A fitted process of one leaf, in units of what is expected of it."""
 
     transform: Transform
-    process: Process | None = None
+    process: GaussianProcess | None = None
     """``None`` for what is the same everywhere."""
 
     def draws(self, ids: Ids, normal: Floats) -> Floats:
@@ -101,13 +112,15 @@ class Surrogate:
 class Surrogates:
     """Makes and keeps the models of one study."""
 
-    def __init__(self, space: Space, anatomy: Anatomy | None = None) -> None:
-        self.expectations = Expectations(anatomy)
-        self.encoders = {half: Encoder(space, levers) for half, levers in HALVES.items()}
-        self._encoded: dict[tuple[Half, int], Ids] = {}
-        self._hypers: dict[tuple[Half, str, tuple[int, ...]], Hyper] = {}
+    def __init__(self, space: SearchSpace, anatomy: WorkloadProfile | None = None) -> None:
+        self.expectations = FlopsPriorMean(anatomy)
+        self.encoders = {half: Encoder(space, levers) for half, levers in PHASE_LEVERS.items()}
+        self._encoded: dict[tuple[Phase, int], Ids] = {}
+        self._hypers: dict[tuple[Phase, str, tuple[int, ...]], KernelParams] = {}
 
-    def of(self, half: Half, leaf: str, facts: Sequence[tuple[Group, Fact]]) -> Surrogate | None:
+    def of(
+        self, half: Phase, leaf: str, facts: Sequence[tuple[Group, Observation]]
+    ) -> Surrogate | None:
         """The model of ``leaf`` from those of ``facts`` that have it, in units of what is expected
         of it; ``None`` without any."""
         having = [(place, fact) for place, fact in facts if leaf in fact.values]
@@ -117,10 +130,12 @@ class Surrogates:
             return Surrogate(Transform("plain", 1.0, median(f.values[leaf] for _, f in having)))
         hyper = self._hyper(half, leaf, having)
         ids, values, variances, shape = self._data(half, leaf, _thinned(having, POINTS))
-        return Surrogate(shape, Process(self.encoders[half].axes, ids, values, variances, hyper))
+        return Surrogate(
+            shape, GaussianProcess(self.encoders[half].axes, ids, values, variances, hyper)
+        )
 
     def _data(
-        self, half: Half, leaf: str, having: Sequence[tuple[Group, Fact]]
+        self, half: Phase, leaf: str, having: Sequence[tuple[Group, Observation]]
     ) -> tuple[Ids, Floats, Floats, Transform]:
         facts = [fact for _, fact in having]
         raw = np.array([fact.values[leaf] for fact in facts])
@@ -129,17 +144,19 @@ class Surrogates:
         counts = np.array([max(fact.n.get(leaf, 1), 1) for fact in facts], dtype=float)
         shape = transform(leaf, raw)
         ids = np.array([self._levels(half, fact) for fact in facts])
-        hints = np.array([fact.hint for fact in facts])
+        hints = np.array([fact.transferred for fact in facts])
         variances = shape.variance(raw, counts) + np.where(hints, HINT_VARIANCE, 0.0)
         return ids, shape.forward(raw), variances, shape
 
-    def _levels(self, half: Half, fact: Fact) -> Ids:
+    def _levels(self, half: Phase, fact: Observation) -> Ids:
         key = half, fact.number
         if key not in self._encoded:
             self._encoded[key] = self.encoders[half].encode([fact.strategy])[0]
         return self._encoded[key]
 
-    def _hyper(self, half: Half, leaf: str, having: Sequence[tuple[Group, Fact]]) -> Hyper:
+    def _hyper(
+        self, half: Phase, leaf: str, having: Sequence[tuple[Group, Observation]]
+    ) -> KernelParams:
         """Fitted to the first so many measurements, as of the last refit that was due."""
         first = _thinned(having[: due(len(having))], FITTED)
         key = half, leaf, tuple(fact.number for _, fact in first)
@@ -157,7 +174,9 @@ def due(count: int) -> int:
     return max((size for size in REFIT if size <= count), default=0)
 
 
-def _thinned(facts: Sequence[tuple[Group, Fact]], most: int) -> Sequence[tuple[Group, Fact]]:
+def _thinned(
+    facts: Sequence[tuple[Group, Observation]], most: int
+) -> Sequence[tuple[Group, Observation]]:
     """All, or the latest half and as many of the others, evenly spread."""
     if len(facts) <= most:
         return facts
