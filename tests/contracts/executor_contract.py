@@ -56,8 +56,8 @@ def run_jobs(
     return told
 
 
-def run_jobs(executor: Executor, job: Job, advise: ShouldStop = go_on) -> Outcome:
-    [(_, outcome)] = drive(executor, [job], advise)
+def run_job(executor: Executor, job: Job, advise: ShouldStop = go_on) -> Outcome:
+    [(_, outcome)] = run_jobs(executor, [job], advise)
     return outcome
 
 
@@ -68,18 +68,18 @@ class ExecutorBasics:
         assert isinstance(executor, Executor)
 
     def test_tells_every_job_once_in_order(self, executor: Executor, tmp_path: Path) -> None:
-        told = drive(executor, [make_job(tmp_path, n) for n in range(4)])
+        told = run_jobs(executor, [make_job(tmp_path, n) for n in range(4)])
         assert [number for number, _ in told] == [0, 1, 2, 3]
         assert all(isinstance(outcome, Completed) for _, outcome in told)
 
     def test_returns_when_there_is_nothing_to_do(self, executor: Executor) -> None:
-        assert drive(executor, []) == []
+        assert run_jobs(executor, []) == []
 
     def test_advises_at_rungs(self, executor: Executor, tmp_path: Path) -> None:
         def advise(job: Job, point: CurvePoint) -> str | None:
             return f"dominated at step {point.step}" if point.step == 4 else None
 
-        outcome = run(executor, make_job(tmp_path, do="train"), advise)
+        outcome = run_job(executor, make_job(tmp_path, do="train"), advise)
         assert outcome == replace(outcome, reason="dominated at step 4")
         assert isinstance(outcome, Pruned)
         assert [point.step for point in outcome.result.curve] == [1, 2, 3, 4]
@@ -88,7 +88,7 @@ class ExecutorBasics:
         def advise(job: Job, point: CurvePoint) -> str | None:
             return None if point.metrics else "too early to say"
 
-        assert isinstance(run(executor, make_job(tmp_path, do="train"), advise), Completed)
+        assert isinstance(run_job(executor, make_job(tmp_path, do="train"), advise), Completed)
 
     def test_an_error_of_the_driver_comes_through(self, executor: Executor, tmp_path: Path) -> None:
         def tell(job: Job, outcome: Outcome) -> None:
@@ -97,7 +97,7 @@ class ExecutorBasics:
         jobs = iter([make_job(tmp_path)])
         with pytest.raises(DataError, match="disk is full"):
             executor.run(lambda: next(jobs, None), evaluate, tell, go_on)
-        assert isinstance(run(executor, make_job(tmp_path, 1)), Completed)
+        assert isinstance(run_job(executor, make_job(tmp_path, 1)), Completed)
 
     def test_call_returns_what_the_function_returns(self, executor: Executor) -> None:
         assert executor.call(add, 40, right=2) == 42
@@ -119,7 +119,7 @@ class ExecutorContract(ExecutorBasics):
     def test_runs_every_job_in_a_process_of_its_own(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        told = drive(executor, [make_job(tmp_path, n) for n in range(3)])
+        told = run_jobs(executor, [make_job(tmp_path, n) for n in range(3)])
         assert len({outcome.result.environment["pid"] for _, outcome in told}) == 3
 
     @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ class ExecutorContract(ExecutorBasics):
         kind: str | None,
         said: str,
     ) -> None:
-        outcome = run(executor, make_job(tmp_path, do=do))
+        outcome = run_job(executor, make_job(tmp_path, do=do))
         assert isinstance(outcome, outcome_type)
         assert getattr(outcome, "kind", None) == kind
         assert not isinstance(outcome, Completed)
         assert said in outcome.reason
 
     def test_an_error_names_its_place_and_its_log(self, executor: Executor, tmp_path: Path) -> None:
-        outcome = run(executor, make_job(tmp_path, do="fail"))
+        outcome = run_job(executor, make_job(tmp_path, do="fail"))
         assert isinstance(outcome, Failed)
         assert "executor_jobs.py:" in outcome.reason
         assert outcome.result.log is not None
@@ -162,7 +162,7 @@ class ExecutorContract(ExecutorBasics):
     def test_a_crash_is_an_outcome_and_the_search_goes_on(
         self, executor: Executor, tmp_path: Path, do: str, said: str
     ) -> None:
-        (_, crashed), (_, after) = drive(
+        (_, crashed), (_, after) = run_jobs(
             executor, [make_job(tmp_path, 0, do=do), make_job(tmp_path, 1)]
         )
         assert isinstance(crashed, Failed)
@@ -173,11 +173,11 @@ class ExecutorContract(ExecutorBasics):
     def test_what_was_reported_before_a_crash_is_kept(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        outcome = run(executor, make_job(tmp_path, do="die"))
+        outcome = run_job(executor, make_job(tmp_path, do="die"))
         assert [point.step for point in outcome.result.curve] == [1, 2]
 
     def test_ends_a_job_at_its_time_limit(self, executor: Executor, tmp_path: Path) -> None:
-        outcome = run(executor, make_job(tmp_path, do="hang", limits=FEW_SECONDS))
+        outcome = run_job(executor, make_job(tmp_path, do="hang", limits=FEW_SECONDS))
         assert isinstance(outcome, Infeasible)
         assert outcome.failure == FailureReason.TIMEOUT
         assert len(outcome.result.curve) == 1
@@ -185,7 +185,7 @@ class ExecutorContract(ExecutorBasics):
     def test_ends_a_job_that_grows_beyond_its_memory(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        outcome = run(executor, make_job(tmp_path, do="grow", limits=Limits(0.25, 1.0)))
+        outcome = run_job(executor, make_job(tmp_path, do="grow", limits=Limits(0.25, 1.0)))
         assert isinstance(outcome, Infeasible)
         assert outcome.failure == FailureReason.OUT_OF_MEMORY
         assert "0.25 GiB" in outcome.reason
@@ -194,12 +194,12 @@ class ExecutorContract(ExecutorBasics):
     def test_ends_a_job_that_asks_for_too_much_at_once(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        outcome = run(executor, make_job(tmp_path, do="grab", limits=Limits(0.25, 1.0)))
+        outcome = run_job(executor, make_job(tmp_path, do="grab", limits=Limits(0.25, 1.0)))
         assert isinstance(outcome, Infeasible)
         assert outcome.failure == FailureReason.OUT_OF_MEMORY
 
     def test_output_goes_to_the_log(self, executor: Executor, tmp_path: Path) -> None:
-        outcome = run(executor, make_job(tmp_path, do="speak"))
+        outcome = run_job(executor, make_job(tmp_path, do="speak"))
         assert outcome.result.log is not None
         log = Path(outcome.result.log).read_text()
         assert {"spoken to stdout", "spoken to stderr", "spoken by a child"} <= set(log.split("\n"))
@@ -207,7 +207,7 @@ class ExecutorContract(ExecutorBasics):
     def test_runs_two_jobs_at_once_on_cores_of_their_own(
         self, pair: Executor, tmp_path: Path
     ) -> None:
-        told = drive(pair, [make_job(tmp_path, n, do="meet") for n in (0, 1)])
+        told = run_jobs(pair, [make_job(tmp_path, n, do="meet") for n in (0, 1)])
         assert all(isinstance(outcome, Completed) for _, outcome in told)
         one, two = (set(outcome.result.environment["cores"]) for _, outcome in told)
         assert not one & two
@@ -215,7 +215,7 @@ class ExecutorContract(ExecutorBasics):
     def test_jobs_on_one_gpu_run_one_after_the_other(self, pair: Executor, tmp_path: Path) -> None:
         on_gpu = Resources(devices=("cuda:0",))
         jobs = [make_job(tmp_path, n, do="wait_a_moment", resources=on_gpu) for n in (0, 1)]
-        (_, first), (_, second) = drive(pair, jobs)
+        (_, first), (_, second) = run_jobs(pair, jobs)
         assert second.result.environment["began"] >= first.result.environment["ended"]
 
     def test_stop_ends_running_jobs_and_starts_no_more(

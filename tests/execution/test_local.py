@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from contracts.executor_contract import ExecutorContract, evaluate, go_on, run_jobs
+from contracts.executor_contract import ExecutorContract, evaluate, go_on, run_job, run_jobs
 from contracts.executor_jobs import make_job
 
 from autotune.domain import (
@@ -69,7 +69,7 @@ class TestLocalExecutor(ExecutorContract):
 
 def test_a_job_is_pinned_to_the_cores_it_is_given(executor: LocalExecutor, tmp_path: Path) -> None:
     job = make_job(tmp_path, resources=Resources(threads=1))
-    environment = run(executor, job).result.environment
+    environment = run_job(executor, job).result.environment
     assert len(environment["cores"]) == 1
     assert list(environment["given"]) == environment["cores"]
     assert environment["threads"] == "1"
@@ -79,7 +79,7 @@ def test_a_job_that_asks_for_more_cores_than_there_are_still_runs(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
     job = make_job(tmp_path, resources=Resources(processes=64, threads=64))
-    environment = run(executor, job).result.environment
+    environment = run_job(executor, job).result.environment
     assert environment["cores"] == sorted(os.sched_getaffinity(0))
 
 
@@ -150,11 +150,11 @@ def forkserver() -> psutil.Process:
 
 def test_a_lost_forkserver_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
     first, second = (make_job(tmp_path, n) for n in (0, 1))
-    assert isinstance(run(executor, first), Completed)
+    assert isinstance(run_job(executor, first), Completed)
     server = forkserver()
     server.kill()
     assert wait_until(lambda: not alive(server.pid))
-    assert isinstance(run(executor, second), Completed)
+    assert isinstance(run_job(executor, second), Completed)
 
 
 def test_jobs_of_a_lost_forkserver_are_not_held_against_the_strategy(
@@ -167,7 +167,7 @@ def test_jobs_of_a_lost_forkserver_are_not_held_against_the_strategy(
         seen.extend(p.pid for p in children)
         forkserver().kill()
 
-    outcome = run(executor, make_job(tmp_path, do="hang"), lose_it)
+    outcome = run_job(executor, make_job(tmp_path, do="hang"), lose_it)
     assert isinstance(outcome, Failed)
     assert outcome.failure == FailureReason.INFRASTRUCTURE
     assert wait_until(lambda: not any(map(alive, seen)))

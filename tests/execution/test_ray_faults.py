@@ -50,7 +50,7 @@ def executor(cluster: Cluster, node: Any) -> Iterator[RayExecutor]:
     found.close()
 
 
-def run(executor: RayExecutor, *jobs: Job) -> list[tuple[int, Outcome]]:
+def run_jobs(executor: RayExecutor, *jobs: Job) -> list[tuple[int, Outcome]]:
     left = iter(jobs)
     told: list[tuple[int, Outcome]] = []
     executor.run(
@@ -66,7 +66,7 @@ def with_trouble(executor: RayExecutor, job: Job, trouble: Callable[[], None]) -
     """The outcome of a job that hangs at first, ``trouble`` coming upon it then."""
     first = Path(job.directory) / "pid"
     with ThreadPoolExecutor(1) as pool:  # Ray starts nodes from the main thread only
-        driving = pool.submit(drive, executor, job)
+        driving = pool.submit(run_jobs, executor, job)
         while not first.exists():
             time.sleep(0.05)
         trouble()

@@ -53,7 +53,7 @@ def make_job(directory: Path, number: int = 0, **fields: Any) -> Job:
     return job
 
 
-def run(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
+def run_jobs(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
     left = iter(jobs)
     told: dict[int, Outcome] = {}
 
@@ -142,7 +142,7 @@ def test_a_lost_node_costs_all_ranks_a_run(
     cluster: Cluster, executor: RayExecutor, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        driving = pool.submit(drive, executor, spread(tmp_path, "hang_apart_the_first_time"))
+        driving = pool.submit(run_jobs, executor, spread(tmp_path, "hang_apart_the_first_time"))
         while not (tmp_path / "0" / "pid").exists():
             time.sleep(0.05)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)

@@ -61,7 +61,7 @@ def go_on(job: Job, point: CurvePoint) -> str | None:
     return None
 
 
-def run(
+def run_jobs(
     executor: ReplayExecutor, jobs: Sequence[Job], advise: ShouldStop = go_on
 ) -> list[tuple[int, Outcome, float]]:
     """(trial, outcome, simulated second) of each job in the order told."""

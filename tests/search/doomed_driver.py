@@ -70,7 +70,7 @@ def main(path: str, trials: int) -> None:
     directory = Path(path)
     store = open_store(f"sqlite:///{directory}/doomed.db")
     executor = LocalExecutor(preload=PRELOAD, memory_gib=1.0)
-    drive(store, executor, study(trials), directory, None)
+    search(store, executor, study(trials), directory, None)
 
 
 def share(url: str, path: str, trials: int, address: str | None) -> None:
@@ -78,7 +78,7 @@ def share(url: str, path: str, trials: int, address: str | None) -> None:
     directory = Path(path)
     store = open_driver_store(url, directory / "journal")
     asked = replace(study(trials), executor=ExecutorConfig(takeover_seconds=TAKEOVER_SECONDS))
-    drive(store, _executor(address), asked, directory, TAKEOVER_SECONDS)
+    search(store, _executor(address), asked, directory, TAKEOVER_SECONDS)
 
 
 def _executor(address: str | None) -> Executor:
@@ -89,7 +89,7 @@ def _executor(address: str | None) -> Executor:
     return RayExecutor(address=address, preload=PRELOAD, memory_gib=1.0)
 
 
-def run(
+def search(
     store: SqlStore, executor: Executor, asked: Study, directory: Path, silence: float | None
 ) -> None:
     """What ``autotune search`` does, but for its talk."""

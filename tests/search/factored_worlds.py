@@ -13,6 +13,7 @@ from autotune.domain import (
     Completed,
     Constraint,
     Dimension,
+    FailureReason,
     Measurement,
     Objective,
     Pruned,
@@ -156,4 +157,5 @@ class World:
 
 
 def failed(number: int, strategy: Strategy, state: State, kind: str) -> Trial:
-    return replace(finished(number, strategy, {}), state=state, kind=kind, reason="it did not work")
+    ended = finished(number, strategy, {})
+    return replace(ended, state=state, failure=FailureReason(kind), reason="it did not work")

@@ -201,6 +201,7 @@ def test_open_reader_neither_blocks_nor_moves(url: str) -> None:
 WRITER = """
 import sys
 from autotune.store import open_store
+from autotune.domain import TrialOrigin
 from tests.store.samples import completed, strategy
 store = open_store(sys.argv[1])
 while True:

@@ -171,7 +171,8 @@ def test_every_lever_is_read(tmp_path: Path) -> None:
 def test_one_process_imports_nothing_distributed() -> None:
     code = (
         "import sys, autotune.trial.run\n"
-        "sys.exit(any(m.startswith(('autotune.trial.distributed.collectives', 'torch.distributed.pipelining'))\n"
+        "sys.exit(any(\n"
+        "    m.startswith(('autotune.trial.distributed.collectives', 'torch.distributed.pipelining'))\n"
         "             for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
