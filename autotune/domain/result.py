@@ -53,7 +53,7 @@ class Event:
     message: str
 
 
-CONCURRENT_TRIALS = "other_trials_on_host"
+CONCURRENT_TRIALS = "concurrent_trials"
 """Name in a trial's environment of how many ran beside it; absent where it had the host alone."""
 
 

@@ -123,7 +123,7 @@ class StudyTransaction:
         self.set(
             key,
             state=trial.state,
-            kind=trial.failure,
+            failure=trial.failure,
             reason=None if trial.reason is None else codec.text(trial.reason),
             finished_at=trial.finished_at,
             **codec.evidence_fields(trial.result),

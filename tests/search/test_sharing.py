@@ -23,6 +23,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
+from autotune.domain.result import CONCURRENT_TRIALS
 from autotune.levers import defaults, resources
 from autotune.search.cache import (
     CACHE_MISS,
@@ -104,7 +105,7 @@ def test_trials_without_a_result_know_nothing(study: Study, state: State) -> Non
 
 def test_a_speed_measured_beside_other_trials_is_not_shared(study: Study) -> None:
     first = trial(0)
-    crowded = replace(first.result, environment={"other_trials_on_host": 1})
+    crowded = replace(first.result, environment={CONCURRENT_TRIALS: 1})
     beside = replace(first, result=crowded)
     assert known(study, [beside], learning_rate=1e-3) == CACHE_MISS
     assert known(study, [beside], threads=1) == CacheHit(train=beside)

@@ -5,14 +5,18 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
+from typer.testing import CliRunner
 
-from autotune.domain import State, TrialOrigin
+from autotune.cli.app import app
+from autotune.domain import Budget, FailureReason, State, TrialOrigin
+from autotune.domain.result import CONCURRENT_TRIALS
 from autotune.errors import (
     SchemaOutdatedError,
     SchemaTooNewError,
@@ -21,7 +25,7 @@ from autotune.errors import (
 from autotune.store import SchemaStatus, check, open_store, upgrade
 from autotune.store.database import Database
 from autotune.store.migrations import VERSION_TABLE, revisions
-from autotune.store.models import Base
+from autotune.store.models import Base, EnvironmentRow
 from tests.store.samples import ENVIRONMENT, completed, evidence, strategy, study
 
 ASSETS = Path(__file__).parent / "assets"
@@ -29,19 +33,30 @@ REPOSITORY = Path(__file__).parents[2]
 HEAD = revisions()[-1]
 
 
-@pytest.fixture
-def old(url: str) -> str:
-    """A database as schema 0001 left it: one study with four trials."""
+def restore(url: str, version: str) -> str:
+    """Fill the empty database at ``url`` with the preserved one of schema ``version``."""
     database = Database(url)
     if database.path is not None:
         connection = sqlite3.connect(database.path)
-        connection.executescript((ASSETS / "v0001.sqlite.sql").read_text())
+        connection.executescript((ASSETS / f"v{version}.sqlite.sql").read_text())
         connection.close()
         return url
-    script = (ASSETS / "v0001.postgresql.sql").read_bytes()
+    script = (ASSETS / f"v{version}.postgresql.sql").read_bytes()
     with psycopg.connect(url.replace("+psycopg", "")) as postgres:
         postgres.execute(script)
     return url
+
+
+@pytest.fixture
+def v0001(url: str) -> str:
+    """A database of schema 0001: one study with four trials."""
+    return restore(url, "0001")
+
+
+@pytest.fixture
+def v0002(url: str) -> str:
+    """A database of schema 0002: one study with a trial of every origin, and one queued."""
+    return restore(url, "0002")
 
 
 def set_revision(url: str, revision: str) -> None:
@@ -51,7 +66,7 @@ def set_revision(url: str, revision: str) -> None:
     database.close()
 
 
-def test_models_are_what_migrations_make(url: str) -> None:
+def test_migrations_create_the_schema_of_the_models(url: str) -> None:
     upgrade(url)
     database = Database(url)
     with database.transaction() as connection:
@@ -67,23 +82,23 @@ def test_new_database(url: str) -> None:
     assert upgrade(url) == SchemaStatus(HEAD, HEAD, "current")
 
 
-def test_check_makes_no_file(tmp_path: Path) -> None:
+def test_check_creates_no_file(tmp_path: Path) -> None:
     check(f"sqlite:///{tmp_path}/none.db")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_old_database_is_named_with_the_command_that_mends_it(old: str) -> None:
-    assert check(old) == SchemaStatus("0001", HEAD, "outdated")
+def test_outdated_database_is_refused_with_the_upgrade_command(v0001: str) -> None:
+    assert check(v0001) == SchemaStatus("0001", HEAD, "outdated")
     with pytest.raises(SchemaOutdatedError, match="schema 0001") as caught:
-        open_store(old)
+        open_store(v0001)
     assert caught.value.hint is not None
     assert caught.value.hint.startswith("autotune db upgrade --storage ")
     assert "s3cret" not in str(caught.value) + caught.value.hint
 
 
-def test_upgrade_keeps_everything(old: str) -> None:
-    assert upgrade(old).state == "current"
-    store = open_store(old)
+def test_upgrade_keeps_everything(v0001: str) -> None:
+    assert upgrade(v0001).state == "current"
+    store = open_store(v0001)
     assert store.study("old") == study("old")
     assert store.environment("old") == ENVIRONMENT
     trials, cursor = store.trials_since("old")
@@ -99,9 +114,9 @@ def test_upgrade_keeps_everything(old: str) -> None:
     store.close()
 
 
-def test_upgraded_database_goes_on(old: str) -> None:
-    upgrade(old)
-    store = open_store(old)
+def test_upgraded_database_can_be_continued(v0001: str) -> None:
+    upgrade(v0001)
+    store = open_store(v0001)
     assert [trial.number for trial in store.interrupt_running("old")] == [2]
     claimed = store.claim_next_queued("old")
     assert claimed is not None
@@ -116,20 +131,130 @@ def test_upgraded_database_goes_on(old: str) -> None:
     store.close()
 
 
-def test_failed_upgrade_changes_nothing(old: str) -> None:
-    database = Database(old)
+ORIGINS = [
+    TrialOrigin.DEFAULT,
+    TrialOrigin.ENQUEUED,
+    TrialOrigin.SAMPLED,
+    TrialOrigin.SAMPLED,
+    TrialOrigin.RETRY,
+    TrialOrigin.ISOLATED_RERUN,
+    TrialOrigin.IMPORTED,
+    TrialOrigin.TRANSFERRED,
+    TrialOrigin.SAMPLED,
+    TrialOrigin.CONFIRMATION,
+    TrialOrigin.SAMPLED,
+    TrialOrigin.RETRY,
+]
+
+
+def test_upgrade_renames_origins_and_failures(v0002: str) -> None:
+    upgrade(v0002)
+    store = open_store(v0002)
+    trials = store.trials("words")
+    assert [trial.origin for trial in trials] == ORIGINS
+    failures = {trial.number: trial.failure for trial in trials if trial.failure is not None}
+    assert failures == {8: FailureReason.OUT_OF_MEMORY, 10: FailureReason.ERROR}
+    store.close()
+
+
+def test_upgrade_renames_keys_of_documents(v0002: str) -> None:
+    upgrade(v0002)
+    store = open_store(v0002)
+    words = store.study("words")
+    assert words.budget == Budget(trials=24, minutes=10.0, patience=6)
+    assert words.spec["budget"] == {"trials": 24, "minutes": 10.0, "without_gain": 6}
+    hardware = store.environment("words")["hardware"]
+    assert hardware["num_nodes"] == 3 and "machines" not in hardware
+    environment = store.trial("words", 2).result.environment
+    assert environment[CONCURRENT_TRIALS] == 2
+    assert [
+        n for n in range(12) if CONCURRENT_TRIALS in store.trial("words", n).result.environment
+    ] == [2]
+    numbers = {name: environment[name] for name in ("threads", "scale", "tiny", "huge")}
+    assert repr(numbers) == "{'threads': 1, 'scale': 1.0, 'tiny': 1e-05, 'huge': 1e+16}"
+    store.close()
+
+
+def test_upgrade_renames_phases_of_events(v0002: str) -> None:
+    upgrade(v0002)
+    store = open_store(v0002)
+    messages = [e.message for e in store.trial("words", 0).result.events if e.kind == "phase"]
+    names = ["1 devices", "2 data", "3 setup", "4 profile", "5 train", "6 evaluate", "7 record"]
+    seconds = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    assert messages[::2] == [f"{name} begins" for name in names]
+    assert messages[1::2] == [
+        f"{name} took {s:.3f} s" for name, s in zip(names, seconds, strict=True)
+    ]
+    (other,) = store.trial("words", 10).result.events
+    assert other.message == "4 probe took no phase"
+    store.close()
+
+
+def test_upgrade_changes_no_figure(v0002: str) -> None:
+    database = Database(v0002)
+    before = figures(database)
+    upgrade(v0002)
+    assert figures(database) == before
+    database.close()
+
+
+def figures(database: Database) -> list[tuple[Any, ...]]:
+    """Every measurement, learning curve and memory timeline that is stored."""
+    tables = ("measurements", "curve_points", "memory_timelines")
+    with database.transaction() as connection:
+        rows = [connection.execute(text(f"SELECT * FROM {table}")).all() for table in tables]
+    assert all(rows)
+    return sorted((repr(tuple(row)),) for table in rows for row in table)
+
+
+def test_large_tables_are_upgraded_in_batches(v0002: str) -> None:
+    copies = 1300
+    database = Database(v0002)
+    with database.transaction(write=True) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO environments (id, study_id, recorded_at, document)"
+                " SELECT :id, study_id, recorded_at, document FROM environments WHERE id = 1"
+            ),
+            [{"id": number + 2} for number in range(copies)],
+        )
+    upgrade(v0002)
+    with database.transaction() as connection:
+        documents = connection.scalars(select(EnvironmentRow.document)).all()
+    assert [document["hardware"]["num_nodes"] for document in documents] == [3] * (copies + 1)
+    database.close()
+
+
+def test_reading_commands_of_an_upgraded_database(v0002: str) -> None:
+    upgrade(v0002)
+    storage = ["--storage", v0002]
+    commands = (
+        ["studies", *storage],
+        ["status", "words", *storage],
+        ["trials", "words", *storage],
+        ["show", "words", "5", *storage],
+        ["pareto", "words", *storage],
+    )
+    for command in commands:
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, (command, result.output)
+        assert "words" in result.output or "trial" in result.output
+
+
+def test_failed_upgrade_changes_nothing(v0001: str) -> None:
+    database = Database(v0001)
     with database.transaction(write=True) as connection:
         connection.execute(text("CREATE INDEX ix_trials_study_id_revision ON events (kind)"))
     database.close()
     with pytest.raises(StoreUnavailableError, match="ix_trials_study_id_revision"):
-        upgrade(old)
-    assert check(old).current == "0001"
+        upgrade(v0001)
+    assert check(v0001).current == "0001"
     with database.transaction() as connection:
         assert connection.scalar(text("SELECT count(*) FROM measurements")) == 3
     database.close()
 
 
-def test_newer_database_is_left_alone(url: str) -> None:
+def test_newer_database_is_not_changed(url: str) -> None:
     open_store(url).close()
     set_revision(url, "9999")
     assert check(url).state == "too new"
@@ -149,11 +274,11 @@ def test_database_of_another_program(url: str) -> None:
         open_store(url)
 
 
-def test_revisions_are_the_file_names() -> None:
+def test_revisions_match_the_file_names() -> None:
     from alembic.script import ScriptDirectory
 
-    script = ScriptDirectory(str(REPOSITORY / "alembic"))
-    assert [found.revision for found in script.walk_revisions()][::-1] == revisions()
+    directory = ScriptDirectory(str(REPOSITORY / "alembic"))
+    assert [script.revision for script in directory.walk_revisions()][::-1] == revisions()
 
 
 def test_alembic_command_line(sqlite_url: str) -> None:
