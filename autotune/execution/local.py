@@ -15,14 +15,14 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any, ParamSpec, TypeVar
 
-from autotune.domain import Interrupted, Job
+from autotune.domain import Interrupted, Job, WorkloadProfile
 from autotune.errors import ExecutionError
 from autotune.execution.job import RunningJob
 from autotune.execution.memory import default_limit_gib
 from autotune.execution.messages import Call, RunTrial
 from autotune.execution.resources import ResourcePool, usable_cores
 from autotune.execution.spawner import Spawner, call_in_worker, require_importable
-from autotune.ports import Ask, Evaluate, ShouldStop, Tell
+from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +41,9 @@ class LocalExecutor:
     ``preload`` names the modules that workers find imported. A job without a memory limit of its
     own gets ``memory_gib``, by default an equal share of 90% of what is available now.
     """
+
+    clock: Clock | None = None
+    workload: WorkloadProfile | None = None
 
     def __init__(
         self,

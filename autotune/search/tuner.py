@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from autotune.analysis.budget import BudgetUsage
 from autotune.domain import (
@@ -34,7 +34,7 @@ from autotune.domain import (
 )
 from autotune.errors import StoreUnavailableError
 from autotune.levers import hourly_usd, resources
-from autotune.ports import Evaluate, Executor, Sampler, Store
+from autotune.ports import Evaluate, Executor, Observer, Proposal, Sampler, Store
 from autotune.search import job_files, remeasure
 from autotune.search.cache import CACHE_MISS, CacheHit, ResultCache, merge_cached
 from autotune.search.confirmation import next_confirmation, search_budget
@@ -48,14 +48,6 @@ from autotune.search.warm_start import SourceStudy, is_due, next_import
 
 POLL_SECONDS = 1.0
 """How often a driver with nothing to do looks whether another driver's trial has ended."""
-
-
-class Observer(Protocol):
-    """Watches a search; must not change it."""
-
-    def started(self, trial: Trial) -> None: ...
-    def progressed(self, trial: Trial, point: CurvePoint) -> None: ...
-    def finished(self, trial: Trial) -> None: ...
 
 
 def _now() -> datetime:
@@ -242,9 +234,8 @@ class Tuner:
         self, strategy: Strategy, origin: TrialOrigin, seed: int, history: Sequence[Trial], *,
         queue: bool = False,
     ) -> Trial | None:  # fmt: skip
-        return self.store.claim(
-            self.study.name, strategy, origin=origin, seed=seed, number=len(history), queue=queue
-        )
+        proposal = Proposal(strategy, origin, seed)
+        return self.store.claim(self.study.name, proposal, number=len(history), queue=queue)
 
     def _enqueue_initial(self) -> None:
         """The default, the user's own strategies, and whatever an earlier driver left undone."""

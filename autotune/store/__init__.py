@@ -1,8 +1,8 @@
 """The single truth: studies, trials and measurements in SQL. Start with :func:`open_store`."""
 
+from autotune.ports import StudyOverview
 from autotune.store.buffered import JournaledStore, open_driver_store
 from autotune.store.migrations import SchemaStatus, check, upgrade
-from autotune.store.queries import StudyOverview
 from autotune.store.sql import SqlStore, open_store
 
 __all__ = [

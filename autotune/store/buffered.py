@@ -30,12 +30,11 @@ from autotune.domain import (
     Outcome,
     Pruned,
     State,
-    Strategy,
     Trial,
-    TrialOrigin,
     digest,
 )
 from autotune.errors import StoreUnavailableError, UsageError
+from autotune.ports import Proposal
 from autotune.store.codec import to_json
 from autotune.store.sql import SqlStore, open_store
 
@@ -187,16 +186,9 @@ class JournaledStore(SqlStore):
         return sum(sum(map(self._flush, results)) for results in self._journal.orphans())
 
     def claim(
-        self,
-        study: str,
-        strategy: Strategy,
-        *,
-        origin: TrialOrigin,
-        seed: int,
-        number: int,
-        queue: bool = False,
+        self, study: str, proposal: Proposal, *, number: int, queue: bool = False
     ) -> Trial | None:
-        trial = super().claim(study, strategy, origin=origin, seed=seed, number=number, queue=queue)
+        trial = super().claim(study, proposal, number=number, queue=queue)
         return self._remembered(study, trial)
 
     def claim_next_queued(self, study: str) -> Trial | None:

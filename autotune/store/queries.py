@@ -6,9 +6,7 @@ Every function takes a connection inside a transaction of :class:`autotune.store
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -26,6 +24,7 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.errors import NotFoundError
+from autotune.ports import StudyOverview
 from autotune.store import codec
 from autotune.store.models import (
     ArtifactRow,
@@ -69,25 +68,6 @@ _POINT = (
     CurvePointRow.metrics,
 )
 _EVENT = (EventRow.at, EventRow.kind, EventRow.message)
-
-
-@dataclass(frozen=True)
-class StudyOverview:
-    """One line of a list of studies. ``heartbeat_at`` is the last sign of life of a running trial,
-    ``started_at`` the start of the first trial, ``revision`` the cursor for ``trials_since``."""
-
-    study: Study
-    created_at: datetime
-    changed_at: datetime
-    revision: int
-    counts: Mapping[State, int]
-    started_at: datetime | None = None
-    heartbeat_at: datetime | None = None
-
-    @property
-    def finished(self) -> int:
-        """How many trials have ended, however they did."""
-        return sum(count for state, count in self.counts.items() if state.finished)
 
 
 def study_id(connection: Connection, name: str, *, lock: bool = False) -> int:

@@ -29,11 +29,11 @@ from autotune.errors import (
     StoreUnavailableError,
     UsageError,
 )
+from autotune.ports import Proposal, StudyOverview
 from autotune.store import codec, migrations, queries, writes
 from autotune.store.database import Database
 from autotune.store.locking import exclusive_driver
 from autotune.store.models import EnvironmentRow, StudyRow, TrialRow
-from autotune.store.queries import StudyOverview
 
 
 def open_store(
@@ -178,14 +178,7 @@ class SqlStore:
             return change.add(strategy, origin=origin, seed=seed, running=True)
 
     def claim(
-        self,
-        study: str,
-        strategy: Strategy,
-        *,
-        origin: TrialOrigin,
-        seed: int,
-        number: int,
-        queue: bool = False,
+        self, study: str, proposal: Proposal, *, number: int, queue: bool = False
     ) -> Trial | None:
         """Add trial ``number``, running or (``queue``) queued; ``None`` where that is not the next
         free number. Whoever chose the strategy from the trials before ``number`` thereby knows that
@@ -193,7 +186,9 @@ class SqlStore:
         with self._change(study) as change:
             if number != change.next_number():
                 return None
-            return change.add(strategy, origin=origin, seed=seed, running=not queue)
+            return change.add(
+                proposal.strategy, origin=proposal.origin, seed=proposal.seed, running=not queue
+            )
 
     def claim_next_queued(self, study: str) -> Trial | None:
         """Start the queued trial of lowest number; ``None`` when none is queued. No two drivers

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autotune.domain import CurvePoint, Study, Trial
 from autotune.errors import AutotuneError, UsageError
-from autotune.search.tuner import Observer
+from autotune.ports import Observer
 from autotune.tracking.base import Tracker
 from autotune.tracking.mlflow import MLflow
 from autotune.tracking.tensorboard import TensorBoard

@@ -7,19 +7,11 @@ from typing import Protocol
 
 from autotune.analysis.front import knee, pareto_front
 from autotune.domain import CurvePoint, Study, Trial
+from autotune.ports import Observer
 
 
-class Tracker(Protocol):
-    """Watches a search, as :class:`autotune.search.tuner.Observer`, and is closed at its end."""
-
-    def started(self, trial: Trial) -> None:
-        """A trial begins."""
-
-    def progressed(self, trial: Trial, point: CurvePoint) -> None:
-        """A running trial has told where it stands."""
-
-    def finished(self, trial: Trial) -> None:
-        """A trial has ended, however."""
+class Tracker(Observer, Protocol):
+    """An observer that writes a copy of the search elsewhere, and is closed at its end."""
 
     def close(self, study: Study, trials: Sequence[Trial]) -> None:
         """The search has ended: write the members of the front, and let go of everything."""

@@ -14,7 +14,7 @@ from ray import tune
 from ray.autoscaler.sdk import request_resources
 from ray.exceptions import RayError
 
-from autotune.domain import Host, Job
+from autotune.domain import Host, Job, WorkloadProfile
 from autotune.errors import ExecutionError
 from autotune.execution.local import PRELOAD
 from autotune.execution.messages import Call
@@ -24,7 +24,7 @@ from autotune.execution.ray.resources import bundle, node_class, nodes
 from autotune.execution.ray.searcher import ErrorReportingScheduler, TuneSearcher
 from autotune.execution.ray.trainable import RayTrial, TrialConfig
 from autotune.execution.spawner import require_importable
-from autotune.ports import Ask, Evaluate, ShouldStop, Tell
+from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +50,9 @@ class RayExecutor:
     own gets ``memory_gib``, by default its share of 90% of its node's. A job that no node can hold
     waits ``wait_seconds`` for one to join; an autoscaler is asked for it.
     """
+
+    clock: Clock | None = None
+    workload: WorkloadProfile | None = None
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
-from autotune.domain import CurvePoint, FailureReason, Infeasible, Interrupted, Job
+from autotune.domain import CurvePoint, FailureReason, Infeasible, Interrupted, Job, WorkloadProfile
 from autotune.execution.replay.benchmark import TabularBenchmark
 from autotune.execution.replay.events import Course, Event, replay_events
 from autotune.ports import Ask, Evaluate, ShouldStop, Tell
@@ -40,12 +40,12 @@ class ReplayExecutor:
     """``workers`` simulated workers, who find all work done in ``landscape``.
 
     Give :attr:`clock` to the store and to the tuner, so that trials take the time they took, and
-    :attr:`anatomy` to what predicts.
+    :attr:`workload` to what predicts.
     """
 
     def __init__(self, landscape: TabularBenchmark, workers: int = 1) -> None:
         self.clock = Clock()
-        self.anatomy = landscape.anatomy
+        self.workload: WorkloadProfile | None = landscape.anatomy
         self._landscape, self._workers = landscape, workers
         self._stopped = False
 
