@@ -1,6 +1,6 @@
-# Shared by the scripts beside it: the virtual environment and, on Debian, what pip cannot install.
+# Shared by scripts/run and scripts/test: the virtual environment and, on Debian, system packages.
 
-# install_environment EXTRAS: make .venv and install autotune into it, with what the tests pin.
+# install_environment EXTRAS: create .venv and install autotune with the pinned versions.
 install_environment() {
   local extras=$1 stamp=".venv/.installed-$1" python=${PYTHON:-python3}
   if [ -f "$stamp" ] && [ "$stamp" -nt pyproject.toml ] && [ "$stamp" -nt constraints.txt ]; then

@@ -1,4 +1,4 @@
-"""Which tests run where there is a CUDA device, and which beside others where two run at a time."""
+"""Skip GPU tests without a CUDA device, and distribute tests over the processes of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any
 
 import pytest
 
-DRIVER = Path("/dev/nvidiactl")
+NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
-CROWDS = (
+MULTI_PROCESS_TESTS = (
     "tests/execution/",
     "tests/search/test_drivers_killed.py",
     "tests/search/test_killed.py",
     "tests/trial/test_parallel.py",
 )
-"""Tests that start several processes, clusters of Ray among them: one after the other."""
+"""Tests that start several processes or a Ray cluster. They run one at a time."""
 
-TOGETHER = ("tests/cli/", "tests/dashboard/", "tests/store/")
-"""Rooms whose files share what is slow to make: a search, a browser, a server."""
+MULTI_PROCESS_SCOPE = "multi-process"
+
+SHARED_FIXTURE_FOLDERS = ("tests/cli/", "tests/dashboard/", "tests/store/")
+"""Folders whose files share an expensive fixture: a search, a browser, a server."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one of several processes of pytest-xdist
-        items.sort(key=lambda item: unit(item.nodeid) != "crowds")
-    if DRIVER.exists():
+        items.sort(key=lambda item: xdist_scope(item.nodeid) != MULTI_PROCESS_SCOPE)
+    if NVIDIA_DEVICE.exists():
         return
     needs_gpu = pytest.mark.skip(reason="needs a CUDA device")
     for item in items:
@@ -32,23 +34,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(needs_gpu)
 
 
-def unit(nodeid: str) -> str:
-    """What a test belongs to that one process runs from end to end: most often its file."""
-    if nodeid.startswith(CROWDS):
-        return "crowds"
-    rooms = (room for room in TOGETHER if nodeid.startswith(room))
-    return next(rooms, nodeid.partition("::")[0])
+def xdist_scope(nodeid: str) -> str:
+    """The scope of a test. All tests of a scope run in one process; most scopes are a file."""
+    if nodeid.startswith(MULTI_PROCESS_TESTS):
+        return MULTI_PROCESS_SCOPE
+    folders = (folder for folder in SHARED_FIXTURE_FOLDERS if nodeid.startswith(folder))
+    return next(folders, nodeid.partition("::")[0])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n 2`` one process takes the crowds, which are half of the work, and the other what
-    needs a single core."""
+    """With ``-n 2`` one process runs the multi-process tests, which are half of the work, and the
+    other process runs the tests that need a single core."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByUnit(LoadScopeScheduling):
+    class ByScope(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return unit(nodeid)
+            return xdist_scope(nodeid)
 
-    config.option.loadscopereorder = False  # in the order above, not the most tests first
-    return ByUnit(config, log)
+    config.option.loadscopereorder = False  # keep the order above instead of largest scope first
+    return ByScope(config, log)

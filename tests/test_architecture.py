@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CROWDS, TOGETHER
+from tests.conftest import MULTI_PROCESS_TESTS, SHARED_FIXTURE_FOLDERS
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,4 +150,4 @@ def test_modules_stay_small_enough_to_feel_at_home() -> None:
 
 
 def test_tests_that_are_kept_together_are_where_they_are_looked_for() -> None:
-    assert all((ROOT / path).exists() for path in (*CROWDS, *TOGETHER))
+    assert all((ROOT / path).exists() for path in (*MULTI_PROCESS_TESTS, *SHARED_FIXTURE_FOLDERS))
