@@ -1,4 +1,4 @@
-"""The compose file, the manifest and the commands of docs/cluster.md, checked without an engine."""
+"""The compose file, the manifest and the commands of docs/cluster.md, checked without Docker."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from autotune.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cluster.md"
-GROUP: Any = typer.main.get_command(app)
-VERBS = {"autotune": {*GROUP.commands}, "ray": {"start", "stop"}}
+CLI: Any = typer.main.get_command(app)
+SUBCOMMANDS = {"autotune": {*CLI.commands}, "ray": {"start", "stop"}}
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-class Dependency(Part):
+class Dependency(StrictModel):
     condition: Literal["service_started", "service_healthy", "service_completed_successfully"]
 
 
-class Healthcheck(Part):
+class Healthcheck(StrictModel):
     test: list[str] = Field(min_length=2)
     interval: Annotated[str, Field(pattern=r"^\d+(ms|s|m)$")]
     retries: int
 
 
-class Build(Part):
+class Build(StrictModel):
     context: str
     dockerfile: str
 
 
-class Service(Part):
-    """What the compose specification allows of what is used here."""
+class Service(StrictModel):
+    """The part of the compose specification that this file uses."""
 
     image: str
     build: Build | None = None
@@ -58,7 +58,7 @@ class Service(Part):
     shm_size: str | None = None
 
 
-class Compose(Part):
+class Compose(StrictModel):
     name: str
     shared: Any = Field(alias="x-autotune")
     services: dict[str, Service]
@@ -91,11 +91,11 @@ def test_no_password_is_written_down(compose: Compose) -> None:
 
 
 def test_the_dashboard_can_start_before_any_search(compose: Compose) -> None:
-    """It is reached from outside its container, and refuses a database without tables."""
+    """The dashboard is reached from outside its container and needs the tables of the database."""
     dashboard = compose.services["dashboard"]
     assert dashboard.environment.keys() > compose.services["head"].environment.keys()
     assert "AUTOTUNE_DASHBOARD_PASSWORD" in dashboard.environment
-    assert [words[1:3] for words in commands_of(dashboard.command)] == [
+    assert [words[1:3] for words in commands_of_service(dashboard.command)] == [
         ["db", "upgrade"],
         ["dashboard", "--host"],
     ]
@@ -103,74 +103,76 @@ def test_the_dashboard_can_start_before_any_search(compose: Compose) -> None:
 
 def test_the_page_sets_what_the_compose_file_requires() -> None:
     required = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
-    set_there = set(re.findall(r"^export (\w+)=", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
-    assert required <= set_there
+    exported = set(re.findall(r"^export (\w+)=", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert required <= exported
 
 
-def typed() -> Iterator[list[str]]:
+def documented_commands() -> Iterator[list[str]]:
     """Commands of the page's shell blocks and of the compose file."""
     for block in re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            yield from commands_in(line)
+            yield from commands_in_line(line)
     for service in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values():
-        yield from commands_of(service.get("command", []))
+        yield from commands_of_service(service.get("command", []))
 
 
-def commands_of(words: list[str]) -> Iterator[list[str]]:
-    """The commands of a service, which may be given to a shell."""
-    yield from commands_in(words[2] if words[:2] == ["sh", "-c"] else shlex.join(words))
+def commands_of_service(words: list[str]) -> Iterator[list[str]]:
+    """The commands of a service, directly or through ``sh -c``."""
+    yield from commands_in_line(words[2] if words[:2] == ["sh", "-c"] else shlex.join(words))
 
 
-def commands_in(line: str) -> Iterator[list[str]]:
+def commands_in_line(line: str) -> Iterator[list[str]]:
     for part in line.split("&&"):
         words = shlex.split(part, comments=True)
-        for place, (program, verb) in enumerate(pairwise(words)):
-            if verb in VERBS.get(program, ()):
-                yield words[place:]
+        for index, (program, subcommand) in enumerate(pairwise(words)):
+            if subcommand in SUBCOMMANDS.get(program, ()):
+                yield words[index:]
 
 
 @cache
 def options_of_ray_start() -> set[str]:
-    """By a process of its own: its module loads all of Ray."""
+    """Read in a separate process, because the module imports all of Ray."""
     code = (
         "from ray.scripts.scripts import start; print(*(n for p in start.params for n in p.opts))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
 
 
 def options(words: list[str]) -> set[str]:
-    program, verb, *rest = words
+    program, subcommand, *rest = words
     if program == "ray":
-        return options_of_ray_start() if verb == "start" else set()
-    command = GROUP.commands[verb]
+        return options_of_ray_start() if subcommand == "start" else set()
+    command = CLI.commands[subcommand]
     if hasattr(command, "commands"):
         command = command.commands[rest[0]]
     return {name for parameter in command.params for name in parameter.opts}
 
 
-@pytest.mark.parametrize("words", list(typed()), ids=" ".join)
-def test_commands_have_the_options_they_are_given(words: list[str]) -> None:
-    given = {word.split("=")[0] for word in words if word.startswith("--")}
-    assert given <= options(words)
+@pytest.mark.parametrize("words", list(documented_commands()), ids=" ".join)
+def test_commands_accept_their_options(words: list[str]) -> None:
+    used = {word.split("=")[0] for word in words if word.startswith("--")}
+    assert used <= options(words)
 
 
 def test_the_page_shows_commands() -> None:
-    assert len(list(typed())) >= 8
+    assert len(list(documented_commands())) >= 8
 
 
 def test_the_manifest_is_a_ray_cluster() -> None:
     text = (ROOT / "docs" / "cluster" / "kuberay.yaml").read_text()
-    claim, manifest = yaml.safe_load_all(text)
-    assert (claim["apiVersion"], claim["kind"]) == ("v1", "PersistentVolumeClaim")
-    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    volume_claim, manifest = yaml.safe_load_all(text)
+    assert (volume_claim["apiVersion"], volume_claim["kind"]) == ("v1", "PersistentVolumeClaim")
+    assert volume_claim["spec"]["accessModes"] == ["ReadWriteMany"]
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
     groups = [manifest["spec"]["headGroupSpec"], *manifest["spec"]["workerGroupSpecs"]]
     for group in groups:
         spec = group["template"]["spec"]
         volumes = {volume["name"] for volume in spec["volumes"]}
         claimed = {volume["persistentVolumeClaim"]["claimName"] for volume in spec["volumes"]}
-        assert claimed == {claim["metadata"]["name"]}
+        assert claimed == {volume_claim["metadata"]["name"]}
         for container in spec["containers"]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             assert container["resources"]["limits"]["cpu"]
