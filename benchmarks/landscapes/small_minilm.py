@@ -1,6 +1,6 @@
-"""Write the first two layers of all-MiniLM-L6-v2 as a model of their own, for ``minilm.yaml``.
+"""Write the first two layers of all-MiniLM-L6-v2 as a separate model, for ``minilm.yaml``.
 
-python benchmarks/landscapes/small_minilm.py ~/data/minilm-2        # wants the extra `demo`
+python benchmarks/landscapes/small_minilm.py ~/data/minilm-2        # needs the extra `demo`
 """
 
 from __future__ import annotations
