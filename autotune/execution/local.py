@@ -20,6 +20,7 @@ from autotune.errors import ExecutionError
 from autotune.execution.job import RunningJob
 from autotune.execution.memory import default_limit_gib
 from autotune.execution.messages import Call, RunTrial
+from autotune.execution.outcomes import STOP_REQUESTED
 from autotune.execution.resources import ResourcePool, usable_cores
 from autotune.execution.spawner import Spawner, call_in_worker, require_importable
 from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
@@ -28,7 +29,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PRELOAD = ("autotune.execution.preload",)
-STOPPED = "stopped on request"
 
 ASK_AGAIN_SECONDS = 5.0
 """With room for another job while others run: there may be one by now, from another driver that
@@ -135,7 +135,7 @@ class LocalExecutor:
             for run in running:
                 run.beside = max(run.beside, len(running) - 1)
         if self._stopped and waiting is not None:
-            tell(waiting, Interrupted(STOPPED))
+            tell(waiting, Interrupted(STOP_REQUESTED))
             return None
         return waiting
 
@@ -161,7 +161,7 @@ class LocalExecutor:
         while True:
             if self._stopped:
                 for run in running:
-                    run.end(Interrupted(STOPPED))
+                    run.end(Interrupted(STOP_REQUESTED))
             sources: list[Any] = [source for run in running for source in run.sources()]
             if not self._stopped:
                 sources.append(self._wake)

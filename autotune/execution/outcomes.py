@@ -25,6 +25,9 @@ from autotune.domain import (
 from autotune.errors import NanLoss, StopTrial, Unsupported
 from autotune.execution.memory import ran_out
 
+STOP_REQUESTED = "stopped on request"
+"""Reason of jobs that :meth:`Executor.stop` ended."""
+
 SHARED_HOST = "shared_host"
 """Kind of the event that marks a trial whose speeds were measured beside others."""
 

@@ -9,14 +9,14 @@ import pytest
 
 from autotune.execution.replay.benchmark import write
 from tests.cli.conftest import Desk
-from tests.execution.synthetic_benchmark import SPEC, landscape
+from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
 
 REPLAY = "executor: {kind: replay, landscape: hills.parquet}\n"
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    write(landscape(), tmp_path / "hills.parquet")
+    write(synthetic_benchmark(), tmp_path / "hills.parquet")
     text = SPEC.replace("sampler: grid", "sampler: random")
     (tmp_path / "hills.yaml").write_text(text + REPLAY)
     (tmp_path / "bare.yaml").write_text(text + "executor: replay\n")

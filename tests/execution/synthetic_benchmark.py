@@ -1,4 +1,4 @@
-"""A small landscape made up here: speeds depend on some levers, accuracies on others."""
+"""A small made-up `TabularBenchmark`: some levers change speed, others accuracy."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ sampler: grid
 STEPS, EXAMPLES_PER_STEP = 80, 16
 
 
-def landscape() -> TabularBenchmark:
-    """The default, and 24 strategies of three speed levers and three accuracy levers."""
+def synthetic_benchmark() -> TabularBenchmark:
+    """The default and 24 strategies over three levers of speed and three of accuracy."""
     grid = itertools.product([8, 16, 32], ["eager", "sdpa"], [0.0, 0.5], [1e-4, 1e-3])
     baseline = Strategy(defaults(HOST))
     records = [record(baseline, origin=TrialOrigin.DEFAULT)]
@@ -42,14 +42,14 @@ def landscape() -> TabularBenchmark:
 
 
 def record(strategy: Strategy, origin: str = "sampler") -> Record:
-    """A trial that took 1 s to get ready, 4 or 8 s to train, and 0.75 s to measure and judge."""
+    """A trial with 1 s of setup, 4 or 8 s of training, and 0.75 s of measuring and evaluation."""
     pruned = float(strategy["pruning_ratio"]) > 0
     training = 4.0 if pruned else 8.0
     speed = STEPS * EXAMPLES_PER_STEP / training
     speed *= 1.25 if strategy["attention"] == "sdpa" else 1.0
     accuracy = 0.9 - 0.1 * pruned - 0.001 * int(strategy["batch_size"])
     accuracy -= 0.0 if float(strategy["learning_rate"]) > 5e-4 else 0.05
-    found = {
+    values = {
         "train_samples_per_second": speed,
         "setup_seconds": 0.1,
         "peak_memory_gib": 1.0 + 0.1 * int(strategy["batch_size"]),
@@ -63,10 +63,10 @@ def record(strategy: Strategy, origin: str = "sampler") -> Record:
         origin=origin,
         state=State.COMPLETE,
         seconds=1.75 + training,
-        measurements={n: Measurement(n, v, "", 3, (v * 0.9, v * 1.1)) for n, v in found.items()},
+        measurements={n: Measurement(n, v, "", 3, (v * 0.9, v * 1.1)) for n, v in values.items()},
         phases={
-            "1 place": 0.1,
-            "3 apply": 0.1,
+            "1 devices": 0.1,
+            "3 setup": 0.1,
             "4 reference": 0.125,
             "5 train": training,
             "6 reference": 0.125,
@@ -78,7 +78,7 @@ def record(strategy: Strategy, origin: str = "sampler") -> Record:
 
 
 def point(share: float, seconds: float, accuracy: float) -> CurvePoint:
-    """Windows took half of the time of the phase; a quarter and a half of the way are rungs."""
+    """A point of the curve; windows take half of the phase, and 25% and 50% are rungs."""
     step = round(share * STEPS)
     scores = {"accuracy": accuracy * (0.5 + share)} if share in (0.25, 0.5) else {}
     return CurvePoint(step, STEPS, step * EXAMPLES_PER_STEP, share * seconds, 1.0, scores)

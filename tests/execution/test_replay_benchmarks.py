@@ -15,7 +15,7 @@ import pytest
 from autotune.domain import Budget, Event, Measurement, State, Trial, TrialResult
 from autotune.execution.replay.benchmark import TabularBenchmark, write
 from autotune.execution.replay.events import replay_events
-from tests.execution.synthetic_benchmark import landscape
+from tests.execution.synthetic_benchmark import synthetic_benchmark
 from tests.execution.test_replay import job
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -30,23 +30,23 @@ def benchmarks() -> Any:
 
 
 @pytest.fixture(scope="module")
-def hills() -> TabularBenchmark:
-    return landscape()
+def benchmark() -> TabularBenchmark:
+    return synthetic_benchmark()
 
 
 @pytest.fixture(scope="module")
-def judge(hills: TabularBenchmark) -> Any:
+def judge(benchmark: TabularBenchmark) -> Any:
     from replaying import Judge
 
-    return Judge(hills)
+    return Judge(benchmark)
 
 
 def test_trying_everything_reaches_the_whole_hypervolume(
-    hills: TabularBenchmark, judge: Any
+    benchmark: TabularBenchmark, judge: Any
 ) -> None:
     from replaying import Step
 
-    steps = [Step(float(n), record.strategy) for n, record in enumerate(hills.records)]
+    steps = [Step(float(n), record.strategy) for n, record in enumerate(benchmark.records)]
     reached = judge.reached(steps)
     assert reached[-1] == (24.0, pytest.approx(1.0))
     assert [share for _, share in reached] == sorted(share for _, share in reached)
@@ -56,19 +56,19 @@ def test_trying_everything_reaches_the_whole_hypervolume(
     assert judge.seconds_to(1.1, steps) is None
 
 
-def test_a_strategy_is_worth_the_median_of_all_that_measured_it(hills: TabularBenchmark) -> None:
+def test_a_strategy_is_worth_the_median_of_all_that_measured_it(benchmark: TabularBenchmark) -> None:
     from replaying import Judge
 
-    lucky = hills.records[1]
+    lucky = benchmark.records[1]
     faster = {n: replace(m, value=m.value * (3 if n == "train_samples_per_second" else 1))
               for n, m in lucky.measurements.items()}  # fmt: skip
-    records = (hills.records[0], replace(lucky, measurements=faster), *hills.records[2:])
-    noisy = replace(hills, records=records)
+    records = (benchmark.records[0], replace(lucky, measurements=faster), *benchmark.records[2:])
+    noisy = replace(benchmark, records=records)
     key, metric = lucky.strategy.key, "train_samples_per_second"
     assert Judge(noisy, as_recorded=True).trials[key].metric(metric) == pytest.approx(
         3 * lucky.measurements[metric].value
     )
-    twin = hills.records[2].measurements[metric].value
+    twin = benchmark.records[2].measurements[metric].value
     assert Judge(noisy).trials[key].metric(metric) < 3 * twin
 
 
@@ -98,21 +98,21 @@ def test_a_peer_pays_once_for_a_strategy(judge: Any) -> None:
     assert (peer.told, len(done.steps)) == (5, 2)
 
 
-def test_a_peer_that_stops_a_trial_pays_until_then(hills: TabularBenchmark, judge: Any) -> None:
+def test_a_peer_that_stops_a_trial_pays_until_then(benchmark: TabularBenchmark, judge: Any) -> None:
     from peers import rungs, walk
 
     done = walk(judge, Stubborn(rung=0), 0.99, proposals=5)
-    until = next(iter(rungs(hills.records[1])))[0]
+    until = next(iter(rungs(benchmark.records[1])))[0]
     assert done.seconds == pytest.approx(9.75 + until)
     assert len(done.steps) == 1, "what was stopped is not known"
     assert len(done.stopped) == 5
 
 
-def test_rungs_are_where_scores_were_told(hills: TabularBenchmark) -> None:
+def test_rungs_are_where_scores_were_told(benchmark: TabularBenchmark) -> None:
     from peers import rungs
 
-    found = [values["accuracy"] for _, values in rungs(hills.records[0])]
-    scores = [p.metrics["accuracy"] for p in hills.records[0].curve if p.metrics]
+    found = [values["accuracy"] for _, values in rungs(benchmark.records[0])]
+    scores = [p.metrics["accuracy"] for p in benchmark.records[0].curve if p.metrics]
     assert found == scores
 
 
@@ -143,13 +143,13 @@ def test_ours_shares_what_it_knows(judge: Any) -> None:
 
 
 def test_a_comparison_is_kept_and_printed(
-    hills: TabularBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    benchmark: TabularBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     import compare_searchers
 
     path = tmp_path / "hills.parquet"
-    write(hills, path)
+    write(benchmark, path)
     arguments = ["compare", str(path), "--seeds", "2", "--cache", str(tmp_path / "walks"),
                  "--searchers", "autotune, sampler random", "random",
                  "--plot", str(tmp_path / "plot.svg")]  # fmt: skip
@@ -177,34 +177,39 @@ def test_stopping_is_counted_on_the_same_strategies(judge: Any) -> None:
     assert summary([row])["regret"] == row["stopped_of_front"] / row["stopped"]
 
 
-def test_shared_pairs_agree_where_nothing_disturbs_them(hills: TabularBenchmark) -> None:
+def test_shared_pairs_agree_where_nothing_disturbs_them(benchmark: TabularBenchmark) -> None:
     from sharing_validation import report
 
-    again = [replace(r, seed=1) for r in hills.records[1:5]]
-    found = report(replace(hills, records=(*hills.records, *again)))
+    again = [replace(r, seed=1) for r in benchmark.records[1:5]]
+    found = report(replace(benchmark, records=(*benchmark.records, *again)))
     assert found["accuracy"]["shared"]["pairs"] > 10
     assert found["accuracy"]["shared"]["95%"] == pytest.approx(0.0)
     assert found["train_samples_per_second"]["seeds"] == {"pairs": 4, "median": 0.0, "95%": 0.0}
 
 
-def test_a_stored_trial_becomes_a_record(hills: TabularBenchmark) -> None:
-    """Also one of a time when trials did not report what they set up and how much they trained."""
-    from landscapes.record import recorded
+def test_stored_trial_becomes_a_record(benchmark: TabularBenchmark) -> None:
+    """Including a trial of a version that did not report its setup and its training samples."""
+    from landscapes.record import to_record
 
-    known = hills.records[0]
+    expected = benchmark.records[0]
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    events = [Event(now, "phase", f"{name} took {s:.3f} s") for name, s in known.phases.items()]
-    young = ("setup_seconds", "train_samples")
-    old = {n: Measurement(n, m.value, m.unit, 3, samples=(1.0,))
-           for n, m in known.measurements.items() if n not in young}  # fmt: skip
-    evidence = TrialResult(old, known.curve, events=(Event(now, "data", "took a while"), *events))
+    events = [Event(now, "phase", f"{name} took {s:.3f} s") for name, s in expected.phases.items()]
+    newer = ("setup_seconds", "train_samples")
+    measurements = {
+        name: Measurement(name, m.value, m.unit, 3, samples=(1.0,))
+        for name, m in expected.measurements.items()
+        if name not in newer
+    }
+    result = TrialResult(
+        measurements, expected.curve, events=(Event(now, "data", "took a while"), *events)
+    )
     end = now + timedelta(seconds=9.75)
     trial = Trial(
-        0, State.COMPLETE, known.strategy, started_at=now, finished_at=end, result=evidence
+        0, State.COMPLETE, expected.strategy, started_at=now, finished_at=end, result=result
     )
-    record = recorded(trial)
-    assert (record.seconds, record.phases) == (9.75, known.phases)
+    record = to_record(trial)
+    assert (record.seconds, record.phases) == (9.75, expected.phases)
     assert record.measurements["train_samples"].value == 1280
-    assert record.measurements["setup_seconds"].value >= known.phases["3 apply"]
+    assert record.measurements["setup_seconds"].value >= expected.phases["3 setup"]
     assert record.measurements["accuracy"].samples == ()
     assert list(replay_events(record, job(record.strategy)))[-1][0] == pytest.approx(9.75)

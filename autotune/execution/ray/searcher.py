@@ -14,7 +14,8 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from autotune.domain import Failed, FailureReason, Interrupted, Job
-from autotune.execution.local import ASK_AGAIN_SECONDS, STOPPED
+from autotune.execution.local import ASK_AGAIN_SECONDS
+from autotune.execution.outcomes import STOP_REQUESTED
 from autotune.execution.ray.trainable import JobResult
 from autotune.execution.worker import log_path
 from autotune.ports import Ask, ShouldStop, Tell
@@ -123,7 +124,7 @@ class TuneSearcher(Searcher):  # type: ignore[misc]
         left, self._running = [*self._running.values(), *self._waiting], {}
         self._waiting.clear()
         for job in left:
-            self._guarded(partial(self._tell, job, Interrupted(STOPPED)))
+            self._guarded(partial(self._tell, job, Interrupted(STOP_REQUESTED)))
 
     def _next(self) -> Job | None:
         """A job that the cluster can hold; none while one waits for a node that could. Where that
@@ -165,7 +166,7 @@ class TuneSearcher(Searcher):  # type: ignore[misc]
             _bring_log(job, ending.log)
             self._tell(job, ending.outcome)
         elif self.stopped:
-            self._tell(job, Interrupted(STOPPED))
+            self._tell(job, Interrupted(STOP_REQUESTED))
         elif not had_room and (objection := self._objection(job)) is not None:
             self._tell(job, Failed(FailureReason.INFRASTRUCTURE, objection))
         else:

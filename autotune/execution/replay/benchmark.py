@@ -1,8 +1,9 @@
-"""A recorded landscape: what every strategy of a grid did when it was really run.
+"""`TabularBenchmark`: the recorded results of every strategy of a grid.
 
-One Parquet file holds one row a trial: the settings, the seed, how it ended, every measurement with
-its interval, the seconds of each phase and the learning curve. ``benchmarks/landscapes`` records
-them; :class:`~autotune.execution.replay.executor.ReplayExecutor` runs searches against them.
+A recording is one Parquet file with a row for each trial: settings, seed, state, measurements with
+their intervals, seconds of each phase, and the learning curve. ``benchmarks/landscapes/record.py``
+writes such files; :class:`~autotune.execution.replay.executor.ReplayExecutor` runs searches
+against them. Study files call a recording a ``landscape``.
 """
 
 from __future__ import annotations
@@ -21,24 +22,27 @@ from autotune.domain.metrics import METRICS
 from autotune.errors import DataError, NotFoundError
 
 HEADER = b"autotune"
-"""Key of the file's metadata, a JSON document: format, study file, environment."""
+"""Key of the JSON document in the file's metadata: format, study file, environment, workload."""
 
-FORMAT = 1
+FORMAT = 2
 
-_PHASE = "phase: "
+_PHASE_PREFIX = "phase: "
 
 
 @dataclass(frozen=True)
 class Record:
-    """One trial as it went. ``phases`` holds seconds by the phase's name; ``seconds`` is the whole
-    of it, with the start of its process."""
+    """One recorded trial.
+
+    ``phases`` holds the seconds of each phase by name; ``seconds`` is the whole trial, with the
+    start of its process.
+    """
 
     strategy: Strategy
     seed: int
     origin: str
     state: State
     seconds: float
-    kind: str | None = None
+    failure: str | None = None
     reason: str | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     phases: Mapping[str, float] = field(default_factory=dict)
@@ -47,18 +51,21 @@ class Record:
 
 @dataclass(frozen=True)
 class TabularBenchmark:
-    """All records of one grid. ``spec`` is the text of the study file that was recorded,
-    ``environment`` what it ran on, ``anatomy`` what model and data measure."""
+    """All records of one grid.
+
+    ``spec`` is the text of the study file that was recorded, ``environment`` the hardware and
+    software, ``workload`` the sizes of model and data.
+    """
 
     name: str
     records: tuple[Record, ...]
     spec: str
     environment: Mapping[str, Any]
-    anatomy: WorkloadProfile | None = None
+    workload: WorkloadProfile | None = None
 
     @cached_property
     def host(self) -> Host:
-        """The machine that the landscape was recorded on."""
+        """The host on which the trials ran."""
         return TypeAdapter(Host).validate_python(self.environment["hardware"])
 
     @cached_property
@@ -71,27 +78,27 @@ class TabularBenchmark:
         return tuple(lever for lever, values in settings.items() if len(values) > 1)
 
     def find(self, strategy: Strategy, seed: int) -> Record | None:
-        """The record of ``strategy`` under ``seed``. A lever that the recording did not know yet
-        does not count."""
-        return self._index.get((self._place(strategy), seed))
+        """The record of ``strategy`` with ``seed``. Levers that are newer than the recording are
+        ignored."""
+        return self._index.get((self._key(strategy), seed))
 
     @cached_property
-    def _index(self) -> dict[tuple[Any, int], Record]:
-        return {(self._place(r.strategy), r.seed): r for r in reversed(self.records)}
+    def _index(self) -> dict[tuple[tuple[str, ...], int], Record]:
+        return {(self._key(r.strategy), r.seed): r for r in reversed(self.records)}
 
     @cached_property
-    def _known(self) -> tuple[str, ...]:
+    def _recorded_levers(self) -> tuple[str, ...]:
         return tuple(self.records[0].strategy)
 
-    def _place(self, strategy: Strategy) -> tuple[str, ...]:
-        return tuple(repr(strategy.values.get(lever)) for lever in self._known)
+    def _key(self, strategy: Strategy) -> tuple[str, ...]:
+        return tuple(repr(strategy.values.get(lever)) for lever in self._recorded_levers)
 
 
 def read(path: str | Path) -> TabularBenchmark:
-    """The landscape in a Parquet file.
+    """Read a recording from a Parquet file.
 
-    :raises NotFoundError: there is no such file.
-    :raises DataError: it is no landscape, or of a later format.
+    :raises NotFoundError: if there is no such file.
+    :raises DataError: if it is no recording, or one of another format.
     """
     import pyarrow
     from pyarrow import parquet
@@ -107,27 +114,29 @@ def read(path: str | Path) -> TabularBenchmark:
     header = json.loads((table.schema.metadata or {}).get(HEADER, b"{}"))
     if header.get("format") != FORMAT:
         raise DataError(f"{path} holds no landscape of format {FORMAT}")
-    records = tuple(_record(row) for row in table.to_pylist())
-    anatomy = header.get("anatomy")
+    workload = header.get("workload")
     return TabularBenchmark(
-        header["name"], records, header["spec"], header["environment"],
-        None if anatomy is None else WorkloadProfile(**anatomy),
-    )  # fmt: skip
+        name=header["name"],
+        records=tuple(_record(row) for row in table.to_pylist()),
+        spec=header["spec"],
+        environment=header["environment"],
+        workload=None if workload is None else WorkloadProfile(**workload),
+    )
 
 
-def write(landscape: TabularBenchmark, path: str | Path) -> None:
-    """Write a landscape as Parquet, a few hundred bytes a row."""
+def write(benchmark: TabularBenchmark, path: str | Path) -> None:
+    """Write a recording as Parquet, a few hundred bytes a row."""
     import pyarrow
     from pyarrow import parquet
 
     header = {
         "format": FORMAT,
-        "name": landscape.name,
-        "spec": landscape.spec,
-        "environment": landscape.environment,
-        "anatomy": None if landscape.anatomy is None else asdict(landscape.anatomy),
+        "name": benchmark.name,
+        "spec": benchmark.spec,
+        "environment": benchmark.environment,
+        "workload": None if benchmark.workload is None else asdict(benchmark.workload),
     }
-    rows = [_row(record, landscape.levers) for record in landscape.records]
+    rows = [_row(record, benchmark.levers) for record in benchmark.records]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     arrays = {name: _column([row.get(name) for row in rows]) for name in columns}
     metadata = {HEADER: json.dumps(header, sort_keys=True).encode()}
@@ -136,21 +145,26 @@ def write(landscape: TabularBenchmark, path: str | Path) -> None:
 
 
 def _row(record: Record, levers: Sequence[str]) -> dict[str, Any]:
-    """A record as columns: levers and metrics by their names, ``strategy`` with every setting."""
+    """A record as columns: levers and metrics by name, and ``strategy`` with every setting."""
     row: dict[str, Any] = {lever: record.strategy[lever] for lever in levers}
     row |= {
         "strategy": json.dumps(dict(record.strategy.values)),
         "seed": record.seed,
         "origin": record.origin,
         "state": record.state.value,
-        "kind": record.kind,
+        "failure": record.failure,
         "reason": record.reason,
         "seconds": record.seconds,
     }
-    row |= {f"{_PHASE}{name}": seconds for name, seconds in record.phases.items()}
-    for name, found in record.measurements.items():
-        low, high = found.ci95 or (None, None)
-        row |= {name: found.value, f"{name} low": low, f"{name} high": high, f"{name} n": found.n}
+    row |= {f"{_PHASE_PREFIX}{name}": seconds for name, seconds in record.phases.items()}
+    for name, measurement in record.measurements.items():
+        low, high = measurement.ci95 or (None, None)
+        row |= {
+            name: measurement.value,
+            f"{name} low": low,
+            f"{name} high": high,
+            f"{name} n": measurement.n,
+        }
     row["curve"] = [
         asdict(point) | {"metrics": [{"name": n, "value": v} for n, v in point.metrics.items()]}
         for point in record.curve
@@ -159,26 +173,29 @@ def _row(record: Record, levers: Sequence[str]) -> dict[str, Any]:
 
 
 def _column(values: list[Any]) -> list[Any]:
-    """``values`` as one type: a lever that takes both words and numbers becomes text."""
+    """``values`` as one type: a lever with both text and numbers becomes text."""
     if len({isinstance(value, str) for value in values if value is not None}) < 2:
         return values
     return [None if value is None else str(value) for value in values]
 
 
 def _record(row: Mapping[str, Any]) -> Record:
-    measured = {name: _measurement(row, name) for name in METRICS if row.get(name) is not None}
-    phases = {name: value for name, value in row.items() if name.startswith(_PHASE)}
+    measured = [name for name in METRICS if row.get(name) is not None]
     return Record(
-        Strategy(json.loads(row["strategy"])),
-        row["seed"],
-        row["origin"],
-        State(row["state"]),
-        row["seconds"],
-        row["kind"],
-        row["reason"],
-        measured,
-        {name.removeprefix(_PHASE): value for name, value in phases.items() if value is not None},
-        tuple(_point(point) for point in row["curve"]),
+        strategy=Strategy(json.loads(row["strategy"])),
+        seed=row["seed"],
+        origin=row["origin"],
+        state=State(row["state"]),
+        seconds=row["seconds"],
+        failure=row["failure"],
+        reason=row["reason"],
+        measurements={name: _measurement(row, name) for name in measured},
+        phases={
+            name.removeprefix(_PHASE_PREFIX): seconds
+            for name, seconds in row.items()
+            if name.startswith(_PHASE_PREFIX) and seconds is not None
+        },
+        curve=tuple(_point(point) for point in row["curve"]),
     )
 
 

@@ -1,7 +1,7 @@
-"""What a recorded trial did, told again: whole, only its speed probe, or only its training.
+"""Replays one recorded trial: a complete one, only its profile phase, or only its train phase.
 
-A recording holds whole trials. Where a job leaves a half out, so are the seconds of that half;
-:class:`_Times` says which those are, and is the only thing here that was not measured.
+A recording holds complete trials. A job that runs one phase takes the recorded seconds of that
+phase; `_Times` derives them, and is the only estimate here. All other values are as measured.
 """
 
 from __future__ import annotations
@@ -27,103 +27,105 @@ from autotune.domain.metrics import METRICS
 from autotune.execution import outcomes
 from autotune.execution.replay.benchmark import Record
 
-Event = tuple[float, CurvePoint | Outcome]
-"""Seconds since the trial began, and what happens then."""
+TimedEvent = tuple[float, CurvePoint | Outcome]
+"""Seconds since the start of the trial, and the point or outcome reported then."""
 
-Course = Generator[Event, str | None, None]
-"""The moments of a trial in order, an outcome last. A point is answered with what the search said
-to it: a reason to stop, or ``None``."""
+Replay = Generator[TimedEvent, str | None, None]
+"""The events of a trial in order of time; the last one is the outcome. The answer to each point is
+sent in: a reason to stop, or ``None``."""
 
-STEADY_WINDOWS, WINDOW_SECONDS = 3, 0.5
-"""How long a probe trains, as in ``trial/profiling.py`` and ``trial/training.py``."""
+PROFILE_WINDOWS, PROFILE_WINDOW_SECONDS = 3, 0.5
+"""Timing windows of the profile phase after warm-up, as in ``autotune/trial/profiling.py``."""
 
 SPEED = "train_samples_per_second"
-"""The point that reports this metric is the end of a probe."""
+"""The point that reports this metric ends the profile phase."""
 
 NON_TRAINING_PHASES = ("4 reference", "6 reference", "8 latency")
-"""Phases of a probe in recordings of trials that did not probe first."""
+"""Steps of the profile phase in recordings of trials that did not profile before training."""
 
 
-def replay_events(record: Record, job: Job) -> Course:
-    """How ``job`` goes by ``record``, within the job's limits."""
-    seen = TrialResult(environment={"replayed": True})
-    for after, what in _within(job, _moments(record, job)):
-        if not isinstance(what, CurvePoint):
-            measured = what.result.measurements or seen.measurements
-            yield after, replace(what, result=replace(seen, measurements=measured))
+def replay_events(record: Record, job: Job) -> Replay:
+    """The events of ``job`` according to ``record``, within the job's limits."""
+    result = TrialResult(environment={"replayed": True})
+    for seconds, event in _within_time_limit(job, _events(record, job)):
+        if not isinstance(event, CurvePoint):
+            measurements = event.result.measurements or result.measurements
+            yield seconds, replace(event, result=replace(result, measurements=measurements))
             return
-        seen = replace(seen, curve=(*seen.curve, what))
-        if SPEED in what.metrics:
-            seen = replace(seen, measurements=_measured(record, [Phase.PROFILE]))
-        reason = yield after, what
-        if reason is not None and what.metrics:
-            yield after, Pruned(reason, seen)
+        result = replace(result, curve=(*result.curve, event))
+        if SPEED in event.metrics:
+            result = replace(result, measurements=_measurements(record, [Phase.PROFILE]))
+        reason = yield seconds, event
+        if reason is not None and event.metrics:
+            yield seconds, Pruned(reason, result)
             return
 
 
-def _within(job: Job, moments: Iterator[Event]) -> Iterator[Event]:
-    """``moments`` up to the job's time limit, where there is one."""
+def _within_time_limit(job: Job, events: Iterator[TimedEvent]) -> Iterator[TimedEvent]:
+    """``events`` up to the job's time limit, and a timeout if they exceed it."""
     minutes = job.limits.minutes
-    for after, what in moments:
-        if minutes is not None and after > minutes * 60:
+    for seconds, event in events:
+        if minutes is not None and seconds > minutes * 60:
             yield minutes * 60, outcomes.of_timeout(minutes)
             return
-        yield after, what
+        yield seconds, event
 
 
-def _moments(record: Record, job: Job) -> Iterator[Event]:
-    """All that ``record`` has to tell of the job's parts."""
+def _events(record: Record, job: Job) -> Iterator[TimedEvent]:
+    """The recorded events of the job's phases, without a time limit."""
     times, limit = _Times.of(record), job.limits.memory_gib
     peak = record.measurements.get("peak_memory_gib")
     if limit is not None and peak is not None and peak.value > limit:
-        reason = f"the recorded {peak.value:.2f} GiB are more than the {limit:g} GiB it may take"
-        yield times.ready, Infeasible(FailureReason.OUT_OF_MEMORY, reason)
+        reason = f"the recorded peak of {peak.value:.2f} GiB exceeds the limit of {limit:g} GiB"
+        yield times.setup, Infeasible(FailureReason.OUT_OF_MEMORY, reason)
     elif record.state is not State.COMPLETE:
         yield from ((times.at(point.seconds), point) for point in record.curve)
-        yield record.seconds, _ended(record)
+        yield record.seconds, _failed_outcome(record)
     else:
         yield from _points(record, job.phases, times)
-        measured = _measured(record, job.phases)
-        yield times.until_end(job.phases), Completed(TrialResult(measured))
+        result = TrialResult(_measurements(record, job.phases))
+        yield times.total(job.phases), Completed(result)
 
 
-def _points(record: Record, parts: Collection[Phase], times: _Times) -> Iterator[Event]:
-    """What is reported along the way: a probe's figures, and the points of a training."""
-    figures = {name: m.value for name, m in _measured(record, [Phase.PROFILE]).items()}
-    if Phase.TRAIN not in parts:
-        if Phase.PROFILE in parts:
-            yield times.until_end(parts), _probed(record, times.probe_alone, figures)
+def _points(record: Record, phases: Collection[Phase], times: _Times) -> Iterator[TimedEvent]:
+    """The points reported on the way: the result of the profile phase, and the training curve."""
+    metrics = {name: m.value for name, m in _measurements(record, [Phase.PROFILE]).items()}
+    if Phase.TRAIN not in phases:
+        if Phase.PROFILE in phases:
+            seconds = times.windows_without_rungs
+            yield times.total(phases), _profile_point(record, seconds, metrics)
         return
-    waits, delay = Phase.PROFILE in parts, 0.0
+    pending, delay = Phase.PROFILE in phases, 0.0
     for point in record.curve:
         if SPEED in point.metrics:
             continue
-        if waits and point.seconds > times.probe:
-            waits, delay = False, times.probing
-            yield times.at(times.probe) + delay, _probed(record, times.probe, figures)
+        if pending and point.seconds > times.windows:
+            pending, delay = False, times.profiling
+            yield times.at(times.windows) + delay, _profile_point(record, times.windows, metrics)
         yield times.at(point.seconds) + delay, point
-    if waits:
-        yield times.at(times.probe) + times.probing, _probed(record, times.probe, figures)
+    if pending:
+        seconds = times.at(times.windows) + times.profiling
+        yield seconds, _profile_point(record, times.windows, metrics)
 
 
-def _probed(record: Record, seconds: float, figures: Mapping[str, float]) -> CurvePoint:
-    """The report of a probe that ended after so many seconds of training."""
+def _profile_point(record: Record, seconds: float, metrics: Mapping[str, float]) -> CurvePoint:
+    """The point at the end of the profile phase, after ``seconds`` of training."""
     last = record.curve[-1]
-    share = min(1.0, seconds / last.seconds)
-    step, samples = round(share * last.step), round(share * last.samples)
-    return CurvePoint(step, last.total_steps, samples, seconds, None, figures)
+    progress = min(1.0, seconds / last.seconds)
+    step, samples = round(progress * last.step), round(progress * last.samples)
+    return CurvePoint(step, last.total_steps, samples, seconds, None, metrics)
 
 
-def _measured(record: Record, parts: Collection[Phase]) -> dict[str, Measurement]:
-    """What a job of these parts measures. The time and price of a whole run are worked out from
-    what is known of either part."""
-    known = {*parts, *({Phase.RUN} if parts else ())}
-    return {n: m for n, m in record.measurements.items() if METRICS[n].phase in known}
+def _measurements(record: Record, phases: Collection[Phase]) -> dict[str, Measurement]:
+    """The measurements of a job with these phases. Time and money of the full training run follow
+    from either phase."""
+    measured = {*phases, *({Phase.RUN} if phases else ())}
+    return {n: m for n, m in record.measurements.items() if METRICS[n].phase in measured}
 
 
-def _ended(record: Record) -> Outcome:
-    """How a trial ended that did not complete."""
-    failure = FailureReason(record.kind or FailureReason.ERROR)
+def _failed_outcome(record: Record) -> Outcome:
+    """The outcome of a recorded trial that did not complete."""
+    failure = FailureReason(record.failure or FailureReason.ERROR)
     reason = record.reason or "it did not complete"
     if record.state is State.INFEASIBLE:
         return Infeasible(failure, reason)
@@ -132,64 +134,66 @@ def _ended(record: Record) -> Outcome:
 
 @dataclass(frozen=True)
 class _Times:
-    """Where a trial's seconds went. ``ready`` is what comes before the first step, and the little
-    that all trials do at their end; ``training`` all steps and rungs, ``scale`` its wall-clock by
-    second of the curve; ``probing`` what a probe measures beside training, ``judging`` the
-    evaluation at the end.
+    """How the seconds of a recorded trial divide.
 
-    ``probe`` and ``probe_alone`` are the seconds of the curve by which the probe of a whole trial
-    ends, whose rungs end windows early, and a probe after which nothing comes.
+    ``setup`` precedes the first step; it includes the little that every trial does at its end.
+    ``training`` covers all steps and rungs, ``scale`` is its wall-clock time for each second of the
+    learning curve. ``profiling`` is the profile phase without its training steps, ``evaluation``
+    the evaluation at the end.
+
+    ``windows`` is the second of the curve at which the timing windows of a complete trial end,
+    whose rungs cut windows short; ``windows_without_rungs`` that of a trial without a train phase.
     """
 
-    ready: float
+    setup: float
     training: float
     scale: float
-    probing: float
-    judging: float
-    probe: float
-    probe_alone: float
+    profiling: float
+    evaluation: float
+    windows: float
+    windows_without_rungs: float
 
     @staticmethod
     def of(record: Record) -> _Times:
         phases, curve = record.phases, record.curve
-        told = next((point.seconds for point in curve if SPEED in point.metrics), 0.0)
-        training = told + phases.get("5 train", 0.0)
-        probing = sum(phases.get(name, 0.0) for name in NON_TRAINING_PHASES)
-        probing += max(0.0, phases.get("4 probe", 0.0) - told)
-        judging = phases.get("6 evaluate", 0.0) + phases.get("7 evaluate", 0.0)
-        seconds = curve[-1].seconds if curve else 0.0
+        windows = next((point.seconds for point in curve if SPEED in point.metrics), 0.0)
+        training = windows + phases.get("5 train", 0.0)
+        profiling = sum(phases.get(name, 0.0) for name in NON_TRAINING_PHASES)
+        profiling += max(0.0, phases.get("4 profile", 0.0) - windows)
+        evaluation = phases.get("6 evaluate", 0.0) + phases.get("7 evaluate", 0.0)
+        curve_seconds = curve[-1].seconds if curve else 0.0
         return _Times(
-            ready=record.seconds - training - probing - judging,
+            setup=record.seconds - training - profiling - evaluation,
             training=training,
-            scale=training / seconds if seconds else 1.0,
-            probing=probing,
-            judging=judging,
-            probe=told or _probe_ends(curve, rungs=True),
-            probe_alone=_probe_ends(curve, rungs=False),
+            scale=training / curve_seconds if curve_seconds else 1.0,
+            profiling=profiling,
+            evaluation=evaluation,
+            windows=windows or _end_of_windows(curve, rungs=True),
+            windows_without_rungs=_end_of_windows(curve, rungs=False),
         )
 
     def at(self, seconds: float) -> float:
-        """When a trial that did not probe is so far in its training."""
-        return self.ready + seconds * self.scale
+        """When a trial without a profile phase reaches this second of its curve."""
+        return self.setup + seconds * self.scale
 
-    def until_end(self, parts: Collection[Phase]) -> float:
-        """How long a trial of these parts takes."""
-        if not parts:
+    def total(self, phases: Collection[Phase]) -> float:
+        """The seconds of a trial that runs these phases."""
+        if not phases:
             return 0.0
-        if Phase.TRAIN not in parts:
-            return self.at(self.probe_alone) + self.probing
-        extra = self.probing if Phase.PROFILE in parts else 0.0
-        return self.ready + self.training + extra + self.judging
+        if Phase.TRAIN not in phases:
+            return self.at(self.windows_without_rungs) + self.profiling
+        profiling = self.profiling if Phase.PROFILE in phases else 0.0
+        return self.setup + self.training + profiling + self.evaluation
 
 
-def _probe_ends(curve: Sequence[CurvePoint], *, rungs: bool) -> float:
-    """The seconds of training after which a probe has its windows: they follow the warm-up, which
-    is the first point, and end early at a rung and where training ends."""
+def _end_of_windows(curve: Sequence[CurvePoint], *, rungs: bool) -> float:
+    """The second of training at which the timing windows are complete. They follow the warm-up,
+    which ends at the first point; a rung and the end of training cut a window short."""
     if not curve:
         return 0.0
     reached, end = curve[0].seconds, curve[-1].seconds
-    stops = [point.seconds for point in curve if point.metrics and rungs]
-    for _ in range(STEADY_WINDOWS):
-        due = reached + WINDOW_SECONDS
-        reached = min([due, end, *(stop for stop in stops if stop > reached)])
+    cuts = [point.seconds for point in curve if point.metrics and rungs]
+    for _ in range(PROFILE_WINDOWS):
+        window_end = reached + PROFILE_WINDOW_SECONDS
+        reached = min([window_end, end, *(cut for cut in cuts if cut > reached)])
     return reached

@@ -1,8 +1,8 @@
-"""Runs jobs against a recorded landscape, in simulated time: a search of hours takes seconds.
+"""Runs jobs against recorded results in simulated time: a search of hours takes seconds.
 
-A job is answered with what its strategy did when it was really run. Nothing runs and nobody waits:
-:class:`Clock` says how long it would have taken, and is the clock of the store and of the search
-meanwhile. Several workers are simulated by a queue of events in order of time.
+The outcome of a job is the recorded one of its strategy. Nothing is run and nothing waits:
+:class:`SimulatedClock` advances by the recorded seconds, and is the clock of the store and the
+search. Several workers are simulated by a queue of events in order of time.
 """
 
 from __future__ import annotations
@@ -11,22 +11,16 @@ import heapq
 import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 from autotune.domain import CurvePoint, FailureReason, Infeasible, Interrupted, Job, WorkloadProfile
+from autotune.execution.outcomes import STOP_REQUESTED
 from autotune.execution.replay.benchmark import TabularBenchmark
-from autotune.execution.replay.events import Course, Event, replay_events
-from autotune.ports import Ask, Evaluate, ShouldStop, Tell
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-STOPPED = "stopped on request"
+from autotune.execution.replay.events import Replay, TimedEvent, replay_events
+from autotune.ports import Ask, Evaluate, P, ShouldStop, T, Tell
 
 
-class Clock:
-    """A clock that stands still until its ``seconds`` since ``start`` are set. Call it for the
-    time."""
+class SimulatedClock:
+    """Returns ``start`` plus ``seconds``; it advances only when ``seconds`` is set."""
 
     def __init__(self, start: datetime | None = None) -> None:
         self.start = start or datetime.now(UTC)
@@ -37,40 +31,40 @@ class Clock:
 
 
 class ReplayExecutor:
-    """``workers`` simulated workers, who find all work done in ``landscape``.
+    """``workers`` simulated workers that look up their results in ``benchmark``.
 
-    Give :attr:`clock` to the store and to the tuner, so that trials take the time they took, and
-    :attr:`workload` to what predicts.
+    Pass :attr:`clock` to the store and the tuner, so that trials have their recorded duration, and
+    :attr:`workload` to the predictions of memory and time.
     """
 
-    def __init__(self, landscape: TabularBenchmark, workers: int = 1) -> None:
-        self.clock = Clock()
-        self.workload: WorkloadProfile | None = landscape.anatomy
-        self._landscape, self._workers = landscape, workers
+    def __init__(self, benchmark: TabularBenchmark, workers: int = 1) -> None:
+        self.clock = SimulatedClock()
+        self.workload: WorkloadProfile | None = benchmark.workload
+        self._benchmark, self._workers = benchmark, workers
         self._stopped = False
 
     def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
-        """Ask for jobs while a worker is free, let the next thing happen, tell each outcome;
-        return when ``ask`` has nothing and nothing is running. ``evaluate`` is not called."""
+        """Ask for jobs while workers are idle, advance to the next event, tell each outcome;
+        return when ``ask`` returns ``None`` and no job is running. ``evaluate`` is not called."""
         order = itertools.count()
-        running: list[tuple[float, int, _Running]] = []
+        running: list[tuple[float, int, _ReplayedJob]] = []
         while True:
             while not self._stopped and len(running) < self._workers and (job := ask()) is not None:
-                run = _Running(job, self._course(job), self.clock.seconds)
-                heapq.heappush(running, (run.next_at, next(order), run))
+                replayed = _ReplayedJob(job, self._replay(job), self.clock.seconds)
+                heapq.heappush(running, (replayed.next_at, next(order), replayed))
             if self._stopped or not running:
-                for _, _, run in sorted(running):
-                    tell(run.job, Interrupted(STOPPED))
+                for _, _, replayed in sorted(running):
+                    tell(replayed.job, Interrupted(STOP_REQUESTED))
                 return
-            self.clock.seconds, _, run = heapq.heappop(running)
-            if isinstance(run.what, CurvePoint):
-                run.advance(advise(run.job, run.what))
-                heapq.heappush(running, (run.next_at, next(order), run))
+            self.clock.seconds, _, replayed = heapq.heappop(running)
+            if isinstance(replayed.event, CurvePoint):
+                replayed.advance(advise(replayed.job, replayed.event))
+                heapq.heappush(running, (replayed.next_at, next(order), replayed))
             else:
-                tell(run.job, run.what)
+                tell(replayed.job, replayed.event)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``function`` here: there are no workers."""
+        """Run ``function`` in this process: there are no workers."""
         return function(*args, **kwargs)
 
     def stop(self) -> None:
@@ -78,31 +72,32 @@ class ReplayExecutor:
         self._stopped = True
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there are no processes to end."""
 
-    def _course(self, job: Job) -> Course:
-        record = self._landscape.find(job.strategy, job.seed)
+    def _replay(self, job: Job) -> Replay:
+        record = self._benchmark.find(job.strategy, job.seed)
         if record is not None:
             return replay_events(record, job)
-        reason = f"the landscape {self._landscape.name} holds no such strategy of seed {job.seed}"
-        return _at_once(Infeasible(FailureReason.UNSUPPORTED, reason))
+        name = self._benchmark.name
+        reason = f"the landscape {name} has no record of this strategy with seed {job.seed}"
+        return _immediate(Infeasible(FailureReason.UNSUPPORTED, reason))
 
 
-class _Running:
-    """A job while it is replayed: what happens next, and when."""
+class _ReplayedJob:
+    """A running job: its next event, and the simulated second of it."""
 
-    def __init__(self, job: Job, course: Course, started: float) -> None:
-        self.job, self._course, self._started = job, course, started
-        self._take(next(course))
+    def __init__(self, job: Job, replay: Replay, started_at: float) -> None:
+        self.job, self._replay, self._started_at = job, replay, started_at
+        self._set_next(next(replay))
 
     def advance(self, answer: str | None) -> None:
-        """Answer the point that was reported."""
-        self._take(self._course.send(answer))
+        """Answer the point that was reported, and move to the next event."""
+        self._set_next(self._replay.send(answer))
 
-    def _take(self, moment: Event) -> None:
-        after, self.what = moment
-        self.next_at = self._started + after
+    def _set_next(self, timed: TimedEvent) -> None:
+        seconds, self.event = timed
+        self.next_at = self._started_at + seconds
 
 
-def _at_once(outcome: Infeasible) -> Course:
+def _immediate(outcome: Infeasible) -> Replay:
     yield 0.0, outcome
