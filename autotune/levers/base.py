@@ -1,19 +1,27 @@
-"""What a lever is: a name, what it may be set to, what it costs to be wrong about it.
+"""``Lever``: a tunable setting with its domain, default, availability, effect and exports.
 
-Levers are declared here as data, without torch; ``autotune/trial`` holds what they do. A lever is
-added by declaring it in one file of this folder and applying it in one file of ``trial``; a test
-keeps the two in step.
+A lever is one record in one file of this package and one line in :mod:`autotune.levers.registry`.
+Records are data: this package imports no torch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from autotune.domain import Categorical, Host, Range, Value
+from autotune.domain import (
+    Categorical,
+    ForbiddenClause,
+    Host,
+    Range,
+    Strategy,
+    Value,
+    WorkloadProfile,
+)
 from autotune.domain.search_space import contains
+from autotune.levers.model_shape import ModelShape
 
 
 class Influence(StrEnum):
@@ -27,29 +35,77 @@ class Influence(StrEnum):
 SPEED, MEMORY, ACCURACY = Influence.SPEED, Influence.MEMORY, Influence.ACCURACY
 
 
+class Stage(StrEnum):
+    """Steps of model set-up, in order. The effect of a plug-in lever runs at the end of one."""
+
+    LOAD = "load"
+    """The model is loaded, in fp32, on the trial's device."""
+
+    PRUNE = "prune"
+    """Layers, heads and widths are final."""
+
+    FREEZE = "freeze"
+    """``requires_grad`` is final, activation checkpointing is on; weights are still fp32."""
+
+    PRECISION = "precision"
+    """Weights have their final data type. Compilation and parallelism follow."""
+
+
+SCRIPT = "script"
+"""Key of :attr:`Lever.exports`: vendored code applies the lever in the script of every format."""
+
+LOOP = "loop"
+"""The same for formats whose trainer has no training loop of its own."""
+
+TRIAL_LOOP = "trial_loop"
+"""The same for formats that run the training loop of the trial."""
+
+
 @dataclass(frozen=True)
 class Pattern:
-    """Text of a given form, such as ``cuda:1``; ``example`` is shown where it does not fit."""
+    """Text of a given form, such as ``cuda:1``; ``example`` lists settings, separated by commas."""
 
     regex: str
     example: str
 
 
 Default = Value | Callable[[Host], Value]
+Availability = Callable[[Host, Value], str | None]
+Workload = Callable[[ModelShape, Strategy, WorkloadProfile], ModelShape]
 
 
-def _anything(host: Host, value: Value) -> str | None:
+def _always_available(host: Host, value: Value) -> str | None:
     return None
+
+
+def _nothing_forbidden(host: Host) -> Iterable[ForbiddenClause]:
+    return ()
 
 
 @dataclass(frozen=True)
 class Lever:
-    """One thing that can be set.
+    """One tunable setting.
 
-    ``domain`` is all that is legal on any machine; ``words`` are named settings beside a numeric
-    range. ``unavailable(host, value)`` says why this machine cannot run a legal value, ``None``
-    where it can. ``auto(host)`` is what is worth searching; without it, all that is available.
-    ``when`` is the condition under which the lever matters at all.
+    **Settings.** ``domain`` holds all legal values on any machine, ``named_values`` are words
+    beside a numeric range. ``unavailable(host, value)`` says why a machine cannot run a legal
+    value, or returns ``None``. ``auto(host)`` is the domain to search by default; without it, every
+    available value. ``when`` is a condition over earlier levers; where it is false the lever keeps
+    its default. ``neutral`` is the value that changes nothing, needed only if ``default`` depends
+    on the host. ``forbidden`` and ``forbidden_on(host)`` are combinations that cannot work or that
+    repeat another one.
+
+    **Effect.** ``effect`` is the dotted path (``module:function``) of the code that applies the
+    lever in a trial. With a ``stage`` it is a hook ``function(model, strategy, context) -> None``
+    that model set-up calls at the end of that stage, unless the setting is neutral
+    (:mod:`autotune.trial.effects.hooks` describes ``context``). Without a stage, autotune's own
+    set-up calls it by name. ``workload(shape, strategy, profile)`` returns the shape of the model
+    under the strategy, from which memory and operations are predicted; it is called unless the
+    setting is neutral.
+
+    **Exports.** ``exports`` maps a format name, or a group of formats (:data:`SCRIPT`,
+    :data:`LOOP`, :data:`TRIAL_LOOP`), to the place where the lever is set in that format. In the
+    text ``{effect}`` stands for the vendored file of ``effect``, and ``{dotted.module}`` for that
+    of any module. A format that is not mentioned refuses every setting but the neutral one.
     """
 
     name: str
@@ -59,51 +115,61 @@ class Lever:
     influences: frozenset[Influence]
     named_values: tuple[str, ...] = ()
     when: str | None = None
-    unavailable: Callable[[Host, Value], str | None] = _anything
+    unavailable: Availability = _always_available
     auto: Callable[[Host], Categorical | Range] | None = None
+    neutral: Value | None = None
+    forbidden: tuple[ForbiddenClause, ...] = ()
+    forbidden_on: Callable[[Host], Iterable[ForbiddenClause]] = _nothing_forbidden
+    effect: str | None = None
+    stage: Stage | None = None
+    workload: Workload | None = None
+    exports: Mapping[str, str] = field(default_factory=dict)
 
     def default_on(self, host: Host) -> Value:
         return self.default(host) if callable(self.default) else self.default
 
+    def is_neutral(self, value: Value) -> bool:
+        """Whether ``value`` changes nothing on any machine."""
+        if self.neutral is not None or callable(self.default):
+            return value == self.neutral
+        return value == self.default
+
     def is_legal(self, value: Value) -> bool:
-        """Whether the value means something for this lever, on whatever machine."""
+        """Whether ``value`` is in the domain, on any machine."""
         if value in self.named_values and isinstance(value, str):
             return True
         if isinstance(self.domain, Pattern):
             return isinstance(value, str) and re.fullmatch(self.domain.regex, value) is not None
         if isinstance(self.domain, Categorical):
             return any(value == v and type(value) is type(v) for v in self.domain.values)
-        whole = not self.domain.integer or (isinstance(value, int | float) and value == int(value))
-        return not isinstance(value, bool) and whole and contains(self.domain, value)
+        if isinstance(value, bool) or not contains(self.domain, value):
+            return False
+        return not self.domain.integer or (isinstance(value, int | float) and value == int(value))
 
     def describe(self) -> str:
-        """The legal settings in words."""
+        """The legal settings, as text."""
         if isinstance(self.domain, Pattern):
             text = f"such as {self.domain.example}"
         elif isinstance(self.domain, Categorical):
-            text = ", ".join(_shown(value) for value in self.domain.values)
+            text = ", ".join(_format(value) for value in self.domain.values)
         else:
-            kind = "whole number" if self.domain.integer else "number"
-            text = f"{kind} from {self.domain.low:g} to {self.domain.high:g}"
+            number = "whole number" if self.domain.integer else "number"
+            text = f"{number} from {self.domain.low:g} to {self.domain.high:g}"
         return " or ".join([text, *self.named_values])
 
     def candidates(self, host: Host) -> Categorical | Range:
-        """What ``auto`` means on this machine."""
-        offered: Categorical | Range
+        """The domain that ``auto`` stands for on ``host``."""
+        domain: Categorical | Range
         if self.auto is not None:
-            offered = self.auto(host)
+            domain = self.auto(host)
         elif isinstance(self.domain, Pattern):
-            offered = Categorical((self.default_on(host),))
+            domain = Categorical((self.default_on(host),))
         else:
-            offered = self.domain
-        if isinstance(offered, Range):
-            return offered
-        return Categorical(tuple(v for v in offered.values if self.unavailable(host, v) is None))
+            domain = self.domain
+        if isinstance(domain, Range):
+            return domain
+        return Categorical(tuple(v for v in domain.values if self.unavailable(host, v) is None))
 
 
-def _shown(value: Value) -> str:
+def _format(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def influences(*which: Influence) -> frozenset[Influence]:
-    return frozenset(which)

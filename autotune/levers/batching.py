@@ -1,94 +1,125 @@
-"""Levers of how examples become batches."""
+"""Levers of batches: their size, padding and loading."""
 
 from __future__ import annotations
 
 from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
-from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
+from autotune.levers.base import (
+    ACCURACY,
+    LOOP,
+    MEMORY,
+    SCRIPT,
+    SPEED,
+    TRIAL_LOOP,
+    Lever,
+)
 
 MAX_BATCH = 65_536
 
-
-def _batch_sizes(host: Host) -> Categorical:
-    return Categorical((8, 16, 32, 64))
-
-
-def _micro_batch_sizes(host: Host) -> Categorical:
-    return Categorical(("full", 4, 8, 16))
-
-
 BATCH_SIZE = Lever(
     name="batch_size",
-    summary="Examples per optimizer step, over all devices",
+    summary="Samples per optimizer step, over all devices",
     domain=Range(1, MAX_BATCH, integer=True),
     default=8,
-    influences=influences(SPEED, MEMORY, ACCURACY),
-    auto=_batch_sizes,
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    auto=lambda host: Categorical((8, 16, 32, 64)),
+    effect="autotune.trial.plan:TrainingPlan",
+    exports={
+        LOOP: "{effect}",
+        "hf-trainer": "per_device_train_batch_size x gradient_accumulation_steps",
+        "deepspeed": "train_batch_size",
+        "lightning": "micro-batches x accumulate_grad_batches",
+    },
 )
 
 MICRO_BATCH_SIZE = Lever(
     name="micro_batch_size",
-    summary="Examples per forward and backward; the rest of the batch by gradient accumulation",
+    summary="Samples per forward and backward pass; gradient accumulation makes up the batch",
     domain=Range(1, MAX_BATCH, integer=True),
     named_values=("full",),
     default="full",
-    influences=influences(SPEED, MEMORY),
-    auto=_micro_batch_sizes,
-)
+    influences=frozenset({SPEED, MEMORY}),
+    auto=lambda host: Categorical(("full", 4, 8, 16)),
+    effect="autotune.trial.plan:TrainingPlan",
+    exports={
+        LOOP: "{effect}",
+        "hf-trainer": "per_device_train_batch_size",
+        "deepspeed": "train_micro_batch_size_per_gpu, gradient_accumulation_steps",
+        "lightning": "accumulate_grad_batches",
+    },
+    forbidden=(
+        ForbiddenClause("micro_batch_size >= batch_size",
+            "a micro-batch as large as the batch is no accumulation; write micro_batch_size: full"),
+        ForbiddenClause("batch_size % micro_batch_size > 0",
+            "the batch must be a whole number of micro-batches"),
+    ),
+)  # fmt: skip
 
 PADDING = Lever(
     name="padding",
-    summary="Pad to max_length, to the longest of the batch, or batch examples of like length",
+    summary="Pad to max_length, to the longest of the batch, or batch samples of similar length",
     domain=Categorical(("fixed", "dynamic", "bucketed")),
     default="dynamic",
-    influences=influences(SPEED, MEMORY, ACCURACY),
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    effect="autotune.trial.data.batching:training_collator",
+    exports={SCRIPT: "{effect}: order of samples and their padding"},
 )
 
 
 def _too_many_workers(host: Host, value: Value) -> str | None:
     if isinstance(value, str) or value < max(2, len(host.cores)):
         return None
-    return f"{value} loader threads beside training on {len(host.cores)} cores"
-
-
-def _not_cuda(host: Host, value: Value) -> str | None:
-    if value is False or any(device.kind == "cuda" for device in host.devices):
-        return None
-    return "only copies to a CUDA GPU gain by pinned memory"
+    return f"{value} loader threads leave no core for training; this host has {len(host.cores)}"
 
 
 LOADER_WORKERS = Lever(
     name="loader_workers",
-    summary="Threads that put batches together ahead of training; with 0, training does it",
+    summary="Threads that collate batches in advance; with 0 the training thread does it",
     domain=Range(0, 64, integer=True),
     default=0,
-    influences=influences(SPEED),
+    influences=frozenset({SPEED}),
     unavailable=_too_many_workers,
     auto=lambda host: Categorical((0, 1, 2)),
-)
+    effect="autotune.trial.plan:TrainingPlan",
+    exports={TRIAL_LOOP: "{effect}"},
+    forbidden=(
+        ForbiddenClause("loader_workers > 0 and parallelism != none",
+            "each rank collates its own share of a batch"),
+        ForbiddenClause("loader_workers > 0 and offload == parameters",
+            "offloading uses fsdp, where each rank collates its own batches"),
+    ),
+)  # fmt: skip
 
 PREFETCH = Lever(
     name="prefetch",
-    summary="Batches that each loader thread is ahead by",
+    summary="Number of batches that each loader thread collates in advance",
     domain=Range(1, 64, integer=True),
     default=2,
-    influences=influences(SPEED, MEMORY),
+    influences=frozenset({SPEED, MEMORY}),
     when="loader_workers > 0",
     auto=lambda host: Categorical((1, 2, 4)),
+    effect="autotune.trial.plan:TrainingPlan",
+    exports={TRIAL_LOOP: "{effect}"},
 )
+
+
+def _has_cuda(host: Host) -> bool:
+    return any(device.kind == "cuda" for device in host.devices)
+
+
+def _no_cuda(host: Host, value: Value) -> str | None:
+    if value is False or _has_cuda(host):
+        return None
+    return "only copies to a CUDA GPU gain from pinned memory"
+
 
 PINNED_MEMORY = Lever(
     name="pinned_memory",
-    summary="Copy batches to the GPU from memory that cannot be paged out, while it still works",
+    summary="Copy batches to the GPU asynchronously, from page-locked host memory",
     domain=Categorical((False, True)),
-    default=lambda host: any(device.kind == "cuda" for device in host.devices),
-    influences=influences(SPEED),
+    default=_has_cuda,
+    influences=frozenset({SPEED}),
     when="device == cuda",
-    unavailable=_not_cuda,
+    unavailable=_no_cuda,
+    effect="autotune.trial.data.batching:training_collator",
+    exports={SCRIPT: "{effect}"},
 )
-
-RULES: tuple[ForbiddenClause, ...] = (
-    ForbiddenClause("loader_workers > 0 and parallelism != none",
-         "each rank puts its own share of a batch together"),
-    ForbiddenClause("loader_workers > 0 and offload == parameters",
-         "fsdp, which brings the weights in, has each rank put its batches together"),
-)  # fmt: skip

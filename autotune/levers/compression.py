@@ -1,17 +1,26 @@
-"""Levers of how much of the model is kept, and how much of what is kept is trained."""
+"""Levers of the model's size: pruning, freezing and dropout."""
 
 from __future__ import annotations
 
-from autotune.domain import Categorical, Host, Range
-from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
+from dataclasses import replace
+
+from autotune.domain import Categorical, Range, Strategy, WorkloadProfile
+from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, Lever
+from autotune.levers.model_shape import ModelShape
 
 
-def _quarters(host: Host) -> Range:
-    return Range(0.0, 0.75, step=0.25)
-
-
-def _freeze_counts(host: Host) -> Categorical:
-    return Categorical((0, 1, 3))
+def _prune(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:
+    """The same counts as :mod:`autotune.trial.effects.pruning` keeps."""
+    ratio, method = float(strategy["pruning_ratio"]), strategy["pruning_method"]
+    if ratio == 0:
+        return shape
+    if method == "unstructured":
+        return replace(shape, has_masks=True)
+    if method == "layers":
+        return replace(shape, layers=max(1, int(profile.layers * (1 - ratio) + 0.5)))
+    heads = max(1, int(profile.heads * (1 - ratio) + 0.5)) / profile.heads
+    by_gradients = strategy["pruning_score"] == "taylor"
+    return replace(shape, heads=heads, intermediate=1 - ratio, has_gradient_scores=by_gradients)
 
 
 PRUNING_RATIO = Lever(
@@ -19,44 +28,68 @@ PRUNING_RATIO = Lever(
     summary="Share of the encoder removed before fine-tuning",
     domain=Range(0.0, 0.95),
     default=0.0,
-    influences=influences(SPEED, MEMORY, ACCURACY),
-    auto=_quarters,
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    auto=lambda host: Range(0.0, 0.75, step=0.25),
+    workload=_prune,
+    effect="autotune.trial.effects.pruning:prune",
+    exports={SCRIPT: "{effect}, before training"},
 )
 
 PRUNING_METHOD = Lever(
     name="pruning_method",
-    summary="Remove heads and neurons, zero single weights, or drop whole layers",
+    summary="Remove heads and feed-forward units, zero single weights, or drop whole layers",
     domain=Categorical(("structured", "unstructured", "layers")),
     default="structured",
-    influences=influences(SPEED, MEMORY, ACCURACY),
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
     when="pruning_ratio > 0",
+    effect="autotune.trial.effects.pruning:prune",
+    exports={SCRIPT: "{effect}"},
 )
 
 PRUNING_SCORE = Lever(
     name="pruning_score",
-    summary="What tells a head or neuron that matters: its effect on the loss, or its weights",
+    summary="Importance of a head or unit: its effect on the loss, or the size of its weights",
     domain=Categorical(("taylor", "magnitude")),
     default="taylor",
-    # Scoring by effect on the loss takes gradients of the whole model, time and memory, at setup.
-    influences=influences(SPEED, MEMORY, ACCURACY),
+    # Scores by effect on the loss need gradients of the whole model at set-up: time and memory.
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
     when="pruning_ratio > 0 and pruning_method == structured",
+    effect="autotune.trial.effects.pruning_scores:taylor_scores",
+    exports={SCRIPT: "{effect}"},
 )
+
+
+def _freeze(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:
+    return replace(shape, frozen=int(strategy["freeze_layers"]))
+
 
 FREEZE_LAYERS = Lever(
     name="freeze_layers",
     summary="Train all (0), all but the embeddings (1), or also freeze the lowest n - 1 layers (n)",
     domain=Range(0, 1000, integer=True),
     default=0,
-    influences=influences(SPEED, MEMORY, ACCURACY),
-    auto=_freeze_counts,
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    auto=lambda host: Categorical((0, 1, 3)),
+    workload=_freeze,
+    effect="autotune.trial.effects.freezing:freeze",
+    exports={SCRIPT: "{effect}"},
 )
+
+
+def _set_dropout(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:
+    dropout = strategy["dropout"]
+    return shape if isinstance(dropout, str) else replace(shape, has_dropout=float(dropout) > 0)
+
 
 DROPOUT = Lever(
     name="dropout",
-    summary="Dropout of hidden states and attention while training, or the model's own",
+    summary="Dropout of hidden states and attention in training, or the model's own",
     domain=Range(0.0, 0.9),
     named_values=("model",),
     default="model",
-    influences=influences(SPEED, MEMORY, ACCURACY),
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
     auto=lambda host: Categorical(("model", 0.0)),
+    workload=_set_dropout,
+    effect="autotune.trial.models:load_model",
+    exports={SCRIPT: "{effect}: the model's config"},
 )

@@ -1,24 +1,32 @@
-"""Levers of how the same mathematics is computed."""
+"""Levers of arithmetic and kernels: precision, attention, compilation, checkpointing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from autotune.domain import Categorical, Device, ForbiddenClause, Host, Value
-from autotune.levers.base import ACCURACY, MEMORY, SPEED, Lever, influences
+from autotune.domain import (
+    Categorical,
+    Device,
+    ForbiddenClause,
+    Host,
+    Strategy,
+    Value,
+    WorkloadProfile,
+)
+from autotune.levers.base import ACCURACY, LOOP, MEMORY, SCRIPT, SPEED, Lever
+from autotune.levers.model_shape import ModelShape
 
-BF16_CPU_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 
-
-def _no_precision(host: Host, value: Value) -> str | None:
-    """Why no device of this host computes in this precision with profit."""
+def _no_hardware_precision(host: Host, value: Value) -> str | None:
+    """Why no device of ``host`` has fast arithmetic of this precision."""
     gpus = [device for device in host.devices if device.kind == "cuda"]
     if value == "tf32" and not any(map(_has_tf32, gpus)):
         return "needs a CUDA GPU of compute capability 8.0 or newer"
     if value == "fp16" and not gpus:
         return "gradient scaling needs a CUDA GPU; on a CPU bf16 has the same size and more range"
     if value in ("bf16", "bf16-pure") and not any(device.bf16 for device in host.devices):
-        return "no device here has bf16 arithmetic (AMX, AVX512-BF16 or a GPU); emulated it is slow"
+        return "no device has bf16 arithmetic (AMX, AVX512-BF16 or a GPU); emulation is slow"
     return None
 
 
@@ -26,29 +34,64 @@ def _has_tf32(gpu: Device) -> bool:
     return (gpu.capability or (0, 0)) >= (8, 0)
 
 
-def host_rules(host: Host) -> Iterator[ForbiddenClause]:
-    """Precisions that one device of this host has and another lacks."""
-    some_bf16 = any(device.bf16 for device in host.devices)
+def _precision_forbidden_on(host: Host) -> Iterator[ForbiddenClause]:
+    """Precisions that one device of ``host`` has and another one lacks."""
+    any_bf16 = any(device.bf16 for device in host.devices)
     gpus = [device for device in host.devices if device.kind == "cuda"]
     for device in host.devices:
-        if some_bf16 and not device.bf16:
+        if any_bf16 and not device.bf16:
             yield ForbiddenClause(
-                f"{_works_on(device)} and precision in [bf16, 'bf16-pure']",
-                f"{device.id} has no bf16 arithmetic; emulated it is slow",
+                f"{_trains_on(device)} and precision in [bf16, 'bf16-pure']",
+                f"{device.id} has no bf16 arithmetic; emulation is slow",
             )
         if device in gpus and any(map(_has_tf32, gpus)) and not _has_tf32(device):
             yield ForbiddenClause(
                 f"device == '{device.id}' and precision == tf32",
-                f"{device.id} is no GPU of compute capability 8.0 or newer",
+                f"{device.id} is not a GPU of compute capability 8.0 or newer",
             )
 
 
-def _works_on(device: Device) -> str:
-    """When ``device`` trains on examples of its own. Layers that a GPU has no room for may lie on
-    a slow CPU all the same."""
+def _trains_on(device: Device) -> str:
+    """The condition under which ``device`` trains on samples of its own.
+
+    Layers that do not fit into GPU memory may still be placed on a CPU without bf16.
+    """
     if device.kind != "cpu":
         return f"device == '{device.id}'"
     return "(device == cpu or placement == mixed)"
+
+
+PRECISION = Lever(
+    name="precision",
+    summary="fp32; tf32 matrix products; bf16 autocast; all in bf16; fp16 with gradient scaling",
+    domain=Categorical(("fp32", "tf32", "bf16", "bf16-pure", "fp16")),
+    default="fp32",
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    unavailable=_no_hardware_precision,
+    effect="autotune.trial.effects.precision:Precision",
+    exports={
+        SCRIPT: "{effect}",
+        "hf-trainer": "bf16, fp16, tf32; bf16-pure in {effect}",
+        "accelerate": "mixed_precision; tf32 and bf16-pure in {effect}",
+        "deepspeed": "torch_autocast, bf16, fp16; tf32 in {effect}",
+        "lightning": "precision; tf32 in {effect}",
+    },
+    forbidden=(
+        ForbiddenClause("precision in [tf32, fp16] and device in [cpu, mps]",
+            "tf32, and fp16 with gradient scaling, need a CUDA GPU"),
+    ),
+    forbidden_on=_precision_forbidden_on,
+)  # fmt: skip
+
+ATTENTION = Lever(
+    name="attention",
+    summary="Attention as separate operations, or torch's fused kernel",
+    domain=Categorical(("eager", "sdpa")),
+    default="sdpa",
+    influences=frozenset({SPEED, MEMORY}),
+    effect="autotune.trial.models:load_model",
+    exports={SCRIPT: "{effect}: attn_implementation"},
+)
 
 
 def _no_compiler(host: Host, value: Value) -> str | None:
@@ -57,43 +100,51 @@ def _no_compiler(host: Host, value: Value) -> str | None:
     return "torch.compile needs a C++ compiler (g++ or clang++) on PATH"
 
 
-def _eager_or_compiled(host: Host) -> Categorical:
-    """Compiling costs half a minute per shape on a CPU, more than a small trial takes."""
-    gpu = any(device.kind == "cuda" for device in host.devices)
-    return Categorical((False, True) if gpu else (False,))
+def _compile_on_gpus(host: Host) -> Categorical:
+    """On a CPU, compiling costs 30 seconds per input shape, more than a small trial takes."""
+    has_gpu = any(device.kind == "cuda" for device in host.devices)
+    return Categorical((False, True) if has_gpu else (False,))
 
-
-PRECISION = Lever(
-    name="precision",
-    summary="fp32; tf32 matrix products; bf16 autocast; all in bf16; fp16 with gradient scaling",
-    domain=Categorical(("fp32", "tf32", "bf16", "bf16-pure", "fp16")),
-    default="fp32",
-    influences=influences(SPEED, MEMORY, ACCURACY),
-    unavailable=_no_precision,
-)
-
-ATTENTION = Lever(
-    name="attention",
-    summary="Attention written out step by step, or torch's fused kernel",
-    domain=Categorical(("eager", "sdpa")),
-    default="sdpa",
-    influences=influences(SPEED, MEMORY),
-)
 
 COMPILE = Lever(
     name="compile",
     summary="Compile the model with torch.compile before training",
     domain=Categorical((False, True)),
     default=False,
-    influences=influences(SPEED, MEMORY),
+    influences=frozenset({SPEED, MEMORY}),
     unavailable=_no_compiler,
-    auto=_eager_or_compiled,
-)
+    auto=_compile_on_gpus,
+    effect="torch:compile",
+    exports={
+        LOOP: "torch.compile, before training",
+        "hf-trainer": "torch_compile",
+        "accelerate": "dynamo_config",
+        "deepspeed": "engine.compile() in train.py",
+    },
+    forbidden=(
+        ForbiddenClause("compile == true and device == mps",
+            "torch.compile does not support training on mps"),
+    ),
+)  # fmt: skip
+
+
+def _recompute_activations(
+    shape: ModelShape, strategy: Strategy, profile: WorkloadProfile
+) -> ModelShape:
+    return replace(shape, recomputes_activations=bool(strategy["activation_checkpointing"]))
+
 
 ACTIVATION_CHECKPOINTING = Lever(
     name="activation_checkpointing",
     summary="Recompute activations in the backward pass instead of keeping them",
     domain=Categorical((False, True)),
     default=False,
-    influences=influences(SPEED, MEMORY),
-)
+    influences=frozenset({SPEED, MEMORY}),
+    workload=_recompute_activations,
+    effect="autotune.trial.effects.checkpointing:enable_activation_checkpointing",
+    exports={SCRIPT: "{effect}", "hf-trainer": "activation_checkpointing"},
+    forbidden=(
+        ForbiddenClause("compile == true and activation_checkpointing == true and device == cpu",
+            "compiled code does not recompute on a CPU, so checkpointing only adds work"),
+    ),
+)  # fmt: skip

@@ -1,148 +1,157 @@
-"""The ``space`` and ``rules`` of a study file as a :class:`~autotune.domain.Space` on a host."""
+"""The sections ``space`` and ``rules`` as a :class:`~autotune.domain.SearchSpace` on a host."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from autotune.domain import Dimension, ForbiddenClause, Host, SearchSpace, Value, expression
+from autotune.domain import (
+    Categorical,
+    Dimension,
+    ForbiddenClause,
+    Host,
+    Range,
+    SearchSpace,
+    Value,
+    expression,
+)
+from autotune.domain.text import suggest
 from autotune.errors import ExpressionError
 from autotune.levers import LEVERS, defaults, rules
-from autotune.spec.conditions import anything_left, can_hold, unknown_names
-from autotune.spec.document import Document, Path, nearest
+from autotune.spec.conditions import can_hold, is_any_allowed, unknown_names
+from autotune.spec.document import Document, Path
 from autotune.spec.domains import ResolvedDomain, SkippedSetting, resolve_lever
 from autotune.spec.models import StudyFile
 
-ORDER = {name: place for place, name in enumerate(LEVERS)}
 
-
-def build(
+def resolve_space(
     file: StudyFile, document: Document, host: Host
 ) -> tuple[SearchSpace, tuple[SkippedSetting, ...]]:
-    """The space that ``file`` opens on ``host``, and the settings this host left out of it.
+    """The search space of ``file`` on ``host``, and the settings that this host cannot run.
 
-    Dimensions come in the registry's order, whatever the order in the file. A lever set to one
-    value is a dimension of one value: the default configuration stays that of the Trainer.
+    Dimensions are in the order of the lever registry, whatever the order in the file. A lever set
+    to one value is a dimension of one value: the default strategy stays that of the Trainer.
     """
     default = defaults(host, 1.0 if file.task.epochs is None else file.task.epochs)
-    searched = _searched(file, document, host)
-    whens = {name: _when(name, file, document) for name in searched}
-    broken = file.space.keys() - searched.keys()
-    asked = _space(((n, s.asked) for n, s in searched.items()), whens, default)
-    offered = _space(((n, s.offered) for n, s in searched.items()), whens, default)
-    notes = [note for one in searched.values() for note in one.notes]
-    idle = _idle(asked, offered, broken, document)
-    notes += [SkippedSetting(name, "all settings", reason) for name, reason in idle.items()]
-    kept = tuple(d for d in offered.dimensions if d.lever not in idle)
-    space = SearchSpace(kept, default, (*rules(host), *_rules(file, document)))
-    if not broken and not document.mistakes:
+    domains = _resolve_levers(file, document, host)
+    conditions = {name: _condition(name, file, document) for name in domains}
+    invalid = file.space.keys() - domains.keys()
+    written = _space(((n, d.written) for n, d in domains.items()), conditions, default)
+    available = _space(((n, d.available) for n, d in domains.items()), conditions, default)
+    skipped = [setting for domain in domains.values() for setting in domain.skipped]
+    inactive = _inactive_levers(written, available, invalid, document)
+    skipped += [SkippedSetting(name, "all settings", why) for name, why in inactive.items()]
+    dimensions = tuple(d for d in available.dimensions if d.lever not in inactive)
+    space = SearchSpace(dimensions, default, (*rules(host), *_rules(file, document)))
+    if not invalid and not document.mistakes:
         _check_rules(file, space, document)
-    return space, tuple(notes)
+    return space, tuple(skipped)
 
 
-def condition(text: str, path: Path, document: Document) -> expression.Expression | None:
-    """Read a condition over levers; ``None`` after recording what is wrong with it."""
+def parse_condition(text: str, path: Path, document: Document) -> expression.Expression | None:
+    """A condition over levers; ``None`` after recording its mistakes."""
     try:
-        parsed = expression.parse(text, LEVERS.keys())
+        condition = expression.parse(text, LEVERS.keys())
     except ExpressionError as error:
         hint = f"; {error.hint}" if error.hint else ""
         document.add_error(path, f"{error.message}{hint}", offset=error.column)
         return None
-    strange = unknown_names(text, parsed.names)
-    for column, word, close in strange:
-        what = f"'{word}' is no lever, and no setting of {' or '.join(sorted(parsed.names))}"
-        hint = f"; did you mean {close}?" if close else ""
-        document.add_error(path, f"{what}{hint}", offset=column)
-    return None if strange else parsed
+    unknown = unknown_names(text, condition.names)
+    for column, word, match in unknown:
+        names = " or ".join(sorted(condition.names))
+        hint = f"; did you mean {match}?" if match else ""
+        message = f"'{word}' is no lever, and no setting of {names}{hint}"
+        document.add_error(path, message, offset=column)
+    return None if unknown else condition
 
 
-def _searched(file: StudyFile, document: Document, host: Host) -> dict[str, ResolvedDomain]:
+def _resolve_levers(file: StudyFile, document: Document, host: Host) -> dict[str, ResolvedDomain]:
     for name in file.space.keys() - LEVERS.keys():
-        document.add_error(
-            ("space", name), f"unknown lever '{name}'; {nearest(name, LEVERS)}", key=True
-        )
-    found = {}
-    for name in sorted(file.space.keys() & LEVERS.keys(), key=ORDER.__getitem__):
+        message = f"unknown lever '{name}'; {suggest(name, LEVERS)}"
+        document.add_error(("space", name), message, key=True)
+    domains = {}
+    for name in (name for name in LEVERS if name in file.space):
 
-        def blame(place: Path, message: str, name: str = name) -> None:
-            document.add_error(("space", name, *place), message)
+        def add_error(path: Path, message: str, name: str = name) -> None:
+            document.add_error(("space", name, *path), message)
 
-        one = resolve_lever(LEVERS[name], file.space[name], host, blame)
-        if one is not None:
-            found[name] = one
+        domain = resolve_lever(LEVERS[name], file.space[name], host, add_error)
+        if domain is not None:
+            domains[name] = domain
     if file.task.steps is not None and "epochs" in file.space:
         message = "task.steps fixes how long to train; search epochs, or set steps, not both"
         document.add_error(("space", "epochs"), message, key=True)
-    return found
+    return domains
 
 
-def _when(name: str, file: StudyFile, document: Document) -> str | None:
-    """The lever's own condition and the user's, joined; ``None`` where the user's is wrong."""
+def _condition(name: str, file: StudyFile, document: Document) -> str | None:
+    """The lever's own condition and that of the file, joined; ``None`` if the latter is invalid."""
     own, text, path = LEVERS[name].when, file.space[name].when, ("space", name, "when")
     if text is None:
         return own
-    parsed = condition(text, path, document)
-    if parsed is None:
+    condition = parse_condition(text, path, document)
+    if condition is None:
         return None
-    late = sorted(other for other in parsed.names if ORDER[other] >= ORDER[name])
-    if late:
-        what = "itself" if late == [name] else ", ".join(other for other in late if other != name)
-        earlier = ", ".join(other for other in LEVERS if ORDER[other] < ORDER[name]) or "none"
-        document.add_error(
-            path, f"{name} cannot depend on {what}; levers decided before it: {earlier}"
-        )
+    order = {lever: index for index, lever in enumerate(LEVERS)}
+    later = sorted(other for other in condition.names if order[other] >= order[name])
+    if later:
+        what = "itself" if later == [name] else ", ".join(other for other in later if other != name)
+        earlier = ", ".join(other for other in LEVERS if order[other] < order[name]) or "none"
+        message = f"{name} cannot depend on {what}; levers decided before it: {earlier}"
+        document.add_error(path, message)
         return None
     return text if own is None else f"({own}) and ({text})"
 
 
 def _space(
-    domains: Iterable[tuple[str, object]],
-    whens: Mapping[str, str | None],
+    domains: Iterable[tuple[str, Categorical | Range]],
+    conditions: Mapping[str, str | None],
     default: Mapping[str, Value],
 ) -> SearchSpace:
-    dimensions = tuple(Dimension(n, d, whens[n]) for n, d in domains)  # type: ignore[arg-type]
+    dimensions = tuple(Dimension(name, domain, conditions[name]) for name, domain in domains)
     return SearchSpace(dimensions, default)
 
 
-def _idle(
-    asked: SearchSpace, offered: SearchSpace, broken: set[str], document: Document
+def _inactive_levers(
+    written: SearchSpace, available: SearchSpace, invalid: Collection[str], document: Document
 ) -> dict[str, str]:
-    """Levers whose condition never holds on this host, and why. One that holds on no host at all
+    """Levers whose condition never holds on this host, and why. A condition that holds on no host
     is a mistake."""
-    idle: dict[str, str] = {}
-    for dimension in asked.dimensions:
+    inactive: dict[str, str] = {}
+    for dimension in written.dimensions:
         name, when = dimension.lever, dimension.when
-        if when is None or expression.parse(when, asked.defaults.keys()).names & broken:
+        if when is None or not expression.parse(when, written.defaults.keys()).names.isdisjoint(
+            invalid
+        ):
             continue
-        if not can_hold(when, asked):
-            path: Path = ("space", name, "when")
+        if not can_hold(when, written):
             message = f"{name} never matters: no strategy of this space has {when}"
-            document.add_error(path, message)
-        elif not can_hold(when, offered):
-            idle[name] = f"matters only when {when}, which this host cannot offer"
-    return idle
+            document.add_error(("space", name, "when"), message)
+        elif not can_hold(when, available):
+            inactive[name] = f"matters only when {when}, which this host cannot offer"
+    return inactive
 
 
 def _rules(file: StudyFile, document: Document) -> list[ForbiddenClause]:
-    found = []
-    for index, rule in enumerate(file.rules):
-        if condition(rule.exclude, ("rules", index, "exclude"), document) is not None:
-            found.append(ForbiddenClause(rule.exclude, rule.because))
-    return found
+    return [
+        ForbiddenClause(rule.exclude, rule.because)
+        for index, rule in enumerate(file.rules)
+        if parse_condition(rule.exclude, ("rules", index, "exclude"), document) is not None
+    ]
 
 
 def _check_rules(file: StudyFile, space: SearchSpace, document: Document) -> None:
-    """A mistake where rules leave nothing: at the rule that does so alone, else at the space."""
-    alone = [
-        (index, rule)
+    """Record a mistake if the rules exclude everything: at each rule that does so by itself, or
+    else at the space."""
+    exclude_all = [
+        (index, rule.exclude)
         for index, rule in enumerate(file.rules)
         if not can_hold(f"not ({rule.exclude})", space)
     ]
-    for index, rule in alone:
-        message = f"'{rule.exclude}' excludes every combination of this space"
+    for index, text in exclude_all:
+        message = f"'{text}' excludes every combination of this space"
         document.add_error(("rules", index, "exclude"), message)
-    if not alone and not anything_left(space):
-        reasons = [r for r in space.rules if can_hold(r.excludes, space)]
-        why = "; ".join(f"{rule.excludes} ({rule.reason})" for rule in reasons)
-        document.add_error(
-            ("space",), f"rules exclude every combination of this space: {why}", key=True
-        )
+    if not exclude_all and not is_any_allowed(space):
+        relevant = [rule for rule in space.rules if can_hold(rule.excludes, space)]
+        why = "; ".join(f"{rule.excludes} ({rule.reason})" for rule in relevant)
+        message = f"rules exclude every combination of this space: {why}"
+        document.add_error(("space",), message, key=True)

@@ -1,4 +1,4 @@
-"""Classes of nodes: offered where there are any, held to what they have, paid by the part held."""
+"""Levers ``node_class`` and ``nodes``: candidates, forbidden combinations, prices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from autotune.domain import Categorical, Host, NodeClass, Prices, Strategy, Value, expression
 from autotune.hardware import merge_hosts
-from autotune.levers import LEVERS, defaults, hourly_usd, rules
+from autotune.levers import LEVERS, defaults, forbidden_clauses, hourly_usd
 from tests.spec.hosts import CPU, GPU
 
 NODE_CLASS = LEVERS["node_class"]
@@ -16,18 +16,18 @@ NODE_CLASS = LEVERS["node_class"]
 
 @pytest.fixture
 def cluster() -> Host:
-    found = merge_hosts([("cpu-small", CPU), ("gpu-a10", GPU), ("cpu-small", CPU), (None, CPU)])
-    return replace(found, node_classes=(NodeClass("cpu-small", 2), NodeClass("gpu-a10", 8, 2)))
+    host = merge_hosts([("cpu-small", CPU), ("gpu-a10", GPU), ("cpu-small", CPU), (None, CPU)])
+    return replace(host, node_classes=(NodeClass("cpu-small", 2), NodeClass("gpu-a10", 8, 2)))
 
 
-def test_a_cluster_is_its_roomiest_node_with_its_classes() -> None:
-    found = merge_hosts([("b", CPU), ("a", GPU), (None, CPU)])
-    assert found.cores == GPU.cores
-    assert [kind.name for kind in found.node_classes] == ["a", "b"]
-    assert found.node_classes[0].gpus == sum(d.kind == "cuda" for d in GPU.devices)
+def test_a_merged_host_is_the_largest_node_with_all_classes() -> None:
+    host = merge_hosts([("b", CPU), ("a", GPU), (None, CPU)])
+    assert host.cores == GPU.cores
+    assert [node.name for node in host.node_classes] == ["a", "b"]
+    assert host.node_classes[0].gpus == sum(d.kind == "cuda" for d in GPU.devices)
 
 
-def test_classes_are_offered_where_there_are_any(cluster: Host) -> None:
+def test_the_classes_of_the_cluster_are_candidates(cluster: Host) -> None:
     assert NODE_CLASS.candidates(cluster) == Categorical(("cpu-small", "gpu-a10"))
     assert NODE_CLASS.default_on(cluster) == "cpu-small"
     assert NODE_CLASS.candidates(CPU) == Categorical(("any",))
@@ -35,7 +35,7 @@ def test_classes_are_offered_where_there_are_any(cluster: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "excluded"),
+    ("settings", "excluded"),
     [
         ({"node_class": "cpu-small", "device": "cpu", "threads": 2}, False),
         ({"node_class": "cpu-small", "device": "cpu", "threads": 4}, True),
@@ -43,29 +43,32 @@ def test_classes_are_offered_where_there_are_any(cluster: Host) -> None:
         ({"node_class": "gpu-a10", "device": "cuda:0", "threads": 4}, False),
     ],
 )
-def test_no_more_than_a_class_has(cluster: Host, setting: dict[str, Value], excluded: bool) -> None:
-    values = {**defaults(cluster), **setting}
-    found = [rule for rule in rules(cluster) if "node_class" in rule.excludes]
-    holds = [expression.parse(rule.excludes, values.keys()).holds(values) for rule in found]
+def test_settings_are_limited_to_the_node_class(
+    cluster: Host, settings: dict[str, Value], excluded: bool
+) -> None:
+    values = {**defaults(cluster), **settings}
+    clauses = [c for c in forbidden_clauses(cluster) if "node_class" in c.excludes]
+    holds = [expression.parse(c.excludes, values.keys()).holds(values) for c in clauses]
     assert any(holds) == excluded
 
 
-def test_trials_may_be_spread_over_machines() -> None:
+def test_trials_can_use_several_nodes() -> None:
     several = replace(CPU, num_nodes=4)
     assert LEVERS["nodes"].candidates(several) == Categorical((1, 2, 4))
     assert LEVERS["nodes"].candidates(CPU) == Categorical((1,))
-    assert LEVERS["nodes"].unavailable(CPU, 2) == "2 machines are asked for, and there is 1"
+    assert LEVERS["nodes"].unavailable(CPU, 2) == "needs 2 nodes; there is 1"
     assert LEVERS["parallelism"].unavailable(CPU, "ddp:4") is not None
     assert LEVERS["parallelism"].unavailable(several, "ddp:4") is None
     for nodes, excluded in ((1, True), (2, False), (3, True), (4, False)):
         values = {**defaults(several), "parallelism": "ddp:4", "nodes": nodes, "threads": 1}
         holds = [
-            expression.parse(rule.excludes, values.keys()).holds(values) for rule in rules(several)
+            expression.parse(c.excludes, values.keys()).holds(values)
+            for c in forbidden_clauses(several)
         ]
         assert any(holds) == excluded, nodes
 
 
-def test_a_part_of_a_node_is_paid_by_what_is_more(cluster: Host) -> None:
+def test_a_share_of_a_node_is_priced_by_the_larger_of_cores_and_gpus(cluster: Host) -> None:
     prices = Prices(cpu_core=0.05, nodes={"gpu-a10": 1.6})
     on_gpu = {**defaults(cluster), "node_class": "gpu-a10", "device": "cuda:0", "threads": 2}
     assert hourly_usd(Strategy(on_gpu), cluster, prices) == pytest.approx(0.8), "one GPU of two"

@@ -1,4 +1,4 @@
-"""What holds of every lever."""
+"""Checks that every lever passes, and the functions of the registry."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ from autotune.domain import (
 )
 from autotune.domain.search_space import settings
 from autotune.levers import (
+    FORBIDDEN_CLAUSES,
     LEVERS,
-    RULES,
     Influence,
     Lever,
     defaults,
+    forbidden_clauses,
     hourly_usd,
     profile_key,
     resources,
-    rules,
 )
 from tests.spec.hosts import CPU, GPU, MAC
 
-EVERY = pytest.mark.parametrize("lever", LEVERS.values(), ids=list(LEVERS))
-HOSTS = pytest.mark.parametrize("host", [CPU, GPU, MAC], ids=["cpu", "gpu", "mac"])
+EACH_LEVER = pytest.mark.parametrize("lever", LEVERS.values(), ids=list(LEVERS))
+EACH_HOST = pytest.mark.parametrize("host", [CPU, GPU, MAC], ids=["cpu", "gpu", "mac"])
 
 
-@EVERY
-@HOSTS
-def test_the_default_is_legal_and_runs(lever: Lever, host: Host) -> None:
+@EACH_LEVER
+@EACH_HOST
+def test_the_default_is_legal_and_available(lever: Lever, host: Host) -> None:
     value = lever.default_on(host)
     assert lever.is_legal(value)
     assert lever.unavailable(host, value) is None
 
 
-@EVERY
-@HOSTS
-def test_auto_offers_only_what_is_legal_and_runs(lever: Lever, host: Host) -> None:
-    offered = lever.candidates(host)
-    values = settings(offered)
-    assert isinstance(offered, Categorical) <= bool(values)
+@EACH_LEVER
+@EACH_HOST
+def test_auto_contains_only_legal_and_available_settings(lever: Lever, host: Host) -> None:
+    domain = lever.candidates(host)
+    values = settings(domain)
+    assert isinstance(domain, Categorical) <= bool(values)
     for value in values or ():
         assert lever.is_legal(value)
         assert lever.unavailable(host, value) is None
 
 
-@EVERY
-def test_conditions_look_back_only(lever: Lever) -> None:
+@EACH_LEVER
+def test_conditions_refer_to_earlier_levers(lever: Lever) -> None:
     if lever.when is None:
         return
-    before = list(LEVERS)[: list(LEVERS).index(lever.name)]
-    assert expression.parse(lever.when, LEVERS.keys()).names <= set(before)
+    earlier = list(LEVERS)[: list(LEVERS).index(lever.name)]
+    assert expression.parse(lever.when, LEVERS.keys()).names <= set(earlier)
 
 
-@EVERY
-def test_each_lever_says_what_it_is_and_changes(lever: Lever) -> None:
+@EACH_LEVER
+def test_each_lever_has_a_summary_and_influences(lever: Lever) -> None:
     assert lever.influences
     assert lever.describe()
     assert 10 < len(lever.summary) < 100
     assert not lever.summary.endswith(".")
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.excludes)
-@HOSTS
-def test_rules_can_be_read_and_spare_the_default(rule: ForbiddenClause, host: Host) -> None:
+@pytest.mark.parametrize("clause", FORBIDDEN_CLAUSES, ids=lambda clause: clause.excludes)
+@EACH_HOST
+def test_forbidden_clauses_parse_and_allow_the_default(clause: ForbiddenClause, host: Host) -> None:
     values = defaults(host)
-    assert not expression.parse(rule.excludes, values.keys()).holds(values)
-    assert rule.reason
+    assert not expression.parse(clause.excludes, values.keys()).holds(values)
+    assert clause.reason
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,14 @@ def test_rules_can_be_read_and_spare_the_default(rule: ForbiddenClause, host: Ho
         ({"loader_workers": 1, "offload": "parameters"}, "fsdp"),
     ],
 )
-def test_what_the_rules_exclude(values: dict[str, object], reason: str) -> None:
-    setting = {**defaults(GPU), **values}
-    hit = [r for r in RULES if expression.parse(r.excludes, setting.keys()).holds(setting)]  # type: ignore[arg-type]
-    assert any(reason in rule.reason for rule in hit)
+def test_forbidden_combinations(values: dict[str, Value], reason: str) -> None:
+    strategy = {**defaults(GPU), **values}
+    matches = [
+        clause.reason
+        for clause in FORBIDDEN_CLAUSES
+        if expression.parse(clause.excludes, strategy.keys()).holds(strategy)
+    ]
+    assert any(reason in match for match in matches)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +121,14 @@ def test_legal_settings(lever: str, value: bool | int | float | str, legal: bool
     assert LEVERS[lever].is_legal(value) is legal
 
 
-def test_the_default_is_that_of_the_trainer() -> None:
-    found = defaults(GPU, epochs=3.0)
-    assert (found["device"], found["threads"]) == ("cuda:0", 16)
-    assert (found["batch_size"], found["learning_rate"], found["epochs"]) == (8, 5e-5, 3.0)
+def test_the_defaults_are_those_of_the_trainer() -> None:
+    values = defaults(GPU, epochs=3.0)
+    assert (values["device"], values["threads"]) == ("cuda:0", 16)
+    assert (values["batch_size"], values["learning_rate"], values["epochs"]) == (8, 5e-5, 3.0)
     assert (defaults(CPU)["device"], defaults(MAC)["device"]) == ("cpu", "mps")
 
 
-def test_what_a_machine_lacks_is_named() -> None:
+def test_unavailable_settings_name_what_the_host_lacks() -> None:
     bare = replace(CPU, devices=(replace(CPU.devices[0], bf16=False),), tools=(), libc="musl 1.2")
     for lever, value, word in (
         ("precision", "bf16", "bf16"),
@@ -137,7 +141,7 @@ def test_what_a_machine_lacks_is_named() -> None:
         assert word in (LEVERS[lever].unavailable(bare, value) or ""), lever
 
 
-def test_the_price_of_a_strategy_counts_all_that_it_holds() -> None:
+def test_the_price_covers_all_resources() -> None:
     prices = Prices(0.05, {"H200": 4.0, "NVIDIA": 1.0, "T4": 0.5})
     on_gpu = Strategy({**defaults(GPU), "threads": 4})
     assert resources(on_gpu).devices == ("cuda:0",)
@@ -152,8 +156,8 @@ def test_the_price_of_a_strategy_counts_all_that_it_holds() -> None:
     ("lever", "value"),
     [("pruning_score", "magnitude"), ("dropout", 0.0)],
 )
-def test_what_takes_memory_is_probed_apart(lever: str, value: str | float) -> None:
-    """Scores by effect on the loss take gradients, and dropout keeps what it has set to zero."""
+def test_levers_that_take_memory_change_the_profile_key(lever: str, value: str | float) -> None:
+    """Taylor scores compute gradients; dropout keeps its masks."""
     pruned = Strategy({**defaults(CPU), "pruning_ratio": 0.5})
     other = pruned.with_values(**{lever: value})
     assert profile_key(pruned) != profile_key(other)
@@ -165,33 +169,40 @@ OLD_GPU = Device("cuda:1", "cuda", "Tesla T4", 15.0, (7, 5), bf16=False)
 
 
 @pytest.mark.parametrize(
-    ("values", "named"),
+    ("values", "expected"),
     [
         ({"device": "cpu", "precision": "bf16"}, "cpu has no bf16"),
         ({"device": "cpu", "precision": "bf16-pure"}, "cpu has no bf16"),
         ({"device": "cuda:0", "placement": "mixed", "precision": "bf16"}, "cpu has no bf16"),
         ({"device": "cuda:0", "placement": "split:time", "precision": "bf16"}, None),
         ({"device": "cuda:1", "precision": "bf16"}, "cuda:1 has no bf16"),
-        ({"device": "cuda:1", "precision": "tf32"}, "cuda:1 is no GPU of compute capability 8.0"),
+        (
+            {"device": "cuda:1", "precision": "tf32"},
+            "cuda:1 is not a GPU of compute capability 8.0",
+        ),
         ({"device": "cuda:0", "precision": "bf16"}, None),
         ({"device": "cuda:0", "precision": "tf32"}, None),
         ({"device": "cuda:1", "precision": "fp16"}, None),
         ({"device": "cpu", "precision": "fp32"}, None),
     ],
 )
-def test_no_device_is_asked_for_arithmetic_that_only_another_has(
-    values: dict[str, Value], named: str | None
+def test_each_device_gets_only_the_precisions_that_it_has(
+    values: dict[str, Value], expected: str | None
 ) -> None:
     host = replace(GPU, devices=(OLD_CPU, GPU.devices[1], OLD_GPU))
-    setting = {**defaults(host), "threads": 1, **values}
+    strategy = {**defaults(host), "threads": 1, **values}
     reasons = [
-        rule.reason
-        for rule in rules(host)
-        if expression.parse(rule.excludes, setting.keys()).holds(setting)
+        clause.reason
+        for clause in forbidden_clauses(host)
+        if expression.parse(clause.excludes, strategy.keys()).holds(strategy)
     ]
-    assert [reason for reason in reasons if named and named in reason] or not (named or reasons)
+    if expected is None:
+        assert not reasons
+    else:
+        assert any(expected in reason for reason in reasons)
 
 
 @pytest.mark.parametrize("host", [CPU, GPU, MAC], ids=["cpu", "gpu", "mac"])
-def test_devices_that_are_alike_want_no_rule_of_precision(host: Host) -> None:
-    assert not [rule for rule in rules(host) if "arithmetic; emulated" in rule.reason]
+def test_equal_devices_need_no_forbidden_precision(host: Host) -> None:
+    reasons = [clause.reason for clause in forbidden_clauses(host)]
+    assert not [reason for reason in reasons if "arithmetic; emulation" in reason]

@@ -29,7 +29,7 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.domain.metrics import METRICS
-from autotune.levers import RULES, defaults
+from autotune.levers import FORBIDDEN_CLAUSES, defaults
 from autotune.ports import Sampler
 from autotune.search.cache import ResultCache, phase_of
 from autotune.search.samplers.factored import FactoredSampler
@@ -69,7 +69,7 @@ def study(
 ) -> Study:
     return Study(
         name="world", task=Task(), objectives=tuple(objectives), constraints=tuple(constraints),
-        space=SearchSpace(tuple(dimensions), defaults(HOST), RULES),
+        space=SearchSpace(tuple(dimensions), defaults(HOST), FORBIDDEN_CLAUSES),
         sampler=SamplerChoice("factored", seed),
     )  # fmt: skip
 
@@ -129,19 +129,19 @@ class World:
     def run(self, strategy: Strategy) -> Trial:
         """Measure what nobody knows yet."""
         numbers = measured(strategy)
-        known = self._knowledge.of(strategy, self.study.task.seed)
+        known = self._knowledge.find(strategy, self.study.task.seed)
         sources = {
             name: source.number
             for name in numbers
             for part in [phase_of(Measurement(name, 0.0, ""))]
-            if part is not None and (source := known.of(part)) is not None
+            if part is not None and (source := known.source(part)) is not None
         }
         cost = 0.0 if known.profile else PROBE
         cost += 0.0 if known.train else numbers["train_seconds"] + EVALUATION
         trial = finished(len(self.history), strategy, numbers, sources=sources, seconds=cost)
         self.seconds += cost
         self.history.append(trial)
-        self._knowledge.learn(self.history)
+        self._knowledge.update(self.history)
         return trial
 
     def steps(self, most: int) -> Iterator[Trial]:

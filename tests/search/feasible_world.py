@@ -25,7 +25,7 @@ from autotune.domain import (
     TrialResult,
     WorkloadProfile,
 )
-from autotune.levers import RULES, defaults
+from autotune.levers import FORBIDDEN_CLAUSES, defaults
 from autotune.search.feasibility.flops import training_work
 from autotune.search.feasibility.memory import COMPONENTS, memory_phases
 from autotune.search.feasibility.workload_shape import WorkloadShape
@@ -48,7 +48,7 @@ DIMENSIONS = (
     Dimension("pruning_ratio", Categorical((0.0, 0.5))),
     Dimension("optimizer", Categorical(("adamw-fused", "sgd"))),
 )
-SPACE = SearchSpace(DIMENSIONS, defaults(HOST), RULES)
+SPACE = SearchSpace(DIMENSIONS, defaults(HOST), FORBIDDEN_CLAUSES)
 
 OTHERWISE: Mapping[str, float] = {
     "process": 1.25, "states": 1.05, "activations": 0.75, "attention": 1.6, "kernels": 0.7,

@@ -30,7 +30,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
-from autotune.levers import RULES, defaults
+from autotune.levers import FORBIDDEN_CLAUSES, defaults
 from autotune.ports import Ask, Evaluate, ShouldStop, Tell
 
 HOST = Host(
@@ -56,7 +56,7 @@ def small_study() -> Study:
             Objective("train_samples_per_second", "maximize"),
             Objective("accuracy", "maximize"),
         ),
-        space=SearchSpace(DIMENSIONS, defaults(HOST), RULES),
+        space=SearchSpace(DIMENSIONS, defaults(HOST), FORBIDDEN_CLAUSES),
         constraints=(Constraint("accuracy", ">=", -0.05, relative=True),),
         sampler=SamplerChoice("tpe", 7),
     )
@@ -118,7 +118,7 @@ def formula(job: Job, report: Any) -> Outcome:
     return completed(job.strategy)
 
 
-class SilentObserver:
+class RecordingObserver:
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
 
