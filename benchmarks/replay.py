@@ -15,8 +15,8 @@ from statistics import median
 import numpy as np
 
 from autotune import spec
-from autotune.analysis.front import feasible, gains
-from autotune.analysis.hypervolume import Front, frame
+from autotune.analysis.front import feasible_trials, signed_objectives
+from autotune.analysis.hypervolume import IncrementalHypervolume, reference_and_unit
 from autotune.domain import (
     Budget,
     CurvePoint,
@@ -37,7 +37,7 @@ from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.execution.replay.executor import ReplayExecutor
 from autotune.levers import hourly_usd, profile_key, training_key
 from autotune.ports import Report
-from autotune.search.samplers.optuna import make_sampler
+from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import Tuner
 from autotune.store import open_store
 
@@ -88,7 +88,7 @@ class Scorer:
         worth = _as_recorded(complete) if as_recorded else _medians(self.study, complete, landscape)
         self.trials = {r.strategy.key: _trial(r, worth[r.strategy.key]) for r in complete}
         self._points = self._scaled()
-        front = Front(len(self.study.objectives))
+        front = IncrementalHypervolume(len(self.study.objectives))
         for point in self._points.values():
             front.add(point)
         self.volume = front.volume
@@ -99,15 +99,15 @@ class Scorer:
         """Points of the feasible strategies over the reference, in units of the default."""
         trials = list(self.trials.values())
         default = self.trials[self.study.baseline.key]
-        frames = [frame(self.study, objective, default) for objective in self.study.objectives]
+        frames = [reference_and_unit(self.study, objective, default) for objective in self.study.objectives]
         reference, unit = np.array(frames, dtype=float).T
-        members = feasible(self.study, trials)
-        points = (gains(self.study, members) - reference) / unit
+        members = feasible_trials(self.study, trials)
+        points = (signed_objectives(self.study, members) - reference) / unit
         return {trial.strategy.key: point for trial, point in zip(members, points, strict=True)}
 
     def progress(self) -> Callable[[Strategy], float]:
         """Takes strategies one by one; gives the share of the hypervolume reached."""
-        front = Front(len(self.study.objectives))
+        front = IncrementalHypervolume(len(self.study.objectives))
 
         def add(strategy: Strategy) -> float:
             point = self._points.get(strategy.key)
@@ -228,7 +228,7 @@ def ours(
     with tempfile.TemporaryDirectory(dir=_quick_folder()) as folder:
         store = open_store(f"sqlite:///{folder}/replay.db", clock=executor.clock)
         store.create_study(study, {})
-        timed = _Timed(study, judge.landscape.anatomy, watch.walk)
+        timed = _Timed(study, judge.landscape.workload, watch.walk)
         tuner = Tuner(
             study, store, timed, executor, judge.landscape.host,
             directory=Path(folder), observer=watch, now=executor.clock,

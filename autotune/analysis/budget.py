@@ -9,7 +9,7 @@ from statistics import median
 
 from autotune.domain import Budget, State, Strategy, Trial
 
-USEFUL_SHARE = 0.75
+MIN_USEFUL_SHARE = 0.75
 """A trial is started when at least this share of a typical trial's time is left."""
 
 
@@ -80,7 +80,7 @@ class BudgetUsage:
             return f"{self.usd:.4f} of {budget.usd:g} USD are spent"
         if budget.minutes is not None:
             left = budget.minutes * 60 - self.seconds
-            if left <= typical_seconds(self._trials) * USEFUL_SHARE:
+            if left <= typical_seconds(self._trials) * MIN_USEFUL_SHARE:
                 return f"the budget of {budget.minutes:g} minutes is used"
         return None
 

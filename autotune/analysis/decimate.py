@@ -13,7 +13,7 @@ GRID = (160, 90)
 """Cells across and up: finer than a mark on a screen is wide."""
 
 
-def thinned(first: Sequence[float], second: Sequence[float], most: int = 2_000) -> list[int]:
+def decimate(first: Sequence[float], second: Sequence[float], most: int = 2_000) -> list[int]:
     """Places of at most ``most`` points, one a cell of a grid over their span, ends included."""
     if len(first) <= most:
         return list(range(len(first)))

@@ -26,26 +26,26 @@ class MetricFilter:
     value: float
 
     @property
-    def loose(self) -> float:
+    def inactive_value(self) -> float:
         """The end that every trial passes."""
         return self.low if self.at_least else self.high
 
     @property
-    def percent(self) -> bool:
+    def is_ratio(self) -> bool:
         known = METRICS.get(self.metric)
         return known is not None and known.unit == "ratio"
 
     @property
-    def asks(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it asks for anything: not at its loose end."""
-        return not math.isclose(self.value, self.loose, rel_tol=1e-9)
+        return not math.isclose(self.value, self.inactive_value, rel_tol=1e-9)
 
-    def at(self, value: float) -> MetricFilter:
+    def with_value(self, value: float) -> MetricFilter:
         return replace(self, value=value)
 
-    def passes(self, trial: Trial) -> bool:
+    def accepts(self, trial: Trial) -> bool:
         """Whether the trial meets the bound; at its loose end it asks for nothing."""
-        if not self.asks:
+        if not self.is_active:
             return True
         value = value_of(trial, self.metric)
         if value is None:
@@ -53,7 +53,7 @@ class MetricFilter:
         return value >= self.value if self.at_least else value <= self.value
 
 
-def bounds(study: Study, members: Sequence[Trial]) -> list[MetricFilter]:
+def metric_filters(study: Study, members: Sequence[Trial]) -> list[MetricFilter]:
     """The bounds worth offering: objectives and the usual ones, over what ``members`` span."""
     found = []
     for metric in dict.fromkeys([*(o.metric for o in study.objectives), *ALWAYS_OFFERED]):
@@ -62,14 +62,14 @@ def bounds(study: Study, members: Sequence[Trial]) -> list[MetricFilter]:
             continue
         low, high, step = _round_ends(min(values), max(values))
         bound = MetricFilter(metric, more_is_better(study, metric), low, high, step, 0.0)
-        found.append(bound.at(bound.loose))
+        found.append(bound.with_value(bound.inactive_value))
     return found
 
 
-def passing(members: Sequence[Trial], wanted: Sequence[MetricFilter]) -> list[Trial]:
+def apply_filters(members: Sequence[Trial], wanted: Sequence[MetricFilter]) -> list[Trial]:
     """The trials that meet every bound."""
-    active = [bound for bound in wanted if bound.asks]
-    return [trial for trial in members if all(bound.passes(trial) for bound in active)]
+    active = [bound for bound in wanted if bound.is_active]
+    return [trial for trial in members if all(bound.accepts(trial) for bound in active)]
 
 
 def more_is_better(study: Study, metric: str) -> bool:
@@ -89,7 +89,7 @@ def _round_ends(low: float, high: float) -> tuple[float, float, float]:
     return round(start, digits), round(end, digits), round(step, digits)
 
 
-def matching(study: Study, trials: Sequence[Trial], condition: str) -> list[Trial]:
+def filter_by_condition(study: Study, trials: Sequence[Trial], condition: str) -> list[Trial]:
     """Trials for which ``condition`` over metrics and levers holds. One that asks for a metric
     which a trial did not measure does not hold. Raises ExpressionError."""
     if not condition.strip():

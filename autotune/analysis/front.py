@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.domain import Constraint, Direction, Objective, State, Study, Trial, TrialOrigin
-from autotune.domain.constraints import bound
+from autotune.domain.constraints import constraint_bound
 from autotune.domain.metrics import METRICS
 
-Gains = NDArray[np.float64]
+ObjectiveValues = NDArray[np.float64]
 """Shape (points, objectives); more is better in every column."""
 
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -50,7 +50,7 @@ def value_of(trial: Trial | None, metric: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
+def find_baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
     """The trial of the default configuration: the first that completed, else the first at all. One
     that had the host to itself comes before others."""
     strategy = study.baseline
@@ -65,7 +65,7 @@ def baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
     return next(iter([*alone, *complete, *found]), None)
 
 
-def superseded(trials: Sequence[Trial]) -> frozenset[int]:
+def superseded_trials(trials: Sequence[Trial]) -> frozenset[int]:
     """Numbers of the trials whose strategy was run again with the host to itself: that run speaks
     for it, in place of them."""
     alone = {
@@ -81,12 +81,12 @@ def superseded(trials: Sequence[Trial]) -> frozenset[int]:
     )
 
 
-def violations(study: Study, trial: Trial, default: Trial | None) -> list[Violation]:
+def find_violations(study: Study, trial: Trial, default: Trial | None) -> list[Violation]:
     """The constraints that ``trial`` breaks. One relative to an unmeasured default binds nobody;
     one on a metric that this trial did not measure is broken, since it cannot be shown to hold."""
     broken = []
     for constraint in study.constraints:
-        limit, value = bound(constraint, default), value_of(trial, constraint.metric)
+        limit, value = constraint_bound(constraint, default), value_of(trial, constraint.metric)
         if limit is None:
             continue
         if value is None or not _COMPARE[constraint.operator](value, limit):
@@ -94,19 +94,19 @@ def violations(study: Study, trial: Trial, default: Trial | None) -> list[Violat
     return broken
 
 
-def feasible(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+def feasible_trials(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials with every objective measured and every constraint met, in given order.
 
     Confirming runs are left out: they repeat a strategy that is already here, on other data; and so
     are hints from other machines. Of a strategy that was run again alone, that run is here.
     """
-    default, replaced = baseline(study, trials), superseded(trials)
+    default, replaced = find_baseline(study, trials), superseded_trials(trials)
     return [
         trial
         for trial in trials
         if trial.number not in replaced
         and _counts(study, trial)
-        and not violations(study, trial, default)
+        and not find_violations(study, trial, default)
     ]
 
 
@@ -116,7 +116,7 @@ def _counts(study: Study, trial: Trial) -> bool:
     return all(value_of(trial, o.metric) is not None for o in study.objectives)
 
 
-def confirmed(trials: Sequence[Trial]) -> frozenset[int]:
+def confirmed_trials(trials: Sequence[Trial]) -> frozenset[int]:
     """Numbers of the trials whose strategy was run again, whole, with another seed."""
     again = {t.strategy.key for t in trials if t.is_confirmation and t.state is State.COMPLETE}
     if not again:
@@ -124,7 +124,7 @@ def confirmed(trials: Sequence[Trial]) -> frozenset[int]:
     return frozenset(t.number for t in trials if not t.is_confirmation and t.strategy.key in again)
 
 
-def gains(study: Study, trials: Sequence[Trial]) -> Gains:
+def signed_objectives(study: Study, trials: Sequence[Trial]) -> ObjectiveValues:
     """Signed objective values of trials that measured them all."""
     rows = [[o.sign * float(t.metric(o.metric) or 0.0) for o in study.objectives] for t in trials]
     return np.array(rows, dtype=float).reshape(len(trials), len(study.objectives))
@@ -132,28 +132,28 @@ def gains(study: Study, trials: Sequence[Trial]) -> Gains:
 
 def dominates(study: Study, one: Trial, other: Trial) -> bool:
     """Whether ``one`` is at least as good in every objective and better in one."""
-    left, right = gains(study, [one, other])
+    left, right = signed_objectives(study, [one, other])
     return bool((left >= right).all() and (left > right).any())
 
 
 def pareto_front(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     """Feasible trials that no other dominates, best in the first objective first."""
-    return undominated(study, feasible(study, trials))
+    return pareto_optimal(study, feasible_trials(study, trials))
 
 
-def undominated(study: Study, members: Sequence[Trial]) -> list[Trial]:
+def pareto_optimal(study: Study, members: Sequence[Trial]) -> list[Trial]:
     """Those of ``members`` (all objectives measured) that no other of them dominates."""
-    points = gains(study, members)
+    points = signed_objectives(study, members)
     places = np.flatnonzero(non_dominated(points)).tolist()
     order = sorted(places, key=lambda i: (*(-points[i]), members[i].number))
     return [members[i] for i in order]
 
 
-def front_of(study: Study, members: Sequence[Trial], metrics: Sequence[str]) -> list[Trial]:
+def front_by_metrics(study: Study, members: Sequence[Trial], metrics: Sequence[str]) -> list[Trial]:
     """The front of ``metrics`` alone, objectives or not, each in its better direction."""
     asked = tuple(Objective(metric, direction_of(study, metric)) for metric in metrics)
     known = [t for t in members if all(value_of(t, m) is not None for m in metrics)]
-    return undominated(replace(study, objectives=asked), known)
+    return pareto_optimal(replace(study, objectives=asked), known)
 
 
 def direction_of(study: Study, metric: str) -> Direction:
@@ -162,7 +162,7 @@ def direction_of(study: Study, metric: str) -> Direction:
     return own or (METRICS[metric].direction if metric in METRICS else "maximize")
 
 
-def non_dominated(points: Gains) -> NDArray[np.bool_]:
+def non_dominated(points: ObjectiveValues) -> NDArray[np.bool_]:
     """A mask of the points that no other dominates; equal points stand or fall together.
 
     O(n log n) for up to two objectives, O(n x front) comparisons of whole columns for more.
@@ -177,14 +177,14 @@ def non_dominated(points: Gains) -> NDArray[np.bool_]:
     return np.asarray(kept[inverse.reshape(-1)])
 
 
-def _sweep(unique: Gains) -> NDArray[np.bool_]:
+def _sweep(unique: ObjectiveValues) -> NDArray[np.bool_]:
     """Rows come in ascending order: one stays if it beats the second gain of all after it."""
     second = unique[:, 1]
     later = np.maximum.accumulate(second[::-1])[::-1]
     return np.append(second[:-1] > later[1:], True)
 
 
-def _cull(unique: Gains) -> NDArray[np.bool_]:
+def _cull(unique: ObjectiveValues) -> NDArray[np.bool_]:
     """Distinct rows: take the one with the greatest sum of ranks, drop all it covers, repeat.
 
     Equal gains share a rank, so that what dominates a row always comes before it.
@@ -208,21 +208,23 @@ def knee(study: Study, front: Sequence[Trial]) -> Trial | None:
     """
     if not front:
         return None
-    away = _shortfall(gains(study, front))
+    away = _shortfall(signed_objectives(study, front))
     distances = np.round(np.sqrt((away**2).sum(axis=1)), 12)
     return min(zip(distances, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
 
 
-def suggest(study: Study, front: Sequence[Trial], weights: Mapping[str, float]) -> Trial | None:
+def suggest_trial(
+    study: Study, front: Sequence[Trial], weights: Mapping[str, float]
+) -> Trial | None:
     """The trial that falls least short of the best, each objective weighted (by metric name)."""
     if not front:
         return None
     weight = np.array([weights.get(o.metric, 1.0) for o in study.objectives])
-    short = np.round((_shortfall(gains(study, front)) * weight).sum(axis=1), 12)
+    short = np.round((_shortfall(signed_objectives(study, front)) * weight).sum(axis=1), 12)
     return min(zip(short, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
 
 
-def _shortfall(points: Gains) -> Gains:
+def _shortfall(points: ObjectiveValues) -> ObjectiveValues:
     """How far each point is from the best of its column, in units of the column's spread."""
     best, spread = points.max(axis=0), np.ptp(points, axis=0)
     return np.asarray((best - points) / np.where(spread > 0, spread, 1.0))

@@ -16,22 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.analysis.front import (
-    Gains,
-    baseline,
-    feasible,
-    gains,
+    ObjectiveValues,
+    feasible_trials,
+    find_baseline,
     non_dominated,
+    signed_objectives,
     value_of,
 )
 from autotune.domain import Objective, Study, Trial
-from autotune.domain.constraints import bound
+from autotune.domain.constraints import constraint_bound
 
-MOST_POINTS = 100
+MAX_HISTORY_POINTS = 100
 """Moments in the history of a study with four objectives or more."""
 
 
 @dataclass(frozen=True)
-class Growth:
+class HypervolumePoint:
     """The hypervolume once trial ``number``, the ``finished``-th, had finished (``at``)."""
 
     number: int
@@ -42,28 +42,28 @@ class Growth:
 
 def hypervolume(study: Study, trials: Sequence[Trial]) -> float | None:
     """What the study's front dominates, in units of the default; ``None`` without the default."""
-    points = _scaled(study, trials, feasible(study, trials))
-    return None if points is None else volume(points)
+    points = _scaled(study, trials, feasible_trials(study, trials))
+    return None if points is None else dominated_volume(points)
 
 
-def hypervolume_history(study: Study, trials: Sequence[Trial]) -> list[Growth]:
+def hypervolume_history(study: Study, trials: Sequence[Trial]) -> list[HypervolumePoint]:
     """The hypervolume after each finished trial, in the order in which they finished; with four
     objectives or more at :data:`MOST_POINTS` moments, since each volume then takes long."""
     ended = [trial for trial in trials if trial.state.finished]
     ended.sort(key=lambda t: (t.finished_at is None, _seconds(t.finished_at), t.number))
-    members = feasible(study, trials)
+    members = feasible_trials(study, trials)
     points = _scaled(study, trials, members)
     if points is None:
         return []
     place = {trial.number: row for row, trial in enumerate(members)}
-    front = Front(len(study.objectives))
-    stride = 1 if len(study.objectives) <= 3 else max(1, -(-len(ended) // MOST_POINTS))
+    front = IncrementalHypervolume(len(study.objectives))
+    stride = 1 if len(study.objectives) <= 3 else max(1, -(-len(ended) // MAX_HISTORY_POINTS))
     history = []
     for start in range(0, len(ended), stride):
         batch = ended[start : start + stride]
         front.add_all(points[[place[t.number] for t in batch if t.number in place]])
         last, so_far = batch[-1], start + len(batch)
-        history.append(Growth(last.number, last.finished_at, front.volume, so_far))
+        history.append(HypervolumePoint(last.number, last.finished_at, front.volume, so_far))
     return history
 
 
@@ -71,11 +71,11 @@ def _seconds(at: datetime | None) -> float:
     return 0.0 if at is None else at.timestamp()
 
 
-class Front:
+class IncrementalHypervolume:
     """A front that grows point by point and knows its volume above the origin."""
 
     def __init__(self, width: int) -> None:
-        self.points: Gains = np.empty((0, width))
+        self.points: ObjectiveValues = np.empty((0, width))
         self.volume = 0.0
 
     def add(self, point: NDArray[np.float64]) -> bool:
@@ -87,7 +87,7 @@ class Front:
         self.points = np.vstack([self.points[~beaten], point])
         return True
 
-    def add_all(self, points: Gains) -> None:
+    def add_all(self, points: ObjectiveValues) -> None:
         """Take in many points at once; those that others of them beat cost nothing."""
         here = np.vstack([self.points, points])
         lasting = points[non_dominated(here)[len(self.points) :]]
@@ -95,7 +95,7 @@ class Front:
             self.add(point)
 
 
-def volume(points: Gains) -> float:
+def dominated_volume(points: ObjectiveValues) -> float:
     """Volume between the origin and points, shape (n, objectives); non-positive ones add nothing.
 
     The WFG algorithm (While, Bradstreet, Barone 2012), an objective less at each level: of what
@@ -105,13 +105,13 @@ def volume(points: Gains) -> float:
     return _volume(_reduced(inside))
 
 
-def _reduced(points: Gains) -> Gains:
+def _reduced(points: ObjectiveValues) -> ObjectiveValues:
     """The distinct non-dominated points, greatest first gain first."""
     unique = np.unique(points, axis=0)[::-1]
     return unique[non_dominated(unique)] if len(unique) > 1 else unique
 
 
-def _volume(front: Gains) -> float:
+def _volume(front: ObjectiveValues) -> float:
     """``front`` as :func:`_reduced` leaves it."""
     if len(front) == 0:
         return 0.0
@@ -126,7 +126,7 @@ def _volume(front: Gains) -> float:
     )
 
 
-def _volume_3d(front: Gains) -> float:
+def _volume_3d(front: ObjectiveValues) -> float:
     """On the grid that the points' coordinates span, each cell is as high as the highest point
     beyond it; those heights are running maxima, so all cells take O(n^2) array work."""
     count = len(front)
@@ -139,23 +139,27 @@ def _volume_3d(front: Gains) -> float:
     return float(first @ height @ second)
 
 
-def _exclusive(point: NDArray[np.float64], others: Gains) -> float:
+def _exclusive(point: NDArray[np.float64], others: ObjectiveValues) -> float:
     """The volume that ``point`` covers and ``others`` do not."""
     return float(point.prod()) - _volume(_reduced(np.minimum(others, point)))
 
 
-def _scaled(study: Study, trials: Sequence[Trial], members: Sequence[Trial]) -> Gains | None:
+def _scaled(
+    study: Study, trials: Sequence[Trial], members: Sequence[Trial]
+) -> ObjectiveValues | None:
     """Gains of ``members`` over the reference point, in units of the default."""
-    default = baseline(study, trials)
-    frames = [frame(study, objective, default) for objective in study.objectives]
+    default = find_baseline(study, trials)
+    frames = [reference_and_unit(study, objective, default) for objective in study.objectives]
     scales = [pair for pair in frames if pair is not None]
     if len(scales) < len(frames):
         return None
     reference, unit = np.array(scales, dtype=float).reshape(len(frames), 2).T
-    return np.asarray((gains(study, members) - reference) / unit)
+    return np.asarray((signed_objectives(study, members) - reference) / unit)
 
 
-def frame(study: Study, objective: Objective, default: Trial | None) -> tuple[float, float] | None:
+def reference_and_unit(
+    study: Study, objective: Objective, default: Trial | None
+) -> tuple[float, float] | None:
     """(reference gain, unit) of one objective."""
     value = value_of(default, objective.metric)
     if value is None:
@@ -163,7 +167,7 @@ def frame(study: Study, objective: Objective, default: Trial | None) -> tuple[fl
     unit = abs(value) or 1.0
     losing = (">=", ">") if objective.direction == "maximize" else ("<=", "<")
     bounds = [
-        bound(constraint, default)
+        constraint_bound(constraint, default)
         for constraint in study.constraints
         if constraint.metric == objective.metric and constraint.operator in losing
     ]
@@ -172,7 +176,7 @@ def frame(study: Study, objective: Objective, default: Trial | None) -> tuple[fl
     return max(known, default=fallback), unit
 
 
-def exclusive_volumes(
+def exclusive_hypervolumes(
     study: Study, trials: Sequence[Trial], front: Sequence[Trial]
 ) -> dict[int, float]:
     """What each member of ``front`` dominates that no other of them does, by number of the trial;

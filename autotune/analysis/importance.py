@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.analysis.front import value_of
+from autotune.analysis.text import format_value
 from autotune.domain import (
     Categorical,
     Dimension,
@@ -30,10 +31,10 @@ from autotune.domain.search_space import contains, settings
 
 BINS = 5
 """A lever with more settings than twice this is shown in this many ranges."""
-RESAMPLES = 400
-MOST_TRIALS = 250
+BOOTSTRAP_SAMPLES = 400
+MAX_TRIALS = 250
 TREES = 32
-FEWEST_TRIALS = 10
+MIN_TRIALS = 10
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Cell:
     n: int
 
 
-def measured(trials: Sequence[Trial], metric: str) -> list[Trial]:
+def measured_trials(trials: Sequence[Trial], metric: str) -> list[Trial]:
     """Complete trials of the search that know ``metric``."""
     return [
         trial
@@ -66,20 +67,20 @@ def measured(trials: Sequence[Trial], metric: str) -> list[Trial]:
     ]
 
 
-def varied(study: Study, trials: Sequence[Trial]) -> list[str]:
+def varied_levers(study: Study, trials: Sequence[Trial]) -> list[str]:
     """Levers of which at least two settings were tried, in the order of the space."""
     names = [dimension.lever for dimension in study.space.dimensions]
     return [name for name in names if len({t.strategy.values.get(name) for t in trials}) > 1]
 
 
-def effects(study: Study, trials: Sequence[Trial], lever: str, metric: str) -> list[Effect]:
+def setting_effects(study: Study, trials: Sequence[Trial], lever: str, metric: str) -> list[Effect]:
     """The mean of ``metric`` for each setting of ``lever``, in order of the settings."""
-    members = measured(trials, metric)
-    label = labels(study, members, lever)
+    members = measured_trials(trials, metric)
+    label = setting_labels(study, members, lever)
     rng = np.random.default_rng(0)
     found = []
     for setting in label.order:
-        values = np.array([t.metric(metric) for t in members if label.of(t) == setting])
+        values = np.array([t.metric(metric) for t in members if label.label_of(t) == setting])
         if values.size:
             interval = _interval(values, rng)
             found.append(Effect(setting, float(values.mean()), interval, values.size))
@@ -89,7 +90,7 @@ def effects(study: Study, trials: Sequence[Trial], lever: str, metric: str) -> l
 def _interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float] | None:
     if values.size < 2:
         return None
-    picks = rng.integers(0, values.size, (RESAMPLES, values.size))
+    picks = rng.integers(0, values.size, (BOOTSTRAP_SAMPLES, values.size))
     low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
 
@@ -98,15 +99,15 @@ def interaction(
     study: Study, trials: Sequence[Trial], first: str, second: str, metric: str
 ) -> list[Cell]:
     """The mean of ``metric`` for each pair of settings that was tried."""
-    members = measured(trials, metric)
-    rows, columns = labels(study, members, first), labels(study, members, second)
+    members = measured_trials(trials, metric)
+    rows, columns = setting_labels(study, members, first), setting_labels(study, members, second)
     found = []
     for row in rows.order:
         for column in columns.order:
             values = [
                 float(t.metric(metric) or 0.0)
                 for t in members
-                if rows.of(t) == row and columns.of(t) == column
+                if rows.label_of(t) == row and columns.label_of(t) == column
             ]
             if values:
                 found.append(Cell(row, column, sum(values) / len(values), len(values)))
@@ -114,20 +115,20 @@ def interaction(
 
 
 @dataclass(frozen=True)
-class Labels:
+class SettingLabels:
     """How the settings of one lever are named in plots: ``of(trial)`` is one of ``order``."""
 
     order: tuple[str, ...]
-    of: Callable[[Trial], str]
+    label_of: Callable[[Trial], str]
 
 
-def labels(study: Study, trials: Sequence[Trial], lever: str) -> Labels:
+def setting_labels(study: Study, trials: Sequence[Trial], lever: str) -> SettingLabels:
     """Settings by name; a numeric lever with many settings falls into :data:`BINS` ranges."""
     tried = {trial.strategy.values[lever] for trial in trials if lever in trial.strategy.values}
     numbers = sorted(float(v) for v in tried if not isinstance(v, str | bool))
     if len(numbers) <= 2 * BINS:
         order = tuple(dict.fromkeys(format_value(v) for v in _ordered(study, lever, tried)))
-        return Labels(order, lambda t: format_value(t.strategy.values.get(lever, "?")))
+        return SettingLabels(order, lambda t: format_value(t.strategy.values.get(lever, "?")))
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
     names = tuple(f"{a:.3g} to {b:.3g}" for a, b in pairwise(edges))
     words = tuple(sorted(str(v) for v in tried if isinstance(v, str)))
@@ -139,7 +140,7 @@ def labels(study: Study, trials: Sequence[Trial], lever: str) -> Labels:
         place = int(np.searchsorted(edges, value, side="right")) - 1
         return names[min(max(place, 0), len(names) - 1)]
 
-    return Labels((*words, *names), named)
+    return SettingLabels((*words, *names), named)
 
 
 def _ordered(study: Study, lever: str, tried: set[Value]) -> list[Value]:
@@ -156,25 +157,18 @@ def _rank(value: Value) -> tuple[bool, float, str]:
     return (text, 0.0 if isinstance(value, str) else float(value), str(value))
 
 
-def format_value(value: Value) -> str:
-    """A setting as a person reads it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def importance(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
+def lever_importance(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
     """Shares (adding up to 1, greatest first) of each lever in how ``metric`` varies.
 
     fANOVA (Hutter et al. 2014) by Optuna, over at most :data:`MOST_TRIALS` trials spread evenly
     over the search. Empty with fewer than :data:`FEWEST_TRIALS` trials, or where no lever or no
     value varied.
     """
-    members = measured(trials, metric)
-    names = varied(study, members)
-    if len(members) < FEWEST_TRIALS or not names or len({t.metric(metric) for t in members}) < 2:
+    members = measured_trials(trials, metric)
+    names = varied_levers(study, members)
+    if len(members) < MIN_TRIALS or not names or len({t.metric(metric) for t in members}) < 2:
         return {}
-    members = members[:: math.ceil(len(members) / MOST_TRIALS)]
+    members = members[:: math.ceil(len(members) / MAX_TRIALS)]
     return _fanova(members, [d for d in study.space.dimensions if d.lever in names], metric)
 
 

@@ -15,23 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.front import baseline
+from autotune.analysis.front import find_baseline
 from autotune.analysis.replicates import (
     SPEED,
     Z95,
     Estimate,
     Replicates,
-    half_width,
+    ci95_half_width,
     is_score,
-    varying_share,
+    speed_dependent_share,
 )
 from autotune.domain import Phase, State, Study, Trial
-from autotune.domain.constraints import bound
+from autotune.domain.constraints import constraint_bound
 from autotune.domain.metrics import METRICS
 
 Floats = NDArray[np.float64]
 
-DRAWS = 400
+POSTERIOR_SAMPLES = 400
 """A probability is good to 0.025 (one standard error), or better near 0 and 1."""
 
 TOLERANCE = 0.005
@@ -39,40 +39,40 @@ TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
-class Point:
+class FrontPoint:
     """A point of the front: its figures and, of scores, those on the test split, by metric; the
     runs that confirm it; and the probability (0..1) that it belongs to the front."""
 
     trial: Trial
-    figures: Mapping[str, Estimate]
-    tested: Mapping[str, Estimate]
-    confirming: Sequence[Trial]
+    estimates: Mapping[str, Estimate]
+    test_estimates: Mapping[str, Estimate]
+    confirmations: Sequence[Trial]
     probability: float
 
     @property
-    def confirmed(self) -> bool:
+    def is_confirmed(self) -> bool:
         """Whether it was run again, whole, with another seed."""
-        return bool(self.confirming)
+        return bool(self.confirmations)
 
 
-def points(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> list[Point]:
+def front_points(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> list[FrontPoint]:
     """All that is known of each member of ``front``, in the same order."""
     repeats = Replicates(trials)
-    found = probabilities(study, trials, front, repeats)
+    found = front_probabilities(study, trials, front, repeats)
     names = [objective.metric for objective in study.objectives]
     return [
-        Point(
+        FrontPoint(
             trial,
-            {name: f for name in names if (f := repeats.figure(trial, name)) is not None},
-            {name: f for name in names if (f := repeats.test(trial, name)) is not None},
-            repeats.of(trial),
+            {name: f for name in names if (f := repeats.estimate(trial, name)) is not None},
+            {name: f for name in names if (f := repeats.test_estimate(trial, name)) is not None},
+            repeats.confirmations(trial),
             found[trial.number],
         )
         for trial in front
     ]
 
 
-def probabilities(
+def front_probabilities(
     study: Study, trials: Sequence[Trial], front: Sequence[Trial], repeats: Replicates
 ) -> dict[int, float]:
     """The probability of each member of ``front``, by number. The same trials give the same."""
@@ -82,7 +82,7 @@ def probabilities(
     rivals = _rivals(study, beliefs, len(front))
     rows = np.unique(np.concatenate([np.arange(len(front)), *rivals]))
     gains = [o.sign * beliefs.draws(o.metric, rows) for o in study.objectives]
-    held = _held(study, baseline(study, trials), beliefs, rows)
+    held = _held(study, find_baseline(study, trials), beliefs, rows)
     return {
         trial.number: _share_on_front(gains, held, row, np.searchsorted(rows, rivals[row]))
         for row, trial in enumerate(front)
@@ -108,9 +108,9 @@ def _held(
     study: Study, default: Trial | None, beliefs: _Posterior, rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """In which draws trials satisfy the constraints, shape (draws, trials)."""
-    held = np.ones((DRAWS, len(rows)), dtype=bool)
+    held = np.ones((POSTERIOR_SAMPLES, len(rows)), dtype=bool)
     for constraint in study.constraints:
-        limit = bound(constraint, default)
+        limit = constraint_bound(constraint, default)
         if limit is not None:
             values = beliefs.draws(constraint.metric, rows)
             more = constraint.operator in (">=", ">")
@@ -184,7 +184,7 @@ class _Posterior:
         """
         own = [trial.result.measurements[metric] for trial in self.trials]
         means = np.array([m.value for m in own], dtype=float)
-        within = np.array([half_width(m) or 0.0 for m in own]) / Z95
+        within = np.array([ci95_half_width(m) or 0.0 for m in own]) / Z95
         spread = self._repeats.run_variation(metric)
         if spread is None:
             return means, within
@@ -192,7 +192,11 @@ class _Posterior:
             return means, np.hypot(within, spread.deviation)
         deviations = np.maximum(within, spread.deviation * np.abs(means))
         for row, trial in enumerate(self.trials):
-            figure = self._repeats.figure(trial, metric) if self._repeats.of(trial) else None
+            figure = (
+                self._repeats.estimate(trial, metric)
+                if self._repeats.confirmations(trial)
+                else None
+            )
             if figure is not None:
                 means[row] = figure.value
                 deviations[row] /= math.sqrt(figure.runs)
@@ -204,14 +208,16 @@ class _Posterior:
         if any(SPEED not in trial.result.measurements for trial in self.trials):
             return means, deviations
         speed, spread = self.of(SPEED)
-        shares = np.array([varying_share(trial, metric) for trial in self.trials])
+        shares = np.array([speed_dependent_share(trial, metric) for trial in self.trials])
         return means, np.asarray(np.abs(means) * shares * spread / speed)
 
     def _noise(self, metric: str, rows: NDArray[np.int64]) -> Floats:
         """Standard normal numbers, the same for trials that share the measurement."""
         sources = [_source(self.trials[row], metric) for row in rows.tolist()]
         unique, place = np.unique(sources, return_inverse=True)
-        drawn = np.random.default_rng([*metric.encode()]).standard_normal((DRAWS, len(unique)))
+        drawn = np.random.default_rng([*metric.encode()]).standard_normal(
+            (POSTERIOR_SAMPLES, len(unique))
+        )
         return np.asarray(drawn[:, place])
 
 

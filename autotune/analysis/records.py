@@ -7,11 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from autotune.analysis.front import baseline, knee, pareto_front
+from autotune.analysis.front import find_baseline, knee, pareto_front
 from autotune.analysis.hypervolume import hypervolume
-from autotune.analysis.probability import Point, points
-from autotune.analysis.replicates import Estimate, Replicates, confirms
-from autotune.analysis.summary import best, budget_use, counts
+from autotune.analysis.probability import FrontPoint, front_points
+from autotune.analysis.replicates import Estimate, Replicates, confirmed_trial
+from autotune.analysis.summary import best_trials, budget_use, count_by_state
 from autotune.analysis.timeline import prediction_checks
 from autotune.domain import Measurement, State, Study, Trial
 
@@ -51,19 +51,19 @@ def trial_record(trial: Trial) -> Record:
 
 def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
     """The front, as ``autotune pareto --json`` prints it. ``knee`` is a trial number."""
-    front, default = pareto_front(study, trials), baseline(study, trials)
+    front, default = pareto_front(study, trials), find_baseline(study, trials)
     middle = knee(study, front)
     return {
         "study": study.name,
         "objectives": objective_records(study),
         "baseline": None if default is None else trial_record(default),
-        "front": [point_record(point) for point in points(study, trials, front)],
+        "front": [point_record(point) for point in front_points(study, trials, front)],
         "hypervolume": hypervolume(study, trials),
         "knee": None if middle is None else middle.number,
     }
 
 
-def point_record(point: Point) -> Record:
+def point_record(point: FrontPoint) -> Record:
     """A trial of the front with what all runs of its strategy say together.
 
     ``estimates`` are means over ``runs`` runs with their 95% intervals, of scores on validation;
@@ -72,10 +72,10 @@ def point_record(point: Point) -> Record:
     return {
         **trial_record(point.trial),
         "probability": point.probability,
-        "confirmed": point.confirmed,
-        "confirming": [trial.number for trial in point.confirming],
-        "estimates": {name: _figure_record(f) for name, f in point.figures.items()},
-        "test": {name: _figure_record(f) for name, f in point.tested.items()},
+        "confirmed": point.is_confirmed,
+        "confirming": [trial.number for trial in point.confirmations],
+        "estimates": {name: _figure_record(f) for name, f in point.estimates.items()},
+        "test": {name: _figure_record(f) for name, f in point.test_estimates.items()},
     }
 
 
@@ -96,7 +96,7 @@ def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = N
         "model": study.task.model,
         "dataset": study.task.dataset,
         "objectives": objective_records(study),
-        "trials": {state.value: n for state, n in counts(trials).items()},
+        "trials": {state.value: n for state, n in count_by_state(trials).items()},
         "started_at": _time(min(started, default=None)),
         "budget": {
             use.name: {"used": use.used, "limit": use.limit}
@@ -113,7 +113,7 @@ def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = 
         "constraints": [str(constraint) for constraint in study.constraints],
         "best": [
             {"metric": b.objective.metric, "value": b.value, "trial": b.trial.number}
-            for b in best(study, trials)
+            for b in best_trials(study, trials)
         ],
         "hypervolume": hypervolume(study, trials),
         "running": [trial_record(trial) for trial in running],
@@ -128,10 +128,10 @@ def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, A
     """``autotune show --json``: the trial's line with raw samples, curve, memory and events, and
     which of ``trials`` confirm it, or which one it confirms."""
     evidence = trial.result
-    confirmed = confirms(trial, trials)
+    confirmed = confirmed_trial(trial, trials)
     return {
         **trial_record(trial),
-        "confirming": [run.number for run in Replicates(trials).of(trial)],
+        "confirming": [run.number for run in Replicates(trials).confirmations(trial)],
         "confirms": None if confirmed is None else confirmed.number,
         "seed": trial.seed,
         "origin": trial.origin,

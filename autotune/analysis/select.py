@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
-from autotune.analysis.filters import matching
-from autotune.analysis.front import feasible, knee, undominated, value_of
+from autotune.analysis.filters import filter_by_condition
+from autotune.analysis.front import feasible_trials, knee, pareto_optimal, value_of
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError, UsageError
@@ -24,7 +24,9 @@ PICKS: Mapping[str, tuple[str, ...]] = {
 }
 """What each word looks at: the first of these that is an objective, else that was measured."""
 
-FORMS = "a trial number, knee, fastest, most-accurate, cheapest, or 'accuracy >= 0.9 then cheapest'"
+QUERY_FORMS = (
+    "a trial number, knee, fastest, most-accurate, cheapest, or 'accuracy >= 0.9 then cheapest'"
+)
 
 
 def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
@@ -41,7 +43,7 @@ def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
     word = word.strip()
     if word != "knee" and word not in PICKS:
         raise UsageError(f"cannot choose a trial by '{query}'", hint=_valid(word))
-    members = feasible(study, trials)
+    members = feasible_trials(study, trials)
     if not members:
         raise NotFoundError(
             f"no trial of study {study.name} is complete and within its constraints",
@@ -63,18 +65,18 @@ def _numbered(study: Study, trials: Sequence[Trial], number: int) -> Trial:
         why = f": {trial.reason}" if trial.reason else ""
         raise UsageError(
             f"trial {number} of study {study.name} is {trial.state.value}{why}",
-            hint=f"choose a complete one: {FORMS}",
+            hint=f"choose a complete one: {QUERY_FORMS}",
         )
     return trial
 
 
 def _valid(word: str) -> str:
     close = get_close_matches(word, ["knee", *PICKS], 1)
-    return f"did you mean {close[0]}? Valid: {FORMS}" if close else f"valid: {FORMS}"
+    return f"did you mean {close[0]}? Valid: {QUERY_FORMS}" if close else f"valid: {QUERY_FORMS}"
 
 
 def _satisfying(study: Study, members: Sequence[Trial], condition: str) -> list[Trial]:
-    found = matching(study, members, condition)
+    found = filter_by_condition(study, members, condition)
     if not found:
         raise NotFoundError(
             f"no feasible trial of study {study.name} satisfies {condition}",
@@ -84,7 +86,7 @@ def _satisfying(study: Study, members: Sequence[Trial], condition: str) -> list[
 
 
 def _pick(study: Study, members: Sequence[Trial], word: str) -> Trial:
-    front = undominated(study, members)
+    front = pareto_optimal(study, members)
     if word == "knee":
         chosen = knee(study, front)
         assert chosen is not None

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.filters import MetricFilter, bounds, passing
+from autotune.analysis.filters import MetricFilter, apply_filters, metric_filters
 from autotune.analysis.front import (
     Violation,
-    baseline,
-    confirmed,
+    confirmed_trials,
     direction_of,
+    find_baseline,
+    find_violations,
     knee,
     non_dominated,
-    superseded,
+    superseded_trials,
     value_of,
-    violations,
 )
-from autotune.analysis.hypervolume import Growth, hypervolume_history
-from autotune.analysis.importance import format_value
-from autotune.analysis.probability import Point, points, probabilities
-from autotune.analysis.replicates import Replicates, confirms
+from autotune.analysis.hypervolume import HypervolumePoint, hypervolume_history
+from autotune.analysis.probability import FrontPoint, front_points, front_probabilities
+from autotune.analysis.replicates import Replicates, confirmed_trial
+from autotune.analysis.text import format_value
 from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 
@@ -52,9 +52,9 @@ class Snapshot:
     trials: Sequence[Trial]
 
     @cached_property
-    def default(self) -> Trial | None:
+    def baseline(self) -> Trial | None:
         """The trial of the default configuration."""
-        return baseline(self.study, self.trials)
+        return find_baseline(self.study, self.trials)
 
     @cached_property
     def by_number(self) -> Mapping[int, Trial]:
@@ -66,7 +66,7 @@ class Snapshot:
         if not self.study.constraints:
             return {}
         found = {
-            trial.number: violations(self.study, trial, self.default)
+            trial.number: find_violations(self.study, trial, self.baseline)
             for trial in self.trials
             if trial.state is State.COMPLETE
         }
@@ -87,7 +87,7 @@ class Snapshot:
     @cached_property
     def superseded(self) -> frozenset[int]:
         """Numbers of the trials in whose place a run without neighbours stands."""
-        return superseded(self.trials)
+        return superseded_trials(self.trials)
 
     def _whole(self, trial: Trial) -> bool:
         return all(value_of(trial, o.metric) is not None for o in self.study.objectives)
@@ -97,13 +97,17 @@ class Snapshot:
         return self.front_of(self.feasible)
 
     @cached_property
-    def bounds(self) -> Sequence[MetricFilter]:
+    def metric_filters(self) -> Sequence[MetricFilter]:
         """The bounds worth offering to a reader, each at its loose end."""
-        return bounds(self.study, self.feasible)
+        return metric_filters(self.study, self.feasible)
 
-    def passing(self, wanted: Sequence[MetricFilter]) -> Sequence[Trial]:
+    def filter_trials(self, wanted: Sequence[MetricFilter]) -> Sequence[Trial]:
         """The feasible trials that meet every bound."""
-        return passing(self.feasible, wanted) if any(b.asks for b in wanted) else self.feasible
+        return (
+            apply_filters(self.feasible, wanted)
+            if any(b.is_active for b in wanted)
+            else self.feasible
+        )
 
     def front_of(self, members: Sequence[Trial], metrics: Sequence[str] = ()) -> Sequence[Trial]:
         """The front among feasible ``members``: of the objectives, or of ``metrics`` alone, each in
@@ -134,7 +138,7 @@ class Snapshot:
         """Values of the feasible trials signed so that more is better; NaN where not measured."""
         if metric not in self._signed:
             sign = 1.0 if direction_of(self.study, metric) == "maximize" else -1.0
-            column = self.column(metric)
+            column = self.metric_values(metric)
             values = [column.get(trial.number, np.nan) for trial in self.feasible]
             self._signed[metric] = sign * np.array(values, dtype=float)
         return self._signed[metric]
@@ -144,9 +148,9 @@ class Snapshot:
         return {}
 
     @cached_property
-    def points(self) -> Mapping[int, Point]:
+    def front_points(self) -> Mapping[int, FrontPoint]:
         """All that is known of each member of the front, by number: see :class:`Point`."""
-        return {p.trial.number: p for p in points(self.study, self.trials, self.front)}
+        return {p.trial.number: p for p in front_points(self.study, self.trials, self.front)}
 
     @cached_property
     def knee(self) -> Trial | None:
@@ -154,22 +158,22 @@ class Snapshot:
 
     @cached_property
     def confirmed(self) -> frozenset[int]:
-        return confirmed(self.trials)
+        return confirmed_trials(self.trials)
 
     @cached_property
-    def repeats(self) -> Replicates:
+    def replicates(self) -> Replicates:
         """What several runs of one strategy say together."""
         return Replicates(self.trials)
 
-    def confirms(self, trial: Trial) -> Trial | None:
+    def confirmed_trial(self, trial: Trial) -> Trial | None:
         """The trial that a confirming run repeats."""
-        return confirms(trial, self.trials)
+        return confirmed_trial(trial, self.trials)
 
     @cached_property
     def front_probabilities(self) -> Mapping[int, float]:
         """The probability (0..1) that a trial of the front belongs there, given the noise of all
         measurements, by number."""
-        return probabilities(self.study, self.trials, self.front, self.repeats)
+        return front_probabilities(self.study, self.trials, self.front, self.replicates)
 
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:
@@ -193,7 +197,7 @@ class Snapshot:
         return Verdict.FRONT if trial.number in on_front else Verdict.DOMINATED
 
     @cached_property
-    def outside(self) -> Sequence[Trial]:
+    def violating(self) -> Sequence[Trial]:
         """Complete trials that break a constraint."""
         return [t for t in self.trials if self.verdicts[t.number] is Verdict.OUTSIDE]
 
@@ -213,7 +217,7 @@ class Snapshot:
         rest = [name for name in METRICS if name in measured and name not in first]
         return [*first, *rest, *sorted(measured - {*first, *METRICS})]
 
-    def column(self, metric: str) -> Mapping[int, float]:
+    def metric_values(self, metric: str) -> Mapping[int, float]:
         """Values of one metric by number of the trial, of those that measured it."""
         if metric not in self._columns:
             known = ((trial.number, value_of(trial, metric)) for trial in self.trials)
@@ -225,17 +229,17 @@ class Snapshot:
         return {}
 
     @cached_property
-    def history(self) -> Sequence[Growth]:
+    def hypervolume_history(self) -> Sequence[HypervolumePoint]:
         """The hypervolume after each finished trial."""
         return hypervolume_history(self.study, self.trials)
 
     @cached_property
-    def settings(self) -> Mapping[int, str]:
+    def strategy_differences(self) -> Mapping[int, str]:
         """What each trial sets otherwise than the default, in words, by number."""
         base = self.study.baseline.values
         return {trial.number: _differences(trial, base) for trial in self.trials}
 
-    def columns(self) -> dict[str, list[Any]]:
+    def table_columns(self) -> dict[str, list[Any]]:
         """A table with a row a trial: its state, metrics (``None`` where not measured), levers."""
         trials, verdicts = self.trials, self.verdicts
         levers = sorted({name for trial in trials for name in trial.strategy.values})

@@ -13,7 +13,7 @@ SAME_RUNG = 0.05
 
 
 @dataclass(frozen=True)
-class Bar:
+class TimelineBar:
     """One trial on the time line. ``lane`` counts trials that ran side by side, from 0."""
 
     trial: Trial
@@ -23,7 +23,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Stop:
+class EarlyStop:
     """A trial that was stopped early, at ``share`` (0..1) of its steps: 0 before any training,
     ``None`` where that was not looked up."""
 
@@ -52,7 +52,7 @@ class PredictionCheck:
     interval: tuple[float, float] | None = None
 
 
-def timeline(trials: Sequence[Trial], now: datetime) -> list[Bar]:
+def timeline(trials: Sequence[Trial], now: datetime) -> list[TimelineBar]:
     """When each started trial ran, each in the first lane that is free; running ones up to
     ``now``."""
     started = sorted(
@@ -64,24 +64,26 @@ def timeline(trials: Sequence[Trial], now: datetime) -> list[Bar]:
         end = max(trial.finished_at or now, start)
         lane = next((i for i, until in enumerate(free) if until <= start), len(free))
         free[lane : lane + 1] = [end]
-        bars.append(Bar(trial, lane, start, end))
+        bars.append(TimelineBar(trial, lane, start, end))
     return bars
 
 
-def stops(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]] | None) -> list[Stop]:
+def early_stops(
+    trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]] | None
+) -> list[EarlyStop]:
     """Trials stopped early and how far each had come, by the ``curves`` of all trials that reported
     a point."""
     pruned = [trial for trial in trials if trial.state is State.PRUNED]
     if curves is None:
-        return [Stop(trial, None) for trial in pruned]
-    return [Stop(trial, _come(curves.get(trial.number, ()))) for trial in pruned]
+        return [EarlyStop(trial, None) for trial in pruned]
+    return [EarlyStop(trial, _come(curves.get(trial.number, ()))) for trial in pruned]
 
 
 def _come(curve: Sequence[CurvePoint]) -> float:
     return curve[-1].step / curve[-1].total_steps if curve else 0.0
 
 
-def rungs(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]]) -> list[Rung]:
+def rung_counts(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]]) -> list[Rung]:
     """The rungs that trials came to, the probe first; shares within 5% count as one rung."""
     reached: Counter[float] = Counter()
     stopped: Counter[float] = Counter()

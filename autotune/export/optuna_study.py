@@ -7,19 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from autotune.analysis.front import value_of
+from autotune.analysis.optuna_distributions import distribution
 from autotune.analysis.snapshot import Snapshot
-from autotune.domain import Dimension, Range, State, Study, Trial
-from autotune.domain.search_space import contains
+from autotune.domain import State, Study, Trial, Value
 from autotune.errors import StoreUnavailableError, UsageError
 
 STATES: Mapping[State, TrialState] = {
@@ -39,7 +34,10 @@ def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
     name is there, :class:`StoreUnavailableError` where the database cannot be written.
     """
     finished = [trial for trial in trials if trial.state in STATES]
-    distributions = {d.lever: _distribution(d, finished) for d in study.space.dimensions}
+    distributions = {
+        d.lever: distribution(d.domain, _tried_values(d.lever, finished))
+        for d in study.space.dimensions
+    }
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -67,25 +65,8 @@ def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
     return len(finished)
 
 
-def _distribution(dimension: Dimension, trials: Sequence[Trial]) -> BaseDistribution:
-    """The dimension as Optuna has it. One that a trial has left, as the default and the user's own
-    strategies may, is categorical over all that was tried."""
-    domain = dimension.domain
-    tried = [trial.strategy.values.get(dimension.lever) for trial in trials]
-    numbers = [v for v in tried if isinstance(v, int | float) and not isinstance(v, bool)]
-    if (
-        isinstance(domain, Range)
-        and len(numbers) == len(tried)
-        and all(contains(domain, v) for v in numbers)
-    ):
-        if domain.integer:
-            step = 1 if domain.log else int(domain.step or 1)
-            return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
-        step_size = None if domain.log else domain.step
-        return FloatDistribution(domain.low, domain.high, log=domain.log, step=step_size)
-    offered = () if isinstance(domain, Range) else domain.values
-    known = dict.fromkeys([*offered, *(v for v in tried if v is not None)])
-    return CategoricalDistribution(list(known))
+def _tried_values(lever: str, trials: Sequence[Trial]) -> list[Value]:
+    return [trial.strategy[lever] for trial in trials if lever in trial.strategy.values]
 
 
 def _frozen(

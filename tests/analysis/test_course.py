@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from small_studies import SPEED, START, trial
 
-from autotune.analysis.timeline import prediction_checks, rungs, stops, timeline
+from autotune.analysis.timeline import early_stops, prediction_checks, rung_counts, timeline
 from autotune.domain import CurvePoint, State, TrialResult
 
 
@@ -32,18 +32,18 @@ RUNGS = [
 
 def test_stops_say_how_far_a_trial_came() -> None:
     pruned, probed = trial(1, state=State.PRUNED), trial(2, state=State.PRUNED)
-    found = stops([trial(0), pruned, probed], {1: RUNGS[:2]})
+    found = early_stops([trial(0), pruned, probed], {1: RUNGS[:2]})
     assert [(stop.trial.number, stop.share) for stop in found] == [(1, 0.25), (2, 0.0)]
-    assert [stop.share for stop in stops([pruned], None)] == [None]
+    assert [stop.share for stop in early_stops([pruned], None)] == [None]
 
 
 def test_rungs_count_who_came_and_who_was_stopped() -> None:
     made = [trial(0), *(trial(n, state=State.PRUNED) for n in (1, 2, 3)), trial(4)]
     slow = [replace(p, step=101, total_steps=200) if p.step == 50 else p for p in RUNGS]
-    found = rungs(made, {0: RUNGS, 1: RUNGS[:2], 2: slow[:3], 4: slow})
+    found = rung_counts(made, {0: RUNGS, 1: RUNGS[:2], 2: slow[:3], 4: slow})
     assert (found[0].share, found[0].reached, found[0].stopped) == (0.0, 5, 1)
     assert [(r.reached, r.stopped) for r in found[1:]] == [(4, 1), (3, 1)]
-    assert rungs([trial(5, state=State.FAILED)], {}) == []
+    assert rung_counts([trial(5, state=State.FAILED)], {}) == []
 
 
 def test_predictions_stand_beside_measurements() -> None:

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
 from autotune.analysis.front import (
-    baseline,
-    confirmed,
+    confirmed_trials,
     dominates,
-    feasible,
+    feasible_trials,
+    find_baseline,
+    find_violations,
     knee,
     non_dominated,
     pareto_front,
-    suggest,
-    violations,
+    suggest_trial,
 )
 from autotune.domain import Constraint, State, TrialOrigin
 
@@ -68,13 +68,13 @@ def test_front_minimises_what_is_minimised() -> None:
 def test_empty_study_has_no_front() -> None:
     assert pareto_front(study(), []) == []
     assert knee(study(), []) is None
-    assert baseline(study(), []) is None
+    assert find_baseline(study(), []) is None
 
 
 @pytest.mark.parametrize("state", [s for s in State if s is not State.COMPLETE])
 def test_only_complete_trials_are_feasible(state: State) -> None:
     beaten = trial(1, {SPEED: 99.0, ACCURACY: 0.9}, state=state)
-    assert feasible(study(), [*trials((10, 0.8)), beaten]) == trials((10, 0.8))
+    assert feasible_trials(study(), [*trials((10, 0.8)), beaten]) == trials((10, 0.8))
 
 
 def test_trial_without_an_objective_is_not_compared() -> None:
@@ -86,8 +86,8 @@ def test_trial_without_an_objective_is_not_compared() -> None:
 def test_constraint_relative_to_the_default() -> None:
     asked = study(constraints=[FLOOR])
     found = trials((10, 0.8), (20, 0.75), (30, 0.74))
-    assert [t.number for t in feasible(asked, found)] == [0, 1]
-    (broken,) = violations(asked, found[2], found[0])
+    assert [t.number for t in feasible_trials(asked, found)] == [0, 1]
+    (broken,) = find_violations(asked, found[2], found[0])
     assert str(broken) == (
         "accuracy is 0.74; the study asks for accuracy >= baseline - 0.05 (= 0.75)"
     )
@@ -96,12 +96,12 @@ def test_constraint_relative_to_the_default() -> None:
 def test_relative_constraint_binds_nobody_before_the_default_is_measured() -> None:
     running = trial(0, state=State.RUNNING)
     done = trial(1, {SPEED: 5.0, ACCURACY: 0.1})
-    assert feasible(study(constraints=[FLOOR]), [running, done]) == [done]
+    assert feasible_trials(study(constraints=[FLOOR]), [running, done]) == [done]
 
 
 def test_unmeasured_metric_cannot_meet_a_constraint() -> None:
     asked = study(constraints=[Constraint("energy_wh", "<=", 5.0)])
-    (broken,) = violations(asked, trial(0, {SPEED: 1.0, ACCURACY: 0.5}), None)
+    (broken,) = find_violations(asked, trial(0, {SPEED: 1.0, ACCURACY: 0.5}), None)
     assert "energy_wh was not measured" in str(broken)
 
 
@@ -110,20 +110,20 @@ def test_unmeasured_metric_cannot_meet_a_constraint() -> None:
 )
 def test_operators_at_the_bound(operator: str, met: bool) -> None:
     asked = study(constraints=[Constraint(ACCURACY, operator, 0.8)])  # type: ignore[arg-type]
-    assert (not violations(asked, trials((1, 0.8))[0], None)) is met
+    assert (not find_violations(asked, trials((1, 0.8))[0], None)) is met
 
 
 def test_baseline_is_the_completed_run_of_the_default() -> None:
     broken = trial(0, state=State.INTERRUPTED)
     again = replace(trial(0, {SPEED: 1.0}), number=3, origin=TrialOrigin.RETRY)
-    assert baseline(study(), [broken, trial(1, {SPEED: 2.0}), again]) == again
-    assert baseline(study(), [broken]) == broken
+    assert find_baseline(study(), [broken, trial(1, {SPEED: 2.0}), again]) == again
+    assert find_baseline(study(), [broken]) == broken
 
 
 def test_confirming_runs_mark_their_strategy_and_stay_off_the_front() -> None:
     again = trial(2, {SPEED: 99.0, ACCURACY: 0.99}, origin=TrialOrigin.CONFIRMATION)
     found = [*trials((10, 0.8), (20, 0.7)), again]
-    assert confirmed(found) == {1}
+    assert confirmed_trials(found) == {1}
     assert [t.number for t in pareto_front(study(), found)] == [1, 0]
 
 
@@ -150,8 +150,8 @@ def test_knee_does_not_depend_on_units(first: float, second: float) -> None:
 def test_weights_move_the_suggestion() -> None:
     front = pareto_front(study(), trials((10, 0.9), (20, 0.8), (30, 0.6)))
     numbers = [
-        suggest(study(), front, {SPEED: speed, ACCURACY: 1 - speed}).number  # type: ignore[union-attr]
+        suggest_trial(study(), front, {SPEED: speed, ACCURACY: 1 - speed}).number  # type: ignore[union-attr]
         for speed in (0.0, 1.0)
     ]
     assert numbers == [0, 2]
-    assert suggest(study(), [], {}) is None
+    assert suggest_trial(study(), [], {}) is None

@@ -10,11 +10,11 @@ from optuna._hypervolume import compute_hypervolume
 from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
 from autotune.analysis.hypervolume import (
-    MOST_POINTS,
-    Front,
+    MAX_HISTORY_POINTS,
+    IncrementalHypervolume,
+    dominated_volume,
     hypervolume,
     hypervolume_history,
-    volume,
 )
 from autotune.domain import Constraint, State
 
@@ -32,26 +32,26 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 def test_volume_agrees_with_optuna(points: np.ndarray) -> None:
     inside = points[(points > 0).all(axis=1)]
     expected = compute_hypervolume(-inside, np.zeros(points.shape[1])) if len(inside) else 0.0
-    assert volume(points) == pytest.approx(expected)
+    assert dominated_volume(points) == pytest.approx(expected)
 
 
 @settings(deadline=None)
 @given(clouds())
 def test_growing_point_by_point_gives_the_whole(points: np.ndarray) -> None:
-    front = Front(points.shape[1])
+    front = IncrementalHypervolume(points.shape[1])
     for point in points:
         before = front.volume
         assert front.add(point) is (front.volume > before)
-    assert front.volume == pytest.approx(volume(points))
+    assert front.volume == pytest.approx(dominated_volume(points))
 
 
 @settings(deadline=None)
 @given(clouds(), st.integers(0, 18))
 def test_growing_in_batches_gives_the_whole(points: np.ndarray, cut: int) -> None:
-    front = Front(points.shape[1])
+    front = IncrementalHypervolume(points.shape[1])
     for batch in (points[:cut], points[cut:]):
         front.add_all(batch)
-    assert front.volume == pytest.approx(volume(points))
+    assert front.volume == pytest.approx(dominated_volume(points))
 
 
 def test_many_objectives_have_a_short_history_that_ends_exactly() -> None:
@@ -60,7 +60,7 @@ def test_many_objectives_have_a_short_history_that_ends_exactly() -> None:
     rows = [(10.0, 0.5, 4.0, 2.0), *rng.uniform((5, 0.3, 2, 1), (30, 0.9, 8, 4), (340, 4))]
     found, asked = trials(*rows, metrics=metrics), study(*metrics)
     history = hypervolume_history(asked, found)
-    assert len(history) <= MOST_POINTS and history[-1].finished == len(found)
+    assert len(history) <= MAX_HISTORY_POINTS and history[-1].finished == len(found)
     assert history[-1].value == pytest.approx(hypervolume(asked, found))
 
 

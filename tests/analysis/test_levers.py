@@ -9,13 +9,13 @@ import pytest
 from small_studies import ACCURACY, SPEED, study, trial
 
 from autotune.analysis.importance import (
-    effects,
-    format_value,
-    importance,
     interaction,
-    labels,
-    varied,
+    lever_importance,
+    setting_effects,
+    setting_labels,
+    varied_levers,
 )
+from autotune.analysis.text import format_value
 from autotune.domain import Categorical, Dimension, Range, SearchSpace, Study, Trial, TrialOrigin
 
 SPACE = SearchSpace(
@@ -54,7 +54,10 @@ def found() -> list[Trial]:
 
 
 def test_importance_finds_the_lever_that_matters(found: list[Trial]) -> None:
-    speed, accuracy = importance(ASKED, found, SPEED), importance(ASKED, found, ACCURACY)
+    speed, accuracy = (
+        lever_importance(ASKED, found, SPEED),
+        lever_importance(ASKED, found, ACCURACY),
+    )
     assert sum(speed.values()) == pytest.approx(1.0)
     assert max(speed, key=lambda name: speed[name]) == "precision"
     assert max(accuracy, key=lambda name: accuracy[name]) == "learning_rate"
@@ -62,30 +65,30 @@ def test_importance_finds_the_lever_that_matters(found: list[Trial]) -> None:
 
 
 def test_importance_needs_trials(found: list[Trial]) -> None:
-    assert importance(ASKED, found[:9], SPEED) == {}
-    assert importance(ASKED, [found[0]] * 20, SPEED) == {}
-    assert importance(ASKED, found, "energy_wh") == {}
-    assert importance(ASKED, found, SPEED) == importance(ASKED, found, SPEED)
+    assert lever_importance(ASKED, found[:9], SPEED) == {}
+    assert lever_importance(ASKED, [found[0]] * 20, SPEED) == {}
+    assert lever_importance(ASKED, found, "energy_wh") == {}
+    assert lever_importance(ASKED, found, SPEED) == lever_importance(ASKED, found, SPEED)
 
 
 def test_effects_hold_the_truth_within_their_interval(found: list[Trial]) -> None:
-    slow, fast = effects(ASKED, found, "precision", SPEED)
+    slow, fast = setting_effects(ASKED, found, "precision", SPEED)
     assert (slow.setting, fast.setting, slow.n) == ("fp32", "bf16", 60)
     assert slow.ci95 is not None and slow.ci95[0] < 100 < slow.ci95[1]
     assert fast.ci95 is not None and fast.ci95[0] < 200 < fast.ci95[1]
-    assert effects(ASKED, found, "precision", SPEED)[0] == slow
+    assert setting_effects(ASKED, found, "precision", SPEED)[0] == slow
 
 
 def test_one_trial_has_no_interval(found: list[Trial]) -> None:
-    (only,) = effects(ASKED, found[:1], "precision", SPEED)
+    (only,) = setting_effects(ASKED, found[:1], "precision", SPEED)
     assert only.ci95 is None and only.n == 1
 
 
 def test_continuous_levers_fall_into_ranges(found: list[Trial]) -> None:
-    label = labels(ASKED, found, "learning_rate")
+    label = setting_labels(ASKED, found, "learning_rate")
     assert len(label.order) == 5
-    assert {label.of(t) for t in found} == set(label.order)
-    middle = max(effects(ASKED, found, "learning_rate", ACCURACY), key=lambda e: e.mean)
+    assert {label.label_of(t) for t in found} == set(label.order)
+    middle = max(setting_effects(ASKED, found, "learning_rate", ACCURACY), key=lambda e: e.mean)
     assert middle.setting == label.order[2]
 
 
@@ -98,5 +101,10 @@ def test_interaction_counts_what_was_tried(found: list[Trial]) -> None:
 
 
 def test_varied_levers_and_words(found: list[Trial]) -> None:
-    assert varied(ASKED, found) == ["precision", "learning_rate", "compile", "micro_batch_size"]
+    assert varied_levers(ASKED, found) == [
+        "precision",
+        "learning_rate",
+        "compile",
+        "micro_batch_size",
+    ]
     assert [format_value(v) for v in (True, 0.00012, 8, "full")] == ["yes", "0.00012", "8", "full"]

@@ -8,7 +8,7 @@ import pytest
 from small_studies import ACCURACY, COST, SPEED, study, trial
 
 from autotune.analysis.front import pareto_front
-from autotune.analysis.probability import points
+from autotune.analysis.probability import front_points
 from autotune.domain import Constraint, Measurement, Study, Trial, TrialOrigin, TrialResult
 
 
@@ -36,7 +36,7 @@ DEFAULT = trial(0, {SPEED: 10.0, ACCURACY: 0.5})
 
 def chances(asked: Study, trials: list[Trial]) -> dict[int, float]:
     front = pareto_front(asked, trials)
-    return {p.trial.number: p.probability for p in points(asked, trials, front)}
+    return {p.trial.number: p.probability for p in front_points(asked, trials, front)}
 
 
 def test_points_far_apart_are_sure() -> None:
@@ -124,12 +124,14 @@ def test_a_point_says_what_is_known_of_it() -> None:
     again = replace(measured(3, 104.0, 0.77, origin=TrialOrigin.CONFIRMATION, seed=1),
                     strategy=measured(1, 1.0, 0.1).strategy)  # fmt: skip
     trials = [DEFAULT, measured(1, 100.0, 0.80), measured(2, 200.0, 0.7), again]
-    found = {p.trial.number: p for p in points(study(), trials, pareto_front(study(), trials))}
-    assert found[1].figures[SPEED].value == pytest.approx(102.0)
-    assert found[1].figures[ACCURACY].value == 0.80
-    assert found[1].tested[ACCURACY].value == 0.77
-    assert found[1].confirming == [again]
-    assert found[2].tested == {} and not found[2].confirming
+    found = {
+        p.trial.number: p for p in front_points(study(), trials, pareto_front(study(), trials))
+    }
+    assert found[1].estimates[SPEED].value == pytest.approx(102.0)
+    assert found[1].estimates[ACCURACY].value == 0.80
+    assert found[1].test_estimates[ACCURACY].value == 0.77
+    assert found[1].confirmations == [again]
+    assert found[2].test_estimates == {} and not found[2].confirmations
 
 
 def test_the_same_trials_give_the_same() -> None:
@@ -138,7 +140,7 @@ def test_the_same_trials_give_the_same() -> None:
 
 
 def test_no_front_has_no_points() -> None:
-    assert points(study(), [], []) == []
+    assert front_points(study(), [], []) == []
 
 
 def test_figures_without_any_spread_are_taken_as_they_are() -> None:

@@ -29,17 +29,17 @@ def again(number: int, of: Trial, speed: float, accuracy: float, seed: int = 1) 
 
 def test_without_repeats_a_figure_is_that_of_its_run() -> None:
     repeats = Replicates([FIRST, SECOND])
-    found = repeats.figure(FIRST, ACCURACY)
+    found = repeats.estimate(FIRST, ACCURACY)
     assert found is not None
     assert (found.value, found.runs) == (0.80, 1)
     assert found.ci95 == pytest.approx((0.76, 0.84))
-    assert repeats.test(FIRST, ACCURACY) is None
+    assert repeats.test_estimate(FIRST, ACCURACY) is None
     assert repeats.run_variation(SPEED) is None
 
 
 def test_a_speed_is_the_mean_over_all_runs_with_a_pooled_interval() -> None:
     runs = [FIRST, SECOND, again(3, FIRST, 110.0, 0.78), again(4, SECOND, 200.0, 0.69)]
-    found = Replicates(runs).figure(FIRST, SPEED)
+    found = Replicates(runs).estimate(FIRST, SPEED)
     assert found is not None
     assert (found.value, found.runs) == (105.0, 2)
     assert found.ci95 is not None
@@ -51,14 +51,17 @@ def test_a_speed_is_the_mean_over_all_runs_with_a_pooled_interval() -> None:
 def test_scores_stand_on_both_splits() -> None:
     runs = [FIRST, again(3, FIRST, 110.0, 0.78), again(4, FIRST, 90.0, 0.76, seed=2)]
     repeats = Replicates(runs)
-    on_validation, on_test = repeats.figure(FIRST, ACCURACY), repeats.test(FIRST, ACCURACY)
+    on_validation, on_test = (
+        repeats.estimate(FIRST, ACCURACY),
+        repeats.test_estimate(FIRST, ACCURACY),
+    )
     assert on_validation is not None and on_validation.value == 0.80
     assert on_test is not None and on_test.runs == 2
     assert on_test.value == pytest.approx(0.77)
     seeds = 12.706 * 0.02 / 2**0.5 / 2**0.5
     assert on_test.ci95 is not None
     assert on_test.ci95[1] - 0.77 == pytest.approx((0.04**2 + seeds**2) ** 0.5, rel=0.01)
-    assert repeats.test(FIRST, SPEED) is None, "a speed knows no split"
+    assert repeats.test_estimate(FIRST, SPEED) is None, "a speed knows no split"
 
 
 def test_the_spread_over_seeds_is_pooled_over_strategies() -> None:
@@ -69,7 +72,7 @@ def test_the_spread_over_seeds_is_pooled_over_strategies() -> None:
     ]  # fmt: skip
     spread = Replicates(runs).run_variation(ACCURACY)
     assert spread is not None
-    assert spread.freedom == 2
+    assert spread.degrees_of_freedom == 2
     assert spread.deviation == pytest.approx(((0.0002 + 0.0008) / 2) ** 0.5)
 
 
@@ -93,10 +96,10 @@ def test_money_is_as_unsure_as_the_speed_it_follows_from() -> None:
         COST: Measurement(COST, 1.0, "USD"),
     }
     paid = replace(trial(1), result=TrialResult(numbers))
-    found = Replicates([paid]).figure(paid, COST)
+    found = Replicates([paid]).estimate(paid, COST)
     assert found is not None
     assert found.ci95 == pytest.approx((1 + 0.8 * (0.8 - 1), 1 + 0.8 * (1.25 - 1)))
 
 
 def test_a_metric_that_was_not_measured_has_no_figure() -> None:
-    assert Replicates([FIRST]).figure(FIRST, COST) is None
+    assert Replicates([FIRST]).estimate(FIRST, COST) is None

@@ -9,16 +9,14 @@ import pytest
 from small_studies import ACCURACY, COST, SPEED, START, study, trial, trials
 
 from autotune.analysis.budget import busy_seconds
-from autotune.analysis.summary import (
-    against_default,
-    best,
-    budget_use,
-    counts,
+from autotune.analysis.summary import best_trials, budget_use, count_by_state
+from autotune.analysis.text import (
+    compare_with_default,
+    comparison_sentence,
+    format_interval,
     format_metric,
-    interval,
-    sentence,
-    times,
-    times_default,
+    format_ratio,
+    format_ratio_to_default,
 )
 from autotune.domain import Budget, State
 
@@ -28,10 +26,10 @@ DEFAULT, OTHER = trials((100, 0.812, 1.0), (280, 0.808, 0.39), metrics=METRICS3)
 
 
 def test_sentence_reads_as_a_person_would_say_it() -> None:
-    assert sentence(OTHER, DEFAULT) == (
+    assert comparison_sentence(OTHER, DEFAULT) == (
         "2.8x faster than the default, 0.4 points less accurate, 61% cheaper"
     )
-    assert sentence(DEFAULT, DEFAULT) == "the default configuration"
+    assert comparison_sentence(DEFAULT, DEFAULT) == "the default configuration"
 
 
 @pytest.mark.parametrize(
@@ -53,30 +51,35 @@ def test_sentence_reads_as_a_person_would_say_it() -> None:
 )
 def test_phrases(metric: str, value: float, base: float, said: str) -> None:
     pair = trial(1, {metric: value}), trial(0, {metric: base})
-    assert sentence(*pair, [metric]) == said
+    assert comparison_sentence(*pair, [metric]) == said
 
 
 def test_sentence_without_a_default_gives_the_figures() -> None:
-    assert sentence(OTHER, None) == "training speed 280.0 samples/s, accuracy 80.8%, cost $0.3900"
-    assert sentence(trial(1), None) == "nothing measured"
+    assert (
+        comparison_sentence(OTHER, None)
+        == "training speed 280.0 samples/s, accuracy 80.8%, cost $0.3900"
+    )
+    assert comparison_sentence(trial(1), None) == "nothing measured"
 
 
 def test_sentence_speaks_of_the_objectives() -> None:
-    assert against_default(study(COST), [DEFAULT, OTHER], OTHER) == "61% cheaper than the default"
+    assert (
+        compare_with_default(study(COST), [DEFAULT, OTHER], OTHER) == "61% cheaper than the default"
+    )
 
 
 @pytest.mark.parametrize(
     ("ratio", "text"), [(0.389, "0.39x"), (1.04, "1.04x"), (2.79, "2.8x"), (13.2, "13x")]
 )
 def test_ratios_have_as_many_digits_as_matter(ratio: float, text: str) -> None:
-    assert times(ratio) == text
+    assert format_ratio(ratio) == text
 
 
 def test_times_default_is_unknown_without_both() -> None:
-    assert times_default(SPEED, 280.0, DEFAULT) == "2.8x"
-    assert times_default(SPEED, None, DEFAULT) is None
-    assert times_default(SPEED, 280.0, None) is None
-    assert times_default("energy_wh", 1.0, DEFAULT) is None
+    assert format_ratio_to_default(SPEED, 280.0, DEFAULT) == "2.8x"
+    assert format_ratio_to_default(SPEED, None, DEFAULT) is None
+    assert format_ratio_to_default(SPEED, 280.0, None) is None
+    assert format_ratio_to_default("energy_wh", 1.0, DEFAULT) is None
 
 
 @pytest.mark.parametrize(
@@ -100,23 +103,23 @@ def test_a_heading_can_carry_the_unit() -> None:
 
 
 def test_intervals_stand_beside_a_value_with_its_unit() -> None:
-    assert interval(SPEED, (205.12, 217.7)) == "205.1 to 217.7"
-    assert interval(ACCURACY, (0.7, 0.75)) == "70.0% to 75.0%"
-    assert interval("unheard_of", (1.0, 2.0)) == "1 to 2"
-    assert interval(SPEED, None) == ""
+    assert format_interval(SPEED, (205.12, 217.7)) == "205.1 to 217.7"
+    assert format_interval(ACCURACY, (0.7, 0.75)) == "70.0% to 75.0%"
+    assert format_interval("unheard_of", (1.0, 2.0)) == "1 to 2"
+    assert format_interval(SPEED, None) == ""
 
 
 def test_counts_and_best() -> None:
     found = [DEFAULT, OTHER, trial(2, state=State.FAILED)]
-    assert counts(found)[State.COMPLETE] == 2
-    assert counts(found)[State.QUEUED] == 0
+    assert count_by_state(found)[State.COMPLETE] == 2
+    assert count_by_state(found)[State.QUEUED] == 0
     asked = study(*METRICS3)
-    assert [(b.objective.metric, b.trial.number, b.value) for b in best(asked, found)] == [
+    assert [(b.objective.metric, b.trial.number, b.value) for b in best_trials(asked, found)] == [
         (SPEED, 1, 280.0),
         (ACCURACY, 0, 0.812),
         (COST, 1, 0.39),
     ]
-    assert best(asked, []) == []
+    assert best_trials(asked, []) == []
 
 
 def test_budget_counts_time_in_which_something_ran() -> None:

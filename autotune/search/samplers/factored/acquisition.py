@@ -55,7 +55,7 @@ def best_reach(front: Floats) -> Reach:
     return np.asarray(scalarize(front).max(axis=0, initial=0.0))
 
 
-def gains(reached: Reach, best: Reach, objectives: int) -> Floats:
+def hypervolume_gains(reached: Reach, best: Reach, objectives: int) -> Floats:
     """Gain of hypervolume, shape (candidates, draws), of candidates that reach so far, shape
     (candidates, draws, directions), over a front that reaches ``best``."""
     beyond = _power(np.maximum(reached, best), objectives) - _power(best, objectives)

@@ -13,7 +13,7 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-from autotune.analysis.front import baseline
+from autotune.analysis.front import find_baseline
 from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile, digest
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.candidates import Candidates
@@ -57,7 +57,7 @@ class FactoredSampler:
 
     def _ask(self, history: Sequence[Trial]) -> Strategy | None:
         facts = self._facts.learn(history)
-        view = AcquisitionScorer(self._study, facts, baseline(self._study, _early(history)))
+        view = AcquisitionScorer(self._study, facts, find_baseline(self._study, _early(history)))
         strategies = self._candidates.unseen(facts.tried, view.parents())
         if not strategies:
             return None

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.analysis.front import non_dominated
-from autotune.analysis.hypervolume import frame
+from autotune.analysis.hypervolume import reference_and_unit
 from autotune.domain import PHASES, Phase, Strategy, Study, Trial
-from autotune.domain.constraints import bound
+from autotune.domain.constraints import constraint_bound
 from autotune.search.samplers.factored import acquisition
 from autotune.search.samplers.factored.acquisition import Reach
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
@@ -62,9 +62,9 @@ class AcquisitionScorer:
         scale = self._scale(drawn[:count])
         best = acquisition.best_reach(self.points / scale)
         alone = acquisition.scalarize(drawn / scale)
-        likely = _believed(acquisition.gains(alone[count:], best, width) > 0, pool, count)
+        likely = _believed(acquisition.hypervolume_gains(alone[count:], best, width) > 0, pool, count)
         cost = pool.cost()[:count] + FLOOR_SECONDS
-        gained = acquisition.gains(_joined(alone, pool, count), best, width)
+        gained = acquisition.hypervolume_gains(_joined(alone, pool, count), best, width)
         expected = chance[:count] * (gained * likely).mean(axis=1)
         if expected.max() > 0:
             return np.asarray(expected / cost)
@@ -94,7 +94,7 @@ class AcquisitionScorer:
         for constraint, value in zip(
             self._study.constraints, values[len(objectives) :], strict=True
         ):
-            limit = bound(constraint, self._default)
+            limit = constraint_bound(constraint, self._default)
             if limit is not None and value is not None:
                 more = constraint.operator in (">=", ">")
                 held &= (value >= limit) if more else (value <= limit)
@@ -106,7 +106,7 @@ class AcquisitionScorer:
         """(reference, unit) of each objective; without the default, as seen so far."""
         found = []
         for place, objective in enumerate(self._study.objectives):
-            framed = frame(self._study, objective, self._default)
+            framed = reference_and_unit(self._study, objective, self._default)
             if framed is None:
                 seen = objective.sign * self._values[:, place]
                 seen = seen[np.isfinite(seen)]

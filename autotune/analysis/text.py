@@ -1,0 +1,169 @@
+"""Values, settings and comparisons as text. The command line, reports, trackers and the dashboard
+all use these functions, so that the same value reads the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from autotune.analysis.front import find_baseline, value_of
+from autotune.domain import Strategy, Study, Trial, Value
+from autotune.domain.metrics import METRICS, Metric
+
+DEFAULT_NAME = "the default configuration"
+
+SUMMARY_METRICS = ("train_samples_per_second", "accuracy", "cost_usd")
+"""Metrics that a comparison mentions unless others are given."""
+
+_FASTER = {
+    "train_samples_per_second": "",
+    "relative_speed": "",
+    "train_seconds": "",
+    "inference_samples_per_second": "at inference ",
+    "inference_latency_ms": "to answer ",
+    "inference_latency_p95_ms": "to answer (p95) ",
+}
+_CHEAPER = {"cost_usd": "", "inference_usd_per_million": " at inference"}
+
+
+def format_value(value: Value | None) -> str:
+    """A setting of a lever for people: ``yes``, ``0.0001``, ``bf16``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def format_setting(value: Value | None) -> str:
+    """A setting of a lever as a study file has it: ``true``, ``0.0001``, ``bf16``."""
+    return str(value).lower() if isinstance(value, bool) else format_value(value)
+
+
+def strategy_difference(strategy: Strategy, default: Mapping[str, Value]) -> str:
+    """The settings that differ from ``default``, in the order of the strategy:
+    ``batch_size 16, precision bf16``."""
+    parts = [
+        f"{lever} {format_value(value)}"
+        for lever, value in strategy.values.items()
+        if default.get(lever) != value
+    ]
+    return ", ".join(parts) or DEFAULT_NAME
+
+
+def strategy_settings(strategy: Strategy, default: Strategy) -> list[str]:
+    """The settings that differ from ``default``, by name of the lever, as ``--set`` takes them:
+    ``["batch_size=16", "precision=bf16"]``."""
+    differences = strategy.differences(default)
+    return [f"{lever}={format_setting(here)}" for lever, (here, _) in differences.items()]
+
+
+def format_metric(metric: str, value: float | None, *, unit: bool = True) -> str:
+    """A value of a metric: ``212.4 samples/s``, ``81.2%``. Without its ``unit``, for tables whose
+    heading has it; percent and dollar signs stay."""
+    if value is None:
+        return "not measured"
+    entry = METRICS.get(metric)
+    if entry is None:
+        return f"{value:.4g}"
+    if entry.unit == "ratio":
+        return f"{100 * value:.1f}%" if metric != "mcc" else f"{value:.3f}"
+    if entry.unit.startswith("USD"):
+        return f"${value:.{_usd_decimals(value)}f}" + entry.unit.removeprefix("USD")
+    return f"{value:,.{entry.decimals}f}{f' {entry.unit}' if unit else ''}"
+
+
+def format_interval(metric: str, ci95: tuple[float, float] | None) -> str:
+    """A 95% interval beside a value with its unit: ``205.1 to 217.7``; empty if unknown."""
+    if ci95 is None:
+        return ""
+    return " to ".join(format_metric(metric, end, unit=False) for end in ci95)
+
+
+def _usd_decimals(value: float) -> int:
+    """Decimals that leave at least two significant digits."""
+    return 2 if value >= 1 else 4 if value >= 0.01 else 6
+
+
+def format_ratio_to_default(metric: str, value: float | None, default: Trial | None) -> str | None:
+    """``value`` as a multiple of the default's, such as ``2.8x``; ``None`` if one is unknown."""
+    base = value_of(default, metric)
+    if value is None or base is None or base == 0:
+        return None
+    return format_ratio(value / base)
+
+
+def format_ratio(ratio: float) -> str:
+    """A ratio with two significant digits: ``0.39x``, ``2.8x``, ``13x``; ``1.04x`` near 1."""
+    return f"{ratio:.{0 if abs(ratio) >= 9.95 else 1 if abs(ratio) >= 1.995 else 2}f}x"
+
+
+def comparison_sentence(
+    trial: Trial, default: Trial | None, metrics: Sequence[str] = SUMMARY_METRICS
+) -> str:
+    """What choosing ``trial`` means: ``2.8x faster than the default, 0.4 points less accurate``.
+
+    Metrics that either of the two did not measure are left out.
+    """
+    if default is not None and trial.number == default.number:
+        return "the default configuration"
+    phrases = []
+    for name in metrics:
+        value, base = value_of(trial, name), value_of(default, name)
+        if value is not None and base is not None and base > 0 and name in METRICS:
+            phrases.append(_phrase(METRICS[name], value, base))
+    if not phrases:
+        known = [(name, value_of(trial, name)) for name in metrics]
+        figures = [f"{_label(n)} {format_metric(n, v)}" for n, v in known if v is not None]
+        return ", ".join(figures) or "nothing measured"
+    return ", ".join([f"{phrases[0]} {_joint(phrases[0])} the default", *phrases[1:]])
+
+
+def _joint(phrase: str) -> str:
+    if phrase.startswith(("as ", "the same")):
+        return "as"
+    return "of" if "x the " in phrase else "than"
+
+
+def _label(name: str) -> str:
+    return METRICS[name].label if name in METRICS else name
+
+
+def _phrase(metric: Metric, value: float, base: float) -> str:
+    if metric.name in _FASTER:
+        return _speed(metric, value / base)
+    if metric.unit == "ratio":
+        return _points(metric, 100 * (value - base))
+    cost, change = metric.name in _CHEAPER, value / base - 1
+    what = _CHEAPER[metric.name] if cost else f" {metric.label}"
+    if abs(change) < 0.005:
+        return f"as cheap{what}" if cost else f"the same{what}"
+    if change >= 1:
+        return f"{format_ratio(change + 1)} the{' cost' if cost else ''}{what}"
+    less, more = ("cheaper", "dearer") if cost else ("lower", "higher")
+    return f"{abs(change):.0%} {less if change < 0 else more}{what}"
+
+
+def _speed(metric: Metric, ratio: float) -> str:
+    gain = ratio if metric.direction == "maximize" else 1 / ratio if ratio else 1.0
+    where = _FASTER[metric.name]
+    if 0.995 <= gain <= 1.005:
+        return f"as fast {where}".rstrip()
+    return (
+        f"{format_ratio(gain)} faster {where}".rstrip()
+        if gain > 1
+        else (f"{format_ratio(1 / gain)} slower {where}".rstrip())
+    )
+
+
+def _points(metric: Metric, points: float) -> str:
+    if metric.name == "accuracy":
+        if abs(points) < 0.05:
+            return "as accurate"
+        return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accurate"
+    if abs(points) < 0.05:
+        return f"the same {metric.label}"
+    return f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'} {metric.label}"
+
+
+def compare_with_default(study: Study, trials: Sequence[Trial], trial: Trial) -> str:
+    """:func:`sentence` over the study's own objectives."""
+    metrics = [objective.metric for objective in study.objectives]
+    return comparison_sentence(trial, find_baseline(study, trials), metrics)

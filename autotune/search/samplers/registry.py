@@ -1,0 +1,39 @@
+"""Creates the sampler that a study names. The names are records of :mod:`autotune.components`."""
+
+from __future__ import annotations
+
+from autotune.components import SAMPLERS
+from autotune.domain import Study, WorkloadProfile
+from autotune.domain.registry import import_object
+from autotune.ports import Sampler
+
+
+def make_sampler(study: Study, workload: WorkloadProfile | None = None) -> Sampler:
+    """The sampler of ``study``. Without a ``workload``, samplers that model speed have no prior
+    mean of it."""
+    sampler: Sampler = import_object(SAMPLERS.find(study.sampler.kind).factory)(study, workload)
+    return sampler
+
+
+def make_factored(study: Study, workload: WorkloadProfile | None) -> Sampler:
+    from autotune.search.samplers.factored.sampler import FactoredSampler
+
+    return FactoredSampler(study, workload)
+
+
+def make_optuna(study: Study, workload: WorkloadProfile | None) -> Sampler:
+    from autotune.search.samplers.optuna import OptunaSampler
+
+    return OptunaSampler(study, study.sampler.kind)
+
+
+def make_grid(study: Study, workload: WorkloadProfile | None) -> Sampler:
+    from autotune.search.samplers.grid import GridSampler
+
+    return GridSampler(study)
+
+
+def make_qmc(study: Study, workload: WorkloadProfile | None) -> Sampler:
+    from autotune.search.samplers.qmc import QmcSampler
+
+    return QmcSampler(study)
