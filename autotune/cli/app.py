@@ -1,14 +1,22 @@
-"""The commands, and how their errors reach a person. Heavy imports wait inside the commands."""
+"""The application: its commands and the printing of errors. Commands import lazily."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from autotune import __version__
-from autotune.cli.commands import actions, compare_devices, inspect, search, study
+from autotune.cli.commands import db
+from autotune.cli.commands.compare_devices import compare_devices
+from autotune.cli.commands.dashboard import dashboard
+from autotune.cli.commands.export import export, import_, verify
+from autotune.cli.commands.inspect import pareto, show, status, studies, trials
+from autotune.cli.commands.report import diff, report
+from autotune.cli.commands.search import resume, search
+from autotune.cli.commands.study import hardware, init, validate
 from autotune.cli.output import err, print_error
 from autotune.errors import AutotuneError, UsageError
 
@@ -23,23 +31,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (search, study, compare_devices, inspect, actions):
-    module.register(app)
+COMMANDS: Sequence[Callable[..., None]] = (
+    search, resume, validate, init, hardware, compare_devices, studies, status, trials, show,
+    pareto, export, verify, import_, report, diff, dashboard,
+)  # fmt: skip
+for command in COMMANDS:
+    app.command(command.__name__.strip("_").replace("_", "-"))(command)
+app.add_typer(db.app, name="db")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"autotune {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def options(
+def main_options(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Verbose output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print results only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
 ) -> None:
@@ -52,7 +65,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; every error leaves as words and an exit code."""
+    """Run the command line. Every error ends as a message and an exit code."""
     debug = "--debug" in sys.argv[1:]
     try:
         app()
@@ -71,13 +84,13 @@ def main() -> None:
         if debug:
             raise
         err.quiet = False
-        place = f"{error.filename}: " if error.filename else ""
-        print_error(UsageError(f"{place}{error.strerror or error}", hint="is the path right?"))
+        prefix = f"{error.filename}: " if error.filename else ""
+        print_error(UsageError(f"{prefix}{error.strerror or error}", hint="check the path"))
         sys.exit(UsageError.exit_code)
     except Exception as error:
         if debug:
             raise
         err.quiet = False
         message = f"unexpected {type(error).__name__}: {error}"
-        print_error(AutotuneError(message, hint="autotune --debug ... shows where it came from"))
+        print_error(AutotuneError(message, hint="autotune --debug ... shows the traceback"))
         sys.exit(1)

@@ -1,158 +1,141 @@
-"""The end of a search in a terminal: the front as a table and a plot, and what to type next."""
+"""The end of a search in a terminal: the front as a listing and a plot, and what to type next."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from autotune.analysis.front import baseline, feasible, knee, pareto_front, value_of
-from autotune.analysis.probability import Point, points
-from autotune.analysis.replicates import Estimate, Replicates
-from autotune.analysis.summary import against_default, format_metric, times_default
+from autotune.analysis.probability import FrontPoint
+from autotune.analysis.replicates import Estimate
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.text import compare_with_default, format_metric, format_ratio_to_default
+from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import out
-from autotune.cli.tables import non_default_settings
-from autotune.domain import State, Study, Trial
+from autotune.cli.plot import DEFAULT, FRONT, KNEE, plot
+from autotune.cli.text import non_default_settings
+from autotune.domain import State, Trial
 from autotune.domain.metrics import METRICS
 
-WIDTH, HEIGHT = 76, 18
-TRIED, FRONT, KNEE, DEFAULT, CONFIRMED = "·", "●", "◆", "D", "✓"
-STYLES = {FRONT: "bold green", KNEE: "bold yellow", DEFAULT: "bold red"}
+CONFIRMED = "✓"
+CONFIRMED_CAPTION = f"{CONFIRMED} full training run repeated with other seeds, on the test split"
+RATIO_WIDTH = 5
+"""Columns of a ratio to the default, so that they stand below each other."""
+STEP_SPACING = 4
+"""Columns in front of a command to type next, and between it and its purpose."""
 
 
-def print_front(study: Study, trials: Sequence[Trial]) -> None:
-    """Table, plot and the knee in a sentence; a clear word where there is no front yet."""
-    front = pareto_front(study, trials)
-    if not front:
-        out.print(Text(f"{study.name}: {_why_no_front(study, trials)}", style="yellow"))
+def print_front(snapshot: Snapshot) -> None:
+    """Print the front, its plot and the knee in a sentence, or why there is no front."""
+    study = snapshot.study
+    if not snapshot.front:
+        out.print(Text(f"{study.name}: {_why_no_front(snapshot)}", style="yellow"))
         return
-    out.print(table(study, trials, points(study, trials, front)))
+    out.print(front_listing(snapshot))
     if len(study.objectives) > 1:
-        out.print(plot(study, trials, front))
-    chosen = knee(study, front)
-    if chosen is not None:
-        text = against_default(study, trials, chosen)
-        out.print(Text.assemble("Knee: trial ", (str(chosen.number), "bold yellow"), f", {text}."))
+        out.print(plot(snapshot, out.width))
+    if (knee := snapshot.knee) is not None:
+        text = compare_with_default(study, snapshot.trials, knee)
+        out.print(Text.assemble("Knee: trial ", (str(knee.number), "bold yellow"), f", {text}."))
 
 
-def _why_no_front(study: Study, trials: Sequence[Trial]) -> str:
-    ended = [trial for trial in trials if trial.state is State.COMPLETE]
-    for name in [objective.metric for objective in study.objectives]:
-        if ended and all(trial.metric(name) is None for trial in ended):
+def _why_no_front(snapshot: Snapshot) -> str:
+    complete = snapshot.by_state[State.COMPLETE]
+    for name in [objective.metric for objective in snapshot.study.objectives]:
+        if complete and all(trial.metric(name) is None for trial in complete):
             return f"no trial could measure {METRICS[name].label}"
-    return "no trial has met every constraint yet" if ended else "no trial has completed yet"
+    return "no trial has met every constraint yet" if complete else "no trial has completed yet"
 
 
-def table(study: Study, trials: Sequence[Trial], front: Sequence[Point]) -> Table:
-    """One row a trial of the front, the default first; every figure also as times the default."""
-    default, chosen = baseline(study, trials), knee(study, [point.trial for point in front])
-    title = f"Pareto front of {study.name}: ± 95% interval, x times the default"
-    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    result.add_column("trial", justify="right")
-    for objective in study.objectives:
+def front_listing(snapshot: Snapshot) -> Listing:
+    """The default, then the trials of the front: every figure with its 95% interval and its ratio
+    to the default, then the settings."""
+    columns = [Column("trial")]
+    for objective in snapshot.study.objectives:
         metric = METRICS[objective.metric]
-        unit = "" if metric.unit in ("ratio", "USD") else f"\n{metric.unit}"
-        result.add_column(f"{metric.label}{unit}", justify="right")
-    result.add_column("P(front)", justify="right")
-    result.add_column("what it sets otherwise than the default", overflow="fold")
-    if default is not None and default not in [point.trial for point in front]:
-        repeats = Replicates(trials)
-        row = [_default(default, o.metric, repeats) for o in study.objectives]
-        result.add_row(f"{default.number} {DEFAULT}", *row, "", "the default", style="red")
-    for point in front:
-        mark = KNEE if point.trial is chosen else FRONT
-        row = [_figure(point, o.metric, default) for o in study.objectives]
-        sure = f"{point.probability:.2f}" + (f"\n{CONFIRMED} {_runs(point)}" * point.confirmed)
-        result.add_row(
-            f"{point.trial.number} {mark}", *row, sure, non_default_settings(study, point.trial)
-        )
-    if any(point.confirmed for point in front):
-        result.caption = f"{CONFIRMED} run again whole, with other seeds, on the test split"
-        result.caption_justify = "left"
-    return result
+        columns.append(Column(metric.label, "" if metric.unit in ("ratio", "USD") else metric.unit))
+    columns.append(Column("P(front)"))
+    rows = [_point_row(snapshot, snapshot.front_points[trial.number]) for trial in snapshot.front]
+    if snapshot.baseline is not None and snapshot.baseline not in snapshot.front:
+        rows.insert(0, _default_row(snapshot, snapshot.baseline))
+    return Listing(
+        columns,
+        rows,
+        title=f"Pareto front of {snapshot.study.name} (± 95% interval, x times the default)",
+        details="settings that differ from the default",
+        caption=f"{CONFIRMED} full training run repeated with other seeds and evaluated on the "
+        "test split" * any(point.is_confirmed for point in snapshot.front_points.values()),
+    )
 
 
-def _runs(point: Point) -> str:
-    count = len(point.confirming)
-    return f"{count} run{'s' * (count > 1)}"
+def _default_row(snapshot: Snapshot, default: Trial) -> Row:
+    metrics = [objective.metric for objective in snapshot.study.objectives]
+    figures = [_figure(m, snapshot.replicates.estimate(default, m), default) for m in metrics]
+    return Row([f"{default.number} {DEFAULT}", *figures, ""], ["the default"], "red")
 
 
-def _default(trial: Trial, metric: str, repeats: Replicates) -> str:
-    return _lines(metric, repeats.figure(trial, metric), repeats.test(trial, metric), trial)
+def _point_row(snapshot: Snapshot, point: FrontPoint) -> Row:
+    trial = point.trial
+    figures = [
+        _figure(objective.metric, point.estimates.get(objective.metric), snapshot.baseline)
+        for objective in snapshot.study.objectives
+    ]
+    details: list[str | Text] = [non_default_settings(snapshot.study, trial)]
+    if point.is_confirmed:
+        details.append(Text(_confirmation(point), "dim"))
+    mark = KNEE if trial is snapshot.knee else FRONT
+    return Row([f"{trial.number} {mark}", *figures, f"{point.probability:.2f}"], details)
 
 
-def _figure(point: Point, metric: str, default: Trial | None) -> str:
-    return _lines(metric, point.figures.get(metric), point.tested.get(metric), default)
+def _confirmation(point: FrontPoint) -> str:
+    """The number of confirmation runs, and the scores of these on the test split."""
+    count = len(point.confirmations)
+    scores = [
+        f"{METRICS[metric].label} {_with_interval(metric, estimate)}"
+        for metric, estimate in point.test_estimates.items()
+    ]
+    runs = f"{CONFIRMED} {count} run{'s' * (count > 1)}"
+    return f"{runs}, test {', '.join(scores)}" if scores else runs
 
 
-def _lines(
-    metric: str, figure: Estimate | None, tested: Estimate | None, default: Trial | None
-) -> str:
-    """A figure, the same as times the default, and what it is on the test split."""
-    if figure is None:
+def _figure(metric: str, estimate: Estimate | None, default: Trial | None) -> str:
+    """A value with its interval, and its ratio to the default."""
+    if estimate is None:
         return format_metric(metric, None)
-    ratio = times_default(metric, figure.value, default)
-    lines = [_with_spread(metric, figure), ratio]
-    lines.append(None if tested is None else f"test {_with_spread(metric, tested)}")
-    return "\n".join(line for line in lines if line is not None)
+    ratio = format_ratio_to_default(metric, estimate.value, default) or ""
+    return f"{_with_interval(metric, estimate)} {ratio:>{RATIO_WIDTH}}"
 
 
-def _with_spread(metric: str, figure: Estimate) -> str:
-    """A value, and half its 95% interval as a share of it or in points."""
-    value = format_metric(metric, figure.value, unit=False)
-    if figure.ci95 is None or figure.value == 0:
+def _with_interval(metric: str, estimate: Estimate) -> str:
+    """A value and half its 95% interval: of a share in points, else as a share of the value."""
+    value = format_metric(metric, estimate.value, unit=False)
+    if estimate.ci95 is None or estimate.value == 0:
         return value
-    half = (figure.ci95[1] - figure.ci95[0]) / 2
+    half = (estimate.ci95[1] - estimate.ci95[0]) / 2
     if METRICS[metric].unit == "ratio":
         return f"{value} ±{100 * half:.1f}"
-    share = half / abs(figure.value)
+    share = half / abs(estimate.value)
     return f"{value} ±{share:.0%}" if share <= 1 else f"{value} ±>100%"
 
 
-def plot(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> Text:
-    """The first two objectives against each other. ``D`` is the default."""
-    import plotext
-
-    across, up = study.objectives[0].metric, study.objectives[1].metric
-    default, chosen = baseline(study, trials), knee(study, front)
-    behind = [trial for trial in feasible(study, trials) if trial not in front]
-    layers = [
-        (TRIED, behind),
-        (FRONT, [trial for trial in front if trial is not chosen]),
-        (DEFAULT, [default] if default is not None else []),
-        (KNEE, [chosen] if chosen is not None else []),
-    ]
-    figure = plotext.figure
-    figure.clear()
-    figure.plot_size(WIDTH, HEIGHT)
-    for marker, members in layers:
-        points = [(value_of(t, across), value_of(t, up)) for t in members]
-        known = [point for point in points if None not in point]
-        if known:
-            xs, ys = zip(*known, strict=True)
-            figure.draw(figure.signal(list(xs), list(ys), marker=marker))
-    drawing = Text(str(figure.build().string(True)).rstrip("\n"))
-    for marker, style in STYLES.items():
-        drawing.highlight_regex(rf"(?<![A-Za-z]){marker}(?![A-Za-z])", style)
-    title = f"{METRICS[up].label} (up) against {METRICS[across].label} (right)\n"
-    legend = f"\n{FRONT} front  {KNEE} knee  {DEFAULT} default  {TRIED} tried"
-    return Text.assemble((title, "bold"), drawing, (legend, "dim"))
-
-
-def print_next_steps(study: Study, trials: Sequence[Trial], options: str = "") -> None:
-    """Commands that make sense now; ``options`` are added to each."""
-    chosen = knee(study, pareto_front(study, trials))
-    if chosen is None:
-        out.print(Text(f"Next:  autotune trials {study.name}{options}", style="bold"))
+def print_next_steps(snapshot: Snapshot, options: str = "") -> None:
+    """Print the commands that make sense now. ``options`` are added to each."""
+    name, knee = snapshot.study.name, snapshot.knee
+    if knee is None:
+        out.print(Text(f"Next:  autotune trials {name}{options}", style="bold"))
         return
-    export = f"autotune export {study.name} --trial knee --to hf-trainer --output out{options}"
+    export = f"autotune export {name} --trial knee --to hf-trainer --output out{options}"
     steps = [
-        (f"autotune show {study.name} {chosen.number}{options}", "all that is known of the knee"),
+        (f"autotune show {name} {knee.number}{options}", "show all details of the knee"),
         (f"autotune dashboard{options}", "look at the front in a browser"),
-        (export, "use it"),
+        (export, "write files for a trainer"),
     ]
+    if max(len(command) + len(purpose) for command, purpose in steps) + STEP_SPACING > out.width:
+        lines = [Text.assemble((f"  {command}\n", "bold"), (f"    {purpose}", "dim"))
+                 for command, purpose in steps]  # fmt: skip
+        out.print("Next:")
+        for line in lines:
+            out.print(line, soft_wrap=True)
+        return
     grid = Table.grid(padding=(0, 2))
     for command, purpose in steps:
         grid.add_row(Text(f"  {command}", style="bold"), Text(purpose, style="dim"))

@@ -1,26 +1,28 @@
-"""A search as it runs: a live panel on a terminal, a line a trial elsewhere."""
+"""The progress of a search: a live panel on a terminal, elsewhere a line a finished trial."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 from rich.console import Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from autotune.analysis.budget import BudgetUsage, typical_seconds
-from autotune.analysis.front import baseline
 from autotune.analysis.hypervolume import hypervolume
-from autotune.analysis.summary import best, format_metric, times_default
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import best_trials
+from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.analysis.timeline import prediction_checks
+from autotune.cli.layout import INDENT
 from autotune.cli.output import err
-from autotune.cli.tables import STATE_STYLES, non_default_settings
-from autotune.domain import CurvePoint, State, Study, Trial
+from autotune.cli.text import STATE_STYLES, non_default_settings
+from autotune.domain import CurvePoint, State, Trial
 from autotune.domain.metrics import METRICS
 
 REFRESH_HZ = 2
@@ -28,11 +30,12 @@ REFRESH_HZ = 2
 
 
 class LiveView:
-    """An :class:`~autotune.search.tuner.Observer` that draws what it sees to stderr."""
+    """An observer of the search that prints its progress to stderr."""
 
-    def __init__(self, study: Study, trials: Sequence[Trial]) -> None:
-        self._study = study
-        self._trials = {trial.number: trial for trial in trials}
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._study = snapshot.study
+        self._trials = dict(snapshot.by_number)
+        self._snapshot = snapshot
         self._points: dict[int, CurvePoint] = {}
         self._live = Live(console=err, refresh_per_second=REFRESH_HZ, transient=True)
 
@@ -50,7 +53,7 @@ class LiveView:
     # --------------------------------------------------------------------------- the observer
 
     def started(self, trial: Trial) -> None:
-        self._trials[trial.number] = trial
+        self._update(trial)
         self._draw()
 
     def progressed(self, trial: Trial, point: CurvePoint) -> None:
@@ -58,95 +61,98 @@ class LiveView:
         self._draw()
 
     def finished(self, trial: Trial) -> None:
-        self._trials[trial.number] = trial
+        self._update(trial)
         self._points.pop(trial.number, None)
-        err.print(self._line(trial))
+        self._print_trial(trial)
         self._draw()
 
-    # ---------------------------------------------------------------------------- the picture
+    def _update(self, trial: Trial) -> None:
+        self._trials[trial.number] = trial
+        self._snapshot = Snapshot(self._study, list(self._trials.values()))
+
+    # ------------------------------------------------------------------------------ the panel
 
     def _draw(self) -> None:
         if self._live.is_started:
-            self._live.update(Group(self._header(), *self._bests(), *self._running()))
+            self._live.update(Group(self._header(), *self._best_lines(), *self._running_lines()))
 
-    def _line(self, trial: Trial) -> Text:
-        """One finished trial in one line."""
-        default = baseline(self._study, list(self._trials.values()))
+    def _print_trial(self, trial: Trial) -> None:
+        """Print a finished trial: its figures or end reason, and its settings, on one line if both
+        fit."""
         line = Text(f"trial {trial.number:>3} ")
         line.append(f"{trial.state.value:<11} ", style=STATE_STYLES[trial.state])
         if trial.state is State.COMPLETE:
-            figures = [self._figure(trial, o.metric, default) for o in self._study.objectives]
-            line.append("  ".join(figures))
+            metrics = [objective.metric for objective in self._study.objectives]
+            line.append("  ".join(self._figure(trial, metric) for metric in metrics))
         else:
             line.append(trial.reason or "")
-        line.append(f"  {non_default_settings(self._study, trial)}", style="dim")
-        return line
+        settings = Text(non_default_settings(self._study, trial), style="dim")
+        if line.cell_len + settings.cell_len + 2 <= err.width or not err.is_terminal:
+            err.print(line.append("  ").append_text(settings), soft_wrap=not err.is_terminal)
+        else:
+            err.print(line, Padding(settings, (0, 0, 0, INDENT)))
 
-    def _figure(self, trial: Trial, metric: str, default: Trial | None) -> str:
+    def _figure(self, trial: Trial, metric: str) -> str:
         value = trial.metric(metric)
-        ratio = times_default(metric, value, default)
+        ratio = format_ratio_to_default(metric, value, self._snapshot.baseline)
         return format_metric(metric, value) + (f" ({ratio})" if ratio else "")
 
     def _header(self) -> Table:
-        trials = list(self._trials.values())
-        used, budget = BudgetUsage(trials, datetime.now(UTC)), self._study.budget
-        done = sum(t.state.finished and t.state is not State.INTERRUPTED for t in trials)
+        trials = self._snapshot.trials
+        usage, budget = BudgetUsage(trials, datetime.now(UTC)), self._study.budget
+        finished = sum(t.state.finished and t.state is not State.INTERRUPTED for t in trials)
         total = budget.trials
         volume = hypervolume(self._study, trials)
-        words = [f"{done} of {total} trials" if total else f"{done} trials"]
-        words += [f"hypervolume {volume:.3f}"] if volume is not None else []
-        words += [f"{used.seconds / 60:.1f} min", f"about {self._minutes_left():.1f} min left"]
+        parts = [f"{finished} of {total} trials" if total else f"{finished} trials"]
+        parts += [f"hypervolume {volume:.3f}"] if volume is not None else []
+        parts += [f"{usage.seconds / 60:.1f} min", f"about {self._minutes_left():.1f} min left"]
         row = Table.grid(padding=(0, 2))
-        row.add_row(
-            ProgressBar(total or 1, min(done, total or 1), width=24), Text(", ".join(words))
-        )
+        bar = ProgressBar(total or 1, min(finished, total or 1), width=24)
+        row.add_row(bar, Text(", ".join(parts)))
         return row
 
     def _minutes_left(self) -> float:
-        """By what is predicted of running trials, and others at their usual time; or by the clock,
-        whichever ends first."""
-        trials, budget = list(self._trials.values()), self._study.budget
-        used = BudgetUsage(trials, datetime.now(UTC))
+        """The estimate that ends first: the minutes of the budget, or the predicted time of running
+        trials and the median time of those to come."""
+        trials, budget = self._snapshot.trials, self._study.budget
+        usage = BudgetUsage(trials, datetime.now(UTC))
         bounds = []
         if budget.minutes is not None:
-            bounds.append(budget.minutes - used.seconds / 60)
+            bounds.append(budget.minutes - usage.seconds / 60)
         if budget.trials is not None and typical_seconds(trials):
             workers = max(self._study.executor.workers, 1)
-            left = max(budget.trials - used.trials, 0) * typical_seconds(trials)
-            running = sum(self._seconds_left(t) for t in trials if t.state is State.RUNNING)
-            bounds.append((left + running) / 60 / workers)
+            seconds = max(budget.trials - usage.trials, 0) * typical_seconds(trials)
+            seconds += sum(self._seconds_left(t) for t in trials if t.state is State.RUNNING)
+            bounds.append(seconds / 60 / workers)
         return max(min(bounds, default=0.0), 0.0)
 
     def _seconds_left(self, trial: Trial) -> float:
-        """Of a running trial, by what was predicted of it; 0 where nothing was."""
-        expected = next(
-            (f.predicted for f in prediction_checks(trial) if f.metric == "seconds"), 0.0
+        """The predicted remaining time of a running trial; 0 without a prediction."""
+        predicted = next(
+            (check.predicted for check in prediction_checks(trial) if check.metric == "seconds"),
+            0.0,
         )
-        begun = trial.started_at or datetime.now(UTC)
-        return max(expected - (datetime.now(UTC) - begun).total_seconds(), 0.0)
+        start = trial.started_at or datetime.now(UTC)
+        return max(predicted - (datetime.now(UTC) - start).total_seconds(), 0.0)
 
-    def _bests(self) -> list[Text]:
-        trials = list(self._trials.values())
-        default = baseline(self._study, trials)
+    def _best_lines(self) -> list[Text]:
         lines = []
-        for entry in best(self._study, trials):
-            metric = entry.objective.metric
-            figure = self._figure(entry.trial, metric, default)
-            lines.append(
-                Text(f"  best {METRICS[metric].label}: {figure}, trial {entry.trial.number}")
-            )
+        for best in best_trials(self._study, self._snapshot.trials):
+            metric = best.objective.metric
+            figure = self._figure(best.trial, metric)
+            label = METRICS[metric].label
+            lines.append(Text(f"  best {label}: {figure}, trial {best.trial.number}"))
         return lines
 
-    def _running(self) -> list[Text]:
+    def _running_lines(self) -> list[Padding]:
         lines = []
-        for trial in self._trials.values():
-            if trial.state is State.RUNNING:
-                point = self._points.get(trial.number)
-                where = f"step {point.step}/{point.total_steps}" if point else "starting"
-                loss = f", loss {point.loss:.3f}" if point and point.loss is not None else ""
-                left = self._seconds_left(trial)
-                time = f", about {left:.0f} s left" if left else ""
-                text = f"  running {trial.number}: {where}{loss}{time}  "
-                text += non_default_settings(self._study, trial)
-                lines.append(Text(text, style="cyan"))
+        for trial in self._snapshot.by_state[State.RUNNING]:
+            point = self._points.get(trial.number)
+            step = f"step {point.step}/{point.total_steps}" if point else "starting"
+            loss = f", loss {point.loss:.3f}" if point and point.loss is not None else ""
+            seconds = self._seconds_left(trial)
+            left = f", about {seconds:.0f} s left" if seconds else ""
+            settings = non_default_settings(self._study, trial)
+            text = Text(f"running {trial.number}: {step}{loss}{left}  {settings}", style="cyan")
+            lines.append(Padding(text, (0, 0, 0, 2)))
         return lines

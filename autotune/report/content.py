@@ -11,16 +11,15 @@ from typing import Any
 from autotune import __version__
 from autotune.analysis.budget import busy_seconds
 from autotune.analysis.front import value_of
-from autotune.analysis.importance import effects, importance, varied
+from autotune.analysis.importance import lever_importance, setting_effects, varied_levers
 from autotune.analysis.select import select_trial
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import (
-    against_default,
-    budget_use,
-    counts,
+from autotune.analysis.summary import budget_use, count_by_state
+from autotune.analysis.text import (
+    compare_with_default,
+    format_interval,
     format_metric,
-    interval,
-    times,
+    format_ratio,
 )
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS
@@ -40,13 +39,10 @@ MOST_ENTRIES = 40
 """Members of the front that are listed one by one."""
 
 
-def content(
-    study: Study, trials: Sequence[Trial], environment: Mapping[str, Any]
-) -> Iterator[Block]:
-    """The blocks of the report of ``study``."""
-    snapshot = Snapshot(study, trials)
+def content(snapshot: Snapshot, environment: Mapping[str, Any]) -> Iterator[Block]:
+    """The blocks of the report of a study."""
     picks = recommended(snapshot)
-    yield Heading(f"Report of study {study.name}", 1)
+    yield Heading(f"Report of study {snapshot.study.name}", 1)
     yield from _summary(snapshot, picks)
     yield from _recommendations(snapshot, picks)
     yield from _front(snapshot)
@@ -69,7 +65,7 @@ def recommended(snapshot: Snapshot) -> dict[str, Trial]:
 
 
 def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
-    study, done = snapshot.study, counts(snapshot.trials)
+    study, done = snapshot.study, count_by_state(snapshot.trials)
     minutes = busy_seconds(snapshot.trials) / 60
     aims = _listed([f"{o.direction} {label(o.metric)}" for o in study.objectives])
     asked = _listed([str(constraint) for constraint in study.constraints])
@@ -90,7 +86,7 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
     size = len(snapshot.front)
     told = [f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front."]
     for words, trial in _by_trial(picks, ("fastest", "knee")):
-        story = against_default(study, snapshot.trials, trial)
+        story = compare_with_default(study, snapshot.trials, trial)
         said = f"The {' and the '.join(words)} {'is' if len(words) == 1 else 'are'}"
         told.append(f"{said} trial {trial.number}: {story}.")
     yield Paragraph(" ".join(told))
@@ -127,8 +123,8 @@ def _recommendations(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
         (
             USERS[word],
             str(trial.number),
-            against_default(study, snapshot.trials, trial),
-            snapshot.settings[trial.number],
+            compare_with_default(study, snapshot.trials, trial),
+            snapshot.strategy_differences[trial.number],
         )
         for word, trial in picks.items()
     ]
@@ -154,13 +150,13 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
         [
             str(trial.number),
             *(_with_interval(trial, metric) for metric in objectives),
-            snapshot.settings[trial.number],
+            snapshot.strategy_differences[trial.number],
         ]
         for trial in entries[:MOST_ENTRIES]
     ]
     head = ["trial", *(label(metric) for metric in objectives), "it sets"]
     yield Table(head, rows, frozenset(range(len(objectives) + 1)))
-    if len(snapshot.history) > 1:
+    if len(snapshot.hypervolume_history) > 1:
         yield Figure(
             growth_figure(snapshot), "How much the front dominates after each finished trial."
         )
@@ -170,12 +166,12 @@ def _with_interval(trial: Trial, metric: str) -> str:
     measured = trial.result.measurements.get(metric)
     if measured is None:
         return "not measured"
-    ends = interval(metric, measured.ci95)
+    ends = format_interval(metric, measured.ci95)
     return f"{format_metric(metric, measured.value, unit=False)}{f' ({ends})' if ends else ''}"
 
 
 def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
-    default = snapshot.default
+    default = snapshot.baseline
     if default is None or not picks:
         return
     yield Heading("Every figure, default against best")
@@ -199,7 +195,7 @@ def _against(metric: str, value: float | None, base: float | None) -> str:
         return ""
     if metric in METRICS and METRICS[metric].unit == "ratio":
         return f"({100 * (value - base):+.1f} points)"
-    return f"({times(value / base)})" if base else ""
+    return f"({format_ratio(value / base)})" if base else ""
 
 
 def _name(metric: str) -> str:
@@ -208,12 +204,12 @@ def _name(metric: str) -> str:
 
 def _levers(snapshot: Snapshot) -> Iterator[Block]:
     study, trials = snapshot.study, snapshot.trials
-    names = varied(study, trials)
+    names = varied_levers(study, trials)
     if not names:
         return
     yield Heading("What the levers do")
     objectives = [objective.metric for objective in study.objectives]
-    shares = {metric: importance(study, trials, metric) for metric in objectives}
+    shares = {metric: lever_importance(study, trials, metric) for metric in objectives}
     known = {metric: share for metric, share in shares.items() if share}
     if known:
         names.sort(key=lambda name: -max(share.get(name, 0.0) for share in known.values()))
@@ -227,7 +223,7 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
     )
     for name in names[:MOST_LEVERS]:
         for metric in objectives[:2]:
-            found = effects(study, trials, name, metric)
+            found = setting_effects(study, trials, name, metric)
             if len(found) > 1:
                 yield Heading(f"{name}: {_name(metric)}", 3)
                 yield Figure(
@@ -313,7 +309,7 @@ def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
                 for m in metrics
             ),
             _seconds(trial),
-            snapshot.settings[trial.number],
+            snapshot.strategy_differences[trial.number],
         ]
         for trial in snapshot.trials
     ]

@@ -1,8 +1,7 @@
-"""``autotune diff``: two trials, or two studies, side by side."""
+"""The difference between two trials or two studies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from autotune.analysis.front import value_of
@@ -14,8 +13,8 @@ from autotune.errors import UsageError
 
 @dataclass(frozen=True)
 class MetricDiff:
-    """One metric on both sides. ``apart`` is whether the 95% intervals do not overlap, ``None``
-    where one is unknown."""
+    """One metric of both sides. ``apart`` is true if the 95% intervals do not overlap and ``None``
+    if one is unknown."""
 
     metric: str
     first: float | None
@@ -32,8 +31,8 @@ class MetricDiff:
 
 @dataclass(frozen=True)
 class Difference:
-    """``settings`` holds the levers set differently (for studies: by their knees), ``figures`` the
-    metrics of both, ``notes`` what a reader must know to compare them."""
+    """``settings`` are the levers that differ (of studies: between their knees), ``figures`` the
+    metrics of both sides, ``notes`` what else differs."""
 
     first: str
     second: str
@@ -49,30 +48,26 @@ def compare_trials(study: Study, first: Trial, second: Trial) -> Difference:
         f"trial {second.number}",
         first.strategy.differences(second.strategy),
         _figures(study, first, second),
-        tuple(_same_seed(first, second)),
+        tuple(_seed_notes(first, second)),
     )
 
 
-def compare_studies(
-    study: Study, trials: Sequence[Trial], other: Study, others: Sequence[Trial]
-) -> Difference:
-    """Two studies, by their knees and what makes them differ. Raises :class:`UsageError` where one
-    has no front."""
-    here, there = Snapshot(study, trials), Snapshot(other, others)
-    if here.knee is None or there.knee is None:
-        empty = study.name if here.knee is None else other.name
-        raise UsageError(f"study {empty} has no front yet", hint=f"autotune status {empty}")
+def compare_studies(first: Snapshot, second: Snapshot) -> Difference:
+    """Two studies by their knees. Raises :class:`UsageError` if one has no front."""
+    if first.knee is None or second.knee is None:
+        name = first.study.name if first.knee is None else second.study.name
+        raise UsageError(f"study {name} has no front yet", hint=f"autotune status {name}")
     notes = [
-        f"fronts: {len(here.front)} strategies of {len(trials)} trials, and "
-        f"{len(there.front)} of {len(others)}"
+        f"fronts: {len(first.front)} strategies of {len(first.trials)} trials, and "
+        f"{len(second.front)} of {len(second.trials)}"
     ]
-    if study.task != other.task:
-        notes.append("the tasks differ: scores are not of the same thing")
+    if first.study.task != second.study.task:
+        notes.append("the tasks differ: their scores cannot be compared")
     return Difference(
-        f"{study.name}, knee {here.knee.number}",
-        f"{other.name}, knee {there.knee.number}",
-        here.knee.strategy.differences(there.knee.strategy),
-        _figures(study, here.knee, there.knee),
+        f"{first.study.name}, knee {first.knee.number}",
+        f"{second.study.name}, knee {second.knee.number}",
+        first.knee.strategy.differences(second.knee.strategy),
+        _figures(first.study, first.knee, second.knee),
         tuple(notes),
     )
 
@@ -89,14 +84,14 @@ def _figures(study: Study, first: Trial, second: Trial) -> tuple[MetricDiff, ...
 
 
 def _apart(first: Trial, second: Trial, metric: str) -> bool | None:
-    found = [trial.result.measurements.get(metric) for trial in (first, second)]
-    ends = [measurement.ci95 for measurement in found if measurement is not None]
+    measurements = [trial.result.measurements.get(metric) for trial in (first, second)]
+    ends = [measurement.ci95 for measurement in measurements if measurement is not None]
     if len(ends) < 2 or ends[0] is None or ends[1] is None:
         return None
     return ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0]
 
 
-def _same_seed(first: Trial, second: Trial) -> list[str]:
+def _seed_notes(first: Trial, second: Trial) -> list[str]:
     if first.seed == second.seed:
         return []
-    return [f"other seeds: {first.seed} and {second.seed}"]
+    return [f"the seeds differ: {first.seed} and {second.seed}"]

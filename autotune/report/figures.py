@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import Effect
 from autotune.analysis.snapshot import Snapshot, Verdict
-from autotune.analysis.summary import format_metric
+from autotune.analysis.text import format_metric
 from autotune.domain import Trial
 from autotune.domain.metrics import METRICS
 
@@ -58,7 +58,7 @@ def front_figure(snapshot: Snapshot, across: str, up: str) -> go.Figure:
             members.sort(key=lambda trial: value_of(trial, across) or 0.0)
         figure.add_trace(_marks(snapshot, members, across, up, name, colour, symbol, size))
     for trial, name, colour in (
-        (snapshot.default, "the default", RED),
+        (snapshot.baseline, "the default", RED),
         (snapshot.knee, "the knee", ORANGE),
     ):
         if trial is not None and value_of(trial, across) is not None:
@@ -100,7 +100,7 @@ def _marks(
             "line": {"width": 1.5 if "open" in symbol else 0, "color": colour},
         },
         text=[
-            f"trial {t.number}<br>{snapshot.settings[t.number].replace(', ', '<br>')}"
+            f"trial {t.number}<br>{snapshot.strategy_differences[t.number].replace(', ', '<br>')}"
             for t in members
         ],
         hovertemplate="%{text}<br>%{x}, %{y}<extra></extra>",
@@ -150,7 +150,7 @@ def effect_figure(effects: Sequence[Effect], metric: str) -> go.Figure:
 
 def growth_figure(snapshot: Snapshot) -> go.Figure:
     """How the front has grown: hypervolume after each finished trial."""
-    history = snapshot.history
+    history = snapshot.hypervolume_history
     figure = go.Figure(
         go.Scatter(
             x=list(range(1, len(history) + 1)),

@@ -46,7 +46,7 @@ summary { cursor: pointer; color: var(--blue); }
 """
 
 
-def page(title: str, blocks: Sequence[Block]) -> str:
+def html_page(title: str, blocks: Sequence[Block]) -> str:
     """The whole document. Text from the study is escaped."""
     from plotly.offline import get_plotlyjs
 

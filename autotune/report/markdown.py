@@ -1,4 +1,4 @@
-"""A report as Markdown, in which a plot is told in words."""
+"""A report as Markdown, in which the description of a plot replaces it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 
 
-def text(blocks: Sequence[Block]) -> str:
+def markdown_text(blocks: Sequence[Block]) -> str:
     """The whole document."""
     return "\n\n".join(_block(block) for block in blocks) + "\n"
 
@@ -33,5 +33,5 @@ def table_row(cells: Sequence[str]) -> str:
 
 
 def _rule(table: Table) -> str:
-    marks = ["---:" if place in table.numbers else "---" for place in range(len(table.head))]
+    marks = ["---:" if index in table.numbers else "---" for index in range(len(table.head))]
     return "|" + "|".join(marks) + "|"

@@ -13,10 +13,11 @@ import pytest
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import State, Study, Trial
 from autotune.errors import ExecutionError, UsageError
-from autotune.report import pdf, write_report
+from autotune.report import pdf
 from autotune.report.blocks import Figure, Heading, Table
 from autotune.report.content import USERS, content
 from autotune.report.diff import compare_studies, compare_trials
+from autotune.report.write import write_report
 from benchmarks import sample_studies
 
 STUDY: Study = sample_studies.study("sample")
@@ -25,7 +26,7 @@ ENVIRONMENT: dict[str, Any] = sample_studies.environment(STUDY)
 
 
 def written(tmp_path: Path, kind: str, trials: list[Trial] = TRIALS) -> str:
-    path = write_report(STUDY, trials, ENVIRONMENT, tmp_path / f"report.{kind}", kind)
+    path = write_report(Snapshot(STUDY, trials), ENVIRONMENT, tmp_path / f"report.{kind}", kind)
     return path.read_text(encoding="utf-8")
 
 
@@ -39,7 +40,7 @@ def test_the_page_needs_no_network(tmp_path: Path) -> None:
 
 
 def test_every_question_has_its_section() -> None:
-    blocks = list(content(STUDY, TRIALS, ENVIRONMENT))
+    blocks = list(content(Snapshot(STUDY, TRIALS), ENVIRONMENT))
     titles = [block.text for block in blocks if isinstance(block, Heading) and block.level <= 2]
     assert titles == [
         "Report of study sample",
@@ -64,13 +65,13 @@ def test_each_kind_of_user_is_told_what_to_take(tmp_path: Path) -> None:
 
 
 def test_all_trials_are_listed_in_rows_as_wide_as_their_heads() -> None:
-    tables = [b for b in content(STUDY, TRIALS, ENVIRONMENT) if isinstance(b, Table)]
+    tables = [b for b in content(Snapshot(STUDY, TRIALS), ENVIRONMENT) if isinstance(b, Table)]
     assert all(len(row) == len(table.head) for table in tables for row in table.rows)
     assert [row[0] for row in tables[-1].rows] == [str(trial.number) for trial in TRIALS]
 
 
 def test_plots_are_told_in_words_too() -> None:
-    figures = [b for b in content(STUDY, TRIALS, ENVIRONMENT) if isinstance(b, Figure)]
+    figures = [b for b in content(Snapshot(STUDY, TRIALS), ENVIRONMENT) if isinstance(b, Figure)]
     assert figures
     assert all(len(figure.words) > 20 for figure in figures)
 
@@ -91,11 +92,11 @@ def test_a_study_in_which_nothing_succeeded_is_reported(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no report format"):
-        write_report(STUDY, TRIALS, {}, tmp_path / "a.doc", "doc")
+        write_report(Snapshot(STUDY, TRIALS), {}, tmp_path / "a.doc", "doc")
     with pytest.raises(UsageError, match="no trial"):
-        write_report(STUDY, [], {}, tmp_path / "a.html")
+        write_report(Snapshot(STUDY, []), {}, tmp_path / "a.html")
     with pytest.raises(UsageError, match="cannot write"):
-        write_report(STUDY, TRIALS, {}, tmp_path)
+        write_report(Snapshot(STUDY, TRIALS), {}, tmp_path)
 
 
 def browser(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +156,8 @@ def test_a_trial_does_not_differ_from_itself() -> None:
 def test_two_studies_are_compared_by_their_knees() -> None:
     other = replace(STUDY, name="other", task=replace(STUDY.task, max_length=64))
     others = list(sample_studies.trials(other, 20, seed=9))
-    found = compare_studies(STUDY, TRIALS, other, others)
+    found = compare_studies(Snapshot(STUDY, TRIALS), Snapshot(other, others))
     assert found.first.startswith("sample, knee")
     assert any("tasks differ" in note for note in found.notes)
     with pytest.raises(UsageError, match="no front"):
-        compare_studies(STUDY, TRIALS, other, [])
+        compare_studies(Snapshot(STUDY, TRIALS), Snapshot(other, []))

@@ -1,22 +1,30 @@
-"""``dashboard``: find the pages, in a checkout or in a wheel, and serve them."""
+"""The command ``dashboard``: serves the pages of a checkout or of an installed wheel."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from autotune.cli.options import StorageOption, storage_url
 from autotune.cli.output import info
 
-IN_WHEEL, IN_CHECKOUT = "autotune._dashboard", "dashboard"
+WHEEL_PACKAGE, CHECKOUT_PACKAGE = "autotune._dashboard", "dashboard"
 
 
-def serve(storage: str, *, host: str, port: int) -> None:
-    """Serve the dashboard over ``storage`` until interrupted."""
+def dashboard(
+    storage: StorageOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+) -> None:
+    """Open the dashboard: the front, every trial, and the effect of each lever."""
     info(f"dashboard: http://{host}:{port}  (Ctrl-C ends it)")
-    _launch().serve(storage, host, port)
+    _launch_module().serve(storage_url(storage), host, port)
 
 
-def _launch() -> Any:
-    package = IN_WHEEL if importlib.util.find_spec(IN_WHEEL) is not None else IN_CHECKOUT
+def _launch_module() -> Any:
+    in_wheel = importlib.util.find_spec(WHEEL_PACKAGE) is not None
+    package = WHEEL_PACKAGE if in_wheel else CHECKOUT_PACKAGE
     return importlib.import_module(f"{package}.launch")

@@ -12,35 +12,30 @@ from autotune.domain import State
 from autotune.errors import UsageError
 
 
-def register(app: typer.Typer) -> None:
-    for command in (studies, status, trials, show, pareto):
-        app.command()(command)
-
-
 def studies(storage: StorageOption = None, json: JsonOption = False) -> None:
     """List the studies of a database."""
     from autotune.analysis.records import study_record
-    from autotune.cli import tables
+    from autotune.cli.tables import study_listing
 
     with reading_store(storage) as store:
         records = [study_record(store.study(n), store.trials(n)) for n in store.studies()]
     if json:
         print_json(records)
     else:
-        out.print(tables.studies(records))
+        out.print(study_listing(records))
 
 
 def status(study: StudyArgument, storage: StorageOption = None, json: JsonOption = False) -> None:
-    """Say how far a study is, its best figures and what is running."""
+    """Show the progress of a study, its best values and the running trials."""
     from autotune.analysis.records import status_record
-    from autotune.cli import tables
+    from autotune.cli.tables import status_lines
 
     with reading_store(storage) as store:
         record = status_record(store.study(study), store.trials(study))
     if json:
         print_json(record)
     else:
-        out.print(tables.status(record))
+        out.print(status_lines(record))
 
 
 def trials(
@@ -53,15 +48,15 @@ def trials(
 ) -> None:
     """List the trials of a study."""
     from autotune.analysis.records import trial_record
-    from autotune.cli import tables
+    from autotune.cli.trials import trial_listing
 
-    states = None if state is None else [_state(state)]
+    states = None if state is None else [_parse_state(state)]
     with reading_store(storage) as store:
-        found, whole = store.trials(study, states=states), store.study(study)
+        stored, selected = store.study(study), store.trials(study, states=states)
     if json:
-        print_json([trial_record(trial) for trial in found])
+        print_json([trial_record(trial) for trial in selected])
     else:
-        out.print(tables.trials(whole, found))
+        out.print(trial_listing(stored, selected))
 
 
 def show(
@@ -70,34 +65,35 @@ def show(
     storage: StorageOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show all that is known of one trial."""
+    """Show all details of one trial."""
     from autotune.analysis.records import full_trial_record
-    from autotune.cli import tables
+    from autotune.analysis.snapshot import Snapshot
+    from autotune.cli.trials import trial_details
 
     with reading_store(storage) as store:
-        whole, trial = store.study(study), store.trial(study, number)
-        listed = store.trials(study)
+        snapshot = Snapshot(store.study(study), store.trials(study))
+        trial = store.trial(study, number)
     if json:
-        print_json(full_trial_record(trial, listed))
+        print_json(full_trial_record(trial, snapshot.trials))
     else:
-        out.print(tables.trial(whole, trial, listed))
+        out.print(trial_details(snapshot, trial))
 
 
 def pareto(study: StudyArgument, storage: StorageOption = None, json: JsonOption = False) -> None:
-    """Show the Pareto front: the trials that no other beats in every objective."""
+    """Show the Pareto front: the trials that no other trial dominates."""
     from autotune.analysis.records import pareto_record
-    from autotune.cli import front
+    from autotune.analysis.snapshot import Snapshot
+    from autotune.cli.front import print_front
 
     with reading_store(storage) as store:
-        whole, found = store.study(study), store.trials(study)
+        snapshot = Snapshot(store.study(study), store.trials(study))
     if json:
-        print_json(pareto_record(whole, found))
+        print_json(pareto_record(snapshot.study, snapshot.trials))
     else:
-        front.print_front(whole, found)
+        print_front(snapshot)
 
 
-def _state(text: str) -> State:
-
+def _parse_state(text: str) -> State:
     try:
         return State(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Commands around the study file: ``validate init hardware``."""
+"""Commands about study files and the hardware they run on: ``validate init hardware``."""
 
 from __future__ import annotations
 
@@ -8,47 +8,42 @@ from typing import Annotated
 
 import typer
 
+import autotune
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
 from autotune.cli.output import info, out, print_json
 from autotune.errors import NotFoundError, UsageError
 
 
-def register(app: typer.Typer) -> None:
-    for command in (validate, init, hardware):
-        app.command()(command)
-
-
 def bundled_studies() -> Path:
-    """The folder of named studies: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).parents[1]
-    inside = package / "_search_spaces"
-    return inside if inside.is_dir() else package.parent / "search_spaces"
+    """The folder of the bundled studies: in a wheel inside of the package, else next to it."""
+    package = Path(autotune.__file__).parent
+    in_wheel = package / "_search_spaces"
+    return in_wheel if in_wheel.is_dir() else package.parent / "search_spaces"
 
 
 def resolve_study_path(file: str) -> Path:
-    """The study file of this path, or the shipped one of this name."""
+    """The study file at this path, or the bundled one of this name."""
     path = Path(file)
     if path.is_file():
         return path
-    named = bundled_studies() / path.name
-    named = named if named.suffix == ".yaml" else named.with_name(f"{named.name}.yaml")
-    if named.is_file() and path.parent.name in ("", "search_spaces"):
-        return named
+    bundled = bundled_studies() / path.name
+    if bundled.suffix != ".yaml":
+        bundled = bundled.with_name(f"{bundled.name}.yaml")
+    if bundled.is_file() and path.parent.name in ("", "search_spaces"):
+        return bundled
     names = ", ".join(sorted(p.stem for p in bundled_studies().glob("*.yaml")))
-    raise NotFoundError(
-        f"no study file {file}", hint=f"give a path, or one of the shipped studies: {names}"
-    )
+    raise NotFoundError(f"no study file {file}", hint=f"give a path, or a bundled study: {names}")
 
 
 def validate(
     file: SpecArgument,
     override: SetOption = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say what each lever searches, and why not more.")
+        bool, typer.Option("--explain", help="Show what each lever searches, and what is left out.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Check a study file; every mistake is shown at once with its place."""
+    """Check a study file. All errors are shown at once with their line and column."""
     from autotune import spec
     from autotune.hardware import inventory
 
@@ -60,32 +55,32 @@ def validate(
         return
     info(f"{path}: valid")
     if explain:
-        from autotune.cli.tables import explained
+        from autotune.cli.tables import explanation_listings
 
-        out.print(explained(spec.explain(loaded, host)))
+        out.print(explanation_listings(spec.explain(loaded, host)))
 
 
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"),
     study: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
 ) -> None:
-    """Write a commented starter study file."""
+    """Write a commented study file to start from."""
     from autotune import spec
 
     if path.exists():
-        raise UsageError(f"{path} exists", hint="give another path, or remove it first")
+        raise UsageError(f"{path} exists already", hint="give another path, or remove the file")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(spec.starter(study or path.stem), encoding="utf-8")
     info(f"wrote {path}; edit it, then: autotune search {path}")
 
 
 def hardware(json: JsonOption = False) -> None:
-    """Show this host and which settings of each lever it can run."""
-    from autotune.cli.tables import hardware_record, hardware_tables
+    """Show the hardware of this host and the settings of each lever that it can run."""
+    from autotune.cli.tables import hardware_listings, hardware_record
     from autotune.hardware import inventory
 
     host = inventory()
     if json:
         print_json(hardware_record(host))
     else:
-        out.print(hardware_tables(host))
+        out.print(hardware_listings(host))

@@ -1,0 +1,132 @@
+"""Commands about exported folders and trainer configurations: ``export verify import``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autotune.cli.options import JsonOption, StorageOption, StudyArgument, reading_store
+from autotune.cli.output import err, info, out, print_json
+
+
+def export(
+    study: StudyArgument,
+    trial: Annotated[
+        str,
+        typer.Option(help="A number, knee, fastest, most-accurate, cheapest, "
+                          "or a condition: 'accuracy >= 0.9 then cheapest'."),
+    ] = "knee",
+    to: Annotated[
+        str,
+        typer.Option("--to", help="hf-trainer, accelerate, deepspeed, torchrun, lightning, "
+                                  "ray-train, slurm, yaml; or optuna: the whole study."),
+    ] = "hf-trainer",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Folder to write; for optuna, a database URL.")
+    ] = "out",
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Omit settings that the format cannot express.")
+    ] = False,
+    with_model: Annotated[
+        bool, typer.Option("--with-model", help="Repeat the fine-tune and add the model.")
+    ] = False,
+    storage: StorageOption = None,
+) -> None:  # fmt: skip
+    """Write the strategy of one trial as a folder that a trainer runs."""
+    from autotune.analysis.select import select_trial
+    from autotune.export import exporter
+
+    if to == "optuna":
+        _export_optuna(study, output, storage)
+        return
+    chosen_exporter, directory = exporter(to, allow_partial=allow_partial), Path(output)
+    with reading_store(storage) as store:
+        whole = store.study(study)
+        number = select_trial(whole, store.trials(study), trial).number
+        files = chosen_exporter.export(whole, store.trial(study, number), directory)
+    _warn_about_omissions(directory)
+    if with_model:
+        files = _add_model(directory)
+    info(f"trial {number} of {study} as {to}:")
+    for file in files:
+        out.print(str(file), markup=False, soft_wrap=True)
+
+
+def _export_optuna(study: str, url: str, storage: str | None) -> None:
+    from autotune.export.optuna_study import write_study
+
+    with reading_store(storage) as store:
+        trials = store.trials(study)
+        count = write_study(store.study(study), trials, url)
+    info(f"{count} trials of {study} in {url}; see them with: optuna-dashboard {url}")
+
+
+def _warn_about_omissions(directory: Path) -> None:
+    import json
+
+    document = directory / "strategy.json"
+    missing = json.loads(document.read_bytes())["left_out"] if document.is_file() else {}
+    for lever, reason in missing.items():
+        err.print(f"LEFT OUT: {lever}: {reason}", style="bold red", markup=False)
+
+
+def _add_model(directory: Path) -> Sequence[Path]:
+    from autotune.execution.local import LocalExecutor
+    from autotune.export.checkpoint import add_model
+
+    executor = LocalExecutor()
+    try:
+        with err.status("fine-tuning"):
+            return add_model(directory, executor)
+    finally:
+        executor.close()
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")],
+    runs: Annotated[int, typer.Option(min=1, help="Number of runs.")] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Run an exported folder and compare it with the measurements of its trial."""
+    from dataclasses import asdict
+
+    from autotune.cli.tables import check_listing
+    from autotune.export.checksums import changed
+    from autotune.export.verify import read_folder
+    from autotune.export.verify import verify as run_and_compare
+
+    read_folder(directory)
+    for name in changed(directory):
+        err.print(f"changed since the export: {name}", style="yellow", markup=False)
+    with err.status("running the exported command"):
+        checks = run_and_compare(directory, runs)
+    if json:
+        print_json([{**asdict(c), "ratio": c.ratio, "held": c.held} for c in checks])
+    else:
+        out.print(check_listing(checks))
+    if not all(check.held for check in checks):
+        raise typer.Exit(1)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(
+        metavar="FILE", help="TrainingArguments JSON, Accelerate YAML or DeepSpeed JSON.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Study file to write.")],
+    study: Annotated[str | None, typer.Option("--study", help="Name of the study.")] = None,
+) -> None:  # fmt: skip
+    """Make a study that starts from the configuration of a trainer."""
+    from autotune.errors import UsageError
+    from autotune.importers.study import read_configuration, study_file
+
+    if output.exists():
+        raise UsageError(f"{output} exists already", hint="give another path, or remove the file")
+    imported = read_configuration(file)
+    output.write_text(study_file(imported, study or output.stem), encoding="utf-8")
+    for lever, value in imported.levers.items():
+        info(f"{lever}: {value}")
+    for key, reason in imported.skipped.items():
+        err.print(f"not imported: {key}: {reason}", style="yellow", markup=False)
+    info(f"wrote {output}; set the model and data in it, then: autotune search {output}")

@@ -1,0 +1,23 @@
+"""States and settings as the commands print them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotune.analysis.text import strategy_settings
+from autotune.domain import State, Study, Trial
+
+STATE_STYLES: Mapping[State, str] = {
+    State.QUEUED: "dim",
+    State.RUNNING: "cyan",
+    State.COMPLETE: "green",
+    State.PRUNED: "yellow",
+    State.INFEASIBLE: "magenta",
+    State.FAILED: "red",
+    State.INTERRUPTED: "dim yellow",
+}
+
+
+def non_default_settings(study: Study, trial: Trial) -> str:
+    """The settings that differ from the default, as ``lever=value lever=value``."""
+    return " ".join(strategy_settings(trial.strategy, study.baseline)) or "the default"

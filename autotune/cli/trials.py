@@ -1,0 +1,177 @@
+"""One trial or many as text: the commands ``trials`` and ``show``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.text import (
+    format_interval,
+    format_metric,
+    format_ratio_to_default,
+    format_setting,
+    metric_label,
+)
+from autotune.analysis.timeline import prediction_checks
+from autotune.cli.layout import Column, Listing, Row
+from autotune.cli.text import STATE_STYLES, non_default_settings
+from autotune.domain import CurvePoint, Measurement, Study, Trial
+from autotune.domain.metrics import METRICS
+
+MAX_CURVE_ROWS = 8
+PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
+"""Metrics of a profile phase that the learning curve shows; the others are measurements."""
+
+
+def trial_listing(study: Study, trials: Sequence[Trial]) -> Listing:
+    """A row a trial, with its settings and the reason why it ended."""
+    metrics = [METRICS[objective.metric] for objective in study.objectives]
+    figures = [Column(m.label, "" if m.unit in ("ratio", "USD") else m.unit) for m in metrics]
+    columns = [Column("trial"), Column("state", left=True), *figures, Column("time", "s")]
+    rows = []
+    for trial in trials:
+        values = [_objective(trial, metric.name) for metric in metrics]
+        seconds = "" if trial.seconds is None else f"{trial.seconds:.1f}"
+        details: list[str | Text] = [non_default_settings(study, trial)]
+        if trial.reason:
+            details.append(Text(trial.reason, "dim"))
+        state = Text(trial.state.value, STATE_STYLES[trial.state])
+        rows.append(Row([str(trial.number), state, *values, seconds], details))
+    return Listing(columns, rows, details="settings that differ from the default; end reason")
+
+
+def _objective(trial: Trial, metric: str) -> str:
+    value = trial.metric(metric)
+    return "" if value is None else format_metric(metric, value, unit=False)
+
+
+def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
+    """All that the store has of one trial, except raw samples."""
+    heading = Text(f"{snapshot.study.name}, trial {trial.number}: ", style="bold")
+    heading.append(trial.state.value, style=STATE_STYLES[trial.state])
+    blocks: list[RenderableType | None] = [heading]
+    if trial.reason:
+        blocks.append(Text(trial.reason))
+    if (confirmed := snapshot.confirmed_trial(trial)) is not None:
+        seed = f"seed {trial.seed}, evaluated on the test split"
+        blocks.append(Text(f"Confirms trial {confirmed.number}: {seed}"))
+    blocks += [_strategy(snapshot.study, trial), _measurements(trial, snapshot.baseline)]
+    blocks += [_predictions(trial), _confirmations(snapshot, trial), _curve(trial)]
+    for event in trial.result.events:
+        blocks.append(Text(f"{event.at:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
+    if trial.result.log:
+        blocks.append(Text(f"log: {trial.result.log}"))
+    return Group(*[block for block in blocks if block is not None])
+
+
+def _strategy(study: Study, trial: Trial) -> Listing:
+    columns = [Column(name, left=True) for name in ("lever", "setting", "default")]
+    rows = []
+    for lever, value in trial.strategy.values.items():
+        default = study.baseline.values.get(lever)
+        style = "bold" if value != default else "dim"
+        rows.append(Row([lever, format_setting(value), format_setting(default)], style=style))
+    return Listing(columns, rows, title="Strategy")
+
+
+def _measurements(trial: Trial, default: Trial | None) -> Listing | None:
+    if not trial.result.measurements:
+        return None
+    rows = []
+    for name, measurement in trial.result.measurements.items():
+        source = measurement.source
+        cells = [
+            metric_label(name),
+            format_metric(name, measurement.value),
+            _interval(name, measurement),
+            str(measurement.n),
+            format_ratio_to_default(name, measurement.value, default) or "",
+        ]
+        rows.append(Row(cells, [] if source is None else [f"reused from trial {source}"]))
+    heads = ("value", "95% interval", "n", "ratio")
+    columns = [Column("metric", left=True), *map(Column, heads)]
+    caption = "ratio: value divided by that of the default"
+    return Listing(columns, rows, title="Measurements", details="source", caption=caption)
+
+
+def _interval(name: str, measurement: Measurement) -> str:
+    return format_interval(name, measurement.ci95) or "unknown"
+
+
+def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
+    """The runs that confirm a trial, and their mean."""
+    runs = snapshot.replicates.confirmations(trial)
+    if not runs:
+        return None
+    metrics = [objective.metric for objective in snapshot.study.objectives]
+    labels = [Column(METRICS[metric].label) for metric in metrics]
+    columns = [Column("trial"), Column("seed"), Column("split", left=True), *labels]
+    rows = []
+    for run in (trial, *runs):
+        split = "validation" if run is trial else "test"
+        values = [_objective(run, metric) for metric in metrics]
+        rows.append(Row([str(run.number), str(run.seed), split, *values]))
+    replicates = snapshot.replicates
+    joint = [replicates.test_estimate(trial, m) or replicates.estimate(trial, m) for m in metrics]
+    means = ["" if e is None else format_metric(m, e.value, unit=False)
+             for m, e in zip(metrics, joint, strict=True)]  # fmt: skip
+    ends = [
+        "" if e is None else format_interval(m, e.ci95) for m, e in zip(metrics, joint, strict=True)
+    ]
+    rows.append(Row(["mean", "", "test", *means], style="bold"))
+    rows.append(Row(["95%", "", "", *ends], style="bold"))
+    return Listing(columns, rows, title="Full training runs repeated with other seeds")
+
+
+def _predictions(trial: Trial) -> Listing | None:
+    """What the search predicted before the trial started, against what was measured."""
+    checks = prediction_checks(trial)
+    if not checks:
+        return None
+    rows = []
+    for check in checks:
+        ends = [_predicted(check.metric, end) for end in check.interval or ()]
+        name = "time of the trial" if check.metric == "seconds" else metric_label(check.metric)
+        measured = check.measured
+        cells = [
+            name,
+            _predicted(check.metric, check.predicted),
+            " to ".join(ends),
+            "" if measured is None else _predicted(check.metric, measured),
+            f"{check.predicted / measured - 1:+.0%}" if measured else "",
+        ]
+        rows.append(Row(cells))
+    heads = ("predicted", "90% interval", "measured", "error")
+    columns = [Column("metric", left=True), *map(Column, heads)]
+    return Listing(columns, rows, title="Predicted and measured")
+
+
+def _predicted(name: str, value: float) -> str:
+    return f"{value:.1f} s" if name == "seconds" else format_metric(name, value)
+
+
+def _curve(trial: Trial) -> Listing | None:
+    points = trial.result.curve
+    if not points:
+        return None
+    rows = []
+    every = max(1, len(points) // MAX_CURVE_ROWS)
+    for index, point in enumerate(points):
+        if index % every and not point.metrics and index < len(points) - 1:
+            continue
+        loss = "" if point.loss is None else f"{point.loss:.4f}"
+        step = f"{point.step}/{point.total_steps}"
+        scores = _scores(point)
+        cells = [step, str(point.samples), f"{point.seconds:.1f}", loss]
+        rows.append(Row(cells, [scores] if scores else []))
+    columns = [Column("step"), Column("samples"), Column("seconds"), Column("loss")]
+    return Listing(columns, rows, title="Learning curve", details="evaluated")
+
+
+def _scores(point: CurvePoint) -> str:
+    profile = {name: point.metrics[name] for name in PROFILE_METRICS if name in point.metrics}
+    values = (profile or point.metrics).items()
+    return ", ".join(f"{metric_label(name)} {format_metric(name, value)}" for name, value in values)
