@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 from autotune.domain import Strategy, Study, Trial
-from autotune.export.arguments import kinds, only, processes, uneven
+from autotune.export.arguments import parallel_degrees, unsupported_parallelism, num_processes, uneven_batch
 from autotune.export.base import ScriptFormat
-from autotune.export.levers import CODE, LOOP
+from autotune.export.levers import LOOP_GROUPS
 
 ABLE = ("ddp",)
 
@@ -23,7 +23,7 @@ def command(strategy: Strategy) -> Sequence[str]:
 def launch_config(strategy: Strategy) -> dict[str, Any]:
     """Fields of Accelerate's ``ClusterConfig``."""
     precision, on_cpu = str(strategy["precision"]), strategy["device"] == "cpu"
-    count = processes(strategy)
+    count = num_processes(strategy)
     return {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "MULTI_GPU" if count > 1 else "NO",
@@ -51,12 +51,12 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
     return {"accelerate.yaml": text}
 
 
-def refuse(strategy: Strategy) -> Mapping[str, str]:
-    if kinds(strategy).keys() - {*ABLE}:
-        return only("accelerate", *ABLE)
-    if processes(strategy) > 1 and strategy["device"] == "cpu":
+def unsupported(strategy: Strategy) -> Mapping[str, str]:
+    if parallel_degrees(strategy).keys() - {*ABLE}:
+        return unsupported_parallelism("accelerate", *ABLE)
+    if num_processes(strategy) > 1 and strategy["device"] == "cpu":
         return {"parallelism": "accelerate launch starts several CPU processes through MPI alone"}
-    return uneven(strategy)
+    return uneven_batch(strategy)
 
 
 FORMAT = ScriptFormat(
@@ -65,16 +65,7 @@ FORMAT = ScriptFormat(
     template="train_accelerate",
     command=command,
     config=_config,
-    arrives={
-        **CODE,
-        **LOOP,
-        "precision": "mixed_precision; tf32 and all in bf16 by tuned/trial/effects/precision.py",
-        "compile": "dynamo_config",
-        "device": "use_cpu; tuned/ground.py",
-        "threads": "--num_cpu_threads_per_process; tuned/ground.py",
-        "parallelism": "distributed_type and num_processes",
-        "ddp_bucket_mib": "DistributedDataParallelKwargs in train.py",
-    },
+    groups=LOOP_GROUPS,
     packages=("accelerate",),
-    refuse=refuse,
+    unsupported=unsupported,
 )

@@ -6,32 +6,32 @@ import math
 from collections.abc import Mapping
 
 from autotune.domain import Strategy
-from autotune.levers.parallelism import Layout, layout
+from autotune.levers.layout import Layout, layout
 
 
-def layout_of(strategy: Strategy) -> Layout:
+def get_layout(strategy: Strategy) -> Layout:
     """How the strategy's processes are laid out."""
     return layout(strategy.get("parallelism", "none"))
 
 
-def kinds(strategy: Strategy) -> Mapping[str, int]:
+def parallel_degrees(strategy: Strategy) -> Mapping[str, int]:
     """Degrees by kind: ``{}`` for one process, ``{"ddp": 2, "tp": 2}`` for ``ddp:2 x tp:2``."""
-    found = layout_of(strategy)
+    found = get_layout(strategy)
     pairs = ((found.data_kind, found.data), (found.model_kind, found.model))
     return {kind: degree for kind, degree in pairs if kind is not None}
 
 
-def processes(strategy: Strategy) -> int:
+def num_processes(strategy: Strategy) -> int:
     """Processes that the strategy runs in."""
-    return layout_of(strategy).world
+    return get_layout(strategy).world
 
 
-def replicas(strategy: Strategy) -> int:
+def num_replicas(strategy: Strategy) -> int:
     """Processes that share a batch."""
-    return layout_of(strategy).data
+    return get_layout(strategy).data
 
 
-def only(name: str, *able: str) -> dict[str, str]:
+def unsupported_parallelism(name: str, *able: str) -> dict[str, str]:
     """The refusal of kinds of parallelism other than ``able``."""
     kinds = ", ".join(("none", *able))
     return {"parallelism": f"{name} is written for {kinds}; torchrun runs every kind"}
@@ -41,23 +41,23 @@ REFERENCE_BATCH = 8
 """The batch size for which a learning rate is meant as it is, as in a trial."""
 
 
-def micro_batch(strategy: Strategy) -> int:
+def micro_batch_size(strategy: Strategy) -> int:
     """Examples per forward and backward of one process."""
-    own = max(1, int(strategy["batch_size"]) // replicas(strategy))
+    own = max(1, int(strategy["batch_size"]) // num_replicas(strategy))
     micro = strategy["micro_batch_size"]
     return own if micro == "full" else min(own, int(micro))
 
 
-def accumulation(strategy: Strategy) -> int:
+def accumulation_steps(strategy: Strategy) -> int:
     """Micro-batches per optimizer step of one process."""
-    return int(strategy["batch_size"]) // (micro_batch(strategy) * replicas(strategy))
+    return int(strategy["batch_size"]) // (micro_batch_size(strategy) * num_replicas(strategy))
 
 
-def uneven(strategy: Strategy) -> Mapping[str, str]:
+def uneven_batch(strategy: Strategy) -> Mapping[str, str]:
     """The refusal of a batch that is no whole number of equal micro-batches on every process, for
     trainers that know no other: they would train a smaller one."""
-    micro, ranks = micro_batch(strategy), replicas(strategy)
-    if micro * accumulation(strategy) * ranks == int(strategy["batch_size"]):
+    micro, ranks = micro_batch_size(strategy), num_replicas(strategy)
+    if micro * accumulation_steps(strategy) * ranks == int(strategy["batch_size"]):
         return {}
     asked = strategy["micro_batch_size"]
     unit = ranks if asked == "full" else ranks * int(asked)

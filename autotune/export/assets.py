@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from autotune.domain import Columns, Task
-from autotune.trial.data.datasets import Prepared, prepare, read_examples
-from autotune.trial.model_sources import files_of
+from autotune.trial.data.datasets import PreparedTask, prepare_task, read_examples
+from autotune.trial.model_sources import model_files
 from autotune.trial.tasks.base import Examples
 
 
-def write_materials(task: Task, directory: Path) -> Prepared:
+def write_assets(task: Task, directory: Path) -> PreparedTask:
     """Write ``data/SPLIT.jsonl`` with the very rows the trials saw, capped as the task says, and
     copy the base model to ``model/``. A model of the hub stays there and is fetched by its id."""
-    prepared = prepare(task)
+    prepared = prepare_task(task)
     data = directory / "data"
     data.mkdir(parents=True, exist_ok=True)
     for split, examples in read_examples(task).items():
@@ -46,5 +46,5 @@ def _rows(examples: Examples, columns: Columns) -> Iterator[Mapping[str, Any]]:
 
 def _copy_model(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    for path in files_of(source):
+    for path in model_files(source):
         shutil.copyfile(path, target / path.name)

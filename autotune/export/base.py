@@ -12,7 +12,12 @@ from autotune import __version__
 from autotune.analysis.records import measurement_record
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import checksums, readme, vendoring
-from autotune.export.levers import Refuse, left_out, nothing
+from autotune.export.levers import (
+    UnsupportedLevers,
+    lever_locations,
+    supports_all,
+    unsupported_levers,
+)
 from autotune.export.requirements import requirements
 
 
@@ -26,8 +31,8 @@ class ScriptFormat:
     """A format whose folder holds a script, made from ``template``, that a trainer runs.
 
     ``command`` is what launches it, from inside the folder. ``config`` gives files in the trainer's
-    own format by name, from the study, the trial and the number of training examples. ``arrives``
-    says for every lever where it is set; ``refuse`` what cannot be. ``there`` gives the strategy as
+    own format by name, from the study, the trial and the number of training examples. ``groups``
+    are the groups of the levers' exports that it takes part in; ``refuse`` what cannot be. ``there`` gives the strategy as
     it is written down, where devices have other numbers than on the machine of the trial.
     """
 
@@ -36,11 +41,16 @@ class ScriptFormat:
     template: str
     command: Callable[[Strategy], Sequence[str]]
     config: Callable[[Study, Trial, int], Mapping[str, str]]
-    arrives: Mapping[str, str]
+    groups: tuple[str, ...]
     packages: tuple[str, ...] = ()
-    refuse: Refuse = nothing
-    there: Callable[[Strategy], Strategy] = identity
+    unsupported: UnsupportedLevers = supports_all
+    rewrite: Callable[[Strategy], Strategy] = identity
     allow_partial: bool = False
+
+    @property
+    def locations(self) -> Mapping[str, str]:
+        """The place where each supported lever is set, by lever."""
+        return lever_locations(self.name, self.groups)
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
         """Write the folder; what an earlier export wrote there is replaced.
@@ -48,12 +58,14 @@ class ScriptFormat:
         Raises :class:`~autotune.errors.UsageError` for a strategy that the format cannot express
         (without ``allow_partial``), and for a folder that holds other files.
         """
-        from autotune.export.assets import write_materials
+        from autotune.export.assets import write_assets
 
-        missing = left_out(self.name, trial.strategy, self.arrives, self.refuse, self.allow_partial)
-        trial = replace(trial, strategy=self.there(trial.strategy))
+        missing = unsupported_levers(
+            self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial
+        )
+        trial = replace(trial, strategy=self.rewrite(trial.strategy))
         checksums.clear_export_dir(directory)
-        prepared = write_materials(study.task, directory)
+        prepared = write_assets(study.task, directory)
         document = {
             **strategy_document(study, trial, self.name),
             "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
@@ -65,7 +77,7 @@ class ScriptFormat:
             **self.config(study, trial, prepared.sizes["train"]),
             "strategy.json": as_json(document),
             "requirements.txt": requirements(self.packages, trial),
-            "README.md": readme.readme(document, self.summary, self.arrives),
+            "README.md": readme.readme(document, self.summary, self.locations),
         }
         write_files(directory, files)
         return checksums.seal(directory)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.analysis.summary import format_metric, interval
+from autotune.analysis.text import format_metric, format_interval
 from autotune.errors import UsageError
 from autotune.export import checksums
 from autotune.export.readme import table
@@ -109,6 +109,6 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, prune
 def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
     rows = []
     for name, record in measured.items():
-        ends = interval(name, record["ci95"])
+        ends = format_interval(name, record["ci95"])
         rows.append((name, format_metric(name, record["value"]), ends, str(record["n"])))
     return rows

@@ -7,16 +7,16 @@ from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
 from autotune.export.arguments import (
-    accumulation,
-    kinds,
-    micro_batch,
-    only,
+    accumulation_steps,
+    parallel_degrees,
+    micro_batch_size,
+    unsupported_parallelism,
     peak_rate,
-    processes,
-    uneven,
+    num_processes,
+    uneven_batch,
 )
 from autotune.export.base import ScriptFormat, as_json
-from autotune.export.levers import CODE, LOOP
+from autotune.export.levers import LOOP_GROUPS
 
 ZERO_STAGE = {"zero1": 1, "fsdp": 3}
 """What DeepSpeed calls sharding: of optimizer states; of these, gradients and parameters."""
@@ -31,8 +31,8 @@ def ds_config(strategy: Strategy) -> dict[str, Any]:
     precision = strategy["precision"]
     return {
         "train_batch_size": int(strategy["batch_size"]),
-        "train_micro_batch_size_per_gpu": micro_batch(strategy),
-        "gradient_accumulation_steps": accumulation(strategy),
+        "train_micro_batch_size_per_gpu": micro_batch_size(strategy),
+        "gradient_accumulation_steps": accumulation_steps(strategy),
         "gradient_clipping": 1.0,
         "bf16": {"enabled": precision == "bf16-pure"},
         "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
@@ -45,7 +45,7 @@ def ds_config(strategy: Strategy) -> dict[str, Any]:
 
 def _zero(strategy: Strategy) -> dict[str, Any]:
     """What is sharded over ranks, and what is kept in host memory."""
-    stage = max((ZERO_STAGE.get(kind, 0) for kind in kinds(strategy)), default=0)
+    stage = max((ZERO_STAGE.get(kind, 0) for kind in parallel_degrees(strategy)), default=0)
     elements = int(strategy.get("ddp_bucket_mib", 25)) * 2**20 // 4
     zero: dict[str, Any] = {"stage": stage, "reduce_bucket_size": elements}
     offload = strategy.get("offload", "none")
@@ -74,14 +74,14 @@ def _optimizer(strategy: Strategy) -> dict[str, Any]:
 
 
 def command(strategy: Strategy) -> Sequence[str]:
-    return ("deepspeed", "--num_gpus", str(processes(strategy)), "train.py")
+    return ("deepspeed", "--num_gpus", str(num_processes(strategy)), "train.py")
 
 
-def refuse(strategy: Strategy) -> Mapping[str, str]:
+def unsupported(strategy: Strategy) -> Mapping[str, str]:
     able = ("ddp", *ZERO_STAGE)
-    refused = {**uneven(strategy)}
-    if kinds(strategy).keys() - {*able}:
-        refused = only("deepspeed", *able)  # which of its processes share a batch is not known
+    refused = {**uneven_batch(strategy)}
+    if parallel_degrees(strategy).keys() - {*able}:
+        refused = unsupported_parallelism("deepspeed", *able)  # which of its processes share a batch is not known
     if strategy["optimizer"] not in BUILT and _zero(strategy)["stage"]:
         refused["optimizer"] = "DeepSpeed shards and offloads the states of AdamW alone"
     if strategy["device"] == "mps":
@@ -101,20 +101,7 @@ FORMAT = ScriptFormat(
     template="train_deepspeed",
     command=command,
     config=_config,
-    arrives={
-        **CODE,
-        **LOOP,
-        "batch_size": "train_batch_size",
-        "micro_batch_size": "train_micro_batch_size_per_gpu, gradient_accumulation_steps",
-        "precision": "torch_autocast, bf16, fp16; tf32 by tuned/trial/effects/precision.py",
-        "learning_rate": "optimizer.params.lr",
-        "learning_rate_scaling": "optimizer.params.lr, scaled to the batch size",
-        "optimizer": "optimizer; sgd and adafactor by tuned/trial/effects/optimizers.py",
-        "parallelism": "zero_optimization.stage; --num_gpus",
-        "ddp_bucket_mib": "zero_optimization.reduce_bucket_size",
-        "offload": "zero_optimization.offload_optimizer and offload_param",
-        "compile": "engine.compile() in train.py",
-    },
+    groups=LOOP_GROUPS,
     packages=("deepspeed",),
-    refuse=refuse,
+    unsupported=unsupported,
 )

@@ -8,16 +8,16 @@ from typing import Any
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import torchrun
 from autotune.export.arguments import (
-    accumulation,
-    kinds,
-    micro_batch,
-    only,
+    accumulation_steps,
+    parallel_degrees,
+    micro_batch_size,
+    unsupported_parallelism,
     peak_rate,
-    processes,
-    uneven,
+    num_processes,
+    uneven_batch,
 )
 from autotune.export.base import ScriptFormat, as_json
-from autotune.export.levers import CODE
+from autotune.export.levers import TRAINER_GROUPS
 
 ABLE = ("ddp",)
 
@@ -38,8 +38,8 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
         "output_dir": "checkpoints",
         "seed": trial.seed,
         "use_cpu": strategy["device"] == "cpu",
-        "per_device_train_batch_size": micro_batch(strategy),
-        "gradient_accumulation_steps": accumulation(strategy),
+        "per_device_train_batch_size": micro_batch_size(strategy),
+        "gradient_accumulation_steps": accumulation_steps(strategy),
         **({"max_steps": task.steps} if task.steps else {}),
         "num_train_epochs": float(strategy["epochs"]),
         "learning_rate": peak_rate(strategy),
@@ -55,7 +55,7 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
         "activation_checkpointing": checkpointing,
         **({"activation_checkpointing_kwargs": {"use_reentrant": False}} if checkpointing else {}),
         "ddp_bucket_cap_mb": int(strategy.get("ddp_bucket_mib", 25)),
-        "ddp_backend": "gloo" if strategy["device"] == "cpu" and processes(strategy) > 1 else None,
+        "ddp_backend": "gloo" if strategy["device"] == "cpu" and num_processes(strategy) > 1 else None,
         "save_strategy": "no",
         "eval_strategy": "no",
         "logging_steps": 50,
@@ -71,13 +71,13 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def command(strategy: Strategy) -> Sequence[str]:
-    return ("python", "train.py") if processes(strategy) == 1 else torchrun.command(strategy)
+    return ("python", "train.py") if num_processes(strategy) == 1 else torchrun.command(strategy)
 
 
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
-    if kinds(strategy).keys() - {*ABLE}:
-        return only("hf-trainer", *ABLE)
-    return uneven(strategy)
+    if parallel_degrees(strategy).keys() - {*ABLE}:
+        return unsupported_parallelism("hf-trainer", *ABLE)
+    return uneven_batch(strategy)
 
 
 FORMAT = ScriptFormat(
@@ -86,20 +86,7 @@ FORMAT = ScriptFormat(
     template="train_hf_trainer",
     command=command,
     config=_config,
-    arrives={
-        **CODE,
-        "parallelism": "torchrun --nproc-per-node: Trainer makes it DDP",
-        "ddp_bucket_mib": "ddp_bucket_cap_mb",
-        "batch_size": "per_device_train_batch_size x gradient_accumulation_steps",
-        "micro_batch_size": "per_device_train_batch_size",
-        "precision": "bf16, fp16, tf32; all in bf16 by tuned/trial/effects/precision.py",
-        "compile": "torch_compile",
-        "activation_checkpointing": "activation_checkpointing",
-        "learning_rate": "learning_rate",
-        "learning_rate_scaling": "learning_rate, scaled to the batch size",
-        "epochs": "num_train_epochs",
-        "optimizer": "optim; momentum of sgd in train.py",
-    },
+    groups=TRAINER_GROUPS,
     packages=("accelerate",),
-    refuse=unsupported,
+    unsupported=unsupported,
 )

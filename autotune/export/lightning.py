@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
-from autotune.export.arguments import accumulation, kinds, only, steps, uneven
+from autotune.export.arguments import accumulation_steps, parallel_degrees, unsupported_parallelism, steps, uneven_batch
 from autotune.export.base import ScriptFormat, as_json
-from autotune.export.levers import CODE, LOOP
+from autotune.export.levers import LOOP_GROUPS
 
 PRECISIONS = {
     "fp32": "32-true",
@@ -29,7 +29,7 @@ def trainer_arguments(study: Study, trial: Trial, examples: int) -> dict[str, An
         "precision": PRECISIONS[str(strategy["precision"])],
         "max_epochs": -1,
         "max_steps": study.task.steps or steps(strategy, examples),
-        "accumulate_grad_batches": accumulation(strategy),
+        "accumulate_grad_batches": accumulation_steps(strategy),
         "gradient_clip_val": 1.0,
         "use_distributed_sampler": False,
         "enable_checkpointing": False,
@@ -43,10 +43,10 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
     return {"trainer_args.json": as_json(trainer_arguments(study, trial, examples))}
 
 
-def refuse(strategy: Strategy) -> Mapping[str, str]:
-    if kinds(strategy):
-        return only("lightning")
-    refused = {**uneven(strategy)}
+def unsupported(strategy: Strategy) -> Mapping[str, str]:
+    if parallel_degrees(strategy):
+        return unsupported_parallelism("lightning")
+    refused = {**uneven_batch(strategy)}
     if strategy["precision"] == "fp16" and strategy["optimizer"] == "adamw-fused":
         refused["optimizer"] = "Lightning cannot clip the gradients of a fused optimizer in fp16"
     return refused
@@ -58,15 +58,7 @@ FORMAT = ScriptFormat(
     template="train_lightning",
     command=lambda strategy: ("python", "train.py"),
     config=_config,
-    arrives={
-        **CODE,
-        **LOOP,
-        "batch_size": "micro-batches x accumulate_grad_batches",
-        "micro_batch_size": "accumulate_grad_batches",
-        "precision": "precision; tf32 by tuned/trial/effects/precision.py",
-        "epochs": "max_steps",
-        "device": "accelerator; tuned/ground.py",
-    },
+    groups=LOOP_GROUPS,
     packages=("lightning",),
-    refuse=refuse,
+    unsupported=unsupported,
 )

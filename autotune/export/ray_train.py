@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
-from autotune.export.arguments import processes
+from autotune.export.arguments import num_processes
 from autotune.export.base import ScriptFormat, as_json
-from autotune.export.levers import AUTOTUNE_ONLY, CODE, LOOP
-from autotune.levers import resources
+from autotune.export.levers import TRIAL_LOOP_GROUPS
+from autotune.levers import required_resources
 from autotune.levers.cluster import ANY
 
 
 def scaling(strategy: Strategy) -> dict[str, Any]:
     """Arguments of ``ray.train.ScalingConfig``. A worker has one GPU, or all of a split model."""
-    on_gpu, workers = str(strategy["device"]).startswith("cuda"), processes(strategy)
-    gpus = max(1, len(resources(strategy).devices) // workers)
+    on_gpu, workers = str(strategy["device"]).startswith("cuda"), num_processes(strategy)
+    gpus = max(1, len(required_resources(strategy).devices) // workers)
     node_class = strategy.get("node_class", ANY)
     return {
         **({"label_selector": {"node-class": node_class}} if node_class != ANY else {}),
@@ -33,13 +33,13 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
     return {"scaling_config.json": as_json(scaling(trial.strategy))}
 
 
-def refuse(strategy: Strategy) -> Mapping[str, str]:
+def unsupported(strategy: Strategy) -> Mapping[str, str]:
     refused = {}
     if strategy["device"] == "mps":
         refused["device"] = "Ray does not hand out Apple's GPUs"
     if strategy.get("placement", "single") == "mixed":
         refused["placement"] = "workers of one ScalingConfig are alike: all on GPUs, or none"
-    if strategy.get("offload", "none") == "parameters" and processes(strategy) == 1:
+    if strategy.get("offload", "none") == "parameters" and num_processes(strategy) == 1:
         refused["offload"] = "a worker alone keeps its weights on the GPU; torchrun offloads them"
     return refused
 
@@ -50,15 +50,7 @@ FORMAT = ScriptFormat(
     template="train_ray_train",
     command=lambda strategy: ("python", "train.py"),
     config=_config,
-    arrives={
-        **CODE,
-        **LOOP,
-        "device": "use_gpu: Ray chooses which; tuned/ground.py",
-        "threads": "resources_per_worker; tuned/ground.py",
-        **AUTOTUNE_ONLY,
-        "node_class": "label_selector",
-        "parallelism": "num_workers; tuned/trial/distributed",
-    },
+    groups=TRIAL_LOOP_GROUPS,
     packages=("ray[train]", "psutil"),
-    refuse=refuse,
+    unsupported=unsupported,
 )

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotune.analysis.summary import format_metric, interval
+from autotune.analysis.text import format_metric, format_interval
 
 PROMISED = (
     "train_samples_per_second",
@@ -26,7 +26,7 @@ model to `trained/`. autotune is not needed; where it is installed, `autotune ve
 and compares with what was measured."""
 
 
-def readme(document: Mapping[str, Any], summary: str, arrives: Mapping[str, str]) -> str:
+def readme(document: Mapping[str, Any], summary: str, locations: Mapping[str, str]) -> str:
     """Markdown. ``document`` is what goes into ``strategy.json``."""
     command = shlex.join(document["command"])
     return (
@@ -40,7 +40,7 @@ def readme(document: Mapping[str, Any], summary: str, arrives: Mapping[str, str]
                 table(("metric", "value", "95% interval"), _promises(document["measured"])),
                 f"On {_where(document['environment'])}. Another machine will differ.",
                 "## The strategy, and where each part of it is set",
-                table(("lever", "setting", "set in"), _settings(document, arrives)),
+                table(("lever", "setting", "set in"), _settings(document, locations)),
                 "The files are sealed by `SHA256SUMS` (`sha256sum --check SHA256SUMS`).",
             ]
         )
@@ -61,7 +61,7 @@ def _promises(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str,
     for name in PROMISED:
         if name in measured:
             value, ci95 = measured[name]["value"], measured[name]["ci95"]
-            rows.append((name, format_metric(name, value), interval(name, ci95)))
+            rows.append((name, format_metric(name, value), format_interval(name, ci95)))
     return rows
 
 
@@ -72,11 +72,11 @@ def _where(environment: Mapping[str, Any]) -> str:
 
 
 def _settings(
-    document: Mapping[str, Any], arrives: Mapping[str, str]
+    document: Mapping[str, Any], locations: Mapping[str, str]
 ) -> list[tuple[str, str, str]]:
     return [
         (lever, f"`{value}`", "LEFT OUT" if lever in document["left_out"]
-         else arrives.get(lever, "its default, which changes nothing"))
+         else locations.get(lever, "its default, which changes nothing"))
         for lever, value in document["strategy"].items()
     ]  # fmt: skip
 

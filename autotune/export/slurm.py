@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import torchrun
-from autotune.export.arguments import processes
-from autotune.levers import resources
+from autotune.export.arguments import num_processes
+from autotune.levers import required_resources
 
 BATCH = """\
 #!/bin/bash
@@ -38,10 +38,10 @@ UNMEASURED_SECONDS = 3600.0
 def batch_file(study: Study, trial: Trial) -> str:
     """The batch file. Time and memory are asked for with room to spare."""
     strategy = trial.strategy
-    count, threads = processes(strategy), int(strategy["threads"])
+    count, threads = num_processes(strategy), int(strategy["threads"])
     memory = trial.metric("peak_memory_gib") or UNMEASURED_GIB
     seconds = trial.metric("train_seconds") or UNMEASURED_SECONDS
-    gpus = sum(device.startswith("cuda") for device in resources(strategy).devices)
+    gpus = sum(device.startswith("cuda") for device in required_resources(strategy).devices)
     return BATCH.format(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", f"{study.name}-{trial.number}"),
         cores=count * threads,
@@ -57,7 +57,7 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
     return {"job.sbatch": batch_file(study, trial)}
 
 
-def _refuse(strategy: Strategy) -> Mapping[str, str]:
+def _unsupported(strategy: Strategy) -> Mapping[str, str]:
     return {"device": "no Slurm cluster has Apple's GPUs"} if strategy["device"] == "mps" else {}
 
 
@@ -73,11 +73,6 @@ FORMAT = replace(
     summary="Submits a fine-tune in plain torch to Slurm; `job.sbatch` says what it needs.",
     command=lambda strategy: ("sbatch", "job.sbatch"),
     config=_config,
-    refuse=_refuse,
-    there=_as_slurm_counts,
-    arrives={
-        **torchrun.FORMAT.arrives,
-        "threads": "--cpus-per-task, OMP_NUM_THREADS; tuned/ground.py",
-        "device": "--gpus-per-node, whose GPUs count from 0; tuned/trial/effects/devices.py",
-    },
+    unsupported=_unsupported,
+    rewrite=_as_slurm_counts,
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune.domain import Strategy
-from autotune.export.arguments import processes
+from autotune.export.arguments import num_processes
 from autotune.export.base import ScriptFormat
-from autotune.export.levers import AUTOTUNE_ONLY, CODE, LOOP
+from autotune.export.levers import TRIAL_LOOP_GROUPS
 
 
 def command(strategy: Strategy) -> Sequence[str]:
-    return ("torchrun", "--standalone", f"--nproc-per-node={processes(strategy)}", "train.py")
+    return ("torchrun", "--standalone", f"--nproc-per-node={num_processes(strategy)}", "train.py")
 
 
 FORMAT = ScriptFormat(
@@ -20,11 +20,6 @@ FORMAT = ScriptFormat(
     template="train_torchrun",
     command=command,
     config=lambda study, trial, examples: {},
-    arrives={
-        **CODE,
-        **LOOP,
-        **AUTOTUNE_ONLY,
-        "parallelism": "--nproc-per-node; tuned/trial/distributed",
-    },
+    groups=TRIAL_LOOP_GROUPS,
     packages=("psutil",),
 )

@@ -34,6 +34,11 @@ def script(template: str, version: str) -> Mapping[str, str]:
     return files
 
 
+def vendored_path(module: str) -> str:
+    """The path in an exported folder of a module (a file) or of a package (a folder)."""
+    return _path(module).removesuffix("/__init__.py")
+
+
 def needed(module: str) -> set[str]:
     """Full names of all modules of autotune that ``module`` imports, itself and theirs included."""
     found: set[str] = set()

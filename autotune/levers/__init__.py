@@ -24,7 +24,7 @@ from autotune.levers.registry import (
     register_lever,
     training_key,
 )
-from autotune.levers.resources import resources
+from autotune.levers.resources import required_resources
 
 __all__ = [
     "ACCURACY",
@@ -44,6 +44,6 @@ __all__ = [
     "hourly_usd",
     "profile_key",
     "register_lever",
-    "resources",
+    "required_resources",
     "training_key",
 ]

@@ -80,7 +80,7 @@ SPLIT_GPUS = Lever(
     when="placement == split",
     unavailable=_too_few_gpus,
     auto=lambda host: Categorical(tuple(range(1, max(1, len(_gpus(host))) + 1))),
-    effect="autotune.levers.resources:resources",
+    effect="autotune.levers.resources:required_resources",
     exports={TRIAL_LOOP: "{effect}: the GPUs of a process"},
     forbidden=(
         ForbiddenClause("split_gpus > 1 and device == mps", "an Apple machine has one GPU"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune.domain import Host, Prices, Resources, Strategy
 from autotune.levers.cluster import ANY
-from autotune.levers.resources import resources
+from autotune.levers.resources import required_resources
 
 
 def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
@@ -12,7 +12,7 @@ def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
 
     A GPU has the price of the longest key in the price table that is part of its name.
     """
-    usage = resources(strategy)
+    usage = required_resources(strategy)
     by_node = _node_usd(strategy, usage, host, prices)
     if by_node is not None:
         return by_node

@@ -6,7 +6,7 @@ from autotune.domain import Resources, Strategy
 from autotune.levers.layout import layout
 
 
-def resources(strategy: Strategy) -> Resources:
+def required_resources(strategy: Strategy) -> Resources:
     """The resources of a trial.
 
     Training on GPUs also occupies the cores of its threads. Each rank takes one GPU, counted from

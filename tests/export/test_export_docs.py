@@ -8,7 +8,7 @@ import pytest
 
 from autotune.domain import Value
 from autotune.export import EXPORTERS
-from autotune.export.levers import left_out
+from autotune.export.levers import unsupported_levers
 from autotune.levers import LEVERS
 from autotune.tracking import TRACKERS
 from tests.export.test_export_levers import SCRIPTS, SETTINGS, lone
@@ -34,7 +34,7 @@ def test_every_format_is_described(name: str) -> None:
 def test_every_refusal_is_described(name: str, lever: str, value: Value) -> None:
     found, strategy = SCRIPTS[name], lone(lever, value).strategy
     told = refusals(name)
-    for refused in left_out(name, strategy, found.arrives, found.refuse, allowed=True):
+    for refused in unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=True):
         # Where a lever matters only beside another, that one is refused before it.
         beside = (LEVERS[refused].when or refused).partition(" ")[0]
         words = (f"`{refused}", f"`{beside}", SAID_AS.get(refused, f"`{refused}"))

@@ -16,9 +16,9 @@ import yaml
 from autotune.domain import Categorical, Range, Strategy, Trial, Value
 from autotune.errors import UsageError
 from autotune.export import EXPORTERS, exporter, vendoring
-from autotune.export.arguments import accumulation, micro_batch, replicas
+from autotune.export.arguments import accumulation_steps, micro_batch_size, num_replicas
 from autotune.export.base import ScriptFormat
-from autotune.export.levers import left_out
+from autotune.export.levers import unsupported_levers
 from autotune.levers import LEVERS, Lever
 from tests.export import samples
 
@@ -29,7 +29,7 @@ BLAMED: dict[tuple[str, Value], str] = {
 }
 """Levers that a refusal names where another was set, by the format or that lever, and the value."""
 
-READ_AS = {"split_gpus": "resources(strategy).devices"}
+READ_AS = {"split_gpus": "required_resources(strategy).devices"}
 """What a script says to be told of a lever that it does not name itself."""
 
 ODD: dict[str, Value] = {"device": "cuda:1", "parallelism": "ddp:4", "threads": 3, "dropout": 0.25}
@@ -70,12 +70,12 @@ def test_no_setting_is_lost_in_silence(name: str, lever: str, value: Value) -> N
     found = SCRIPTS[name]
     strategy = lone(lever, value).strategy
     try:
-        missing = left_out(name, strategy, found.arrives, found.refuse, allowed=False)
+        missing = unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=False)
     except UsageError as error:
         blamed = BLAMED.get((name, value), BLAMED.get((lever, value), lever))
         assert f"{blamed} = {strategy[blamed]}" in error.message
     else:
-        assert lever in found.arrives
+        assert lever in found.locations
         assert not missing
         assert is_heard(found, lever, value)
 
@@ -105,7 +105,7 @@ def code(template: str) -> str:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_readme_points_at_files_that_are_there(name: str) -> None:
     files = vendoring.script(SCRIPTS[name].template, "1.0")
-    for lever, where in SCRIPTS[name].arrives.items():
+    for lever, where in SCRIPTS[name].locations.items():
         for path in re.findall(r"tuned/[a-z_/]+(?:\.py)?", where):
             assert any(file.startswith(path) for file in files), (lever, path)
             if path.endswith(".py"):
@@ -118,8 +118,8 @@ def test_a_lever_that_a_format_does_not_know_stops_the_export(name: str) -> None
     strategy = Strategy({**samples.trial().strategy.values, "sparkle": 3})
     found = SCRIPTS[name]
     with pytest.raises(UsageError, match="sparkle = 3"):
-        left_out(name, strategy, found.arrives, found.refuse, allowed=False)
-    missing = left_out(name, strategy, found.arrives, found.refuse, allowed=True)
+        unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=False)
+    missing = unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=True)
     assert set(missing) == {"sparkle"}
 
 
@@ -158,20 +158,20 @@ def test_a_batch_that_would_be_another_is_refused(
         "parallelism": parallelism,
     }
     strategy = samples.trial(device="cuda:0", **levers).strategy
-    refused = SCRIPTS[name].refuse(strategy)
+    refused = SCRIPTS[name].unsupported(strategy)
     assert ("batch_size" in refused) == (unit is not None)
     if unit is None:
-        whole = micro_batch(strategy) * accumulation(strategy) * replicas(strategy)
+        whole = micro_batch_size(strategy) * accumulation_steps(strategy) * num_replicas(strategy)
         assert whole == batch
     else:
         assert f"a multiple of {unit} does" in refused["batch_size"]
         divides = strategy.with_values(batch_size=unit * 2)
-        assert not SCRIPTS[name].refuse(divides)
+        assert not SCRIPTS[name].unsupported(divides)
 
 
 def test_micro_batches_that_do_not_divide_are_refused_by_lightning() -> None:
     uneven = samples.trial(batch_size=16, micro_batch_size=3).strategy
-    assert "a multiple of 3" in SCRIPTS["lightning"].refuse(uneven)["batch_size"]
+    assert "a multiple of 3" in SCRIPTS["lightning"].unsupported(uneven)["batch_size"]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adafactor"])
@@ -181,7 +181,7 @@ def test_micro_batches_that_do_not_divide_are_refused_by_lightning() -> None:
 def test_deepspeed_refuses_optimizers_that_its_engine_refuses(
     optimizer: str, levers: dict[str, Any]
 ) -> None:
-    refuse = SCRIPTS["deepspeed"].refuse
+    refuse = SCRIPTS["deepspeed"].unsupported
     sharded = samples.trial(device="cuda:0", optimizer=optimizer, **levers).strategy
     assert "optimizer" in refuse(sharded)
     assert "optimizer" not in refuse(sharded.with_values(parallelism="ddp:2", offload="none"))
@@ -199,7 +199,7 @@ def test_deepspeed_refuses_optimizers_that_its_engine_refuses(
     ],
 )
 def test_ray_refuses_what_its_workers_do_not_do(levers: dict[str, Any], lever: str | None) -> None:
-    refused = SCRIPTS["ray-train"].refuse(samples.trial(device="cuda:0", **levers).strategy)
+    refused = SCRIPTS["ray-train"].unsupported(samples.trial(device="cuda:0", **levers).strategy)
     assert [*refused] == ([lever] if lever else [])
 
 
@@ -221,7 +221,7 @@ def test_a_ray_worker_is_given_the_gpus_that_it_uses(levers: dict[str, Any], gpu
 def test_models_are_split_by_the_loop_of_the_trial(name: str) -> None:
     found = SCRIPTS[name]
     strategy = samples.trial(device="cuda:0", placement="split:time", split_gpus=2).strategy
-    assert not left_out(name, strategy, found.arrives, found.refuse, allowed=False)
+    assert not unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=False)
 
 
 @pytest.mark.parametrize(
