@@ -72,16 +72,20 @@ class BudgetUsage:
             bounds.append((budget.usd - self.usd) / hourly * 60)
         return max(min(bounds), 0.0) if bounds else None
 
-    def exhausted(self, budget: Budget) -> str | None:
-        """Why no further trial may start, or ``None``."""
+    def exhausted(self, budget: Budget, total: Budget | None = None) -> str | None:
+        """The reason to start no further trial, or ``None``. ``total`` is the budget of the study
+        if ``budget`` is the part of it that is not reserved for confirmations."""
+        total = total or budget
         if budget.trials is not None and self.trials >= budget.trials:
+            if (reserve := (total.trials or 0) - budget.trials) > 0:
+                return f"searched {self.trials} of {total.trials} trials, {reserve} kept to confirm"
             return f"all {budget.trials} trials are done"
         if budget.usd is not None and self.usd + self._typical_usd >= budget.usd:
-            return f"{self.usd:.4f} of {budget.usd:g} USD are spent"
+            return _spent(f"{self.usd:.4f}", "USD", budget.usd, total.usd)
         if budget.minutes is not None:
             left = budget.minutes * 60 - self.seconds
             if left <= typical_seconds(self._trials) * MIN_USEFUL_SHARE:
-                return f"the budget of {budget.minutes:g} minutes is used"
+                return _spent(f"{self.seconds / 60:.1f}", "minutes", budget.minutes, total.minutes)
         return None
 
     def _usd(self, trial: Trial) -> float:
@@ -103,6 +107,13 @@ class BudgetUsage:
         """Median price of the completed trials, 0 before the first."""
         prices = [self._usd(trial) for trial in _measured(self._trials)]
         return median(prices) if prices else 0.0
+
+
+def _spent(used: str, unit: str, limit: float, total: float | None) -> str:
+    """``searched 10.0 of 15 minutes, 5 kept to confirm``."""
+    total = total or limit
+    reserve = f", {total - limit:.2g} kept to confirm" if total > limit else ""
+    return f"searched {used} of {total:g} {unit}{reserve}"
 
 
 def _held_seconds(trial: Trial, now: datetime | None) -> float:

@@ -1,0 +1,105 @@
+"""Listings at 40 to 160 columns, and the plot of the front."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console, RenderableType
+
+from autotune.analysis.snapshot import Snapshot
+from autotune.cli.front import front_listing
+from autotune.cli.layout import Column, Listing, Row
+from autotune.cli.plot import DEFAULT, FRONT, KNEE, TRIED, axis_range, plot
+from autotune.cli.trials import trial_details, trial_listing
+from autotune.domain.metrics import METRICS
+from benchmarks import sample_studies as samples
+
+STUDY = samples.study("sample", (samples.SPEED, samples.ACCURACY, samples.COST))
+TRIALS = list(samples.trials(STUDY, 30, seed=2))
+TRIALS.append(samples.confirming(TRIALS[0], len(TRIALS), seed=7))
+SNAPSHOT = Snapshot(STUDY, TRIALS)
+WIDTHS = (40, 80, 160)
+
+
+def rendered(content: RenderableType, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(content)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text.splitlines()
+
+
+def words(lines: list[str]) -> set[str]:
+    """Without rules, and without the parentheses that a unit has where there is no heading."""
+    return {word.strip("()") for line in lines for word in line.split() if set(word) != {"─"}}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    "content",
+    [front_listing(SNAPSHOT), trial_listing(STUDY, TRIALS), trial_details(SNAPSHOT, TRIALS[3])],
+    ids=["pareto", "trials", "show"],
+)
+def test_no_word_is_broken(content: RenderableType, width: int) -> None:
+    lines = rendered(content, width)
+    assert max(map(len, lines)) <= width
+    assert words(lines) <= words(rendered(content, 1000))
+
+
+def test_a_front_has_a_line_of_figures_and_a_line_of_settings() -> None:
+    lines = rendered(front_listing(SNAPSHOT), 80)
+    first = lines.index(next(line for line in lines if set(line) == {"─"})) + 1
+    for trial in SNAPSHOT.front:
+        mark = KNEE if trial is SNAPSHOT.knee else FRONT
+        (line,) = [line for line in lines[first:] if line.split()[:2] == [str(trial.number), mark]]
+        assert line.count("±") == len(STUDY.objectives)
+        settings = lines[lines.index(line) + 1]
+        assert settings.startswith("    ") and ("=" in settings or "the default" in settings)
+
+
+def test_a_wide_terminal_gets_one_table() -> None:
+    lines = rendered(front_listing(SNAPSHOT), 160)
+    (head,) = [line for line in lines if "settings that differ" in line]
+    assert "P(front)" in head
+    for trial in SNAPSHOT.front:
+        (line,) = [line for line in lines if line.split()[:1] == [str(trial.number)]]
+        assert "=" in line or "the default" in line
+
+
+def test_a_narrow_terminal_gets_a_line_a_figure() -> None:
+    columns = [Column("trial"), Column("speed", "samples/s"), Column("cost")]
+    listing = Listing(columns, [Row(["3", "1,234.5", "$0.10"], ["precision=bf16"])])
+    lines = [line.rstrip() for line in rendered(listing, 24)]
+    assert lines[2].split() == ["3", "1,234.5", "$0.10"]
+    lines = [line.rstrip() for line in rendered(listing, 22)]
+    assert lines == [
+        "trial 3", "    speed (samples/s)", "    1,234.5", "    cost $0.10", "    precision=bf16",
+    ]  # fmt: skip
+
+
+def test_axes_stay_within_what_a_metric_can_be() -> None:
+    accuracy, speed, cost = (
+        METRICS[name] for name in (samples.ACCURACY, samples.SPEED, "cost_usd")
+    )
+    low, high = axis_range(accuracy, [0.99])
+    assert 0 <= low < 0.99 < high <= 1
+    assert axis_range(accuracy, [0.0, 1.0]) == (0.0, 1.0)
+    assert axis_range(speed, [0.0, 10.0])[0] == 0.0
+    assert axis_range(cost, [0.0])[0] == 0.0 < axis_range(cost, [0.0])[1]
+    low, high = axis_range(METRICS["mcc"], [-0.99, 0.99])
+    assert (low, high) == (-1.0, 1.0)
+
+
+def test_one_trial_is_one_mark() -> None:
+    lines = plot(Snapshot(STUDY, TRIALS[:1]), 80).plain.splitlines()
+    drawing = "\n".join(line for line in lines[1:-1] if "│" in line or "┤" in line)
+    assert sum(drawing.count(mark) for mark in (TRIED, FRONT, KNEE, DEFAULT)) == 1
+    ticks = [line.split("┤")[0].strip() for line in lines if "┤" in line]
+    assert all(0 <= float(tick.rstrip("%")) <= 100 for tick in ticks if tick.endswith("%"))
+    assert any(tick.endswith("%") for tick in ticks)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_plot_fits_the_terminal(width: int) -> None:
+    drawing = plot(SNAPSHOT, width).plain.splitlines()[1:-1]
+    assert max(map(len, drawing)) <= width
