@@ -70,7 +70,7 @@ def test_a_narrow_terminal_gets_a_line_a_figure() -> None:
     columns = [Column("trial"), Column("speed", "samples/s"), Column("cost")]
     listing = Listing(columns, [Row(["3", "1,234.5", "$0.10"], ["precision=bf16"])])
     lines = [line.rstrip() for line in rendered(listing, 24)]
-    assert lines[2].split() == ["3", "1,234.5", "$0.10"]
+    assert lines[3].split() == ["3", "1,234.5", "$0.10"]
     lines = [line.rstrip() for line in rendered(listing, 22)]
     assert lines == [
         "trial 3", "    speed (samples/s)", "    1,234.5", "    cost $0.10", "    precision=bf16",
