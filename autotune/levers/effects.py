@@ -6,11 +6,11 @@ levers.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from autotune.domain import Strategy
+from autotune.domain.registry import import_object
 from autotune.errors import UsageError
 from autotune.levers.base import Lever, Stage
 
@@ -33,9 +33,8 @@ def load_effect(lever: Lever) -> Effect:
 
     Raises :class:`~autotune.errors.UsageError` if there is no such module or function.
     """
-    module, _, function = str(lever.effect).partition(":")
     try:
-        effect: Effect = getattr(importlib.import_module(module), function)
+        effect: Effect = import_object(lever.effect)
     except (ImportError, AttributeError) as error:
         raise UsageError(
             f"lever {lever.name}: cannot load its effect {lever.effect!r} ({error})",

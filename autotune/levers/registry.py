@@ -6,10 +6,10 @@ help, docs, exports and predictions are derived from :data:`LEVERS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Collection, Iterator
 
 from autotune.domain import ForbiddenClause, Host, Strategy, Value, digest, expression
+from autotune.domain.registry import Registry
 from autotune.errors import ExpressionError, UsageError
 from autotune.levers import (
     batching,
@@ -61,42 +61,36 @@ BUILTIN_LEVERS = (
     optimization.OPTIMIZER,
 )
 
-_levers: dict[str, Lever] = {lever.name: lever for lever in BUILTIN_LEVERS}
 
-LEVERS: Mapping[str, Lever] = MappingProxyType(_levers)
-"""All levers by name: built-in levers first, then plug-in levers in order of registration. A live
-view: read it when it is needed, do not copy it at import."""
+class LeverRegistry(Registry[Lever]):
+    """Checks records when they are registered, and keeps those with a stage for model set-up."""
 
-FORBIDDEN_CLAUSES = tuple(clause for lever in BUILTIN_LEVERS for clause in lever.forbidden)
-"""Combinations of built-in levers that cannot work, or that repeat another one, on any host."""
+    def register(self, record: Lever) -> None:
+        """Add a lever after all others; an equal record may be registered again.
 
+        Raises :class:`~autotune.errors.UsageError` if another lever has the name, or if the record
+        contradicts itself.
+        """
+        _check(record, self)
+        super().register(record)
+        if record.stage is not None:
+            MODEL_LEVERS[record.name] = record
 
-def register_lever(lever: Lever) -> None:
-    """Add a plug-in lever after all others.
-
-    Registering an equal record again changes nothing. Raises
-    :class:`~autotune.errors.UsageError` if another lever has the name, or if the record
-    contradicts itself.
-    """
-    existing = _levers.get(lever.name)
-    if existing == lever:
-        return
-    if existing is not None:
-        raise UsageError(
-            f"lever {lever.name}: another lever already has this name",
-            hint="give the lever of the plug-in another name",
-        )
-    _check(lever)
-    _levers[lever.name] = lever
-    if lever.stage is not None:
-        MODEL_LEVERS[lever.name] = lever
+    def unregister(self, name: str) -> None:
+        super().unregister(name)
+        MODEL_LEVERS.pop(name, None)
 
 
-def _check(lever: Lever) -> None:
-    if not lever.name.isidentifier() or not lever.name.islower():
+def _check(lever: Lever, others: Collection[str]) -> None:
+    if not lever.name.isidentifier():
         raise UsageError(
             f"lever {lever.name!r}: not a valid name",
             hint="use lower-case letters, digits and underscores, such as my_lever",
+        )
+    if not lever.influences:
+        raise UsageError(
+            f"lever {lever.name}: influences is empty",
+            hint="list what the lever changes: SPEED, MEMORY, ACCURACY",
         )
     if not callable(lever.default) and not lever.is_legal(lever.default):
         raise UsageError(
@@ -105,27 +99,39 @@ def _check(lever: Lever) -> None:
         )
     if lever.stage is not None and ":" not in (lever.effect or ""):
         raise UsageError(
-            f"lever {lever.name}: has a stage, but effect is {lever.effect!r}",
+            f"lever {lever.name}: has a stage, but its effect is {lever.effect!r}",
             hint='write effect=f"{__name__}:FUNCTION"',
         )
-    if not lever.influences:
-        raise UsageError(
-            f"lever {lever.name}: influences is empty",
-            hint="list what the lever changes: SPEED, MEMORY, ACCURACY",
-        )
-    for text in (lever.when, *(clause.excludes for clause in lever.forbidden)):
-        if text is not None:
-            _check_expression(lever, text)
+    if lever.when is not None:
+        _check_expression(lever, lever.when, [name for name in others if name != lever.name])
 
 
-def _check_expression(lever: Lever, text: str) -> None:
-    names = [*LEVERS] if text == lever.when else [*LEVERS, lever.name]
+def _check_expression(lever: Lever, text: str, names: Collection[str]) -> None:
     try:
         expression.parse(text, names)
     except ExpressionError as error:
         raise UsageError(
             f"lever {lever.name}: in '{text}': {error.message}", hint=error.hint
         ) from error
+
+
+LEVERS = LeverRegistry("lever", BUILTIN_LEVERS)
+"""All levers by name: built-in levers first, then plug-in levers in order of registration. Read it
+when it is needed; a copy made at import lacks the plug-in levers."""
+
+FORBIDDEN_CLAUSES = tuple(clause for lever in BUILTIN_LEVERS for clause in lever.forbidden)
+"""Combinations of built-in levers that cannot work, or that repeat another one, on any host."""
+
+
+def register_lever(lever: Lever) -> None:
+    """Add the lever of a plug-in.
+
+    Raises :class:`~autotune.errors.UsageError` if another lever has the name, or if the record
+    contradicts itself.
+    """
+    for clause in lever.forbidden:  # of built-in levers they may refer to later levers
+        _check_expression(lever, clause.excludes, [*LEVERS, lever.name])
+    LEVERS.register(lever)
 
 
 def defaults(host: Host, epochs: float = 1.0) -> dict[str, Value]:
