@@ -1,28 +1,29 @@
-"""Everything that can go wrong, as one tree.
+"""The exceptions of autotune, as one tree.
 
 ::
 
-    AutotuneError                what a user may see: message, hint, exit code
-    ├── UsageError               wrong input; exit code 2
+    AutotuneError                shown to the user: message, hint, exit code
+    ├── UsageError               invalid input; exit code 2
     │   ├── SpecError            a study file has mistakes; carries all of them
-    │   ├── ExpressionError      a condition, rule or constraint cannot be read
+    │   ├── PluginError          a plug-in is missing or raises an error; names file and line
+    │   ├── ExpressionError      a condition, rule or constraint cannot be parsed
     │   ├── DataError            the data set cannot be used
     │   ├── ModelError           the model cannot be loaded
     │   ├── NotFoundError        no such study, trial, metric or lever
-    │   ├── IncompatibleStudyError   the stored study asks another question
+    │   ├── IncompatibleStudyError   the stored study has different settings
     │   └── MissingExtraError    an optional package is needed; names the extra
     ├── StoreError               the database cannot be used
     │   ├── StoreUnavailableError    unreachable, read-only, full, locked or corrupt
-    │   ├── SchemaOutdatedError      older than this version; ``autotune db upgrade``
-    │   └── SchemaTooNewError        written by a newer autotune; upgrade the package
-    ├── ExecutionError           workers cannot be started or are lost
-    └── TrialError               raised inside a trial, becomes its outcome
+    │   ├── SchemaOutdatedError      written by an older version; ``autotune db upgrade``
+    │   └── SchemaTooNewError        written by a newer version; upgrade the package
+    ├── ExecutionError           workers cannot be started or were lost
+    └── TrialError               raised inside a trial; becomes its outcome
         ├── OutOfMemory          host or device memory ran out
-        ├── NanLoss              the loss is no longer a number
-        ├── Unsupported          this model, device or build cannot do what the strategy asks
-        └── StopTrial            the search told the trial to stop
+        ├── NanLoss              the loss is NaN or infinite
+        ├── Unsupported          this model, device or build cannot run the strategy
+        └── StopTrial            the search stops the trial early
 
-Every message says what is wrong and where; ``hint`` says what to type next.
+Each message says what is wrong and where; ``hint`` says what to type next.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any
 
 
 class AutotuneError(Exception):
-    """Root of all errors that autotune raises on purpose."""
+    """Base of all errors that autotune raises."""
 
     exit_code = 1
 
@@ -43,11 +44,11 @@ class AutotuneError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Subclasses are made from other arguments than the message, and travel between processes.
-        return _restored, (type(self), self.args, self.__dict__)
+        # Errors are sent between processes, and subclasses have other arguments than the message.
+        return _restore, (type(self), self.args, self.__dict__)
 
 
-def _restored(
+def _restore(
     kind: type[AutotuneError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> AutotuneError:
     error = kind.__new__(kind, *args)
@@ -56,7 +57,7 @@ def _restored(
 
 
 class UsageError(AutotuneError):
-    """The input is wrong; nothing ran and nothing stored was touched."""
+    """The input is invalid; nothing was run or changed."""
 
     exit_code = 2
 
@@ -75,15 +76,19 @@ class Mistake:
 
 
 class SpecError(UsageError):
-    """A study file has mistakes. All of them are in :attr:`mistakes`, in file order."""
+    """A study file has mistakes; :attr:`mistakes` has all of them in file order."""
 
     def __init__(self, mistakes: Sequence[Mistake], *, hint: str | None = None) -> None:
         super().__init__("\n".join(map(str, mistakes)), hint=hint)
         self.mistakes = tuple(mistakes)
 
 
+class PluginError(UsageError):
+    """A plug-in is missing or raises an error. The message names its file and line."""
+
+
 class ExpressionError(UsageError):
-    """An expression cannot be read. ``column`` is the 0-based place in its text."""
+    """An expression cannot be parsed. ``column`` is the 0-based position in its text."""
 
     def __init__(self, message: str, *, column: int = 0, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -95,15 +100,15 @@ class DataError(UsageError):
 
 
 class ModelError(UsageError):
-    """The model cannot be loaded or is no encoder that autotune can fine-tune."""
+    """The model cannot be loaded, or is not an encoder that autotune can fine-tune."""
 
 
 class NotFoundError(UsageError):
-    """A named thing does not exist; the message lists the nearest names."""
+    """A name does not exist; the message suggests similar ones."""
 
 
 class IncompatibleStudyError(UsageError):
-    """A study of this name exists and differs in what its numbers mean."""
+    """A study of this name exists with different settings, so results are not comparable."""
 
 
 class MissingExtraError(UsageError):
@@ -125,19 +130,19 @@ class StoreUnavailableError(StoreError):
 
 
 class SchemaOutdatedError(StoreError):
-    """The database was made by an older autotune."""
+    """The database was written by an older version of autotune."""
 
 
 class SchemaTooNewError(StoreError):
-    """The database was made by a newer autotune."""
+    """The database was written by a newer version of autotune."""
 
 
 class ExecutionError(AutotuneError):
-    """Workers cannot be started, or the place where they run is gone."""
+    """Workers cannot be started, or their node was lost."""
 
 
 class TrialError(AutotuneError):
-    """Raised inside a trial and recorded as its outcome; never reaches the command line."""
+    """Raised inside a trial and recorded as its outcome; never shown as an error."""
 
 
 class OutOfMemory(TrialError):
@@ -145,12 +150,12 @@ class OutOfMemory(TrialError):
 
 
 class NanLoss(TrialError):
-    """The training loss is no longer a finite number."""
+    """The training loss is NaN or infinite."""
 
 
 class Unsupported(TrialError):
-    """This model, device or build cannot do what the strategy asks."""
+    """This model, device or build cannot run the strategy."""
 
 
 class StopTrial(TrialError):
-    """The search has seen enough of this trial."""
+    """The search stops this trial early."""

@@ -1,21 +1,80 @@
-"""The catalogue of metrics: every number a trial can report, its unit and its better direction.
+"""The metrics: every number that a trial can report, and what other modules derive from it.
 
-Add a metric with one entry here and its measurement in ``autotune/measure`` (or, for a score of
-predictions, in ``autotune/trial``).
+To add a metric, add one record here and its measurement in ``autotune/measure``. A score of
+predictions needs no further code: its record names the function (:attr:`Metric.score`). Plug-ins
+add such scores with :func:`autotune.plugins.register_metric`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
 
+from autotune.domain.registry import Registry
 from autotune.domain.study import Direction
 from autotune.domain.trial import Phase
 
 
+class MetricKind(Enum):
+    """What a metric measures."""
+
+    SHARE = "share"
+    """A fraction of samples, from 0 to 1. Printed in percent and modelled by its log-odds."""
+    CORRELATION = "correlation"
+    """From -1 to 1."""
+    LOSS = "loss"
+    RATE = "rate"
+    """Samples per second."""
+    RELATIVE_RATE = "relative rate"
+    """A rate in units of the reference workload, comparable across hosts."""
+    TIME = "time"
+    MEMORY = "memory"
+    """Memory or disk space."""
+    COUNT = "count"
+    MONEY = "money"
+    ENERGY = "energy"
+
+
+class Requirement(Enum):
+    """What a host needs so that a metric can be measured."""
+
+    CUDA = "CUDA devices"
+    ENERGY_COUNTERS = "energy counters"
+    PRICES = "prices"
+
+
+Comparison = Literal["faster", "cheaper", "more accurate"]
+"""How a better value is described: ``2.8x faster``."""
+
+Pick = Literal["fastest", "most-accurate", "cheapest"]
+"""Words that choose a trial by its best value of a metric."""
+
+UNRANKED = 100
+"""The rank of metrics that a summary never mentions."""
+
+
 @dataclass(frozen=True)
 class Metric:
-    """``decimals`` is how it is printed; ``label`` is what a person reads."""
+    """``unit``, ``label`` and ``decimals`` say how values are printed; ``phase`` is the phase that
+    measures it.
+
+    - ``proportional_to``: the operations per sample to which a time or cost is proportional, and a
+      rate inversely proportional, before anything was measured.
+    - ``comparison`` and ``context``: how a better value is described, and of what: ``2.8x faster
+      at inference``. Without it, ``12% lower peak memory``.
+    - ``rank``: order in summaries, lowest first. Metrics of equal rank are in registry order.
+    - ``in_summary``: mentioned in the summary of a trial of a study without other objectives.
+    - ``in_export``: listed in the README of an export.
+    - ``is_filter``: offered as a filter even where it is no objective.
+    - ``pick``: the word that chooses a trial by this metric.
+    - ``requires``: what the host needs to measure it.
+    - ``score``: for scores of predictions that no task kind computes itself: a function, or its
+      ``"module:name"``, called with the labels and the predicted classes (integer arrays of equal
+      shape, evaluated labels only) and the label names. It returns a number.
+    - ``tasks``: the task kinds that have this score; empty for all.
+    """
 
     name: str
     label: str
@@ -24,49 +83,107 @@ class Metric:
     phase: Phase
     summary: str
     decimals: int = 2
+    kind: MetricKind = MetricKind.COUNT
+    proportional_to: Literal["training", "inference"] | None = None
+    comparison: Comparison | None = None
+    context: str = ""
+    rank: int = UNRANKED
+    in_summary: bool = False
+    in_export: bool = False
+    is_filter: bool = False
+    pick: Pick | None = None
+    requires: Requirement | None = None
+    score: Callable[..., float] | str | None = None
+    tasks: tuple[str, ...] = ()
+
+    @property
+    def is_rate(self) -> bool:
+        return self.kind in (MetricKind.RATE, MetricKind.RELATIVE_RATE)
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether its magnitude is at most 1."""
+        return self.kind in (MetricKind.SHARE, MetricKind.CORRELATION)
+
+    @property
+    def is_host_independent(self) -> bool:
+        """Whether a value holds on another host: scores, sizes, and rates relative to the host."""
+        independent = (MetricKind.MEMORY, MetricKind.RELATIVE_RATE)
+        return self.phase is Phase.TRAIN or self.kind in independent
 
 
-_ALL = (
+_FASTER: dict[str, Any] = {"comparison": "faster", "pick": "fastest"}
+_CHEAPER: dict[str, Any] = {"comparison": "cheaper", "pick": "cheapest"}
+
+METRICS: Registry[Metric] = Registry("metric", (
     Metric("train_samples_per_second", "training speed", "samples/s", "maximize", Phase.PROFILE,
-           "Examples trained per second of steady state; padding does not count", 1),
+           "Samples trained per second in steady state, padding not counted", 1,
+           kind=MetricKind.RATE, proportional_to="training", rank=0,
+           in_summary=True, in_export=True, **_FASTER),
     Metric("train_seconds", "training time", "s", "minimize", Phase.RUN,
-           "Wall-clock of the whole fine-tune: preparing, pruning, compiling, all steps", 1),
+           "Wall-clock time of a full training run, including setup and compilation", 1,
+           kind=MetricKind.TIME, rank=2, in_export=True, **_FASTER),
     Metric("setup_seconds", "setup time", "s", "minimize", Phase.PROFILE,
-           "Part of the training time that is no step: building, pruning, compiling", 2),
-    Metric("train_samples", "examples trained", "samples", "minimize", Phase.TRAIN,
-           "Examples that the whole fine-tune goes through, each epoch counted", 0),
+           "Part of the training time before and between steps: model setup, pruning, compilation",
+           kind=MetricKind.TIME),
+    Metric("train_samples", "samples trained", "samples", "minimize", Phase.TRAIN,
+           "Training samples processed in a full training run, over all epochs", 0),
     Metric("accuracy", "accuracy", "ratio", "maximize", Phase.TRAIN,
-           "Share of validation examples labelled right", 4),
+           "Share of validation samples classified correctly", 4,
+           kind=MetricKind.SHARE, comparison="more accurate", rank=2,
+           in_summary=True, in_export=True, is_filter=True, pick="most-accurate"),
     Metric("f1", "F1", "ratio", "maximize", Phase.TRAIN,
-           "F1 averaged over classes, each class alike; of tags that of whole entities", 4),
+           "Macro-averaged F1 of classes; for token classification, F1 of entities", 4,
+           kind=MetricKind.SHARE, rank=2, in_export=True, pick="most-accurate"),
     Metric("mcc", "MCC", "ratio", "maximize", Phase.TRAIN,
-           "Matthews correlation coefficient", 4),
+           "Matthews correlation coefficient", 4,
+           kind=MetricKind.CORRELATION, rank=2, pick="most-accurate"),
     Metric("loss", "validation loss", "nats", "minimize", Phase.TRAIN,
-           "Mean cross-entropy on the validation split", 4),
+           "Mean cross-entropy on the validation split", 4,
+           kind=MetricKind.LOSS, rank=2, pick="most-accurate"),
     Metric("inference_latency_ms", "latency p50", "ms", "minimize", Phase.PROFILE,
-           "Median time to label one example at batch 1", 2),
+           "Median latency of inference at batch size 1",
+           kind=MetricKind.TIME, proportional_to="inference", context="to answer", rank=4,
+           in_export=True, **_FASTER),
     Metric("inference_latency_p95_ms", "latency p95", "ms", "minimize", Phase.PROFILE,
-           "95th percentile of the time to label one example at batch 1", 2),
+           "95th percentile of the latency of inference at batch size 1",
+           kind=MetricKind.TIME, proportional_to="inference",
+           comparison="faster", context="to answer (p95)"),
     Metric("inference_samples_per_second", "inference speed", "samples/s", "maximize",
-           Phase.PROFILE, "Examples labelled per second in batches", 1),
+           Phase.PROFILE, "Samples classified per second in batches", 1,
+           kind=MetricKind.RATE, proportional_to="inference", context="at inference", rank=3,
+           in_export=True, **_FASTER),
     Metric("peak_memory_gib", "peak memory", "GiB", "minimize", Phase.PROFILE,
-           "Highest resident memory of the trial's processes, summed over ranks", 2),
+           "Peak resident memory of the trial's processes, summed over ranks",
+           kind=MetricKind.MEMORY, rank=5, in_export=True, is_filter=True),
     Metric("device_memory_gib", "peak GPU memory", "GiB", "minimize", Phase.PROFILE,
-           "Highest memory allocated on the accelerators, summed; CUDA only", 2),
+           "Peak memory allocated on the GPUs, summed; CUDA only",
+           kind=MetricKind.MEMORY, requires=Requirement.CUDA),
     Metric("device_memory_reserved_gib", "reserved GPU memory", "GiB", "minimize", Phase.PROFILE,
-           "Highest memory held by the caching allocator, summed; CUDA only", 2),
+           "Peak memory reserved by the caching allocator, summed over GPUs; CUDA only",
+           kind=MetricKind.MEMORY, requires=Requirement.CUDA),
     Metric("model_size_mib", "model size", "MiB", "minimize", Phase.PROFILE,
-           "Bytes of the fine-tuned weights as they are saved", 1),
+           "Size of the saved weights of the fine-tuned model", 1, kind=MetricKind.MEMORY),
     Metric("cost_usd", "cost", "USD", "minimize", Phase.RUN,
-           "Price of every device held for the whole fine-tune", 6),
+           "Price of the resources that a full training run occupies", 6,
+           kind=MetricKind.MONEY, rank=6, in_summary=True, in_export=True, is_filter=True,
+           requires=Requirement.PRICES, **_CHEAPER),
     Metric("inference_usd_per_million", "inference cost", "USD/1M", "minimize", Phase.PROFILE,
-           "Price of labelling one million examples in batches", 4),
+           "Price of classifying one million samples in batches", 4,
+           kind=MetricKind.MONEY, proportional_to="inference", context="at inference", rank=7,
+           requires=Requirement.PRICES, **_CHEAPER),
     Metric("energy_wh", "energy", "Wh", "minimize", Phase.RUN,
-           "Energy of the whole fine-tune, from NVML or RAPL counters where they exist", 3),
+           "Energy of a full training run, from NVML or RAPL counters", 3,
+           kind=MetricKind.ENERGY, rank=8, pick="cheapest", requires=Requirement.ENERGY_COUNTERS),
     Metric("relative_speed", "relative speed", "samples/reference", "maximize", Phase.PROFILE,
-           "Training speed in units of the reference workload timed beside it: free of drift", 3),
+           "Training speed in samples per run of the reference workload: corrected for drift", 3,
+           kind=MetricKind.RELATIVE_RATE, proportional_to="training", rank=1, **_FASTER),
     Metric("reference_seconds", "reference workload", "s", "minimize", Phase.PROFILE,
-           "Time of the fixed reference workload beside the trial's windows", 4),
-)  # fmt: skip
+           "Time of the fixed reference workload, run between the windows of the trial", 4,
+           kind=MetricKind.TIME),
+))  # fmt: skip
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+
+def ranked(metrics: Collection[Metric]) -> list[Metric]:
+    """``metrics`` in the order in which a summary mentions them."""
+    return sorted(metrics, key=lambda metric: metric.rank)

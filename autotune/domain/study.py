@@ -135,11 +135,6 @@ class Confirmation:
     seeds: int = 1
 
 
-EarlyStoppingRule = Literal["optimistic", "asha", "none"]
-"""Which trials are stopped early: those whose optimistic learning curve leaves them dominated,
-those in the lower ranks of their rung (asynchronous successive halving), or none."""
-
-
 @dataclass(frozen=True)
 class Study:
     """One question put to one machine: a validated study file with every ``auto`` resolved.
@@ -161,9 +156,10 @@ class Study:
     sampler: SamplerChoice = field(default_factory=SamplerChoice)
     start_with: tuple[Strategy, ...] = ()
     sharing: bool = True
-    stopping: EarlyStoppingRule = "optimistic"
+    stopping: str = "optimistic"
     confirm: Confirmation | None = None
     warm_start: str | None = None
+    plugins: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -1,4 +1,5 @@
-"""Study files: YAML in, a :class:`~autotune.domain.Study` out, or every mistake with its place."""
+"""Study files: :func:`load` turns YAML into a :class:`~autotune.domain.Study`, or reports all
+mistakes with their locations."""
 
 from __future__ import annotations
 

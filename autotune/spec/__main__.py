@@ -1,10 +1,10 @@
-"""Print the JSON Schema of study files, as ``search_spaces/schema.json`` holds it."""
+"""Prints the JSON Schema of study files: the content of ``search_spaces/schema.json``."""
 
 from __future__ import annotations
 
 import sys
 
-from autotune.spec.schema import text
+from autotune.spec.schema import schema_text
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(schema_text())

@@ -1,4 +1,4 @@
-"""Where a search begins and ends: ``warm_start``, budgets, ``stop_when``, and what is confirmed."""
+"""The sections ``budget``, ``stop_when``, ``confirm``, ``warm_start`` and ``prices``."""
 
 from __future__ import annotations
 
@@ -7,48 +7,15 @@ from collections.abc import Mapping
 
 from autotune.domain import Budget, Confirmation, Prices
 from autotune.spec.document import Document
-from autotune.spec.models import StudyFile
+from autotune.spec.models import PricesSpec, StudyFile
 
 DEFAULT_TRIALS = 24
-"""Trials of a study that sets no budget."""
+"""Trials of a study without a budget."""
 
-_WITHOUT_GAIN = re.compile(r"\s*no hypervolume gain in ([1-9]\d{0,8}) trials?\s*")
-
-
-def budget(file: StudyFile, document: Document) -> Budget:
-    """Whatever ends the search, :data:`DEFAULT_TRIALS` where nothing is said."""
-    found = Budget(
-        file.budget.trials, file.budget.minutes, file.budget.usd, _without_gain(file, document)
-    )
-    return found if found != Budget() else Budget(trials=DEFAULT_TRIALS)
-
-
-def confirmation(file: StudyFile) -> Confirmation | None:
-    """How the front is confirmed."""
-    asked = file.confirm
-    return None if asked is None else Confirmation(asked.top, asked.seeds)
-
-
-def warm_start(file: StudyFile, document: Document) -> str | None:
-    """The study to begin with the trials of, another one than this."""
-    if file.warm_start == file.study:
-        message = "a study cannot begin with its own trials; it goes on from them by itself"
-        document.add_error(("warm_start",), message)
-    return file.warm_start
-
-
-def _without_gain(file: StudyFile, document: Document) -> int | None:
-    if file.stop_when is None:
-        return None
-    sentence = _WITHOUT_GAIN.fullmatch(file.stop_when)
-    if sentence is None:
-        wanted = "expected 'no hypervolume gain in N trials' with a number of 1 or more"
-        document.add_error(("stop_when",), f"{wanted}, found '{file.stop_when}'")
-        return None
-    return int(sentence[1])
-
+_STOP_WHEN = re.compile(r"\s*no hypervolume gain in ([1-9]\d{0,8}) trials?\s*")
 
 CPU_CORE_USD = 0.04
+"""US dollars per hour."""
 
 GPU_USD: Mapping[str, float] = {
     "B300": 7.50,
@@ -71,16 +38,42 @@ GPU_USD: Mapping[str, float] = {
     "GTX": 0.10,
     "Apple": 0.15,
 }
-"""By a part of the device's name; where several fit, the longest counts."""
+"""US dollars per hour by a part of the device's name; the longest match counts."""
 
 
-NO_NODES: Mapping[str, float] = {}
+def resolve_budget(file: StudyFile, document: Document) -> Budget:
+    """The limits that the file sets, or :data:`DEFAULT_TRIALS` trials if it sets none."""
+    limits = file.budget
+    budget = Budget(limits.trials, limits.minutes, limits.usd, _patience(file, document))
+    return budget if budget != Budget() else Budget(trials=DEFAULT_TRIALS)
 
 
-def price_table(
-    cpu_core: float | None, gpus: Mapping[str, float], nodes: Mapping[str, float] = NO_NODES
-) -> Prices:
-    """The default prices with the user's own over them; names are compared without case."""
-    own = {name.lower() for name in gpus}
-    kept = {name: usd for name, usd in GPU_USD.items() if name.lower() not in own}
-    return Prices(CPU_CORE_USD if cpu_core is None else cpu_core, {**kept, **gpus}, nodes)
+def resolve_confirmation(file: StudyFile) -> Confirmation | None:
+    return None if file.confirm is None else Confirmation(file.confirm.top, file.confirm.seeds)
+
+
+def resolve_warm_start(file: StudyFile, document: Document) -> str | None:
+    """The name of the study to start from, which must be another one."""
+    if file.warm_start == file.study:
+        message = "a study cannot begin with its own trials; remove warm_start to continue it"
+        document.add_error(("warm_start",), message)
+    return file.warm_start
+
+
+def _patience(file: StudyFile, document: Document) -> int | None:
+    if file.stop_when is None:
+        return None
+    match = _STOP_WHEN.fullmatch(file.stop_when)
+    if match is None:
+        expected = "expected 'no hypervolume gain in N trials' with a number of 1 or more"
+        document.add_error(("stop_when",), f"{expected}, found '{file.stop_when}'")
+        return None
+    return int(match[1])
+
+
+def price_table(spec: PricesSpec) -> Prices:
+    """The default prices, overridden by those of the file. GPU names ignore case."""
+    overridden = {name.lower() for name in spec.gpus}
+    gpus = {name: usd for name, usd in GPU_USD.items() if name.lower() not in overridden}
+    cpu_core = CPU_CORE_USD if spec.cpu_core is None else spec.cpu_core
+    return Prices(cpu_core, {**gpus, **spec.gpus}, spec.nodes)

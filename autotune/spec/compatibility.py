@@ -1,78 +1,85 @@
-"""Whether a stored study may be continued under a changed study file."""
+"""Whether a stored study can be continued with a changed study file."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from autotune.domain import Categorical, Dimension, Range, SearchSpace, Study, expression
+from autotune.domain.metrics import METRICS, Requirement
 from autotune.domain.search_space import contains, levers, settings
-from autotune.spec.metrics import COST, devices
+from autotune.spec.metrics import searched_devices
 
 
 def incompatibilities(old: Study, new: Study) -> list[str]:
-    """What differs in a way that changes what the numbers of ``old`` mean, one sentence each; an
-    empty list where the new study may go on from the old one's trials.
+    """The differences that make the results of ``old`` incomparable with those of ``new``, one
+    sentence each; empty if ``new`` can continue from the trials of ``old``.
 
-    Budget, limits, executor, sampler, ``start_with``, ``warm_start``, what is shared, stopped and
-    confirmed, bounds of constraints and a wider space are free to change. Prices are, where no
-    figure of the study is money.
+    These can change: budget, limits, executor, sampler, ``start_with``, ``warm_start``, plug-ins,
+    sharing, early stopping, confirmation, bounds of constraints, and the space if it only grows.
+    Prices can change if no metric of the study depends on them.
     """
-    return [*_task(old, new), *_metrics(old, new), *_space(old, new), *_prices(old, new)]
-
-
-def _task(old: Study, new: Study) -> list[str]:
-    pairs = (
-        (f.name, getattr(old.task, f.name), getattr(new.task, f.name)) for f in fields(old.task)
-    )
-    return [_differs(f"task.{name}", a, b) for name, a, b in pairs if a != b]
-
-
-def _metrics(old: Study, new: Study) -> list[str]:
-    def shown(study: Study) -> str:
-        return ", ".join(f"{o.direction} {o.metric}" for o in study.objectives)
-
-    found = []
-    if old.objectives != new.objectives:
-        found.append(_differs("objectives", shown(old), shown(new)))
-    known = {o.metric for o in old.objectives} | {c.metric for c in old.constraints}
-    late = {c.metric: str(c) for c in new.constraints if c.metric not in known}
     return [
-        *found,
-        *(f"the constraint '{c}' is on a metric not judged before" for c in late.values()),
+        *_task_differences(old, new),
+        *_metric_differences(old, new),
+        *_space_differences(old, new),
+        *_price_differences(old, new),
     ]
 
 
-def _space(old: Study, new: Study) -> list[str]:
+def _task_differences(old: Study, new: Study) -> Iterator[str]:
+    for field in fields(old.task):
+        before, after = getattr(old.task, field.name), getattr(new.task, field.name)
+        if before != after:
+            yield _difference(f"task.{field.name}", before, after)
+
+
+def _metric_differences(old: Study, new: Study) -> Iterator[str]:
+    if old.objectives != new.objectives:
+        yield _difference("objectives", _describe_objectives(old), _describe_objectives(new))
+    added = {c.metric: str(c) for c in new.constraints if c.metric not in _metrics(old)}
+    for constraint in added.values():
+        yield f"the constraint '{constraint}' is on a metric that was not evaluated before"
+
+
+def _describe_objectives(study: Study) -> str:
+    return ", ".join(f"{o.direction} {o.metric}" for o in study.objectives)
+
+
+def _metrics(study: Study) -> set[str]:
+    return {o.metric for o in study.objectives} | {c.metric for c in study.constraints}
+
+
+def _space_differences(old: Study, new: Study) -> Iterator[str]:
     before, after = dict(old.space.defaults), dict(new.space.defaults)
-    found = [
-        _differs(f"the default of {name}", before[name], after.get(name))
-        for name in before
-        if before[name] != after.get(name)
-    ]
-    there = {d.lever: d for d in new.space.dimensions}
+    for name in before:
+        if before[name] != after.get(name):
+            yield _difference(f"the default of {name}", before[name], after.get(name))
+    dimensions = {d.lever: d for d in new.space.dimensions}
     for dimension in old.space.dimensions:
-        name, now = dimension.lever, there.get(dimension.lever)
-        if now is None:
-            found.append(f"space.{name} is no longer searched")
-        elif not _within(dimension, now):
-            found.append(f"space.{name} no longer holds all that was searched")
-        elif now.when is not None and now.when != dimension.when:
-            found.append(_differs(f"the condition of space.{name}", dimension.when, now.when))
-    known = {rule.excludes for rule in old.space.rules}
-    added = (rule.excludes for rule in new.space.rules if rule.excludes not in known)
-    return [*found, *(f"the rule '{text}' is new" for text in added if _bears_on(old.space, text))]
+        name, other = dimension.lever, dimensions.get(dimension.lever)
+        if other is None:
+            yield f"space.{name} is no longer searched"
+        elif not _is_within(dimension, other):
+            yield f"space.{name} no longer contains all settings that were searched"
+        elif other.when is not None and other.when != dimension.when:
+            yield _difference(f"the condition of space.{name}", dimension.when, other.when)
+    old_rules = {rule.excludes for rule in old.space.rules}
+    for rule in new.space.rules:
+        if rule.excludes not in old_rules and _concerns(old.space, rule.excludes):
+            yield f"the rule '{rule.excludes}' is new"
 
 
-def _bears_on(space: SearchSpace, excludes: str) -> bool:
+def _concerns(space: SearchSpace, excludes: str) -> bool:
     """Whether a rule can exclude a strategy of ``space``: it names a lever that is searched there,
-    or holds of the defaults."""
+    or it holds for the defaults."""
     rule = expression.parse(excludes, space.defaults.keys())
     return bool(rule.names & set(levers(space))) or rule.holds(space.defaults)
 
 
-def _within(old: Dimension, new: Dimension) -> bool:
-    """Whether every setting of ``old`` may still be picked."""
+def _is_within(old: Dimension, new: Dimension) -> bool:
+    """Whether ``new`` contains every setting of ``old``."""
     finite = settings(old.domain)
     if finite is not None:
         return all(contains(new.domain, value) for value in finite)
@@ -82,20 +89,20 @@ def _within(old: Dimension, new: Dimension) -> bool:
     return new.domain.low <= old.domain.low and old.domain.high <= new.domain.high
 
 
-def _prices(old: Study, new: Study) -> list[str]:
-    used = {o.metric for o in new.objectives} | {c.metric for c in new.constraints}
-    if not used & set(COST):
-        return []
-    found = []
+def _price_differences(old: Study, new: Study) -> Iterator[str]:
+    metrics = (METRICS[name] for name in _metrics(new) if name in METRICS)
+    if all(metric.requires is not Requirement.PRICES for metric in metrics):
+        return
     if old.prices.cpu_core != new.prices.cpu_core:
-        found.append(_differs("prices.cpu_core", old.prices.cpu_core, new.prices.cpu_core))
-    gpus = any(device.startswith("cuda") for device in (*devices(old.space), *devices(new.space)))
-    if gpus and dict(old.prices.gpus) != dict(new.prices.gpus):
-        names = sorted({*old.prices.gpus, *new.prices.gpus})
-        pairs = ((n, old.prices.gpus.get(n), new.prices.gpus.get(n)) for n in names)
-        found += [_differs(f"prices.gpus.{n}", a, b) for n, a, b in pairs if a != b]
-    return found
+        yield _difference("prices.cpu_core", old.prices.cpu_core, new.prices.cpu_core)
+    devices = (*searched_devices(old.space), *searched_devices(new.space))
+    if not any(device.startswith("cuda") for device in devices):
+        return
+    for name in sorted({*old.prices.gpus, *new.prices.gpus}):
+        before, after = old.prices.gpus.get(name), new.prices.gpus.get(name)
+        if before != after:
+            yield _difference(f"prices.gpus.{name}", before, after)
 
 
-def _differs(what: str, old: Any, new: Any) -> str:
-    return f"{what} was {old}, now {new}"
+def _difference(name: str, before: Any, after: Any) -> str:
+    return f"{name} was {before}, now {after}"

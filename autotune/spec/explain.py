@@ -1,4 +1,4 @@
-"""What a study searches on this host and what it leaves out, with reasons."""
+"""What a study searches on a host, and what it leaves out and why."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from autotune.domain import (
 from autotune.domain.search_space import settings, size
 from autotune.levers import LEVERS
 from autotune.spec.conditions import can_hold
-from autotune.spec.domains import AUTO, unavailable
+from autotune.spec.domains import AUTO, unavailable_settings
 from autotune.spec.resolve import ResolvedStudy
 
 
 @dataclass(frozen=True)
 class LeverExplanation:
-    """``searched`` are the settings or the range tried here, as text; empty where the lever keeps
-    its ``default``. ``left_out`` are settings that this host cannot run, each with the reason."""
+    """``searched`` are the settings or the range that are searched here, as text; empty if the
+    lever keeps its ``default``. ``left_out`` are pairs of a setting that this host cannot run and
+    the reason."""
 
     lever: str
     summary: str
@@ -37,8 +38,8 @@ class LeverExplanation:
 
 @dataclass(frozen=True)
 class Explanation:
-    """``combinations`` counts those of the finite levers, rules obeyed; the ``continuous`` levers
-    come on top. ``rules`` are those that exclude something of this space."""
+    """``combinations`` counts the strategies of the finite levers that the rules allow; the
+    ``continuous`` levers are not counted. ``rules`` are those that exclude something here."""
 
     levers: tuple[LeverExplanation, ...]
     rules: tuple[ForbiddenClause, ...]
@@ -46,60 +47,63 @@ class Explanation:
     continuous: tuple[str, ...]
 
 
-def explain(loaded: ResolvedStudy, host: Host) -> Explanation:
-    """The space of ``loaded`` in the registry's order, with all that is left out of it."""
-    space = loaded.study.space
+def explain(resolved: ResolvedStudy, host: Host) -> Explanation:
+    """Every lever, in the order of the registry."""
+    space = resolved.study.space
     continuous = tuple(d.lever for d in space.dimensions if settings(d.domain) is None)
     return Explanation(
-        levers=tuple(_lever(name, loaded, host) for name in LEVERS),
+        levers=tuple(_explain_lever(name, resolved, host) for name in LEVERS),
         rules=tuple(rule for rule in space.rules if can_hold(rule.excludes, space)),
-        combinations=combinations(space, continuous),
+        combinations=count_combinations(space, continuous),
         continuous=continuous,
     )
 
 
-def combinations(space: SearchSpace, continuous: Collection[str]) -> int:
-    """How many strategies the finite levers make. Levers that no rule or condition ties together
-    multiply, so only the tied ones are enumerated."""
+def count_combinations(space: SearchSpace, continuous: Collection[str]) -> int:
+    """The number of strategies of the finite levers. Groups of levers that no rule or condition
+    connects are enumerated separately and their counts multiplied."""
     dimensions = [
-        replace(d, when=None) if d.when and _names(d.when) & set(continuous) else d
+        replace(d, when=None) if d.when and _levers_in(d.when) & set(continuous) else d
         for d in space.dimensions
         if d.lever not in continuous
     ]
-    rules = tuple(rule for rule in space.rules if not _names(rule.excludes) & set(continuous))
-    ties = [_names(rule.excludes) for rule in rules]
-    ties += [{d.lever} | (_names(d.when) if d.when else set()) for d in dimensions]
+    rules = tuple(rule for rule in space.rules if not _levers_in(rule.excludes) & set(continuous))
+    connections = [_levers_in(rule.excludes) for rule in rules]
+    connections += [{d.lever} | (_levers_in(d.when) if d.when else set()) for d in dimensions]
     groups: list[set[str]] = []
-    for tie in ties:
-        tied = [group for group in groups if group & tie]
-        groups = [group for group in groups if group not in tied] + [tie.union(*tied)]
-    parts = (tuple(d for d in dimensions if d.lever in group) for group in groups)
-    return math.prod(size(replace(space, dimensions=part, rules=rules)) or 0 for part in parts)
+    for connection in connections:
+        joined = [group for group in groups if group & connection]
+        groups = [group for group in groups if group not in joined] + [connection.union(*joined)]
+    subspaces = (
+        replace(space, dimensions=tuple(d for d in dimensions if d.lever in group), rules=rules)
+        for group in groups
+    )
+    return math.prod(size(subspace) or 0 for subspace in subspaces)
 
 
-def _names(text: str) -> set[str]:
+def _levers_in(text: str) -> set[str]:
     return set(expression.parse(text, LEVERS.keys()).names)
 
 
-def _lever(name: str, loaded: ResolvedStudy, host: Host) -> LeverExplanation:
-    space: SearchSpace = loaded.study.space
+def _explain_lever(name: str, resolved: ResolvedStudy, host: Host) -> LeverExplanation:
+    space: SearchSpace = resolved.study.space
     dimension = next((d for d in space.dimensions if d.lever == name), None)
-    named = [note for note in loaded.notes if note.lever == name]
-    asked = loaded.study.spec["space"].get(name, AUTO)
-    everything = asked == AUTO or asked == {"values": AUTO}
-    left_out = [*named, *(unavailable(LEVERS[name], host) if everything else ())]
+    left_out = [setting for setting in resolved.skipped if setting.lever == name]
+    written = resolved.study.spec["space"].get(name, AUTO)
+    if written in (AUTO, {"values": AUTO}):
+        left_out += unavailable_settings(LEVERS[name], host)
     return LeverExplanation(
         lever=name,
         summary=LEVERS[name].summary,
         default=space.defaults[name],
-        searched=() if dimension is None else searched(dimension.domain),
+        searched=() if dimension is None else describe_domain(dimension.domain),
         when=None if dimension is None else dimension.when,
-        left_out=tuple((note.value, note.reason) for note in left_out),
+        left_out=tuple((setting.value, setting.reason) for setting in left_out),
     )
 
 
-def searched(domain: Categorical | Range) -> tuple[str, ...]:
-    """A domain as a person reads it: its settings, or ``1e-05 to 0.001, log``."""
+def describe_domain(domain: Categorical | Range) -> tuple[str, ...]:
+    """A domain as text: its settings, or ``1e-05 to 0.001, log``."""
     if isinstance(domain, Categorical):
         return tuple(str(v).lower() if isinstance(v, bool) else f"{v}" for v in domain.values)
     how = ", log" if domain.log else f", step {domain.step:g}" if domain.step is not None else ""

@@ -1,4 +1,4 @@
-"""From the text of a study file to a study, through document, shape and meaning."""
+"""Loads a study file: YAML, then its sections, then their meaning on a host."""
 
 from __future__ import annotations
 
@@ -7,61 +7,90 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from autotune import plugins
 from autotune.domain import ExecutorConfig, Host
-from autotune.errors import Mistake, NotFoundError, SpecError, UsageError
-from autotune.spec.document import nearest
+from autotune.domain.text import suggest
+from autotune.errors import Mistake, NotFoundError, PluginError, SpecError, UsageError
+from autotune.spec.document import Document
 from autotune.spec.models import ExecutorSection
 from autotune.spec.overrides import apply
-from autotune.spec.resolve import ResolvedStudy, chosen, resolve
-from autotune.spec.validation import shape
+from autotune.spec.resolve import ResolvedStudy, executor_config, resolve
+from autotune.spec.validation import validate
 from autotune.spec.yaml import read
 
 TEXT = "<text>"
-"""The file name in mistakes of a study that came as text."""
+"""The file name in mistakes of a study that was given as text."""
 
 
 def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> ResolvedStudy:
-    """Read a study file, or the text of one (recognised by its line breaks), for ``host``.
+    """Load a study file, or the text of one (text with line breaks), for ``host``.
 
-    ``overrides`` are ``section.key=value`` texts put over the file. Raises
-    :class:`~autotune.errors.SpecError` with all mistakes at once, in file order, and
-    :class:`~autotune.errors.UsageError` where the file cannot be read.
+    The plug-ins of the study are loaded first. ``overrides`` are texts ``section.key=value`` that
+    replace values of the file. Raises :class:`~autotune.errors.SpecError` with all mistakes in file
+    order, and :class:`~autotune.errors.UsageError` if the file cannot be read.
     """
-    text, name = _text(source)
+    text, name = _read_text(source)
     document = read(text, name)
-    form = len(document.mistakes)
+    has_syntax_errors = bool(document.mistakes)
     apply(document, overrides)
-    file = shape(document) if document.data is not None or not form else None
-    loaded = resolve(file, document, host) if file is not None else None
-    if loaded is None or document.mistakes:
+    plugin_names = _load_plugins(document, source)
+    file = validate(document) if document.data is not None or not has_syntax_errors else None
+    resolved = resolve(file, document, host, plugin_names) if file is not None else None
+    if resolved is None or document.mistakes:
         raise SpecError(
-            _ordered(document.mistakes, name), hint="autotune init writes a file that works"
+            _in_order(document.mistakes, name), hint="autotune init writes a file that works"
         )
-    return loaded
+    return resolved
 
 
 def executor(source: str | Path, *, overrides: Sequence[str] = ()) -> ExecutorConfig:
-    """Where a study file wants to run, which is known before the hardware there is. What is wrong
-    with it is for :func:`load` to say: here it counts as not written."""
-    document = read(*_text(source))
+    """The executor of a study file, which is needed before the hardware is known. If the section
+    has mistakes, the result is the default; :func:`load` reports them."""
+    text, name = _read_text(source)
+    document = read(text, name)
     apply(document, overrides)
+    _load_plugins(document, source)
     data = document.data if isinstance(document.data, dict) else {}
     try:
-        return chosen(ExecutorSection(executor=data.get("executor", {})).executor)
+        return executor_config(ExecutorSection(executor=data.get("executor", {})).executor)
     except ValidationError:
         return ExecutorConfig()
 
 
-def _text(source: str | Path) -> tuple[str, str]:
-    if isinstance(source, str) and "\n" in source:
-        return source, TEXT
+def _load_plugins(document: Document, source: str | Path) -> list[str]:
+    """Load the installed plug-ins and those that the document lists. Returns their names as
+    :func:`autotune.plugins.load` takes them. Paths in ``document`` become absolute."""
+    names = plugins.load_installed()
+    entries = document.data.get("plugins") if isinstance(document.data, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        return names  # the validation reports it
+    folder = Path.cwd() if _is_text(source) else Path(source).absolute().parent
+    for index, entry in enumerate(entries):
+        path = str((folder / Path(entry).expanduser()).resolve())
+        entries[index] = path
+        names.append(path)
+        try:
+            plugins.load([path])
+        except PluginError as error:
+            document.add_error(("plugins", index), error.message)
+    return names
+
+
+def _is_text(source: str | Path) -> bool:
+    return isinstance(source, str) and "\n" in source
+
+
+def _read_text(source: str | Path) -> tuple[str, str]:
+    """The text and its file name."""
+    if _is_text(source):
+        return str(source), TEXT
     path = Path(source)
     try:
         return path.read_text(encoding="utf-8-sig"), str(source)
     except FileNotFoundError as error:
         folder = path.parent
-        there = sorted(p.name for p in folder.glob("*.y*ml")) if folder.is_dir() else []
-        hint = nearest(path.name, there) if there else "autotune init writes a study file"
+        names = sorted(p.name for p in folder.glob("*.y*ml")) if folder.is_dir() else []
+        hint = suggest(path.name, names) if names else "autotune init writes a study file"
         raise NotFoundError(f"there is no study file {source}", hint=hint) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{source} is not UTF-8 text (byte {error.start})") from error
@@ -69,7 +98,7 @@ def _text(source: str | Path) -> tuple[str, str]:
         raise UsageError(f"{source} cannot be read: {error.strerror}") from error
 
 
-def _ordered(mistakes: Sequence[Mistake], name: str) -> list[Mistake]:
-    """In file order, those of the command line last, each once."""
+def _in_order(mistakes: Sequence[Mistake], name: str) -> list[Mistake]:
+    """Unique mistakes in file order, those of the command line last."""
     unique = list(dict.fromkeys(mistakes))
     return sorted(unique, key=lambda m: (m.file != name, m.line, m.column))

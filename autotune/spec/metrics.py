@@ -1,43 +1,42 @@
-"""Which metrics a study can measure on this host."""
+"""Which metrics a study can measure on a host."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from autotune.domain import Host, Prices, SearchSpace, Strategy
+from autotune.domain.metrics import METRICS, Requirement
 from autotune.domain.search_space import settings
+from autotune.domain.tasks import has_metric
 from autotune.levers import hourly_usd
 
-COST = ("cost_usd", "inference_usd_per_million")
-DEVICE_MEMORY = ("device_memory_gib", "device_memory_reserved_gib")
-
-UNDEFINED = {"token-classification": ("mcc",)}
-"""Scores that a kind of task does not have."""
-
-_COUNTERS = {"cuda": "nvml", "cpu": "rapl"}
-"""What has to be among the host's tools for the energy of a device to be known."""
+_ENERGY_COUNTERS = {"cuda": "nvml", "cpu": "rapl"}
+"""By device kind, the tool of the host that counts its energy."""
 
 
-def devices(space: SearchSpace) -> tuple[str, ...]:
-    """Every device that a trial of the space may use, the default configuration's first."""
-    searched = (d.domain for d in space.dimensions if d.lever == "device")
-    found = [str(value) for domain in searched for value in settings(domain) or ()]
-    return tuple(dict.fromkeys((str(space.defaults["device"]), *found)))
+def searched_devices(space: SearchSpace) -> tuple[str, ...]:
+    """Every device that a trial of ``space`` can use, that of the default strategy first."""
+    domains = (d.domain for d in space.dimensions if d.lever == "device")
+    devices = [str(value) for domain in domains for value in settings(domain) or ()]
+    return tuple(dict.fromkeys((str(space.defaults["device"]), *devices)))
 
 
-def why_not(metric: str, kind: str, host: Host, prices: Prices, space: SearchSpace) -> str | None:
-    """Why ``metric`` would be missing from some trials of the space, of a task of this ``kind``;
-    ``None`` where it is not."""
-    if metric in UNDEFINED.get(kind, ()):
-        return f"is not defined for {kind}"
-    used = devices(space)
-    if metric in DEVICE_MEMORY:
-        return _outside(used, ("cuda",), "is known for CUDA devices only")
-    if metric == "energy_wh":
-        counted = [kind for kind, tool in _COUNTERS.items() if tool in host.tools]
-        return _outside(used, counted, "needs energy counters (NVML for a GPU, RAPL for a CPU)")
-    if metric in COST:
-        unpriced = [d for d in used if _price(space, d, host, prices) is None]
+def why_unmeasurable(
+    metric: str, task_kind: str, host: Host, prices: Prices, space: SearchSpace
+) -> str | None:
+    """Why some trials of ``space`` would lack ``metric``; ``None`` if all can measure it."""
+    if not has_metric(task_kind, metric):
+        return f"is not defined for {task_kind}"
+    devices, requirement = searched_devices(space), METRICS[metric].requires
+    if requirement is Requirement.CUDA:
+        return _unsupported(devices, ("cuda",), "is known for CUDA devices only")
+    if requirement is Requirement.ENERGY_COUNTERS:
+        kinds = [kind for kind, tool in _ENERGY_COUNTERS.items() if tool in host.tools]
+        return _unsupported(
+            devices, kinds, "needs energy counters (NVML for a GPU, RAPL for a CPU)"
+        )
+    if requirement is Requirement.PRICES:
+        unpriced = [d for d in devices if _hourly_usd(space, d, host, prices) is None]
         names = {d.id: d.name or d.id for d in host.devices}
         if unpriced:
             missing = ", ".join(names.get(d, d) for d in unpriced)
@@ -45,10 +44,10 @@ def why_not(metric: str, kind: str, host: Host, prices: Prices, space: SearchSpa
     return None
 
 
-def _outside(used: Collection[str], kinds: Collection[str], reason: str) -> str | None:
-    without = [device for device in used if device.split(":")[0] not in kinds]
-    return f"{reason}; this study also runs on {', '.join(without)}" if without else None
+def _unsupported(devices: Collection[str], kinds: Collection[str], reason: str) -> str | None:
+    others = [device for device in devices if device.split(":")[0] not in kinds]
+    return f"{reason}; this study also runs on {', '.join(others)}" if others else None
 
 
-def _price(space: SearchSpace, device: str, host: Host, prices: Prices) -> float | None:
+def _hourly_usd(space: SearchSpace, device: str, host: Host, prices: Prices) -> float | None:
     return hourly_usd(Strategy({**space.defaults, "device": device}), host, prices)

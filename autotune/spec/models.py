@@ -1,13 +1,66 @@
-"""The shape of a study file. What a value means on a host is for :mod:`autotune.spec.resolve`."""
+"""The sections of a study file as pydantic models, independent of any host.
+
+:mod:`autotune.spec.resolve` gives the values their meaning on a host.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from autotune.components import EXECUTORS, SAMPLERS, STOPPING_RULES
 from autotune.domain import Direction
+from autotune.domain.registry import Registry
+from autotune.domain.tasks import TASK_KINDS
+
+UNKNOWN_NAME = "unknown_name"
+"""Type of the pydantic error for a name that is not in its registry."""
+
+
+@dataclass(frozen=True, eq=False)
+class NameIn:
+    """Annotates text that must be a name of ``registry`` when it is validated, so that the names
+    which plug-ins registered are valid too."""
+
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._check, json_schema_input_schema=core_schema.str_schema()
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        records = self.registry.values()
+        return {"oneOf": [{"const": r.name, "description": r.summary} for r in records]}
+
+    def _check(self, value: Any) -> str:
+        if not isinstance(value, str) or value not in self.registry:
+            names = ", ".join(self.registry)
+            raise PydanticCustomError(UNKNOWN_NAME, "unknown name", {"names": names})
+        return value
+
+
+TaskKindName = Annotated[str, NameIn(TASK_KINDS)]
+ExecutorName = Annotated[str, NameIn(EXECUTORS)]
+SamplerName = Annotated[str, NameIn(SAMPLERS)]
+StoppingRuleName = Annotated[str, NameIn(STOPPING_RULES)]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Word = Annotated[str, Field(min_length=1)]
@@ -18,13 +71,13 @@ Price = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
-    """Base of all sections: no unknown keys, no text where a number belongs, no infinity."""
+    """Base of all sections: rejects unknown keys, text in place of numbers, and infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def _short(key: str, *kinds: type) -> Callable[[Any], Any]:
-    """Read a bare value of ``kinds`` as the mapping that has it under ``key``."""
+    """Accept a bare value of one of ``kinds`` as short for the mapping ``{key: value}``."""
     return lambda value: {key: value} if isinstance(value, kinds) else value
 
 
@@ -51,9 +104,9 @@ class ColumnsSpec(Section):
 
 
 class TaskSpec(Section):
-    """What is fine-tuned, the same for every trial."""
+    """Model, data set and training length, the same for every trial."""
 
-    kind: Literal["text-classification", "token-classification"] = "text-classification"
+    kind: TaskKindName = "text-classification"
     model: Word = Field(
         "builtin:minilm",
         description="builtin:minilm, builtin:bert-tiny, a hub id, or a local directory",
@@ -65,24 +118,26 @@ class TaskSpec(Section):
     epochs: Annotated[float, Field(gt=0, le=100)] | None = Field(
         None, description="Passes over the training split; 1 unless given"
     )
-    steps: Count | None = Field(None, description="Optimizer steps, in place of epochs")
-    max_length: Annotated[int, Field(ge=4, le=65_536)] = Field(128, description="In word pieces")
+    steps: Count | None = Field(None, description="Optimizer steps, instead of epochs")
+    max_length: Annotated[int, Field(ge=4, le=65_536)] = Field(
+        128, description="Maximum tokens per sample"
+    )
     seed: Seed = 0
-    train_samples: Count | None = Field(None, description="Use at most so many training examples")
+    train_samples: Count | None = Field(None, description="Maximum number of training samples")
     validation_samples: Count | None = Field(
-        None, description="Use at most so many validation examples"
+        None, description="Maximum number of validation samples"
     )
 
 
 class ObjectiveSpec(Section):
-    """A metric to push; the direction defaults to the better one of the metric."""
+    """A metric to optimise; ``direction`` defaults to the metric's own."""
 
     metric: Word
     direction: Direction | None = None
 
 
 class LeverSpec(Section):
-    """What is searched of one lever: ``values``, or a range from ``low`` to ``high``."""
+    """The settings of one lever to search: ``values``, or a range from ``low`` to ``high``."""
 
     values: Any = None
     low: float | None = None
@@ -93,14 +148,14 @@ class LeverSpec(Section):
 
 
 class RuleSpec(Section):
-    """A combination that is not offered."""
+    """A forbidden combination of settings."""
 
     exclude: Word
     because: Word = "the study excludes it"
 
 
 class BudgetSpec(Section):
-    """Where the search ends: whichever comes first."""
+    """Limits of the search; the first one reached ends it."""
 
     trials: Count | None = None
     minutes: Positive | None = None
@@ -108,21 +163,21 @@ class BudgetSpec(Section):
 
 
 class ConfirmSpec(Section):
-    """Which finalists are run again, whole, and how often."""
+    """How many trials of the front are confirmed, and with how many other seeds."""
 
-    top: Count = Field(description="Members of the front, the knee first")
-    seeds: Count = Field(1, description="Runs of each, under so many other seeds")
+    top: Count = Field(description="Number of trials to confirm, the knee first")
+    seeds: Count = Field(1, description="Confirmation runs per trial, each with another seed")
 
 
 class LimitsSpec(Section):
-    """What one trial may take."""
+    """Limits of one trial."""
 
     memory_gib: Positive | None = None
     minutes: Positive | None = None
 
 
 class PricesSpec(Section):
-    """US dollars per hour. GPUs are known by a part of their name, whole nodes by their class."""
+    """US dollars per hour. GPUs are named by a part of their name, nodes by their class."""
 
     cpu_core: Price | None = None
     gpus: dict[Word, Price] = {}
@@ -132,50 +187,49 @@ class PricesSpec(Section):
 class ExecutorSpec(Section):
     """Where trials run."""
 
-    kind: Literal["local", "ray", "replay"] = "local"
+    kind: ExecutorName = "local"
     workers: Count | None = Field(
-        None, description="Trials at once; 1 unless given, on ray as many as the cluster holds"
+        None,
+        description="Concurrent trials; defaults to 1, on ray to as many as the cluster can run",
     )
-    address: Word | None = Field(None, description="Of a running Ray cluster: auto or HOST:PORT")
+    address: Word | None = Field(
+        None, description="Address of a running Ray cluster: auto or HOST:PORT"
+    )
     takeover_seconds: Annotated[float, Field(ge=2)] = Field(
-        60.0, description="Silence after which another driver's trials are run again"
+        60.0,
+        description="Age of a driver's heartbeat after which other drivers run its trials again",
     )
     landscape: Word | None = Field(
-        None, description="Parquet file of recorded trials, which replay runs in simulated time"
+        None, description="Parquet file of recorded trials for the executor replay"
     )
 
 
 Executor = Annotated[
     ExecutorSpec,
-    BeforeValidator(
-        _short("kind", str), json_schema_input_type=ExecutorSpec | Literal["local", "ray"]
-    ),
+    BeforeValidator(_short("kind", str), json_schema_input_type=ExecutorSpec | ExecutorName),
 ]
 
 
 class ExecutorSection(Section):
-    """The one section that has to be read before all others."""
+    """The section that is read before all others, because the hardware depends on it."""
 
     executor: Executor = ExecutorSpec()
 
 
-SamplerKind = Literal["factored", "tpe", "nsga2", "random", "grid", "qmc"]
-
-
 class SamplerSpec(Section):
-    """What proposes strategies."""
+    """The sampler that proposes strategies."""
 
-    kind: SamplerKind = "factored"
+    kind: SamplerName = "factored"
     seed: Seed = 0
 
 
-StoppingRule = Literal["optimistic", "asha", "none"]
-
-
 class StudyFile(Section):
-    """A study: one question put to one machine."""
+    """A study: what to fine-tune, what to optimise, and which settings to search."""
 
     study: Name = Field(description="Name of the study in the store")
+    plugins: list[Word] = Field(
+        [], description="Python files that register levers, metrics, task kinds or other components"
+    )
     task: TaskSpec = TaskSpec()
     objectives: list[
         Annotated[
@@ -195,31 +249,29 @@ class StudyFile(Section):
             RuleSpec, BeforeValidator(_short("exclude", str), json_schema_input_type=RuleSpec | str)
         ]
     ] = []
-    start_with: list[dict[str, Any]] = Field([], description="Strategies to try first")
-    sharing: bool = Field(
-        True, description="Take what another trial has measured already from that trial"
-    )
-    early_stopping: StoppingRule = Field(
-        "optimistic", description="Which trials are stopped early: see docs/search.md"
+    start_with: list[dict[str, Any]] = Field([], description="Strategies to run first")
+    sharing: bool = Field(True, description="Reuse results that other trials have measured")
+    early_stopping: StoppingRuleName = Field(
+        "optimistic", description="Rule that stops trials early: see docs/search.md"
     )
     budget: BudgetSpec = BudgetSpec()
     stop_when: Word | None = Field(
         None,
-        description="Ends the search early: 'no hypervolume gain in 12 trials'",
+        description="Ends the search: 'no hypervolume gain in 12 trials'",
         json_schema_extra={"pattern": r"^\s*no hypervolume gain in [1-9]\d* trials?\s*$"},
     )
     confirm: ConfirmSpec | None = Field(
-        None, description="Run the best again at the end, judged on the test split"
+        None, description="Run the best trials again at the end and evaluate them on the test split"
     )
     warm_start: Name | None = Field(
-        None, description="Begin with the trials of this study of the same store and task"
+        None, description="Start from the trials of this study of the same store and task"
     )
     limits: LimitsSpec = LimitsSpec()
     prices: PricesSpec = PricesSpec()
     executor: Executor = ExecutorSpec()
     sampler: Annotated[
         SamplerSpec,
-        BeforeValidator(_short("kind", str), json_schema_input_type=SamplerSpec | SamplerKind),
+        BeforeValidator(_short("kind", str), json_schema_input_type=SamplerSpec | SamplerName),
     ] = SamplerSpec()
     storage: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://")] | None = Field(
         None, description="SQLAlchemy URL of the store"

@@ -1,4 +1,4 @@
-"""``--set a.b=c``: values given on the command line, put over those of the file."""
+"""``--set section.key=value``: command-line values that replace values of the study file."""
 
 from __future__ import annotations
 
@@ -7,70 +7,77 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotune.errors import Mistake
-from autotune.spec.document import Document, Path, Place
+from autotune.spec.document import Document, Path, SourceLocation
 from autotune.spec.yaml import read
 
 FILE = "--set"
-"""The file that mistakes in overrides point to; the line is the number of the option."""
+"""The file name in mistakes of overrides; the line is the number of the option."""
 
-_LONG_FORMS: Mapping[Path, str] = {("executor",): "kind", ("sampler",): "kind"}
-"""Sections that may be one word, and the key which that word stands for."""
+_SHORT_FORM_KEYS: Mapping[Path, str] = {("executor",): "kind", ("sampler",): "kind"}
+"""Sections that can be a single word, and the key that this word is short for."""
 
 
 def apply(document: Document, overrides: Sequence[str]) -> None:
-    """Change ``document`` as the overrides say, in order. Mistakes in their form are recorded."""
+    """Apply the overrides to ``document`` in order. Syntax errors in them are recorded."""
     for number, text in enumerate(overrides, 1):
-        name, sign, value = text.partition("=")
-        start = Place(FILE, number, 1)
-        parts = name.strip().split(".")
-        given = read(value, FILE, line=number, column=len(name) + 2)
-        if not sign or not all(parts):
-            given = Document(None, start)
-            given.add_error((), f"'{text}' is not of the form section.key=value")
-        document.mistakes += given.mistakes
-        if not given.mistakes:
-            _put(document, parts, given, start)
+        name, sign, value_text = text.partition("=")
+        location = SourceLocation(FILE, number, 1)
+        keys = name.strip().split(".")
+        value = read(value_text, FILE, line=number, column=len(name) + 2)
+        if not sign or not all(keys):
+            value = Document(None, location)
+            value.add_error((), f"'{text}' is not of the form section.key=value")
+        document.mistakes += value.mistakes
+        if not value.mistakes:
+            _set(document, keys, value, location)
 
 
-def _put(document: Document, parts: Sequence[str], given: Document, start: Place) -> None:
+def _set(
+    document: Document, keys: Sequence[str], value: Document, location: SourceLocation
+) -> None:
     if not isinstance(document.data, dict):
         document.data = {}
-    holder: Any = document.data
+    container: Any = document.data
     path: Path = ()
-    for part, following in itertools.pairwise((*parts, "")):
-        key = _key(holder, part)
+    for text, next_key in itertools.pairwise((*keys, "")):
+        key = _key(container, text)
         if key is None:
-            place = f"{'.'.join(map(str, path))} has no item {part}"
-            document.mistakes.append(Mistake(start.file, start.line, start.column, place))
+            message = f"{'.'.join(map(str, path))} has no item {text}"
+            document.mistakes.append(
+                Mistake(location.file, location.line, location.column, message)
+            )
             return
         path = (*path, key)
-        if following:
-            holder = _enter(document, holder, path, following, start)
-    holder[path[-1]] = given.data
-    document.drop(path)
-    document.keys[path] = start
-    document.keys |= {(*path, *under): place for under, place in given.keys.items()}
-    document.values[path] = given.start
-    document.values |= {(*path, *under): place for under, place in given.values.items()}
+        if next_key:
+            container = _open_section(document, container, path, next_key, location)
+    container[path[-1]] = value.data
+    document.forget(path)
+    document.keys[path] = location
+    document.keys |= {(*path, *inner): source for inner, source in value.keys.items()}
+    document.values[path] = value.start
+    document.values |= {(*path, *inner): source for inner, source in value.values.items()}
 
 
-def _key(holder: Any, part: str) -> str | int | None:
-    """``part`` as a key of ``holder``, an index where that is a list; ``None`` beyond its end."""
-    if not isinstance(holder, list):
-        return part
-    return int(part) if part.isdecimal() and int(part) < len(holder) else None
+def _key(container: Any, text: str) -> str | int | None:
+    """``text`` as a key of a mapping or an index of a list; ``None`` beyond the end of a list."""
+    if not isinstance(container, list):
+        return text
+    return int(text) if text.isdecimal() and int(text) < len(container) else None
 
 
-def _enter(document: Document, holder: Any, path: Path, following: str, start: Place) -> Any:
-    """What ``following`` is to be set in: a short form makes way for the long one."""
+def _open_section(
+    document: Document, container: Any, path: Path, next_key: str, location: SourceLocation
+) -> Any:
+    """The mapping or list at ``path`` in which ``next_key`` is set. A short form is replaced by the
+    long one, and anything else by an empty mapping."""
     try:
-        inside = holder[path[-1]]
+        section = container[path[-1]]
     except KeyError:
-        inside = None
-    if isinstance(inside, dict) or (isinstance(inside, list) and following.isdecimal()):
-        return inside
-    word = _LONG_FORMS.get(path)
-    holder[path[-1]] = {word: inside} if word and isinstance(inside, str) else {}
-    document.keys.setdefault(path, start)
-    document.values.setdefault(path, start)
-    return holder[path[-1]]
+        section = None
+    if isinstance(section, dict) or (isinstance(section, list) and next_key.isdecimal()):
+        return section
+    key = _SHORT_FORM_KEYS.get(path)
+    container[path[-1]] = {key: section} if key and isinstance(section, str) else {}
+    document.keys.setdefault(path, location)
+    document.values.setdefault(path, location)
+    return container[path[-1]]

@@ -1,11 +1,12 @@
-"""A study file and a host become a :class:`~autotune.domain.Study`, or a list of mistakes."""
+"""Resolves a study file on a host: a :class:`~autotune.domain.Study`, or a list of mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autotune.components import EXECUTOR_SETTINGS, EXECUTORS
 from autotune.domain import (
     Budget,
     Categorical,
@@ -26,44 +27,52 @@ from autotune.domain import (
 )
 from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import complete, excluded, levers
+from autotune.domain.tasks import TASK_KINDS
+from autotune.domain.text import suggest
 from autotune.errors import ExpressionError
 from autotune.levers import LEVERS
-from autotune.spec import budget, constraints
-from autotune.spec.budget import price_table
-from autotune.spec.document import Document, Path, nearest
-from autotune.spec.domains import SkippedSetting, coerce, illegal
-from autotune.spec.metrics import why_not
+from autotune.spec.budget import (
+    price_table,
+    resolve_budget,
+    resolve_confirmation,
+    resolve_warm_start,
+)
+from autotune.spec.conditions import constraint_errors, parse_constraint
+from autotune.spec.document import Document, Path
+from autotune.spec.domains import SkippedSetting, coerce, illegal_value_message
+from autotune.spec.metrics import why_unmeasurable
 from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
-from autotune.spec.search_space import build
+from autotune.spec.search_space import resolve_space
 
 
 @dataclass(frozen=True)
 class ResolvedStudy:
-    """A study resolved on a host. ``storage`` is the URL the file names, kept out of the study so
-    that no password is stored; ``notes`` are the named settings that this host
-    cannot run; what ``auto`` leaves out is for :func:`~autotune.spec.explain`."""
+    """A study resolved on a host. ``storage`` is the URL that the file names; it is not part of the
+    study, so that no password is stored. ``skipped`` are the settings that the file names and this
+    host cannot run; :func:`~autotune.spec.explain` also lists those that ``auto`` leaves out."""
 
     study: Study
     storage: str | None = None
-    notes: tuple[SkippedSetting, ...] = ()
+    skipped: tuple[SkippedSetting, ...] = ()
 
 
-def resolve(file: StudyFile, document: Document, host: Host) -> ResolvedStudy:
-    """Give every part of ``file`` its meaning on ``host``. Mistakes go to ``document``; the result
-    counts only if there are none."""
-    space, notes = build(file, document, host)
-    prices = price_table(file.prices.cpu_core, file.prices.gpus, file.prices.nodes)
-    judge = _MetricChecker(
-        document, file.task.kind, host, prices, space if _device_known(file, space) else None
+def resolve(
+    file: StudyFile, document: Document, host: Host, plugins: Sequence[str] = ()
+) -> ResolvedStudy:
+    """The study that ``file`` describes on ``host``. Mistakes are recorded in ``document``; the
+    result is valid only if there are none. ``plugins`` are those loaded for it."""
+    space, skipped = resolve_space(file, document, host)
+    prices = price_table(file.prices)
+    metrics = _MetricChecker(
+        document, file.task.kind, host, prices, space if _has_valid_device(file, space) else None
     )
-    study_budget = judge.budget(file)
     study = Study(
         name=file.study,
         task=_task(file.task, document),
-        objectives=judge.objectives(file),
+        objectives=metrics.objectives(file),
         space=space,
-        constraints=judge.constraints(file),
-        budget=study_budget,
+        constraints=metrics.constraints(file),
+        budget=metrics.budget(file),
         limits=Limits(file.limits.memory_gib, file.limits.minutes),
         prices=prices,
         executor=_executor(file, document),
@@ -71,76 +80,76 @@ def resolve(file: StudyFile, document: Document, host: Host) -> ResolvedStudy:
         start_with=_start_with(file, space, document, host),
         sharing=file.sharing,
         stopping=file.early_stopping,
-        confirm=budget.confirmation(file),
-        warm_start=budget.warm_start(file, document),
+        confirm=resolve_confirmation(file),
+        warm_start=resolve_warm_start(file, document),
+        plugins=tuple(plugins),
         spec={key: value for key, value in document.data.items() if key != "storage"},
     )
-    return ResolvedStudy(study, file.storage, notes)
+    return ResolvedStudy(study, file.storage, skipped)
 
 
 @dataclass(frozen=True)
 class _MetricChecker:
-    """Reads the sections that name metrics, and blames those this host cannot measure."""
+    """Resolves the sections that name metrics, and records those that cannot be measured."""
 
     document: Document
-    kind: str
+    task_kind: str
     host: Host
     prices: Prices
     space: SearchSpace | None
-    """``None`` where the device has a mistake, so that no other is blamed for it."""
-
-    def measured(self, metric: str, path: Path) -> None:
-        if self.space is None:
-            return
-        reason = why_not(metric, self.kind, self.host, self.prices, self.space)
-        if reason is not None:
-            self.document.add_error(path, f"{metric} cannot be measured here: it {reason}")
+    """``None`` if the device is invalid, so that this is not reported for every metric too."""
 
     def objectives(self, file: StudyFile) -> tuple[Objective, ...]:
-        found: dict[str, Objective] = {}
-        for index, objective in enumerate(file.objectives):
-            name, path = objective.metric, ("objectives", index, "metric")
+        objectives: dict[str, Objective] = {}
+        for index, spec in enumerate(file.objectives):
+            name, path = spec.metric, ("objectives", index, "metric")
             if name not in METRICS:
-                self.document.add_error(path, f"unknown metric '{name}'; {nearest(name, METRICS)}")
-            elif name in found:
+                self.document.add_error(path, f"unknown metric '{name}'; {suggest(name, METRICS)}")
+            elif name in objectives:
                 self.document.add_error(path, f"{name} is an objective twice")
             else:
-                self.measured(name, path)
-                direction = objective.direction or METRICS[name].direction
-                found[name] = Objective(name, direction)
-        return tuple(found.values())
+                self._check(name, path)
+                objectives[name] = Objective(name, spec.direction or METRICS[name].direction)
+        return tuple(objectives.values())
 
     def constraints(self, file: StudyFile) -> tuple[Constraint, ...]:
-        found: list[Constraint] = []
+        constraints: list[Constraint] = []
         for index, text in enumerate(file.constraints):
             path = ("constraints", index)
             try:
-                constraint = constraints.parse(text)
+                constraint = parse_constraint(text)
             except ExpressionError as error:
                 self.document.add_error(path, error.message, offset=error.column)
                 continue
-            self.measured(constraint.metric, path)
-            for message in constraints.objections(constraint, found):
+            self._check(constraint.metric, path)
+            for message in constraint_errors(constraint, constraints):
                 self.document.add_error(path, message)
-            found.append(constraint)
-        return tuple(found)
+            constraints.append(constraint)
+        return tuple(constraints)
 
     def budget(self, file: StudyFile) -> Budget:
         if file.budget.usd is not None:
-            self.measured("cost_usd", ("budget", "usd"))
-        return budget.budget(file, self.document)
+            self._check("cost_usd", ("budget", "usd"))
+        return resolve_budget(file, self.document)
+
+    def _check(self, metric: str, path: Path) -> None:
+        if self.space is None:
+            return
+        reason = why_unmeasurable(metric, self.task_kind, self.host, self.prices, self.space)
+        if reason is not None:
+            self.document.add_error(path, f"{metric} cannot be measured here: it {reason}")
 
 
-def _device_known(file: StudyFile, space: SearchSpace) -> bool:
+def _has_valid_device(file: StudyFile, space: SearchSpace) -> bool:
     return "device" not in file.space or "device" in levers(space)
 
 
 def _task(spec: TaskSpec, document: Document) -> Task:
     if spec.steps is not None and spec.epochs is not None:
-        document.add_error(("task", "steps"), "steps takes the place of epochs; give one", key=True)
-    if spec.kind == "token-classification" and spec.columns.text_pair is not None:
-        place = ("task", "columns", "text_pair")
-        document.add_error(place, "tokens have no second text; leave text_pair out", key=True)
+        document.add_error(("task", "steps"), "steps replaces epochs; give one", key=True)
+    if spec.columns.text_pair is not None and not TASK_KINDS[spec.kind].has_text_pair:
+        path = ("task", "columns", "text_pair")
+        document.add_error(path, f"{spec.kind} has no second text; remove text_pair", key=True)
     dataset: str | dict[str, str]
     if isinstance(spec.dataset, str):
         dataset = spec.dataset
@@ -161,43 +170,46 @@ def _task(spec: TaskSpec, document: Document) -> Task:
 
 
 def _executor(file: StudyFile, document: Document) -> ExecutorConfig:
-    spec = file.executor
-    if spec.kind != "ray" and spec.address is not None:
-        message = f"address is of a ray cluster; the {spec.kind} executor has none"
-        document.add_error(("executor", "address"), message, key=True)
-    if spec.kind != "replay" and spec.landscape is not None:
-        message = f"landscape is for replay; the {spec.kind} executor runs trials for real"
-        document.add_error(("executor", "landscape"), message, key=True)
-    elif spec.kind == "replay" and spec.landscape is None:
-        message = "replay needs a recording: {kind: replay, landscape: FILE}"
-        document.add_error(("executor",), message)
-    return chosen(spec)
+    spec, executor = file.executor, EXECUTORS[file.executor.kind]
+    for name, (purpose, placeholder) in EXECUTOR_SETTINGS.items():
+        is_set = getattr(spec, name) is not None
+        if is_set and name not in executor.settings:
+            message = f"{name} is {purpose}; the {spec.kind} executor has none"
+            document.add_error(("executor", name), message, key=True)
+        if not is_set and name in executor.required:
+            example = f"{{kind: {spec.kind}, {name}: {placeholder}}}"
+            message = f"the {spec.kind} executor needs {purpose}: {example}"
+            document.add_error(("executor",), message)
+    return executor_config(spec)
 
 
-def chosen(spec: ExecutorSpec) -> ExecutorConfig:
-    """The executor that a file asks for, with what it leaves open."""
-    default = 0 if spec.kind == "ray" else 1
+def executor_config(spec: ExecutorSpec) -> ExecutorConfig:
+    """The executor of the file, with defaults for what it does not set."""
     return ExecutorConfig(
-        spec.kind, spec.workers or default, spec.address, spec.takeover_seconds, spec.landscape
+        spec.kind,
+        spec.workers or EXECUTORS[spec.kind].default_workers,
+        spec.address,
+        spec.takeover_seconds,
+        spec.landscape,
     )
 
 
 def _start_with(
     file: StudyFile, space: SearchSpace, document: Document, host: Host
 ) -> tuple[Strategy, ...]:
-    """Strategies to try first. Any legal setting that this host can run will do, searched or not;
-    levers that the space fixes take their fixed setting."""
+    """The strategies to run first. They can use any legal setting that this host can run, whether
+    it is searched or not; levers that the space fixes have their fixed setting."""
     fixed = {
         d.lever: d.domain.values[0]
         for d in space.dimensions
         if isinstance(d.domain, Categorical) and len(d.domain.values) == 1
     }
-    found: list[Strategy] = []
-    for index, written in enumerate(file.start_with):
+    strategies: list[Strategy] = []
+    for index, entry in enumerate(file.start_with):
         path: Path = ("start_with", index)
-        values = _settings(written, path, document, host)
-        if file.task.steps is not None and "epochs" in written:
-            message = "task.steps fixes how long to train; leave epochs out, or set no steps"
+        values = _settings(entry, path, document, host)
+        if file.task.steps is not None and "epochs" in entry:
+            message = "task.steps fixes how long to train; remove epochs, or set no steps"
             document.add_error((*path, "epochs"), message, key=True)
         if values is None:
             continue
@@ -205,44 +217,44 @@ def _start_with(
         rule = excluded(space, strategy)
         if rule is not None:
             document.add_error(path, f"the rules exclude it: {rule.excludes} ({rule.reason})")
-        elif strategy in found:
-            document.add_error(path, f"the same strategy as entry {found.index(strategy) + 1}")
-        _blame_idle(values, strategy, space, path, document)
-        found.append(strategy)
-    return tuple(found)
+        elif strategy in strategies:
+            document.add_error(path, f"the same strategy as entry {strategies.index(strategy) + 1}")
+        _check_active(values, strategy, space, path, document)
+        strategies.append(strategy)
+    return tuple(strategies)
 
 
 def _settings(
-    written: Mapping[str, Any], path: Path, document: Document, host: Host
+    entry: Mapping[str, Any], path: Path, document: Document, host: Host
 ) -> dict[str, Value] | None:
-    """``written`` in the levers' own types; ``None`` where there are mistakes."""
-    found: dict[str, Value] = {}
-    for name, value in written.items():
+    """``entry`` in the levers' own types; ``None`` if it has mistakes."""
+    values: dict[str, Value] = {}
+    for name, written in entry.items():
         if name not in LEVERS:
-            message = f"unknown lever '{name}'; {nearest(name, LEVERS)}"
+            message = f"unknown lever '{name}'; {suggest(name, LEVERS)}"
             document.add_error((*path, name), message, key=True)
             continue
-        setting = coerce(LEVERS[name], value)
-        if setting is None:
-            document.add_error((*path, name), illegal(LEVERS[name], value))
-        elif reason := LEVERS[name].unavailable(host, setting):
-            document.add_error((*path, name), f"this host cannot run {name} {setting}: {reason}")
+        value = coerce(LEVERS[name], written)
+        if value is None:
+            document.add_error((*path, name), illegal_value_message(LEVERS[name], written))
+        elif reason := LEVERS[name].unavailable(host, value):
+            document.add_error((*path, name), f"this host cannot run {name} {value}: {reason}")
         else:
-            found[name] = setting
-    return found if len(found) == len(written) else None
+            values[name] = value
+    return values if len(values) == len(entry) else None
 
 
-def _blame_idle(
+def _check_active(
     values: Mapping[str, Value],
     strategy: Strategy,
     space: SearchSpace,
     path: Path,
     document: Document,
 ) -> None:
-    """A lever that is set where it has no effect is a mistake: the strategy is not what it says."""
-    whens = {d.lever: d.when for d in space.dimensions}
+    """Record a mistake for a lever that is set but has no effect."""
+    conditions = {d.lever: d.when for d in space.dimensions}
     for name, value in values.items():
-        when = whens.get(name, LEVERS[name].when)
+        when = conditions.get(name, LEVERS[name].when)
         if when is None or value == space.defaults[name]:
             continue
         if not expression.parse(when, space.defaults.keys()).holds(strategy.values):

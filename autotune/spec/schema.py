@@ -1,6 +1,6 @@
-"""The JSON Schema of study files, for editors that complete and check YAML as it is typed.
+"""The JSON Schema of study files, with which editors complete and check YAML.
 
-``search_spaces/schema.json`` holds it; ``python -m autotune.spec`` prints it.
+``python -m autotune.spec > search_spaces/schema.json`` writes it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Schema = dict[str, Any]
 
 
 def json_schema() -> Schema:
-    """The shape of a study file, with each lever's summary and legal settings and each metric."""
+    """The schema of a study file, with all levers, their legal settings, and all metrics."""
     schema = StudyFile.model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "autotune study"
     sections = schema["properties"]
     sections["space"] = {
         "type": "object",
-        "description": "The levers to search; the others keep the default of the Trainer",
+        "description": "The levers to search; all others keep the defaults of the Trainer",
         "minProperties": 1,
         "additionalProperties": False,
         "properties": {name: _lever(lever) for name, lever in LEVERS.items()},
@@ -39,7 +39,7 @@ def json_schema() -> Schema:
         "anyOf": [{"$ref": "#/$defs/ObjectiveSpec"}, {"enum": list(METRICS)}]
     }
     schema["$defs"]["ObjectiveSpec"]["properties"]["metric"] = {
-        "description": "What is measured",
+        "description": "The metric to optimise",
         "oneOf": [
             {"const": m.name, "description": f"{m.summary} [{m.unit}]"} for m in METRICS.values()
         ],
@@ -48,23 +48,26 @@ def json_schema() -> Schema:
     return schema
 
 
-def text() -> str:
-    """The schema as it is kept in a file."""
+def schema_text() -> str:
+    """The schema as a JSON document."""
     return json.dumps(json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def _lever(lever: Lever) -> Schema:
     setting = _setting(lever)
-    listed = {"type": "array", "items": setting, "minItems": 1, "uniqueItems": True}
-    values = {"anyOf": [{"const": "auto"}, setting, listed]}
-    when = {"type": "string", "description": "Condition over levers decided before this one"}
+    several = {"type": "array", "items": setting, "minItems": 1, "uniqueItems": True}
+    values = {"anyOf": [{"const": "auto"}, setting, several]}
+    when = {
+        "type": "string",
+        "description": "Condition over levers listed before this one",
+    }
     forms: list[Schema] = [*values["anyOf"], _mapping({"values": values, "when": when}, "values")]
     if isinstance(lever.domain, Range):
         number = _setting(lever)["anyOf"][0] if lever.named_values else setting
         ends = {"low": number, "high": number}
         step = {"type": number["type"], "exclusiveMinimum": 0}
-        more = {"step": step, "log": {"type": "boolean"}, "when": when}
-        forms.append(_mapping({**ends, **more}, "low", "high"))
+        options = {"step": step, "log": {"type": "boolean"}, "when": when}
+        forms.append(_mapping({**ends, **options}, "low", "high"))
     return {"description": f"{lever.summary}. Valid: {lever.describe()}", "anyOf": forms}
 
 
@@ -78,7 +81,7 @@ def _mapping(properties: Schema, *required: str) -> Schema:
 
 
 def _setting(lever: Lever) -> Schema:
-    """One legal setting of the lever."""
+    """The schema of one legal setting."""
     if isinstance(lever.domain, Pattern):
         return {"type": "string", "pattern": f"^({lever.domain.regex})$"}
     if isinstance(lever.domain, Categorical):

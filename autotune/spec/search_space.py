@@ -16,7 +16,7 @@ from autotune.domain import (
 )
 from autotune.domain.text import suggest
 from autotune.errors import ExpressionError
-from autotune.levers import LEVERS, defaults, rules
+from autotune.levers import LEVERS, defaults, forbidden_clauses
 from autotune.spec.conditions import can_hold, is_any_allowed, unknown_names
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import ResolvedDomain, SkippedSetting, resolve_lever
@@ -41,7 +41,7 @@ def resolve_space(
     inactive = _inactive_levers(written, available, invalid, document)
     skipped += [SkippedSetting(name, "all settings", why) for name, why in inactive.items()]
     dimensions = tuple(d for d in available.dimensions if d.lever not in inactive)
-    space = SearchSpace(dimensions, default, (*rules(host), *_rules(file, document)))
+    space = SearchSpace(dimensions, default, (*forbidden_clauses(host), *_rules(file, document)))
     if not invalid and not document.mistakes:
         _check_rules(file, space, document)
     return space, tuple(skipped)

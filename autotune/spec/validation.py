@@ -1,7 +1,7 @@
-"""Plain data into :class:`~autotune.spec.models.StudyFile`, and pydantic's errors into mistakes.
+"""Validates the structure of a study file with pydantic, and words its errors.
 
-What has the wrong shape is reported and then left out, so that the rest of the file is still read
-for what it means and all mistakes of a file come at once.
+An invalid value is reported and removed. The rest of the file is then still checked, so that all
+mistakes of a file are reported at once.
 """
 
 from __future__ import annotations
@@ -14,136 +14,144 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autotune.spec.document import Document, Path, nearest, quote
-from autotune.spec.models import StudyFile
+from autotune.domain.text import suggest
+from autotune.spec.document import Document, Path, quote
+from autotune.spec.models import UNKNOWN_NAME, StudyFile
 
-_STAND_INS: Mapping[str, Any] = {
+_PLACEHOLDERS: Mapping[str, Any] = {
     "study": "study",
     "objectives": ["accuracy"],
     "space": {"batch_size": "auto"},
 }
-"""What takes the place of a required section that is missing or wrong."""
+"""Replace a required section that is missing or invalid."""
 
-_WHOLE = {**dict.fromkeys(("objectives", "constraints", "space", "rules", "start_with"), 2),
-          "confirm": 1}  # fmt: skip
-"""Sections of which more than what is wrong is left out: the entry it is in, or the section."""
+_REMOVAL_DEPTH: Mapping[str, int] = {
+    **dict.fromkeys(("objectives", "constraints", "space", "rules", "start_with"), 2),
+    "confirm": 1,
+}
+"""For some sections, the length of the path that is removed if something in it is invalid: the
+entry (2) or the section (1), not only the invalid value."""
+
+_EXPECTED: Mapping[str, str] = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "string_too_short": "some text",
+}
+"""By pydantic's type of an error, what the value must be."""
+
+_PATTERNS: Mapping[str, str] = {
+    "study": "a name (letters, digits, '.', '_', '-'; starting with a letter or digit; up to 100)",
+    "storage": "a database URL, such as sqlite:///autotune.db or postgresql+psycopg://host/name",
+}
+"""By key, what its regular expression accepts."""
 
 
-def shape(document: Document) -> StudyFile | None:
-    """The file in its shape, without what was wrong; ``None`` where nothing is left to read.
-    Mistakes are recorded in ``document``."""
+def validate(document: Document) -> StudyFile | None:
+    """The study file without its invalid values; ``None`` if it is not a mapping. Mistakes are
+    recorded in ``document``."""
     if not isinstance(document.data, dict):
         if not document.mistakes:
-            document.add_error(
-                (), f"a study file is a mapping of sections, not {_kind(document.data)}"
-            )
+            content = "empty" if document.data is None else quote(document.data)
+            document.add_error((), f"a study file is a mapping of sections, not {content}")
         return None
     data = {k: copy.deepcopy(v) for k, v in document.data.items() if v is not None}
     while True:
         try:
             return StudyFile.model_validate(data)
-        except ValidationError as problem:
-            errors = problem.errors(include_url=False)
-        wrong = set()
-        for error in errors:
-            path = _written(error["loc"], data)
-            _blame(document, error, path)
-            wrong.add(path[: _WHOLE.get(str(path[0]), len(path))] if path else path)
-        for path in sorted(wrong, reverse=True):
-            _leave_out(data, path, document)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        invalid = set()
+        for details in errors:
+            path = _path_in(data, details["loc"])
+            _add_error(document, details, path)
+            invalid.add(path[: _REMOVAL_DEPTH.get(str(path[0]), len(path))] if path else path)
+        for path in sorted(invalid, reverse=True):
+            _remove(data, path, document)
 
 
-def _written(location: Sequence[str | int], data: Any) -> Path:
-    """``location`` without what the file does not spell out: keys of long forms, missing keys."""
+def _path_in(data: Any, location: Sequence[str | int]) -> Path:
+    """The part of pydantic's ``location`` that the file spells out: without the keys of long forms
+    and missing keys."""
     path: list[str | int] = []
-    for part in location:
-        inside = isinstance(data, dict) and part in data
-        inside = inside or (isinstance(data, list) and isinstance(part, int) and part < len(data))
-        if inside:
-            path.append(part)
-            data = data[part]
+    for key in location:
+        exists = isinstance(data, dict) and key in data
+        exists = exists or (isinstance(data, list) and isinstance(key, int) and key < len(data))
+        if exists:
+            path.append(key)
+            data = data[key]
     return tuple(path)
 
 
-def _blame(document: Document, error: ErrorDetails, path: Path) -> None:
+def _add_error(document: Document, error: ErrorDetails, path: Path) -> None:
     kind, name = error["type"], str(error["loc"][-1])
     if kind == "missing":
-        where = f"{'.'.join(map(str, path))}: " if path else ""
-        document.add_error(path, f"{where}'{name}' is missing", key=True)
+        section = f"{'.'.join(map(str, path))}: " if path else ""
+        document.add_error(path, f"{section}'{name}' is missing", key=True)
     elif kind == "extra_forbidden":
-        where = ".".join(map(str, path[:-1])) or "a study file"
-        hint = nearest(name, keys_at(path[:-1]))
-        document.add_error(path, f"unknown key '{name}' in {where}; {hint}", key=True)
+        section = ".".join(map(str, path[:-1])) or "a study file"
+        hint = suggest(name, valid_keys(path[:-1]))
+        document.add_error(path, f"unknown key '{name}' in {section}; {hint}", key=True)
     else:
-        document.add_error(path, f"{'.'.join(map(str, path))}: {_sentence(error)}")
+        document.add_error(path, f"{'.'.join(map(str, path))}: {_message(error)}")
 
 
-def _sentence(error: ErrorDetails) -> str:
-    kind, given, limits = error["type"], error["input"], error.get("ctx", {})
-    if given is None:
+def _message(error: ErrorDetails) -> str:
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if value is None:
         return "is empty"
     if kind == "literal_error":
-        names = limits["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{quote(given)} is not known; {nearest(given, names)}"
+        names = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{quote(value)} is not known; {suggest(value, names)}"
+    if kind == UNKNOWN_NAME:
+        return f"{quote(value)} is not known; {suggest(value, context['names'].split(', '))}"
     if kind == "string_pattern_mismatch":
-        return f"{quote(given)} is not {_PATTERNS[str(error['loc'][-1])]}"
-    wanted = {
-        "int_type": "a whole number",
-        "int_from_float": "a whole number",
-        "float_type": "a number",
-        "string_type": "text",
-        "list_type": "a list",
-        "dict_type": "a mapping",
-        "model_type": "a mapping",
-        "finite_number": "a finite number",
-        "greater_than": f"greater than {limits.get('gt')}",
-        "greater_than_equal": f"at least {limits.get('ge')}",
-        "less_than": f"less than {limits.get('lt')}",
-        "less_than_equal": f"at most {limits.get('le')}",
-        "too_short": "a list of one or more" if isinstance(given, list) else "one entry or more",
-        "string_too_short": "some text",
-    }[kind]
-    return f"must be {wanted}, not {quote(given) if given not in ([], {}, '') else 'empty'}"
+        return f"{quote(value)} is not {_PATTERNS[str(error['loc'][-1])]}"
+    if kind == "too_short":
+        expected = "a list of one or more" if isinstance(value, list) else "one entry or more"
+    else:
+        expected = _EXPECTED[kind].format(**context)
+    return f"must be {expected}, not {quote(value) if value not in ([], {}, '') else 'empty'}"
 
 
-_PATTERNS = {
-    "study": "a name (letters, digits, '.', '_', '-'; starting with a letter or digit; up to 100)",
-    "storage": "a database URL, such as sqlite:///autotune.db or postgresql+psycopg://host/name",
-}
-
-
-def _leave_out(data: dict[str, Any], path: Path, document: Document) -> None:
-    """Take the wrong part out of ``data``; a required section makes way for its stand-in."""
+def _remove(data: dict[str, Any], path: Path, document: Document) -> None:
+    """Remove ``path`` from ``data``, and put placeholders for required sections."""
     if path:
-        holder: Any = data
-        for part in path[:-1]:
-            holder = holder[part]
-        del holder[path[-1]]
+        container: Any = data
+        for key in path[:-1]:
+            container = container[key]
+        del container[path[-1]]
         if isinstance(path[-1], int):
-            document.shift(path)
-    for section, stand_in in _STAND_INS.items():
+            document.remove_item(path)
+    for section, placeholder in _PLACEHOLDERS.items():
         if not data.get(section):
-            data[section] = stand_in
+            data[section] = placeholder
 
 
-def keys_at(path: Path) -> list[str]:
-    """The keys that the section at ``path`` may have."""
+def valid_keys(path: Path) -> list[str]:
+    """The keys that the section at ``path`` can have."""
     annotation: Any = StudyFile
-    for part in path:
-        model = _model(annotation)
-        if model is not None and part in model.model_fields:
-            annotation = model.model_fields[str(part)].annotation
-    model = _model(annotation)
+    for key in path:
+        model = _model_in(annotation)
+        if model is not None and key in model.model_fields:
+            annotation = model.model_fields[str(key)].annotation
+    model = _model_in(annotation)
     return sorted(model.model_fields) if model is not None else []
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
-    """The section within an annotation such as ``list[Annotated[RuleSpec, ...]] | None``."""
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as ``list[Annotated[RuleSpec, ...]] | None``."""
     if isinstance(annotation, type):
         return annotation if issubclass(annotation, BaseModel) else None
-    found = (_model(argument) for argument in typing.get_args(annotation))
-    return next((model for model in found if model is not None), None)
-
-
-def _kind(data: object) -> str:
-    return "empty" if data is None else quote(data)
+    models = (_model_in(argument) for argument in typing.get_args(annotation))
+    return next((model for model in models if model is not None), None)

@@ -1,8 +1,12 @@
-"""YAML read into plain data with places, by YAML 1.2's idea of what a number is.
+"""Parses YAML 1.2 into plain data with source locations.
 
-PyYAML's safe loader builds the node graph; scalars are read here, so that ``1e-5`` is a number and
-``on``, ``no`` and ``2024-01-01`` stay text. A study file needs no anchors, tags or deep nesting, so
-these are refused, and a file cannot expand into more than it says.
+PyYAML builds the node graph. Scalars are resolved here by the rules of YAML 1.2, so that ``1e-5``
+is a number and ``on``, ``no`` and ``2024-01-01`` are text. Aliases, tags and deep nesting are
+rejected: a study file does not need them, and an alias can expand a small file to gigabytes.
+
+ruamel.yaml also reads YAML 1.2 and knows locations. It would be a dependency beside PyYAML, which
+Ray and transformers require anyway, and would save little: it has no limits for aliases and depth,
+stops at the first duplicate key, and gives no location inside of quoted scalars.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from yaml.error import Mark
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autotune.errors import Mistake
-from autotune.spec.document import Document, Path, Place, quote
+from autotune.spec.document import Document, Path, SourceLocation, quote
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 24
@@ -52,9 +56,9 @@ for _tag, _pattern in _SCALARS.items():
 
 
 def read(text: str, file: str, *, line: int = 1, column: int = 1) -> Document:
-    """The data of one YAML document, with the mistakes of its form. ``line`` and ``column`` say
-    where the text starts in ``file``."""
-    reader = _Reader(Document(None, Place(file, line, column)))
+    """Parse one YAML document; syntax errors are recorded in the result. ``line`` and ``column``
+    are the position of ``text`` in ``file``."""
+    reader = _Reader(Document(None, SourceLocation(file, line, column)))
     if len(text) > MAX_CHARACTERS:
         reader.document.add_error((), f"longer than {MAX_CHARACTERS:,} characters")
         return reader.document
@@ -63,10 +67,10 @@ def read(text: str, file: str, *, line: int = 1, column: int = 1) -> Document:
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         mark = Mark(file, 0, before.count("\n"), len(before.split("\n")[-1]), None, 0)
-        reader.blame(mark, f"character {error.character!r} is not allowed in YAML")
+        reader.add_error(mark, f"character {error.character!r} is not allowed in YAML")
     except yaml.MarkedYAMLError as error:
         problem = (error.problem or "cannot be read").replace("'\\t'", "a tab (indent with spaces)")
-        reader.blame(error.problem_mark or error.context_mark, f"not valid YAML: {problem}")
+        reader.add_error(error.problem_mark or error.context_mark, f"not valid YAML: {problem}")
     else:
         if node is not None:
             reader.document.data = reader.value(node, ())
@@ -74,48 +78,50 @@ def read(text: str, file: str, *, line: int = 1, column: int = 1) -> Document:
 
 
 class _Reader:
-    """Turns nodes into data, noting places and mistakes in ``document``."""
+    """Converts nodes to data; locations and mistakes go to ``document``."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
 
-    def place(self, mark: Mark | None, indent: int = 0) -> Place:
+    def location(self, mark: Mark | None, indent: int = 0) -> SourceLocation:
         start = self.document.start
         if mark is None:
             return start
         column = mark.column + (start.column if mark.line == 0 else 1)
-        return Place(start.file, start.line + mark.line, column, indent)
+        return SourceLocation(start.file, start.line + mark.line, column, indent)
 
-    def blame(self, mark: Mark | None, message: str) -> None:
-        place = self.place(mark)
-        self.document.mistakes.append(Mistake(place.file, place.line, place.column, message))
+    def add_error(self, mark: Mark | None, message: str) -> None:
+        location = self.location(mark)
+        mistake = Mistake(location.file, location.line, location.column, message)
+        self.document.mistakes.append(mistake)
 
     def value(self, node: Node, path: Path) -> Any:
-        quoted = isinstance(node, ScalarNode) and node.style in ("'", '"')
-        self.document.values[path] = self.place(node.start_mark, int(quoted))
+        is_quoted = isinstance(node, ScalarNode) and node.style in ("'", '"')
+        self.document.values[path] = self.location(node.start_mark, int(is_quoted))
         if isinstance(node, MappingNode) and node.tag == f"{_PREFIX}map":
             return self.mapping(node, path)
         if isinstance(node, SequenceNode) and node.tag == f"{_PREFIX}seq":
             return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
         if isinstance(node, ScalarNode) and node.tag.removeprefix(_PREFIX) in (*_SCALARS, "str"):
             return _scalar(node.tag.removeprefix(_PREFIX), node.value)
-        self.blame(node.start_mark, f"tags such as {node.tag} have no meaning in a study file")
+        message = f"tags such as {node.tag} have no meaning in a study file"
+        self.add_error(node.start_mark, message)
         return _scalar("str", str(node.value))
 
     def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
-                self.blame(key_node.start_mark, "a key must be a word, not a list or a mapping")
+                message = "a key must be a word, not a list or a mapping"
+                self.add_error(key_node.start_mark, message)
                 continue
             key = key_node.value
             if key in data:
-                first = self.document.keys[(*path, key)]
-                self.blame(
-                    key_node.start_mark, f"{quote(key)} is given twice (first at line {first.line})"
-                )
+                first = self.document.keys[(*path, key)].line
+                message = f"{quote(key)} is given twice (first at line {first})"
+                self.add_error(key_node.start_mark, message)
                 continue
-            self.document.keys[(*path, key)] = self.place(key_node.start_mark)
+            self.document.keys[(*path, key)] = self.location(key_node.start_mark)
             data[key] = self.value(value_node, (*path, key))
         return data
 

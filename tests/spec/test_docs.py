@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
+from autotune.components import EXECUTORS, SAMPLERS, STOPPING_RULES
 from autotune.domain.metrics import METRICS
-from autotune.domain.study import EarlyStoppingRule
-from autotune.search.early_stopping import RULES
-from autotune.search.samplers.optuna import SAMPLERS
+from autotune.domain.tasks import TASK_KINDS
 from autotune.spec import load
-from autotune.spec.models import SamplerKind, StoppingRule
-from autotune.spec.validation import keys_at
-from autotune.trial.tasks import KINDS
+from autotune.spec.validation import valid_keys
+from autotune.trial.tasks import TASK_TYPES
 from tests.spec.hosts import CPU, GPU
 
 ROOT = Path(__file__).parents[2]
@@ -53,25 +50,29 @@ def test_what_other_pages_show_loads(page: str) -> None:
         assert load((yaml.safe_dump(missing) if missing else "") + block, host=CPU)
 
 
-def test_every_kind_of_task_can_be_asked_for() -> None:
-    for kind in KINDS:
+def test_every_task_kind_can_be_used() -> None:
+    for kind in TASK_TYPES:
         text = f"study: s\nobjectives: [f1]\ntask: {{kind: {kind}}}\nspace: {{batch_size: [8]}}\n"
         assert load(text, host=CPU).study.task.kind == kind
         assert f"`{kind}`" in TEXT
 
 
-def test_every_sampler_can_be_asked_for() -> None:
-    assert set(get_args(SamplerKind)) == set(SAMPLERS)
+def test_every_sampler_can_be_used() -> None:
     for kind in SAMPLERS:
         text = f"study: s\nobjectives: [f1]\nsampler: {kind}\nspace: {{batch_size: [8]}}\n"
         assert load(text, host=CPU).study.sampler.kind == kind
         assert f"`{kind}`" in TEXT
 
 
-def test_every_rule_of_early_stopping_can_be_asked_for() -> None:
-    rules = {*RULES, "none"}
-    assert set(get_args(StoppingRule)) == set(get_args(EarlyStoppingRule)) == rules
-    for rule in rules:
+def test_every_executor_is_described() -> None:
+    section = TEXT.split("### `executor`")[1].split("###")[0]
+    for kind, executor in EXECUTORS.items():
+        assert f"`{kind}`" in section
+        assert all(setting in section for setting in executor.settings)
+
+
+def test_every_early_stopping_rule_can_be_used() -> None:
+    for rule in STOPPING_RULES:
         text = f"study: s\nobjectives: [f1]\nearly_stopping: {rule}\nspace: {{batch_size: [8]}}\n"
         assert load(text, host=CPU).study.stopping == rule
         assert f"`{rule}`" in TEXT
@@ -80,9 +81,9 @@ def test_every_rule_of_early_stopping_can_be_asked_for() -> None:
 def test_every_section_is_described() -> None:
     headings = " ".join(re.findall(r"^### (.*)$", TEXT, re.MULTILINE))
     described = set(re.findall(r"`(\w+)`", headings)) | {"study"}
-    assert described == set(keys_at(()))
+    assert described == set(valid_keys(()))
     task = TEXT.split("### `task`")[1].split("###")[0]
-    assert all(f"`{key}`" in task for key in keys_at(("task",)))
+    assert all(f"`{key}`" in task for key in valid_keys(("task",)))
 
 
 def test_metrics_named_in_the_docs_exist() -> None:

@@ -76,21 +76,21 @@ def test_auto_is_what_the_host_can_do() -> None:
     assert domain(study("device: auto", host=GPU), "device") == Categorical(("cpu", "cuda:0"))
     assert domain(study("device: auto", host=MAC), "device") == Categorical(("cpu", "mps"))
     assert domain(study("precision: auto", host=MAC), "precision") == Categorical(("fp32",))
-    assert study("device: auto").notes == ()
+    assert study("device: auto").skipped == ()
 
 
 def test_named_settings_that_the_host_cannot_run_are_left_out_with_a_reason() -> None:
     loaded = study("threads: [1, 2, 8], device: [cpu, cuda:0]")
     assert domain(loaded, "threads") == Categorical((1, 2))
     assert domain(loaded, "device") == Categorical(("cpu",))
-    assert [(n.lever, n.value) for n in loaded.notes] == [("device", "cuda:0"), ("threads", "8")]
-    assert "2 cores" in loaded.notes[1].reason
+    assert [(n.lever, n.value) for n in loaded.skipped] == [("device", "cuda:0"), ("threads", "8")]
+    assert "2 cores" in loaded.skipped[1].reason
 
 
 def test_a_range_is_cut_to_what_the_host_can_run() -> None:
     loaded = study("threads: {low: 1, high: 8}")
     assert domain(loaded, "threads") == Categorical((1, 2))
-    assert loaded.notes[0].value == "3 to 8"
+    assert loaded.skipped[0].value == "3 to 8"
 
 
 def test_a_fixed_lever_leaves_the_baseline_alone() -> None:
@@ -109,7 +109,7 @@ def test_conditions_of_file_and_registry_are_joined() -> None:
 def test_a_lever_that_only_matters_elsewhere_is_left_out_with_a_note() -> None:
     text = "device: auto, compile: {values: [false, true], when: device == cuda}"
     assert spaces.levers(study(text).study.space) == ("device",)
-    assert study(text).notes[0].lever == "compile"
+    assert study(text).skipped[0].lever == "compile"
     assert "compile" in spaces.levers(study(text, host=GPU).study.space)
 
 

@@ -221,7 +221,7 @@ def test_an_objective_given_twice() -> None:
 
 def test_rules_that_leave_nothing_together() -> None:
     text = GOOD.replace("batch_size: [8, 16]", "precision: [tf32, fp16]\n  device: cpu")
-    with pytest.raises(SpecError, match=r"rules exclude every combination.*tf32 and fp16"):
+    with pytest.raises(SpecError, match=r"rules exclude every combination.*tf32, and fp16"):
         load(text, host=GPU)
 
 

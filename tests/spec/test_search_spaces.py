@@ -13,10 +13,10 @@ from autotune.domain import Host
 from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import size
 from autotune.levers import LEVERS
-from autotune.levers.parallelism import DATA_KINDS, MODEL_KINDS
+from autotune.levers.layout import DATA_KINDS, MODEL_KINDS
 from autotune.spec import explain, json_schema, load
-from autotune.spec.schema import text
-from autotune.spec.validation import keys_at
+from autotune.spec.schema import schema_text
+from autotune.spec.validation import valid_keys
 from tests.spec.hosts import CPU, GPU, MAC
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
@@ -37,7 +37,7 @@ def test_each_file_loads_and_has_something_to_search(path: Path) -> None:
     for host in HOSTS.get(path.stem, (CPU, GPU, MAC)):
         loaded = load(path, host=host)
         assert loaded.study.name == path.stem
-        assert loaded.notes == ()
+        assert loaded.skipped == ()
         assert explain(loaded, host).combinations > 24
 
 
@@ -77,12 +77,12 @@ def test_the_command_line_turns_the_default_study_to_other_data() -> None:
 
 def test_the_shipped_schema_is_the_generated_one() -> None:
     shipped = (FOLDER / "schema.json").read_text(encoding="utf-8")
-    assert shipped == text(), "python -m autotune.spec > search_spaces/schema.json"
+    assert shipped == schema_text(), "python -m autotune.spec > search_spaces/schema.json"
 
 
 def test_the_schema_knows_every_section_lever_and_metric() -> None:
     schema = json_schema()
-    assert sorted(schema["properties"]) == keys_at(())
+    assert sorted(schema["properties"]) == valid_keys(())
     levers = schema["properties"]["space"]["properties"]
     assert list(levers) == list(LEVERS)
     assert all(LEVERS[name].summary in levers[name]["description"] for name in levers)

@@ -1,0 +1,59 @@
+"""The task kinds: what a model can be fine-tuned for.
+
+To add a kind, add a module to ``autotune/trial/tasks`` and one record here. Plug-ins add kinds with
+:func:`autotune.plugins.register_task_kind`. The records import neither torch nor the
+implementations, so that a study file can be checked without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from autotune.domain.metrics import METRICS
+from autotune.domain.registry import Registry
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """``implementation`` is a class (or its ``"module:name"``) that fulfils
+    :class:`autotune.trial.tasks.base.TaskType`.
+
+    ``scores`` are the metrics that it computes from predictions. ``label_per_token``: whether each
+    token has a label, or else each sample. ``has_text_pair``: whether a sample may be two texts.
+    """
+
+    name: str
+    summary: str
+    implementation: Callable[[], Any] | str
+    scores: tuple[str, ...] = ("accuracy",)
+    label_per_token: bool = False
+    has_text_pair: bool = False
+
+
+TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
+    TaskKind(
+        "text-classification",
+        "One label for each text or pair of texts",
+        "autotune.trial.tasks.text_classification:TextClassification",
+        scores=("accuracy", "f1", "mcc"),
+        has_text_pair=True,
+    ),
+    TaskKind(
+        "token-classification",
+        "One label for each token, such as named entities in BIO notation",
+        "autotune.trial.tasks.token_classification:TokenClassification",
+        scores=("accuracy", "f1"),
+        label_per_token=True,
+    ),
+))  # fmt: skip
+
+
+def has_metric(task_kind: str, metric: str) -> bool:
+    """Whether trials of ``task_kind`` can report ``metric``."""
+    record = METRICS[metric]
+    if record.score is not None:
+        return not record.tasks or task_kind in record.tasks
+    is_score = any(metric in kind.scores for kind in TASK_KINDS.values())
+    return not is_score or metric in TASK_KINDS[task_kind].scores
