@@ -32,14 +32,15 @@ from autotune.domain import (
     Trial,
     TrialOrigin,
     TrialResult,
+    WorkloadProfile,
 )
 from autotune.domain.metrics import METRICS
 from autotune.hardware import inventory
-from autotune.ports import Ask, Evaluate, Report, ShouldStop, Tell
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.ports import Ask, Clock, Evaluate, Report, ShouldStop, Tell
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.store import open_store
-from autotune.trial.workload import describe
+from autotune.trial.workload import profile_workload
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,8 +74,8 @@ def measure(trials: int, cycles: int, sampler: str) -> dict[str, Any]:
         store.create_study(study, {})
         fill(store, study, trials)
         executor = Inline()
-        tuner = Tuner(
-            study, store, make_sampler(study, describe(study.task)), executor, host,
+        tuner = make_tuner(
+            study, store, make_sampler(study, profile_workload(study.task)), executor, host,
             directory=Path(folder), observer=Silent(),
         )  # fmt: skip
         tuner.run(outcome_of)
@@ -123,6 +124,9 @@ def outcome_of(job: Job, report: Report) -> Outcome:
 
 class Inline:
     """Calls each evaluation in place and keeps the time of everything else, in seconds."""
+
+    clock: Clock | None = None
+    workload: WorkloadProfile | None = None
 
     def __init__(self) -> None:
         self.seconds: list[float] = []

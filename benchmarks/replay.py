@@ -38,7 +38,7 @@ from autotune.execution.replay.executor import ReplayExecutor
 from autotune.levers import hourly_usd, profile_key, training_key
 from autotune.ports import Report
 from autotune.search.samplers.registry import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.tuner import make_tuner
 from autotune.store import open_store
 
 ENOUGH = 0.995
@@ -229,9 +229,9 @@ def ours(
         store = open_store(f"sqlite:///{folder}/replay.db", clock=executor.clock)
         store.create_study(study, {})
         timed = _Timed(study, judge.landscape.workload, watch.walk)
-        tuner = Tuner(
+        tuner = make_tuner(
             study, store, timed, executor, judge.landscape.host,
-            directory=Path(folder), observer=watch, now=executor.clock,
+            directory=Path(folder), observer=watch, clock=executor.clock,
         )  # fmt: skip
         watch.stop = tuner.stop
         tuner.run(never)

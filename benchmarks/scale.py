@@ -46,11 +46,12 @@ from autotune.domain import (
     Task,
     Trial,
     TrialResult,
+    WorkloadProfile,
 )
 from autotune.levers import defaults
-from autotune.ports import Ask, Evaluate, Report, ShouldStop, Tell
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.ports import Ask, Clock, Evaluate, Report, ShouldStop, Tell
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.store import open_driver_store
 from tests.store.postgres_server import PostgresServer, server_programs
 
@@ -82,6 +83,9 @@ class Silent:
 
 class Simulation:
     """An executor whose workers are numbers."""
+
+    clock: Clock | None = None
+    workload: WorkloadProfile | None = None
 
     def __init__(
         self,
@@ -217,7 +221,7 @@ def measure(
             question = replace(study(trials, sampler), name=f"scale-{time.time_ns()}")
             store.create_study(question, {})
             simulation = Simulation(workers, trials, size, show)
-            tuner = Tuner(
+            tuner = make_tuner(
                 question, store, make_sampler(question), simulation, HOST,
                 directory=Path(folder), observer=Silent(),
             )  # fmt: skip

@@ -41,11 +41,11 @@ class CacheHit:
     train: Trial | None = None
 
     @property
-    def to_measure(self) -> tuple[Phase, ...]:
+    def phases_to_run(self) -> tuple[Phase, ...]:
         """The parts that nobody knows yet."""
-        return tuple(part for part in PHASES if self.of(part) is None)
+        return tuple(part for part in PHASES if self.source(part) is None)
 
-    def of(self, part: Phase) -> Trial | None:
+    def source(self, part: Phase) -> Trial | None:
         """Who knows the numbers of ``part``."""
         return self.profile if part == Phase.PROFILE else self.train
 
@@ -65,7 +65,7 @@ class ResultCache:
         self._training: dict[tuple[str, int], Trial] = {}
         self._seen: dict[int, State] = {}
 
-    def learn(self, history: Sequence[Trial]) -> ResultCache:
+    def update(self, history: Sequence[Trial]) -> ResultCache:
         """Take in what is new in ``history``, which only ever grows and finishes."""
         for trial in history:
             if trial.state.finished and self._seen.get(trial.number) is not trial.state:
@@ -73,7 +73,7 @@ class ResultCache:
                 self._add(trial)
         return self
 
-    def of(self, strategy: Strategy, seed: int) -> CacheHit:
+    def find(self, strategy: Strategy, seed: int) -> CacheHit:
         """Who knows what ``strategy`` would measure under ``seed``."""
         if not self._sharing:
             return CACHE_MISS
@@ -119,7 +119,7 @@ def merge_cached(outcome: Outcome, known: CacheHit, job: Job) -> Outcome:
 
 def _shared(known: CacheHit) -> Iterator[tuple[str, Measurement]]:
     for part in PHASES:
-        source = known.of(part)
+        source = known.source(part)
         if source is None:
             continue
         for name, number in source.result.measurements.items():
@@ -151,7 +151,7 @@ def _number(name: str, value: float, source: Trial) -> tuple[str, Measurement]:
 
 def _events(known: CacheHit) -> Iterator[Event]:
     for part, what in ((Phase.PROFILE, "speed and memory"), (Phase.TRAIN, "the training run")):
-        if (source := known.of(part)) is not None:
+        if (source := known.source(part)) is not None:
             message = f"{what}: shared from trial {source.number}"
             yield Event(datetime.now(UTC), "shared", message)
 

@@ -13,8 +13,8 @@ from itertools import islice
 from math import ceil
 from statistics import mean, median
 
-from autotune.analysis.front import feasible, knee, undominated
-from autotune.analysis.hypervolume import exclusive_volumes
+from autotune.analysis.front import feasible_trials, knee, pareto_optimal
+from autotune.analysis.hypervolume import exclusive_hypervolumes
 from autotune.domain import (
     PHASES,
     Budget,
@@ -61,11 +61,11 @@ def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy,
 def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
     """The ``count`` trials to confirm: the knee, then those of the front that carry most of the
     hypervolume alone. Where the front is too small, the best of what is behind it follow."""
-    left = list({t.strategy.key: t for t in reversed(feasible(study, trials))}.values())
+    left = list({t.strategy.key: t for t in reversed(feasible_trials(study, trials))}.values())
     found: list[Trial] = []
     while left and len(found) < count:
-        front = undominated(study, left)
-        chosen, carried = knee(study, front), exclusive_volumes(study, trials, front)
+        front = pareto_optimal(study, left)
+        chosen, carried = knee(study, front), exclusive_hypervolumes(study, trials, front)
         found += sorted(
             front, key=lambda t: (t is not chosen, -carried.get(t.number, 0.0), t.number)
         )
@@ -87,7 +87,7 @@ def search_budget(study: Study, history: Sequence[Trial]) -> Budget:
         trials -= plan.reserved
     if plan.finalists and minutes is not None:
         rounds = ceil(plan.reserved / _at_once(study))
-        needed = rounds * mean(whole_seconds(t, history) for t in plan.finalists) / 60
+        needed = rounds * mean(full_run_seconds(t, history) for t in plan.finalists) / 60
         minutes -= min(needed, minutes / MAX_FRACTION)
     if plan.finalists and usd is not None:
         needed = plan.reserved * mean(_whole_usd(t, history) for t in plan.finalists)
@@ -109,7 +109,7 @@ def _at_once(study: Study) -> int:
     return max(study.executor.workers, 1) if study.executor.kind == "ray" else 1
 
 
-def whole_seconds(trial: Trial, history: Sequence[Trial]) -> float:
+def full_run_seconds(trial: Trial, history: Sequence[Trial]) -> float:
     """How long ``trial`` takes where all of it is measured: known, or its fine-tune and what other
     trials took beside theirs."""
     if trial.seconds is not None and _ran_whole(trial):
@@ -121,7 +121,7 @@ def whole_seconds(trial: Trial, history: Sequence[Trial]) -> float:
 def _whole_usd(trial: Trial, history: Sequence[Trial]) -> float:
     """What that time costs, at the trial's price an hour."""
     cost, seconds = trial.metric("cost_usd") or 0.0, trial.metric("train_seconds")
-    return cost * whole_seconds(trial, history) / seconds if seconds else cost
+    return cost * full_run_seconds(trial, history) / seconds if seconds else cost
 
 
 def _beside(history: Sequence[Trial]) -> Iterator[float]:

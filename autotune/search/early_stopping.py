@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autotune.analysis.front import baseline, feasible, gains, non_dominated
-from autotune.domain import CurvePoint, Job, Objective, Phase, State, Strategy, Study, Trial
-from autotune.domain.constraints import bound
+from autotune.analysis.front import feasible_trials, find_baseline, non_dominated, signed_objectives
+from autotune.components import STOPPING_RULES
+from autotune.domain import CurvePoint, Objective, Phase, State, Strategy, Study, Trial
+from autotune.domain.constraints import constraint_bound
 from autotune.domain.metrics import METRICS
+from autotune.domain.registry import import_object
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Store
-from autotune.search.cache import CacheHit
 from autotune.search.history import History
+from autotune.search.started_trial import StartedTrial
 
 ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
 """The best value of a training metric that a strategy can be hoped to reach by what others reached,
@@ -164,9 +166,9 @@ def _breach(
     study: Study, best: Callable[[str, float], float], history: Sequence[Trial]
 ) -> str | None:
     """The constraint that the trial will break whatever happens."""
-    default = baseline(study, history)
+    default = find_baseline(study, history)
     for constraint in study.constraints:
-        limit = bound(constraint, default)
+        limit = constraint_bound(constraint, default)
         sign = 1.0 if constraint.operator in (">=", ">") else -1.0
         reach = best(constraint.metric, sign)
         if limit is not None and reach < sign * limit:
@@ -179,11 +181,11 @@ def _dominated(
     study: Study, best: Callable[[str, float], float], history: Sequence[Trial]
 ) -> str | None:
     """A finished trial that is at least as good in all that this one can still become."""
-    members = feasible(study, history)
+    members = feasible_trials(study, history)
     if not members:
         return None
     reach = np.array([best(o.metric, o.sign) for o in study.objectives])
-    covered = (gains(study, members) >= reach).all(axis=1)
+    covered = (signed_objectives(study, members) >= reach).all(axis=1)
     if not covered.any():
         return None
     winner = members[int(np.argmax(covered))]
@@ -256,10 +258,6 @@ def _ranks(points: np.ndarray) -> np.ndarray:
     return ranks
 
 
-RULES = {"optimistic": optimistic, "asha": asha}
-"""How to stop, by the name in a study file; ``none`` stops nothing."""
-
-
 FEW = 8
 """So many curves are read one by one, more of them in one go."""
 
@@ -274,22 +272,26 @@ class EarlyStopper:
         self._ceiling = ceiling
         self._curves = Curves()
 
-    def should_stop(self, trial: Trial, job: Job, point: CurvePoint, known: CacheHit) -> str | None:
-        """A reason to stop ``trial`` at ``point``; ``None`` where it may still matter."""
-        self._curves.add(job.trial, point)
-        rule = RULES.get(self._study.stopping)
+    def should_stop(self, started: StartedTrial, point: CurvePoint) -> str | None:
+        """A reason to stop the trial at ``point``; ``None`` if it can still matter."""
+        trial = started.trial
+        self._curves.add(trial.number, point)
+        rule = import_object(STOPPING_RULES[self._study.stopping].should_stop)
         if rule is None or not point.metrics or not trial.may_be_stopped:
             return None
-        if Phase.TRAIN not in job.phases:
-            return None  # a probe alone is over by now
+        if Phase.TRAIN not in started.job.phases:
+            return None  # a trial without training ends after its profile phase anyway
         try:
             history = self._history.refresh()
             self._listen_to(self._curves.missing(history))
         except StoreUnavailableError:
-            return None  # nothing speaks against the trial while nobody knows
-        shared = known.profile.metrics if known.profile is not None else {}
-        here = standing(trial.strategy, self._curves.of(trial.number), shared)
-        return rule(self._study, here, history, self._curves, self._ceiling)
+            return None  # without the other trials there is no evidence against this one
+        cached = started.cache_hit.profile
+        here = standing(
+            trial.strategy, self._curves.of(trial.number), cached.metrics if cached else {}
+        )
+        reason: str | None = rule(self._study, here, history, self._curves, self._ceiling)
+        return reason
 
     def _listen_to(self, numbers: Sequence[int]) -> None:
         """Read how the trials of an earlier session, or of another driver, went."""

@@ -97,6 +97,6 @@ class OutageBackoff:
         """The database answered."""
         self._waited, self._pause = 0.0, FIRST_PAUSE_SECONDS
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """Nothing is worth waiting for any more; safe from a signal handler or thread."""
         self._ended.set()

@@ -1,61 +1,70 @@
-"""The trials of a study as a search reads them: only what changed, however many there are."""
+"""The trials of a study as a search reads them: incrementally, since a study can have many."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from autotune.domain import Trial
 from autotune.ports import Store
 
 
-class History:
-    """All trials in order of number, as of the last :meth:`refresh`. Threads may share it.
+@dataclass(frozen=True)
+class HistorySnapshot:
+    """All trials in order of number, and what follows from them.
 
-    What a search asks before every trial is kept up with the changes, since a long search has tens
-    of thousands: :attr:`counted`, :meth:`open` and :meth:`news`.
+    ``unfinished`` are those that are queued or running. ``counted_trials`` is how many count
+    against a budget of trials. ``revision`` grows with every change of the study.
     """
+
+    trials: Sequence[Trial]
+    unfinished: Sequence[Trial]
+    counted_trials: int
+    revision: int
+
+
+class History:
+    """All trials of one study, updated with what has changed. Thread-safe."""
 
     def __init__(self, store: Store, study: str) -> None:
         self._store, self._study = store, study
         self._trials: list[Trial] = []
         self._cursor = 0
-        self._open: dict[int, Trial] = {}
-        self._news: list[Trial] = []
-        self.counted = 0
-        """Trials that count against a budget of trials."""
-        self._reading = threading.Lock()
-
-    @property
-    def revision(self) -> int:
-        """A number that grows with every change of the study."""
-        return self._cursor
+        self._unfinished: dict[int, Trial] = {}
+        self._changes: list[Trial] = []
+        self._counted_trials = 0
+        self._lock = threading.Lock()
 
     def refresh(self) -> Sequence[Trial]:
-        """Read what this and other drivers have changed since; all trials then."""
-        with self._reading:
-            changed, self._cursor = self._store.trials_since(self._study, self._cursor)
-            for trial in changed:
-                self._take(trial)
-            return tuple(self._trials)
+        """Read the changes of this and of other drivers; return all trials in order of number."""
+        return self.snapshot().trials
 
-    def unfinished(self) -> Sequence[Trial]:
-        """Those of them that are queued or running."""
-        with self._reading:
-            return tuple(self._open.values())
+    def snapshot(self) -> HistorySnapshot:
+        """Read the changes, as :meth:`refresh`; return the trials with their totals."""
+        with self._lock:
+            changes, self._cursor = self._store.trials_since(self._study, self._cursor)
+            for trial in changes:
+                self._apply(trial)
+            return HistorySnapshot(
+                tuple(self._trials),
+                tuple(self._unfinished.values()),
+                self._counted_trials,
+                self._cursor,
+            )
 
     def drain_changes(self) -> Sequence[Trial]:
-        """What :meth:`refresh` has read since this was last asked for, in the order of change."""
-        with self._reading:
-            news, self._news = self._news, []
-            return news
+        """The trials that were read since the previous call, in the order of their changes."""
+        with self._lock:
+            changes, self._changes = self._changes, []
+            return changes
 
-    def _take(self, trial: Trial) -> None:
+    def _apply(self, trial: Trial) -> None:
         for before in self._trials[trial.number : trial.number + 1]:
-            self.counted -= before.counts_against_budget
+            self._counted_trials -= before.counts_against_budget
         self._trials[trial.number : trial.number + 1] = [trial]  # numbers have no gaps
-        self._news.append(trial)
-        self.counted += trial.counts_against_budget
-        self._open.pop(trial.number, None)
+        self._changes.append(trial)
+        self._counted_trials += trial.counts_against_budget
+        self._unfinished.pop(trial.number, None)
         if not trial.state.finished:
-            self._open[trial.number] = trial
+            self._unfinished[trial.number] = trial

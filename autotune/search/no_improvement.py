@@ -11,7 +11,7 @@ NEGLIGIBLE = 1e-9
 """A gain of hypervolume (in units of the default) that rounding may make."""
 
 
-def on_plateau(study: Study, history: Sequence[Trial]) -> str | None:
+def should_end_search(study: Study, history: Sequence[Trial]) -> str | None:
     """Why the search ends: the last so many trials added nothing to the hypervolume; else ``None``.
 
     Trials are taken in the order in which they ended. Those that cost nothing or confirm others do

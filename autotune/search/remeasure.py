@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from autotune.analysis.front import baseline, pareto_front
+from autotune.analysis.front import find_baseline, pareto_front
 from autotune.domain import Budget, FailureReason, State, Study, Trial, TrialOrigin
 
 REMEASURE_BUDGET_SHARE = 0.3
@@ -23,7 +23,7 @@ Shared = Callable[[int], bool]
 def needs_isolated_rerun(study: Study, history: Sequence[Trial], shared: Shared) -> list[Trial]:
     """Trials of the front, and of the default, that were measured beside others and have not been
     tried alone, whatever came of it. A trial whose numbers are another's is as that one was."""
-    default = baseline(study, history)
+    default = find_baseline(study, history)
     claims = [*([default] if default is not None else []), *pareto_front(study, history)]
     tried = {
         t.strategy.key
@@ -34,7 +34,7 @@ def needs_isolated_rerun(study: Study, history: Sequence[Trial], shared: Shared)
     return [t for t in by_strategy.values() if _is_measured(t) and any(map(shared, _sources(t)))]
 
 
-def runs_alone(history: Sequence[Trial]) -> bool:
+def is_isolated_rerun_running(history: Sequence[Trial]) -> bool:
     """Whether a trial that must have no other beside it is running."""
     return any(t.state is State.RUNNING and t.origin == TrialOrigin.ISOLATED_RERUN for t in history)
 
@@ -50,7 +50,7 @@ def reserve(budget: Budget, claims: Sequence[Trial]) -> Budget:
     return replace(budget, minutes=minutes, usd=usd)
 
 
-def is_late(budget: Budget, seconds: float, usd: float) -> bool:
+def is_reserve_due(budget: Budget, seconds: float, usd: float) -> bool:
     """Whether so much is spent that claims may have to be run now."""
     limits = ((budget.minutes, seconds / 60), (budget.usd, usd))
     return any(

@@ -1,389 +1,252 @@
-"""The one loop: ask, run, record, tell, until the budget ends.
+"""The search loop: choose a trial, run it, store its outcome, until the budget is used.
 
-The store is the truth. Whatever the tuner knows it reads from there, so a search that was killed
-goes on where its last finished trial was recorded, and several drivers can work on one study: what
-is started is claimed by its number, which fails where another driver has started one meanwhile.
+All state is in the store. A killed search continues after its last finished trial, and several
+drivers can work on one study: a driver claims a trial by the next free number, which fails where
+another driver has added a trial meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from autotune.analysis.budget import BudgetUsage
 from autotune.domain import (
-    CONCURRENT_TRIALS,
     Completed,
     CurvePoint,
-    FailureReason,
     Host,
-    Infeasible,
-    Interrupted,
     Job,
-    Limits,
     Outcome,
     State,
-    Strategy,
     Study,
     Trial,
     TrialOrigin,
     TrialResult,
 )
 from autotune.errors import StoreUnavailableError
-from autotune.levers import hourly_usd, resources
-from autotune.ports import Evaluate, Executor, Observer, Proposal, Sampler, Store
-from autotune.search import job_files, remeasure
-from autotune.search.cache import CACHE_MISS, CacheHit, ResultCache, merge_cached
-from autotune.search.confirmation import next_confirmation, search_budget
+from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
+from autotune.search import job_files
 from autotune.search.early_stopping import EarlyStopper, ScoreUpperBound
-from autotune.search.feasibility.filter import PREDICTIONS, FeasibilityFilter, attach_predictions
+from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.heartbeat import Heartbeat, OutageBackoff
-from autotune.search.history import History
-from autotune.search.no_improvement import on_plateau
-from autotune.search.samplers.factored.score_bound import GpScoreUpperBound
-from autotune.search.warm_start import SourceStudy, is_due, next_import
+from autotune.search.sources import (
+    Done,
+    Imports,
+    SampledTrials,
+    StartQueued,
+    TrialQueue,
+    TrialSources,
+    Wait,
+)
+from autotune.search.started_trial import StartedTrial, finalize, is_budget_timeout, start_trial
+from autotune.search.turn import Turn, TurnReader, utc_now
+from autotune.search.warm_start import SourceStudy
 
 POLL_SECONDS = 1.0
-"""How often a driver with nothing to do looks whether another driver's trial has ended."""
+"""How often an idle driver checks whether a trial of another driver has ended."""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+@dataclass(frozen=True)
+class Idle:
+    """Why there was nothing to start at a revision of the study."""
+
+    revision: int
+    reason: str
 
 
 class Tuner:
-    """One search session over one study. Executors call :meth:`ask` and :meth:`tell`.
+    """One session of a search. Executors call :meth:`ask`, :meth:`should_stop` and :meth:`tell`.
 
-    ``outage_seconds`` is how long a database may be away before the search gives up.
+    Trials write their files below ``directory``. A database outage of more than ``outage_seconds``
+    ends the search.
     """
 
     def __init__(
         self,
-        study: Study,
-        store: Store,
-        sampler: Sampler,
+        reader: TurnReader,
         executor: Executor,
-        host: Host,
+        sources: TrialSources,
+        stopper: EarlyStopper,
+        observer: Observer,
         *,
         directory: Path,
-        observer: Observer,
-        now: Callable[[], datetime] = _now,
         outage_seconds: float = 0.0,
-        ceiling: ScoreUpperBound | None = None,
-        feasibility: FeasibilityFilter | None = None,
-        begin_with: SourceStudy | None = None,
     ) -> None:
-        self.study, self.store, self.sampler, self.executor = study, store, sampler, executor
-        self.host, self.directory, self.observer, self.now = host, directory, observer, now
-        self.ended: str | None = None
-        self._running: dict[int, Trial] = {}
-        self._known: dict[int, CacheHit] = {}
-        """Of each running trial, who knows what it does not measure itself."""
-        beside = study.executor.kind != "local" or study.executor.workers > 1
-        self._knowledge = ResultCache(study, self._ran_concurrently if beside else None)
-        self._feasibility = feasibility
-        self._retryable: set[int] = set()
-        """Trials of earlier drivers that did not fit within a limit which has been raised since."""
-        self._foretold: dict[int, Mapping[str, Any]] = {}
-        """What was predicted of each running trial."""
-        self._history = History(store, study.name)
-        self._referee = EarlyStopper(
-            study, store, self._history, ceiling or GpScoreUpperBound(study)
-        )
-        self._patience = OutageBackoff(outage_seconds)
-        self._had_others: dict[int, bool] = {}
-        self._begin_with = begin_with
-        """The study whose trials are still to be taken over."""
-        self._search_end_reason: str | None = None
-        """Why nothing new is tried any more, though finalists may be run again."""
-        self._nothing_left: tuple[int, str] | None = None
-        """The revision of the study at which there was nothing to start, and why."""
+        self.study, self.store = reader.study, reader.store
+        self.stop_reason: str | None = None
+        """Why this session starts nothing more."""
+        self.session_end: str | None = None
+        """Why this session tries no new strategies; re-runs of the best trials can follow."""
+        self.sources, self._reader, self._executor = sources, reader, executor
+        self._stopper, self._observer, self._directory = stopper, observer, directory
+        self._backoff = OutageBackoff(outage_seconds)
+        self._started: dict[int, StartedTrial] = {}
+        self._idle: Idle | None = None
 
     def run(self, evaluate: Evaluate) -> str:
-        """Search until the budget ends; return why it ended."""
-        with Heartbeat(self.store, self.study, lambda: tuple(self._running), self._run_again):
-            self._enqueue_initial()
-            self.executor.run(self.ask, evaluate, self.tell, self.advise)
+        """Search until the budget is used; return the reason why it ended."""
+        retry = self.sources.queue.retry
+        with Heartbeat(self.store, self.study, lambda: tuple(self._started), retry):
+            self.enqueue_initial()
+            self._executor.run(self.ask, evaluate, self.tell, self.should_stop)
             while self._wait_for_others():
-                self.executor.run(self.ask, evaluate, self.tell, self.advise)
-        return self.ended or (self._nothing_left or (0, "stopped"))[1]
+                self._executor.run(self.ask, evaluate, self.tell, self.should_stop)
+        return self.stop_reason or (self._idle.reason if self._idle else "stopped")
 
     def stop(self, reason: str) -> None:
-        """Start nothing more; what runs is finished and recorded."""
-        self.ended = self.ended or reason
-        self._patience.end()
+        """Start nothing more. Running trials are finished and stored."""
+        self.stop_reason = self.stop_reason or reason
+        self._backoff.cancel()
 
-    # ------------------------------------------------------------------------- the loop's steps
+    def enqueue_initial(self) -> None:
+        """Queue the default, the strategies of the study file that were not imported, and the
+        trials that an earlier driver did not finish."""
+        queue, baseline = self.sources.queue, self.study.baseline
+        queue.add(baseline, TrialOrigin.DEFAULT)
+        turn = self._reader.read()
+        while (proposal := self.sources.imports.next(turn)) is not None:
+            self._start(proposal, turn)
+            turn = self._reader.read()
+        for strategy in self.study.start_with:
+            queue.add(strategy, TrialOrigin.ENQUEUED)
+        turn = self._reader.read()
+        queue.retry([t for t in turn.history if not t.is_informative])
+        self.sources.sampled.begin(turn)
 
     def ask(self) -> Job | None:
-        self._nothing_left = None
-        while self.ended is None:
+        """The next job to run; ``None`` while there is nothing to start."""
+        self._idle = None
+        while self.stop_reason is None:
             try:
-                job = self._ask()
+                turn = self._reader.read(self.session_end)
+                choice = self._choose(turn)
+                if isinstance(choice, Idle):
+                    self._idle = choice
+                    job = None
+                else:
+                    job = self._start(choice, turn)
             except StoreUnavailableError as error:
-                if self._running:
-                    return None  # those are served meanwhile; their end asks again
-                self._patience.wait(error)
+                if self._started:
+                    return None  # the executor serves these, and asks again when one has ended
+                self._backoff.wait(error)
             else:
-                self._patience.reset()
-                return job
+                self._backoff.reset()
+                if job is not None or self._idle is not None:
+                    return job
         return None
+
+    def should_stop(self, job: Job, point: CurvePoint) -> str | None:
+        """Store the progress of a trial; return a reason to stop it, or ``None``."""
+        started = self._started[job.trial]
+        self.store.report(job.study, job.trial, point)
+        self._observer.progressed(started.trial, point)
+        return self._stopper.should_stop(started, point)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        self._running.pop(job.trial, None)
-        outcome = merge_cached(outcome, self._known.pop(job.trial, CACHE_MISS), job)
-        outcome = self._reclassify_budget_timeout(job, outcome)
-        outcome = attach_predictions(outcome, self._foretold.pop(job.trial, None))
+        """Store the outcome of a job."""
+        started = self._started.pop(job.trial)
+        if is_budget_timeout(outcome, started, self.study.limits):
+            self.session_end = "the budget of time or money ended during a trial"
+            if started.trial.is_confirmation:
+                self.stop("the budget of time or money ended during a confirmation")
+        outcome = finalize(outcome, started, self.study.limits)
         trial = self.store.finish(job.study, job.trial, outcome)
         job_files.write_result(job, trial)
-        self.observer.finished(trial)
+        self._observer.finished(trial)
 
-    def advise(self, job: Job, point: CurvePoint) -> str | None:
-        self.store.report(job.study, job.trial, point)
-        trial = self._running[job.trial]
-        self.observer.progressed(trial, point)
-        return self._referee.should_stop(trial, job, point, self._known.get(job.trial, CACHE_MISS))
+    def _choose(self, turn: Turn) -> Proposal | StartQueued | Idle:
+        """The choice of the first source that has one."""
+        for source in self.sources:
+            choice = source.next(turn)
+            if isinstance(choice, Done):
+                self.session_end = choice.reason
+            elif isinstance(choice, Wait):
+                return Idle(turn.revision, choice.reason)
+            elif choice is not None:
+                return choice
+        reason = turn.budget_end or turn.search_end or self.session_end
+        return Idle(turn.revision, reason or "every strategy of the space has been tried")
 
-    # ---------------------------------------------------------------------------- what is next
-
-    def _ask(self) -> Job | None:
-        """Choose and claim, again where another driver was faster."""
-        while True:
-            self._import_next()
-            history = self._history.refresh()
-            open_trials = self._history.unfinished()
-            if remeasure.runs_alone(open_trials):
-                return self._idle("a trial has the host to itself")
-            reason, claims = self._exhausted(history)
-            if reason is None and any(t.state is State.QUEUED for t in open_trials):
-                trial = self.store.claim_next_queued(self.study.name)
-            elif reason is None and (strategy := self._next(history)) is not None:
-                trial = self._claim(strategy, TrialOrigin.SAMPLED, self.study.task.seed, history)
-            elif _may_change_the_front(open_trials):
-                return self._idle("what runs now may still change the front")
-            elif claims := claims or self._affordable_claims(history):
-                if any(trial.state is State.RUNNING for trial in open_trials):
-                    return self._idle("what runs now ends before a trial has the host to itself")
-                trial = self._claim(
-                    claims[0].strategy, TrialOrigin.ISOLATED_RERUN, claims[0].seed, history
-                )
-            elif (again := self._confirmation(history)) is not None:
-                self._search_end_reason = self._search_end_reason or reason or "the search is over"
-                trial = self._claim(again[0], TrialOrigin.CONFIRMATION, again[1], history)
-            else:
-                over = self._spent(history).exhausted(self.study.budget)
-                tried = "every strategy of the space has been tried"
-                return self._idle(over or reason or self._search_end_reason or tried)
-            if trial is not None:
-                job = self._begin(trial, history)
-                if (outcome := self._without_running(job, trial, history)) is None:
-                    return job
-                self.tell(job, outcome)
-
-    def _next(self, history: Sequence[Trial]) -> Strategy | None:
-        """What the sampler proposes, or something like it that fits in the time left."""
-        known = history
-        if self._retryable:
-            known = [trial for trial in history if trial.number not in self._retryable]
-        strategy = self.sampler.ask(known)
-        if strategy is None or self._feasibility is None:
-            return strategy
-        if self._knowledge.of(strategy, self.study.task.seed).train is not None:
-            return strategy  # seconds, at most for a probe
-        minutes = self._spent(history).minutes_left(search_budget(self.study, history), strategy)
-        fitting = self._feasibility.in_time(strategy, history, minutes)
-        if fitting is None:
-            self._search_end_reason = (
-                "no other strategy is predicted to fit in the budget that is left"
-            )
-        return fitting
-
-    def _without_running(self, job: Job, trial: Trial, history: Sequence[Trial]) -> Outcome | None:
-        """What becomes of a trial of which all is known, or that is predicted not to fit."""
-        if not job.phases:
-            return Completed(TrialResult())
-        if self._feasibility is None or trial.origin != TrialOrigin.SAMPLED:
+    def _start(self, choice: Proposal | StartQueued, turn: Turn) -> Job | None:
+        """Claim and start a trial; ``None`` if another driver was faster or nothing has to run."""
+        trial = self._claim(choice, turn)
+        if trial is None:
             return None
-        return self._feasibility.check(trial.strategy, history, job.phases)
-
-    def _idle(self, why: str) -> Job | None:
-        """Note why, as the study is now."""
-        self._nothing_left = self._history.revision, why
+        outcome = choice.outcome if isinstance(choice, Proposal) else None
+        if trial.imported and outcome is not None:
+            self.store.finish(self.study.name, trial.number, outcome)
+            return None
+        started = start_trial(trial, turn, self._directory)
+        self._started[trial.number] = started
+        self._observer.started(started.trial)
+        job_files.write_job(started.job)
+        if outcome is None and not started.job.phases:
+            outcome = Completed(TrialResult())  # all results are cached
+        if outcome is None:
+            return started.job
+        self.tell(started.job, outcome)
         return None
 
-    def _begin(self, trial: Trial, history: Sequence[Trial]) -> Job:
-        known = CACHE_MISS
-        if trial.uses_cache:
-            known = self._knowledge.learn(self._history.drain_changes()).of(
-                trial.strategy, trial.seed
-            )
-        if self._feasibility is not None:
-            foretold = self._feasibility.predict(trial.strategy, history)
-            self._foretold[trial.number] = foretold
-            trial = replace(trial, result=TrialResult(environment={PREDICTIONS: foretold}))
-        self._running[trial.number], self._known[trial.number] = trial, known
-        self.observer.started(trial)
-        job = replace(self._job(trial, history), phases=known.to_measure)
-        job_files.write_job(job)
-        return job
-
-    def _claim(
-        self, strategy: Strategy, origin: TrialOrigin, seed: int, history: Sequence[Trial], *,
-        queue: bool = False,
-    ) -> Trial | None:  # fmt: skip
-        proposal = Proposal(strategy, origin, seed)
-        return self.store.claim(self.study.name, proposal, number=len(history), queue=queue)
-
-    def _enqueue_initial(self) -> None:
-        """The default, the user's own strategies, and whatever an earlier driver left undone."""
-        seed = self.study.task.seed
-        self._queue(TrialOrigin.DEFAULT, self.study.baseline, seed)
-        self._import_next()
-        for strategy in self.study.start_with:
-            self._queue(TrialOrigin.ENQUEUED, strategy, seed)
-        history = self._history.refresh()
-        self._run_again([trial for trial in history if _is_undone(trial)])
-        if self._feasibility is not None:
-            self._retryable = self._feasibility.retryable(history)
-
-    def _run_again(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            if not trial.is_confirmation and not trial.imported:  # those come again in their turn
-                self._queue(TrialOrigin.RETRY, trial.strategy, trial.seed)
-
-    def _queue(self, origin: TrialOrigin, strategy: Strategy, seed: int) -> None:
-        """Queue a strategy, unless it is queued, runs, or has been run."""
-        if strategy == self.study.baseline:
-            origin = TrialOrigin.DEFAULT
-        while True:
-            history = self._history.refresh()
-            known = {(t.strategy.key, t.seed) for t in history if _is_tried(t)}
-            if (strategy.key, seed) in known:
-                return
-            if self._claim(strategy, origin, seed, history, queue=True) is not None:
-                return
-
-    def _import_next(self) -> None:
-        """Record the trials of the study that this one begins with, as soon as that can be done."""
-        while self._begin_with is not None:
-            history = self._history.refresh()
-            if not is_due(self._begin_with, self.study, history):
-                return
-            found = next_import(self._begin_with, self.study, history, self._hourly_usd)
-            if found is None:
-                self._begin_with = None
-                return
-            trial = self._claim(found.strategy, found.origin, found.seed, history)
-            if trial is not None:
-                self.store.finish(self.study.name, trial.number, found.outcome)
+    def _claim(self, choice: Proposal | StartQueued, turn: Turn) -> Trial | None:
+        """Add the trial to the store as running; ``None`` if another driver was faster."""
+        if isinstance(choice, StartQueued):
+            return self.store.claim_next_queued(self.study.name)
+        if choice.origin is TrialOrigin.CONFIRMATION:
+            self.session_end = self.session_end or turn.search_end or "the search has ended"
+        return self.store.claim(self.study.name, choice, number=len(turn.history))
 
     def _wait_for_others(self) -> bool:
-        """Wait while only other drivers run trials; whether their end, or an outage's, may leave
-        something to start. Where one of them dies, its trials are run here."""
-        while self.ended is None:
+        """Wait while only other drivers run trials; return whether there can be a trial to start:
+        another driver has changed the study, or the database is back after an outage."""
+        while self.stop_reason is None:
             try:
-                history = self._history.refresh()
+                snapshot = self._reader.history.snapshot()
             except StoreUnavailableError as error:
-                self._patience.wait(error)
+                self._backoff.wait(error)
                 continue
-            if self._nothing_left is None or self._nothing_left[0] != self._history.revision:
+            if self._idle is None or self._idle.revision != snapshot.revision:
                 return True
-            if not any(trial.state is State.RUNNING for trial in history):
+            if not any(trial.state is State.RUNNING for trial in snapshot.unfinished):
                 return False
-            self._patience.pause(POLL_SECONDS)
+            self._backoff.pause(POLL_SECONDS)
         return False
 
-    def _job(self, trial: Trial, history: Sequence[Trial]) -> Job:
-        return Job(
-            study=self.study.name,
-            trial=trial.number,
-            strategy=trial.strategy,
-            task=self.study.task,
-            seed=trial.seed,
-            resources=resources(trial.strategy),
-            limits=self._limits(trial, history),
-            directory=str(self.directory / self.study.name / f"{trial.number:04d}"),
-            hourly_usd=self._hourly_usd(trial.strategy),
-            on_test_split=trial.is_confirmation,
-        )
 
-    # ------------------------------------------------------------------------------- the budget
+def make_tuner(
+    study: Study,
+    store: Store,
+    sampler: Sampler,
+    executor: Executor,
+    host: Host,
+    *,
+    directory: Path,
+    observer: Observer,
+    clock: Clock = utc_now,
+    outage_seconds: float = 0.0,
+    feasibility: FeasibilityFilter | None = None,
+    source: SourceStudy | None = None,
+    score_bound: ScoreUpperBound | None = None,
+) -> Tuner:
+    """The tuner of a stored study, with its trial sources.
 
-    def _exhausted(self, history: Sequence[Trial]) -> tuple[str | None, Sequence[Trial]]:
-        """Why the search starts nothing new, and which trials are to be run again alone, where
-        time or money has to be kept for them."""
-        used, budget = self._spent(history), search_budget(self.study, history)
-        seconds = 0.0 if budget.minutes is None else used.seconds  # each takes a look at all trials
-        usd = 0.0 if budget.usd is None else used.usd
-        late = remeasure.is_late(budget, seconds, usd)
-        claims = self._affordable_claims(history) if late else ()
-        reason = used.exhausted(remeasure.reserve(budget, claims))
-        return self._search_end_reason or reason or on_plateau(self.study, history), claims
+    ``source`` is the study that this one starts from, ``score_bound`` the upper bound of scores
+    that early stopping uses (by default a Gaussian process fitted to the trials).
+    """
+    from autotune.search.samplers.factored.score_bound import GpScoreUpperBound
 
-    def _affordable_claims(self, history: Sequence[Trial]) -> Sequence[Trial]:
-        """Trials to be run again alone, while there is time and money for it."""
-        budget = replace(search_budget(self.study, history), trials=None)
-        if self._spent(history).exhausted(budget) is not None:
-            return ()
-        return remeasure.needs_isolated_rerun(self.study, history, self._ran_concurrently)
-
-    def _ran_concurrently(self, number: int) -> bool:
-        if number not in self._had_others:
-            environment = self.store.trial(self.study.name, number).result.environment
-            self._had_others[number] = CONCURRENT_TRIALS in environment
-        return self._had_others[number]
-
-    def _confirmation(self, history: Sequence[Trial]) -> tuple[Strategy, int] | None:
-        """The finalist to run again next, while there is anything of the budget left."""
-        if self._spent(history).exhausted(self.study.budget) is not None:
-            return None
-        return next_confirmation(self.study, history)
-
-    def _spent(self, history: Sequence[Trial]) -> BudgetUsage:
-        return BudgetUsage(history, self.now(), self._hourly_usd, self._history.counted)
-
-    def _hourly_usd(self, strategy: Strategy) -> float | None:
-        return hourly_usd(strategy, self.host, self.study.prices)
-
-    def _limits(self, trial: Trial, history: Sequence[Trial]) -> Limits:
-        """A trial may outlast neither the time nor the money of the study, whatever its own limit;
-        nor what is set aside for confirming, unless it confirms."""
-        budget, used = self.study.budget, self._spent(history)
-        if not trial.is_confirmation:
-            budget = search_budget(self.study, history)
-        bounds = [self.study.limits.minutes, used.minutes_left(budget, trial.strategy)]
-        known = [minutes for minutes in bounds if minutes is not None]
-        return replace(self.study.limits, minutes=min(known) if known else None)
-
-    def _reclassify_budget_timeout(self, job: Job, outcome: Outcome) -> Outcome:
-        """Running out of the study's time or money says nothing against the strategy."""
-        cut_short = job.limits.minutes != self.study.limits.minutes
-        if (
-            isinstance(outcome, Infeasible)
-            and outcome.failure == FailureReason.TIMEOUT
-            and cut_short
-        ):
-            if job.on_test_split:
-                self.stop("the budget of time or money ended while a finalist was confirmed")
-            self._search_end_reason = "the budget of time or money ended during a trial"
-            return Interrupted("the search's budget ended", outcome.result)
-        return outcome
-
-
-def _is_tried(trial: Trial) -> bool:
-    """Whether nobody has to run a trial's strategy any more, or somebody is about to."""
-    return trial.is_informative and trial.is_result
-
-
-def _may_change_the_front(open_trials: Sequence[Trial]) -> bool:
-    """Whether a trial runs that is no repetition. Until it ends nobody need look for the front, of
-    which a crowd of workers would ask over and over."""
-    return any(t.state is State.RUNNING and not t.is_confirmation for t in open_trials)
-
-
-def _is_undone(trial: Trial) -> bool:
-    """Whether a trial ended without a verdict on its strategy, which may be run again."""
-    return trial.state is State.INTERRUPTED or trial.failure == FailureReason.INFRASTRUCTURE
+    reader = TurnReader(study, store, host, clock=clock, feasibility=feasibility)
+    sources = TrialSources(
+        imports=Imports(source),
+        queue=TrialQueue(study, store, reader.history),
+        sampled=SampledTrials(sampler),
+    )
+    bound = score_bound or GpScoreUpperBound(study)
+    stopper = EarlyStopper(study, store, reader.history, bound)
+    return Tuner(
+        reader,
+        executor,
+        sources,
+        stopper,
+        observer,
+        directory=directory,
+        outage_seconds=outage_seconds,
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from autotune.analysis.budget import Price
-from autotune.analysis.front import baseline, value_of
+from autotune.analysis.front import find_baseline, value_of
 from autotune.domain import (
     Completed,
     CurvePoint,
@@ -35,21 +35,11 @@ from autotune.domain import (
 from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import contains, excluded
 from autotune.errors import IncompatibleStudyError
-from autotune.ports import Store
+from autotune.ports import Proposal, Store
 
 REFERENCE = "reference_seconds"
 
 INFERENCE, INFERENCE_PRICE = "inference_samples_per_second", "inference_usd_per_million"
-
-
-@dataclass(frozen=True)
-class ImportedTrial:
-    """A trial to be recorded here as it ended there."""
-
-    strategy: Strategy
-    seed: int
-    origin: TrialOrigin
-    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -88,16 +78,16 @@ def load_source_study(store: Store, study: Study, host: Host) -> SourceStudy | N
     return SourceStudy(there, store.trials(there.name), same_host, curves)
 
 
-def is_due(begun_with: SourceStudy, study: Study, history: Sequence[Trial]) -> bool:
+def can_import(begun_with: SourceStudy, study: Study, history: Sequence[Trial]) -> bool:
     """Whether trials can be recorded now: hints wait for the default, which tells how fast this
     machine is."""
-    default = baseline(study, history)
+    default = find_baseline(study, history)
     return begun_with.same_host or (default is not None and default.state.finished)
 
 
 def next_import(
     begun_with: SourceStudy, study: Study, history: Sequence[Trial], price: Price
-) -> ImportedTrial | None:
+) -> Proposal | None:
     """The next trial to be recorded that is not in ``history`` yet; ``None`` after the last."""
     done = {
         (t.strategy.key, t.seed): t.number
@@ -145,7 +135,7 @@ def _adopted(
     history: Sequence[Trial],
     numbers: Mapping[int, int],
     price: Price,
-) -> ImportedTrial:
+) -> Proposal:
     strategy = _here(study, trial.strategy)
     found = dict(trial.result.measurements)
     if not begun_with.same_host:
@@ -163,10 +153,10 @@ def _adopted(
         events=(Event(datetime.now(UTC), "warm_start", f"from study {where}{ended}"),),
         environment={"warm_start": where},
     )
-    return ImportedTrial(
+    return Proposal(
         strategy,
-        trial.seed,
         TrialOrigin.IMPORTED if counts else TrialOrigin.TRANSFERRED,
+        trial.seed,
         _outcome(trial, evidence),
     )
 
@@ -184,7 +174,7 @@ def _speed_ratio(
 ) -> float | None:
     """How much faster this machine is than that one on devices of the strategy's kind; ``None``
     where the two cannot be compared."""
-    here, there = baseline(study, history), baseline(begun_with.study, begun_with.trials)
+    here, there = find_baseline(study, history), find_baseline(begun_with.study, begun_with.trials)
     ours, theirs = value_of(here, REFERENCE), value_of(there, REFERENCE)
     if here is None or there is None or not ours or not theirs:
         return None

@@ -34,7 +34,7 @@ from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.execution.replay.executor import ReplayExecutor
 from autotune.ports import Executor, ShouldStop
 from autotune.search.samplers.registry import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.tuner import make_tuner
 from autotune.spec import load
 from autotune.store import open_store
 from tests.execution.synthetic_benchmark import HOST, SPEC, synthetic_benchmark
@@ -228,9 +228,9 @@ def search(study: Study, benchmark: TabularBenchmark, folder: Path) -> Sequence[
     executor = ReplayExecutor(benchmark)
     store = open_store(f"sqlite:///{folder}/replay.db", clock=executor.clock)
     store.create_study(study, {})
-    tuner = Tuner(
+    tuner = make_tuner(
         study, store, make_sampler(study), executor, HOST,
-        directory=folder, observer=RecordingObserver(), now=executor.clock,
+        directory=folder, observer=RecordingObserver(), clock=executor.clock,
     )  # fmt: skip
     tuner.run(formula)
     trials = store.trials(study.name)

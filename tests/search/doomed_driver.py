@@ -30,11 +30,11 @@ from autotune.errors import UsageError
 from autotune.execution.local import LocalExecutor
 from autotune.levers import defaults
 from autotune.ports import Executor
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.store import SqlStore, open_driver_store, open_store
 from tests.search.short_trials import evaluate
-from tests.search.small_study import HOST, SilentObserver
+from tests.search.small_study import HOST, RecordingObserver
 
 NAME = "doomed"
 PRELOAD = ("tests.search.short_trials",)
@@ -98,9 +98,9 @@ def search(
             store.create_study(asked, {})
     with store.acquire_driver(NAME):
         store.interrupt_running(NAME, stale_seconds=silence)
-        tuner = Tuner(
+        tuner = make_tuner(
             asked, store, make_sampler(asked), executor, HOST,
-            directory=directory / "runs", observer=SilentObserver(),
+            directory=directory / "runs", observer=RecordingObserver(),
             outage_seconds=60.0 if silence else 0.0,
         )  # fmt: skip
         tuner.run(evaluate)

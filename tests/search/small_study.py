@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from autotune.analysis.budget import BudgetUsage
 from autotune.domain import (
     Categorical,
     Completed,
@@ -29,9 +30,12 @@ from autotune.domain import (
     Trial,
     TrialOrigin,
     TrialResult,
+    WorkloadProfile,
 )
 from autotune.levers import FORBIDDEN_CLAUSES, defaults
-from autotune.ports import Ask, Evaluate, ShouldStop, Tell
+from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
+from autotune.search.cache import ResultCache
+from autotune.search.turn import Turn
 
 HOST = Host(
     cpu="test", cores=(0, 1), physical_cores=2, memory_gib=8.0,
@@ -89,8 +93,25 @@ def finished_trial(number: int, strategy: Strategy, **changes: Any) -> Trial:
     return replace(trial, **changes)
 
 
+def make_turn(study: Study, history: Sequence[Trial], **fields: Any) -> Turn:
+    """A turn of ``study`` with ``history``, all of whose trials had the host to themselves."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    turn = Turn(
+        study=study,
+        history=history,
+        unfinished=[trial for trial in history if not trial.state.finished],
+        usage=BudgetUsage(history, now),
+        cache=ResultCache(study).update(history),
+        ran_concurrently=lambda number: False,
+    )
+    return replace(turn, **fields)
+
+
 class InlineExecutor:
-    """Runs each job here and now, with any function; no process is started."""
+    """Runs each job in this process, with any function."""
+
+    clock: Clock | None = None
+    workload: WorkloadProfile | None = None
 
     def __init__(self) -> None:
         self.stopped = False

@@ -25,17 +25,23 @@ from autotune.domain import (
     Trial,
     TrialOrigin,
 )
-from autotune.search.confirmation import finalists, next_confirmation, search_budget, whole_seconds
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner, _may_change_the_front
+from autotune.search.confirmation import (
+    finalists,
+    full_run_seconds,
+    next_confirmation,
+    search_budget,
+)
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.store import SqlStore
 from tests.search.small_study import (
     HOST,
     InlineExecutor,
-    SilentObserver,
+    RecordingObserver,
     completed,
     finished_trial,
     formula,
+    make_turn,
 )
 
 
@@ -46,9 +52,9 @@ def asked(study: Study, top: int = 2, seeds: int = 1, **budget: Any) -> Study:
 def run(study: Study, store: SqlStore, tmp_path: Path, evaluate: Any = formula) -> str:
     if study.name not in store.studies():
         store.create_study(study, {})
-    tuner = Tuner(
+    tuner = make_tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST,
-        directory=tmp_path, observer=SilentObserver(),
+        directory=tmp_path, observer=RecordingObserver(),
     )  # fmt: skip
     return tuner.run(evaluate)
 
@@ -243,8 +249,8 @@ def test_a_finalist_with_shared_numbers_takes_longer_when_run_whole(study: Study
         return replace(trial, result=evidence, finished_at=start + timedelta(seconds=seconds))
 
     whole, shared = timed(0, 42.0), timed(1, 5.0, source=0)
-    assert whole_seconds(whole, [whole, shared]) == 42
-    assert whole_seconds(shared, [whole, shared]) == pytest.approx(30 + 12)
+    assert full_run_seconds(whole, [whole, shared]) == 42
+    assert full_run_seconds(shared, [whole, shared]) == pytest.approx(30 + 12)
 
 
 def test_a_trial_that_outlasts_the_searchs_part_leaves_the_rest_for_confirming(
@@ -280,5 +286,5 @@ def test_only_a_trial_that_is_no_repetition_may_change_the_front(study: Study) -
     ended = finished_trial(0, study.baseline)
     search = replace(ended, number=1, state=State.RUNNING, origin=TrialOrigin.SAMPLED)
     again = replace(search, number=2, origin=TrialOrigin.CONFIRMATION)
-    assert _may_change_the_front([ended, search, again])
-    assert not _may_change_the_front([ended, again])
+    assert make_turn(study, [ended, search, again]).can_front_change
+    assert not make_turn(study, [ended, again]).can_front_change

@@ -15,11 +15,11 @@ import pytest
 
 from autotune.domain import Budget, ExecutorConfig, Job, Outcome, State, Study, Trial
 from autotune.errors import StoreUnavailableError
-from autotune.ports import Evaluate
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.ports import Evaluate, Sampler
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import Tuner, make_tuner
 from autotune.store import JournaledStore, SqlStore, open_driver_store, open_store
-from tests.search.small_study import HOST, InlineExecutor, SilentObserver, completed, formula
+from tests.search.small_study import HOST, InlineExecutor, RecordingObserver, completed, formula
 from tests.store.postgres_server import PostgresServer
 
 QUICK = ExecutorConfig(takeover_seconds=2.4)
@@ -39,12 +39,12 @@ class Drivers:
         self.store.create_study(study, {})
         self._opened: list[SqlStore] = [self.store]
 
-    def tuner(self, **options: Any) -> Tuner:
+    def tuner(self, sampler: Sampler | None = None, **options: Any) -> Tuner:
         store = open_driver_store(self._url, self._directory / "journal")
         self._opened.append(store)
-        return Tuner(
-            self.study, store, make_sampler(self.study), InlineExecutor(), HOST,
-            directory=self._directory, observer=SilentObserver(), **options,
+        return make_tuner(
+            self.study, store, sampler or make_sampler(self.study), InlineExecutor(), HOST,
+            directory=self._directory, observer=RecordingObserver(), **options,
         )  # fmt: skip
 
     def trials(self) -> list[Trial]:
@@ -85,7 +85,6 @@ def test_drivers_share_a_budget_and_repeat_nothing(drivers: Drivers) -> None:
 
 
 def test_a_driver_sees_what_others_found_before_it_asks(drivers: Drivers) -> None:
-    one, other = drivers.tuner(), drivers.tuner()
     seen: list[list[State]] = []
 
     class Looking:
@@ -93,7 +92,7 @@ def test_a_driver_sees_what_others_found_before_it_asks(drivers: Drivers) -> Non
             seen.append([trial.state for trial in history])
             return make_sampler(drivers.study).ask(history)
 
-    other.sampler = Looking()
+    one, other = drivers.tuner(), drivers.tuner(Looking())
     for tuner in (one, one, other):
         job = tuner.ask()
         assert job is not None
@@ -104,7 +103,7 @@ def test_a_driver_sees_what_others_found_before_it_asks(drivers: Drivers) -> Non
 
 def test_trials_of_a_dead_driver_are_taken_over(drivers: Drivers) -> None:
     dead = drivers.tuner()
-    dead._enqueue_initial()
+    dead.enqueue_initial()
     abandoned = [dead.ask(), dead.ask()]
     assert all(abandoned)
     drivers.tuner().run(slow_formula)
@@ -140,7 +139,7 @@ def test_a_driver_given_up_for_dead_may_still_bring_its_result(drivers: Drivers)
     late, other = drivers.tuner(), drivers.tuner()
     job = late.ask()
     assert job is not None
-    other._run_again(other.store.interrupt_running("small", stale_seconds=0))
+    other.sources.queue.retry(other.store.interrupt_running("small", stale_seconds=0))
     assert [t.state for t in drivers.trials()] == [State.INTERRUPTED, State.QUEUED]
     late.tell(job, completed(job.strategy))
     assert [t.state for t in drivers.trials()] == [State.COMPLETE, State.INTERRUPTED]

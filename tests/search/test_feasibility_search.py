@@ -33,11 +33,11 @@ from autotune.domain.search_space import grid
 from autotune.search.feasibility.faster_neighbour import quicker
 from autotune.search.feasibility.filter import PREDICTIONS, FeasibilityFilter
 from autotune.search.feasibility.time_model import Timed, TimeModel
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.store import SqlStore, open_store
 from tests.search.feasible_world import MINILM, SPACE, World, study_of
-from tests.search.small_study import HOST, InlineExecutor, SilentObserver
+from tests.search.small_study import HOST, InlineExecutor, RecordingObserver
 
 DEFAULT = Strategy(SPACE.defaults)
 HUGE = DEFAULT.with_values(batch_size=64, padding="fixed", attention="eager")
@@ -260,9 +260,9 @@ def run(study: Study, store: SqlStore, world: World, directory: Path) -> list[Tr
     if study.name not in store.studies():
         store.create_study(study, {})
     feasibility = FeasibilityFilter(study, HOST, world.anatomy)
-    Tuner(
+    make_tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST, directory=directory,
-        observer=SilentObserver(), feasibility=feasibility,
+        observer=RecordingObserver(), feasibility=feasibility,
     ).run(evaluate)  # fmt: skip
     return [store.trial(study.name, t.number) for t in store.trials(study.name)]
 
@@ -325,9 +325,9 @@ def test_a_trial_that_would_outlast_the_budget_gives_way_to_a_quicker_one(
     timed_store = open_store(f"sqlite:///{tmp_path}/c.db", clock=lambda: clock[0])
     timed_store.create_study(timed_study, {})
     feasibility = FeasibilityFilter(timed_study, HOST, world.anatomy)
-    Tuner(
+    make_tuner(
         timed_study, timed_store, Slow(), InlineExecutor(), HOST, directory=tmp_path,
-        observer=SilentObserver(), feasibility=feasibility, now=lambda: clock[0],
+        observer=RecordingObserver(), feasibility=feasibility, clock=lambda: clock[0],
     ).run(evaluate)  # fmt: skip
     timed_store.close()
     assert began[0] == DEFAULT

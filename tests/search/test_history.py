@@ -52,10 +52,11 @@ def test_sums_follow_the_changes() -> None:
     for _ in range(200):
         for _ in range(chance.randrange(4)):
             change(store, chance)
-        trials = history.refresh()
+        snapshot = history.snapshot()
+        trials = snapshot.trials
         news += history.drain_changes()
-        assert history.counted == BudgetUsage(trials, None).trials
+        assert snapshot.counted_trials == BudgetUsage(trials, None).trials
         unfinished = [trial for trial in trials if not trial.state.finished]
-        assert sorted(history.unfinished(), key=lambda trial: trial.number) == unfinished
+        assert sorted(snapshot.unfinished, key=lambda trial: trial.number) == unfinished
     assert {trial.number: trial for trial in news} == {t.number: t for t in history.refresh()}
     assert history.drain_changes() == []

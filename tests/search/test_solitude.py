@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autotune.analysis.front import baseline, pareto_front
+from autotune.analysis.front import find_baseline, pareto_front
 from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.domain import (
     CONCURRENT_TRIALS,
@@ -24,10 +24,16 @@ from autotune.domain import (
 )
 from autotune.ports import Ask, Evaluate, Report, ShouldStop, Tell
 from autotune.search import remeasure
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.store import SqlStore
-from tests.search.small_study import HOST, InlineExecutor, SilentObserver, completed, finished_trial
+from tests.search.small_study import (
+    HOST,
+    InlineExecutor,
+    RecordingObserver,
+    completed,
+    finished_trial,
+)
 
 
 class PairExecutor(InlineExecutor):
@@ -69,9 +75,9 @@ def searched(
 ) -> tuple[list[Trial], PairExecutor, str]:
     store.create_study(study, {})
     executor = PairExecutor()
-    tuner = Tuner(
+    tuner = make_tuner(
         study, store, make_sampler(study), executor, HOST, directory=tmp_path,
-        observer=SilentObserver(),
+        observer=RecordingObserver(),
     )  # fmt: skip
     reason = tuner.run(evaluate)
     return list(store.trials(study.name)), executor, reason
@@ -87,7 +93,7 @@ def test_the_front_and_the_default_end_up_measured_alone(
     assert all((t.number,) in executor.together for t in lone)
     assert {t.strategy.key for t in lone} >= {t.strategy.key for t in pareto_front(pair, trials)}
     assert all(t.origin == TrialOrigin.ISOLATED_RERUN for t in pareto_front(pair, trials))
-    default = baseline(pair, trials)
+    default = find_baseline(pair, trials)
     assert default is not None and default.origin == TrialOrigin.ISOLATED_RERUN
 
 
@@ -96,9 +102,9 @@ def test_nothing_is_repeated_where_each_trial_had_the_host(
 ) -> None:
     study = replace(study, budget=Budget(trials=4))
     store.create_study(study, {})
-    Tuner(
+    make_tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST, directory=tmp_path,
-        observer=SilentObserver(),
+        observer=RecordingObserver(),
     ).run(slower_together)  # fmt: skip
     assert len(store.trials(study.name)) == 4
 
@@ -134,9 +140,9 @@ def test_time_and_money_are_kept_for_lone_runs(study: Study) -> None:
     assert left.minutes == pytest.approx(9.5)
     assert left.usd == pytest.approx(0.97)
     assert remeasure.reserve(Budget(minutes=1.0), claims).minutes == pytest.approx(0.7)
-    assert remeasure.is_late(budget, 430.0, 0.0) and remeasure.is_late(budget, 0.0, 0.71)
-    assert not remeasure.is_late(budget, 400.0, 0.5)
-    assert not remeasure.is_late(Budget(trials=3), 1e6, 1e6)
+    assert remeasure.is_reserve_due(budget, 430.0, 0.0) and remeasure.is_reserve_due(budget, 0.0, 0.71)
+    assert not remeasure.is_reserve_due(budget, 400.0, 0.5)
+    assert not remeasure.is_reserve_due(Budget(trials=3), 1e6, 1e6)
 
 
 def test_the_lone_run_speaks_for_its_strategy(study: Study) -> None:

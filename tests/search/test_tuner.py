@@ -28,14 +28,14 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import Tuner, make_tuner
 from autotune.store import SqlStore
 from autotune.trial.__main__ import read_job
 from tests.search.small_study import (
     HOST,
     InlineExecutor,
-    SilentObserver,
+    RecordingObserver,
     completed,
     finished_trial,
     formula,
@@ -45,8 +45,8 @@ from tests.search.small_study import (
 def tuner(study: Study, store: SqlStore, tmp_path: Path, **options: Any) -> Tuner:
     if study.name not in store.studies():
         store.create_study(study, {})
-    options.setdefault("observer", SilentObserver())
-    return Tuner(
+    options.setdefault("observer", RecordingObserver())
+    return make_tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST, directory=tmp_path, **options
     )
 
@@ -64,7 +64,7 @@ def test_the_default_is_measured_first(study: Study, store: SqlStore, tmp_path: 
 
 
 def test_every_trial_is_watched(study: Study, store: SqlStore, tmp_path: Path) -> None:
-    observer = SilentObserver()
+    observer = RecordingObserver()
     study = replace(study, budget=Budget(trials=1))
     tuner(study, store, tmp_path, observer=observer).run(formula)
     assert observer.events == [("started", 0), ("progressed", 0), ("finished", 0)]

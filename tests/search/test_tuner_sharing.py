@@ -26,10 +26,10 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.ports import Report
-from autotune.search.samplers.optuna import make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.store import SqlStore, open_store
-from tests.search.small_study import HOST, InlineExecutor, SilentObserver, measure
+from tests.search.small_study import HOST, InlineExecutor, RecordingObserver, measure
 
 SPEED = ("train_samples_per_second", "setup_seconds")
 TRAINING = ("accuracy", "train_samples")
@@ -79,9 +79,9 @@ class Workshop:
 def search(study: Study, store: SqlStore, folder: Path, **options: Any) -> tuple[Workshop, Any]:
     shop = Workshop()
     store.create_study(study, {})
-    tuner = Tuner(
+    tuner = make_tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST,
-        directory=folder, observer=SilentObserver(), **options,
+        directory=folder, observer=RecordingObserver(), **options,
     )  # fmt: skip
     tuner.run(shop)
     return shop, store.trials(study.name)
@@ -119,9 +119,9 @@ def test_a_resumed_search_shares_with_what_was_before(
     short = replace(grid, stopping="none", budget=Budget(trials=4))
     first, _ = search(short, store, tmp_path)
     shop = Workshop()
-    again = Tuner(
+    again = make_tuner(
         replace(short, budget=Budget(trials=100)), store, make_sampler(short), InlineExecutor(),
-        HOST, directory=tmp_path, observer=SilentObserver(),
+        HOST, directory=tmp_path, observer=RecordingObserver(),
     )  # fmt: skip
     again.run(shop)
     assert first.count(Phase.PROFILE) + shop.count(Phase.PROFILE) == 6
@@ -134,7 +134,7 @@ def test_the_probe_stops_what_no_accuracy_could_save(
     def ceiling(strategy: Any, metric: str, history: Any, deviations: float) -> float:
         return 0.0
 
-    shop, trials = search(grid, store, tmp_path, ceiling=ceiling)
+    shop, trials = search(grid, store, tmp_path, score_bound=ceiling)
     stopped = [t for t in trials if t.state is State.PRUNED]
     assert stopped and all("dominated by trial" in (t.reason or "") for t in stopped)
     trained = {number for number, part in shop.ran if part == Phase.TRAIN}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from autotune.analysis.budget import BudgetUsage
-from autotune.analysis.front import feasible, pareto_front
+from autotune.analysis.front import feasible_trials, pareto_front
+from autotune.components import SAMPLERS
 from autotune.domain import (
     Budget,
     Categorical,
@@ -34,11 +35,11 @@ from autotune.domain import (
 )
 from autotune.errors import IncompatibleStudyError, NotFoundError
 from autotune.search.cache import ResultCache
-from autotune.search.samplers.optuna import SAMPLERS, make_sampler
-from autotune.search.tuner import Tuner
+from autotune.search.samplers.registry import make_sampler
+from autotune.search.tuner import make_tuner
 from autotune.search.warm_start import load_source_study
 from autotune.store import SqlStore
-from tests.search.small_study import HOST, InlineExecutor, SilentObserver, measure
+from tests.search.small_study import HOST, InlineExecutor, RecordingObserver, measure
 
 ELSEWHERE = replace(HOST, memory_gib=99.0)
 
@@ -60,9 +61,9 @@ def run(
     begin_with = load_source_study(store, study, host)
     if study.name not in store.studies():
         store.create_study(study, {"fingerprint": host.fingerprint})
-    tuner = Tuner(
+    tuner = make_tuner(
         study, store, make_sampler(study), InlineExecutor(), host, directory=tmp_path,
-        observer=SilentObserver(), begin_with=begin_with,
+        observer=RecordingObserver(), source=begin_with,
     )  # fmt: skip
     tuner.run(lambda job, report: evaluate(job, report, reference))
     return list(store.trials(study.name))
@@ -92,7 +93,7 @@ def test_trials_of_a_like_machine_are_results(
     assert len(after) == 4 + len(taken), "they cost nothing"
     keys = [t.strategy.key for t in after]
     assert len(keys) == len(set(keys)), "and are not tried again"
-    assert {t.number for t in feasible(study, after)} & {t.number for t in taken}
+    assert {t.number for t in feasible_trials(study, after)} & {t.number for t in taken}
 
 
 def test_they_say_where_they_come_from(study: Study, store: SqlStore, tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_hints_know_how_a_strategy_trains_and_not_how_fast(
     first(study, store, tmp_path)
     after = run(second(study), store, tmp_path, host=ELSEWHERE)
     hint = next(t for t in after if t.origin == TrialOrigin.TRANSFERRED)
-    known = ResultCache(study).learn([hint]).of(hint.strategy, 0)
+    known = ResultCache(study).update([hint]).find(hint.strategy, 0)
     assert known.profile is None
     assert known.train == hint
 

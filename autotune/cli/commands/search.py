@@ -1,11 +1,10 @@
-"""``search`` and ``resume``: wire hardware, study, store, sampler and executor; run the loop."""
+"""The commands ``search`` and ``resume``: parse options, run a search session, print its result."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Annotated
 
@@ -27,24 +26,17 @@ from autotune.cli.options import (
     storage_url,
 )
 from autotune.cli.output import err, info
-from autotune.domain import Host, State, Study, WorkloadProfile
-from autotune.errors import AutotuneError, IncompatibleStudyError, UsageError
-from autotune.ports import Executor, Store
+from autotune.domain import Host, Study, Task
+from autotune.errors import AutotuneError
+from autotune.ports import Executor
 
 INTERRUPTED = 130
-
-OUTAGE_SECONDS = 600.0
-"""How long a search waits for a database server that is away."""
+"""Exit status of a search that was ended by Ctrl-C."""
 
 LogOption = Annotated[
     list[str] | None,
     typer.Option("--log-to", help="Also write to tensorboard, mlflow or wandb; may be repeated."),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(search)
-    app.command()(resume)
 
 
 def search(
@@ -72,9 +64,9 @@ def search(
         _require_server(storage)
     with open_executor(spec.executor(path, overrides=overrides)) as (runner, host):
         loaded = spec.load(path, host=host, overrides=overrides)
-        for left_out in loaded.notes:
+        for left_out in loaded.skipped:
             info(f"{left_out.lever}: {left_out.value} is left out: {left_out.reason}")
-        run_search(loaded.study, storage or loaded.storage, runner, host, log_to or [])
+        _search(loaded.study, storage or loaded.storage, runner, host, log_to or [])
 
 
 def resume(
@@ -99,12 +91,12 @@ def resume(
     text = yaml.safe_dump(dict(stored.spec), sort_keys=False)
     overrides = _overrides(override, executor, address, no_sharing)
     with open_executor(spec.executor(text, overrides=overrides)) as (runner, host):
-        again = spec.load(text, host=host, overrides=overrides).study
-        run_search(again, url, runner, host, log_to or [])
+        resumed = spec.load(text, host=host, overrides=overrides).study
+        _search(resumed, url, runner, host, log_to or [])
 
 
 def _require_server(url: str) -> None:
-    """Say that a database server cannot be used before machines are hired, which takes longer."""
+    """Check that a database server is available before workers are started, which takes longer."""
     if url.startswith("postgres"):
         from autotune.store import open_store
 
@@ -112,148 +104,89 @@ def _require_server(url: str) -> None:
 
 
 def _overrides(
-    given: Sequence[str] | None, executor: str | None, address: str | None, no_sharing: bool
+    settings: Sequence[str] | None, executor: str | None, address: str | None, no_sharing: bool
 ) -> list[str]:
-    """``--set`` and the options that are short for it."""
-    found = [*(given or []), *(["sharing=false"] if no_sharing else [])]
+    """The values of ``--set``, and those of the options that are short forms of it."""
+    overrides = [*(settings or []), *(["sharing=false"] if no_sharing else [])]
     if executor == "local":
-        # A whole section, so that the address of a cluster does not linger in it.
-        asked = [text for text in found if text.startswith("executor.")]
-        found += ["executor=local", *asked]
+        # Replace the section, so that it does not keep the address of a cluster.
+        own = [text for text in overrides if text.startswith("executor.")]
+        overrides += ["executor=local", *own]
     elif executor is not None:
-        found.append(f"executor.kind={executor}")
-    return [*found, *([f"executor.address={address}"] if address else [])]
+        overrides.append(f"executor.kind={executor}")
+    return [*overrides, *([f"executor.address={address}"] if address else [])]
 
 
-def run_search(
+def _search(
     study: Study, storage: str | None, executor: Executor, host: Host, log_to: Sequence[str]
 ) -> None:
+    """Search with progress on the terminal, then print the front."""
+    from autotune.analysis.snapshot import Snapshot
     from autotune.cli.front import print_front, print_next_steps
     from autotune.cli.live import LiveView
-    from autotune.search.feasibility.filter import FeasibilityFilter
-    from autotune.search.samplers.optuna import make_sampler
-    from autotune.search.tuner import Tuner
-    from autotune.search.warm_start import load_source_study
+    from autotune.search.session import SearchSession
     from autotune.store import open_driver_store
     from autotune.tracking import CompositeObserver, TrackerGroup
-    from autotune.trial.entry import evaluate
 
-    tracking = TrackerGroup(log_to, study, runs_directory())
-    clock = getattr(executor, "clock", None)  # of one that simulates time
-    store = open_driver_store(storage_url(storage), runs_directory() / ".journal", clock=clock)
-    single_driver = store.single_driver
-    try:
-        warm_start = load_source_study(store, study, host)
-        require_compatible(store, study)
-        anatomy = _prepare(executor, study) if clock is None else getattr(executor, "anatomy", None)
-        create_or_continue_study(store, study, host)
-        with store.acquire_driver(study.name):
-            stale_after = None if single_driver else study.executor.takeover_seconds
-            store.interrupt_running(study.name, stale_seconds=stale_after)
-            feasibility = None
-            if anatomy is not None:
-                feasibility = FeasibilityFilter(
-                    study, host, anatomy, lambda trial: store.trial(study.name, trial.number)
-                )
-            history = store.trials(study.name)
-            with LiveView(study, history) as view:
-                tuner = Tuner(
-                    study, store, make_sampler(study, anatomy), executor, host,
-                    directory=runs_directory(), observer=CompositeObserver((view, tracking)),
-                    outage_seconds=0.0 if single_driver else OUTAGE_SECONDS, now=clock or _now,
-                    begin_with=warm_start, feasibility=feasibility,
-                )  # fmt: skip
-                with _interruptible(tuner.stop, executor.stop) as presses:
-                    reason = tuner.run(evaluate)
-        info(f"search ended: {reason}")
-        trials = store.trials(study.name)
-        tracking.close(study, trials)
-        print_front(study, trials)
-        stored_at = storage_option(storage)
-        print_next_steps(study, trials, stored_at)
-        if presses:
-            again = f"autotune resume {study.name}{stored_at}"
-            err.print(f"interrupted; continue with: {again}", style="yellow")
-            raise typer.Exit(INTERRUPTED)
-        if not any(trial.state is State.COMPLETE for trial in trials):
-            raise AutotuneError(
-                "no trial completed",
-                hint=f"autotune trials {study.name}{stored_at} says why of each",
-            )
-    finally:
-        store.close()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _prepare(executor: Executor, study: Study) -> WorkloadProfile:
-    """Fetch and tokenise once, so that a mistake in the data shows before any trial runs, and
-    before the study has a place in the store."""
-    from autotune.trial.data.datasets import prepare
-    from autotune.trial.workload import describe
-
-    with err.status("preparing model and data"):
-        prepared = executor.call(prepare, study.task)
-        anatomy = executor.call(describe, study.task)
-    sizes = ", ".join(f"{n} {split}" for split, n in prepared.sizes.items())
-    data = study.task.dataset
-    name = data if isinstance(data, str) else data["train"]
-    info(f"task: {study.task.model} on {name}: {sizes} examples, {prepared.num_labels} labels")
-    for remark in prepared.notes:
-        info(f"task: {remark}")
-    return anatomy
-
-
-def require_compatible(store: Store, study: Study) -> None:
-    """Raise :class:`IncompatibleStudyError` where a study of this name asks another question."""
-    from autotune import spec
-
-    if study.name not in store.studies():
-        return
-    differences = spec.incompatibilities(store.study(study.name), study)
-    if differences:
-        raise IncompatibleStudyError(
-            f"study {study.name} exists and asks another question:\n  " + "\n  ".join(differences),
-            hint=f"use another name (--study {study.name}-2) or undo the difference",
+    directory = runs_directory()
+    tracking = TrackerGroup(log_to, study, directory)
+    store = open_driver_store(storage_url(storage), directory / ".journal", clock=executor.clock)
+    with closing(store):
+        session = SearchSession(study, store, executor, host, directory=directory)
+        with err.status("preparing model and data"):
+            prepared = session.prepare()
+        if prepared is not None:
+            _print_task(study.task, prepared.sizes, prepared.num_labels, prepared.notes)
+        if (stored := session.create_or_continue()) is not None:
+            info(f"continuing study {study.name}: {stored} trials are stored")
+        with session.acquire() as trials, LiveView(Snapshot(study, trials)) as view:
+            observer = CompositeObserver((view, tracking))
+            with _interruptible(session.stop, session.abort):
+                result = session.run(observer)
+    info(f"search ended: {result.reason}")
+    tracking.close(study, result.trials)
+    snapshot, stored_at = Snapshot(study, result.trials), storage_option(storage)
+    print_front(snapshot)
+    print_next_steps(snapshot, stored_at)
+    if result.is_interrupted:
+        resume_command = f"autotune resume {study.name}{stored_at}"
+        err.print(f"interrupted; continue with: {resume_command}", style="yellow")
+        raise typer.Exit(INTERRUPTED)
+    if not result.has_completed_trial:
+        raise AutotuneError(
+            "no trial completed",
+            hint=f"autotune trials {study.name}{stored_at} shows the reason for each",
         )
 
 
-def create_or_continue_study(store: Store, study: Study, host: Host) -> None:
-    """Create the study, or continue the one of this name."""
-    from autotune.hardware import environment
-
-    if study.name not in store.studies():
-        try:
-            store.create_study(study, environment(host))
-            return
-        except UsageError:
-            pass  # another driver was faster, perhaps with another question
-    require_compatible(store, study)
-    store.update_study(study)
-    store.record_environment(study.name, environment(host))
-    info(f"continuing study {study.name}: {len(store.trials(study.name))} trials are stored")
+def _print_task(
+    task: Task, sizes: Mapping[str, int], num_labels: int, notes: Sequence[str]
+) -> None:
+    splits = ", ".join(f"{count} {split}" for split, count in sizes.items())
+    data = task.dataset if isinstance(task.dataset, str) else task.dataset["train"]
+    info(f"task: {task.model} on {data}: {splits} examples, {num_labels} labels")
+    for note in notes:
+        info(f"task: {note}")
 
 
 @contextmanager
-def _interruptible(
-    finish: Callable[[str], None], end: Callable[[], None]
-) -> Iterator[Sequence[int]]:
-    """The first Ctrl-C finishes what runs, the second ends it; both save everything."""
-    interrupts: list[int] = []
+def _interruptible(stop: Callable[[], None], abort: Callable[[], None]) -> Iterator[None]:
+    """On the first Ctrl-C, let the running trials finish; on the second, end them now. Results are
+    stored in both cases."""
+    interrupts = 0
 
-    def pressed(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        if len(interrupts) == 1:
-            finish("interrupted")
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts == 1:
+            stop()
             err.print("finishing the running trial; Ctrl-C again ends it now", style="yellow")
         else:
-            end()
+            abort()
 
-    before = {s: signal.signal(s, pressed) for s in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield interrupts
+        yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

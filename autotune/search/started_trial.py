@@ -1,0 +1,87 @@
+"""A started trial, from its job to its final outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autotune.domain import (
+    FailureReason,
+    Infeasible,
+    Interrupted,
+    Job,
+    Limits,
+    Outcome,
+    Trial,
+    TrialResult,
+)
+from autotune.levers import required_resources
+from autotune.search.cache import CACHE_MISS, CacheHit, merge_cached
+from autotune.search.feasibility.filter import PREDICTIONS, attach_predictions
+from autotune.search.turn import Turn
+
+
+@dataclass(frozen=True)
+class StartedTrial:
+    """A running trial of this driver: its job, the cached results that replace phases of it, and
+    what was predicted of it (``None`` without predictions)."""
+
+    trial: Trial
+    job: Job
+    cache_hit: CacheHit = CACHE_MISS
+    predictions: Mapping[str, Any] | None = None
+
+
+def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
+    """Prepare the job of a claimed trial, with its files below ``directory``."""
+    hit = turn.cache.find(trial.strategy, trial.seed) if trial.uses_cache else CACHE_MISS
+    predictions = None
+    if turn.feasibility is not None:
+        predictions = turn.feasibility.predict(trial.strategy, turn.history)
+        trial = replace(trial, result=TrialResult(environment={PREDICTIONS: predictions}))
+    job = Job(
+        study=turn.study.name,
+        trial=trial.number,
+        strategy=trial.strategy,
+        task=turn.study.task,
+        seed=trial.seed,
+        resources=required_resources(trial.strategy),
+        limits=_limits(trial, turn),
+        directory=str(directory / turn.study.name / f"{trial.number:04d}"),
+        hourly_usd=turn.price(trial.strategy),
+        phases=hit.phases_to_run,
+        on_test_split=trial.is_confirmation,
+    )
+    return StartedTrial(trial, job, hit, predictions)
+
+
+def _limits(trial: Trial, turn: Turn) -> Limits:
+    """The study's limits, with the time cut to what the budget has left. Only confirmations can use
+    what is reserved for them."""
+    limits = turn.study.limits
+    minutes_left = turn.minutes_left(trial.strategy, confirms=trial.is_confirmation)
+    minutes = [m for m in (limits.minutes, minutes_left) if m is not None]
+    return replace(limits, minutes=min(minutes) if minutes else None)
+
+
+def is_budget_timeout(outcome: Outcome, started: StartedTrial, limits: Limits) -> bool:
+    """Whether the study's budget, and not its time limit, ended the trial."""
+    return (
+        isinstance(outcome, Infeasible)
+        and outcome.failure is FailureReason.TIMEOUT
+        and started.job.limits.minutes != limits.minutes
+    )
+
+
+def finalize(outcome: Outcome, started: StartedTrial, limits: Limits) -> Outcome:
+    """The outcome to store: with cached results and predictions.
+
+    A timeout caused by the study's budget is recorded as interrupted, not as infeasible. ``limits``
+    are those of the study.
+    """
+    if is_budget_timeout(outcome, started, limits):
+        outcome = Interrupted("the search's budget ended", outcome.result)
+    outcome = merge_cached(outcome, started.cache_hit, started.job)
+    return attach_predictions(outcome, started.predictions)
