@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Options that several commands share, and the values behind them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from autotune.components import EXECUTORS
 from autotune.ports import Store
 
 DEFAULT_STORAGE = "sqlite:///autotune.db"
@@ -20,46 +21,53 @@ StorageOption = Annotated[
     typer.Option(
         "--storage",
         envvar="AUTOTUNE_STORAGE",
-        help=f"Database of results, as a SQLAlchemy URL. [default: {DEFAULT_STORAGE}]",
+        help=f"Results database, as a SQLAlchemy URL. [default: {DEFAULT_STORAGE}]",
         show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set task.epochs=3."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a key of the file: --set task.epochs=3."
+    ),
 ]
 ExecutorOption = Annotated[
     str | None,
-    typer.Option("--executor", metavar="[local|ray]", help="Where trials run, if not as the file."),
+    typer.Option(
+        "--executor",
+        metavar=f"[{'|'.join(EXECUTORS)}]",
+        help="Executor to use instead of the study file's.",
+    ),
 ]
 AddressOption = Annotated[
     str | None,
-    typer.Option("--address", help="Of a running Ray cluster: auto or HOST:PORT."),
+    typer.Option("--address", help="Address of a running Ray cluster: auto or HOST:PORT."),
 ]
 SharingOption = Annotated[
     bool,
     typer.Option(
-        "--no-sharing", help="Measure everything in every trial, whatever others have measured."
+        "--no-sharing", help="Run every phase of every trial; reuse no results of other trials."
     ),
 ]
 WarmStartOption = Annotated[
     str | None,
-    typer.Option("--warm-start", metavar="STUDY", help="Begin with what this study has found."),
+    typer.Option("--warm-start", metavar="STUDY", help="Import the results of this study first."),
 ]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")]
 SpecArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="Study file, or the name of a shipped one.")
+    str, typer.Argument(metavar="FILE", help="Study file, or the name of a bundled study.")
 ]
 
 
-def storage_url(given: str | None) -> str:
-    return given or DEFAULT_STORAGE
+def storage_url(storage: str | None) -> str:
+    """The URL of ``--storage``, or the default."""
+    return storage or DEFAULT_STORAGE
 
 
 def storage_option(storage: str | None) -> str:
-    """What a command typed next needs to find ``storage``: nothing where it is where every command
-    looks. A password is not repeated."""
+    """The option that the next command needs to find ``storage``; empty if it finds it without. A
+    password is masked."""
     from autotune.store.database import masked, parse_url
 
     if storage_url(storage) == storage_url(os.environ.get("AUTOTUNE_STORAGE")):
@@ -68,11 +76,11 @@ def storage_option(storage: str | None) -> str:
 
 
 @contextmanager
-def reading_store(given: str | None) -> Iterator[Store]:
-    """The store, opened so that nothing can be changed."""
+def reading_store(storage: str | None) -> Iterator[Store]:
+    """The store, opened read-only."""
     from autotune.store import open_store
 
-    store = open_store(storage_url(given), read_only=True)
+    store = open_store(storage_url(storage), read_only=True)
     try:
         yield store
     finally:
@@ -80,5 +88,5 @@ def reading_store(given: str | None) -> Iterator[Store]:
 
 
 def runs_directory() -> Path:
-    """Where trials keep their logs and artifacts."""
+    """The directory of the logs and artifacts of trials."""
     return Path(os.environ.get("AUTOTUNE_RUNS", "runs")).absolute()

@@ -1,4 +1,4 @@
-"""Where words go: documents to stdout, everything else to stderr."""
+"""The two consoles: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """One JSON document on stdout; what is not a finite number is ``null``."""
+    """Print one JSON document on stdout. NaN and infinity become ``null``."""
     sys.stdout.write(json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str))
     sys.stdout.write("\n")
 
@@ -37,11 +37,12 @@ def _finite(document: Any) -> Any:
 
 
 def info(message: str) -> None:
-    err.print(message, style="dim", markup=False)
+    """Print a note to stderr. Long paths and URLs stay in one piece."""
+    err.print(message, style="dim", markup=False, overflow="ignore")
 
 
 def print_error(error: AutotuneError) -> None:
-    """What is wrong, and what to type next."""
+    """Print an error and its hint."""
     err.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
     if error.hint:
         err.print(f"[bold]hint:[/] {escape(error.hint)}", soft_wrap=True)

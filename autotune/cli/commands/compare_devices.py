@@ -1,13 +1,15 @@
-"""``compare-devices``: the same fine-tune on every device of this host, side by side."""
+"""The command ``compare-devices``: the same fine-tune on every device of this host."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import typer
+from rich.console import Group
+from rich.text import Text
 
 from autotune.cli.executors import open_executor
+from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
 from autotune.cli.output import info, out, print_json
 from autotune.domain import (
@@ -21,23 +23,20 @@ from autotune.domain import (
     Strategy,
     Study,
 )
+from autotune.domain.metrics import METRICS
 from autotune.errors import AutotuneError
 from autotune.ports import Executor
 
-SHOWN = (
+COMPARED_METRICS = (
     "train_seconds", "train_samples_per_second", "accuracy", "peak_memory_gib",
     "device_memory_gib", "cost_usd", "inference_latency_ms",
 )  # fmt: skip
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(compare_devices)
-
-
 def compare_devices(
     file: SpecArgument, override: SetOption = None, json: JsonOption = False
 ) -> None:
-    """Run one strategy on each device: time, accuracy, memory and cost side by side.
+    """Run one strategy on each device and compare time, accuracy, memory and cost.
 
     The strategy is the first of the file's start_with, or the default; nothing is stored.
     """
@@ -45,11 +44,11 @@ def compare_devices(
 
     from autotune import spec
     from autotune.cli.commands.study import resolve_study_path
-    from autotune.trial.data.datasets import prepare
+    from autotune.trial.data.datasets import prepare_task
 
     with open_executor(ExecutorConfig()) as (executor, host), TemporaryDirectory() as folder:
         study = spec.load(resolve_study_path(file), host=host, overrides=override or []).study
-        executor.call(prepare, study.task)  # a mistake in the data is one for all devices
+        executor.call(prepare_task, study.task)  # a mistake in the data is one for all devices
         outcomes: dict[str, Outcome] = {}
         for job in _jobs(study, host, folder):
             device = str(job.strategy["device"])
@@ -58,25 +57,25 @@ def compare_devices(
     if json:
         print_json({device: _record(outcome) for device, outcome in outcomes.items()})
     else:
-        out.print(_table(outcomes))
+        out.print(_comparison(outcomes))
     if not any(isinstance(outcome, Completed) for outcome in outcomes.values()):
         raise AutotuneError("no device completed the fine-tune")
 
 
 def _jobs(study: Study, host: Host, folder: str) -> Iterator[Job]:
-    """One job a device: the same strategy, alone on the host."""
-    from autotune.levers import hourly_usd, resources
+    """One job a device, with the same strategy. They run one after the other."""
+    from autotune.levers import hourly_usd, required_resources
 
-    chosen = study.start_with[0] if study.start_with else study.baseline
+    base = study.start_with[0] if study.start_with else study.baseline
     for number, device in enumerate(host.devices):
-        strategy = chosen.with_values(device=device.id)
+        strategy = base.with_values(device=device.id)
         yield Job(
             study=study.name,
             trial=number,
             strategy=strategy,
             task=study.task,
             seed=study.task.seed,
-            resources=resources(strategy),
+            resources=required_resources(strategy),
             limits=study.limits,
             directory=f"{folder}/{number}",
             hourly_usd=hourly_usd(strategy, host, study.prices),
@@ -84,22 +83,22 @@ def _jobs(study: Study, host: Host, folder: str) -> Iterator[Job]:
 
 
 def _run(executor: Executor, study: Study, job: Job) -> Outcome:
-    """The job's outcome; a strategy that the device cannot run is infeasible without being run."""
+    """Run a job. A strategy that the device cannot run is infeasible without being started."""
     from autotune.domain.search_space import excluded
-    from autotune.trial.entry import evaluate
+    from autotune.trial import evaluate
 
     rule = excluded(study.space, Strategy(job.strategy.values))
     if rule is not None:
         return Infeasible(FailureReason.UNSUPPORTED, rule.reason)
-    told: list[Outcome] = []
+    outcomes: list[Outcome] = []
     jobs = iter([job])
     executor.run(
         lambda: next(jobs, None),
         evaluate,
-        lambda _, outcome: told.append(outcome),
+        lambda _, outcome: outcomes.append(outcome),
         lambda *_: None,
     )
-    return told[0]
+    return outcomes[0]
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:
@@ -108,21 +107,19 @@ def _record(outcome: Outcome) -> dict[str, Any]:
     return {name: m.value for name, m in outcome.result.measurements.items()}
 
 
-def _table(outcomes: dict[str, Outcome]) -> Any:
-    from rich.table import Table
+def _comparison(outcomes: dict[str, Outcome]) -> Group:
+    """A row a metric and a column a device, then the reasons of devices without a result."""
+    from autotune.analysis.text import format_metric
 
-    from autotune.analysis.summary import format_metric
-    from autotune.domain.metrics import METRICS
-
-    table = Table("", *outcomes, title="One strategy on each device", title_justify="left")
+    columns = [Column("metric", left=True), *map(Column, outcomes)]
     records = {device: _record(outcome) for device, outcome in outcomes.items()}
-    for name in SHOWN:
+    rows = []
+    for name in COMPARED_METRICS:
         values = [record.get(name) for record in records.values()]
-        cells = [
-            "not measured" if value is None else format_metric(name, value) for value in values
-        ]
-        table.add_row(METRICS[name].label, *cells)
-    reasons = [record.get("reason", "") for record in records.values()]
-    if any(reasons):
-        table.add_row("why not", *reasons)
-    return table
+        rows.append(Row([METRICS[name].label, *(format_metric(name, value) for value in values)]))
+    reasons = [
+        Text(f"{device}: {record['reason']}")
+        for device, record in records.items()
+        if "reason" in record
+    ]
+    return Group(Listing(columns, rows, title="One strategy on each device"), *reasons)

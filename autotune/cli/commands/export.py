@@ -10,6 +10,10 @@ import typer
 
 from autotune.cli.options import JsonOption, StorageOption, StudyArgument, reading_store
 from autotune.cli.output import err, info, out, print_json
+from autotune.components import EXPORT_FORMATS, STUDY_EXPORT_FORMATS, StudyExportFormat
+from autotune.domain.registry import import_object
+
+STUDY_TARGETS = ", ".join(f"for {f.name}, {f.target}" for f in STUDY_EXPORT_FORMATS.values())
 
 
 def export(
@@ -21,11 +25,11 @@ def export(
     ] = "knee",
     to: Annotated[
         str,
-        typer.Option("--to", help="hf-trainer, accelerate, deepspeed, torchrun, lightning, "
-                                  "ray-train, slurm, yaml; or optuna: the whole study."),
+        typer.Option("--to", help=f"{', '.join(EXPORT_FORMATS)}; or, for all trials of the "
+                                  f"study, {', '.join(STUDY_EXPORT_FORMATS)}."),
     ] = "hf-trainer",
     output: Annotated[
-        str, typer.Option("--output", "-o", help="Folder to write; for optuna, a database URL.")
+        str, typer.Option("--output", "-o", help=f"Folder to write; {STUDY_TARGETS}.")
     ] = "out",
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Omit settings that the format cannot express.")
@@ -39,14 +43,14 @@ def export(
     from autotune.analysis.select import select_trial
     from autotune.export import exporter
 
-    if to == "optuna":
-        _export_optuna(study, output, storage)
+    if to in STUDY_EXPORT_FORMATS:
+        _export_study(STUDY_EXPORT_FORMATS[to], study, output, storage)
         return
-    chosen_exporter, directory = exporter(to, allow_partial=allow_partial), Path(output)
+    target_exporter, directory = exporter(to, allow_partial=allow_partial), Path(output)
     with reading_store(storage) as store:
-        whole = store.study(study)
-        number = select_trial(whole, store.trials(study), trial).number
-        files = chosen_exporter.export(whole, store.trial(study, number), directory)
+        stored = store.study(study)
+        number = select_trial(stored, store.trials(study), trial).number
+        files = target_exporter.export(stored, store.trial(study, number), directory)
     _warn_about_omissions(directory)
     if with_model:
         files = _add_model(directory)
@@ -55,13 +59,14 @@ def export(
         out.print(str(file), markup=False, soft_wrap=True)
 
 
-def _export_optuna(study: str, url: str, storage: str | None) -> None:
-    from autotune.export.optuna_study import write_study
-
+def _export_study(
+    export_format: StudyExportFormat, study: str, target: str, storage: str | None
+) -> None:
+    write = import_object(export_format.write)
     with reading_store(storage) as store:
-        trials = store.trials(study)
-        count = write_study(store.study(study), trials, url)
-    info(f"{count} trials of {study} in {url}; see them with: optuna-dashboard {url}")
+        count = write(store.study(study), store.trials(study), target)
+    next_step = export_format.next_step.format(target=target)
+    info(f"{count} trials of {study} in {target}; see them with: {next_step}")
 
 
 def _warn_about_omissions(directory: Path) -> None:
