@@ -1,4 +1,4 @@
-"""One job while its worker runs: what has been heard of it, and what becomes of it."""
+"""`RunningJob`: one job and its worker, from start to outcome."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_MEMORY_SAMPLES = 1000
 
 
 class RunningJob:
-    """A job and its worker. What the worker reported is kept whatever becomes of it."""
+    """A job and its worker. What the worker reported is kept, however the job ends."""
 
     def __init__(self, job: Job, worker: Worker) -> None:
         self.job = job
-        self.beside = 0
-        """How many other jobs have run on this host at the same time, at most."""
+        self.concurrent_jobs = 0
+        """The maximum number of other jobs that ran on this host at the same time."""
         self._worker = worker
         self._connected = True
         self._outcome: Outcome | None = None
@@ -34,18 +34,19 @@ class RunningJob:
         self._deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
     def sources(self) -> list[Connection | int]:
-        """What becomes ready when there is something to :meth:`serve`."""
+        """The descriptors that become readable when :meth:`serve` has something to do."""
         return [self._worker.status, *([self._worker.connection] if self._connected else [])]
 
     def seconds_to_deadline(self) -> float:
-        """Seconds until the time limit."""
+        """Seconds until the time limit; infinite without one."""
         if self._outcome is not None:
             return math.inf
         return max(0.0, self._deadline - time.monotonic())
 
     def serve(self, advise: ShouldStop) -> bool:
-        """Take what the worker has said and hold it to its time limit; whether it has ended."""
-        ended = self._worker.ended()  # asked first: what it said before is then all there
+        """Receive the worker's messages and enforce its time limit. Returns whether it has
+        ended."""
+        ended = self._worker.ended()  # before reading: all messages sent earlier are then there
         while self._connected and self._worker.connection.poll():
             self._receive(advise)
         if not ended and time.monotonic() >= self._deadline:
@@ -53,33 +54,35 @@ class RunningJob:
         return ended
 
     def end(self, outcome: Outcome) -> None:
-        """End the worker; ``outcome`` stands unless the job had its outcome already."""
+        """Kill the worker. ``outcome`` applies unless the job already has an outcome."""
         self._outcome = self._outcome or outcome
         self._worker.kill()
 
     def finish(self) -> Outcome:
-        """Wait for the worker's end and say what became of the job, with all that was heard."""
+        """Wait for the end of the worker and return the outcome, with all that was reported."""
         code = self._worker.collect()
         log = log_path(self.job)
         outcome = self._outcome or outcomes.of_exit(code, log)
-        outcome = outcomes.with_evidence(outcome, self._curve, self._memory, log)
-        return outcomes.mark_concurrent(outcome, self.beside) if self.beside else outcome
+        outcome = outcomes.with_result(outcome, self._curve, self._memory, log)
+        if self.concurrent_jobs:
+            return outcomes.mark_concurrent(outcome, self.concurrent_jobs)
+        return outcome
 
     def _receive(self, advise: ShouldStop) -> None:
         try:
-            self._take(self._worker.connection.recv(), advise)
+            self._handle(self._worker.connection.recv(), advise)
         except (EOFError, ConnectionError, TimeoutError):
             self._connected = False
 
-    def _take(self, message: Any, advise: ShouldStop) -> None:
+    def _handle(self, message: Any, advise: ShouldStop) -> None:
         match message:
             case CurvePoint():
                 self._curve.append(message)
                 self._forward_progress(message, advise)
             case MemorySamples(samples):
-                self._memory = _thinned([*self._memory, *samples])
+                self._memory = _decimate([*self._memory, *samples])
             case Ended(outcome):
-                self.end(outcome)  # it has nothing left to do, nor has anything it started
+                self.end(outcome)  # the worker, and what it started, have nothing left to do
             case Raised(error):
                 self.end(outcomes.of_exception(error, None))
 
@@ -89,13 +92,13 @@ class RunningJob:
             self.answer(reason)
 
     def answer(self, reason: str | None) -> None:
-        """Answer a rung: ``None`` to go on, or a reason to stop."""
+        """Answer a rung: ``None`` to continue, or a reason to stop."""
         with contextlib.suppress(ConnectionError, TimeoutError):
             self._worker.connection.send(reason)
 
 
-def _thinned(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most 1,000 samples: beyond that, of each two neighbours the one that held more."""
+def _decimate(samples: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most :data:`MAX_MEMORY_SAMPLES`: above that, keep the larger of every two neighbours."""
     if len(samples) <= MAX_MEMORY_SAMPLES:
         return samples
     pairs = zip(samples[::2], [*samples[1::2], samples[-1]], strict=False)

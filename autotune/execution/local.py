@@ -1,7 +1,7 @@
-"""Runs jobs here, each in a worker process of its own that a forkserver has ready in no time.
+"""Runs jobs on this host, each in its own worker process, forked from a forkserver.
 
-The driver waits blocking: it wakes for a message, for the end of a worker, for a time limit or for
-:meth:`LocalExecutor.stop`, and costs the running trials nothing in between.
+The driver waits in one blocking call: for a message, for the end of a worker, for a time limit, or
+for :meth:`LocalExecutor.stop`. In between it uses no CPU time, so it does not disturb the trials.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from autotune.domain import Interrupted, Job, WorkloadProfile
 from autotune.errors import ExecutionError
@@ -21,25 +21,24 @@ from autotune.execution.job import RunningJob
 from autotune.execution.memory import default_limit_gib
 from autotune.execution.messages import Call, RunTrial
 from autotune.execution.outcomes import STOP_REQUESTED
-from autotune.execution.resources import ResourcePool, usable_cores
+from autotune.execution.resources import ResourcePool
 from autotune.execution.spawner import Spawner, call_in_worker, require_importable
-from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from autotune.hardware.host import usable_cores
+from autotune.ports import Ask, Clock, Evaluate, P, ShouldStop, T, Tell
 
 PRELOAD = ("autotune.execution.preload",)
 
 ASK_AGAIN_SECONDS = 5.0
-"""With room for another job while others run: there may be one by now, from another driver that
-died or a database that came back."""
+"""While workers are idle, call ``ask`` again after this many seconds: another driver may have died,
+or the database may be back."""
 
 
 class LocalExecutor:
-    """``workers`` jobs at once on disjoint cores and accelerators of this host.
+    """Runs ``workers`` jobs concurrently on disjoint cores and accelerators of this host.
 
-    ``preload`` names the modules that workers find imported. A job without a memory limit of its
-    own gets ``memory_gib``, by default an equal share of 90% of what is available now.
+    ``preload`` names the modules that the forkserver imports for all workers. A job without a
+    memory limit gets ``memory_gib``; by default all workers share 90% of the memory that is
+    available now.
     """
 
     clock: Clock | None = None
@@ -54,37 +53,37 @@ class LocalExecutor:
     ) -> None:
         self._workers = workers
         self._memory_gib = memory_gib or default_limit_gib(workers)
-        self._seats = ResourcePool(usable_cores())
+        self._pool = ResourcePool(usable_cores())
         self._stopped = False
-        self._wake, self._waker = os.pipe()
+        self._stop_reader, self._stop_writer = os.pipe()
         self._spawner = Spawner(preload)
         self._closed = False
 
     def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
-        """Ask for jobs while there is room, run each, tell each outcome; return when ``ask`` has
-        nothing and nothing is running.
+        """Ask for jobs while workers are idle, run each, tell each outcome; return when ``ask``
+        returns ``None`` and no job is running.
 
-        A job that does not fit beside those running waits, and no other is asked for meanwhile.
+        A job whose resources are not free waits; no other job is asked for meanwhile.
         """
         require_importable(evaluate)
         running: list[RunningJob] = []
         waiting: Job | None = None
         try:
             while True:
-                waiting = self._fill(running, waiting, ask, evaluate, tell)
+                waiting = self._start_jobs(running, waiting, ask, evaluate, tell)
                 if not running:
                     return
-                has_room = waiting is None and len(running) < self._workers
-                at_most = ASK_AGAIN_SECONDS if has_room else math.inf
-                for run in self._wait_for_ends(running, advise, at_most):
-                    running.remove(run)
-                    self._seats.release(run.job)
-                    tell(run.job, run.finish())
+                is_idle = waiting is None and len(running) < self._workers
+                timeout = ASK_AGAIN_SECONDS if is_idle else math.inf
+                for job in self._wait_for_ends(running, advise, timeout):
+                    running.remove(job)
+                    self._pool.release(job.job)
+                    tell(job.job, job.finish())
         finally:
-            for run in running:
-                run.end(Interrupted("the driver gave up"))
-                self._seats.release(run.job)
-                run.finish()
+            for job in running:
+                job.end(Interrupted("the driver ended"))
+                self._pool.release(job.job)
+                job.finish()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function`` once in a worker and return its result, which must be picklable.
@@ -94,7 +93,7 @@ class LocalExecutor:
         """
         require_importable(function)
         call = Call(function, args, kwargs)
-        result: T = call_in_worker(self._spawner.spawn(), call, self._wake)
+        result: T = call_in_worker(self._spawner.spawn(), call, self._stop_reader)
         return result
 
     def stop(self) -> None:
@@ -102,7 +101,7 @@ class LocalExecutor:
         handler or thread."""
         if not self._stopped:
             self._stopped = True
-            os.write(self._waker, b"!")
+            os.write(self._stop_writer, b"!")
 
     def close(self) -> None:
         """Leave no process behind. Idempotent."""
@@ -110,10 +109,10 @@ class LocalExecutor:
             return
         self._closed = True
         self._spawner.close()
-        os.close(self._wake)
-        os.close(self._waker)
+        os.close(self._stop_reader)
+        os.close(self._stop_writer)
 
-    def _fill(
+    def _start_jobs(
         self,
         running: list[RunningJob],
         waiting: Job | None,
@@ -121,19 +120,19 @@ class LocalExecutor:
         evaluate: Evaluate,
         tell: Tell,
     ) -> Job | None:
-        """Start jobs while there is room; return the one asked for that does not fit yet."""
+        """Start jobs while workers are idle; return a job whose resources are not free yet."""
         while not self._stopped and len(running) < self._workers:
             job = waiting or ask()
             if job is None:
                 return None
             waiting = job
-            cores = self._seats.acquire(job.resources)
+            cores = self._pool.acquire(job.resources)
             if cores is None:
                 return waiting
             running.append(self._start(replace(job, cores=cores), evaluate, tell))
             waiting = None
-            for run in running:
-                run.beside = max(run.beside, len(running) - 1)
+            for other in running:
+                other.concurrent_jobs = max(other.concurrent_jobs, len(running) - 1)
         if self._stopped and waiting is not None:
             tell(waiting, Interrupted(STOP_REQUESTED))
             return None
@@ -144,30 +143,31 @@ class LocalExecutor:
         try:
             worker = self._spawner.spawn()
         except ExecutionError as error:
-            self._seats.release(job)
+            self._pool.release(job)
             tell(job, Interrupted(error.message))
             raise
-        # A worker that dies before it has read its order is found by its status.
+        # A worker that dies before it has read its order is detected by its status.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.connection.send(RunTrial(job, evaluate, memory_gib))
         return RunningJob(job, worker)
 
     def _wait_for_ends(
-        self, running: Sequence[RunningJob], advise: ShouldStop, at_most: float
+        self, running: Sequence[RunningJob], advise: ShouldStop, timeout: float
     ) -> list[RunningJob]:
-        """Serve running jobs until at least one worker has ended, or for ``at_most`` seconds;
-        return those that have ended."""
-        until = time.monotonic() + at_most
+        """Serve the running jobs until a worker has ended, for at most ``timeout`` seconds; return
+        the jobs whose workers have ended."""
+        deadline = time.monotonic() + timeout
         while True:
             if self._stopped:
-                for run in running:
-                    run.end(Interrupted(STOP_REQUESTED))
-            sources: list[Any] = [source for run in running for source in run.sources()]
+                for job in running:
+                    job.end(Interrupted(STOP_REQUESTED))
+            sources: list[Any] = [source for job in running for source in job.sources()]
             if not self._stopped:
-                sources.append(self._wake)
-            left = max(0.0, until - time.monotonic())
-            patience = min(left, *(run.seconds_to_deadline() for run in running))
-            wait(sources, timeout=None if patience == math.inf else patience)
-            ended = [run for run in running if run.serve(advise)]
-            if ended or time.monotonic() >= until:
+                sources.append(self._stop_reader)
+            seconds = min(
+                max(0.0, deadline - time.monotonic()), *(j.seconds_to_deadline() for j in running)
+            )
+            wait(sources, timeout=None if seconds == math.inf else seconds)
+            ended = [job for job in running if job.serve(advise)]
+            if ended or time.monotonic() >= deadline:
                 return ended

@@ -1,8 +1,8 @@
-"""What a driver and its worker say to each other over their private socket.
+"""The messages between a driver and its worker, over the private socket of the worker.
 
-Driver to worker: one order, then an answer (a reason or ``None``) to every rung. Worker to driver:
-curve points as they are, memory samples, where its ranks meet, and one last word (:class:`Ended` or
-:class:`Raised`).
+Driver to worker: one :class:`RunTrial` or :class:`Call`, then an answer (a reason to stop or
+``None``) to every rung. Worker to driver: curve points, memory samples, the rendezvous port of its
+ranks, and one final message (:class:`Ended` or :class:`Raised`).
 """
 
 from __future__ import annotations
@@ -20,31 +20,33 @@ from autotune.ports import Evaluate
 
 @dataclass(frozen=True)
 class RankRange:
-    """The ranks of a trial that run on one of its machines: ``count`` of them, from ``first`` on.
-    The machine has the address ``here``; all ranks meet at ``meeting``, or, where that is ``None``,
-    at a door that this worker opens and tells of (:class:`Opened`)."""
+    """The ranks of a trial that run on one node: ``count`` ranks from ``first`` on.
+
+    ``address`` is that of the node. ``rendezvous`` is host and port where all ranks meet; if it is
+    ``None``, this worker opens a port and reports it (:class:`RendezvousPort`).
+    """
 
     first: int
     count: int
-    here: str = "127.0.0.1"
-    meeting: tuple[str, int] | None = None
+    address: str = "127.0.0.1"
+    rendezvous: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
 class RunTrial:
-    """Run one job; ``memory_gib`` is the resident memory it may hold.
+    """Run one job with at most ``memory_gib`` of resident memory.
 
-    ``environment`` is set before anything of the job runs. ``claim`` is how many cores the worker
-    is to claim by itself, where nobody has set any aside for the job. ``share`` are the ranks to
-    run, by default all.
+    ``environment`` is set before any code of the job runs. ``cores_to_lock`` is the number of cores
+    that the worker locks itself, where the driver has reserved none. ``ranks`` are the ranks to
+    run; by default all.
     """
 
     job: Job
     evaluate: Evaluate
     memory_gib: float
     environment: Mapping[str, str] = field(default_factory=dict)
-    claim: int = 0
-    share: RankRange | None = None
+    cores_to_lock: int = 0
+    ranks: RankRange | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Call:
 
 @dataclass(frozen=True)
 class MemorySamples:
-    """Memory held over time: (seconds since the trial began, GiB)."""
+    """Resident memory over time: (seconds since the start of the trial, GiB)."""
 
     samples: tuple[tuple[float, float], ...]
 
@@ -72,33 +74,33 @@ class RendezvousPort:
 
 @dataclass(frozen=True)
 class Ended:
-    """The last word of a worker that kept control: an outcome, or what a function returned."""
+    """Final message of a worker that exited normally: the outcome, or the function's result."""
 
     result: Any
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The last word of a worker that could not do what it was ordered."""
+    """Final message of a worker that could not execute its order."""
 
     error: AutotuneError
 
 
 Message = CurvePoint | MemorySamples | RendezvousPort | Ended | Raised
-"""What a worker says."""
+"""What a worker sends."""
 
 
 class DriverDisconnected(BaseException):
-    """The driver has hung up: nobody wants the result. Not an ``Exception``, so that a trial that
-    handles errors of its own does not carry on for nobody."""
+    """The connection to the driver is lost. Not an ``Exception``, so that the error handling of a
+    trial does not catch it and continue without a driver."""
 
 
 class Channel:
-    """The worker's end. Its threads share it, so a send is one at a time."""
+    """The worker's end of the connection. Its threads send one at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._sending = threading.Lock()
+        self._send_lock = threading.Lock()
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -110,18 +112,15 @@ class Channel:
         except (EOFError, ConnectionError) as error:
             raise DriverDisconnected from error
 
-    def send(
-        self,
-        message: CurvePoint | MemorySamples | RendezvousPort | Ended | Raised,
-        timeout: float = -1,
-    ) -> bool:
-        """Send, waiting ``timeout`` seconds (-1: for ever) for another thread's send to end."""
-        if not self._sending.acquire(timeout=timeout):
+    def send(self, message: Message, timeout: float = -1) -> bool:
+        """Send a message; ``False`` if another thread was still sending after ``timeout`` seconds
+        (-1: wait without limit)."""
+        if not self._send_lock.acquire(timeout=timeout):
             return False
         try:
             self._connection.send(message)
         except ConnectionError as error:
             raise DriverDisconnected from error
         finally:
-            self._sending.release()
+            self._send_lock.release()
         return True

@@ -1,7 +1,6 @@
-"""What becomes of a trial that did not return: one table from error, signal or limit to outcome.
+"""Converts exceptions, exit codes and exceeded limits to outcomes, for every executor.
 
-It serves every executor. Out of memory is told by exception type, ``errno`` or the limit, never by
-reading a message.
+Out of memory is recognised by exception type, ``errno`` or limit, never by the text of a message.
 """
 
 from __future__ import annotations
@@ -23,19 +22,20 @@ from autotune.domain import (
     Pruned,
 )
 from autotune.errors import NanLoss, StopTrial, Unsupported
-from autotune.execution.memory import ran_out
+from autotune.execution.memory import is_out_of_memory
 
 STOP_REQUESTED = "stopped on request"
-"""Reason of jobs that :meth:`Executor.stop` ended."""
+"""Reason of trials that :meth:`Executor.stop` has interrupted."""
 
 SHARED_HOST = "shared_host"
-"""Kind of the event that marks a trial whose speeds were measured beside others."""
+"""Kind of the event of a trial that ran concurrently with others on its host."""
 
 
 def of_exception(error: BaseException, log: str | None) -> Outcome:
-    """The outcome of a trial that raised ``error``. Call it first thing in the handler."""
-    if ran_out(error):
-        return Infeasible(FailureReason.OUT_OF_MEMORY, _named(error))
+    """The outcome of a trial that raised ``error``. Call it first in the handler: it reads
+    ``errno``."""
+    if is_out_of_memory(error):
+        return Infeasible(FailureReason.OUT_OF_MEMORY, _describe(error))
     match error:
         case NanLoss():
             return Infeasible(FailureReason.NAN_LOSS, str(error))
@@ -43,77 +43,81 @@ def of_exception(error: BaseException, log: str | None) -> Outcome:
             return Infeasible(FailureReason.UNSUPPORTED, str(error))
         case StopTrial():
             return Pruned(str(error))
-        case _:
-            return Failed(FailureReason.ERROR, f"{_named(error)}{_place(error)}{_see(log)}")
+    reason = f"{_describe(error)}{_location(error)}{_log_note(log)}"
+    return Failed(FailureReason.ERROR, reason)
 
 
 def of_exit(code: int | None, log: str | None) -> Outcome:
-    """The outcome of a worker that ended without a word; ``code`` as ``Popen.returncode`` has it,
-    ``None`` where whoever watched the worker is itself gone."""
+    """The outcome of a worker that ended without an outcome.
+
+    ``code`` is that of ``Popen.returncode``; ``None`` if the worker's parent process was lost.
+    """
     if code is None:
-        return Failed(
-            FailureReason.INFRASTRUCTURE, f"the worker's parent process was lost{_see(log)}"
-        )
+        reason = "the worker's parent process was lost"
+        return Failed(FailureReason.INFRASTRUCTURE, f"{reason}{_log_note(log)}")
     if code < 0:
-        return Failed(FailureReason.CRASH, f"killed by {signal_name(-code)}{_see(log)}")
-    return Failed(
-        FailureReason.CRASH, f"the worker exited with code {code} and no result{_see(log)}"
-    )
+        reason = f"killed by {signal_name(-code)}"
+    else:
+        reason = f"the worker exited with code {code} and no result"
+    return Failed(FailureReason.CRASH, f"{reason}{_log_note(log)}")
 
 
 def of_timeout(minutes: float) -> Outcome:
-    """The outcome of a trial that was still running at its time limit."""
-    return Infeasible(
-        FailureReason.TIMEOUT, f"still running after {minutes:g} minutes, its time limit"
-    )
+    """The outcome of a trial that exceeded its time limit."""
+    reason = f"still running after {minutes:g} minutes, its time limit"
+    return Infeasible(FailureReason.TIMEOUT, reason)
 
 
-def with_evidence(
+def with_result(
     outcome: Outcome,
     curve: Sequence[CurvePoint],
     memory: Sequence[tuple[float, float]],
     log: str | None,
 ) -> Outcome:
-    """``outcome`` with what the driver saw along the way, where the trial did not say it itself."""
-    own = outcome.result
-    evidence = replace(
-        own,
-        curve=own.curve or tuple(curve),
-        memory=own.memory or tuple(memory),
-        log=own.log or log,
+    """``outcome`` with what the driver recorded, where the trial itself reported nothing."""
+    result = outcome.result
+    result = replace(
+        result,
+        curve=result.curve or tuple(curve),
+        memory=result.memory or tuple(memory),
+        log=result.log or log,
     )
-    return replace(outcome, result=evidence)
+    return replace(outcome, result=result)
 
 
 def mark_concurrent(outcome: Outcome, others: int) -> Outcome:
-    """``outcome`` with a mark that its speeds were measured beside ``others`` on the same host:
-    they had cores of their own, and shared caches and memory's bandwidth."""
-    own = outcome.result
+    """``outcome`` with a mark that ``others`` trials ran on the host at the same time.
+
+    They have their own cores but share caches and memory bandwidth, so speeds are not comparable
+    with those of an isolated run.
+    """
+    result = outcome.result
     message = f"speeds were measured with {others} other trials running on this host"
-    evidence = replace(
-        own,
-        events=(*own.events, Event(datetime.now(UTC), SHARED_HOST, message)),
-        environment={**own.environment, CONCURRENT_TRIALS: others},
+    result = replace(
+        result,
+        events=(*result.events, Event(datetime.now(UTC), SHARED_HOST, message)),
+        environment={**result.environment, CONCURRENT_TRIALS: others},
     )
-    return replace(outcome, result=evidence)
+    return replace(outcome, result=result)
 
 
 def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; the number where the platform has no name for it."""
+    """``SIGKILL`` for 9; ``signal 9`` where the platform has no name for it."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def _named(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
+    """File and line that raised ``error``, in parentheses."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
-def _see(log: str | None) -> str:
+def _log_note(log: str | None) -> str:
     return f"; log at {log}" if log else ""

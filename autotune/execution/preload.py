@@ -1,11 +1,19 @@
-"""What the forkserver imports once, so that no trial pays for it.
+"""What the forkserver imports once, so that no trial waits for these imports.
 
-Imports only: no tensor is made and no thread started, since threads do not survive a fork.
+Imports only: no tensor is made and no thread is started, because threads do not survive a fork.
 """
 
 from __future__ import annotations
 
-import autotune.execution.slim_imports
+import importlib
+from unittest.mock import patch
+
+from transformers import utils
+
+# The losses of object detection match boxes with scipy, which costs 22 MiB in each rank of each
+# trial. No encoder needs them, so the module is imported as if scipy were not installed.
+with patch.object(utils, "is_scipy_available", return_value=False):
+    importlib.import_module("transformers.loss.loss_utils")
 
 # isort: split
 import safetensors.torch
@@ -14,14 +22,13 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from transformers.models.bert import modeling_bert
 
-# Computed once and kept by transformers: every model that is loaded asks for it.
+# transformers computes this mapping when the first model is loaded, and caches it.
 get_checkpoint_conversion_mapping("bert")  # type: ignore[no-untyped-call]
 
 __all__ = [
     "AutoConfig",
     "AutoModelForSequenceClassification",
     "AutoTokenizer",
-    "autotune",
     "modeling_bert",
     "safetensors",
     "torch",

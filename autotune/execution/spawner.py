@@ -1,4 +1,4 @@
-"""The driver's side of the forkserver: start it, ask it for workers, and leave nothing behind."""
+"""The driver side of the forkserver: starts it, requests workers, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -17,111 +17,113 @@ from autotune.errors import ExecutionError
 from autotune.execution.forkserver import STATUS
 from autotune.execution.messages import Call, Ended, Raised
 
-# The modules of the driver, by its own path, whatever directory or installation they come from.
 SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 """OpenBLAS and Arrow's allocator start threads on import, and threads do not survive a fork."""
 
-ORDER = b"+"
-"""What is sent, with two descriptors, to ask for a worker."""
+REQUEST = b"+"
+"""Sent with two descriptors to request a worker."""
 
+# The forkserver finds modules by the driver's own path, whatever installation they come from.
 _BOOT = """
 import json, sys
-order = json.loads(sys.argv[1])
-sys.path[:] = order["path"]
+config = json.loads(sys.argv[1])
+sys.path[:] = config["path"]
 from autotune.execution.forkserver import serve
-serve(order["control"], order["modules"], order["driver"])
+serve(config["control"], config["modules"], config["driver"])
 """
 
 
 class Worker:
-    """One worker process as its driver sees it."""
+    """One worker process as seen by its driver."""
 
     def __init__(self, pid: int, connection: Connection, status: int) -> None:
         self.pid = pid
         self.connection = connection
         self.status = status
         """A file descriptor that becomes readable when the worker has ended."""
-        self._alive = True
+        self._is_alive = True
 
     def kill(self) -> None:
-        """End the worker and all it has started, at once. Idempotent."""
-        if not self._alive:
+        """Kill the worker and all it has started. Idempotent."""
+        if not self._is_alive:
             return
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
-            return  # it ended just now; its status says so
+            return  # it has just ended; its status says so
 
     def ended(self) -> bool:
-        """Whether the worker has ended, without waiting."""
-        return not self._alive or bool(wait([self.status], timeout=0))
+        """Whether the worker has ended; does not wait."""
+        return not self._is_alive or bool(wait([self.status], timeout=0))
 
     def collect(self) -> int | None:
-        """Wait for the worker's end and return its exit code (negative: the signal that ended it),
-        or ``None`` when the forkserver is lost; its workers are then ended here."""
+        """Wait for the end of the worker and return its exit code (negative: the signal).
+
+        Returns ``None`` if the forkserver is lost; the worker is then killed here.
+        """
         code = read_status(self.status)
         if code is None:
             self.kill()
-        self._alive = False
+        self._is_alive = False
         self.connection.close()
         os.close(self.status)
         return code
 
 
 class Spawner:
-    """Starts the forkserver in the background at once, and again should it ever be lost."""
+    """Starts the forkserver in the background, and again if it is lost."""
 
     def __init__(self, modules: Sequence[str]) -> None:
         self._modules = tuple(modules)
         self._server, self._control, self._output = _start(self._modules)
 
     def spawn(self) -> Worker:
-        """A fresh worker, waiting for its order.
+        """A fresh worker that waits for its order.
 
-        :raises ExecutionError: when the forkserver cannot import its modules, with its output.
+        :raises ExecutionError: if the forkserver cannot import its modules, with its output.
         """
         try:
-            worker = order_worker(self.send_fd)
+            worker = request_worker(self.send_fd)
         except OSError as error:
-            raise ExecutionError(self._lost()) from error
+            raise ExecutionError(self._failure()) from error
         if worker is None:
-            raise ExecutionError(self._lost())
+            raise ExecutionError(self._failure())
         return worker
 
     def send_fd(self, descriptors: Sequence[int]) -> None:
-        """Ask the forkserver for the worker whose ends of connection and status these are."""
-        if (self._server.poll() or 0) < 0:  # killed, as the kernel may when memory is short
+        """Request a worker with these ends of its connection and its status."""
+        if (self._server.poll() or 0) < 0:  # killed, for example by the kernel for memory
             self.close()
             self._server, self._control, self._output = _start(self._modules)
-        socket.send_fds(self._control, [ORDER], descriptors)
+        socket.send_fds(self._control, [REQUEST], descriptors)
 
     def close(self) -> None:
-        """End the forkserver, and with it whatever worker is left. Idempotent."""
+        """Kill the forkserver and with it all workers. Idempotent."""
         self._control.close()
         self._server.kill()
         self._server.wait()
         self._output.close()
 
-    def _lost(self) -> str:
+    def _failure(self) -> str:
         self._server.wait()
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1] if lines else f"exit code {self._server.returncode}"
-        return f"the forkserver that starts workers ended: {last}"
+        cause = lines[-1] if lines else f"exit code {self._server.returncode}"
+        return f"the forkserver that starts workers ended: {cause}"
 
 
-def order_worker(pass_on: Callable[[Sequence[int]], None]) -> Worker | None:
-    """A fresh worker from the forkserver behind ``pass_on``; ``None`` where that cannot start it.
+def request_worker(send_fd: Callable[[Sequence[int]], None]) -> Worker | None:
+    """A fresh worker from the forkserver behind ``send_fd``; ``None`` if it cannot start one.
 
-    :raises OSError: where ``pass_on`` does.
+    :raises OSError: if ``send_fd`` does.
     """
     ours, theirs = socket.socketpair()
     status, status_end = os.pipe()
     try:
-        pass_on([theirs.fileno(), status_end])
+        send_fd([theirs.fileno(), status_end])
     except BaseException:
         ours.close()
         os.close(status)
@@ -138,10 +140,10 @@ def order_worker(pass_on: Callable[[Sequence[int]], None]) -> Worker | None:
 
 
 def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:
-    """Start a forkserver, its end of the control socket held by nobody else."""
+    """Start a forkserver. No other process inherits its end of the control socket."""
     ours, theirs = socket.socketpair()
     output = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the forkserver)
-    order = {
+    config = {
         "path": sys.path,
         "control": theirs.fileno(),
         "modules": modules,
@@ -149,7 +151,7 @@ def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.sock
     }
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps(order)],
+            [sys.executable, "-c", _BOOT, json.dumps(config)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -161,28 +163,31 @@ def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.sock
 
 
 def read_status(pipe: int) -> int | None:
-    """What is said next on a worker's status pipe, waiting for it; ``None`` where nobody will."""
+    """Wait for the next value on a worker's status pipe; ``None`` if there will be none."""
     try:
         data = os.read(pipe, STATUS.size)
-    except (ConnectionError, TimeoutError):  # the machine at the other end is gone
+    except (ConnectionError, TimeoutError):  # the node at the other end is lost
         return None
     return STATUS.unpack(data)[0] if data else None
 
 
-def call_in_worker(worker: Worker, call: Call, *hang_up: int) -> Any:
-    """What ``call`` returns in ``worker``, which then is ended; so it is once any of the
-    descriptors ``hang_up`` becomes readable."""
+def call_in_worker(worker: Worker, call: Call, *stop_fds: int) -> Any:
+    """The result of ``call`` in ``worker``, which is then killed. It is also killed when one of
+    ``stop_fds`` becomes readable.
+
+    :raises ExecutionError: if the worker ended before it returned.
+    """
     try:
         worker.connection.send(call)
-        # Until then the guard tells of memory, which nobody asked about here.
-        while worker.connection in wait([worker.connection, worker.status, *hang_up]):
+        # Memory samples of the watchdog arrive first, and are ignored.
+        while worker.connection in wait([worker.connection, worker.status, *stop_fds]):
             match worker.connection.recv():
                 case Ended(result):
                     return result
                 case Raised(error):
                     raise error
     except (EOFError, ConnectionError):
-        pass  # it ended without a word
+        pass  # it ended without a result
     finally:
         worker.kill()
         worker.collect()
@@ -190,7 +195,8 @@ def call_in_worker(worker: Worker, call: Call, *hang_up: int) -> Any:
 
 
 def require_importable(function: Callable[..., Any]) -> None:
-    """Workers import what they run; they have no copy of the driver's main module."""
+    """Raise unless workers can import ``function``; they have no copy of the driver's main
+    module."""
     if function.__module__ == "__main__" or "<" in function.__qualname__:
         raise ExecutionError(
             f"workers cannot import {function.__module__}.{function.__qualname__}",

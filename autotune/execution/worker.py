@@ -1,7 +1,7 @@
-"""The worker: a fresh process that does one thing and ends. Everything here runs in the child.
+"""The worker: a fresh process that executes one order and exits. Everything here runs in the child.
 
-The order is the point: log, cores, allocator and limits are in force before the trial is even
-unpacked, so that its first allocation is made under them.
+The order of steps matters: log, cores, allocator and limits are in force before any code of the
+trial runs, so that they apply to its first allocation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NoReturn
 from autotune.domain import CurvePoint, Job, Outcome
 from autotune.errors import AutotuneError, ExecutionError
 from autotune.execution import memory, outcomes, ranks
-from autotune.execution.memory_watchdog import MemoryWatchdog, end_group
+from autotune.execution.memory import MemoryWatchdog, end_group
 from autotune.execution.messages import (
     Call,
     Channel,
@@ -30,7 +30,8 @@ from autotune.execution.messages import (
     RendezvousPort,
     RunTrial,
 )
-from autotune.execution.resources import lock_cores, usable_cores
+from autotune.execution.resources import lock_cores
+from autotune.hardware.host import usable_cores
 from autotune.trial.effects import allocator
 
 THREAD_VARIABLES = (
@@ -42,16 +43,16 @@ THREAD_VARIABLES = (
 
 
 def main(connection_fd: int) -> NoReturn:
-    """Take one order from the driver, carry it out, and end this process group."""
+    """Receive one order from the driver, execute it, and end this process group."""
     channel = Channel(Connection(connection_fd))
     try:
         _execute(channel.receive(), channel)
     except DriverDisconnected:
-        pass  # and with it whoever wanted the result
+        pass  # there is no one to report to
     except AutotuneError as error:
         channel.send(Raised(error))
     except Exception as error:
-        # Its class may be unknown to the driver, and its traceback does not travel.
+        # The driver may not have this exception class, and a traceback cannot be pickled.
         foreign = ExecutionError(f"{type(error).__name__} in a worker: {error}")
         foreign.add_note(traceback.format_exc())
         channel.send(Raised(foreign))
@@ -68,19 +69,19 @@ def _execute(order: RunTrial | Call, channel: Channel) -> None:
 
 
 def log_path(job: Job) -> str:
-    """Where the output of a job goes."""
+    """The file that receives the output of a job."""
     return str(Path(job.directory) / "log.txt")
 
 
 def _run_trial(order: RunTrial, channel: Channel) -> None:
-    guard = MemoryWatchdog(channel, order.memory_gib)
-    outcome = _evaluate(order, channel, guard)
+    watchdog = MemoryWatchdog(channel, order.memory_gib)
+    outcome = _evaluate(order, channel, watchdog)
     sys.stdout.flush()
-    guard.flush()
+    watchdog.flush()
     channel.send(Ended(outcome))
 
 
-def _evaluate(order: RunTrial, channel: Channel, guard: MemoryWatchdog) -> Outcome:
+def _evaluate(order: RunTrial, channel: Channel, watchdog: MemoryWatchdog) -> Outcome:
     job = order.job
 
     def report(point: CurvePoint) -> str | None:
@@ -88,22 +89,22 @@ def _evaluate(order: RunTrial, channel: Channel, guard: MemoryWatchdog) -> Outco
         answer: str | None = channel.receive() if point.metrics else None
         return answer
 
-    def opened(port: int) -> None:
+    def report_port(port: int) -> None:
         channel.send(RendezvousPort(port))
 
     log = log_path(job)
     try:
-        _write_to(log)
+        _redirect_output(log)
         os.environ.update(order.environment)
-        if order.claim:
-            job = replace(job, cores=lock_cores(usable_cores(), order.claim))
+        if order.cores_to_lock:
+            job = replace(job, cores=lock_cores(usable_cores(), order.cores_to_lock))
         _pin_and_limit(job, order.memory_gib)
         if ranks.is_parallel(job):
-            processes = ranks.RankLauncher(order.evaluate, job, order.share, opened)
-            guard.start(processes.pids)
-            return processes.wait(report)
-        guard.start()
-        memory.forget()
+            launcher = ranks.RankLauncher(order.evaluate, job, order.ranks, report_port)
+            watchdog.start(launcher.pids)
+            return launcher.wait(report)
+        watchdog.start()
+        memory.clear_errno()
         return order.evaluate(job, report)
     except DriverDisconnected:
         raise
@@ -113,8 +114,8 @@ def _evaluate(order: RunTrial, channel: Channel, guard: MemoryWatchdog) -> Outco
         return outcome
 
 
-def _write_to(path: str) -> None:
-    """Send this process's output, Python's and the C libraries' alike, to the trial's log."""
+def _redirect_output(path: str) -> None:
+    """Write this process's output, of Python and of C libraries, to the trial's log."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
@@ -133,17 +134,17 @@ def _write_to(path: str) -> None:
 
 
 def _pin_and_limit(job: Job, memory_gib: float) -> None:
-    """Give this process the cores, threads, devices, allocator and memory of its job."""
+    """Apply the job's cores, threads, devices, allocator and memory limit to this process."""
     if job.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cores)
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(job.resources.threads)))
-    on_cuda = any(device.startswith("cuda") for device in job.resources.devices)
-    if not on_cuda:
+    uses_cuda = any(device.startswith("cuda") for device in job.resources.devices)
+    if not uses_cuda:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     allocator.apply(str(job.strategy.get("allocator", "system")))
-    if not on_cuda:
-        # A CUDA context reserves far more address space than it ever holds on the host.
-        memory.bound(memory_gib)
+    if not uses_cuda:
+        # A CUDA context reserves far more address space than the host memory it uses.
+        memory.set_limit(memory_gib)
     torch = sys.modules.get("torch")
     if torch is not None:
         # Its thread pool read the environment when the forkserver imported it.

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from autotune.domain import Device, Host, NodeClass
+from autotune.domain.units import GIB
 
-GIB = 2**30
 CGROUP = Path("/sys/fs/cgroup")
 NODES = Path("/sys/devices/system/node")
 CPUINFO = Path("/proc/cpuinfo")
@@ -36,7 +36,7 @@ def inventory() -> Host:
     cpu = Device("cpu", "cpu", cpu_name(), memory, bf16=any("bf16" in flag for flag in flags))
     return Host(
         cpu=cpu_name(),
-        cores=cores(),
+        cores=usable_cores(),
         physical_cores=psutil.cpu_count(logical=False),
         memory_gib=memory,
         numa_nodes=numa_nodes(),
@@ -58,7 +58,7 @@ def tools() -> tuple[str, ...]:
     return tuple(found)
 
 
-def cores() -> tuple[int, ...]:
+def usable_cores() -> tuple[int, ...]:
     """Ids of the logical CPUs this process may use, cut to a container's CPU quota."""
     if hasattr(os, "sched_getaffinity"):
         ids = sorted(os.sched_getaffinity(0))
@@ -79,13 +79,17 @@ def _cpu_quota() -> float | None:
 
 def memory_gib() -> float:
     """Host memory, or the container's share of it, in GiB."""
-    total = psutil.virtual_memory().total
+    total, limit = float(psutil.virtual_memory().total), cgroup_bytes("memory.max")
+    return round((total if limit is None else min(total, limit)) / GIB, 2)
+
+
+def cgroup_bytes(name: str) -> float | None:
+    """A limit or counter of this container (cgroup v2); ``None`` where there is none."""
     try:
-        limit = (CGROUP / "memory.max").read_text().strip()
+        text = (CGROUP / name).read_text().strip()
     except OSError:
-        limit = "max"
-    bound = total if limit == "max" else min(total, int(limit))
-    return round(bound / GIB, 2)
+        return None
+    return float(text) if text.isdigit() else None
 
 
 def cpu_name() -> str | None:
@@ -124,7 +128,7 @@ def _cpuinfo() -> str:
 
 def numa_nodes() -> tuple[tuple[int, ...], ...]:
     """CPU ids by NUMA node; empty where the system does not tell."""
-    allowed = set(cores())
+    allowed = set(usable_cores())
     lists = sorted(NODES.glob("node[0-9]*/cpulist"), key=lambda path: int(path.parent.name[4:]))
     nodes = (expand(path.read_text()) for path in lists)
     mine = (tuple(cpu for cpu in node if cpu in allowed) for node in nodes)

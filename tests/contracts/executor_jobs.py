@@ -1,4 +1,4 @@
-"""What the executor contract runs in workers: small, importable, each doing one thing."""
+"""Jobs and functions that the executor contract runs in workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIB = 2**20
 
 
 def make_job(directory: Path, number: int = 0, *, do: str = "nothing", **fields: object) -> Job:
-    """A job whose strategy says what :func:`evaluate` is to do."""
+    """A job whose strategy names the action of :func:`evaluate`."""
     values: dict[str, object] = {
         "study": "contract",
         "trial": number,
@@ -42,7 +42,7 @@ def make_job(directory: Path, number: int = 0, *, do: str = "nothing", **fields:
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
-    """Do what the strategy says."""
+    """Run the action that the strategy names."""
     return ACTIONS[str(job.strategy["do"])](job, report)
 
 
@@ -56,7 +56,7 @@ def done(job: Job, **environment: object) -> Completed:
 
 def nothing(job: Job, report: Report) -> Outcome:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return done(job, cores=cores, threads=os.environ.get("OMP_NUM_THREADS"), given=job.cores)
+    return done(job, cores=cores, threads=os.environ.get("OMP_NUM_THREADS"), reserved=job.cores)
 
 
 def speak(job: Job, report: Report) -> Outcome:
@@ -112,9 +112,9 @@ def hang(job: Job, report: Report) -> Outcome:
 
 
 def grow(job: Job, report: Report) -> Outcome:
-    held = []
+    blocks = []
     while True:
-        held.append(bytearray(b"x" * (16 * MIB)))
+        blocks.append(bytearray(b"x" * (16 * MIB)))
         time.sleep(0.01)
 
 
@@ -123,10 +123,10 @@ def grab(job: Job, report: Report) -> Outcome:
 
 
 def train(job: Job, report: Report) -> Outcome:
-    """Five points, each second one a rung."""
+    """Report five points; every second one is a rung."""
     for step in range(1, 6):
-        reached = point(step, accuracy=step / 10) if step % 2 == 0 else point(step)
-        reason = report(reached)
+        metrics = {"accuracy": step / 10} if step % 2 == 0 else {}
+        reason = report(point(step, **metrics))
         if reason is not None:
             raise StopTrial(reason)
     return done(job)
@@ -137,7 +137,7 @@ def return_the_unpicklable(job: Job, report: Report) -> Outcome:
 
 
 def meet(job: Job, report: Report) -> Outcome:
-    """Wait until the other of two jobs is running too."""
+    """Wait until the other of two jobs runs too."""
     here = Path(job.directory)
     (here / "here").touch()
     other = here.parent / str(1 - job.trial) / "here"

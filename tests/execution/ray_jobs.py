@@ -81,11 +81,11 @@ def hang_apart_the_first_time(directory: Path) -> dict[str, Any]:
 def _join() -> int:
     import torch
 
-    from autotune.levers.parallelism import Layout
-    from autotune.trial.distributed.collectives import join
+    from autotune.levers.layout import Layout
+    from autotune.trial.distributed.collectives import join_process_group
 
     world = int(os.environ["WORLD_SIZE"])
-    return join(Layout("ddp", world), torch.device("cpu")).rank
+    return join_process_group(Layout("ddp", world), torch.device("cpu")).rank
 
 
 def see_gpus(directory: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def prepare(directory: Path) -> None:
         (folder / "data").write_text("prepared")
         (directory.parent / f"built-by-{os.getpid()}").touch()
 
-    cache.entry("counted", "one", build)
+    cache.get_or_build("counted", "one", build)
 
 
 ACTIONS = {

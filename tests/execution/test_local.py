@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from contracts.executor_contract import ExecutorContract, evaluate, go_on, run_job, run_jobs
+from contracts.executor_contract import ExecutorContract, evaluate, never_stop, run_job, run_jobs
 from contracts.executor_jobs import make_job
 
 from autotune.domain import (
@@ -71,7 +71,7 @@ def test_a_job_is_pinned_to_the_cores_it_is_given(executor: LocalExecutor, tmp_p
     job = make_job(tmp_path, resources=Resources(threads=1))
     environment = run_job(executor, job).result.environment
     assert len(environment["cores"]) == 1
-    assert list(environment["given"]) == environment["cores"]
+    assert list(environment["reserved"]) == environment["cores"]
     assert environment["threads"] == "1"
 
 
@@ -110,7 +110,10 @@ def test_what_a_trial_started_ends_with_it(executor: LocalExecutor, tmp_path: Pa
     jobs = iter([make_job(tmp_path)])
     told: list[Outcome] = []
     executor.run(
-        lambda: next(jobs, None), leave_a_child, lambda job, outcome: told.append(outcome), go_on
+        lambda: next(jobs, None),
+        leave_a_child,
+        lambda job, outcome: told.append(outcome),
+        never_stop,
     )
     child = told[0].result.environment["child"]
     assert wait_until(lambda: not alive(child))
@@ -129,7 +132,10 @@ def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     jobs = iter([make_job(tmp_path)])
     with pytest.raises(ExecutionError, match="antigravity_that_does_not_exist"):
         local.run(
-            lambda: next(jobs, None), evaluate, lambda job, outcome: told.append(outcome), go_on
+            lambda: next(jobs, None),
+            evaluate,
+            lambda job, outcome: told.append(outcome),
+            never_stop,
         )
     assert [type(outcome) for outcome in told] == [Interrupted]
     local.close()
@@ -177,13 +183,13 @@ DRIVER = """
 import sys
 from pathlib import Path
 sys.path[:] = {path!r}
-from contracts.executor_contract import go_on
+from contracts.executor_contract import never_stop
 from contracts.executor_jobs import make_job
 import doomed_jobs
 from autotune.execution.local import LocalExecutor
 jobs = iter([make_job(Path({directory!r}), n, do=do) for n, do in enumerate({actions!r})])
 local = LocalExecutor(workers=2, preload=({preload!r},))
-local.run(lambda: next(jobs, None), doomed_jobs.evaluate, lambda *_: None, go_on)
+local.run(lambda: next(jobs, None), doomed_jobs.evaluate, lambda *_: None, never_stop)
 """
 
 

@@ -14,30 +14,30 @@ from autotune.execution import memory, outcomes
 
 @pytest.fixture(autouse=True)
 def _no_refusal_yet() -> None:
-    memory.forget()
+    memory.clear_errno()
 
 
 def test_a_refusal_by_the_c_library_is_seen() -> None:
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     assert libc.malloc(ctypes.c_size_t(2**60)) is None
-    assert memory.ran_out(RuntimeError("whatever it says"))
+    assert memory.is_out_of_memory(RuntimeError("whatever it says"))
 
 
 def test_a_runtime_error_without_refusal_is_none() -> None:
-    assert not memory.ran_out(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not memory.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
 
 
 def test_a_refusal_is_forgotten() -> None:
     memory._errno().value = errno.ENOMEM
-    memory.forget()
-    assert not memory.ran_out(RuntimeError())
+    memory.clear_errno()
+    assert not memory.is_out_of_memory(RuntimeError())
 
 
 def test_a_cause_counts() -> None:
     error = ValueError("cannot load the model")
     error.__cause__ = MemoryError()
-    assert memory.ran_out(error)
+    assert memory.is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_what_the_trial_says_stands_before_what_the_driver_saw() -> None:
     own = CurvePoint(1, 2, 8, 0.5)
     seen = CurvePoint(2, 2, 16, 1.0)
     said = Completed(TrialResult(curve=(own,)))
-    assert outcomes.with_evidence(said, [seen], [(0.1, 1.0)], "log").result == TrialResult(
+    assert outcomes.with_result(said, [seen], [(0.1, 1.0)], "log").result == TrialResult(
         curve=(own,), memory=((0.1, 1.0),), log="log"
     )
     silent = Infeasible(FailureReason.TIMEOUT, "still running")
-    assert outcomes.with_evidence(silent, [seen], [], None).result.curve == (seen,)
+    assert outcomes.with_result(silent, [seen], [], None).result.curve == (seen,)

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
-from contracts.executor_contract import go_on
+from contracts.executor_contract import never_stop
 from contracts.executor_jobs import make_job
 from ray.cluster_utils import Cluster
 
@@ -57,7 +57,7 @@ def run_jobs(executor: RayExecutor, *jobs: Job) -> list[tuple[int, Outcome]]:
         lambda: next(left, None),
         evaluate,
         lambda job, outcome: told.append((job.trial, outcome)),
-        go_on,
+        never_stop,
     )
     return told
 
@@ -127,7 +127,7 @@ def test_what_no_node_can_hold_fails_without_a_verdict(
     (_, large), (_, strange) = run_jobs(executor, *jobs)
     assert isinstance(large, Failed)
     assert isinstance(strange, Failed)
-    assert (large.kind, large.reason) == ("infrastructure", "no node of the cluster has 64 CPU")
+    assert (large.failure, large.reason) == ("infrastructure", "no node of the cluster has 64 CPU")
     assert strange.reason == "no node of class gpu-a10 of the cluster has 1 CPU"
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import ray
 from contracts import executor_jobs
-from contracts.executor_contract import go_on
+from contracts.executor_contract import never_stop
 from ray.cluster_utils import Cluster
 
 from autotune.domain import Completed, Failed, Job, Limits, Outcome, Resources, Strategy
@@ -60,7 +60,7 @@ def run_jobs(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
     def tell(job: Job, outcome: Outcome) -> None:
         told[job.trial] = outcome
 
-    executor.run(lambda: next(left, None), evaluate, tell, go_on)
+    executor.run(lambda: next(left, None), evaluate, tell, never_stop)
     return told
 
 
@@ -107,7 +107,7 @@ def test_trials_of_any_shape_share_an_actor_which_holds_no_cores(
 
     executor = RayExecutor(1, address=cluster.address, preload=())
     try:
-        executor.run(lambda: next(jobs, None), evaluate, tell, go_on)
+        executor.run(lambda: next(jobs, None), evaluate, tell, never_stop)
     finally:
         executor.close()
     assert all(isinstance(outcome, Completed) for outcome in told)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from contracts.executor_contract import go_on
+from contracts.executor_contract import never_stop
 from contracts.executor_jobs import evaluate, make_job
 
 from autotune.domain import Completed, Failed, FailureReason, Interrupted, Pruned, TrialResult
@@ -60,7 +60,7 @@ def test_a_worker_is_ended_and_says_how(counter: WorkerServer, tmp_path: Path) -
     running = RunningJob(job, worker)
     while not worker.connection.poll(0.05):
         pass
-    running.serve(go_on)
+    running.serve(never_stop)
     running.end(Interrupted("enough"))
     outcome = running.finish()
     assert isinstance(outcome, Interrupted)

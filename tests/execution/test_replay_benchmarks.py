@@ -56,7 +56,7 @@ def test_trying_everything_reaches_the_whole_hypervolume(
     assert judge.seconds_to(1.1, steps) is None
 
 
-def test_a_strategy_is_worth_the_median_of_all_that_measured_it(benchmark: TabularBenchmark) -> None:
+def test_strategy_has_the_median_of_its_measurements(benchmark: TabularBenchmark) -> None:
     from replaying import Judge
 
     lucky = benchmark.records[1]

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.hardware import environment, inventory
-from autotune.hardware.host import cores, cpu_flags, cpu_name, expand, memory_gib, numa_nodes, tools
+from autotune.hardware.host import (
+    cpu_flags,
+    cpu_name,
+    expand,
+    memory_gib,
+    numa_nodes,
+    tools,
+    usable_cores,
+)
 
 MODULE = "autotune.hardware.host"
 
@@ -47,14 +55,14 @@ def test_a_container_quota_bounds_the_cores(
     (tmp_path / "cpu.max").write_text("100000 100000")
     (tmp_path / "memory.max").write_text(str(3 * 2**30))
     monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
-    assert len(cores()) == 1
+    assert len(usable_cores()) == 1
     assert memory_gib() == pytest.approx(3.0)
 
 
 def test_no_quota_is_no_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("max 100000")
     monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
-    assert len(cores()) == len(os.sched_getaffinity(0))
+    assert len(usable_cores()) == len(os.sched_getaffinity(0))
 
 
 def test_flags_of_x86_and_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from autotune.errors import AutotuneError, ExecutionError
 from autotune.execution.messages import Call
 from autotune.execution.ray.parcel import Parcel
 from autotune.execution.ray.worker_server import Address, WorkerServer, order_worker
-from autotune.execution.resources import usable_cores
+from autotune.hardware.host import usable_cores
 from autotune.execution.spawner import Spawner, Worker, call_in_worker
 from autotune.hardware import inventory
 from autotune.hardware.host import memory_gib

@@ -21,7 +21,7 @@ from autotune.domain import (
 )
 from autotune.errors import ExecutionError
 from autotune.execution.job import RunningJob
-from autotune.execution.memory import SHARE_OF_AVAILABLE
+from autotune.execution.memory import MAX_FRACTION_OF_AVAILABLE
 from autotune.execution.messages import RankRange, RendezvousPort, RunTrial
 from autotune.execution.ray.agent import NodeEndpoint, Session, worker_on
 from autotune.execution.spawner import Worker
@@ -62,13 +62,13 @@ class GroupWorker(RunningJob):
     def failed(self) -> bool:
         return self.outcome is not None and not isinstance(self.outcome, Completed | Pruned)
 
-    def _take(self, message: Any, advise: ShouldStop) -> None:
+    def _handle(self, message: Any, advise: ShouldStop) -> None:
         if isinstance(message, RendezvousPort):
             self.port = message.port
         else:
-            super()._take(message, advise)
+            super()._handle(message, advise)
 
-    def _consult(self, point: CurvePoint, advise: ShouldStop) -> None:
+    def _forward_progress(self, point: CurvePoint, advise: ShouldStop) -> None:
         advise(self.job, point)
 
 
@@ -195,7 +195,7 @@ def _as_seen_there(job: Job, nodes: int) -> Job:
 
 
 def _memory_share(station: NodeEndpoint, cores: int) -> float:
-    return SHARE_OF_AVAILABLE * station.memory_gib * min(1.0, cores / station.cores)
+    return MAX_FRACTION_OF_AVAILABLE * station.memory_gib * min(1.0, cores / station.cores)
 
 
 def _environment(place: NodeAllocation) -> dict[str, str]:

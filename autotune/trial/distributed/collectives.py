@@ -1,4 +1,4 @@
-"""The processes of a parallel trial, met and numbered."""
+"""The process group of a distributed trial."""
 
 from __future__ import annotations
 
@@ -24,75 +24,80 @@ from autotune.trial.data.batching import Indices
 
 T = TypeVar("T")
 
-DEFAULT_PATIENCE_SECONDS = 120.0
-MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+DEFAULT_TIMEOUT_SECONDS = 120.0
+MPI_VARIABLES = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
 """Set by Open MPI in every process that it starts."""
 
-ON_CUDA = "cpu:gloo,cuda:nccl"
-"""Tensors travel by NCCL, and what is said about the trial by gloo."""
+CUDA_BACKEND = "cpu:gloo,cuda:nccl"
+"""NCCL for tensors, gloo for Python objects."""
 
 
-def join(layout: Layout, device: torch.device, *, mixed: bool = False) -> DistributedGroup:
-    """Meet the other processes; the environment says where, as torchrun's does. A layout of one
-    meets nobody. With ``mixed``, ranks have devices of different kinds and talk by way of the host.
+def join_process_group(
+    layout: Layout, device: torch.device, *, mixed: bool = False
+) -> DistributedGroup:
+    """Connect to the other ranks, which the environment names as torchrun does.
 
-    Raises :class:`Unsupported` where fewer or more run than ``layout`` has.
+    With ``mixed``, ranks have devices of different types and communicate through the host. Raises
+    :class:`Unsupported` if the number of processes is not that of ``layout``.
     """
-    rank, world = place()
-    if world != layout.world:
+    rank, world_size = rank_and_world_size()
+    if world_size != layout.world:
         raise Unsupported(
-            f"parallelism {layout} wants {layout.world} processes, and {world} run",
+            f"parallelism {layout} requires {layout.world} processes; there are {world_size}",
             hint=f"start it with an executor, or with torchrun --nproc-per-node {layout.world}",
         )
     timeout = timedelta(
-        seconds=float(os.environ.get("COLLECTIVE_SECONDS", DEFAULT_PATIENCE_SECONDS))
+        seconds=float(os.environ.get("COLLECTIVE_SECONDS", DEFAULT_TIMEOUT_SECONDS))
     )
-    how = backend(device, mixed=mixed)
-    if how == "mpi":
-        dist.init_process_group(how, timeout=timeout)  # mpirun has said who is who
+    backend = choose_backend(device, mixed=mixed)
+    if backend == "mpi":
+        dist.init_process_group(backend, timeout=timeout)  # mpirun provides rank and world size
     else:
-        store = HashStore() if world == 1 else _store(rank, world, timeout)
-        dist.init_process_group(how, store=store, rank=rank, world_size=world, timeout=timeout)
-    table = torch.device("cpu") if mixed else device
+        store = HashStore() if world_size == 1 else _store(rank, world_size, timeout)
+        dist.init_process_group(
+            backend, store=store, rank=rank, world_size=world_size, timeout=timeout
+        )
+    comm_device = torch.device("cpu") if mixed else device
     shape = (layout.data, layout.model)
-    mesh = init_device_mesh(table.type, shape, mesh_dim_names=("data", "model"))
-    return DistributedGroup(layout, rank, device, mesh, table)
+    mesh = init_device_mesh(comm_device.type, shape, mesh_dim_names=("data", "model"))
+    return DistributedGroup(layout, rank, device, mesh, comm_device)
 
 
-def place() -> tuple[int, int]:
-    """This process's rank and the number of all, as torchrun or Open MPI's mpirun gives them."""
-    for rank, world in (("RANK", "WORLD_SIZE"), MPI):
-        if rank in os.environ and world in os.environ:
-            return int(os.environ[rank]), int(os.environ[world])
+def rank_and_world_size() -> tuple[int, int]:
+    """This process's rank and the number of ranks, as set by torchrun or Open MPI's mpirun."""
+    for rank, world_size in (("RANK", "WORLD_SIZE"), MPI_VARIABLES):
+        if rank in os.environ and world_size in os.environ:
+            return int(os.environ[rank]), int(os.environ[world_size])
     return 0, 1
 
 
-def backend(device: torch.device, *, mixed: bool = False) -> str:
-    """What ranks on ``device`` talk by. MPI, in a torch that was built with it, finds its ranks
-    itself, so it serves only those that ``mpirun`` has started."""
+def choose_backend(device: torch.device, *, mixed: bool = False) -> str:
+    """The communication backend for ranks on ``device``. MPI finds its ranks itself, so it is used
+    only by a torch built with it, in processes that ``mpirun`` started."""
     if device.type == "cuda" and not mixed:
-        return ON_CUDA
-    return "mpi" if dist.is_mpi_available() and MPI[0] in os.environ else "gloo"
+        return CUDA_BACKEND
+    return "mpi" if dist.is_mpi_available() and MPI_VARIABLES[0] in os.environ else "gloo"
 
 
-def _store(rank: int, world: int, timeout: timedelta) -> TCPStore:
-    door = os.environ.get("MASTER_DOOR")
+def _store(rank: int, world_size: int, timeout: timedelta) -> TCPStore:
+    listen_fd = os.environ.get("MASTER_LISTEN_FD")
     return TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
-        world,
+        world_size,
         is_master=rank == 0 and "TORCHELASTIC_USE_AGENT_STORE" not in os.environ,
         timeout=timeout,
-        master_listen_fd=None if door is None else int(door),
+        master_listen_fd=None if listen_fd is None else int(listen_fd),
     )
 
 
 class DistributedGroup:
-    """All ranks of a trial. It is the :class:`~autotune.trial.distributed.process_group.ProcessGroup` of each of them.
+    """All ranks of a trial: the distributed implementation of
+    :class:`~autotune.trial.distributed.process_group.ProcessGroup`.
 
     ``mesh`` has the dimensions ``data`` (ranks that see different examples) and ``model`` (ranks
-    that hold one copy of the model between them). ``table`` is the device by way of which ranks
-    exchange: their own, unless they have different ones.
+    that share one copy of the model). Ranks communicate through ``comm_device``: their own device,
+    or the CPU if devices differ.
     """
 
     def __init__(
@@ -101,72 +106,71 @@ class DistributedGroup:
         rank: int,
         device: torch.device,
         mesh: DeviceMesh,
-        table: torch.device,
+        comm_device: torch.device,
     ) -> None:
         self.layout, self.rank, self.device, self.mesh = layout, rank, device, mesh
-        self.table = table
+        self.comm_device = comm_device
         self._speeds = [1.0] * layout.data
         self.data_rank, self.model_rank = divmod(rank, layout.model)
         self.is_main_process = rank == 0
-        self._quota, self._wanted = 1, 0.0
+        self._steps_per_window, self._window_seconds = 1, 0.0
 
     @property
-    def over_data(self) -> dist.ProcessGroup:
+    def data_group(self) -> dist.ProcessGroup:
         return self.mesh.get_group("data")
 
     @property
-    def over_model(self) -> dist.ProcessGroup:
+    def model_group(self) -> dist.ProcessGroup:
         return self.mesh.get_group("model")
 
     def set_rank_weights(self, speed: float) -> None:
-        """From now on share batches out in proportion to the ranks' speeds, this rank's being
-        ``speed``."""
-        self._speeds = self._gathered(speed)
+        """Distribute batches in proportion to the ranks' speeds; ``speed`` is that of this rank."""
+        self._speeds = self._all_gather(speed)
 
     def local_rows(self, rows: Indices) -> tuple[Indices, bool]:
-        """The examples of a micro-batch that this rank trains on, dealt out in turn so that long
-        and short ones spread. A rank for which none is left runs one that does not count, since
-        all ranks must take part: then the second value is false."""
-        dealt = rows[self._turns(len(rows)) == self.data_rank]
-        return (dealt, True) if len(dealt) else (rows[:1], False)
+        """The examples of a micro-batch that this rank trains on, assigned in turn, so that every
+        rank has short and long ones.
 
-    def _turns(self, count: int) -> np.ndarray:
-        """Whose turn each of ``count`` examples is: always that of the rank furthest behind."""
+        All ranks must take part in a step. A rank without examples gets one that must not count:
+        then the second value is false.
+        """
+        local = rows[self._assign_ranks(len(rows)) == self.data_rank]
+        return (local, True) if len(local) else (rows[:1], False)
+
+    def _assign_ranks(self, count: int) -> np.ndarray:
+        """The data rank of each of ``count`` examples: the one that would finish it first."""
         speeds = np.array(self._speeds)
-        dealt = np.zeros(len(speeds))
-        turns = np.zeros(count, dtype=np.int64)
-        for place in range(count):
-            turns[place] = rank = int(np.argmin((dealt + 1) / speeds))
-            dealt[rank] += 1
-        return turns
+        assigned = np.zeros(len(speeds))
+        ranks = np.zeros(count, dtype=np.int64)
+        for index in range(count):
+            ranks[index] = rank = int(np.argmin((assigned + 1) / speeds))
+            assigned[rank] += 1
+        return ranks
 
-    # ------------------------------------------------------------------------------ as a crew
+    # -------------------------------------------------------------------------- as a ProcessGroup
 
     def main_process_first(self, function: Callable[[], T]) -> T:
         if self.is_main_process:
-            made = function()
+            result = function()
             dist.barrier()
-            return made
+            return result
         dist.barrier()
         return function()
 
-    def window_done(self, steps: int, seconds: float, wanted: float) -> bool:
-        self._wanted = wanted
-        return steps >= self._quota
+    def window_done(self, steps: int, seconds: float, min_seconds: float) -> bool:
+        self._window_seconds = min_seconds
+        return steps >= self._steps_per_window
 
-    def mean(self, losses: Sequence[Tensor], seconds: float) -> float:
-        """Also settles how many steps the next window has: as many as take rank 0 its time. A
-        decision by each rank's own clock would part them."""
-        quota = round(self._quota_for(len(losses), seconds))
-        known = torch.zeros(2, device=self.table, dtype=torch.float64)
-        known[0] = torch.stack(list(losses)).double().mean()
-        known[1] = quota if self.is_main_process else 0.0
-        dist.all_reduce(known)
-        self._quota = max(1, int(known[1]))
-        return float(known[0])
-
-    def _quota_for(self, steps: int, seconds: float) -> float:
-        return steps * self._wanted / max(seconds, 1e-9)
+    def mean_loss(self, losses: Sequence[Tensor], seconds: float) -> float:
+        """Also sets the number of steps of the next window, from the speed of rank 0: each rank
+        deciding by its own clock would desynchronise them."""
+        steps = round(len(losses) * self._window_seconds / max(seconds, 1e-9))
+        values = torch.zeros(2, device=self.comm_device, dtype=torch.float64)
+        values[0] = torch.stack(list(losses)).double().mean()
+        values[1] = steps if self.is_main_process else 0.0
+        dist.all_reduce(values)
+        self._steps_per_window = max(1, int(values[1]))
+        return float(values[0])
 
     def shard(self, batches: list[T]) -> list[T]:
         return batches[self.rank :: self.layout.world]
@@ -176,22 +180,23 @@ class DistributedGroup:
         dist.all_reduce(tensor)
         return tensor.numpy()
 
-    def merge(self, windows: list[Window]) -> list[Window]:
-        """One window for warm-up and one for the rest: the examples of all ranks in the time of the
-        slowest."""
+    def merge_windows(self, windows: list[Window]) -> list[Window]:
+        """One window for the warm-up and one for the rest: the examples of all ranks, the seconds
+        of the slowest."""
         totals = [_totals(windows, warmup) for warmup in (True, False)]
         merged = []
         for warmup, (examples, seconds) in zip((True, False), totals, strict=True):
-            known = torch.tensor([examples], dtype=torch.float64)
-            slowest = torch.tensor([seconds], dtype=torch.float64)
-            dist.all_reduce(known)
-            dist.all_reduce(slowest, dist.ReduceOp.MAX)
-            if known[0] > 0:
-                merged.append(Window(int(known[0]), float(slowest[0]), warmup))
+            total_examples = torch.tensor([examples], dtype=torch.float64)
+            max_seconds = torch.tensor([seconds], dtype=torch.float64)
+            dist.all_reduce(total_examples)
+            dist.all_reduce(max_seconds, dist.ReduceOp.MAX)
+            if total_examples[0] > 0:
+                merged.append(Window(int(total_examples[0]), float(max_seconds[0]), warmup))
         return merged
 
-    def tell(self, report: Report, point: CurvePoint) -> str | None:
-        """Rank 0 tells and hears; the others give a sign of life, and hear at a rung."""
+    def report_progress(self, report: Report, point: CurvePoint) -> str | None:
+        """Rank 0 reports the point. The others report a heartbeat, and receive the answer at
+        rungs."""
         if not self.is_main_process:
             report(CurvePoint(point.step, point.total_steps, point.samples, point.seconds))
         answer: list[Any] = [report(point) if self.is_main_process else None]
@@ -202,28 +207,28 @@ class DistributedGroup:
         return reason
 
     def peaks_gib(self) -> list[float] | None:
-        peaks = self._gathered(memory.peak_gib())
-        known = [peak for peak in peaks if peak is not None]
-        return known if len(known) == len(peaks) else None
+        peaks = self._all_gather(memory.peak_gib())
+        values = [peak for peak in peaks if peak is not None]
+        return values if len(values) == len(peaks) else None
 
     def device_peaks_gib(self) -> tuple[float, float] | None:
-        found = [peaks for peaks in self._gathered(memory.device_peaks_gib(self.device)) if peaks]
-        return (sum(p[0] for p in found), sum(p[1] for p in found)) if found else None
+        peaks = [p for p in self._all_gather(memory.device_peaks_gib(self.device)) if p]
+        return (sum(p[0] for p in peaks), sum(p[1] for p in peaks)) if peaks else None
 
-    def sum(self, known: float | None) -> float | None:
-        found = [value for value in self._gathered(known) if value is not None]
-        return sum(found) if found else None
+    def sum(self, value: float | None) -> float | None:
+        values = [item for item in self._all_gather(value) if item is not None]
+        return sum(values) if values else None
 
     def destroy(self) -> None:
         dist.barrier()
         dist.destroy_process_group()
 
-    def _gathered(self, value: T) -> list[T]:
-        found: list[Any] = [None] * self.layout.world
-        dist.all_gather_object(found, value)
-        return found
+    def _all_gather(self, value: T) -> list[T]:
+        values: list[Any] = [None] * self.layout.world
+        dist.all_gather_object(values, value)
+        return values
 
 
 def _totals(windows: list[Window], warmup: bool) -> tuple[int, float]:
-    chosen = [window for window in windows if window.warmup == warmup]
-    return sum(w.examples for w in chosen), sum(w.seconds for w in chosen)
+    selected = [window for window in windows if window.warmup == warmup]
+    return sum(w.examples for w in selected), sum(w.seconds for w in selected)
