@@ -1,5 +1,5 @@
-"""What the trials of a study say: pure functions over domain objects, without torch or a store.
+"""Analysis of the trials of a study: pure functions over domain objects, without torch or a store.
 
-The command line, the dashboard and the reports all take their figures from here, so that the same
-trials give the same words and numbers everywhere.
+The command line, the dashboard, reports and trackers take all figures and texts from this package,
+so that the same trials give the same numbers everywhere.
 """

@@ -1,4 +1,4 @@
-"""Fewer points that draw the same picture: what lies under another point is left out."""
+"""Reduces the points of a plot without changing the picture."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
-
-GRID = (160, 90)
-"""Cells across and up: finer than a mark on a screen is wide."""
+GRID_CELLS = (160, 90)
+"""Cells across and up: smaller than a marker on a screen."""
 
 
-def decimate(first: Sequence[float], second: Sequence[float], most: int = 2_000) -> list[int]:
-    """Places of at most ``most`` points, one a cell of a grid over their span, ends included."""
-    if len(first) <= most:
-        return list(range(len(first)))
-    cells = _cells(np.asarray(first, float), GRID[0]) * GRID[1]
-    cells += _cells(np.asarray(second, float), GRID[1])
-    places = np.sort(np.unique(cells, return_index=True)[1])
-    if places.size > most:
-        places = places[np.linspace(0, places.size - 1, most).astype(int)]
-    return [int(place) for place in places]
+def decimate(x: Sequence[float], y: Sequence[float], max_points: int = 2_000) -> list[int]:
+    """Indices of at most ``max_points`` points: the first one in each cell of a grid over the range
+    of the data."""
+    if len(x) <= max_points:
+        return list(range(len(x)))
+    cells = _cell_indices(np.asarray(x, float), GRID_CELLS[0]) * GRID_CELLS[1]
+    cells += _cell_indices(np.asarray(y, float), GRID_CELLS[1])
+    indices = np.sort(np.unique(cells, return_index=True)[1])
+    if indices.size > max_points:
+        indices = indices[np.linspace(0, indices.size - 1, max_points).astype(int)]
+    return [int(index) for index in indices]
 
 
-def _cells(values: Numbers, count: int) -> NDArray[np.int64]:
+def _cell_indices(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     span = np.ptp(values)
     if span == 0:
         return np.zeros(len(values), dtype=np.int64)

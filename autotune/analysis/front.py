@@ -1,169 +1,180 @@
-"""The Pareto front of a study: which trials satisfy its constraints and are beaten by none.
+"""The Pareto front of a study: the feasible trials that no other feasible trial dominates.
 
-Points are compared as *gains*: objective values signed so that more is always better.
+Objective values are signed so that more is better in every column. :class:`Snapshot`
+(``autotune/analysis/snapshot.py``) computes all of this once for a list of trials.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import Constraint, Direction, Objective, State, Study, Trial, TrialOrigin
-from autotune.domain.constraints import constraint_bound
+from autotune.domain import Constraint, Direction, State, Study, Trial, TrialOrigin
+from autotune.domain.constraints import constraint_bound, is_satisfied
 from autotune.domain.metrics import METRICS
 
 ObjectiveValues = NDArray[np.float64]
 """Shape (points, objectives); more is better in every column."""
 
-_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-
 
 @dataclass(frozen=True)
 class Violation:
-    """A constraint that a trial does not meet. ``value`` is ``None`` where it was not measured."""
+    """A constraint that a trial violates. ``value`` is ``None`` if it was not measured."""
 
     constraint: Constraint
     value: float | None
     bound: float
 
     def __str__(self) -> str:
-        rule = str(self.constraint)
         limit = f" (= {self.bound:.4g})" if self.constraint.relative else ""
-        found = "was not measured" if self.value is None else f"is {self.value:.4g}"
-        return f"{self.constraint.metric} {found}; the study asks for {rule}{limit}"
+        value = "was not measured" if self.value is None else f"is {self.value:.4g}"
+        return f"{self.constraint.metric} {value}; the study requires {self.constraint}{limit}"
 
 
 def value_of(trial: Trial | None, metric: str) -> float | None:
-    """The metric's value, ``None`` where it was not measured or is no finite number."""
+    """The value of ``metric``; ``None`` if it was not measured or is not finite."""
     value = None if trial is None else trial.metric(metric)
     return value if value is not None and math.isfinite(value) else None
 
 
 def find_baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
-    """The trial of the default configuration: the first that completed, else the first at all. One
-    that had the host to itself comes before others."""
+    """The trial of the default configuration: an isolated run if there is one, else the first
+    complete one, else the first."""
     strategy = study.baseline
-    found = [
-        t
-        for t in trials
-        if t.origin == TrialOrigin.DEFAULT
-        or (t.strategy.values == strategy.values and not t.imported and t.is_result)
+    candidates = [
+        trial
+        for trial in trials
+        if trial.origin == TrialOrigin.DEFAULT
+        or (trial.strategy.values == strategy.values and not trial.imported and trial.is_result)
     ]
-    complete = [trial for trial in found if trial.state is State.COMPLETE]
-    alone = [trial for trial in complete if trial.origin == TrialOrigin.ISOLATED_RERUN]
-    return next(iter([*alone, *complete, *found]), None)
+    complete = [trial for trial in candidates if trial.state is State.COMPLETE]
+    isolated = [trial for trial in complete if trial.origin == TrialOrigin.ISOLATED_RERUN]
+    return next(iter([*isolated, *complete, *candidates]), None)
 
 
 def superseded_trials(trials: Sequence[Trial]) -> frozenset[int]:
-    """Numbers of the trials whose strategy was run again with the host to itself: that run speaks
-    for it, in place of them."""
-    alone = {
-        t.strategy.key
-        for t in trials
-        if t.origin == TrialOrigin.ISOLATED_RERUN and t.state is State.COMPLETE
+    """Numbers of the trials whose strategy has an isolated re-run, which replaces them."""
+    keys = {
+        trial.strategy.key
+        for trial in trials
+        if trial.origin == TrialOrigin.ISOLATED_RERUN and trial.state is State.COMPLETE
     }
-    if not alone:
+    if not keys:
         return frozenset()
-    repeated = (TrialOrigin.CONFIRMATION, TrialOrigin.ISOLATED_RERUN)
+    reruns = (TrialOrigin.CONFIRMATION, TrialOrigin.ISOLATED_RERUN)
     return frozenset(
-        t.number for t in trials if t.origin not in repeated and t.strategy.key in alone
+        trial.number
+        for trial in trials
+        if trial.origin not in reruns and trial.strategy.key in keys
     )
 
 
-def find_violations(study: Study, trial: Trial, default: Trial | None) -> list[Violation]:
-    """The constraints that ``trial`` breaks. One relative to an unmeasured default binds nobody;
-    one on a metric that this trial did not measure is broken, since it cannot be shown to hold."""
-    broken = []
+def confirmed_trials(trials: Sequence[Trial]) -> frozenset[int]:
+    """Numbers of the trials whose strategy has a complete confirmation run."""
+    keys = {t.strategy.key for t in trials if t.is_confirmation and t.state is State.COMPLETE}
+    if not keys:
+        return frozenset()
+    return frozenset(t.number for t in trials if not t.is_confirmation and t.strategy.key in keys)
+
+
+def find_violations(study: Study, trial: Trial, baseline: Trial | None) -> list[Violation]:
+    """The constraints that ``trial`` violates.
+
+    A constraint relative to an unmeasured default is ignored. A constraint on a metric that the
+    trial did not measure is violated, since it cannot be verified.
+    """
+    violations = []
     for constraint in study.constraints:
-        limit, value = constraint_bound(constraint, default), value_of(trial, constraint.metric)
+        limit, value = constraint_bound(constraint, baseline), value_of(trial, constraint.metric)
         if limit is None:
             continue
-        if value is None or not _COMPARE[constraint.operator](value, limit):
-            broken.append(Violation(constraint, value, limit))
-    return broken
+        if value is None or not is_satisfied(constraint, value, limit):
+            violations.append(Violation(constraint, value, limit))
+    return violations
 
 
-def feasible_trials(study: Study, trials: Sequence[Trial]) -> list[Trial]:
-    """Complete trials with every objective measured and every constraint met, in given order.
+def violations_by_trial(
+    study: Study, trials: Sequence[Trial], baseline: Trial | None
+) -> dict[int, list[Violation]]:
+    """Violated constraints by number of the complete trial, of trials that violate any."""
+    if not study.constraints:
+        return {}
+    violations = {
+        trial.number: find_violations(study, trial, baseline)
+        for trial in trials
+        if trial.state is State.COMPLETE
+    }
+    return {number: violated for number, violated in violations.items() if violated}
 
-    Confirming runs are left out: they repeat a strategy that is already here, on other data; and so
-    are hints from other machines. Of a strategy that was run again alone, that run is here.
-    """
-    default, replaced = find_baseline(study, trials), superseded_trials(trials)
+
+def measures_objectives(study: Study, trial: Trial) -> bool:
+    return all(value_of(trial, objective.metric) is not None for objective in study.objectives)
+
+
+def select_feasible(
+    study: Study,
+    trials: Sequence[Trial],
+    violating: Collection[int],
+    superseded: Collection[int],
+) -> list[Trial]:
+    """Complete results with all objectives measured whose numbers are in neither collection."""
     return [
         trial
         for trial in trials
-        if trial.number not in replaced
-        and _counts(study, trial)
-        and not find_violations(study, trial, default)
+        if trial.state is State.COMPLETE
+        and trial.is_result
+        and trial.number not in violating
+        and trial.number not in superseded
+        and measures_objectives(study, trial)
     ]
 
 
-def _counts(study: Study, trial: Trial) -> bool:
-    if trial.state is not State.COMPLETE or not trial.is_result:
-        return False
-    return all(value_of(trial, o.metric) is not None for o in study.objectives)
+def feasible_trials(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials with all objectives measured and all constraints satisfied, in order.
 
-
-def confirmed_trials(trials: Sequence[Trial]) -> frozenset[int]:
-    """Numbers of the trials whose strategy was run again, whole, with another seed."""
-    again = {t.strategy.key for t in trials if t.is_confirmation and t.state is State.COMPLETE}
-    if not again:
-        return frozenset()
-    return frozenset(t.number for t in trials if not t.is_confirmation and t.strategy.key in again)
+    Confirmation runs and trials transferred from other hosts are left out. An isolated re-run
+    replaces the other trials of its strategy.
+    """
+    violating = violations_by_trial(study, trials, find_baseline(study, trials))
+    return select_feasible(study, trials, violating, superseded_trials(trials))
 
 
 def signed_objectives(study: Study, trials: Sequence[Trial]) -> ObjectiveValues:
-    """Signed objective values of trials that measured them all."""
+    """Objective values of trials that measured them all, signed so that more is better."""
     rows = [[o.sign * float(t.metric(o.metric) or 0.0) for o in study.objectives] for t in trials]
     return np.array(rows, dtype=float).reshape(len(trials), len(study.objectives))
 
 
-def dominates(study: Study, one: Trial, other: Trial) -> bool:
-    """Whether ``one`` is at least as good in every objective and better in one."""
-    left, right = signed_objectives(study, [one, other])
-    return bool((left >= right).all() and (left > right).any())
-
-
 def pareto_front(study: Study, trials: Sequence[Trial]) -> list[Trial]:
-    """Feasible trials that no other dominates, best in the first objective first."""
+    """The non-dominated feasible trials, best in the first objective first."""
     return pareto_optimal(study, feasible_trials(study, trials))
 
 
 def pareto_optimal(study: Study, members: Sequence[Trial]) -> list[Trial]:
-    """Those of ``members`` (all objectives measured) that no other of them dominates."""
-    points = signed_objectives(study, members)
-    places = np.flatnonzero(non_dominated(points)).tolist()
-    order = sorted(places, key=lambda i: (*(-points[i]), members[i].number))
-    return [members[i] for i in order]
+    """The non-dominated of ``members``, all of which measured all objectives."""
+    return non_dominated_trials(members, signed_objectives(study, members))
 
 
-def front_by_metrics(study: Study, members: Sequence[Trial], metrics: Sequence[str]) -> list[Trial]:
-    """The front of ``metrics`` alone, objectives or not, each in its better direction."""
-    asked = tuple(Objective(metric, direction_of(study, metric)) for metric in metrics)
-    known = [t for t in members if all(value_of(t, m) is not None for m in metrics)]
-    return pareto_optimal(replace(study, objectives=asked), known)
+def non_dominated_trials(members: Sequence[Trial], points: ObjectiveValues) -> list[Trial]:
+    """The non-dominated of ``members`` with signed objective values ``points``, best in the first
+    column first, then by number."""
+    rows = np.flatnonzero(non_dominated(points)).tolist()
+    rows.sort(key=lambda row: (*(-points[row]), members[row].number))
+    return [members[row] for row in rows]
 
 
 def direction_of(study: Study, metric: str) -> Direction:
-    """The better direction of any metric: the study's own, else the catalogue's."""
+    """The better direction of a metric: that of the study's objective, else of the registry."""
     own = next((o.direction for o in study.objectives if o.metric == metric), None)
     return own or (METRICS[metric].direction if metric in METRICS else "maximize")
 
 
 def non_dominated(points: ObjectiveValues) -> NDArray[np.bool_]:
-    """A mask of the points that no other dominates; equal points stand or fall together.
+    """Mask of the non-dominated points, shape (points,). Equal points are all in it or all out.
 
     O(n log n) for up to two objectives, O(n x front) comparisons of whole columns for more.
     """
@@ -173,58 +184,60 @@ def non_dominated(points: ObjectiveValues) -> NDArray[np.bool_]:
     if width == 1:
         return np.asarray(points[:, 0] == points[:, 0].max())
     unique, inverse = np.unique(points, axis=0, return_inverse=True)
-    kept = _sweep(unique) if width == 2 else _cull(unique)
-    return np.asarray(kept[inverse.reshape(-1)])
+    mask = _non_dominated_2d(unique) if width == 2 else _non_dominated_nd(unique)
+    return np.asarray(mask[inverse.reshape(-1)])
 
 
-def _sweep(unique: ObjectiveValues) -> NDArray[np.bool_]:
-    """Rows come in ascending order: one stays if it beats the second gain of all after it."""
+def _non_dominated_2d(unique: ObjectiveValues) -> NDArray[np.bool_]:
+    """``unique`` rows are in ascending order: a row is non-dominated if its second value is greater
+    than those of all later rows."""
     second = unique[:, 1]
-    later = np.maximum.accumulate(second[::-1])[::-1]
-    return np.append(second[:-1] > later[1:], True)
+    later_max = np.maximum.accumulate(second[::-1])[::-1]
+    return np.append(second[:-1] > later_max[1:], True)
 
 
-def _cull(unique: ObjectiveValues) -> NDArray[np.bool_]:
-    """Distinct rows: take the one with the greatest sum of ranks, drop all it covers, repeat.
+def _non_dominated_nd(unique: ObjectiveValues) -> NDArray[np.bool_]:
+    """Repeatedly takes the row with the greatest sum of ranks and drops all rows it dominates.
 
-    Equal gains share a rank, so that what dominates a row always comes before it.
+    Equal values share a rank, so a row comes after all rows that dominate it.
     """
     columns = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in unique.T]
-    ranks = np.sum(columns, axis=0)
-    left = np.argsort(-ranks, kind="stable")
-    kept = np.zeros(len(unique), dtype=bool)
-    while left.size:
-        best = left[0]
-        kept[best] = True
-        left = left[(unique[left] > unique[best]).any(axis=1)]
-    return kept
+    rank_sums = np.sum(columns, axis=0)
+    remaining = np.argsort(-rank_sums, kind="stable")
+    mask = np.zeros(len(unique), dtype=bool)
+    while remaining.size:
+        best = remaining[0]
+        mask[best] = True
+        remaining = remaining[(unique[remaining] > unique[best]).any(axis=1)]
+    return mask
 
 
 def knee(study: Study, front: Sequence[Trial]) -> Trial | None:
-    """The trial nearest to the utopia point: the best of every objective at once.
+    """The trial nearest to the utopia point, the best value of every objective.
 
-    Each objective is scaled to 0..1 over the front, so that no unit weighs more than another. With
-    one objective that is the best trial. Of equally near trials the lowest number is taken.
+    Each objective is scaled to 0..1 over the front. With one objective this is the best trial. Of
+    equally near trials it is the one with the lowest number.
     """
     if not front:
         return None
-    away = _shortfall(signed_objectives(study, front))
-    distances = np.round(np.sqrt((away**2).sum(axis=1)), 12)
+    shortfall = _relative_shortfall(signed_objectives(study, front))
+    distances = np.round(np.sqrt((shortfall**2).sum(axis=1)), 12)
     return min(zip(distances, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
 
 
 def suggest_trial(
     study: Study, front: Sequence[Trial], weights: Mapping[str, float]
 ) -> Trial | None:
-    """The trial that falls least short of the best, each objective weighted (by metric name)."""
+    """The trial with the least weighted sum of shortfalls; ``weights`` by metric, 1 if missing."""
     if not front:
         return None
     weight = np.array([weights.get(o.metric, 1.0) for o in study.objectives])
-    short = np.round((_shortfall(signed_objectives(study, front)) * weight).sum(axis=1), 12)
-    return min(zip(short, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
+    shortfall = _relative_shortfall(signed_objectives(study, front)) * weight
+    totals = np.round(shortfall.sum(axis=1), 12)
+    return min(zip(totals, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
 
 
-def _shortfall(points: ObjectiveValues) -> ObjectiveValues:
-    """How far each point is from the best of its column, in units of the column's spread."""
-    best, spread = points.max(axis=0), np.ptp(points, axis=0)
-    return np.asarray((best - points) / np.where(spread > 0, spread, 1.0))
+def _relative_shortfall(points: ObjectiveValues) -> ObjectiveValues:
+    """Distance of each point to the best of its column, in units of the column's range."""
+    best, span = points.max(axis=0), np.ptp(points, axis=0)
+    return np.asarray((best - points) / np.where(span > 0, span, 1.0))

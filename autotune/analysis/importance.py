@@ -1,7 +1,7 @@
-"""What each lever does: its importance, its effect on a metric, how two of them interact.
+"""The importance of levers, their effect on a metric, and the interaction of two levers.
 
-Effects are plain means over the trials of the study. A search does not try all settings alike, so
-they say what went with a setting, not what it alone would cause; intervals show how sure they are.
+Effects are means over the trials of a study. A search does not sample all settings evenly, so they
+show correlation, not causation.
 """
 
 from __future__ import annotations
@@ -18,28 +18,22 @@ from numpy.typing import NDArray
 
 from autotune.analysis.front import value_of
 from autotune.analysis.text import format_value
-from autotune.domain import (
-    Categorical,
-    Dimension,
-    Range,
-    State,
-    Study,
-    Trial,
-    Value,
-)
-from autotune.domain.search_space import contains, settings
+from autotune.domain import Categorical, Dimension, State, Study, Trial, Value
+from autotune.domain.search_space import settings
 
 BINS = 5
-"""A lever with more settings than twice this is shown in this many ranges."""
+"""Ranges into which a numeric lever with more than twice as many settings is divided."""
 BOOTSTRAP_SAMPLES = 400
 MAX_TRIALS = 250
+"""Trials to which the random forest is fitted at most."""
 TREES = 32
 MIN_TRIALS = 10
+"""Trials below which importance is not computed."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The mean of a metric over the ``n`` trials of one setting, with its 95% interval
+    """The mean of a metric over the ``n`` trials with one setting, with its 95% interval
     (percentile bootstrap), ``None`` for a single trial."""
 
     setting: str
@@ -50,7 +44,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Cell:
-    """The mean of a metric over the ``n`` trials with two settings at once."""
+    """The mean of a metric over the ``n`` trials with both settings."""
 
     first: str
     second: str
@@ -59,7 +53,7 @@ class Cell:
 
 
 def measured_trials(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """Complete trials of the search that know ``metric``."""
+    """Complete results that measured ``metric``."""
     return [
         trial
         for trial in trials
@@ -68,30 +62,33 @@ def measured_trials(trials: Sequence[Trial], metric: str) -> list[Trial]:
 
 
 def varied_levers(study: Study, trials: Sequence[Trial]) -> list[str]:
-    """Levers of which at least two settings were tried, in the order of the space."""
+    """Levers with at least two settings among ``trials``, in the order of the space."""
     names = [dimension.lever for dimension in study.space.dimensions]
     return [name for name in names if len({t.strategy.values.get(name) for t in trials}) > 1]
 
 
 def setting_effects(study: Study, trials: Sequence[Trial], lever: str, metric: str) -> list[Effect]:
-    """The mean of ``metric`` for each setting of ``lever``, in order of the settings."""
+    """The mean of ``metric`` for each setting of ``lever``, in the order of the settings."""
     members = measured_trials(trials, metric)
-    label = setting_labels(study, members, lever)
+    labels = setting_labels(study, members, lever)
     rng = np.random.default_rng(0)
-    found = []
-    for setting in label.order:
-        values = np.array([t.metric(metric) for t in members if label.label_of(t) == setting])
+    effects = []
+    for setting in labels.order:
+        values = np.array([t.metric(metric) for t in members if labels.label_of(t) == setting])
         if values.size:
-            interval = _interval(values, rng)
-            found.append(Effect(setting, float(values.mean()), interval, values.size))
-    return found
+            interval = _bootstrap_interval(values, rng)
+            effects.append(Effect(setting, float(values.mean()), interval, values.size))
+    return effects
 
 
-def _interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float] | None:
+def _bootstrap_interval(
+    values: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """95% interval of the mean by resampling the trials."""
     if values.size < 2:
         return None
-    picks = rng.integers(0, values.size, (BOOTSTRAP_SAMPLES, values.size))
-    low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
+    resamples = rng.integers(0, values.size, (BOOTSTRAP_SAMPLES, values.size))
+    low, high = np.percentile(values[resamples].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -101,68 +98,64 @@ def interaction(
     """The mean of ``metric`` for each pair of settings that was tried."""
     members = measured_trials(trials, metric)
     rows, columns = setting_labels(study, members, first), setting_labels(study, members, second)
-    found = []
+    cells = []
     for row in rows.order:
         for column in columns.order:
             values = [
-                float(t.metric(metric) or 0.0)
-                for t in members
-                if rows.label_of(t) == row and columns.label_of(t) == column
+                float(trial.metric(metric) or 0.0)
+                for trial in members
+                if rows.label_of(trial) == row and columns.label_of(trial) == column
             ]
             if values:
-                found.append(Cell(row, column, sum(values) / len(values), len(values)))
-    return found
+                cells.append(Cell(row, column, sum(values) / len(values), len(values)))
+    return cells
 
 
 @dataclass(frozen=True)
 class SettingLabels:
-    """How the settings of one lever are named in plots: ``of(trial)`` is one of ``order``."""
+    """Labels of the settings of one lever in plots: ``label_of(trial)`` is one of ``order``."""
 
     order: tuple[str, ...]
     label_of: Callable[[Trial], str]
 
 
 def setting_labels(study: Study, trials: Sequence[Trial], lever: str) -> SettingLabels:
-    """Settings by name; a numeric lever with many settings falls into :data:`BINS` ranges."""
+    """One label per setting; a numeric lever with many settings is divided into :data:`BINS`
+    quantile ranges."""
     tried = {trial.strategy.values[lever] for trial in trials if lever in trial.strategy.values}
     numbers = sorted(float(v) for v in tried if not isinstance(v, str | bool))
     if len(numbers) <= 2 * BINS:
-        order = tuple(dict.fromkeys(format_value(v) for v in _ordered(study, lever, tried)))
+        order = tuple(dict.fromkeys(format_value(v) for v in _in_order(study, lever, tried)))
         return SettingLabels(order, lambda t: format_value(t.strategy.values.get(lever, "?")))
     edges = np.unique(np.quantile(numbers, np.linspace(0, 1, BINS + 1)))
-    names = tuple(f"{a:.3g} to {b:.3g}" for a, b in pairwise(edges))
+    ranges = tuple(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges))
     words = tuple(sorted(str(v) for v in tried if isinstance(v, str)))
 
-    def named(trial: Trial) -> str:
+    def label_of(trial: Trial) -> str:
         value = trial.strategy.values.get(lever, "?")
         if isinstance(value, str):
             return value
-        place = int(np.searchsorted(edges, value, side="right")) - 1
-        return names[min(max(place, 0), len(names) - 1)]
+        index = int(np.searchsorted(edges, value, side="right")) - 1
+        return ranges[min(max(index, 0), len(ranges) - 1)]
 
-    return SettingLabels((*words, *names), named)
+    return SettingLabels((*words, *ranges), label_of)
 
 
-def _ordered(study: Study, lever: str, tried: set[Value]) -> list[Value]:
-    """Settings in the order of the space, then the rest, numbers by size."""
+def _in_order(study: Study, lever: str, tried: set[Value]) -> list[Value]:
+    """``tried`` in the order of the space, then the others; numbers by size."""
     domain = next((d.domain for d in study.space.dimensions if d.lever == lever), None)
     listed = (settings(domain) or ()) if domain is not None else ()
     if isinstance(domain, Categorical) and any(isinstance(v, str | bool) for v in listed):
-        return [*(v for v in listed if v in tried), *sorted(tried - set(listed), key=_rank)]
-    return sorted(tried, key=_rank)
-
-
-def _rank(value: Value) -> tuple[bool, float, str]:
-    text = isinstance(value, str)
-    return (text, 0.0 if isinstance(value, str) else float(value), str(value))
+        others = sorted(tried - set(listed), key=sort_key)
+        return [*(value for value in listed if value in tried), *others]
+    return sorted(tried, key=sort_key)
 
 
 def lever_importance(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
-    """Shares (adding up to 1, greatest first) of each lever in how ``metric`` varies.
+    """The share of each lever in the variance of ``metric``, greatest first, adding up to 1.
 
-    fANOVA (Hutter et al. 2014) by Optuna, over at most :data:`MOST_TRIALS` trials spread evenly
-    over the search. Empty with fewer than :data:`FEWEST_TRIALS` trials, or where no lever or no
-    value varied.
+    fANOVA (Hutter et al. 2014) by Optuna, over at most :data:`MAX_TRIALS` trials evenly spaced over
+    the search. Empty with fewer than :data:`MIN_TRIALS` trials, or if no lever or no value varied.
     """
     members = measured_trials(trials, metric)
     names = varied_levers(study, members)
@@ -175,11 +168,17 @@ def lever_importance(study: Study, trials: Sequence[Trial], metric: str) -> dict
 def _fanova(
     members: Sequence[Trial], dimensions: Sequence[Dimension], metric: str
 ) -> dict[str, float]:
-    """Switched-off levers stand at their default, so every trial has a value for every lever."""
+    """Inactive levers have their default, so every trial has a value of every lever."""
     import optuna
 
-    distributions = {d.lever: _distribution(d, members) for d in dimensions}
-    finished = [
+    from autotune.analysis.optuna_distributions import distribution
+
+    distributions = {}
+    for dimension in dimensions:
+        lever = dimension.lever
+        tried = [t.strategy[lever] for t in members if lever in t.strategy.values]
+        distributions[lever] = distribution(dimension.domain, tried, finite_as_categorical=True)
+    optuna_trials = [
         optuna.trial.create_trial(
             params={name: trial.strategy.values[name] for name in distributions},
             distributions=distributions,
@@ -188,36 +187,30 @@ def _fanova(
         for trial in members
         if distributions.keys() <= trial.strategy.values.keys()
     ]
-    memory = _study_of(finished)
     evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-    shares = optuna.importance.get_param_importances(memory, evaluator=evaluator)
+    shares = optuna.importance.get_param_importances(
+        _optuna_study(optuna_trials), evaluator=evaluator
+    )
     return {name: float(share) for name, share in shares.items()}
 
 
-def _study_of(finished: Sequence[Any]) -> Any:
-    """An Optuna study in memory, made without the line that ``create_study`` logs."""
+def _optuna_study(optuna_trials: Sequence[Any]) -> Any:
+    """An in-memory Optuna study, without the log message of ``create_study``."""
     import optuna
 
     storage = optuna.storages.InMemoryStorage()
     logger = logging.getLogger("optuna.storages._in_memory")
-    heard, logger.disabled = logger.disabled, True
+    was_disabled, logger.disabled = logger.disabled, True
     try:
         storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "levers")
     finally:
-        logger.disabled = heard
-    memory = optuna.load_study(study_name="levers", storage=storage)
-    memory.add_trials(finished)
-    return memory
+        logger.disabled = was_disabled
+    study = optuna.load_study(study_name="levers", storage=storage)
+    study.add_trials(optuna_trials)
+    return study
 
 
-def _distribution(dimension: Dimension, members: Sequence[Trial]) -> Any:
-    """The lever's range, or all settings tried where some lie outside of it."""
-    import optuna
-
-    domain = dimension.domain
-    tried = {t.strategy.values[dimension.lever] for t in members if dimension.lever in t.strategy}
-    inside = all(contains(domain, value) for value in tried)
-    if isinstance(domain, Range) and settings(domain) is None and inside:
-        return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
-    choices = [*dict.fromkeys([*(settings(domain) or ()), *sorted(tried, key=_rank)])]
-    return optuna.distributions.CategoricalDistribution(choices)
+def sort_key(value: Value) -> tuple[bool, float, str]:
+    """Numbers by size, then words."""
+    is_word = isinstance(value, str)
+    return is_word, 0.0 if isinstance(value, str) else float(value), str(value)

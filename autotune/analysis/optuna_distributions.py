@@ -11,6 +11,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from autotune.analysis.importance import sort_key
 from autotune.domain import Categorical, Range, Value
 from autotune.domain.search_space import contains, settings
 
@@ -43,9 +44,3 @@ def range_distribution(domain: Range) -> BaseDistribution:
         return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
     step_size = None if domain.log else domain.step
     return FloatDistribution(domain.low, domain.high, log=domain.log, step=step_size)
-
-
-def sort_key(value: Value) -> tuple[bool, float, str]:
-    """Numbers by size, then texts."""
-    is_text = isinstance(value, str)
-    return is_text, 0.0 if isinstance(value, str) else float(value), str(value)

@@ -1,4 +1,4 @@
-"""The JSON documents of the reading commands: plain data, the same for every reader."""
+"""The JSON documents of the commands with ``--json``. Their keys are a public interface."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 def measurement_record(measurement: Measurement) -> Record:
     """``{value, unit, n, ci95}``; ``ci95`` is ``[low, high]`` or ``null``, with ``source`` (a trial
-    number) where the number was shared from another trial."""
+    number) if the value was reused from another trial."""
     record: Record = {
         "value": measurement.value,
         "unit": measurement.unit,
@@ -52,36 +52,36 @@ def trial_record(trial: Trial) -> Record:
 def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
     """The front, as ``autotune pareto --json`` prints it. ``knee`` is a trial number."""
     front, default = pareto_front(study, trials), find_baseline(study, trials)
-    middle = knee(study, front)
+    knee_trial = knee(study, front)
     return {
         "study": study.name,
         "objectives": objective_records(study),
         "baseline": None if default is None else trial_record(default),
         "front": [point_record(point) for point in front_points(study, trials, front)],
         "hypervolume": hypervolume(study, trials),
-        "knee": None if middle is None else middle.number,
+        "knee": None if knee_trial is None else knee_trial.number,
     }
 
 
 def point_record(point: FrontPoint) -> Record:
-    """A trial of the front with what all runs of its strategy say together.
+    """A trial of the front with the estimates from all runs of its strategy.
 
-    ``estimates`` are means over ``runs`` runs with their 95% intervals, of scores on validation;
-    ``test`` holds the scores of the confirming runs on the test split.
+    ``estimates`` are means over ``runs`` runs with their 95% intervals; scores are those on
+    validation. ``test`` are the scores of the confirmation runs on the test split.
     """
     return {
         **trial_record(point.trial),
         "probability": point.probability,
         "confirmed": point.is_confirmed,
         "confirming": [trial.number for trial in point.confirmations],
-        "estimates": {name: _figure_record(f) for name, f in point.estimates.items()},
-        "test": {name: _figure_record(f) for name, f in point.test_estimates.items()},
+        "estimates": {name: _estimate_record(e) for name, e in point.estimates.items()},
+        "test": {name: _estimate_record(e) for name, e in point.test_estimates.items()},
     }
 
 
-def _figure_record(figure: Estimate) -> Record:
-    ends = None if figure.ci95 is None else list(figure.ci95)
-    return {"value": figure.value, "ci95": ends, "runs": figure.runs}
+def _estimate_record(estimate: Estimate) -> Record:
+    interval = None if estimate.ci95 is None else list(estimate.ci95)
+    return {"value": estimate.value, "ci95": interval, "runs": estimate.runs}
 
 
 def objective_records(study: Study) -> list[Record]:
@@ -89,7 +89,7 @@ def objective_records(study: Study) -> list[Record]:
 
 
 def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
-    """One line of ``autotune studies --json``."""
+    """One element of ``autotune studies --json``."""
     started = [trial.started_at for trial in trials if trial.started_at is not None]
     return {
         "study": study.name,
@@ -106,7 +106,7 @@ def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = N
 
 
 def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
-    """``autotune status --json``: the study's line with its bests and its running trials."""
+    """``autotune status --json``: the study record with best values and running trials."""
     running = [trial for trial in trials if trial.state is State.RUNNING]
     return {
         **study_record(study, trials, now),
@@ -125,29 +125,29 @@ def _time(at: datetime | None) -> str | None:
 
 
 def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, Any]:
-    """``autotune show --json``: the trial's line with raw samples, curve, memory and events, and
-    which of ``trials`` confirm it, or which one it confirms."""
-    evidence = trial.result
-    confirmed = confirmed_trial(trial, trials)
+    """``autotune show --json``: the trial record with raw samples, curve, memory and events, and
+    the numbers of its confirmation runs among ``trials``, or of the trial that it confirms."""
+    result = trial.result
+    original = confirmed_trial(trial, trials)
     return {
         **trial_record(trial),
         "confirming": [run.number for run in Replicates(trials).confirmations(trial)],
-        "confirms": None if confirmed is None else confirmed.number,
+        "confirms": None if original is None else original.number,
         "seed": trial.seed,
         "origin": trial.origin,
         "kind": trial.failure,
         "samples": {
             name: {"samples": list(m.samples), "warmup": list(m.warmup)}
-            for name, m in evidence.measurements.items()
+            for name, m in result.measurements.items()
         },
-        "curve": [asdict(point) for point in evidence.curve],
-        "memory_gib": [list(point) for point in evidence.memory],
+        "curve": [asdict(point) for point in result.curve],
+        "memory_gib": [list(point) for point in result.memory],
         "events": [
             {"at": event.at.isoformat(), "kind": event.kind, "message": event.message}
-            for event in evidence.events
+            for event in result.events
         ],
-        "predicted": [asdict(number) for number in prediction_checks(trial)],
-        "environment": dict(evidence.environment),
-        "artifacts": dict(evidence.artifacts),
-        "log": evidence.log,
+        "predicted": [asdict(check) for check in prediction_checks(trial)],
+        "environment": dict(result.environment),
+        "artifacts": dict(result.artifacts),
+        "log": result.log,
     }

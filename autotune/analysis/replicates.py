@@ -1,8 +1,11 @@
-"""What several runs of one strategy say together: means, intervals, and the spread between runs.
+"""Repeated runs of one strategy: means, confidence intervals, and the variation between runs.
 
-A finalist that was confirmed has been run again whole, under other seeds, its scores judged on the
-test split. So its speed, memory and cost are means over all its runs, while its scores stand twice:
-on validation examples, as the search saw them, and on test examples.
+A confirmed finalist has been run again in full with other seeds and evaluated on the test split.
+Its speed, memory and cost are means over all its runs. Its scores exist twice: on validation
+samples, as the search used them, and on test samples.
+
+Pooled deviations and Student's t are written out, since ``scipy.stats`` takes longer to import
+than the reading commands take altogether.
 """
 
 from __future__ import annotations
@@ -20,14 +23,15 @@ from autotune.domain.metrics import METRICS
 from autotune.measure.statistics import t_quantile
 
 Z95 = 1.959964
+"""97.5% quantile of the standard normal distribution."""
 
 SPEED = "train_samples_per_second"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric as ``runs`` runs of a strategy have it: their mean, and its 95% interval or ``None``
-    where nothing is known of its spread."""
+    """The mean of a metric over ``runs`` runs of a strategy, and its 95% interval, ``None`` if the
+    variation is unknown."""
 
     value: float
     ci95: tuple[float, float] | None
@@ -36,8 +40,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class RunVariation:
-    """How runs of one strategy differ: one standard deviation, with its degrees of freedom. Of
-    scores in their own unit, of all else of the logarithm, which is about a share of the value."""
+    """Standard deviation between runs of one strategy, with its degrees of freedom: of a score in
+    its own unit, of other metrics that of the logarithm, which approximates a relative deviation.
+    """
 
     deviation: float
     degrees_of_freedom: int
@@ -48,104 +53,114 @@ class RunVariation:
 
 
 def is_score(metric: str) -> bool:
-    """Whether a metric tells of the trained model, and so depends on the split it is judged on."""
+    """Whether a metric evaluates the trained model, and therefore depends on the split."""
     return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
 
 
 class Replicates:
-    """The runs of a study, by what they repeat."""
+    """The trials of a study grouped by strategy."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         self._trials = trials
-        self._spreads: dict[str, RunVariation | None] = {}
+        self._variations: dict[str, RunVariation | None] = {}
 
     def confirmations(self, trial: Trial) -> Sequence[Trial]:
-        """The complete runs that confirm ``trial``, in order of number."""
-        return () if trial.is_confirmation else self._again.get(trial.strategy.key, ())
+        """The complete confirmation runs of ``trial``, in order of number."""
+        return () if trial.is_confirmation else self._confirmations.get(trial.strategy.key, ())
 
     def estimate(self, trial: Trial, metric: str) -> Estimate | None:
-        """What is known of a metric: the mean over all runs, of scores on validation alone."""
+        """The mean over all runs; of a score the trial's own value on validation. ``None`` if
+        not measured."""
         own = trial.result.measurements.get(metric)
         if own is None or not math.isfinite(own.value):
             return None
         if is_score(metric):
             return Estimate(own.value, own.ci95)
-        again = [v for run in self.confirmations(trial) if (v := value_of(run, metric)) is not None]
-        spread = self.run_variation(metric)
-        if again and spread is not None:
-            value = fmean([own.value, *again])
-            times = math.exp(spread.half_width(len(again) + 1))
-            low, high = sorted((value / times, value * times))
-            return Estimate(value, (low, high), len(again) + 1)
-        return Estimate(own.value, own.ci95 or _whole_run_interval(trial, metric))
+        repeated = [
+            v for run in self.confirmations(trial) if (v := value_of(run, metric)) is not None
+        ]
+        variation = self.run_variation(metric)
+        if repeated and variation is not None:
+            runs = len(repeated) + 1
+            mean = fmean([own.value, *repeated])
+            factor = math.exp(variation.half_width(runs))
+            low, high = sorted((mean / factor, mean * factor))
+            return Estimate(mean, (low, high), runs)
+        return Estimate(own.value, own.ci95 or _run_interval(trial, metric))
 
     def test_estimate(self, trial: Trial, metric: str) -> Estimate | None:
-        """A score on the test split: the mean over confirming runs. Its interval holds for other
-        examples of this kind and for other seeds."""
-        runs = [run.result.measurements.get(metric) for run in self.confirmations(trial)]
-        found = [m for m in runs if m is not None and math.isfinite(m.value)]
-        if not found or not is_score(metric):
+        """The mean of a score on the test split over the confirmation runs. Its interval covers the
+        choice of test samples and of seeds."""
+        candidates = [run.result.measurements.get(metric) for run in self.confirmations(trial)]
+        measurements = [m for m in candidates if m is not None and math.isfinite(m.value)]
+        if not measurements or not is_score(metric):
             return None
-        value, spread = fmean(m.value for m in found), self.run_variation(metric)
-        sampling = [half for m in found if (half := ci95_half_width(m)) is not None]
-        seeds = 0.0 if spread is None else spread.half_width(len(found))
-        half = math.hypot(fmean(sampling), seeds) if sampling else seeds
-        return Estimate(value, (value - half, value + half) if half else None, len(found))
+        mean, variation = fmean(m.value for m in measurements), self.run_variation(metric)
+        widths = [width for m in measurements if (width := ci95_half_width(m)) is not None]
+        seeds = 0.0 if variation is None else variation.half_width(len(measurements))
+        width = math.hypot(fmean(widths), seeds) if widths else seeds
+        interval = (mean - width, mean + width) if width else None
+        return Estimate(mean, interval, len(measurements))
 
     def run_variation(self, metric: str) -> RunVariation | None:
-        """How much runs of one strategy differ, over all that were repeated together, since two or
-        three runs of one tell little; ``None`` where none was."""
-        if metric not in self._spreads:
-            self._spreads[metric] = self._score(metric) if is_score(metric) else self._other(metric)
-        return self._spreads[metric]
+        """The variation between runs of one strategy, pooled over all strategies, since each has
+        only two or three runs; ``None`` if no strategy was repeated."""
+        if metric not in self._variations:
+            compute = self._score_variation if is_score(metric) else self._log_variation
+            self._variations[metric] = compute(metric)
+        return self._variations[metric]
 
     @cached_property
-    def _again(self) -> Mapping[str, Sequence[Trial]]:
-        found: dict[str, list[Trial]] = defaultdict(list)
+    def _confirmations(self) -> Mapping[str, Sequence[Trial]]:
+        runs: dict[str, list[Trial]] = defaultdict(list)
         for trial in self._trials:
             if trial.is_confirmation and trial.state is State.COMPLETE:
-                found[trial.strategy.key].append(trial)
-        return found
+                runs[trial.strategy.key].append(trial)
+        return runs
 
     @cached_property
-    def _pairs(self) -> Sequence[tuple[Trial, Sequence[Trial]]]:
-        """What was confirmed, once a strategy, and by which runs."""
-        ended = {
-            t.strategy.key: t
-            for t in reversed(self._trials)
-            if t.state is State.COMPLETE and not t.is_confirmation and self.confirmations(t)
+    def _confirmed_trials(self) -> Sequence[tuple[Trial, Sequence[Trial]]]:
+        """The first complete trial of each confirmed strategy, with its confirmation runs."""
+        confirmed = {
+            trial.strategy.key: trial
+            for trial in reversed(self._trials)
+            if trial.state is State.COMPLETE
+            and not trial.is_confirmation
+            and self.confirmations(trial)
         }
-        return [(trial, self.confirmations(trial)) for trial in ended.values()]
+        return [(trial, self.confirmations(trial)) for trial in confirmed.values()]
 
-    def _other(self, metric: str) -> RunVariation | None:
+    def _log_variation(self, metric: str) -> RunVariation | None:
         groups = []
-        for trial, again in self._pairs:
-            values = [value_of(run, metric) for run in (trial, *again)]
+        for trial, runs in self._confirmed_trials:
+            values = [value_of(run, metric) for run in (trial, *runs)]
             groups.append([math.log(v) for v in values if v is not None and v > 0])
-        return _pooled(groups)
+        return _pooled_variation(groups)
 
-    def _score(self, metric: str) -> RunVariation | None:
-        """Over seeds of one strategy where there are several. Else by how unlike each other the
-        differences between test and validation are, beyond what so few examples explain."""
-        runs = [[v for run in again if (v := value_of(run, metric)) is not None]
-                for _, again in self._pairs]  # fmt: skip
-        pooled = _pooled(runs)
+    def _score_variation(self, metric: str) -> RunVariation | None:
+        """The variation over the seeds of one strategy. If each has one seed only, the variance of
+        the differences between test and validation beyond that of the choice of samples."""
+        test_scores = [
+            [score for run in runs if (score := value_of(run, metric)) is not None]
+            for _, runs in self._confirmed_trials
+        ]
+        pooled = _pooled_variation(test_scores)
         if pooled is not None:
             return pooled
-        gaps, noise = [], []
-        for (trial, again), tested in zip(self._pairs, runs, strict=True):
-            if tested and (value := value_of(trial, metric)) is not None:
-                gaps.append(tested[0] - value)
-                ends = [run.result.measurements[metric] for run in (trial, again[0])]
-                noise += [((ci95_half_width(m) or 0.0) / Z95) ** 2 for m in ends]
-        if len(gaps) < 2:
+        differences, sampling_variances = [], []
+        for (trial, runs), scores in zip(self._confirmed_trials, test_scores, strict=True):
+            if scores and (validation := value_of(trial, metric)) is not None:
+                differences.append(scores[0] - validation)
+                pair = [run.result.measurements[metric] for run in (trial, runs[0])]
+                sampling_variances += [((ci95_half_width(m) or 0.0) / Z95) ** 2 for m in pair]
+        if len(differences) < 2:
             return None
-        beyond = (variance(gaps) - 2 * fmean(noise)) / 2
-        return RunVariation(math.sqrt(max(beyond, 0.0)), len(gaps) - 1)
+        excess = (variance(differences) - 2 * fmean(sampling_variances)) / 2
+        return RunVariation(math.sqrt(max(excess, 0.0)), len(differences) - 1)
 
 
 def confirmed_trial(run: Trial, trials: Sequence[Trial]) -> Trial | None:
-    """The trial that a confirming run repeats; ``None`` for any other trial."""
+    """The trial that the confirmation run ``run`` repeats; ``None`` for any other trial."""
     if run.origin != TrialOrigin.CONFIRMATION:
         return None
     key = run.strategy.key
@@ -153,22 +168,22 @@ def confirmed_trial(run: Trial, trials: Sequence[Trial]) -> Trial | None:
 
 
 def ci95_half_width(measurement: Measurement) -> float | None:
-    """Half the 95% interval of a measurement's own run."""
-    ends = measurement.ci95
-    return None if ends is None else (ends[1] - ends[0]) / 2
+    """Half the 95% interval of a measurement within its run."""
+    interval = measurement.ci95
+    return None if interval is None else (interval[1] - interval[0]) / 2
 
 
 def speed_dependent_share(trial: Trial, metric: str) -> float:
-    """The share of a metric of the whole run that goes with the training speed: all of its time but
-    setting up."""
+    """The share of a metric of the full run that is inversely proportional to the training speed:
+    the time after setup."""
     if metric not in METRICS or METRICS[metric].phase is not Phase.RUN:
         return 0.0
     seconds, setup = value_of(trial, "train_seconds"), value_of(trial, "setup_seconds")
     return max(1 - (setup or 0.0) / seconds, 0.0) if seconds else 1.0
 
 
-def _whole_run_interval(trial: Trial, metric: str) -> tuple[float, float] | None:
-    """Time, money and energy follow from the speed, and so does their interval."""
+def _run_interval(trial: Trial, metric: str) -> tuple[float, float] | None:
+    """The interval of time, cost or energy that follows from the interval of the speed."""
     speed, value = trial.result.measurements.get(SPEED), value_of(trial, metric)
     share = speed_dependent_share(trial, metric)
     if share == 0 or value is None or speed is None or speed.ci95 is None or speed.ci95[0] <= 0:
@@ -177,11 +192,11 @@ def _whole_run_interval(trial: Trial, metric: str) -> tuple[float, float] | None
     return low, high
 
 
-def _pooled(groups: Sequence[Sequence[float]]) -> RunVariation | None:
-    """The standard deviation within groups."""
+def _pooled_variation(groups: Sequence[Sequence[float]]) -> RunVariation | None:
+    """The pooled standard deviation within groups."""
     repeated = [group for group in groups if len(group) > 1]
-    freedom = sum(len(group) - 1 for group in repeated)
-    if freedom == 0:
+    degrees_of_freedom = sum(len(group) - 1 for group in repeated)
+    if degrees_of_freedom == 0:
         return None
-    within = sum(variance(group) * (len(group) - 1) for group in repeated)
-    return RunVariation(math.sqrt(within / freedom), freedom)
+    sum_of_squares = sum(variance(group) * (len(group) - 1) for group in repeated)
+    return RunVariation(math.sqrt(sum_of_squares / degrees_of_freedom), degrees_of_freedom)

@@ -1,4 +1,7 @@
-"""A study at one moment with all that its pages and reports ask for, each thing computed once."""
+"""A study and its trials at one moment, with everything that reports and pages derive from them.
+
+Every property is computed on first use and then kept.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +12,46 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autotune.analysis.filters import MetricFilter, apply_filters, metric_filters
 from autotune.analysis.front import (
+    ObjectiveValues,
     Violation,
     confirmed_trials,
     direction_of,
     find_baseline,
-    find_violations,
     knee,
-    non_dominated,
+    measures_objectives,
+    non_dominated_trials,
+    select_feasible,
     superseded_trials,
     value_of,
+    violations_by_trial,
 )
 from autotune.analysis.hypervolume import HypervolumePoint, hypervolume_history
 from autotune.analysis.probability import FrontPoint, front_points, front_probabilities
 from autotune.analysis.replicates import Replicates, confirmed_trial
-from autotune.analysis.text import format_value
+from autotune.analysis.text import format_value, strategy_difference
 from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 
 
 class Verdict(StrEnum):
-    """What became of a trial, in the words of the front."""
+    """The status of a trial with respect to the front."""
 
     FRONT = "on the front"
     DOMINATED = "dominated"
-    OUTSIDE = "outside the constraints"
-    PARTIAL = "lacks an objective"
-    CONFIRMING = "confirms another"
-    SUPERSEDED = "measured again alone"
-    HINT = "from another machine"
+    VIOLATING = "violates a constraint"
+    UNMEASURED = "objective not measured"
+    CONFIRMATION = "confirmation run"
+    SUPERSEDED = "replaced by an isolated re-run"
+    TRANSFERRED = "from another host"
     UNFINISHED = "no result"
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The trials as they were when it was taken, in order of number. Equal only to itself."""
+    """``trials`` of ``study`` in order of number. Equal only to itself."""
 
     study: Study
     trials: Sequence[Trial]
@@ -62,69 +67,49 @@ class Snapshot:
 
     @cached_property
     def violations(self) -> Mapping[int, Sequence[Violation]]:
-        """Violated constraints by number of the complete trial that breaks them."""
-        if not self.study.constraints:
-            return {}
-        found = {
-            trial.number: find_violations(self.study, trial, self.baseline)
-            for trial in self.trials
-            if trial.state is State.COMPLETE
-        }
-        return {number: broken for number, broken in found.items() if broken}
-
-    @cached_property
-    def feasible(self) -> Sequence[Trial]:
-        return [
-            trial
-            for trial in self.trials
-            if trial.state is State.COMPLETE
-            and trial.is_result
-            and trial.number not in self.violations
-            and trial.number not in self.superseded
-            and self._whole(trial)
-        ]
+        """Violated constraints by number of the complete trial."""
+        return violations_by_trial(self.study, self.trials, self.baseline)
 
     @cached_property
     def superseded(self) -> frozenset[int]:
-        """Numbers of the trials in whose place a run without neighbours stands."""
+        """Numbers of the trials that an isolated re-run replaces."""
         return superseded_trials(self.trials)
 
-    def _whole(self, trial: Trial) -> bool:
-        return all(value_of(trial, o.metric) is not None for o in self.study.objectives)
+    @cached_property
+    def feasible(self) -> Sequence[Trial]:
+        """Complete results with all objectives measured and all constraints satisfied."""
+        return select_feasible(self.study, self.trials, self.violations, self.superseded)
 
     @cached_property
     def front(self) -> Sequence[Trial]:
+        """The non-dominated feasible trials, best in the first objective first."""
         return self.front_of(self.feasible)
 
     @cached_property
     def metric_filters(self) -> Sequence[MetricFilter]:
-        """The bounds worth offering to a reader, each at its loose end."""
+        """The filters to offer to a reader, all inactive."""
         return metric_filters(self.study, self.feasible)
 
-    def filter_trials(self, wanted: Sequence[MetricFilter]) -> Sequence[Trial]:
-        """The feasible trials that meet every bound."""
-        return (
-            apply_filters(self.feasible, wanted)
-            if any(b.is_active for b in wanted)
-            else self.feasible
-        )
+    def filter_trials(self, filters: Sequence[MetricFilter]) -> Sequence[Trial]:
+        """The feasible trials that pass all ``filters``."""
+        if not any(metric_filter.is_active for metric_filter in filters):
+            return self.feasible
+        return apply_filters(self.feasible, filters)
 
     def front_of(self, members: Sequence[Trial], metrics: Sequence[str] = ()) -> Sequence[Trial]:
-        """The front among feasible ``members``: of the objectives, or of ``metrics`` alone, each in
-        its better direction. Best in the first of them first."""
-        asked = tuple(metrics) or tuple(o.metric for o in self.study.objectives)
-        whole = members is self.feasible
-        if whole and asked in self._fronts:
-            return self._fronts[asked]
-        rows = np.array([self._rows[t.number] for t in members], dtype=int)
-        points = np.column_stack([self._gains(metric)[rows] for metric in asked])
-        known = np.flatnonzero(np.isfinite(points).all(axis=1))
-        places = known[non_dominated(points[known])].tolist()
-        places.sort(key=lambda i: (*(-points[i]), members[i].number))
-        found = [members[i] for i in places]
-        if whole:
-            self._fronts[asked] = found
-        return found
+        """The front of the feasible ``members`` over ``metrics``, each in its better direction;
+        without ``metrics`` over the objectives. Best in the first metric first."""
+        names = tuple(metrics) or tuple(o.metric for o in self.study.objectives)
+        is_cacheable = members is self.feasible
+        if is_cacheable and names in self._fronts:
+            return self._fronts[names]
+        rows = np.array([self._rows[trial.number] for trial in members], dtype=int)
+        points = np.column_stack([self._signed_values(name)[rows] for name in names])
+        measured = np.flatnonzero(np.isfinite(points).all(axis=1))
+        front = non_dominated_trials([members[row] for row in measured.tolist()], points[measured])
+        if is_cacheable:
+            self._fronts[names] = front
+        return front
 
     @cached_property
     def _fronts(self) -> dict[tuple[str, ...], Sequence[Trial]]:
@@ -134,23 +119,25 @@ class Snapshot:
     def _rows(self) -> Mapping[int, int]:
         return {trial.number: row for row, trial in enumerate(self.feasible)}
 
-    def _gains(self, metric: str) -> NDArray[np.float64]:
-        """Values of the feasible trials signed so that more is better; NaN where not measured."""
+    def _signed_values(self, metric: str) -> ObjectiveValues:
+        """Values of the feasible trials, shape (trials,), signed so that more is better; NaN where
+        not measured."""
         if metric not in self._signed:
             sign = 1.0 if direction_of(self.study, metric) == "maximize" else -1.0
-            column = self.metric_values(metric)
-            values = [column.get(trial.number, np.nan) for trial in self.feasible]
+            measured = self.metric_values(metric)
+            values = [measured.get(trial.number, np.nan) for trial in self.feasible]
             self._signed[metric] = sign * np.array(values, dtype=float)
         return self._signed[metric]
 
     @cached_property
-    def _signed(self) -> dict[str, NDArray[np.float64]]:
+    def _signed(self) -> dict[str, ObjectiveValues]:
         return {}
 
     @cached_property
     def front_points(self) -> Mapping[int, FrontPoint]:
-        """All that is known of each member of the front, by number: see :class:`Point`."""
-        return {p.trial.number: p for p in front_points(self.study, self.trials, self.front)}
+        """The members of the front with their estimates, by number."""
+        points = front_points(self.study, self.trials, self.front)
+        return {point.trial.number: point for point in points}
 
     @cached_property
     def knee(self) -> Trial | None:
@@ -158,26 +145,27 @@ class Snapshot:
 
     @cached_property
     def confirmed(self) -> frozenset[int]:
+        """Numbers of the trials whose strategy has a complete confirmation run."""
         return confirmed_trials(self.trials)
 
     @cached_property
     def replicates(self) -> Replicates:
-        """What several runs of one strategy say together."""
+        """The runs of each strategy."""
         return Replicates(self.trials)
 
-    def confirmed_trial(self, trial: Trial) -> Trial | None:
-        """The trial that a confirming run repeats."""
-        return confirmed_trial(trial, self.trials)
+    def confirmed_trial(self, run: Trial) -> Trial | None:
+        """The trial that the confirmation run ``run`` repeats."""
+        return confirmed_trial(run, self.trials)
 
     @cached_property
     def front_probabilities(self) -> Mapping[int, float]:
-        """The probability (0..1) that a trial of the front belongs there, given the noise of all
+        """The probability (0..1) that a member of the front belongs to it, given the noise of the
         measurements, by number."""
         return front_probabilities(self.study, self.trials, self.front, self.replicates)
 
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:
-        """What became of each trial, by number."""
+        """The verdict on each trial, by number."""
         on_front = {trial.number for trial in self.front}
         return {trial.number: self._verdict(trial, on_front) for trial in self.trials}
 
@@ -185,47 +173,47 @@ class Snapshot:
         if trial.state is not State.COMPLETE:
             return Verdict.UNFINISHED
         if trial.is_confirmation:
-            return Verdict.CONFIRMING
+            return Verdict.CONFIRMATION
         if trial.origin == TrialOrigin.TRANSFERRED:
-            return Verdict.HINT
+            return Verdict.TRANSFERRED
         if trial.number in self.superseded:
             return Verdict.SUPERSEDED
-        if not self._whole(trial):
-            return Verdict.PARTIAL
+        if not measures_objectives(self.study, trial):
+            return Verdict.UNMEASURED
         if trial.number in self.violations:
-            return Verdict.OUTSIDE
+            return Verdict.VIOLATING
         return Verdict.FRONT if trial.number in on_front else Verdict.DOMINATED
 
     @cached_property
     def violating(self) -> Sequence[Trial]:
-        """Complete trials that break a constraint."""
-        return [t for t in self.trials if self.verdicts[t.number] is Verdict.OUTSIDE]
+        """Complete trials that violate a constraint."""
+        return [t for t in self.trials if self.verdicts[t.number] is Verdict.VIOLATING]
 
     @cached_property
     def by_state(self) -> Mapping[State, Sequence[Trial]]:
-        """The trials in each state, every state named."""
-        found: dict[State, list[Trial]] = {state: [] for state in State}
+        """The trials in each state; every state is a key."""
+        trials: dict[State, list[Trial]] = {state: [] for state in State}
         for trial in self.trials:
-            found[trial.state].append(trial)
-        return found
+            trials[trial.state].append(trial)
+        return trials
 
     @cached_property
     def metrics(self) -> Sequence[str]:
-        """Metrics that some trial measured: objectives first, then in catalogue order."""
+        """Measured metrics: objectives first, then in the order of the registry."""
         measured = {name for trial in self.trials for name in trial.result.measurements}
-        first = [o.metric for o in self.study.objectives]
-        rest = [name for name in METRICS if name in measured and name not in first]
-        return [*first, *rest, *sorted(measured - {*first, *METRICS})]
+        objectives = [o.metric for o in self.study.objectives]
+        others = [name for name in METRICS if name in measured and name not in objectives]
+        return [*objectives, *others, *sorted(measured - {*objectives, *METRICS})]
 
     def metric_values(self, metric: str) -> Mapping[int, float]:
-        """Values of one metric by number of the trial, of those that measured it."""
-        if metric not in self._columns:
-            known = ((trial.number, value_of(trial, metric)) for trial in self.trials)
-            self._columns[metric] = {number: v for number, v in known if v is not None}
-        return self._columns[metric]
+        """Values of one metric by number, of the trials that measured it."""
+        if metric not in self._metric_values:
+            values = ((trial.number, value_of(trial, metric)) for trial in self.trials)
+            self._metric_values[metric] = {n: value for n, value in values if value is not None}
+        return self._metric_values[metric]
 
     @cached_property
-    def _columns(self) -> dict[str, dict[int, float]]:
+    def _metric_values(self) -> dict[str, dict[int, float]]:
         return {}
 
     @cached_property
@@ -235,12 +223,12 @@ class Snapshot:
 
     @cached_property
     def strategy_differences(self) -> Mapping[int, str]:
-        """What each trial sets otherwise than the default, in words, by number."""
-        base = self.study.baseline.values
-        return {trial.number: _differences(trial, base) for trial in self.trials}
+        """The settings of each trial that differ from the default, as text, by number."""
+        default = self.study.baseline.values
+        return {t.number: strategy_difference(t.strategy, default) for t in self.trials}
 
     def table_columns(self) -> dict[str, list[Any]]:
-        """A table with a row a trial: its state, metrics (``None`` where not measured), levers."""
+        """A table with one row per trial: state, metrics (``None`` if not measured), levers."""
         trials, verdicts = self.trials, self.verdicts
         levers = sorted({name for trial in trials for name in trial.strategy.values})
         return {
@@ -248,7 +236,7 @@ class Snapshot:
             "state": [t.state.value for t in trials],
             "verdict": [verdicts[t.number].value for t in trials],
             **{name: [value_of(t, name) for t in trials] for name in self.metrics},
-            **{name: _one_kind([t.strategy.values.get(name) for t in trials]) for name in levers},
+            **{name: _uniform([t.strategy.values.get(name) for t in trials]) for name in levers},
             "origin": [t.origin for t in trials],
             "seconds": [t.seconds for t in trials],
             "started": [t.started_at for t in trials],
@@ -256,17 +244,8 @@ class Snapshot:
         }
 
 
-def _one_kind(values: list[Any]) -> list[Any]:
-    """The values, all as text where numbers and words mix, so that a column has one type."""
+def _uniform(values: list[Any]) -> list[Any]:
+    """``values``, all as text if numbers and words are mixed, so that a column has one type."""
     if any(isinstance(value, str) for value in values):
         return [None if value is None else format_value(value) for value in values]
     return values
-
-
-def _differences(trial: Trial, base: Mapping[str, Any]) -> str:
-    parts = [
-        f"{name} {format_value(value)}"
-        for name, value in trial.strategy.values.items()
-        if base.get(name) != value
-    ]
-    return ", ".join(parts) or "the default configuration"

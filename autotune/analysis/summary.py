@@ -1,4 +1,4 @@
-"""A study in figures and words: counts, bests, use of the budget, a trial against the default."""
+"""Figures of a study: trials by state, best values, budget used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autotune.domain import Objective, State, Study, Trial
 
 @dataclass(frozen=True)
 class Best:
-    """The best feasible value of one objective so far, and the trial that reached it."""
+    """The best feasible value of one objective, and its trial."""
 
     objective: Objective
     trial: Trial
@@ -30,43 +30,42 @@ class BudgetUse:
 
     @property
     def share(self) -> float | None:
-        """Used part, 0..1 or beyond; ``None`` where nothing bounds it."""
+        """Used share, 0..1 or more; ``None`` without a limit."""
         return None if not self.limit else self.used / self.limit
 
 
 def count_by_state(trials: Sequence[Trial]) -> dict[State, int]:
-    """How many trials are in each state, every state named."""
-    found = dict.fromkeys(State, 0)
+    """The number of trials in each state; every state is a key."""
+    counts = dict.fromkeys(State, 0)
     for trial in trials:
-        found[trial.state] += 1
-    return found
+        counts[trial.state] += 1
+    return counts
 
 
 def best_trials(study: Study, trials: Sequence[Trial]) -> list[Best]:
-    """The best feasible trial of each objective; objectives that nobody reached are left out."""
+    """The best feasible trial of each objective; empty without feasible trials."""
     members = feasible_trials(study, trials)
     if not members:
         return []
-    found = []
+    best = []
     for objective in study.objectives:
         top = max(members, key=lambda t, o=objective: o.sign * (t.metric(o.metric) or 0.0))  # type: ignore[misc]
-        found.append(Best(objective, top, float(top.metric(objective.metric) or 0.0)))
-    return found
+        best.append(Best(objective, top, float(top.metric(objective.metric) or 0.0)))
+    return best
 
 
 def budget_use(
     study: Study, trials: Sequence[Trial], now: datetime | None = None
 ) -> list[BudgetUse]:
-    """Trials, minutes and dollars used so far, running trials included.
+    """Trials, minutes and US dollars used, including those of running trials until ``now``.
 
-    An interrupted trial runs again and is not counted, and one that costs nothing is neither.
-    Minutes count the time in which at least one trial ran (running ones up to ``now``), so a pause
-    between two sessions costs nothing. Dollars are what trials that know their price held, for as
-    long as they held it.
+    Interrupted and fully cached trials are not counted. Minutes are the time in which at least one
+    trial ran, so a pause between two sessions costs nothing. Dollars are the price of the resources
+    for as long as a trial held them.
     """
-    used, limits = BudgetUsage(trials, now), study.budget
+    usage, limits = BudgetUsage(trials, now), study.budget
     return [
-        BudgetUse("trials", used.trials, limits.trials),
-        BudgetUse("minutes", used.seconds / 60, limits.minutes),
-        BudgetUse("usd", used.usd, limits.usd),
+        BudgetUse("trials", usage.trials, limits.trials),
+        BudgetUse("minutes", usage.seconds / 60, limits.minutes),
+        BudgetUse("usd", usage.usd, limits.usd),
     ]

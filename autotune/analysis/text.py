@@ -7,22 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from autotune.analysis.front import find_baseline, value_of
 from autotune.domain import Strategy, Study, Trial, Value
-from autotune.domain.metrics import METRICS, Metric
+from autotune.domain.metrics import METRICS, Metric, MetricKind, select_metrics
 
 DEFAULT_NAME = "the default configuration"
-
-SUMMARY_METRICS = ("train_samples_per_second", "accuracy", "cost_usd")
-"""Metrics that a comparison mentions unless others are given."""
-
-_FASTER = {
-    "train_samples_per_second": "",
-    "relative_speed": "",
-    "train_seconds": "",
-    "inference_samples_per_second": "at inference ",
-    "inference_latency_ms": "to answer ",
-    "inference_latency_p95_ms": "to answer (p95) ",
-}
-_CHEAPER = {"cost_usd": "", "inference_usd_per_million": " at inference"}
 
 
 def format_value(value: Value | None) -> str:
@@ -63,9 +50,11 @@ def format_metric(metric: str, value: float | None, *, unit: bool = True) -> str
     entry = METRICS.get(metric)
     if entry is None:
         return f"{value:.4g}"
-    if entry.unit == "ratio":
-        return f"{100 * value:.1f}%" if metric != "mcc" else f"{value:.3f}"
-    if entry.unit.startswith("USD"):
+    if entry.kind is MetricKind.SHARE:
+        return f"{100 * value:.1f}%"
+    if entry.kind is MetricKind.CORRELATION:
+        return f"{value:.3f}"
+    if entry.kind is MetricKind.MONEY:
         return f"${value:.{_usd_decimals(value)}f}" + entry.unit.removeprefix("USD")
     return f"{value:,.{entry.decimals}f}{f' {entry.unit}' if unit else ''}"
 
@@ -96,74 +85,77 @@ def format_ratio(ratio: float) -> str:
 
 
 def comparison_sentence(
-    trial: Trial, default: Trial | None, metrics: Sequence[str] = SUMMARY_METRICS
+    trial: Trial, default: Trial | None, metrics: Sequence[str] | None = None
 ) -> str:
-    """What choosing ``trial`` means: ``2.8x faster than the default, 0.4 points less accurate``.
+    """``trial`` compared with the default: ``2.8x faster than the default, 0.4 points less
+    accurate``.
 
-    Metrics that either of the two did not measure are left out.
+    ``metrics`` defaults to those whose record has ``in_summary``. Metrics that one of the two
+    trials did not measure are left out.
     """
     if default is not None and trial.number == default.number:
-        return "the default configuration"
+        return DEFAULT_NAME
+    if metrics is None:
+        metrics = select_metrics(lambda metric: metric.in_summary)
     phrases = []
     for name in metrics:
         value, base = value_of(trial, name), value_of(default, name)
         if value is not None and base is not None and base > 0 and name in METRICS:
             phrases.append(_phrase(METRICS[name], value, base))
     if not phrases:
-        known = [(name, value_of(trial, name)) for name in metrics]
-        figures = [f"{_label(n)} {format_metric(n, v)}" for n, v in known if v is not None]
+        values = [(name, value_of(trial, name)) for name in metrics]
+        figures = [f"{metric_label(n)} {format_metric(n, v)}" for n, v in values if v is not None]
         return ", ".join(figures) or "nothing measured"
-    return ", ".join([f"{phrases[0]} {_joint(phrases[0])} the default", *phrases[1:]])
+    return ", ".join([f"{phrases[0]} {_conjunction(phrases[0])} the default", *phrases[1:]])
 
 
-def _joint(phrase: str) -> str:
+def compare_with_default(study: Study, trials: Sequence[Trial], trial: Trial) -> str:
+    """:func:`comparison_sentence` with the objectives of the study."""
+    metrics = [objective.metric for objective in study.objectives]
+    return comparison_sentence(trial, find_baseline(study, trials), metrics)
+
+
+def metric_label(name: str) -> str:
+    return METRICS[name].label if name in METRICS else name
+
+
+def _conjunction(phrase: str) -> str:
     if phrase.startswith(("as ", "the same")):
         return "as"
     return "of" if "x the " in phrase else "than"
 
 
-def _label(name: str) -> str:
-    return METRICS[name].label if name in METRICS else name
-
-
 def _phrase(metric: Metric, value: float, base: float) -> str:
-    if metric.name in _FASTER:
-        return _speed(metric, value / base)
-    if metric.unit == "ratio":
-        return _points(metric, 100 * (value - base))
-    cost, change = metric.name in _CHEAPER, value / base - 1
-    what = _CHEAPER[metric.name] if cost else f" {metric.label}"
+    if metric.comparison == "faster":
+        return _speed_phrase(metric, value / base)
+    if metric.is_ratio:
+        return _points_phrase(metric, 100 * (value - base))
+    is_cost, change = metric.comparison == "cheaper", value / base - 1
+    subject = f" {metric.context if is_cost else metric.label}".rstrip()
     if abs(change) < 0.005:
-        return f"as cheap{what}" if cost else f"the same{what}"
+        return f"as cheap{subject}" if is_cost else f"the same{subject}"
     if change >= 1:
-        return f"{format_ratio(change + 1)} the{' cost' if cost else ''}{what}"
-    less, more = ("cheaper", "dearer") if cost else ("lower", "higher")
-    return f"{abs(change):.0%} {less if change < 0 else more}{what}"
+        return f"{format_ratio(change + 1)} the{' cost' if is_cost else ''}{subject}"
+    less, more = ("cheaper", "more expensive") if is_cost else ("lower", "higher")
+    return f"{abs(change):.0%} {less if change < 0 else more}{subject}"
 
 
-def _speed(metric: Metric, ratio: float) -> str:
-    gain = ratio if metric.direction == "maximize" else 1 / ratio if ratio else 1.0
-    where = _FASTER[metric.name]
-    if 0.995 <= gain <= 1.005:
-        return f"as fast {where}".rstrip()
-    return (
-        f"{format_ratio(gain)} faster {where}".rstrip()
-        if gain > 1
-        else (f"{format_ratio(1 / gain)} slower {where}".rstrip())
-    )
+def _speed_phrase(metric: Metric, ratio: float) -> str:
+    speedup = ratio if metric.direction == "maximize" else 1 / ratio if ratio else 1.0
+    if 0.995 <= speedup <= 1.005:
+        comparison = "as fast"
+    elif speedup > 1:
+        comparison = f"{format_ratio(speedup)} faster"
+    else:
+        comparison = f"{format_ratio(1 / speedup)} slower"
+    return f"{comparison} {metric.context}".rstrip()
 
 
-def _points(metric: Metric, points: float) -> str:
-    if metric.name == "accuracy":
+def _points_phrase(metric: Metric, points: float) -> str:
+    if metric.comparison == "more accurate":
         if abs(points) < 0.05:
             return "as accurate"
         return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accurate"
     if abs(points) < 0.05:
         return f"the same {metric.label}"
     return f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'} {metric.label}"
-
-
-def compare_with_default(study: Study, trials: Sequence[Trial], trial: Trial) -> str:
-    """:func:`sentence` over the study's own objectives."""
-    metrics = [objective.metric for objective in study.objectives]
-    return comparison_sentence(trial, find_baseline(study, trials), metrics)

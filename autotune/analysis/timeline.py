@@ -1,4 +1,4 @@
-"""The course of a search over time: who ran when, what was stopped and where, what was foretold."""
+"""The trials of a search over time, where early stopping stopped them, and their predictions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from datetime import datetime
 
 from autotune.domain import CurvePoint, State, Trial
 
-SAME_RUNG = 0.05
+RUNG_RESOLUTION = 0.05
+"""Rungs are counted together if they round to the same multiple of this share of the steps."""
 
 
 @dataclass(frozen=True)
 class TimelineBar:
-    """One trial on the time line. ``lane`` counts trials that ran side by side, from 0."""
+    """One trial on the timeline. ``lane`` numbers concurrent trials from 0."""
 
     trial: Trial
     lane: int
@@ -24,8 +25,8 @@ class TimelineBar:
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """A trial that was stopped early, at ``share`` (0..1) of its steps: 0 before any training,
-    ``None`` where that was not looked up."""
+    """A trial that was stopped early after ``share`` (0..1) of its steps: 0 before any training,
+    ``None`` if its curve was not loaded."""
 
     trial: Trial
     share: float | None
@@ -33,8 +34,8 @@ class EarlyStop:
 
 @dataclass(frozen=True)
 class Rung:
-    """A point at which trials may be stopped, ``share`` (0..1) into their steps; 0 is the probe,
-    before any training. Of the trials ``reached`` so many were ``stopped`` there."""
+    """A point at which trials can be stopped: after ``share`` (0..1) of their steps, 0 after the
+    profile phase. ``stopped`` of the ``reached`` trials were stopped there."""
 
     share: float
     reached: int
@@ -43,8 +44,8 @@ class Rung:
 
 @dataclass(frozen=True)
 class PredictionCheck:
-    """A number predicted before the trial ran, its 90% interval, and what was then measured.
-    ``metric`` may also be ``seconds``, the time of the whole trial."""
+    """A value predicted before the trial ran, its 90% interval, and the measured value.
+    ``metric`` can also be ``seconds``, the duration of the whole trial."""
 
     metric: str
     predicted: float
@@ -53,17 +54,17 @@ class PredictionCheck:
 
 
 def timeline(trials: Sequence[Trial], now: datetime) -> list[TimelineBar]:
-    """When each started trial ran, each in the first lane that is free; running ones up to
-    ``now``."""
+    """When each started trial ran, each in the first free lane; running trials until ``now``."""
     started = sorted(
         (trial.started_at, trial.number, trial) for trial in trials if trial.started_at is not None
     )
-    free: list[datetime] = []
+    lane_ends: list[datetime] = []
     bars = []
     for start, _, trial in started:
         end = max(trial.finished_at or now, start)
-        lane = next((i for i, until in enumerate(free) if until <= start), len(free))
-        free[lane : lane + 1] = [end]
+        free_lanes = (lane for lane, lane_end in enumerate(lane_ends) if lane_end <= start)
+        lane = next(free_lanes, len(lane_ends))
+        lane_ends[lane : lane + 1] = [end]
         bars.append(TimelineBar(trial, lane, start, end))
     return bars
 
@@ -71,54 +72,54 @@ def timeline(trials: Sequence[Trial], now: datetime) -> list[TimelineBar]:
 def early_stops(
     trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]] | None
 ) -> list[EarlyStop]:
-    """Trials stopped early and how far each had come, by the ``curves`` of all trials that reported
-    a point."""
+    """Trials stopped early and their progress. ``curves`` are those of all trials that reported a
+    point, by number."""
     pruned = [trial for trial in trials if trial.state is State.PRUNED]
     if curves is None:
         return [EarlyStop(trial, None) for trial in pruned]
-    return [EarlyStop(trial, _come(curves.get(trial.number, ()))) for trial in pruned]
+    return [EarlyStop(trial, _progress(curves.get(trial.number, ()))) for trial in pruned]
 
 
-def _come(curve: Sequence[CurvePoint]) -> float:
+def _progress(curve: Sequence[CurvePoint]) -> float:
     return curve[-1].step / curve[-1].total_steps if curve else 0.0
 
 
 def rung_counts(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]]) -> list[Rung]:
-    """The rungs that trials came to, the probe first; shares within 5% count as one rung."""
+    """The rungs that trials reached, in order; rungs nearer than 5% of the steps are merged."""
     reached: Counter[float] = Counter()
     stopped: Counter[float] = Counter()
     for trial in trials:
         if trial.state not in (State.COMPLETE, State.PRUNED, State.RUNNING):
             continue
         curve = curves.get(trial.number, ())
-        passed = {_rung(p) for p in curve if p.metrics and p.step < p.total_steps}
-        reached.update({0.0, *passed})
+        rungs = {_rung_share(p) for p in curve if p.metrics and p.step < p.total_steps}
+        reached.update({0.0, *rungs})
         if trial.state is State.PRUNED:
-            stopped[max(passed, default=0.0)] += 1
+            stopped[max(rungs, default=0.0)] += 1
     return [Rung(share, reached[share], stopped[share]) for share in sorted(reached)]
 
 
-def _rung(point: CurvePoint) -> float:
-    return round(point.step / point.total_steps / SAME_RUNG) * SAME_RUNG
+def _rung_share(point: CurvePoint) -> float:
+    return round(point.step / point.total_steps / RUNG_RESOLUTION) * RUNG_RESOLUTION
 
 
 def prediction_checks(trial: Trial) -> list[PredictionCheck]:
-    """Predictions that the search noted in the trial's environment, beside the measurements."""
+    """The predictions in the trial's environment with the measured values."""
     predicted = trial.result.environment.get("predicted")
     if not isinstance(predicted, Mapping):
         return []
     intervals = predicted.get("intervals", {})
-    found = []
+    checks = []
     for name, value in sorted(predicted.items()):
         if isinstance(value, int | float):
-            measured = _seconds(trial) if name == "seconds" else trial.metric(str(name))
-            low_high = tuple(intervals[name]) if name in intervals else None
-            found.append(PredictionCheck(str(name), float(value), measured, low_high))
-    return found
+            measured = _full_seconds(trial) if name == "seconds" else trial.metric(str(name))
+            interval = tuple(intervals[name]) if name in intervals else None
+            checks.append(PredictionCheck(str(name), float(value), measured, interval))
+    return checks
 
 
-def _seconds(trial: Trial) -> float | None:
-    """How long the trial took, where it ran whole."""
-    numbers = trial.result.measurements.values()
-    whole = trial.state is State.COMPLETE and all(number.source is None for number in numbers)
-    return trial.seconds if whole else None
+def _full_seconds(trial: Trial) -> float | None:
+    """Duration of the trial if it ran in full, without cached results."""
+    measurements = trial.result.measurements.values()
+    is_full = trial.state is State.COMPLETE and all(m.source is None for m in measurements)
+    return trial.seconds if is_full else None

@@ -13,7 +13,6 @@ from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
 from autotune.analysis.front import (
     confirmed_trials,
-    dominates,
     feasible_trials,
     find_baseline,
     find_violations,
@@ -54,7 +53,13 @@ def test_non_dominated_agrees_with_the_definition(points: np.ndarray) -> None:
 def test_front_of_trials_agrees_with_pairwise_domination(rows: list[tuple[int, int]]) -> None:
     asked, found = study(SPEED, COST), trials(*rows, metrics=(SPEED, COST))
     front = pareto_front(asked, found)
-    slow = {t.number for t in found if not any(dominates(asked, other, t) for other in found)}
+    points = [(t.metrics[SPEED], -t.metrics[COST]) for t in found]
+    slow = {
+        t.number
+        for t, point in zip(found, points, strict=True)
+        if not any(other != point and other[0] >= point[0] and other[1] >= point[1]
+                   for other in points)
+    }  # fmt: skip
     assert {t.number for t in front} == slow
     speeds = [t.metrics[SPEED] for t in front]
     assert speeds == sorted(speeds, reverse=True)
@@ -89,7 +94,7 @@ def test_constraint_relative_to_the_default() -> None:
     assert [t.number for t in feasible_trials(asked, found)] == [0, 1]
     (broken,) = find_violations(asked, found[2], found[0])
     assert str(broken) == (
-        "accuracy is 0.74; the study asks for accuracy >= baseline - 0.05 (= 0.75)"
+        "accuracy is 0.74; the study requires accuracy >= baseline - 0.05 (= 0.75)"
     )
 
 

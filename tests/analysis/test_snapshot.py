@@ -77,9 +77,9 @@ def test_verdicts() -> None:
         Verdict.FRONT,
         Verdict.FRONT,
         Verdict.DOMINATED,
-        Verdict.OUTSIDE,
-        Verdict.PARTIAL,
-        Verdict.CONFIRMING,
+        Verdict.VIOLATING,
+        Verdict.UNMEASURED,
+        Verdict.CONFIRMATION,
         Verdict.UNFINISHED,
     ]
 
@@ -107,7 +107,7 @@ def test_empty() -> None:
 
 def test_thinning_keeps_one_point_a_cell() -> None:
     assert decimate([1, 1, 1], [2, 2, 2]) == [0, 1, 2]
-    assert decimate([1.0] * 50, [2.0] * 50, most=10) == [0]
+    assert decimate([1.0] * 50, [2.0] * 50, max_points=10) == [0]
     line = [float(n) for n in range(1000)]
-    places = decimate(line, line, most=100)
+    places = decimate(line, line, max_points=100)
     assert len(places) == 100 and places[0] == 0

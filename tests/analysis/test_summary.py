@@ -43,7 +43,7 @@ def test_sentence_reads_as_a_person_would_say_it() -> None:
         (ACCURACY, 0.8001, 0.80, "as accurate as the default"),
         ("f1", 0.70, 0.80, "10.0 points lower F1 than the default"),
         (COST, 3.0, 1.0, "3.0x the cost of the default"),
-        (COST, 1.4, 1.0, "40% dearer than the default"),
+        (COST, 1.4, 1.0, "40% more expensive than the default"),
         (COST, 1.0, 1.0, "as cheap as the default"),
         ("peak_memory_gib", 1.0, 2.0, "50% lower peak memory than the default"),
         ("peak_memory_gib", 2.0, 2.0, "the same peak memory as the default"),
