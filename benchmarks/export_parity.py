@@ -108,14 +108,14 @@ def search(storage: str, folder: Path, trials: int, examples: int) -> None:
 
 def run_trial(job_file: str, address: str) -> None:
     """This process as the trial: what ``python -m autotune.trial`` does, in turns."""
-    from autotune.export.templates.device import take_cores
+    from autotune.export.templates.device import pin_cores
     from autotune.trial import training
-    from autotune.trial.__main__ import read_job
+    from autotune.trial.job_files import read_job
     from autotune.trial.effects import allocator
-    from autotune.trial.entry import evaluate
+    from autotune.trial import evaluate
 
     job = read_job(Path(job_file))
-    take_cores(job.strategy, local_rank=0)
+    pin_cores(job.strategy, local_rank=0)
     allocator.apply(str(job.strategy["allocator"]))
     training.WINDOW_SECONDS = 0.0
     seats: list[turns.Seat] = []
@@ -162,11 +162,11 @@ def side_by_side(
     from pydantic import TypeAdapter
 
     from autotune.export.verify import launchable, read_folder
-    from autotune.levers import resources
+    from autotune.levers import required_resources
 
     job = Job(
         study.name, trial.number, trial.strategy, study.task, trial.seed,
-        resources(trial.strategy), Limits(), str(folder / "again"),
+        required_resources(trial.strategy), Limits(), str(folder / "again"),
     )  # fmt: skip
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job))
     running = []

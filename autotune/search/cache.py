@@ -1,8 +1,8 @@
-"""Measure each fact once: which trial already knows what a strategy would have to measure.
+"""The result cache: reuses results of a phase between trials that agree on what influences it.
 
-A trial is a speed probe and a training run. Strategies that agree on every lever that influences
-speed or memory share the probe; those that agree on every lever that influences accuracy, and on
-the seed, share the training run. All of it is a pure function of the study's trials.
+Strategies that agree on every lever that influences speed or memory share the results of the
+profile phase. Those that agree on every lever that influences accuracy, and on the seed, share
+those of the train phase. What is cached is a pure function of the study's trials.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Self
 
 from autotune.domain import (
     CONCURRENT_TRIALS,
@@ -29,134 +30,136 @@ from autotune.domain import (
 from autotune.domain.metrics import METRICS
 from autotune.levers import profile_key, training_key
 
-NEEDED = ("setup_seconds", "train_samples", "train_samples_per_second")
-"""What the time of a whole fine-tune is made of."""
+TRAIN_TIME_METRICS = ("setup_seconds", "train_samples", "train_samples_per_second")
+"""The metrics from which the time of a full training run follows."""
 
 
 @dataclass(frozen=True)
 class CacheHit:
-    """The trials from which a strategy's numbers can be shared; ``None`` has to be measured."""
+    """The trials whose results a strategy can reuse; ``None`` for a phase that has to run."""
 
     profile: Trial | None = None
     train: Trial | None = None
 
     @property
     def phases_to_run(self) -> tuple[Phase, ...]:
-        """The parts that nobody knows yet."""
-        return tuple(part for part in PHASES if self.source(part) is None)
+        """The phases without a cached result."""
+        return tuple(phase for phase in PHASES if self.source(phase) is None)
 
-    def source(self, part: Phase) -> Trial | None:
-        """Who knows the numbers of ``part``."""
-        return self.profile if part == Phase.PROFILE else self.train
+    def source(self, phase: Phase) -> Trial | None:
+        """The trial with the results of ``phase``."""
+        return self.profile if phase is Phase.PROFILE else self.train
 
 
 CACHE_MISS = CacheHit()
 
 
 class ResultCache:
-    """What the trials of a study have measured, by what it depends on. Grown, never rebuilt."""
+    """The trials of a study by the keys of the phases that they ran."""
 
-    def __init__(self, study: Study, was_beside: Callable[[int], bool] | None = None) -> None:
-        """``was_beside`` says whether a trial shared the host with others; without it, what trials
-        come with says so."""
-        self._sharing = study.sharing
-        self._was_beside = was_beside
-        self._speed: dict[str, Trial] = {}
-        self._training: dict[tuple[str, int], Trial] = {}
-        self._seen: dict[int, State] = {}
+    def __init__(self, study: Study, ran_concurrently: Callable[[int], bool] | None = None) -> None:
+        """``ran_concurrently`` returns whether a trial shared the host with others; by default the
+        environment in the trial's result does."""
+        self._is_enabled = study.sharing
+        self._ran_concurrently = ran_concurrently
+        self._profiles: dict[str, Trial] = {}
+        self._trainings: dict[tuple[str, int], Trial] = {}
+        self._states: dict[int, State] = {}
 
-    def update(self, history: Sequence[Trial]) -> ResultCache:
-        """Take in what is new in ``history``, which only ever grows and finishes."""
-        for trial in history:
-            if trial.state.finished and self._seen.get(trial.number) is not trial.state:
-                self._seen[trial.number] = trial.state
+    def update(self, trials: Sequence[Trial]) -> Self:
+        """Add the finished ones of ``trials`` that are new or have another state now."""
+        for trial in trials:
+            if trial.state.finished and self._states.get(trial.number) is not trial.state:
+                self._states[trial.number] = trial.state
                 self._add(trial)
         return self
 
     def find(self, strategy: Strategy, seed: int) -> CacheHit:
-        """Who knows what ``strategy`` would measure under ``seed``."""
-        if not self._sharing:
+        """The cached results for ``strategy`` with ``seed``."""
+        if not self._is_enabled:
             return CACHE_MISS
         return CacheHit(
-            self._speed.get(profile_key(strategy)),
-            self._training.get((training_key(strategy), seed)),
+            self._profiles.get(profile_key(strategy)),
+            self._trainings.get((training_key(strategy), seed)),
         )
 
     def _add(self, trial: Trial) -> None:
-        parts = measured_phases(trial)
-        key = profile_key(trial.strategy)
-        if Phase.PROFILE in parts and key not in self._speed and self._is_its_own(trial):
-            self._speed[key] = trial
-        if Phase.TRAIN in parts and not trial.is_confirmation:
-            self._training.setdefault((training_key(trial.strategy), trial.seed), trial)
+        phases, key = measured_phases(trial), profile_key(trial.strategy)
+        if Phase.PROFILE in phases and key not in self._profiles and self._is_isolated(trial):
+            self._profiles[key] = trial
+        if Phase.TRAIN in phases and not trial.is_confirmation:
+            self._trainings.setdefault((training_key(trial.strategy), trial.seed), trial)
 
-    def _is_its_own(self, trial: Trial) -> bool:
-        """Whether the trial's speed is that of its strategy alone, on this host."""
-        if trial.origin == TrialOrigin.TRANSFERRED:
+    def _is_isolated(self, trial: Trial) -> bool:
+        """Whether the trial's speed was measured on this host, with no other trial running."""
+        if trial.origin is TrialOrigin.TRANSFERRED:
             return False
-        if self._was_beside is None:
+        if self._ran_concurrently is None:
             return CONCURRENT_TRIALS not in trial.result.environment
-        return not self._was_beside(trial.number)
+        return not self._ran_concurrently(trial.number)
 
 
 def measured_phases(trial: Trial) -> tuple[Phase, ...]:
-    """The parts that ``trial`` ran itself, to their end. One that was stopped has run its probe."""
+    """The phases that ``trial`` ran to their end. An early-stopped trial has ended its profile
+    phase."""
     if trial.state not in (State.COMPLETE, State.PRUNED):
         return ()
-    own = {phase_of(m) for m in trial.result.measurements.values() if m.source is None}
-    return tuple(part for part in PHASES if part in own)
-
-
-def merge_cached(outcome: Outcome, known: CacheHit, job: Job) -> Outcome:
-    """``outcome`` of ``job`` with the numbers that others had measured already."""
-    if not isinstance(outcome, Completed) or known == CACHE_MISS:
-        return outcome
-    own = outcome.result
-    numbers = {**dict(_shared(known)), **own.measurements}
-    numbers = {**dict(_whole_run(numbers, known, job)), **numbers}
-    return Completed(replace(own, measurements=numbers, events=(*own.events, *_events(known))))
-
-
-def _shared(known: CacheHit) -> Iterator[tuple[str, Measurement]]:
-    for part in PHASES:
-        source = known.source(part)
-        if source is None:
-            continue
-        for name, number in source.result.measurements.items():
-            if phase_of(number) == part:
-                yield name, replace(number, source=source.number, samples=(), warmup=())
-
-
-def _whole_run(
-    numbers: Mapping[str, Measurement], known: CacheHit, job: Job
-) -> Iterator[tuple[str, Measurement]]:
-    """Time, money and energy of the whole fine-tune where both halves are known from others: so
-    many examples at such a speed, and getting ready."""
-    needed = [numbers[name].value for name in NEEDED if name in numbers]
-    if len(needed) < len(NEEDED) or known.profile is None:
-        return
-    setup, samples, speed = needed
-    seconds = setup + samples / speed
-    yield _number("train_seconds", seconds, known.profile)
-    if job.hourly_usd is not None:
-        yield _number("cost_usd", job.hourly_usd * seconds / 3600, known.profile)
-    before, energy = known.profile.metric("train_seconds"), known.profile.metric("energy_wh")
-    if before and energy is not None:
-        yield _number("energy_wh", energy * seconds / before, known.profile)
-
-
-def _number(name: str, value: float, source: Trial) -> tuple[str, Measurement]:
-    return name, Measurement(name, value, METRICS[name].unit, source=source.number)
-
-
-def _events(known: CacheHit) -> Iterator[Event]:
-    for part, what in ((Phase.PROFILE, "speed and memory"), (Phase.TRAIN, "the training run")):
-        if (source := known.source(part)) is not None:
-            message = f"{what}: shared from trial {source.number}"
-            yield Event(datetime.now(UTC), "shared", message)
+    phases = {phase_of(m) for m in trial.result.measurements.values() if m.source is None}
+    return tuple(phase for phase in PHASES if phase in phases)
 
 
 def phase_of(measurement: Measurement) -> Phase | None:
-    """The part of a trial that measures it; ``None`` where it takes both."""
+    """The phase that measures this metric; ``None`` if it needs both."""
     metric = METRICS.get(measurement.name)
     return metric.phase if metric is not None and metric.phase in PHASES else None
+
+
+def merge_cached(outcome: Outcome, hit: CacheHit, job: Job) -> Outcome:
+    """The outcome of ``job`` with the cached results added, if it completed."""
+    if not isinstance(outcome, Completed) or hit == CACHE_MISS:
+        return outcome
+    result = outcome.result
+    measurements = {**dict(_cached_measurements(hit)), **result.measurements}
+    measurements = {**dict(_full_run_totals(measurements, hit, job)), **measurements}
+    events = (*result.events, *_cache_events(hit))
+    return Completed(replace(result, measurements=measurements, events=events))
+
+
+def _cached_measurements(hit: CacheHit) -> Iterator[tuple[str, Measurement]]:
+    for phase in PHASES:
+        source = hit.source(phase)
+        if source is None:
+            continue
+        for name, measurement in source.result.measurements.items():
+            if phase_of(measurement) is phase:
+                yield name, replace(measurement, source=source.number, samples=(), warmup=())
+
+
+def _full_run_totals(
+    measurements: Mapping[str, Measurement], hit: CacheHit, job: Job
+) -> Iterator[tuple[str, Measurement]]:
+    """Time, cost and energy of a full training run whose speed is cached: the setup time plus the
+    number of samples by the samples per second."""
+    parts = [measurements[name].value for name in TRAIN_TIME_METRICS if name in measurements]
+    if len(parts) < len(TRAIN_TIME_METRICS) or hit.profile is None:
+        return
+    setup_seconds, samples, samples_per_second = parts
+    seconds = setup_seconds + samples / samples_per_second
+    yield _derived("train_seconds", seconds, hit.profile)
+    if job.hourly_usd is not None:
+        yield _derived("cost_usd", job.hourly_usd * seconds / 3600, hit.profile)
+    source_seconds = hit.profile.metric("train_seconds")
+    source_energy = hit.profile.metric("energy_wh")
+    if source_seconds and source_energy is not None:
+        yield _derived("energy_wh", source_energy * seconds / source_seconds, hit.profile)
+
+
+def _derived(name: str, value: float, source: Trial) -> tuple[str, Measurement]:
+    return name, Measurement(name, value, METRICS[name].unit, source=source.number)
+
+
+def _cache_events(hit: CacheHit) -> Iterator[Event]:
+    for phase, results in ((Phase.PROFILE, "speed and memory"), (Phase.TRAIN, "the training run")):
+        if (source := hit.source(phase)) is not None:
+            message = f"{results}: shared from trial {source.number}"
+            yield Event(datetime.now(UTC), "shared", message)

@@ -1,8 +1,8 @@
-"""Confirm the front: its finalists run again, whole, with other seeds, on data not seen so far.
+"""Confirmation: runs the finalists again with other seeds and evaluates them on the test split.
 
-The best of many noisy trials look better than they are. So when the search has used its part of the
-budget, the finalists share no number, train under other seeds, and are judged on the test split,
-which no earlier trial has looked at. All of it is a pure function of the study and its trials.
+The best of many noisy trials look better than they are. When the rest of the budget is used, the
+finalists are trained again without cached results, with other seeds, and evaluated on data that no
+earlier trial has used. What to run is a pure function of the study and its trials.
 """
 
 from __future__ import annotations
@@ -15,134 +15,127 @@ from statistics import mean, median
 
 from autotune.analysis.front import feasible_trials, knee, pareto_optimal
 from autotune.analysis.hypervolume import exclusive_hypervolumes
-from autotune.domain import (
-    PHASES,
-    Budget,
-    Confirmation,
-    State,
-    Strategy,
-    Study,
-    Trial,
-)
+from autotune.domain import PHASES, Budget, Confirmation, State, Strategy, Study, Trial
 from autotune.search.cache import measured_phases
 
-"""Origin of a trial that repeats a finalist."""
+RESERVE_DIVISOR = 3
+"""At most one in so many trials, minutes and dollars is reserved for confirmations. Otherwise a
+slow default would leave no time to search for something faster."""
 
-MAX_FRACTION = 3
-"""Confirming is kept room for in at most one in so many of the trials, however few they are, of the
-minutes and of the dollars: a slow default is no reason to look for nothing faster."""
-
-LATEST = 16
-"""Trials from which it is told what takes time beside a fine-tune."""
+MAX_OVERHEAD_TRIALS = 16
+"""The latest trials from which the overhead of a trial, beside its training, is estimated."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The finalists, and which (strategy, seed) of theirs are still to be run, in order."""
+    """The finalists, and the (strategy, seed) pairs that are still to be run, in order.
+
+    ``reserved_runs`` can be more than are missing while the front has too few members.
+    """
 
     finalists: Sequence[Trial]
     missing: Sequence[tuple[Strategy, int]]
-    reserved: int
-    """Runs to keep room for; more than are missing while the front has too few members."""
+    reserved_runs: int
 
 
 def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy, int] | None:
-    """The strategy and seed to confirm next, ``None`` where there is nothing to confirm, while a
-    trial runs that may still change the finalists, or while one has this host to itself."""
-    asked = _asked(study)
-    if asked is None:
+    """The strategy and seed to run next. ``None`` if nothing is left to confirm, if a running trial
+    can change the finalists, or if the host is used by another confirmation."""
+    confirmation = _affordable_confirmation(study)
+    if confirmation is None:
         return None
     running = [trial for trial in history if trial.state is State.RUNNING]
-    if any(not trial.is_confirmation for trial in running) or len(running) >= _at_once(study):
+    if any(not t.is_confirmation for t in running) or len(running) >= _max_concurrent(study):
         return None
-    return next(iter(_plan(study, asked, history).missing), None)
+    return next(iter(_plan(study, confirmation, history).missing), None)
 
 
 def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
-    """The ``count`` trials to confirm: the knee, then those of the front that carry most of the
-    hypervolume alone. Where the front is too small, the best of what is behind it follow."""
-    left = list({t.strategy.key: t for t in reversed(feasible_trials(study, trials))}.values())
-    found: list[Trial] = []
-    while left and len(found) < count:
-        front = pareto_optimal(study, left)
-        chosen, carried = knee(study, front), exclusive_hypervolumes(study, trials, front)
-        found += sorted(
-            front, key=lambda t: (t is not chosen, -carried.get(t.number, 0.0), t.number)
+    """The ``count`` trials to confirm: the knee, then the members of the front by the hypervolume
+    that they add. If the front is too small, the front of the remaining trials follows."""
+    remaining = list({t.strategy.key: t for t in reversed(feasible_trials(study, trials))}.values())
+    ranked: list[Trial] = []
+    while remaining and len(ranked) < count:
+        front = pareto_optimal(study, remaining)
+        middle, volumes = knee(study, front), exclusive_hypervolumes(study, trials, front)
+        ranked += sorted(
+            front, key=lambda t: (t is not middle, -volumes.get(t.number, 0.0), t.number)
         )
-        taken = {trial.number for trial in front}
-        left = [trial for trial in left if trial.number not in taken]
-    return found[:count]
+        numbers = {trial.number for trial in front}
+        remaining = [trial for trial in remaining if trial.number not in numbers]
+    return ranked[:count]
 
 
 def search_budget(study: Study, history: Sequence[Trial]) -> Budget:
-    """What is left of the study's budget when the runs that confirm its front are set aside."""
-    asked, budget = _asked(study), study.budget
-    if asked is None:
+    """The study's budget without what is reserved for confirmations."""
+    confirmation, budget = _affordable_confirmation(study), study.budget
+    if confirmation is None:
         return budget
     trials, minutes, usd = budget.trials, budget.minutes, budget.usd
     if minutes is None and usd is None and not any(t.is_confirmation for t in history):
-        return replace(budget, trials=trials and trials - asked.top * asked.seeds)
-    plan = _plan(study, asked, history)
+        return replace(budget, trials=trials and trials - confirmation.top * confirmation.seeds)
+    plan = _plan(study, confirmation, history)
     if trials is not None:
-        trials -= plan.reserved
+        trials -= plan.reserved_runs
     if plan.finalists and minutes is not None:
-        rounds = ceil(plan.reserved / _at_once(study))
+        rounds = ceil(plan.reserved_runs / _max_concurrent(study))
         needed = rounds * mean(full_run_seconds(t, history) for t in plan.finalists) / 60
-        minutes -= min(needed, minutes / MAX_FRACTION)
+        minutes -= min(needed, minutes / RESERVE_DIVISOR)
     if plan.finalists and usd is not None:
-        needed = plan.reserved * mean(_whole_usd(t, history) for t in plan.finalists)
-        usd -= min(needed, usd / MAX_FRACTION)
+        needed = plan.reserved_runs * mean(_full_run_usd(t, history) for t in plan.finalists)
+        usd -= min(needed, usd / RESERVE_DIVISOR)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
 
 
-def _asked(study: Study) -> Confirmation | None:
-    """What the study asks for; of a small budget, fewer finalists or none."""
-    asked, trials = study.confirm, study.budget.trials
-    if asked is None or trials is None:
-        return asked
-    top = min(asked.top, trials // MAX_FRACTION // asked.seeds)
-    return replace(asked, top=top) if top else None
-
-
-def _at_once(study: Study) -> int:
-    """How many finalists run at once: on one host one, so that their speeds can be believed."""
-    return max(study.executor.workers, 1) if study.executor.kind == "ray" else 1
-
-
 def full_run_seconds(trial: Trial, history: Sequence[Trial]) -> float:
-    """How long ``trial`` takes where all of it is measured: known, or its fine-tune and what other
-    trials took beside theirs."""
-    if trial.seconds is not None and _ran_whole(trial):
+    """The duration of ``trial`` without cached results: measured, or its training time plus the
+    median overhead of other trials."""
+    if trial.seconds is not None and _ran_all_phases(trial):
         return trial.seconds
-    beside = list(_beside(history))
-    return (trial.metric("train_seconds") or 0.0) + (median(beside) if beside else 0.0)
+    overheads = list(_overhead_seconds(history))
+    return (trial.metric("train_seconds") or 0.0) + (median(overheads) if overheads else 0.0)
 
 
-def _whole_usd(trial: Trial, history: Sequence[Trial]) -> float:
-    """What that time costs, at the trial's price an hour."""
+def _full_run_usd(trial: Trial, history: Sequence[Trial]) -> float:
+    """The cost of ``trial`` without cached results, at its own hourly price."""
     cost, seconds = trial.metric("cost_usd") or 0.0, trial.metric("train_seconds")
     return cost * full_run_seconds(trial, history) / seconds if seconds else cost
 
 
-def _beside(history: Sequence[Trial]) -> Iterator[float]:
-    """What the latest whole trials took beside their fine-tune."""
-    full_run = (trial for trial in reversed(history) if _ran_whole(trial))
-    for trial in islice(full_run, LATEST):
+def _overhead_seconds(history: Sequence[Trial]) -> Iterator[float]:
+    """The time beside training of the latest trials that ran all phases."""
+    full_runs = (trial for trial in reversed(history) if _ran_all_phases(trial))
+    for trial in islice(full_runs, MAX_OVERHEAD_TRIALS):
         yield max((trial.seconds or 0.0) - (trial.metric("train_seconds") or 0.0), 0.0)
 
 
-def _ran_whole(trial: Trial) -> bool:
-    """Whether its time is that of a whole trial here."""
+def _ran_all_phases(trial: Trial) -> bool:
+    """Whether ``trial`` ran on this host without cached results."""
     if trial.state is not State.COMPLETE or trial.imported:
         return False
     return measured_phases(trial) == PHASES
 
 
-def _plan(study: Study, asked: Confirmation, history: Sequence[Trial]) -> _Plan:
-    chosen = finalists(study, history, asked.top)
-    seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(asked.seeds)]
-    wanted = [(trial.strategy, seed) for seed in seeds for trial in chosen]
-    begun = {(t.strategy.key, t.seed) for t in history if t.is_confirmation and t.is_informative}
-    missing = [(strategy, seed) for strategy, seed in wanted if (strategy.key, seed) not in begun]
-    done = len(wanted) - len(missing)
-    return _Plan(chosen, missing, asked.top * asked.seeds - done)
+def _affordable_confirmation(study: Study) -> Confirmation | None:
+    """The confirmation of the study, with fewer finalists or none if the budget is small."""
+    confirmation, trials = study.confirm, study.budget.trials
+    if confirmation is None or trials is None:
+        return confirmation
+    top = min(confirmation.top, trials // RESERVE_DIVISOR // confirmation.seeds)
+    return replace(confirmation, top=top) if top else None
+
+
+def _max_concurrent(study: Study) -> int:
+    """How many confirmations can run concurrently: on one host one, so that speeds are accurate."""
+    return max(study.executor.workers, 1) if study.executor.kind == "ray" else 1
+
+
+def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) -> _Plan:
+    trials = finalists(study, history, confirmation.top)
+    seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(confirmation.seeds)]
+    runs = [(trial.strategy, seed) for seed in seeds for trial in trials]
+    started = {(t.strategy.key, t.seed) for t in history if t.is_confirmation and t.is_informative}
+    missing = [(strategy, seed) for strategy, seed in runs if (strategy.key, seed) not in started]
+    finished_runs = len(runs) - len(missing)
+    total_runs = confirmation.top * confirmation.seeds
+    return _Plan(trials, missing, total_runs - finished_runs)

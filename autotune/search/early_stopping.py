@@ -1,8 +1,8 @@
-"""Stop a trial early, with several objectives: when what it can still become does not matter.
+"""Early stopping with several objectives: stops a trial that cannot change the front any more.
 
-Optuna's pruners refuse more than one objective. Here a trial is judged at its probe and at its
-rungs by the best that it can still reach, objective by objective. All of it is a pure function of
-what the store holds: the trials, and the points of their curves that carry metrics.
+Optuna's pruners accept one objective only. Here a trial is evaluated after its profile phase and at
+its rungs, by the best value that it can still reach in each objective. The decision is a pure
+function of the trials in the store and of the points of their learning curves that have metrics.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from autotune.analysis.front import feasible_trials, find_baseline, non_dominated, signed_objectives
+from autotune.analysis.front import (
+    feasible_trials,
+    find_baseline,
+    non_dominated,
+    signed_objectives,
+)
+from autotune.analysis.text import metric_label
 from autotune.components import STOPPING_RULES
 from autotune.domain import CurvePoint, Objective, Phase, State, Strategy, Study, Trial
-from autotune.domain.constraints import constraint_bound
+from autotune.domain.constraints import constraint_bound, is_satisfied
 from autotune.domain.metrics import METRICS
 from autotune.domain.registry import import_object
 from autotune.errors import StoreUnavailableError
@@ -25,279 +32,304 @@ from autotune.search.history import History
 from autotune.search.started_trial import StartedTrial
 
 ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
-"""The best value of a training metric that a strategy can be hoped to reach by what others reached,
-so many standard deviations above what is expected; ``None`` where nothing speaks against
-anything."""
+"""Bounds a score (metric of the train phase) of a strategy: its expected value, given the history,
+plus so many standard deviations towards better values. ``None`` if there is too little data."""
 
-SPEED_SLACK = 0.05
-"""By how much the speed of a whole run may be better than its probe's."""
+MAX_SPEED_GAIN = 0.05
+"""Metrics of the profile phase can improve by at most this fraction in the rest of the trial."""
 
 MIN_FINISHED_TRIALS = 6
-"""Finished trials from which it is told how trials go on after a rung."""
+"""Finished trials that passed a rung, from which the improvement after it is estimated."""
 
 GAIN_QUANTILE = 0.95
-"""Quantile of their gains that a trial is granted."""
+"""A trial is assumed to improve after a rung by this quantile of the finished trials' gains."""
 
-SIGMAS_AT_PROFILE, AT_RUNG = 2.5, 2.0
-"""How many standard deviations above what the model expects of its strategy a trial is granted. At
-a rung its curve speaks as well; but those that have finished may all be unlike it."""
+SIGMAS_AT_PROFILE, SIGMAS_AT_RUNG = 2.5, 2.0
+"""Standard deviations of the upper bound of a score, after the profile phase and at a rung. At a
+rung the gains of finished trials count too, but all of those can be unlike this trial."""
 
-SAME_RUNG = 0.02
-"""Shares of all steps that are as far apart count as one rung."""
+RUNG_TOLERANCE = 0.02
+"""Points are of the same rung if their fractions of all steps differ by at most this much."""
 
-ETA = 3
-"""Successive halving lets one in so many pass a rung."""
+REDUCTION_FACTOR = 3
+"""Successive halving lets one trial out of this many pass a rung."""
+
+MAX_SINGLE_CURVES = 8
+"""Up to so many learning curves are read one by one; more are read in one query."""
 
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """Where a trial stands: its strategy, the last point of its curve, and what is known of it:
-    figures of its probe and scores of its last rung, or shared from others."""
+    """A running trial at ``point``, the latest of its learning curve.
+
+    ``profile_metrics`` are measured or cached, ``scores`` are those of its latest rung.
+    """
 
     strategy: Strategy
     point: CurvePoint
-    figures: Mapping[str, float]
+    profile_metrics: Mapping[str, float]
     scores: Mapping[str, float]
 
+    @classmethod
+    def from_points(
+        cls, strategy: Strategy, points: Sequence[CurvePoint], cached: Mapping[str, float]
+    ) -> TrialProgress:
+        """The progress after ``points`` (at least one), with ``cached`` metrics of other trials."""
+        profile_metrics: dict[str, float] = dict(cached)
+        scores: dict[str, float] = {}
+        for point in points:
+            for name, value in point.metrics.items():
+                (scores if _is_score(name) else profile_metrics)[name] = value
+        return cls(strategy, points[-1], profile_metrics, scores)
+
     @property
-    def share(self) -> float:
-        """Share of all steps taken."""
-        return self.point.step / max(self.point.total_steps, 1)
+    def fraction(self) -> float:
+        """The fraction of all steps that is done."""
+        return _fraction(self.point)
 
 
-class Curves:
-    """Points with metrics by trial number, of all trials that a search has heard of."""
+class LearningCurves:
+    """The rungs of trials by number: the points of their learning curves that have metrics."""
 
     def __init__(self) -> None:
         self._points: dict[int, list[CurvePoint]] = {}
 
     def add(self, number: int, *points: CurvePoint) -> None:
+        """Append points to the curve of a trial."""
         self._points.setdefault(number, []).extend(p for p in points if p.metrics)
 
-    def of(self, number: int) -> Sequence[CurvePoint]:
+    def points(self, number: int) -> Sequence[CurvePoint]:
+        """The points of a trial, empty if there are none."""
         return self._points.get(number, ())
 
     def missing(self, history: Sequence[Trial]) -> list[int]:
-        """Finished trials of which nothing is known here: another driver's, or an older one's."""
-        ended = (State.COMPLETE, State.PRUNED)
-        return [t.number for t in history if t.state in ended and t.number not in self._points]
+        """Finished trials without a curve here: of another driver, or of an earlier session."""
+        states = (State.COMPLETE, State.PRUNED)
+        return [t.number for t in history if t.state in states and t.number not in self._points]
 
-    def at(self, number: int, share: float, metric: str) -> float | None:
-        """The metric at the trial's rung after ``share`` of all steps."""
-        for point in self.of(number):
-            if metric in point.metrics and abs(_share(point) - share) <= SAME_RUNG:
+    def metric_at(self, number: int, fraction: float, metric: str) -> float | None:
+        """The metric at the rung of a trial after ``fraction`` of all steps."""
+        for point in self.points(number):
+            if metric in point.metrics and abs(_fraction(point) - fraction) <= RUNG_TOLERANCE:
                 return point.metrics[metric]
         return None
 
 
-def _share(point: CurvePoint) -> float:
-    return point.step / max(point.total_steps, 1)
+class EarlyStopper:
+    """Evaluates the early-stopping rule whenever a running trial reports metrics."""
+
+    def __init__(
+        self, study: Study, store: Store, history: History, score_bound: ScoreUpperBound
+    ) -> None:
+        self._study, self._store, self._history = study, store, history
+        self._score_bound = score_bound
+        self._curves = LearningCurves()
+
+    def should_stop(self, started: StartedTrial, point: CurvePoint) -> str | None:
+        """The reason to stop a trial at ``point``; ``None`` if it can still change the front."""
+        trial, cached = started.trial, started.cache_hit.profile
+        self._curves.add(trial.number, point)
+        rule = import_object(STOPPING_RULES[self._study.stopping].should_stop)
+        if rule is None or not point.metrics or not trial.may_be_stopped:
+            return None
+        if Phase.TRAIN not in started.job.phases:
+            return None  # the trial ends after its profile phase anyway
+        try:
+            history = self._history.refresh()
+            self._load_curves(self._curves.missing(history))
+        except StoreUnavailableError:
+            return None  # the other trials are not known, so this one continues
+        points = self._curves.points(trial.number)
+        progress = TrialProgress.from_points(
+            trial.strategy, points, cached.metrics if cached is not None else {}
+        )
+        reason: str | None = rule(self._study, progress, history, self._curves, self._score_bound)
+        return reason
+
+    def _load_curves(self, numbers: Sequence[int]) -> None:
+        """Read the curves of trials that another driver or an earlier session ran."""
+        if len(numbers) > MAX_SINGLE_CURVES:
+            curves = self._store.curves(self._study.name)
+        else:
+            curves = {n: self._store.trial(self._study.name, n).result.curve for n in numbers}
+        for number in numbers:
+            self._curves.add(number, *curves.get(number, ()))
 
 
-def standing(
-    strategy: Strategy, points: Sequence[CurvePoint], shared: Mapping[str, float]
-) -> TrialProgress:
-    """Where a trial stands after ``points`` (at least one); ``shared`` it has from others."""
-    figures: dict[str, float] = dict(shared)
-    scores: dict[str, float] = {}
-    for point in points:
-        for name, value in point.metrics.items():
-            (scores if _is_score(name) else figures)[name] = value
-    return TrialProgress(strategy, points[-1], figures, scores)
+# --------------------------------------------------------------------------------------- the rules
+
+
+def optimistic(
+    study: Study,
+    progress: TrialProgress,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+    score_bound: ScoreUpperBound | None = None,
+) -> str | None:
+    """The reason to stop a trial whose best possible result is dominated or infeasible.
+
+    Scores are assumed to improve as much as in the best of the finished trials that were similar
+    at this rung; metrics of the profile phase by :data:`MAX_SPEED_GAIN`.
+    """
+
+    def best(metric: str, sign: float) -> float:
+        if _is_score(metric):
+            return _best_score(metric, sign, progress, history, curves, score_bound)
+        value = progress.profile_metrics.get(metric)
+        return math.inf if value is None else sign * value + MAX_SPEED_GAIN * abs(value)
+
+    return _violated_constraint(study, best, history) or _dominating_trial(study, best, history)
+
+
+def asha(
+    study: Study,
+    progress: TrialProgress,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+    score_bound: ScoreUpperBound | None = None,
+) -> str | None:
+    """The reason to stop a trial that is not among the best at its rung.
+
+    Asynchronous successive halving by non-dominated rank (Schmucker et al. 2021, MO-ASHA): a trial
+    continues if fewer than one in :data:`REDUCTION_FACTOR` of those at this rung rank better.
+    """
+    del score_bound
+    own = _rung_values(study.objectives, progress.profile_metrics, progress.scores)
+    if own is None:
+        return None
+    others = list(_values_at_rung(study.objectives, progress.fraction, history, curves))
+    if len(others) + 1 < REDUCTION_FACTOR:
+        return None
+    ranks = _non_dominated_ranks(np.array([own, *others]))
+    better = int((ranks < ranks[0]).sum())
+    if better < len(ranks) / REDUCTION_FACTOR:
+        return None
+    step = f"step {progress.point.step} of {progress.point.total_steps}"
+    return f"at {step}, {better} of {len(others)} other trials rank better"
+
+
+def _best_score(
+    metric: str,
+    sign: float,
+    progress: TrialProgress,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+    score_bound: ScoreUpperBound | None,
+) -> float:
+    """The signed score that the trial can still reach; infinite if unknown."""
+    is_at_rung, bound = metric in progress.scores, None
+    if score_bound is not None:
+        sigmas = SIGMAS_AT_RUNG if is_at_rung else SIGMAS_AT_PROFILE
+        bound = score_bound(progress.strategy, metric, history, sigmas)
+    if not is_at_rung:
+        return math.inf if bound is None else sign * bound
+    current = sign * progress.scores[metric]
+    gain = _optimistic_gain(metric, sign, current, progress.fraction, history, curves)
+    return current + gain if bound is None else max(current + gain, sign * bound)
+
+
+def _optimistic_gain(
+    metric: str,
+    sign: float,
+    current: float,
+    fraction: float,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+) -> float:
+    """By how much a score of ``current`` can improve after the rung at ``fraction``, judging by the
+    half of the finished trials that had the most similar score there."""
+    gains: list[tuple[float, float]] = []  # (difference at the rung, gain after it)
+    for trial in history:
+        if trial.state is not State.COMPLETE:
+            continue
+        at_rung, final = curves.metric_at(trial.number, fraction, metric), trial.metric(metric)
+        if at_rung is not None and final is not None:
+            gains.append((abs(sign * at_rung - current), sign * (final - at_rung)))
+    if len(gains) < MIN_FINISHED_TRIALS:
+        return math.inf
+    similar = sorted(gains)[: max(MIN_FINISHED_TRIALS, len(gains) // 2)]
+    quantile = np.quantile([gain for _, gain in similar], GAIN_QUANTILE, method="higher")
+    return max(0.0, float(quantile))
+
+
+def _violated_constraint(
+    study: Study, best: Callable[[str, float], float], history: Sequence[Trial]
+) -> str | None:
+    """A constraint that the trial violates even with its best possible result."""
+    default = find_baseline(study, history)
+    for constraint in study.constraints:
+        limit = constraint_bound(constraint, default)
+        sign = 1.0 if constraint.operator in (">=", ">") else -1.0
+        value = sign * best(constraint.metric, sign)
+        if limit is not None and not is_satisfied(constraint, value, limit):
+            label = metric_label(constraint.metric)
+            return f"{label} can be {value:.4g} at best; the study requires {constraint}"
+    return None
+
+
+def _dominating_trial(
+    study: Study, best: Callable[[str, float], float], history: Sequence[Trial]
+) -> str | None:
+    """A feasible trial that is at least as good as the best possible result in all objectives."""
+    members = feasible_trials(study, history)
+    if not members:
+        return None
+    bounds = np.array([best(o.metric, o.sign) for o in study.objectives])
+    is_dominating = (signed_objectives(study, members) >= bounds).all(axis=1)
+    if not is_dominating.any():
+        return None
+    number = members[int(np.argmax(is_dominating))].number
+    values = ", ".join(
+        f"{metric_label(o.metric)} {o.sign * bound:.4g}"
+        for o, bound in zip(study.objectives, bounds, strict=True)
+    )
+    return f"dominated by trial {number} even if it reaches {values}"
+
+
+def _values_at_rung(
+    objectives: Sequence[Objective],
+    fraction: float,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+) -> Iterator[list[float]]:
+    """Signed objective values of the other trials that reached this rung."""
+    for trial in history:
+        at_rung = {o.metric: curves.metric_at(trial.number, fraction, o.metric) for o in objectives}
+        scores = {name: value for name, value in at_rung.items() if value is not None}
+        if scores and (values := _rung_values(objectives, trial.metrics, scores)) is not None:
+            yield values
+
+
+def _rung_values(
+    objectives: Sequence[Objective],
+    profile_metrics: Mapping[str, float],
+    scores: Mapping[str, float],
+) -> list[float] | None:
+    """Signed values of all objectives at a rung; ``None`` if one of them is unknown there."""
+    values: list[float] = []
+    for objective in objectives:
+        metrics = scores if _is_score(objective.metric) else profile_metrics
+        if objective.metric not in metrics:
+            return None
+        values.append(objective.sign * metrics[objective.metric])
+    return values
+
+
+def _non_dominated_ranks(points: NDArray[np.float64]) -> NDArray[np.int_]:
+    """The rank of each point: 0 on the front, 1 on the front of the remaining points, ..."""
+    ranks = np.zeros(len(points), dtype=int)
+    remaining = np.arange(len(points))
+    rank = 0
+    while remaining.size:
+        on_front = non_dominated(points[remaining])
+        ranks[remaining[on_front]] = rank
+        remaining, rank = remaining[~on_front], rank + 1
+    return ranks
 
 
 def _is_score(metric: str) -> bool:
     return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
 
 
-def optimistic(
-    study: Study,
-    here: TrialProgress,
-    history: Sequence[Trial],
-    curves: Curves,
-    ceiling: ScoreUpperBound | None = None,
-) -> str | None:
-    """Why the trial cannot matter any more, even if it goes on as well as trials have gone on.
-
-    Scores may still grow as they did from this rung in the luckier of the finished trials that
-    stood alike there; figures of the probe may turn out a little better.
-    """
-
-    def best(metric: str, sign: float) -> float:
-        if _is_score(metric):
-            return _best_score(metric, sign, here, history, curves, ceiling)
-        value = here.figures.get(metric)
-        return math.inf if value is None else sign * value + SPEED_SLACK * abs(value)
-
-    return _breach(study, best, history) or _dominated(study, best, history)
-
-
-def _best_score(
-    metric: str,
-    sign: float,
-    here: TrialProgress,
-    history: Sequence[Trial],
-    curves: Curves,
-    ceiling: ScoreUpperBound | None,
-) -> float:
-    """The signed score that the trial may still reach."""
-    at_rung, hoped = metric in here.scores, None
-    if ceiling is not None:
-        deviations = AT_RUNG if at_rung else SIGMAS_AT_PROFILE
-        hoped = ceiling(here.strategy, metric, history, deviations)
-    if not at_rung:
-        return math.inf if hoped is None else sign * hoped
-    now, seen = sign * here.scores[metric], []
-    for trial in history:
-        if trial.state is not State.COMPLETE:
-            continue
-        then, final = curves.at(trial.number, here.share, metric), trial.metric(metric)
-        if then is not None and final is not None:
-            seen.append((abs(sign * then - now), sign * (final - then)))
-    if len(seen) < MIN_FINISHED_TRIALS:
-        return math.inf
-    alike = sorted(seen)[: max(MIN_FINISHED_TRIALS, len(seen) // 2)]
-    growth = [gain for _, gain in alike]
-    grown = now + max(0.0, float(np.quantile(growth, GAIN_QUANTILE, method="higher")))
-    return grown if hoped is None else max(grown, sign * hoped)
-
-
-def _breach(
-    study: Study, best: Callable[[str, float], float], history: Sequence[Trial]
-) -> str | None:
-    """The constraint that the trial will break whatever happens."""
-    default = find_baseline(study, history)
-    for constraint in study.constraints:
-        limit = constraint_bound(constraint, default)
-        sign = 1.0 if constraint.operator in (">=", ">") else -1.0
-        reach = best(constraint.metric, sign)
-        if limit is not None and reach < sign * limit:
-            label = _label(constraint.metric)
-            return f"{label} can be {sign * reach:.4g} at best; the study asks for {constraint}"
-    return None
-
-
-def _dominated(
-    study: Study, best: Callable[[str, float], float], history: Sequence[Trial]
-) -> str | None:
-    """A finished trial that is at least as good in all that this one can still become."""
-    members = feasible_trials(study, history)
-    if not members:
-        return None
-    reach = np.array([best(o.metric, o.sign) for o in study.objectives])
-    covered = (signed_objectives(study, members) >= reach).all(axis=1)
-    if not covered.any():
-        return None
-    winner = members[int(np.argmax(covered))]
-    hopes = ", ".join(
-        f"{_label(o.metric)} {o.sign * hope:.4g}"
-        for o, hope in zip(study.objectives, reach, strict=True)
-    )
-    return f"dominated by trial {winner.number} even if it reaches {hopes}"
-
-
-def _label(metric: str) -> str:
-    return METRICS[metric].label if metric in METRICS else metric
-
-
-def asha(
-    study: Study,
-    here: TrialProgress,
-    history: Sequence[Trial],
-    curves: Curves,
-    ceiling: ScoreUpperBound | None = None,
-) -> str | None:
-    """Why the trial does not pass its rung: too many that came by were better.
-
-    Asynchronous successive halving by non-dominated rank (Schmucker et al. 2021, MO-ASHA): of all
-    that reached this rung, those go on that fewer than one in ``ETA`` of them outrank.
-    """
-    del ceiling
-    mine = _at_rung(study.objectives, here.figures, here.scores)
-    others = [] if mine is None else list(_rivals(study.objectives, here.share, history, curves))
-    if mine is None or len(others) + 1 < ETA:
-        return None
-    rank = _ranks(np.array([mine, *others]))
-    better = int((rank < rank[0]).sum())
-    if better < len(rank) / ETA:
-        return None
-    at = f"step {here.point.step} of {here.point.total_steps}"
-    return f"outranked at {at} by {better} of the {len(others)} trials that came by"
-
-
-def _rivals(
-    objectives: Sequence[Objective], share: float, history: Sequence[Trial], curves: Curves
-) -> Iterator[list[float]]:
-    """What other trials were worth at this rung."""
-    for trial in history:
-        scores = {o.metric: curves.at(trial.number, share, o.metric) for o in objectives}
-        known = {name: value for name, value in scores.items() if value is not None}
-        if known and (row := _at_rung(objectives, trial.metrics, known)) is not None:
-            yield row
-
-
-def _at_rung(
-    objectives: Sequence[Objective], figures: Mapping[str, float], scores: Mapping[str, float]
-) -> list[float] | None:
-    """Signed values of all objectives at a rung; ``None`` where one is not known there."""
-    row = [(scores if _is_score(o.metric) else figures).get(o.metric) for o in objectives]
-    if any(value is None for value in row):
-        return None
-    return [o.sign * v for o, v in zip(objectives, row, strict=True) if v is not None]
-
-
-def _ranks(points: np.ndarray) -> np.ndarray:
-    """The front that each point is on: 0 for the first, 1 for what is the first without it..."""
-    ranks = np.zeros(len(points), dtype=int)
-    left = np.arange(len(points))
-    rank = 0
-    while left.size:
-        best = non_dominated(points[left])
-        ranks[left[best]] = rank
-        left, rank = left[~best], rank + 1
-    return ranks
-
-
-FEW = 8
-"""So many curves are read one by one, more of them in one go."""
-
-
-class EarlyStopper:
-    """Judges running trials by what the store holds of all others."""
-
-    def __init__(
-        self, study: Study, store: Store, history: History, ceiling: ScoreUpperBound
-    ) -> None:
-        self._study, self._store, self._history = study, store, history
-        self._ceiling = ceiling
-        self._curves = Curves()
-
-    def should_stop(self, started: StartedTrial, point: CurvePoint) -> str | None:
-        """A reason to stop the trial at ``point``; ``None`` if it can still matter."""
-        trial = started.trial
-        self._curves.add(trial.number, point)
-        rule = import_object(STOPPING_RULES[self._study.stopping].should_stop)
-        if rule is None or not point.metrics or not trial.may_be_stopped:
-            return None
-        if Phase.TRAIN not in started.job.phases:
-            return None  # a trial without training ends after its profile phase anyway
-        try:
-            history = self._history.refresh()
-            self._listen_to(self._curves.missing(history))
-        except StoreUnavailableError:
-            return None  # without the other trials there is no evidence against this one
-        cached = started.cache_hit.profile
-        here = standing(
-            trial.strategy, self._curves.of(trial.number), cached.metrics if cached else {}
-        )
-        reason: str | None = rule(self._study, here, history, self._curves, self._ceiling)
-        return reason
-
-    def _listen_to(self, numbers: Sequence[int]) -> None:
-        """Read how the trials of an earlier session, or of another driver, went."""
-        if len(numbers) > FEW:
-            curves = self._store.curves(self._study.name)
-        else:
-            curves = {n: self._store.trial(self._study.name, n).result.curve for n in numbers}
-        for number in numbers:
-            self._curves.add(number, *curves.get(number, ()))
+def _fraction(point: CurvePoint) -> float:
+    return point.step / max(point.total_steps, 1)

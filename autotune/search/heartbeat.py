@@ -1,4 +1,4 @@
-"""Living with other drivers of one study, and with a database that goes away for a while."""
+"""Heartbeats of a driver, takeover of the trials of dead drivers, and waiting for the database."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from autotune.ports import Store
 log = logging.getLogger(__name__)
 
 BEATS_PER_TAKEOVER = 12
+"""Heartbeats in the time without one after which a driver counts as dead."""
+
 BEATS_BEFORE_TAKEOVER = 3
-"""After an outage nobody has been heard of; every driver gets the time to be heard again."""
+"""After a database outage all heartbeats look stale, so wait this many beats before taking over
+trials."""
 
 FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 5.0
+MAX_PAUSE_SECONDS = 5.0
 
 
 class Heartbeat:
-    """A thread beside the search: says that the driver is alive, and notices others that are not.
+    """A thread that records heartbeats of this driver, and takes over the trials of dead drivers.
 
-    ``running`` names the trials that run now. ``rerun`` is called with the trials of a driver that
-    fell silent, which are interrupted by then; only one driver gets each.
+    ``running`` returns the numbers of the trials that this driver runs. ``retry`` is called with
+    the trials of a dead driver after they were marked as interrupted. Only one driver gets each.
     """
 
     def __init__(
@@ -34,14 +37,14 @@ class Heartbeat:
         store: Store,
         study: Study,
         running: Callable[[], Collection[int]],
-        rerun: Callable[[Sequence[Trial]], None],
+        retry: Callable[[Sequence[Trial]], None],
     ) -> None:
         self._store, self._study = store, study.name
-        self._running, self._rerun = running, rerun
+        self._running, self._retry = running, retry
         self._takeover_seconds = study.executor.takeover_seconds
         self._beats = 0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._is_stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -51,11 +54,11 @@ class Heartbeat:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        self._end.set()
+        self._is_stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._end.wait(self._takeover_seconds / BEATS_PER_TAKEOVER):
+        while not self._is_stopped.wait(self._takeover_seconds / BEATS_PER_TAKEOVER):
             try:
                 self._beat()
             except StoreUnavailableError as error:
@@ -66,37 +69,39 @@ class Heartbeat:
         self._store.heartbeat(self._study, self._running())
         self._beats += 1
         if self._beats >= BEATS_BEFORE_TAKEOVER:
-            left = self._store.interrupt_running(self._study, stale_seconds=self._takeover_seconds)
-            if left:
-                self._rerun(left)
+            trials = self._store.interrupt_running(
+                self._study, stale_seconds=self._takeover_seconds
+            )
+            if trials:
+                self._retry(trials)
 
 
 class OutageBackoff:
-    """Waits for a database that is away, a little longer each time, ``seconds`` in all."""
+    """Exponential backoff during a database outage, up to ``seconds`` in total."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._waited = 0.0
         self._pause = FIRST_PAUSE_SECONDS
-        self._ended = threading.Event()
+        self._is_cancelled = threading.Event()
 
     def wait(self, error: StoreUnavailableError) -> None:
-        """Wait a moment after ``error``, or raise it where patience is at its end."""
+        """Pause after ``error``, or raise it if the total time is used."""
         if self._waited >= self._seconds:
             raise error
         log.warning("waiting for the database: %s", error)
         self.pause(self._pause)
         self._waited += self._pause
-        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
 
     def pause(self, seconds: float) -> None:
-        """Sleep, unless the search is stopped meanwhile."""
-        self._ended.wait(seconds)
+        """Sleep until the time is over or :meth:`cancel` is called."""
+        self._is_cancelled.wait(seconds)
 
     def reset(self) -> None:
-        """The database answered."""
+        """Reset the backoff after a successful query."""
         self._waited, self._pause = 0.0, FIRST_PAUSE_SECONDS
 
     def cancel(self) -> None:
-        """Nothing is worth waiting for any more; safe from a signal handler or thread."""
-        self._ended.set()
+        """End all pauses, now and later. Safe from a signal handler or thread."""
+        self._is_cancelled.set()

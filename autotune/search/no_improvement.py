@@ -1,4 +1,4 @@
-"""Whether a search has stopped getting anywhere: a pure function of the study and its trials."""
+"""Ends a search in which the last trials did not improve the front."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ from collections.abc import Sequence
 from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import Study, Trial
 
-NEGLIGIBLE = 1e-9
-"""A gain of hypervolume (in units of the default) that rounding may make."""
+ROUNDING_TOLERANCE = 1e-9
+"""Gains of hypervolume (in units of the default) up to this are rounding errors."""
 
 
 def should_end_search(study: Study, history: Sequence[Trial]) -> str | None:
-    """Why the search ends: the last so many trials added nothing to the hypervolume; else ``None``.
+    """The reason to end the search if the last ``patience`` trials did not increase the
+    hypervolume, else ``None``. A pure function of the study and its trials.
 
-    Trials are taken in the order in which they ended. Those that cost nothing or confirm others do
-    not count, but what they add does. Before the default has ended nothing is a gain.
+    Trials are ordered by the time when they ended. Confirmations and trials that do not count
+    against the budget are not among the ``patience`` trials, but their gains count. Before the
+    default has ended there are no gains.
     """
-    asked = study.budget.patience
-    if asked is None:
+    patience = study.budget.patience
+    if patience is None:
         return None
     ended = sorted((t for t in history if t.state.finished), key=lambda t: (_ended_at(t), t.number))
-    tried = [
-        place for place, t in enumerate(ended) if t.counts_against_budget and not t.is_confirmation
+    indices = [
+        index for index, t in enumerate(ended) if t.counts_against_budget and not t.is_confirmation
     ]
-    if len(tried) < asked:
+    if len(indices) < patience:
         return None
-    before = hypervolume(study, ended[: tried[-asked]]) or 0.0
-    if (hypervolume(study, history) or 0.0) - before > NEGLIGIBLE:
+    before = hypervolume(study, ended[: indices[-patience]]) or 0.0
+    if (hypervolume(study, history) or 0.0) - before > ROUNDING_TOLERANCE:
         return None
-    return f"no gain of hypervolume in the last {asked} trials"
+    return f"no gain of hypervolume in the last {patience} trials"
 
 
 def _ended_at(trial: Trial) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from autotune import hardware, spec
 from autotune.domain import CurvePoint, Host, State, Study, Trial, WorkloadProfile
 from autotune.errors import IncompatibleStudyError, UsageError
+from autotune.plugins import call_with_plugins
 from autotune.ports import Executor, Observer, Store
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.tuner import Tuner, make_tuner
@@ -98,8 +99,9 @@ class SearchSession:
         self._workload = self._executor.workload
         if self._executor.clock is not None:
             return None
-        prepared = self._executor.call(prepare_task, self._study.task)
-        self._workload = self._executor.call(profile_workload, self._study.task)
+        study, call = self._study, self._executor.call
+        prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
+        self._workload = call(call_with_plugins, study.plugins, profile_workload, study.task)
         return prepared
 
     def create_or_continue(self) -> int | None:

@@ -53,6 +53,7 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         hourly_usd=turn.price(trial.strategy),
         phases=hit.phases_to_run,
         on_test_split=trial.is_confirmation,
+        plugins=turn.study.plugins,
     )
     return StartedTrial(trial, job, hit, predictions)
 

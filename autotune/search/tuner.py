@@ -24,7 +24,6 @@ from autotune.domain import (
 )
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
-from autotune.search import job_files
 from autotune.search.early_stopping import EarlyStopper, ScoreUpperBound
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.heartbeat import Heartbeat, OutageBackoff
@@ -40,6 +39,7 @@ from autotune.search.sources import (
 from autotune.search.started_trial import StartedTrial, finalize, is_budget_timeout, start_trial
 from autotune.search.turn import Turn, TurnReader, utc_now
 from autotune.search.warm_start import SourceStudy
+from autotune.trial.job_files import write_job, write_result
 
 POLL_SECONDS = 1.0
 """How often an idle driver checks whether a trial of another driver has ended."""
@@ -150,7 +150,7 @@ class Tuner:
                 self.stop("the budget of time or money ended during a confirmation")
         outcome = finalize(outcome, started, self.study.limits)
         trial = self.store.finish(job.study, job.trial, outcome)
-        job_files.write_result(job, trial)
+        write_result(job, trial)
         self._observer.finished(trial)
 
     def _choose(self, turn: Turn) -> Proposal | StartQueued | Idle:
@@ -178,7 +178,7 @@ class Tuner:
         started = start_trial(trial, turn, self._directory)
         self._started[trial.number] = started
         self._observer.started(started.trial)
-        job_files.write_job(started.job)
+        write_job(started.job)
         if outcome is None and not started.job.phases:
             outcome = Completed(TrialResult())  # all results are cached
         if outcome is None:

@@ -1,9 +1,9 @@
-"""Begin with what another study of the same task has found.
+"""Warm start: imports the trials of another study of the same task.
 
-Where that study ran on a machine like this one, its trials count here as they are, though not for
-the budget: origin ``warm``. From any other machine they are hints for the sampler, origin
-``prior``: scores as they were, speeds in the ratio in which the default configuration's drift
-reference ran there and here. The default itself always runs here.
+If that study ran on a host like this one, its trials are results here too (origin ``imported``),
+without cost to the budget. From any other host they are transferred as prior knowledge for the
+sampler (origin ``transferred``): scores and sizes as they are, speeds scaled by the ratio of the
+drift references of the two default trials. The default itself always runs here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from autotune.domain import (
     Infeasible,
     Measurement,
     Outcome,
-    Phase,
     Pruned,
     State,
     Strategy,
@@ -32,19 +31,23 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import METRICS, MetricKind
 from autotune.domain.search_space import contains, excluded
 from autotune.errors import IncompatibleStudyError
 from autotune.ports import Proposal, Store
 
 REFERENCE = "reference_seconds"
+"""The duration of the drift reference, which measures the speed of a host."""
 
-INFERENCE, INFERENCE_PRICE = "inference_samples_per_second", "inference_usd_per_million"
+INFERENCE_SPEED, INFERENCE_PRICE = "inference_samples_per_second", "inference_usd_per_million"
 
 
 @dataclass(frozen=True)
 class SourceStudy:
-    """The study to begin with, as it was when this search began."""
+    """The study to import from, with its trials when this session started.
+
+    ``same_host`` is whether it ran on a host like this one only; ``curves`` are read in that case.
+    """
 
     study: Study
     trials: Sequence[Trial]
@@ -53,162 +56,169 @@ class SourceStudy:
 
 
 def load_source_study(store: Store, study: Study, host: Host) -> SourceStudy | None:
-    """The study that ``study`` begins with; ``None`` where it names none.
+    """The study that ``study`` imports from; ``None`` if it names none.
 
     :raises NotFoundError: there is no such study in this store.
-    :raises IncompatibleStudyError: it is about another task.
+    :raises IncompatibleStudyError: it has another task.
     """
     if study.warm_start is None:
         return None
-    there = store.study(study.warm_start)
-    if there.task != study.task:
-        ours, theirs = vars(study.task), vars(there.task)
-        differ = [
-            f"task.{name} is {ours[name]} here, {theirs[name]} there"
-            for name in ours
-            if ours[name] != theirs[name]
+    source = store.study(study.warm_start)
+    if source.task != study.task:
+        own, other = vars(study.task), vars(source.task)
+        differences = [
+            f"task.{name} is {own[name]} here, {other[name]} there"
+            for name in own
+            if own[name] != other[name]
         ]
         raise IncompatibleStudyError(
-            f"study {there.name} is about another task:\n  " + "\n  ".join(differ),
-            hint="begin with a study of the same task, or leave warm_start out",
+            f"study {source.name} has another task:\n  " + "\n  ".join(differences),
+            hint="name a study of the same task, or remove warm_start",
         )
-    machines = {str(e.get("fingerprint")) for e in store.environments(there.name)}
-    same_host = machines == {host.fingerprint}
-    curves = store.curves(there.name) if same_host else {}
-    return SourceStudy(there, store.trials(there.name), same_host, curves)
+    fingerprints = {str(e.get("fingerprint")) for e in store.environments(source.name)}
+    same_host = fingerprints == {host.fingerprint}
+    curves = store.curves(source.name) if same_host else {}
+    return SourceStudy(source, store.trials(source.name), same_host, curves)
 
 
-def can_import(begun_with: SourceStudy, study: Study, history: Sequence[Trial]) -> bool:
-    """Whether trials can be recorded now: hints wait for the default, which tells how fast this
-    machine is."""
+def can_import(source: SourceStudy, study: Study, history: Sequence[Trial]) -> bool:
+    """Whether trials can be imported now. Those from another host wait for the default, which
+    measures the speed of this one."""
     default = find_baseline(study, history)
-    return begun_with.same_host or (default is not None and default.state.finished)
+    return source.same_host or (default is not None and default.state.finished)
 
 
 def next_import(
-    begun_with: SourceStudy, study: Study, history: Sequence[Trial], price: Price
+    source: SourceStudy, study: Study, history: Sequence[Trial], price: Price
 ) -> Proposal | None:
-    """The next trial to be recorded that is not in ``history`` yet; ``None`` after the last."""
-    done = {
+    """The next trial to import that is not in ``history`` yet, with its outcome; ``None`` after the
+    last one."""
+    imported = {
         (t.strategy.key, t.seed): t.number
         for t in history
         if t.imported and t.state not in (State.INTERRUPTED, State.QUEUED)
     }
-    numbers: dict[int, int] = {}
-    for trial in _worth_having(begun_with):
-        strategy = _here(study, trial.strategy)
-        number = done.get((strategy.key, trial.seed))
+    numbers: dict[int, int] = {}  # of imported trials here, by their number in the source
+    for trial in _importable_trials(source):
+        strategy = _with_own_levers(study, trial.strategy)
+        number = imported.get((strategy.key, trial.seed))
         if number is not None:
             numbers[trial.number] = number
         elif strategy != study.baseline:
-            return _adopted(begun_with, trial, study, history, numbers, price)
+            return _import_trial(source, trial, study, history, numbers, price)
     return None
 
 
-def _worth_having(begun_with: SourceStudy) -> Iterator[Trial]:
-    """Trials with a result of their own, judged on validation; from elsewhere whole ones only."""
-    known = {State.COMPLETE} | ({State.PRUNED, State.INFEASIBLE} if begun_with.same_host else set())
-    for trial in begun_with.trials:
-        own = trial.is_result and trial.failure != FailureReason.PREDICTED
-        if own and trial.state in known:
+def _importable_trials(source: SourceStudy) -> Iterator[Trial]:
+    """Trials that ran and were evaluated on validation data; from another host complete ones
+    only."""
+    states = {State.COMPLETE}
+    if source.same_host:
+        states |= {State.PRUNED, State.INFEASIBLE}
+    for trial in source.trials:
+        has_run = trial.is_result and trial.failure is not FailureReason.PREDICTED
+        if has_run and trial.state in states:
             yield trial
 
 
-def _here(study: Study, strategy: Strategy) -> Strategy:
-    """The same settings with every lever that is known here."""
-    known = {name: v for name, v in strategy.values.items() if name in study.baseline.values}
-    return study.baseline.with_values(**known)
+def _with_own_levers(study: Study, strategy: Strategy) -> Strategy:
+    """``strategy`` with the levers of ``study``: defaults for those that it lacks."""
+    values = {name: v for name, v in strategy.values.items() if name in study.baseline.values}
+    return study.baseline.with_values(**values)
 
 
 def _is_searched(study: Study, strategy: Strategy) -> bool:
-    """Whether the study's space offers the strategy, or the user asks for it."""
-    searched = {d.lever: d.domain for d in study.space.dimensions}
-    moved = [n for n, (here, _) in strategy.differences(study.baseline).items() if here is not None]
-    inside = all(n in searched and contains(searched[n], strategy[n]) for n in moved)
-    return strategy in study.start_with or (inside and excluded(study.space, strategy) is None)
+    """Whether the strategy is in the study's space or among those that its file lists."""
+    domains = {d.lever: d.domain for d in study.space.dimensions}
+    differences = strategy.differences(study.baseline)
+    levers = [name for name, (value, _) in differences.items() if value is not None]
+    in_domains = all(name in domains and contains(domains[name], strategy[name]) for name in levers)
+    return strategy in study.start_with or (in_domains and excluded(study.space, strategy) is None)
 
 
-def _adopted(
-    begun_with: SourceStudy,
+def _import_trial(
+    source: SourceStudy,
     trial: Trial,
     study: Study,
     history: Sequence[Trial],
     numbers: Mapping[int, int],
     price: Price,
 ) -> Proposal:
-    strategy = _here(study, trial.strategy)
-    found = dict(trial.result.measurements)
-    if not begun_with.same_host:
-        faster = _speed_ratio(begun_with, study, history, strategy)
-        found = dict(_scaled(found, faster))
-    if not begun_with.same_host or begun_with.study.prices != study.prices:
-        found = dict(_priced(found, price(strategy)))
-    own = {name: replace(m, source=numbers.get(m.source or -1)) for name, m in found.items()}
-    counts = begun_with.same_host and _is_searched(study, strategy)
-    where = f"{begun_with.study.name}, trial {trial.number}"
+    strategy = _with_own_levers(study, trial.strategy)
+    measurements = dict(trial.result.measurements)
+    if not source.same_host:
+        ratio = _speed_ratio(source, study, history, strategy)
+        measurements = dict(_transferred(measurements, ratio))
+    if not source.same_host or source.study.prices != study.prices:
+        measurements = dict(_repriced(measurements, price(strategy)))
+    measurements = {
+        name: replace(m, source=numbers.get(m.source or -1), samples=(), warmup=())
+        for name, m in measurements.items()
+    }
+    is_result = source.same_host and _is_searched(study, strategy)
+    name = f"{source.study.name}, trial {trial.number}"
     ended = "" if trial.finished_at is None else f", {trial.finished_at:%Y-%m-%d}"
-    evidence = TrialResult(
-        measurements={name: replace(m, samples=(), warmup=()) for name, m in own.items()},
-        curve=tuple(begun_with.curves.get(trial.number, ())) if counts else (),
-        events=(Event(datetime.now(UTC), "warm_start", f"from study {where}{ended}"),),
-        environment={"warm_start": where},
+    result = TrialResult(
+        measurements=measurements,
+        curve=tuple(source.curves.get(trial.number, ())) if is_result else (),
+        events=(Event(datetime.now(UTC), "warm_start", f"from study {name}{ended}"),),
+        environment={"warm_start": name},
     )
-    return Proposal(
-        strategy,
-        TrialOrigin.IMPORTED if counts else TrialOrigin.TRANSFERRED,
-        trial.seed,
-        _outcome(trial, evidence),
-    )
+    origin = TrialOrigin.IMPORTED if is_result else TrialOrigin.TRANSFERRED
+    return Proposal(strategy, origin, trial.seed, _outcome(trial, result))
 
 
-def _outcome(trial: Trial, evidence: TrialResult) -> Outcome:
+def _outcome(trial: Trial, result: TrialResult) -> Outcome:
     if trial.state is State.PRUNED:
-        return Pruned(trial.reason or "stopped early", evidence)
+        return Pruned(trial.reason or "stopped early", result)
     if trial.state is State.INFEASIBLE:
-        return Infeasible(trial.failure or FailureReason.UNSUPPORTED, trial.reason or "", evidence)
-    return Completed(evidence)
+        return Infeasible(trial.failure or FailureReason.UNSUPPORTED, trial.reason or "", result)
+    return Completed(result)
 
 
 def _speed_ratio(
-    begun_with: SourceStudy, study: Study, history: Sequence[Trial], strategy: Strategy
+    source: SourceStudy, study: Study, history: Sequence[Trial], strategy: Strategy
 ) -> float | None:
-    """How much faster this machine is than that one on devices of the strategy's kind; ``None``
-    where the two cannot be compared."""
-    here, there = find_baseline(study, history), find_baseline(begun_with.study, begun_with.trials)
-    ours, theirs = value_of(here, REFERENCE), value_of(there, REFERENCE)
-    if here is None or there is None or not ours or not theirs:
+    """How many times faster this host is than that of the source, on the strategy's kind of device;
+    ``None`` if they cannot be compared."""
+    own = find_baseline(study, history)
+    other = find_baseline(source.study, source.trials)
+    own_seconds, other_seconds = value_of(own, REFERENCE), value_of(other, REFERENCE)
+    if own is None or other is None or not own_seconds or not other_seconds:
         return None
-    kinds = {str(s["device"]).partition(":")[0] for s in (here.strategy, there.strategy, strategy)}
-    return theirs / ours if len(kinds) == 1 else None
+    kinds = {str(s["device"]).partition(":")[0] for s in (own.strategy, other.strategy, strategy)}
+    return other_seconds / own_seconds if len(kinds) == 1 else None
 
 
-def _scaled(
-    found: Mapping[str, Measurement], faster: float | None
+def _transferred(
+    measurements: Mapping[str, Measurement], speed_ratio: float | None
 ) -> Iterator[tuple[str, Measurement]]:
-    """What holds on this machine too: scores and sizes, and speeds as they will about be."""
-    for name, number in found.items():
+    """The measurements that hold on this host too, and rates and times scaled to it."""
+    for name, measurement in measurements.items():
         metric = METRICS.get(name)
         if metric is None or name == REFERENCE:
             continue
-        if metric.phase is Phase.TRAIN or metric.unit in ("GiB", "MiB", "samples/reference"):
-            yield name, number
-        elif faster is not None and metric.unit in ("samples/s", "s", "ms"):
-            by = faster if metric.unit == "samples/s" else 1 / faster
-            yield name, replace(number, value=number.value * by, ci95=None)
+        if metric.is_host_independent:
+            yield name, measurement
+        elif speed_ratio is not None and metric.kind in (MetricKind.RATE, MetricKind.TIME):
+            factor = speed_ratio if metric.kind is MetricKind.RATE else 1 / speed_ratio
+            yield name, replace(measurement, value=measurement.value * factor, ci95=None)
 
 
-def _priced(
-    found: Mapping[str, Measurement], hourly_usd: float | None
+def _repriced(
+    measurements: Mapping[str, Measurement], hourly_usd: float | None
 ) -> Iterator[tuple[str, Measurement]]:
-    """The numbers with money at this study's prices."""
-    yield from ((name, m) for name, m in found.items() if METRICS[name].unit[:3] != "USD")
+    """The measurements, with costs at this study's prices."""
+    for name, measurement in measurements.items():
+        if METRICS[name].kind is not MetricKind.MONEY:
+            yield name, measurement
     if hourly_usd is None:
         return
-    if (seconds := found.get("train_seconds")) is not None:
-        yield _money("cost_usd", hourly_usd * seconds.value / 3600, seconds)
-    if (speed := found.get(INFERENCE)) is not None and speed.value > 0:
-        yield _money(INFERENCE_PRICE, hourly_usd / 3600 * 1e6 / speed.value, speed)
+    if (seconds := measurements.get("train_seconds")) is not None:
+        yield _cost("cost_usd", hourly_usd * seconds.value / 3600, seconds)
+    if (speed := measurements.get(INFERENCE_SPEED)) is not None and speed.value > 0:
+        yield _cost(INFERENCE_PRICE, hourly_usd / 3600 * 1e6 / speed.value, speed)
 
 
-def _money(name: str, value: float, of: Measurement) -> tuple[str, Measurement]:
-    return name, Measurement(name, value, METRICS[name].unit, source=of.source)
+def _cost(name: str, value: float, basis: Measurement) -> tuple[str, Measurement]:
+    return name, Measurement(name, value, METRICS[name].unit, source=basis.source)

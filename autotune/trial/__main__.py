@@ -1,6 +1,6 @@
-"""Run one trial alone, in this process: ``python -m autotune.trial runs/bert/0003/job.json``.
+"""Run one trial in this process: ``python -m autotune.trial runs/bert/0003/job.json``.
 
-For a debugger, a profiler, or a machine that has no search stack.
+For debuggers, profilers, and machines without the dependencies of the search.
 """
 
 from __future__ import annotations
@@ -9,35 +9,26 @@ import json
 import sys
 from pathlib import Path
 
-from autotune.domain import CurvePoint, Job
+from autotune.domain import CurvePoint
 from autotune.errors import UsageError
+from autotune.trial.job_files import read_job
 
 
 def main(path: str) -> None:
-    """Print progress on stderr and the figures, as JSON, on stdout."""
+    """Run the job in ``path``: progress to stderr, state and metrics as JSON to stdout."""
+    from autotune.trial import evaluate
     from autotune.trial.effects import allocator
-    from autotune.trial.entry import evaluate
 
     job = read_job(Path(path))
     allocator.apply(str(job.strategy["allocator"]))
     outcome = evaluate(job, _progress)
-    measured = outcome.result.measurements
+    measurements = outcome.result.measurements
     document = {
         "state": outcome.state.value,
         "reason": getattr(outcome, "reason", None),
-        "metrics": {name: {"value": m.value, "unit": m.unit} for name, m in measured.items()},
+        "metrics": {name: {"value": m.value, "unit": m.unit} for name, m in measurements.items()},
     }
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
-
-
-def read_job(path: Path) -> Job:
-    """The job in a ``job.json``. Raises :class:`UsageError` where there is none."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Job).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise UsageError(f"{path} holds no job: {error}") from error
 
 
 def _progress(point: CurvePoint) -> None:

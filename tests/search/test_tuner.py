@@ -31,7 +31,7 @@ from autotune.domain import (
 from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import Tuner, make_tuner
 from autotune.store import SqlStore
-from autotune.trial.__main__ import read_job
+from autotune.trial.job_files import read_job
 from tests.search.small_study import (
     HOST,
     InlineExecutor,

@@ -51,4 +51,4 @@ def _in_time(turn: Turn, strategy: Strategy, seed: int) -> Strategy | None:
     """``strategy``, or a similar one, that ends within the budget; ``None`` if there is none."""
     if turn.feasibility is None or turn.cache.find(strategy, seed).train is not None:
         return strategy  # without training it takes seconds
-    return turn.feasibility.in_time(strategy, turn.history, turn.minutes_left(strategy))
+    return turn.feasibility.find_affordable(strategy, turn.history, turn.minutes_left(strategy))

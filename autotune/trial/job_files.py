@@ -1,6 +1,6 @@
-"""What a trial's folder holds beside its log: the job that ran, and what came of it.
+"""The files in a trial's folder: ``job.json`` with its job, ``result.json`` with its outcome.
 
-``job.json`` is enough to run the trial again, alone: ``python -m autotune.trial job.json``.
+``job.json`` is enough to run the trial again: ``python -m autotune.trial job.json``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import json
 from functools import cache
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from autotune.domain import Job, Trial
-from autotune.errors import ExecutionError
+from autotune.errors import ExecutionError, UsageError
 
 JOB, RESULT = "job.json", "result.json"
 
@@ -22,13 +22,30 @@ def _adapter() -> TypeAdapter[Job]:
     return TypeAdapter(Job)
 
 
+def read_job(path: Path) -> Job:
+    """The job in a ``job.json``.
+
+    :raises UsageError: the file cannot be read or is not a job.
+    """
+    try:
+        return _adapter().validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"{path} is not a job file: {error}") from error
+
+
 def write_job(job: Job) -> None:
-    """Write ``job.json``, making the folder."""
+    """Write ``job.json``, creating the folder.
+
+    :raises ExecutionError: the file cannot be written.
+    """
     _write(Path(job.directory) / JOB, _adapter().dump_json(job, indent=2) + b"\n")
 
 
 def write_result(job: Job, trial: Trial) -> None:
-    """Write ``result.json``: how the trial ended and its figures by metric."""
+    """Write ``result.json``: the state of the finished trial and its metrics.
+
+    :raises ExecutionError: the file cannot be written.
+    """
     document = {
         "study": job.study,
         "trial": trial.number,
@@ -49,5 +66,5 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         raise ExecutionError(
             f"{path} cannot be written: {error.strerror}",
-            hint="set AUTOTUNE_RUNS to a folder with room; autotune resume goes on from there",
+            hint="set AUTOTUNE_RUNS to a writable folder with free space, then autotune resume",
         ) from error
