@@ -11,7 +11,7 @@ from autotune.errors import AutotuneError
 
 from .common import remember_pages
 from .settings import current
-from .text import md
+from .text import escape_markdown
 from .views import compare, export, front, levers, search, studies, trial, trials
 
 ICON = Path(__file__).with_name("icon.svg")
@@ -60,7 +60,7 @@ def _safely(page: Callable[[], None]) -> Callable[[], None]:
         try:
             page()
         except AutotuneError as error:
-            st.error(md(error.message), icon=":material/error:")
+            st.error(escape_markdown(error.message), icon=":material/error:")
             if error.hint:
                 st.code(error.hint, language=None, wrap_lines=True)
 

@@ -7,18 +7,25 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from autotune.analysis import summary
+from autotune.analysis import text
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import format_metric, times_default
+from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
 from autotune.domain import State, Trial
 
 from . import live
-from .axes import label
-from .palette import STATE_ICON
-from .text import md
+from .text import escape_markdown
 
 LIVE_SECONDS = 2
 IDLE_SECONDS = 10
+STATE_ICON = {
+    State.COMPLETE: ":material/check_circle:",
+    State.RUNNING: ":material/play_circle:",
+    State.QUEUED: ":material/schedule:",
+    State.PRUNED: ":material/content_cut:",
+    State.INFEASIBLE: ":material/block:",
+    State.FAILED: ":material/error:",
+    State.INTERRUPTED: ":material/pause_circle:",
+}
 
 
 def now() -> datetime:
@@ -43,7 +50,9 @@ def _picked(names: list[str], place: st.delta_generator.DeltaGenerator) -> str:
     """The study in the URL, else the one last looked at, else the newest; kept in the URL."""
     asked = st.query_params.get("study")
     if asked is not None and asked not in names:
-        st.warning(f"There is no study {md(asked)} here.", icon=":material/search_off:")
+        st.warning(
+            f"There is no study {escape_markdown(asked)} here.", icon=":material/search_off:"
+        )
     known = [name for name in (asked, st.session_state.get("study"), names[-1]) if name in names]
     picked: str = place.selectbox("Study", names, names.index(known[0]))
     if picked != asked:
@@ -86,14 +95,14 @@ def figures(snapshot: Snapshot, trial: Trial) -> None:
     known = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
     if not known:
         return
-    own = None if snapshot.default is None else snapshot.default.number
+    own = None if snapshot.baseline is None else snapshot.baseline.number
     with st.container(horizontal=True):
         for objective in known:
             value = trial.metric(objective.metric)
-            default = None if trial.number == own else snapshot.default
-            ratio = times_default(objective.metric, value, default)
+            default = None if trial.number == own else snapshot.baseline
+            ratio = format_ratio_to_default(objective.metric, value, default)
             st.metric(
-                label(objective.metric),
+                metric_label(objective.metric),
                 format_metric(objective.metric, value),
                 f"{ratio} the default" if ratio else None,
                 delta_color="off",
@@ -105,19 +114,19 @@ def figures(snapshot: Snapshot, trial: Trial) -> None:
 def state_line(snapshot: Snapshot, trial: Trial) -> None:
     """State, verdict and reason of a trial in one line."""
     verdict = snapshot.verdicts[trial.number].value if trial.state is State.COMPLETE else ""
-    parts = [f"{STATE_ICON[trial.state]} **{trial.state.value}**", md(verdict)]
-    runs = len(snapshot.repeats.of(trial))
+    parts = [f"{STATE_ICON[trial.state]} **{trial.state.value}**", escape_markdown(verdict)]
+    runs = len(snapshot.replicates.confirmations(trial))
     if runs:
         parts.append(f"confirmed by {runs} run{'s' * (runs > 1)}")
     if (chance := snapshot.front_probabilities.get(trial.number)) is not None:
         parts.append(f"{chance:.0%} sure to be on the front given the noise")
     if trial.reason:
-        parts.append(md(trial.reason))
+        parts.append(escape_markdown(trial.reason))
     st.markdown(" · ".join(part for part in parts if part))
     for broken in snapshot.violations.get(trial.number, ()):
-        st.caption(f":material/block: {md(broken)}")
+        st.caption(f":material/block: {escape_markdown(broken)}")
 
 
 def sentence(snapshot: Snapshot, trial: Trial) -> str:
     metrics = [objective.metric for objective in snapshot.study.objectives]
-    return md(summary.sentence(trial, snapshot.default, metrics))
+    return escape_markdown(text.comparison_sentence(trial, snapshot.baseline, metrics))

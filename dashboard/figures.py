@@ -13,28 +13,16 @@ from plotly.subplots import make_subplots
 
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import format_metric
-from autotune.analysis.timeline import Bar, Rung
+from autotune.analysis.text import format_metric, metric_label
+from autotune.analysis.timeline import Rung, TimelineBar
 from autotune.domain import CurvePoint, Measurement, State, Trial
-
-from .axes import Axis, label
-from .palette import BLUE, GREY, ORANGE, SERIES, SKY, STATE_COLOUR, SYMBOLS
-from .text import hover, plain
+from autotune.report.axes import Axis
+from autotune.report.figures import apply_theme
+from autotune.report.labels import one_line_label, wrapped_label
+from autotune.report.palette import GREY, ORANGE, SERIES, SKY, STATE_COLOUR, SYMBOLS
 
 MOST_LINES = 250
 MOST_BARS = 2_000
-
-
-def apply_theme(figure: go.Figure, height: int = 320, **layout: object) -> go.Figure:
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
-    margin = {"l": 8, "r": 8, "t": 8, "b": 8}
-    figure.update_layout(
-        height=height, margin=margin, legend=legend, hoverlabel={"align": "left"},
-        dragmode=False, datarevision=1,
-    )  # fmt: skip
-    figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
-    return figure.update_layout(**layout)
 
 
 # ------------------------------------------------------------------------------------- one trial
@@ -56,7 +44,7 @@ def samples_figure(measured: Measurement) -> go.Figure:
     if measured.ci95 is not None:
         figure.add_hrect(*measured.ci95, fillcolor=ORANGE, opacity=0.15, line_width=0)
     axis = Axis(measured.name)
-    figure.update_yaxes(title=plain(axis.title))
+    figure.update_yaxes(title=one_line_label(axis.title))
     figure.update_xaxes(title="window")
     return apply_theme(figure, 280)
 
@@ -74,7 +62,7 @@ def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
         points = [(p.step, p.metrics[name]) for p in curve if name in p.metrics]
         figure.add_scatter(
             x=[step for step, _ in points], y=[score for _, score in points],
-            mode="lines+markers", name=plain(label(name)), secondary_y=True,
+            mode="lines+markers", name=one_line_label(metric_label(name)), secondary_y=True,
             line={"color": colour, "dash": "dot"}, marker={"symbol": symbol, "size": 9},
         )  # fmt: skip
     figure.update_xaxes(title="step")
@@ -98,31 +86,6 @@ def memory_figure(memory: Sequence[tuple[float, float]]) -> go.Figure:
 
 
 # ------------------------------------------------------------------------------------ the search
-
-
-def growth_figure(snapshot: Snapshot, *, by_time: bool) -> go.Figure:
-    """Hypervolume after each finished trial; only the trials that raised it are marked."""
-    history = [g for g in snapshot.history if g.at is not None or not by_time]
-    points = [history[place] for place in _corners([g.value for g in history])]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[p.at if by_time else p.finished for p in points],
-        y=[p.value for p in points],
-        mode="lines+markers" if len(points) < 200 else "lines",
-        line={"shape": "hv", "color": BLUE, "width": 2},
-        marker={"size": 6, "color": SKY},
-        hovertext=[f"after trial {p.number}: {p.value:.4g}" for p in points],
-        hoverinfo="text",
-    )
-    figure.update_xaxes(title="time" if by_time else "finished trials")
-    figure.update_yaxes(title="hypervolume", rangemode="tozero")
-    return apply_theme(figure, showlegend=False)
-
-
-def _corners(values: Sequence[float]) -> list[int]:
-    """Places where a rising staircase has its steps, and its two ends."""
-    steps = [i for i in range(1, len(values)) if values[i] != values[i - 1]]
-    return sorted({0, *steps, len(values) - 1}) if values else []
 
 
 def states_figure(counts: Mapping[State, int]) -> go.Figure:
@@ -160,7 +123,7 @@ def rungs_figure(found: Sequence[Rung]) -> go.Figure:
     return apply_theme(figure, 130 + 34 * max(len(found), 2), barmode="stack")
 
 
-def timeline_figure(bars: Sequence[Bar]) -> go.Figure:
+def timeline_figure(bars: Sequence[TimelineBar]) -> go.Figure:
     """A bar a trial, a lane for each that ran beside another. The latest bars where many."""
     shown_bars = list(bars)[-MOST_BARS:]
     lanes = 1 + max(bar.lane for bar in shown_bars)
@@ -184,10 +147,10 @@ def timeline_figure(bars: Sequence[Bar]) -> go.Figure:
     return apply_theme(figure, 110 + 44 * lanes, barmode="overlay")
 
 
-def _bar_words(bar: Bar) -> str:
+def _bar_words(bar: TimelineBar) -> str:
     seconds = (bar.end - bar.start).total_seconds()
     words = f"trial {bar.trial.number}, {bar.trial.state.value}, {seconds:.0f} s"
-    return words + (f"<br>{hover(bar.trial.reason)}" if bar.trial.reason else "")
+    return words + (f"<br>{wrapped_label(bar.trial.reason)}" if bar.trial.reason else "")
 
 
 # ----------------------------------------------------------------------------------- comparing
@@ -207,19 +170,19 @@ def compare_figure(
         members = sorted(members, key=lambda t: value_of(t, x.metric) or 0.0)
         figure.add_scatter(
             x=across.values(members), y=up.values(members), mode="lines+markers",
-            name=plain(name), line={"color": colour, "width": 2},
+            name=one_line_label(name), line={"color": colour, "width": 2},
             marker={"symbol": symbol, "size": 10, "color": colour},
-            error_x=across.errors([snapshot.repeats.figure(t, x.metric) for t in members]),
-            error_y=up.errors([snapshot.repeats.figure(t, y.metric) for t in members]),
+            error_x=across.error_bars([snapshot.replicates.estimate(t, x.metric) for t in members]),
+            error_y=up.error_bars([snapshot.replicates.estimate(t, y.metric) for t in members]),
             hovertext=[_compare_words(name, t, pair) for t in members],
             hoverinfo="text",
         )  # fmt: skip
-        if snapshot.default is not None and value_of(snapshot.default, x.metric) is not None:
+        if snapshot.baseline is not None and value_of(snapshot.baseline, x.metric) is not None:
             figure.add_scatter(
-                x=across.values([snapshot.default]), y=up.values([snapshot.default]),
-                mode="markers", name=plain(f"{name}, default"), showlegend=False,
+                x=across.values([snapshot.baseline]), y=up.values([snapshot.baseline]),
+                mode="markers", name=one_line_label(f"{name}, default"), showlegend=False,
                 marker={"symbol": "diamond-open", "size": 14, "color": colour},
-                hovertext=[_compare_words(f"{name}, default", snapshot.default, pair)],
+                hovertext=[_compare_words(f"{name}, default", snapshot.baseline, pair)],
                 hoverinfo="text",
             )  # fmt: skip
     sample = (replace(x, default=1.0), replace(y, default=1.0)) if relative else (x, y)
@@ -229,10 +192,12 @@ def compare_figure(
 
 
 def _based(axis: Axis, snapshot: Snapshot) -> Axis:
-    return replace(axis, default=value_of(snapshot.default, axis.metric))
+    return replace(axis, default=value_of(snapshot.baseline, axis.metric))
 
 
 def _compare_words(name: str, trial: Trial, metrics: tuple[str, str]) -> str:
-    lines = [f"<b>{hover(name)}</b>, trial {trial.number}"]
-    lines += [hover(f"{label(m)} {format_metric(m, trial.metric(m))}") for m in metrics]
+    lines = [f"<b>{wrapped_label(name)}</b>, trial {trial.number}"]
+    lines += [
+        wrapped_label(f"{metric_label(m)} {format_metric(m, trial.metric(m))}") for m in metrics
+    ]
     return "<br>".join(lines)

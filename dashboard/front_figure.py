@@ -9,15 +9,14 @@ from weakref import WeakKeyDictionary
 
 import plotly.graph_objects as go
 
-from autotune.analysis.decimate import thinned
+from autotune.analysis.decimate import decimate
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot, Verdict
-from autotune.analysis.summary import format_metric, times_default
+from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
 from autotune.domain import State, Trial
-
-from .axes import Axis, label
-from .palette import GREEN, PINK, RED, SCALE, SKY, STATE_COLOUR, STATE_SYMBOL
-from .text import hover
+from autotune.report.axes import Axis
+from autotune.report.labels import wrapped_label
+from autotune.report.palette import GREEN, PINK, RED, SCALE, SKY, STATE_COLOUR, STATE_SYMBOL
 
 LANES = (State.PRUNED, State.INFEASIBLE, State.FAILED, State.INTERRUPTED)
 MOST_DOMINATED, MOST_OUTSIDE, MOST_IN_LANE, MOST_BARS = 120, 40, 20, 40
@@ -61,7 +60,7 @@ def front_figure(snapshot: Snapshot, view: View) -> go.Figure:
 def front_figure_3d(snapshot: Snapshot, view: View) -> go.Figure:
     """Three metrics at once: x, y and the colour metric upwards."""
     assert view.colour is not None
-    default = [] if snapshot.default is None else [snapshot.default]
+    default = [] if snapshot.baseline is None else [snapshot.baseline]
     suggested = [] if view.suggested is None else [view.suggested]
     many = _spread(snapshot, view, view.dominated, MOST_SOLID)
     groups = (
@@ -126,7 +125,7 @@ def _traces(snapshot: Snapshot, view: View) -> list[Trace]:
         _bars(snapshot, view),
     ]
     confirmed = [t for t in view.front if t.number in snapshot.confirmed]
-    default = snapshot.default
+    default = snapshot.baseline
     rings = (
         ("confirmed", confirmed, "circle-open", 19, GREEN),
         ("default", [default] if default is not None else [], "diamond", 14, RED),
@@ -153,9 +152,9 @@ def _scatter(**settings: object) -> Trace:
 
 def _spread(snapshot: Snapshot, view: View, trials: Sequence[Trial], most: int) -> list[Trial]:
     """As many as can be told apart; what lies under another mark is not sent."""
-    across, up = snapshot.column(view.x.metric), snapshot.column(view.y.metric)
+    across, up = snapshot.metric_values(view.x.metric), snapshot.metric_values(view.y.metric)
     known = [t for t in trials if t.number in across and t.number in up]
-    places = thinned([across[t.number] for t in known], [up[t.number] for t in known], most)
+    places = decimate([across[t.number] for t in known], [up[t.number] for t in known], most)
     return [known[place] for place in places]
 
 
@@ -189,16 +188,16 @@ def _bars(snapshot: Snapshot, view: View) -> Trace:
     front those of the line, which can still be read."""
     trials = _placed(view, view.front if len(view.front) <= MOST_BARS else view.line)
     trials = trials[:: -(-len(trials) // MOST_BARS) or 1]
-    across = [snapshot.repeats.figure(t, view.x.metric) for t in trials]
-    up = [snapshot.repeats.figure(t, view.y.metric) for t in trials]
+    across = [snapshot.replicates.estimate(t, view.x.metric) for t in trials]
+    up = [snapshot.replicates.estimate(t, view.y.metric) for t in trials]
     return _scatter(
         x=[view.x.scale(f.value) if f else None for f in across],
         y=[view.y.scale(f.value) if f else None for f in up],
         name="95% interval",
         showlegend=False,
         marker={"size": 1, "opacity": 0},
-        error_x=view.x.errors(across),
-        error_y=view.y.errors(up),
+        error_x=view.x.error_bars(across),
+        error_y=view.y.error_bars(up),
         hoverinfo="skip",
     )
 
@@ -289,21 +288,23 @@ def _hovers(snapshot: Snapshot) -> dict[int, str]:
 
 def _hover(snapshot: Snapshot, trial: Trial) -> str:
     """Figures, strategy and, where there is one, the reason; names are escaped."""
-    lines = [f"<b>trial {trial.number}</b> ({hover(_status_text(snapshot, trial))})"]
+    lines = [f"<b>trial {trial.number}</b> ({wrapped_label(_status_text(snapshot, trial))})"]
     for objective in snapshot.study.objectives:
         value = value_of(trial, objective.metric)
         if value is not None:
-            ratio = times_default(objective.metric, value, snapshot.default)
+            ratio = format_ratio_to_default(objective.metric, value, snapshot.baseline)
             figure = format_metric(objective.metric, value)
             lines.append(
-                hover(f"{label(objective.metric)} {figure}" + (f" ({ratio})" if ratio else ""))
+                wrapped_label(
+                    f"{metric_label(objective.metric)} {figure}" + (f" ({ratio})" if ratio else "")
+                )
             )
     if trial.number in snapshot.front_probabilities:
         lines.append(f"{snapshot.front_probabilities[trial.number]:.0%} sure to be on the front")
-    lines.append(hover(snapshot.settings[trial.number]))
-    lines += [hover(broken) for broken in snapshot.violations.get(trial.number, ())]
+    lines.append(wrapped_label(snapshot.strategy_differences[trial.number]))
+    lines += [wrapped_label(broken) for broken in snapshot.violations.get(trial.number, ())]
     if trial.reason:
-        lines.append(hover(trial.reason))
+        lines.append(wrapped_label(trial.reason))
     return "<br>".join(lines)
 
 
@@ -320,7 +321,7 @@ def _dress(view: View, height: int) -> dict[str, object]:
     }  # fmt: skip
     coloured = view.colour is not None and bool(view.dominated or view.front)
     if view.colour is not None:
-        bar |= {"title": {"text": view.colour.title, "side": "top"}, **view.colour.numbers}
+        bar |= {"title": {"text": view.colour.title, "side": "top"}, **view.colour.tick_format}
     return {
         "height": height,
         "margin": {

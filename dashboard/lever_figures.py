@@ -6,18 +6,23 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from autotune.analysis.decimate import thinned
+from autotune.analysis.decimate import decimate
 from autotune.analysis.filters import more_is_better
 from autotune.analysis.front import value_of
-from autotune.analysis.importance import Cell, Effect, labels, measured, varied
+from autotune.analysis.importance import (
+    Cell,
+    Effect,
+    measured_trials,
+    setting_labels,
+    varied_levers,
+)
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import format_metric
+from autotune.analysis.text import format_metric, metric_label
 from autotune.domain import Trial
-
-from .axes import Axis, label
-from .figures import apply_theme
-from .palette import RED, SCALE, SERIES, SKY
-from .text import hover, plain
+from autotune.report.axes import Axis
+from autotune.report.figures import apply_theme
+from autotune.report.labels import one_line_label, wrapped_label
+from autotune.report.palette import RED, SCALE, SERIES, SKY
 
 MOST_LINES = 250
 
@@ -31,10 +36,10 @@ def importance_figure(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     figure = go.Figure()
     for (metric, found), colour in zip(shares.items(), SERIES, strict=False):
         figure.add_bar(
-            y=[plain(lever) for lever in levers],
+            y=[one_line_label(lever) for lever in levers],
             x=[found.get(lever, 0.0) for lever in levers],
             orientation="h",
-            name=plain(label(metric)),
+            name=one_line_label(metric_label(metric)),
             marker={"color": colour},
             hovertemplate="%{y}: %{x:.0%}",
         )
@@ -46,13 +51,13 @@ def effect_figure(
     snapshot: Snapshot, found: Sequence[Effect], lever: str, metric: str
 ) -> go.Figure:
     """Single trials as dots, the mean of each setting with its interval."""
-    members = measured(snapshot.trials, metric)
-    named = labels(snapshot.study, members, lever)
+    members = measured_trials(snapshot.trials, metric)
+    named = setting_labels(snapshot.study, members, lever)
     place = {setting: float(i) for i, setting in enumerate(e.setting for e in found)}
-    dots = [t for t in members if named.of(t) in place]
-    across = [place[named.of(t)] + _jitter(t) for t in dots]
+    dots = [t for t in members if named.label_of(t) in place]
+    across = [place[named.label_of(t)] + _jitter(t) for t in dots]
     up = [float(value_of(t, metric) or 0.0) for t in dots]
-    kept = thinned(across, up, 1_000)
+    kept = decimate(across, up, 1_000)
     figure = go.Figure()
     figure.add_scatter(
         x=[across[i] for i in kept], y=[up[i] for i in kept], mode="markers", name="trials",
@@ -69,12 +74,12 @@ def effect_figure(
             "array": [(e.ci95[1] - e.mean) if e.ci95 else 0 for e in found],
             "arrayminus": [(e.mean - e.ci95[0]) if e.ci95 else 0 for e in found],
         },
-        hovertext=[f"{hover(e.setting)}: {format_metric(metric, e.mean)}, {e.n} trials" for e in found],
+        hovertext=[f"{wrapped_label(e.setting)}: {format_metric(metric, e.mean)}, {e.n} trials" for e in found],
         hoverinfo="text",
     )  # fmt: skip
     figure.update_xaxes(
-        title=plain(lever), tickvals=list(place.values()), zeroline=False,
-        ticktext=[hover(setting, 10) for setting in place],
+        title=one_line_label(lever), tickvals=list(place.values()), zeroline=False,
+        ticktext=[wrapped_label(setting, 10) for setting in place],
     )  # fmt: skip
     figure.update_yaxes(Axis(metric).layout())
     return apply_theme(figure, 380)
@@ -94,20 +99,20 @@ def interaction_figure(
     mean = {(cell.first, cell.second): cell for cell in cells}
     figure = go.Figure(
         go.Heatmap(
-            x=[hover(c, 14) for c in columns],
-            y=[hover(r, 14) for r in rows],
+            x=[wrapped_label(c, 14) for c in columns],
+            y=[wrapped_label(r, 14) for r in rows],
             z=[[mean[r, c].mean if (r, c) in mean else None for c in columns] for r in rows],
             text=[[_cell_words(mean.get((r, c)), metric) for c in columns] for r in rows],
             hoverinfo="text",
             colorscale=SCALE,
-            colorbar={"thickness": 10, **Axis(metric).numbers},
+            colorbar={"thickness": 10, **Axis(metric).tick_format},
             reversescale=not more_is_better(snapshot.study, metric),
             xgap=2,
             ygap=2,
         )
     )
-    figure.update_xaxes(title=plain(second), type="category", showgrid=False)
-    figure.update_yaxes(title=plain(first), type="category", showgrid=False)
+    figure.update_xaxes(title=one_line_label(second), type="category", showgrid=False)
+    figure.update_yaxes(title=one_line_label(first), type="category", showgrid=False)
     return apply_theme(figure, 340)
 
 
@@ -120,12 +125,15 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
 
     Trials of the front come first, then others evenly, at most :data:`MOST_LINES`.
     """
-    known = measured(members, metric)
+    known = measured_trials(members, metric)
     front = {t.number for t in snapshot.front}
     rest = [t for t in known if t.number not in front]
     step = max(1, -(-len(rest) // MOST_LINES))
     drawn = [t for t in known if t.number in front] + rest[::step]
-    axes = [*varied(snapshot.study, drawn)[:10], *(o.metric for o in snapshot.study.objectives)]
+    axes = [
+        *varied_levers(snapshot.study, drawn)[:10],
+        *(o.metric for o in snapshot.study.objectives),
+    ]
     places = [_places(snapshot, drawn, axis) for axis in axes]
     figure = go.Figure()
     ranks = _ranks(
@@ -146,9 +154,9 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
     for row, axis in enumerate(axes):
         for place, words in _ends(snapshot, drawn, axis):
             figure.add_annotation(
-                x=place, y=row, text=hover(words, 9), showarrow=False, **_beside(place)
+                x=place, y=row, text=wrapped_label(words, 9), showarrow=False, **_beside(place)
             )
-    names = [hover(label(axis).replace("_", " "), 12) for axis in axes]
+    names = [wrapped_label(metric_label(axis).replace("_", " "), 12) for axis in axes]
     figure.update_yaxes(
         tickvals=list(range(len(axes))), ticktext=names, zeroline=False,
         range=[len(axes) - 0.7, -0.6], fixedrange=True,
@@ -185,10 +193,10 @@ def _ranks(values: Sequence[float], more_is_better: bool) -> list[int]:
 def _places(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[float]:
     """Where each trial crosses an axis, 0 (left) to 1."""
     if axis in drawn[0].strategy.values:
-        named = labels(snapshot.study, drawn, axis)
+        named = setting_labels(snapshot.study, drawn, axis)
         place = {setting: i for i, setting in enumerate(named.order)}
         top = max(len(place) - 1, 1)
-        return [(place.get(named.of(t), 0) + 0.04 * _jitter(t)) / top for t in drawn]
+        return [(place.get(named.label_of(t), 0) + 0.04 * _jitter(t)) / top for t in drawn]
     values = [float(value_of(t, axis) or 0.0) for t in drawn]
     low, span = min(values), max(values) - min(values)
     return [(value - low) / span if span else 0.5 for value in values]
@@ -197,7 +205,7 @@ def _places(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[float
 def _ends(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[tuple[float, str]]:
     """What is written on an axis: its settings, or the ends of its values."""
     if axis in drawn[0].strategy.values:
-        order = labels(snapshot.study, drawn, axis).order
+        order = setting_labels(snapshot.study, drawn, axis).order
         top = max(len(order) - 1, 1)
         named = [(i / top, setting) for i, setting in enumerate(order)]
         return named if len(named) <= 4 else [named[0], named[-1]]

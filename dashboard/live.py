@@ -9,16 +9,10 @@ from datetime import datetime
 
 import streamlit as st
 
-from autotune.analysis.front import baseline
+from autotune.analysis.front import find_baseline
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import (
-    BudgetUse,
-    best,
-    budget_use,
-    counts,
-    format_metric,
-    times_default,
-)
+from autotune.analysis.summary import BudgetUse, best_trials, budget_use, count_by_state
+from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.domain import CurvePoint, State, Trial
 from autotune.store import SqlStore, StudyOverview, open_store
 
@@ -128,10 +122,10 @@ def line(
 
 
 def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
-    default = baseline(overview.study, trials)
+    default = find_baseline(overview.study, trials)
     parts = []
-    for top in best(overview.study, trials):
-        ratio = times_default(top.objective.metric, top.value, default)
+    for top in best_trials(overview.study, trials):
+        ratio = format_ratio_to_default(top.objective.metric, top.value, default)
         figure = format_metric(top.objective.metric, top.value)
         parts.append(f"{figure} ({ratio})" if ratio else figure)
     return " · ".join(parts)
@@ -153,7 +147,7 @@ def is_live(state_counts: Mapping[State, int]) -> bool:
 
 
 def live(snapshot: Snapshot) -> bool:
-    return is_live(counts(snapshot.trials))
+    return is_live(count_by_state(snapshot.trials))
 
 
 def age(at: datetime | None, now: datetime) -> str:

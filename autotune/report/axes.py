@@ -1,4 +1,4 @@
-"""What an axis shows: a metric, as measured or in units of the default, and how it is labelled."""
+"""Axes of plots: a metric, as measured or as multiples of the default, with its tick format."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from dataclasses import dataclass
 
 from autotune.analysis.front import value_of
 from autotune.analysis.replicates import Estimate
+from autotune.analysis.text import metric_label
 from autotune.domain import Measurement, Trial
 from autotune.domain.metrics import METRICS
 
 
-def label(metric: str) -> str:
-    """The metric in words, its name where the catalogue does not know it."""
-    known = METRICS.get(metric)
-    return known.label if known is not None else metric
-
-
 @dataclass(frozen=True)
 class Axis:
-    """``default`` is set where values are shown as multiples of the default's."""
+    """A metric on an axis. ``default`` is its value in the default if values are shown as multiples
+    of that."""
 
     metric: str
     default: float | None = None
@@ -28,13 +24,17 @@ class Axis:
     @property
     def title(self) -> str:
         if self.default is not None:
-            return f"{label(self.metric)} (times the default)"
+            return f"{metric_label(self.metric)} (times the default)"
         unit = METRICS[self.metric].unit if self.metric in METRICS else ""
-        return f"{label(self.metric)} ({unit})" if unit not in ("", "ratio") else label(self.metric)
+        return (
+            f"{metric_label(self.metric)} ({unit})"
+            if unit not in ("", "ratio")
+            else metric_label(self.metric)
+        )
 
     @property
-    def numbers(self) -> dict[str, str]:
-        """How Plotly writes the values."""
+    def tick_format(self) -> dict[str, str]:
+        """The format of ticks, for Plotly: shares in percent, dollars with their sign."""
         if self.default is not None:
             return {"tickformat": "~g", "ticksuffix": "x"}
         unit = METRICS[self.metric].unit if self.metric in METRICS else ""
@@ -46,26 +46,40 @@ class Axis:
         return value / self.default if self.default else value
 
     def values(self, trials: Sequence[Trial]) -> list[float | None]:
-        found = [value_of(trial, self.metric) for trial in trials]
-        return [None if value is None else self.scale(value) for value in found]
+        values = [value_of(trial, self.metric) for trial in trials]
+        return [None if value is None else self.scale(value) for value in values]
 
-    def errors(self, found: Sequence[Measurement | Estimate | None]) -> dict[str, object]:
-        """Error bars from the 95% intervals, nothing where there is none."""
-        above: list[float] = []
-        below: list[float] = []
-        for known in found:
-            low, high = (None, None) if known is None else known.ci95 or (None, None)
-            if known is None or low is None or high is None:
-                above, below = [*above, 0.0], [*below, 0.0]
-            else:
-                above.append(self.scale(high - known.value))
-                below.append(self.scale(known.value - low))
+    def error_bars(self, estimates: Sequence[Measurement | Estimate | None]) -> dict[str, object]:
+        """Error bars from the 95% intervals; of length 0 where there is none."""
+        lengths = error_lengths(
+            [None if e is None else self.scale(e.value) for e in estimates],
+            [
+                None
+                if e is None or e.ci95 is None
+                else (self.scale(e.ci95[0]), self.scale(e.ci95[1]))
+                for e in estimates
+            ],
+        )
+        visible = any(length for side in lengths.values() for length in side)
         return {
-            "type": "data", "array": above, "arrayminus": below, "thickness": 1, "width": 2,
-            "color": "rgba(128,128,128,0.7)", "visible": any(above) or any(below),
+            "type": "data", "thickness": 1, "width": 2, "color": "rgba(128,128,128,0.7)",
+            "visible": visible, **lengths,
         }  # fmt: skip
 
     def layout(self) -> dict[str, object]:
-        """Settings of a Plotly axis."""
-        settings: dict[str, object] = {"title": {"text": self.title}, **self.numbers}
+        """The settings of a Plotly axis."""
+        settings: dict[str, object] = {"title": {"text": self.title}, **self.tick_format}
         return {**settings, "type": "log"} if self.log else settings
+
+
+def error_lengths(
+    values: Sequence[float | None], intervals: Sequence[tuple[float, float] | None]
+) -> dict[str, list[float]]:
+    """The lengths of error bars above and below ``values``, 0 where there is no interval."""
+    pairs = [
+        (interval[1] - value, value - interval[0])
+        if value is not None and interval is not None
+        else (0.0, 0.0)
+        for value, interval in zip(values, intervals, strict=True)
+    ]
+    return {"array": [above for above, _ in pairs], "arrayminus": [below for _, below in pairs]}

@@ -1,4 +1,4 @@
-"""What a report says, in the order in which a reader asks."""
+"""The content of a report: result, recommendations, front, levers, method, all trials."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ from autotune.analysis.text import (
     format_interval,
     format_metric,
     format_ratio,
+    metric_label,
 )
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError
 from autotune.levers import LEVERS
+from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
-from autotune.report.figures import effect_figure, front_figure, growth_figure, label
+from autotune.report.figures import effect_summary_figure, front_summary_figure, growth_figure
 
-USERS: Mapping[str, str] = {
-    "fastest": "You want speed",
-    "most-accurate": "You want accuracy",
-    "cheapest": "You want it cheap",
-    "knee": "You want the best compromise",
+GOALS: Mapping[str, str] = {
+    "fastest": "Highest speed",
+    "most-accurate": "Highest accuracy",
+    "cheapest": "Lowest cost",
+    "knee": "Best compromise",
 }
-MOST_LEVERS = 6
-MOST_ENTRIES = 40
-"""Members of the front that are listed one by one."""
+"""What each recommended trial is best for."""
+
+MAX_LEVERS = 6
+MAX_FRONT_ROWS = 40
+MAX_OPEN_ROWS = 60
+"""Longer tables are folded."""
 
 
 def content(snapshot: Snapshot, environment: Mapping[str, Any]) -> Iterator[Block]:
@@ -54,59 +59,58 @@ def content(snapshot: Snapshot, environment: Mapping[str, Any]) -> Iterator[Bloc
 
 
 def recommended(snapshot: Snapshot) -> dict[str, Trial]:
-    """The trial for each kind of user, where there is one."""
-    found = {}
-    for word in USERS:
+    """The recommended trial for each goal that has one."""
+    picks = {}
+    for goal in GOALS:
         try:
-            found[word] = select_trial(snapshot.study, snapshot.trials, word)
+            picks[goal] = select_trial(snapshot.study, snapshot.trials, goal)
         except NotFoundError:
             continue
-    return found
+    return picks
 
 
 def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
-    study, done = snapshot.study, count_by_state(snapshot.trials)
+    study, counts = snapshot.study, count_by_state(snapshot.trials)
     minutes = busy_seconds(snapshot.trials) / 60
-    aims = _listed([f"{o.direction} {label(o.metric)}" for o in study.objectives])
-    asked = _listed([str(constraint) for constraint in study.constraints])
-    bounds = f"where {asked}" if asked else "without constraints"
+    aims = _listed([f"{o.direction} {Axis(o.metric).title}" for o in study.objectives])
+    constraints = _listed([str(constraint) for constraint in study.constraints])
+    condition = f"where {constraints}" if constraints else "without constraints"
     others = ", ".join(
-        f"{done[state]} {state.value}" for state in State if done[state] and state != "complete"
+        f"{counts[state]} {state.value}" for state in State if counts[state] and state != "complete"
     )
     yield Paragraph(
         f"{study.task.model} was fine-tuned for {study.task.kind} on {_data(study)} in "
-        f"{done[State.COMPLETE]} complete trials{f' ({others})' if others else ''} over "
-        f"{minutes:.1f} minutes, to {aims}, {bounds}."
+        f"{counts[State.COMPLETE]} complete trials{f' ({others})' if others else ''} over "
+        f"{minutes:.1f} minutes, to {aims}, {condition}."
     )
     if not picks:
-        yield Paragraph(
-            "No trial is complete and within the constraints, so nothing is recommended."
-        )
+        yield Paragraph("No complete trial meets the constraints, so nothing is recommended.")
         return
     size = len(snapshot.front)
-    told = [f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front."]
-    for words, trial in _by_trial(picks, ("fastest", "knee")):
-        story = compare_with_default(study, snapshot.trials, trial)
-        said = f"The {' and the '.join(words)} {'is' if len(words) == 1 else 'are'}"
-        told.append(f"{said} trial {trial.number}: {story}.")
-    yield Paragraph(" ".join(told))
+    sentences = [f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front."]
+    for goals, trial in _by_trial(picks, ("fastest", "knee")):
+        comparison = compare_with_default(study, snapshot.trials, trial)
+        subject = f"The {' and the '.join(goals)} {'is' if len(goals) == 1 else 'are'}"
+        sentences.append(f"{subject} trial {trial.number}: {comparison}.")
+    yield Paragraph(" ".join(sentences))
 
 
 def _by_trial(
-    picks: Mapping[str, Trial], words: Iterable[str] = USERS
+    picks: Mapping[str, Trial], goals: Iterable[str] = GOALS
 ) -> Iterator[tuple[Sequence[str], Trial]]:
-    """Each recommended trial once, with the words that it is recommended by."""
-    found: dict[int, list[str]] = {}
-    for word in words:
-        if word in picks:
-            found.setdefault(picks[word].number, []).append(word)
-    for same in found.values():
-        yield same, picks[same[0]]
+    """Each recommended trial once, with the goals that it is recommended for."""
+    by_number: dict[int, list[str]] = {}
+    for goal in goals:
+        if goal in picks:
+            by_number.setdefault(picks[goal].number, []).append(goal)
+    for shared in by_number.values():
+        yield shared, picks[shared[0]]
 
 
-def _listed(words: Sequence[str]) -> str:
-    *most, last = words or [""]
-    return f"{', '.join(most)} and {last}" if most else last
+def _listed(items: Sequence[str]) -> str:
+    """``a, b and c``."""
+    *others, last = items or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _data(study: Study) -> str:
@@ -118,19 +122,19 @@ def _recommendations(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
     if not picks:
         return
     study = snapshot.study
-    yield Heading("Which one to take")
+    yield Heading("Recommended trials")
     rows = [
         (
-            USERS[word],
+            GOALS[goal],
             str(trial.number),
             compare_with_default(study, snapshot.trials, trial),
             snapshot.strategy_differences[trial.number],
         )
-        for word, trial in picks.items()
+        for goal, trial in picks.items()
     ]
-    yield Table(("if", "trial", "against the default", "it sets"), rows, frozenset({1}))
-    word = "knee" if "knee" in picks else next(iter(picks))
-    flags = ["--trial", word, "--to", "hf-trainer", "--output", "out"]
+    yield Table(("goal", "trial", "against the default", "settings"), rows, frozenset({1}))
+    goal = "knee" if "knee" in picks else next(iter(picks))
+    flags = ["--trial", goal, "--to", "hf-trainer", "--output", "out"]
     yield Command(shlex.join(["autotune", "export", study.name, *flags]))
 
 
@@ -140,26 +144,26 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
     if len(objectives) > 1 and snapshot.feasible:
         for other in objectives[1:]:
             yield Figure(
-                front_figure(snapshot, objectives[0], other),
-                f"{label(other)} against {label(objectives[0])} of every complete trial.",
+                front_summary_figure(snapshot, objectives[0], other),
+                f"{Axis(other).title} against {Axis(objectives[0]).title} of every complete trial.",
             )
     entries = sorted(snapshot.front, key=lambda t: -(value_of(t, objectives[0]) or 0.0))
-    if len(entries) > MOST_ENTRIES:
-        yield Paragraph(f"The first {MOST_ENTRIES} of {len(entries)} by {label(objectives[0])}:")
+    if len(entries) > MAX_FRONT_ROWS:
+        yield Paragraph(
+            f"The first {MAX_FRONT_ROWS} of {len(entries)} by {Axis(objectives[0]).title}:"
+        )
     rows = [
         [
             str(trial.number),
             *(_with_interval(trial, metric) for metric in objectives),
             snapshot.strategy_differences[trial.number],
         ]
-        for trial in entries[:MOST_ENTRIES]
+        for trial in entries[:MAX_FRONT_ROWS]
     ]
-    head = ["trial", *(label(metric) for metric in objectives), "it sets"]
+    head = ["trial", *(Axis(metric).title for metric in objectives), "settings"]
     yield Table(head, rows, frozenset(range(len(objectives) + 1)))
     if len(snapshot.hypervolume_history) > 1:
-        yield Figure(
-            growth_figure(snapshot), "How much the front dominates after each finished trial."
-        )
+        yield Figure(growth_figure(snapshot, static=True), "Hypervolume after each finished trial.")
 
 
 def _with_interval(trial: Trial, metric: str) -> str:
@@ -174,23 +178,23 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
     default = snapshot.baseline
     if default is None or not picks:
         return
-    yield Heading("Every figure, default against best")
-    chosen = [(w, trial) for w, trial in _by_trial(picks) if trial.number != default.number]
+    yield Heading("All metrics of the default and the recommended trials")
+    others = [(g, trial) for g, trial in _by_trial(picks) if trial.number != default.number]
     rows = []
     for metric in snapshot.metrics:
         base = value_of(default, metric)
-        values = [value_of(trial, metric) for _, trial in chosen]
+        values = [value_of(trial, metric) for _, trial in others]
         cells = [
             f"{format_metric(metric, value)} {_against(metric, value, base)}".strip()
             for value in values
         ]
-        rows.append([_name(metric), format_metric(metric, base), *cells])
-    head = ["", "default", *(f"{' and '.join(words)} ({trial.number})" for words, trial in chosen)]
+        rows.append([metric_label(metric), format_metric(metric, base), *cells])
+    head = ["", "default", *(f"{' and '.join(goals)} ({trial.number})" for goals, trial in others)]
     yield Table(head, rows, frozenset(range(1, len(head))))
 
 
 def _against(metric: str, value: float | None, base: float | None) -> str:
-    """A value against the default's: points of a share, else times."""
+    """A value against that of the default: in points of a share, else as a ratio."""
     if value is None or base is None:
         return ""
     if metric in METRICS and METRICS[metric].unit == "ratio":
@@ -198,36 +202,35 @@ def _against(metric: str, value: float | None, base: float | None) -> str:
     return f"({format_ratio(value / base)})" if base else ""
 
 
-def _name(metric: str) -> str:
-    return METRICS[metric].label if metric in METRICS else metric
-
-
 def _levers(snapshot: Snapshot) -> Iterator[Block]:
     study, trials = snapshot.study, snapshot.trials
     names = varied_levers(study, trials)
     if not names:
         return
-    yield Heading("What the levers do")
+    yield Heading("Effects of the levers")
     objectives = [objective.metric for objective in study.objectives]
     shares = {metric: lever_importance(study, trials, metric) for metric in objectives}
-    known = {metric: share for metric, share in shares.items() if share}
-    if known:
-        names.sort(key=lambda name: -max(share.get(name, 0.0) for share in known.values()))
-        yield Paragraph("How much of the differences between trials goes with each lever (fANOVA):")
-        rows = [[n, *(f"{known[m].get(n, 0.0):.0%}" for m in known), _summary_of(n)] for n in names]
-        head = ["lever", *(_name(metric) for metric in known), ""]
-        yield Table(head, rows, frozenset(range(1, len(known) + 1)))
+    shares = {metric: share for metric, share in shares.items() if share}
+    if shares:
+        names.sort(key=lambda name: -max(share.get(name, 0.0) for share in shares.values()))
+        yield Paragraph("Share of the variance between trials that each lever explains (fANOVA):")
+        rows = [
+            [n, *(f"{s.get(n, 0.0):.0%}" for s in shares.values()), _summary_of(n)] for n in names
+        ]
+        head = ["lever", *(metric_label(metric) for metric in shares), ""]
+        yield Table(head, rows, frozenset(range(1, len(shares) + 1)))
     yield Paragraph(
-        "Means over the trials of each setting (how many in brackets) with 95% intervals. A search "
-        "does not try all settings alike: they say what went with a setting, not what it causes."
+        "Means over the trials of each setting (their number in parentheses) with 95% intervals. A "
+        "search tries good settings more often, so a mean is an association, not a cause."
     )
-    for name in names[:MOST_LEVERS]:
+    for name in names[:MAX_LEVERS]:
         for metric in objectives[:2]:
-            found = setting_effects(study, trials, name, metric)
-            if len(found) > 1:
-                yield Heading(f"{name}: {_name(metric)}", 3)
+            by_setting = setting_effects(study, trials, name, metric)
+            if len(by_setting) > 1:
+                yield Heading(f"{name}: {metric_label(metric)}", 3)
                 yield Figure(
-                    effect_figure(found, metric), f"Mean {label(metric)} by setting of {name}."
+                    effect_summary_figure(by_setting, metric),
+                    f"Mean {Axis(metric).title} by setting of {name}.",
                 )
 
 
@@ -238,39 +241,40 @@ def _summary_of(lever: str) -> str:
 def _method(snapshot: Snapshot) -> Iterator[Block]:
     yield Heading("Method and noise")
     yield Paragraph(
-        "Every trial is a real fine-tune in a process of its own. Speed is examples trained per "
-        "second of steady state, first steps left out. Intervals are 95%: of speed from windows of "
-        "about a second, of accuracy by Wilson from the examples judged. One seed a trial: two "
-        "seeds of one strategy differ in accuracy, often by more than the interval of one."
+        "Every trial is a fine-tune in its own process. Speed is the number of training samples "
+        "per second in steady state, without the first steps. Intervals are 95% intervals: of "
+        "speed over timing windows of about a second, of accuracy by Wilson over the evaluated "
+        "samples. Each trial has one seed. Two seeds of one strategy often differ by more than the "
+        "interval of one."
     )
     complete = [trial for trial in snapshot.trials if trial.state is State.COMPLETE]
-    if words := _drift(complete):
-        yield Paragraph(words)
+    if drift := _drift(complete):
+        yield Paragraph(drift)
     uses = budget_use(snapshot.study, snapshot.trials)
-    spent = [
+    parts = [
         f"{u.used:.3g}{f' of {u.limit:g}' if u.limit else ''} {u.name.replace('usd', 'USD')}"
         for u in uses
     ]
     task, sampler = snapshot.study.task, snapshot.study.sampler
     length = f"{task.steps} steps" if task.steps else f"epochs: {task.epochs:g}"
     yield Paragraph(
-        f"Used: {', '.join(spent)}. Sampler {sampler.kind}, seed {sampler.seed}; data seed "
-        f"{task.seed}; {length}; texts cut at {task.max_length} word pieces."
+        f"Used: {', '.join(parts)}. Sampler {sampler.kind}, seed {sampler.seed}; data seed "
+        f"{task.seed}; {length}; texts truncated to {task.max_length} tokens."
     )
 
 
 def _drift(complete: Sequence[Trial]) -> str | None:
-    """How much the machine itself changed, told by the reference workload beside each trial."""
+    """How much the speed of the machine drifted, according to the reference workload."""
     seconds = [t for trial in complete if (t := value_of(trial, "reference_seconds")) is not None]
     if len(seconds) < 3:
         return None
-    spread = statistics.stdev(seconds) / statistics.fmean(seconds)
+    variation = statistics.stdev(seconds) / statistics.fmean(seconds)
     extremes = max(seconds) / min(seconds)
     return (
-        "The same small workload was timed beside every trial: it varied by "
-        f"{spread:.1%} (standard deviation over mean; slowest {extremes:.2f} times "
-        "the fastest). Differences of speed below that are drift unless the relative speed, which "
-        "is free of it, shows them too."
+        "A reference workload was timed during every trial: it varied by "
+        f"{variation:.1%} (standard deviation over mean; slowest {extremes:.2f} times "
+        "the fastest). Smaller differences in speed are drift, unless the relative speed, which is "
+        "corrected for drift, shows them too."
     )
 
 
@@ -298,8 +302,8 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[Block]:
 def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
     yield Heading("All trials")
     objectives = [objective.metric for objective in snapshot.study.objectives]
-    also = [m for m in ("peak_memory_gib",) if m in snapshot.metrics and m not in objectives]
-    metrics = [*objectives, *also]
+    others = [m for m in ("peak_memory_gib",) if m in snapshot.metrics and m not in objectives]
+    metrics = [*objectives, *others]
     rows = [
         [
             str(trial.number),
@@ -313,8 +317,10 @@ def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
         ]
         for trial in snapshot.trials
     ]
-    head = ["trial", "outcome", *(label(metric) for metric in metrics), "took", "it sets"]
-    yield Table(head, rows, frozenset({0, *range(2, len(metrics) + 3)}), folded=len(rows) > 60)
+    head = ["trial", "outcome", *(Axis(metric).title for metric in metrics), "time", "settings"]
+    yield Table(
+        head, rows, frozenset({0, *range(2, len(metrics) + 3)}), folded=len(rows) > MAX_OPEN_ROWS
+    )
 
 
 def _seconds(trial: Trial) -> str:

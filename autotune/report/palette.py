@@ -1,6 +1,6 @@
-"""Colours that readers with any colour vision can tell apart, on light and dark ground.
+"""Colours for readers with any colour vision, on a light or dark background.
 
-After Okabe and Ito (2008); symbols differ too, so that no meaning rests on colour alone.
+After Okabe and Ito (2008). Symbols differ too, so that colour alone carries no meaning.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from autotune.domain import State
 
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 RED, PINK, GREY = "#D55E00", "#CC79A7", "#8A8F98"
+INK, PALE = "#24292f", "#a9b1bb"
 SERIES = (SKY, ORANGE, GREEN, PINK, RED, BLUE, GREY)
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "hexagon")
 SCALE = ("#2F4F8F", "#6E7191", "#9B9576", "#C7B758", "#F5DD3B")
-"""Dull to bright; like Cividis without the ends that vanish on dark or light ground."""
+"""Dark to bright: Cividis without its ends, which vanish on a dark or light background."""
 
 STATE_COLOUR = {
     State.COMPLETE: SKY,
@@ -31,13 +32,4 @@ STATE_SYMBOL = {
     State.INFEASIBLE: "x",
     State.FAILED: "cross",
     State.INTERRUPTED: "diamond-open",
-}
-STATE_ICON = {
-    State.COMPLETE: ":material/check_circle:",
-    State.RUNNING: ":material/play_circle:",
-    State.QUEUED: ":material/schedule:",
-    State.PRUNED: ":material/content_cut:",
-    State.INFEASIBLE: ":material/block:",
-    State.FAILED: ":material/error:",
-    State.INTERRUPTED: ":material/pause_circle:",
 }

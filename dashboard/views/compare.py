@@ -8,14 +8,15 @@ import pandas as pd
 import streamlit as st
 
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import best, format_metric, times_default
+from autotune.analysis.summary import best_trials
+from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
 from autotune.domain import State
+from autotune.report.axes import Axis
 
 from .. import live
-from ..axes import Axis, label
 from ..common import now
 from ..figures import compare_figure
-from ..text import md
+from ..text import escape_markdown
 
 MOST = 6
 
@@ -43,11 +44,11 @@ def _fronts(snapshots: Mapping[str, Snapshot]) -> None:
     metrics = list(dict.fromkeys(m for s in snapshots.values() for m in s.metrics))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         x = st.selectbox(
-            "Across", metrics, key="cx", bind="query-params", format_func=label, width=220
+            "Across", metrics, key="cx", bind="query-params", format_func=metric_label, width=220
         )
         y = st.selectbox(
             "Up", metrics, min(1, len(metrics) - 1), key="cy", bind="query-params",
-            format_func=label, width=220,
+            format_func=metric_label, width=220,
         )  # fmt: skip
         relative = st.toggle(
             "Times each default", key="crelative", bind="query-params",
@@ -72,7 +73,7 @@ def _table(snapshots: Mapping[str, Snapshot]) -> None:
     rows = [_row(name, snapshot) for name, snapshot in snapshots.items()]
     table = pd.DataFrame(rows).set_index("study").T.fillna("").astype(str)
     st.dataframe(table, height="content")
-    st.caption(f"As of {md(f'{now():%H:%M:%S}')} UTC.")
+    st.caption(f"As of {escape_markdown(f'{now():%H:%M:%S}')} UTC.")
 
 
 def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
@@ -80,13 +81,17 @@ def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
     row["model"] = snapshot.study.task.model
     row["complete trials"] = sum(t.state is State.COMPLETE for t in snapshot.trials)
     row["on the front"] = len(snapshot.front)
-    for top in best(snapshot.study, snapshot.trials):
+    for top in best_trials(snapshot.study, snapshot.trials):
         metric = top.objective.metric
-        ratio = times_default(metric, top.value, snapshot.default)
-        row[f"best {label(metric)}"] = format_metric(metric, top.value) + (
+        ratio = format_ratio_to_default(metric, top.value, snapshot.baseline)
+        row[f"best {metric_label(metric)}"] = format_metric(metric, top.value) + (
             f" ({ratio})" if ratio else ""
         )
-    row["hypervolume"] = f"{snapshot.history[-1].value:.3f}" if snapshot.history else "unknown"
+    row["hypervolume"] = (
+        f"{snapshot.hypervolume_history[-1].value:.3f}"
+        if snapshot.hypervolume_history
+        else "unknown"
+    )
     return row
 
 

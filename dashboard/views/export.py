@@ -9,14 +9,14 @@ import streamlit as st
 
 from autotune.analysis.select import select_trial
 from autotune.analysis.snapshot import Snapshot
+from autotune.components import EXPORT_FORMATS
 from autotune.domain import Study, Trial
 from autotune.errors import AutotuneError
-from autotune.export import EXPORTERS
 
 from .. import exporting
 from ..common import sentence, study_page
 from ..settings import current
-from ..text import md
+from ..text import escape_markdown
 
 WORDS = ("knee", "fastest", "most-accurate", "cheapest")
 LANGUAGES = {
@@ -40,7 +40,7 @@ def page() -> None:
     if not snapshot.feasible and not snapshot.trials:
         st.info("Nothing to export yet: no trial has finished.")
         return
-    if not EXPORTERS:
+    if not EXPORT_FORMATS:
         st.info("This installation has no export formats.")
         return
     query = st.text_input(
@@ -55,7 +55,7 @@ def page() -> None:
     trial = _chosen(snapshot, query or "knee")
     if trial is None:
         return
-    target = st.selectbox("Format", list(EXPORTERS), key="to", bind="query-params", width=300)
+    target = st.selectbox("Format", list(EXPORT_FORMATS), key="to", bind="query-params", width=300)
     st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
     _show(snapshot.study, trial, target, query or "knee")
 
@@ -64,9 +64,9 @@ def _chosen(snapshot: Snapshot, query: str) -> Trial | None:
     try:
         return select_trial(snapshot.study, snapshot.trials, query)
     except AutotuneError as error:
-        st.warning(md(error.message), icon=":material/search_off:")
+        st.warning(escape_markdown(error.message), icon=":material/search_off:")
         if error.hint:
-            st.caption(md(error.hint))
+            st.caption(escape_markdown(error.hint))
         return None
 
 

@@ -9,15 +9,16 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from autotune.analysis.filters import MetricFilter, more_is_better
-from autotune.analysis.front import knee, suggest, value_of
+from autotune.analysis.front import knee, suggest_trial, value_of
 from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.text import metric_label
 from autotune.domain import Trial
 from autotune.domain.metrics import METRICS
+from autotune.report.axes import Axis
 
-from ..axes import Axis, label
 from ..common import figures, link, sentence, state_line, study_page
 from ..front_figure import View, front_figure, front_figure_3d
-from ..text import md
+from ..text import escape_markdown
 
 NOTHING = "nothing"
 
@@ -34,7 +35,7 @@ def page() -> None:
     picture, side = st.columns([7, 3])
     with side:
         wanted = _filters(snapshot)
-        members = snapshot.passing(wanted)
+        members = snapshot.filter_trials(wanted)
         front = snapshot.front_of(members)
         suggested, why = _suggestion(snapshot, front)
     with picture:
@@ -73,7 +74,7 @@ def _picture(
         choice.y,
         choice.colour,
         dominated=[t for t in members if t.number not in on_front],
-        outside=snapshot.outside,
+        outside=snapshot.violating,
         front=front,
         line=snapshot.front_of(members, (choice.x.metric, choice.y.metric)),
         suggested=suggested,
@@ -144,7 +145,7 @@ def _axes(snapshot: Snapshot) -> Choice:
                 "Three dimensions", key="solid", bind="query-params",
                 disabled=colour == NOTHING, help="Shows the colour metric as a third axis",
             )  # fmt: skip
-    base = {m: value_of(snapshot.default, m) if relative else None for m in metrics}
+    base = {m: value_of(snapshot.baseline, m) if relative else None for m in metrics}
     shade = None if colour == NOTHING else Axis(colour, base[colour])
     return Choice(Axis(x, base[x], log_x), Axis(y, base[y], log_y), shade, solid)
 
@@ -152,7 +153,7 @@ def _axes(snapshot: Snapshot) -> Choice:
 def _metric(title: str, key: str, options: list[str], default: str) -> str:
     picked: str = st.selectbox(
         title, options, options.index(default), key=key, bind="query-params",
-        format_func=label, width=190,
+        format_func=metric_label, width=190,
     )  # fmt: skip
     return picked
 
@@ -163,22 +164,22 @@ def _metric(title: str, key: str, options: list[str], default: str) -> str:
 def _filters(snapshot: Snapshot) -> Sequence[MetricFilter]:
     """Sliders over what the feasible trials reach; at their loose end they hide nothing."""
     st.subheader("At least, at most", anchor=False)
-    offered = snapshot.bounds
+    offered = snapshot.metric_filters
     wanted = []
     for bound in offered:
         words = "at least" if bound.at_least else "at most"
-        scale = 100.0 if bound.percent else 1.0
+        scale = 100.0 if bound.is_ratio else 1.0
         value = st.slider(
-            f"{md(label(bound.metric))} {words}",
+            f"{escape_markdown(metric_label(bound.metric))} {words}",
             bound.low * scale,
             bound.high * scale,
-            bound.loose * scale,
+            bound.inactive_value * scale,
             step=bound.step * scale,
             format=_number_format(bound),
             key=f"at-{bound.metric}",
             bind="query-params",
         )
-        wanted.append(bound.at(value / scale))
+        wanted.append(bound.with_value(value / scale))
     if not offered:
         st.caption("Filters appear with the first results.")
     return wanted
@@ -186,7 +187,7 @@ def _filters(snapshot: Snapshot) -> Sequence[MetricFilter]:
 
 def _number_format(bound: MetricFilter) -> str:
     unit = METRICS[bound.metric].unit if bound.metric in METRICS else ""
-    if bound.percent:
+    if bound.is_ratio:
         return "%.1f%%"
     return "$%.4g" if unit.startswith("USD") else f"%.4g {unit}".strip()
 
@@ -208,15 +209,15 @@ def _suggestion(snapshot: Snapshot, front: Sequence[Trial]) -> tuple[Trial | Non
         ), "Of the front, it comes nearest to the best of every objective at once."
     weights = _weights(snapshot)
     heavy = max(weights, key=lambda metric: weights[metric])
-    why = f"It loses least by your weights, of which {label(heavy)} has the most."
-    return suggest(snapshot.study, front, weights), why
+    why = f"It loses least by your weights, of which {metric_label(heavy)} has the most."
+    return suggest_trial(snapshot.study, front, weights), why
 
 
 def _weights(snapshot: Snapshot) -> Mapping[str, float]:
     return {
         o.metric: float(
             st.slider(
-                f"Weight of {md(label(o.metric))}", 0, 10, 5,
+                f"Weight of {escape_markdown(metric_label(o.metric))}", 0, 10, 5,
                 key=f"w-{o.metric}", bind="query-params",
             )
         )
@@ -230,7 +231,7 @@ def _card(snapshot: Snapshot, trial: Trial, why: str) -> None:
         st.caption(why)
         if (chance := snapshot.front_probabilities.get(trial.number)) is not None:
             st.caption(f"{chance:.0%} sure to be on the front given the noise of all measurements.")
-        st.caption(md(snapshot.settings[trial.number]))
+        st.caption(escape_markdown(snapshot.strategy_differences[trial.number]))
         with st.container(horizontal=True):
             link("trial", "Open", icon=":material/open_in_full:", trial=trial.number)
             link("export", "Export", icon=":material/ios_share:", choice=trial.number)
@@ -241,10 +242,10 @@ def _chosen(snapshot: Snapshot, trial: Trial) -> None:
     with st.container(border=True):
         st.subheader(f"Trial {trial.number}", anchor=False)
         state_line(snapshot, trial)
-        if snapshot.default is not None and trial.result.measurements:
+        if snapshot.baseline is not None and trial.result.measurements:
             st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
         figures(snapshot, trial)
-        st.caption(md(snapshot.settings[trial.number]))
+        st.caption(escape_markdown(snapshot.strategy_differences[trial.number]))
         with st.container(horizontal=True):
             link("trial", "Everything about it", icon=":material/open_in_full:", trial=trial.number)
             if trial.result.measurements:

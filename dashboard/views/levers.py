@@ -8,21 +8,20 @@ import pandas as pd
 import streamlit as st
 
 from autotune.analysis.importance import (
-    FEWEST_TRIALS,
-    effects,
-    importance,
+    MIN_TRIALS,
     interaction,
-    measured,
-    varied,
+    lever_importance,
+    measured_trials,
+    setting_effects,
+    varied_levers,
 )
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import format_metric, interval
+from autotune.analysis.text import format_interval, format_metric, metric_label
 from autotune.levers import LEVERS
 
-from ..axes import label
 from ..common import study_page
 from ..lever_figures import effect_figure, importance_figure, interaction_figure
-from ..text import md
+from ..text import escape_markdown
 
 STILL = {"displayModeBar": False}
 
@@ -32,8 +31,8 @@ def page() -> None:
     if opened is None:
         return
     _, snapshot = opened
-    names = varied(snapshot.study, snapshot.trials)
-    known = [m for m in snapshot.metrics if measured(snapshot.trials, m)]
+    names = varied_levers(snapshot.study, snapshot.trials)
+    known = [m for m in snapshot.metrics if measured_trials(snapshot.trials, m)]
     if not names or not known:
         st.info("Levers can be compared once trials with different settings are complete.")
         return
@@ -48,7 +47,7 @@ def page() -> None:
             width=240,
         )
         metric = st.selectbox(
-            "Metric", known, key="metric", bind="query-params", format_func=label, width=240
+            "Metric", known, key="metric", bind="query-params", format_func=metric_label, width=240
         )
     left, right = st.columns(2)
     with left:
@@ -65,7 +64,7 @@ def _importance(snapshot: Snapshot) -> str | None:
     shares = {m: importance_of(snapshot, m) for m in metrics}
     shares = {m: found for m, found in shares.items() if found}
     if not shares:
-        st.caption(f"Known from {FEWEST_TRIALS} complete trials on.")
+        st.caption(f"Known from {MIN_TRIALS} complete trials on.")
         return None
     st.plotly_chart(importance_figure(shares), config=STILL, alt="Importance of levers")
     st.caption(
@@ -77,23 +76,26 @@ def _importance(snapshot: Snapshot) -> str | None:
 
 def importance_of(snapshot: Snapshot, metric: str) -> dict[str, float]:
     """Computed anew whenever there are a tenth more trials to judge by."""
-    count = len(measured(snapshot.trials, metric))
+    count = len(measured_trials(snapshot.trials, metric))
     return _importance_at(snapshot.study.name, metric, int(10 * math.log(count + 1)), snapshot)
 
 
 @st.cache_data(show_spinner="Weighing the levers", max_entries=64)
 def _importance_at(study: str, metric: str, stage: int, _snapshot: Snapshot) -> dict[str, float]:
-    return importance(_snapshot.study, _snapshot.trials, metric)
+    return lever_importance(_snapshot.study, _snapshot.trials, metric)
 
 
 def _effect(snapshot: Snapshot, lever: str, metric: str) -> None:
-    st.subheader(f"{md(label(metric)).capitalize()} by {md(lever)}", anchor=False)
-    found = effects(snapshot.study, snapshot.trials, lever, metric)
+    st.subheader(
+        f"{escape_markdown(metric_label(metric)).capitalize()} by {escape_markdown(lever)}",
+        anchor=False,
+    )
+    found = setting_effects(snapshot.study, snapshot.trials, lever, metric)
     st.plotly_chart(
         effect_figure(snapshot, found, lever, metric), config=STILL, alt="Mean by setting"
     )
     summary = LEVERS[lever].summary if lever in LEVERS else ""
-    st.caption(f"{md(summary)}. Bars: mean and its 95% interval; dots: single trials.")
+    st.caption(f"{escape_markdown(summary)}. Bars: mean and its 95% interval; dots: single trials.")
 
 
 def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) -> None:
@@ -112,16 +114,16 @@ def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) 
 
 
 def _all_effects(snapshot: Snapshot, names: list[str], metric: str) -> None:
-    st.subheader(f"Every lever and {md(label(metric))}", anchor=False)
+    st.subheader(f"Every lever and {escape_markdown(metric_label(metric))}", anchor=False)
     rows = []
     for name in names:
-        for effect in effects(snapshot.study, snapshot.trials, name, metric):
+        for effect in setting_effects(snapshot.study, snapshot.trials, name, metric):
             rows.append(
                 {
                     "lever": name,
                     "setting": effect.setting,
                     "mean": format_metric(metric, effect.mean),
-                    "95% interval": interval(metric, effect.ci95),
+                    "95% interval": format_interval(metric, effect.ci95),
                     "trials": effect.n,
                 }
             )

@@ -8,13 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import budget_use, counts
-from autotune.analysis.timeline import Stop, rungs, stops, timeline
+from autotune.analysis.summary import budget_use, count_by_state
+from autotune.analysis.timeline import EarlyStop, early_stops, rung_counts, timeline
 from autotune.domain import CurvePoint, State
+from autotune.report.figures import growth_figure
 
 from .. import live
 from ..common import LIVE_SECONDS, now, study_page
-from ..figures import growth_figure, rungs_figure, states_figure, timeline_figure
+from ..figures import rungs_figure, states_figure, timeline_figure
 
 MOST_CURVES = 2_000
 """Beyond this many trials learning curves are not read for the table of early stops."""
@@ -33,7 +34,7 @@ def page() -> None:
     _running(source, snapshot)
     _growth(snapshot)
     curves = source.curves() if len(snapshot.trials) <= MOST_CURVES else None
-    found = stops(snapshot.trials, curves)
+    found = early_stops(snapshot.trials, curves)
     left, right = st.columns(2)
     with left:
         _states(snapshot)
@@ -79,7 +80,7 @@ def _running(source: live.LiveStudy, snapshot: Snapshot) -> None:
 
 def _growth(snapshot: Snapshot) -> None:
     st.subheader("How the front grew", anchor=False)
-    if not snapshot.history:
+    if not snapshot.hypervolume_history:
         st.caption("Known once the default configuration has been measured.")
         return
     over = st.segmented_control(
@@ -97,11 +98,15 @@ def _growth(snapshot: Snapshot) -> None:
 
 def _states(snapshot: Snapshot) -> None:
     st.subheader("What became of the trials", anchor=False)
-    st.plotly_chart(states_figure(counts(snapshot.trials)), config=STILL, alt="Trials by state")
+    st.plotly_chart(
+        states_figure(count_by_state(snapshot.trials)), config=STILL, alt="Trials by state"
+    )
 
 
 def _rungs(
-    snapshot: Snapshot, found: Sequence[Stop], curves: Mapping[int, Sequence[CurvePoint]] | None
+    snapshot: Snapshot,
+    found: Sequence[EarlyStop],
+    curves: Mapping[int, Sequence[CurvePoint]] | None,
 ) -> None:
     st.subheader("Stopped early", anchor=False)
     if not found:
@@ -109,7 +114,7 @@ def _rungs(
         return
     if curves is not None:
         st.plotly_chart(
-            rungs_figure(rungs(snapshot.trials, curves)), config=STILL, alt="Trials by rung"
+            rungs_figure(rung_counts(snapshot.trials, curves)), config=STILL, alt="Trials by rung"
         )
     known = [stop.share for stop in found if stop.share is not None]
     saved = (
@@ -118,7 +123,7 @@ def _rungs(
     st.caption(f"{len(found)} trials could no longer matter{saved}.")
 
 
-def _reasons(found: Sequence[Stop]) -> None:
+def _reasons(found: Sequence[EarlyStop]) -> None:
     if not found:
         return
     rows = [{"trial": s.trial.number, "after": s.share, "reason": s.trial.reason} for s in found]

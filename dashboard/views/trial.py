@@ -5,17 +5,21 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.importance import format_value as setting
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import format_metric, interval, times_default
+from autotune.analysis.text import (
+    format_interval,
+    format_metric,
+    format_ratio_to_default,
+    metric_label,
+)
+from autotune.analysis.text import format_value as setting
 from autotune.analysis.timeline import prediction_checks
 from autotune.domain import Measurement, State, Trial
 
 from .. import live
-from ..axes import label
 from ..common import LIVE_SECONDS, figures, link, sentence, state_line, study_page
 from ..figures import curve_figure, memory_figure, samples_figure
-from ..text import md
+from ..text import escape_markdown
 
 LOG_LINES = 200
 STILL = {"displayModeBar": False}
@@ -55,7 +59,7 @@ def _picked(snapshot: Snapshot) -> int:
 
 def _head(snapshot: Snapshot, trial: Trial) -> None:
     state_line(snapshot, trial)
-    if trial.result.measurements and snapshot.default is not None:
+    if trial.result.measurements and snapshot.baseline is not None:
         st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
     figures(snapshot, trial)
     if trial.result.measurements:
@@ -77,15 +81,15 @@ def _progress(source: live.LiveStudy, number: int) -> None:
 
 def _again(snapshot: Snapshot, trial: Trial) -> None:
     """What this trial repeats, or how it did when it was run again."""
-    first = snapshot.confirms(trial)
+    first = snapshot.confirmed_trial(trial)
     if first is not None:
         st.caption(
             f"Repeats trial {first.number} whole, under another seed, "
             "judged on a test split that the search never saw."
         )
         link("trial", f"Open trial {first.number}", icon=":material/replay:", trial=first.number)
-    repeats = snapshot.repeats
-    runs = repeats.of(trial)
+    repeats = snapshot.replicates
+    runs = repeats.confirmations(trial)
     if not runs:
         return
     st.subheader("Run again whole, with other seeds", anchor=False)
@@ -93,12 +97,12 @@ def _again(snapshot: Snapshot, trial: Trial) -> None:
     rows = [
         {"trial": str(t.number), "seed": str(t.seed)}
         | {"judged on": "validation" if t is trial else "test"}
-        | {label(m): format_metric(m, t.metric(m)) for m in metrics}
+        | {metric_label(m): format_metric(m, t.metric(m)) for m in metrics}
         for t in (trial, *runs)
     ]
-    joint = {m: repeats.test(trial, m) or repeats.figure(trial, m) for m in metrics}
-    means = {label(m): format_metric(m, f.value) for m, f in joint.items() if f is not None}
-    ends = {label(m): interval(m, f.ci95) for m, f in joint.items() if f is not None}
+    joint = {m: repeats.test_estimate(trial, m) or repeats.estimate(trial, m) for m in metrics}
+    means = {metric_label(m): format_metric(m, f.value) for m, f in joint.items() if f is not None}
+    ends = {metric_label(m): format_interval(m, f.ci95) for m, f in joint.items() if f is not None}
     rows += [{"trial": "mean", **means}, {"trial": "95% interval", **ends}]
     st.dataframe(pd.DataFrame(rows).fillna(""), hide_index=True, height="content")
 
@@ -145,7 +149,7 @@ def _measurements(snapshot: Snapshot, trial: Trial) -> None:
     )
     raw = [name for name in order if found[name].samples]
     if raw:
-        name = st.selectbox("Raw samples of", raw, format_func=label, key="raw", width=240)
+        name = st.selectbox("Raw samples of", raw, format_func=metric_label, key="raw", width=240)
         st.plotly_chart(
             samples_figure(found[name]), config=STILL, alt="Raw samples in the order measured"
         )
@@ -154,10 +158,13 @@ def _measurements(snapshot: Snapshot, trial: Trial) -> None:
 def _row(snapshot: Snapshot, measured: Measurement) -> dict[str, object]:
     shared = measured.source
     return {
-        "metric": label(measured.name),
+        "metric": metric_label(measured.name),
         "value": format_metric(measured.name, measured.value),
-        "times the default": times_default(measured.name, measured.value, snapshot.default) or "",
-        "95% interval": interval(measured.name, measured.ci95),
+        "times the default": format_ratio_to_default(
+            measured.name, measured.value, snapshot.baseline
+        )
+        or "",
+        "95% interval": format_interval(measured.name, measured.ci95),
         "samples": measured.n,
         "from": "measured here" if shared is None else f"shared from trial {shared}",
     }
@@ -189,7 +196,7 @@ def _predictions(snapshot: Snapshot, trial: Trial) -> None:
     st.subheader("Predicted and measured", anchor=False)
     rows = [
         {
-            "metric": label(f.metric),
+            "metric": metric_label(f.metric),
             "predicted": format_metric(f.metric, f.predicted),
             "measured": format_metric(f.metric, f.measured),
             "off by": f"{f.predicted / f.measured - 1:+.0%}" if f.measured else "",
@@ -221,4 +228,4 @@ def _record(snapshot: Snapshot, trial: Trial) -> None:
                 pd.DataFrame([{"name": n, "path": p} for n, p in evidence.artifacts.items()]),
                 hide_index=True,
             )
-    st.caption(f"Asked for by {md(trial.origin)}, seed {trial.seed}.")
+    st.caption(f"Asked for by {escape_markdown(trial.origin)}, seed {trial.seed}.")

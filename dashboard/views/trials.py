@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import streamlit as st
 
-from autotune.analysis.filters import matching
+from autotune.analysis.filters import filter_by_condition
 from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.text import metric_label
 from autotune.domain import State, Trial
 from autotune.errors import ExpressionError
 
-from ..axes import label
 from ..common import link, study_page
 from ..lever_figures import parallel_figure
-from ..text import md
+from ..text import escape_markdown
 
 
 def page() -> None:
@@ -28,7 +28,7 @@ def page() -> None:
         st.info("Nothing has run yet. Trials appear here as they start.")
         return
     chosen = _filtered(snapshot)
-    frame = pd.DataFrame(snapshot.columns())
+    frame = pd.DataFrame(snapshot.table_columns())
     frame = frame[frame["trial"].isin([t.number for t in chosen])]
     frame = frame.dropna(axis="columns", how="all")
     _table(snapshot, frame)
@@ -51,11 +51,11 @@ def _filtered(snapshot: Snapshot) -> list[Trial]:
     )
     kept = [t for t in snapshot.trials if not states or t.state.value in states]
     try:
-        return matching(snapshot.study, kept, condition or "")
+        return filter_by_condition(snapshot.study, kept, condition or "")
     except ExpressionError as error:
-        st.error(md(error.message), icon=":material/error:")
+        st.error(escape_markdown(error.message), icon=":material/error:")
         if error.hint:
-            st.caption(md(error.hint))
+            st.caption(escape_markdown(error.hint))
         return kept
 
 
@@ -63,7 +63,7 @@ def _table(snapshot: Snapshot, frame: pd.DataFrame) -> None:
     percent = {"accuracy", "f1"} & set(frame.columns)
     widths = {
         name: st.column_config.NumberColumn(
-            label(name), format="percent" if name in percent else "%.4g"
+            metric_label(name), format="percent" if name in percent else "%.4g"
         )
         for name in snapshot.metrics
         if name in frame.columns
@@ -130,7 +130,7 @@ def _parallel(snapshot: Snapshot, chosen: Sequence[Trial]) -> None:
         st.caption("Needs at least two complete trials.")
         return
     metric = st.selectbox(
-        "Coloured by", snapshot.metrics, key="parallel-by", format_func=label, width=240
+        "Coloured by", snapshot.metrics, key="parallel-by", format_func=metric_label, width=240
     )
     st.plotly_chart(
         parallel_figure(snapshot, members, metric),

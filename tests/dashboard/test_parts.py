@@ -18,8 +18,9 @@ from conftest import ROOT
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Completed, FailureReason, Infeasible, Strategy, TrialOrigin, TrialResult
 from autotune.errors import AutotuneError, ExecutionError, StoreUnavailableError, UsageError
+from autotune.report.axes import Axis
+from autotune.report.labels import one_line_label, wrapped_label
 from autotune.store import open_store
-from dashboard.axes import Axis
 from dashboard.front_figure import View, front_figure
 from dashboard.launch import is_local, options, serve
 from dashboard.live import LiveStudy
@@ -33,16 +34,16 @@ from dashboard.password import (
     visitor,
 )
 from dashboard.preload import PARTS, PreloadMiddleware, first_page
-from dashboard.text import hover, md, plain
+from dashboard.text import escape_markdown
 from dashboard.views.studies import _state
 
 NASTY = '<img src=x onerror="alert(1)"> **bold** [x](javascript:1)'
 
 
 def test_text_is_never_read_as_markup() -> None:
-    assert "<" not in hover(NASTY).replace("<br>", "") and "<" not in plain(NASTY)
-    assert "\\<img" in md(NASTY) and "\\*\\*bold" in md(NASTY) and "\\[x\\]" in md(NASTY)
-    assert hover("a" * 130).count("<br>") == 2
+    assert "<" not in wrapped_label(NASTY).replace("<br>", "") and "<" not in one_line_label(NASTY)
+    assert "\\<img" in escape_markdown(NASTY) and "\\*\\*bold" in escape_markdown(NASTY) and "\\[x\\]" in escape_markdown(NASTY)
+    assert wrapped_label("a" * 130).count("<br>") == 2
 
 
 def test_figures_escape_what_users_named() -> None:
