@@ -133,3 +133,25 @@ EXPORT_FORMATS: Registry[ExportFormat] = Registry("export format", (
     ExportFormat("slurm", "autotune.export.slurm:FORMAT"),
     ExportFormat("yaml", "autotune.export.yaml:FORMAT"),
 ))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StudyExportFormat:
+    """A format for a study with all its trials. ``write`` is a function of the study, its trials
+    and the target, or its ``"module:name"``; it returns the number of trials written. ``target``
+    says what the target is, ``next_step`` is the command that reads it."""
+
+    name: str
+    target: str
+    next_step: str
+    write: Callable[..., int] | str
+
+
+STUDY_EXPORT_FORMATS: Registry[StudyExportFormat] = Registry("export format of studies", (
+    StudyExportFormat(
+        "optuna",
+        "a database URL",
+        "optuna-dashboard {target}",
+        "autotune.export.optuna_study:write_study",
+    ),
+))  # fmt: skip

@@ -55,7 +55,7 @@ from autotune.levers.registry import LEVERS, register_lever
 
 __all__ = [
     "ENTRY_POINTS",
-    "call",
+    "call_with_plugins",
     "load",
     "load_installed",
     "register_executor",
@@ -127,7 +127,7 @@ def load_installed() -> list[str]:
     return list(names)
 
 
-def call(names: Sequence[str], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def call_with_plugins(names: Sequence[str], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Load the plug-ins ``names``, then call ``function``. For calls in worker processes."""
     load(names)
     return function(*args, **kwargs)

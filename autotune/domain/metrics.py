@@ -7,7 +7,7 @@ add such scores with :func:`autotune.plugins.register_metric`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
@@ -184,6 +184,7 @@ METRICS: Registry[Metric] = Registry("metric", (
 ))  # fmt: skip
 
 
-def ranked(metrics: Collection[Metric]) -> list[Metric]:
-    """``metrics`` in the order in which a summary mentions them."""
-    return sorted(metrics, key=lambda metric: metric.rank)
+def select_metrics(condition: Callable[[Metric], object]) -> tuple[str, ...]:
+    """The names of the metrics for which ``condition`` is true, in the order of their rank."""
+    metrics = [metric for metric in METRICS.values() if condition(metric)]
+    return tuple(metric.name for metric in sorted(metrics, key=lambda metric: metric.rank))

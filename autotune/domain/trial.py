@@ -231,12 +231,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to run one trial, wherever the worker is.
+    """Everything that a worker needs to run one trial.
 
-    ``directory`` is the trial's own folder (log, artifacts). ``hourly_usd`` is the price of the
-    resources held. ``cores`` are the CPU ids the executor has set aside, empty for any. ``measure``
-    says which parts run; the others' numbers are known from trials that agree on what matters.
-    ``test`` judges the fine-tuned model on the test split in place of validation.
+    ``directory`` is the folder of the trial (log, artifacts). ``hourly_usd`` is the price of its
+    resources. ``cores`` are the CPU ids that the executor reserved for it; empty for any.
+    ``phases`` lists the phases to run; the results of the others are reused from trials with the
+    same phase key. ``on_test_split``: evaluate the model on the test split instead of validation.
+    ``plugins`` are loaded first (:func:`autotune.plugins.load`).
     """
 
     study: str
@@ -251,3 +252,4 @@ class Job:
     cores: tuple[int, ...] = ()
     phases: tuple[Phase, ...] = PHASES
     on_test_split: bool = False
+    plugins: tuple[str, ...] = ()

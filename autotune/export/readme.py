@@ -6,19 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotune.analysis.text import format_metric, format_interval
-
-PROMISED = (
-    "train_samples_per_second",
-    "train_seconds",
-    "accuracy",
-    "f1",
-    "inference_samples_per_second",
-    "inference_latency_ms",
-    "peak_memory_gib",
-    "cost_usd",
-)
-
+from autotune.analysis.text import format_interval, format_metric
+from autotune.domain.metrics import select_metrics
 
 RUNS = """\
 It fine-tunes `{model}` on the rows in `data/`, writes speed and scores to `metrics.json` and the
@@ -58,7 +47,7 @@ def _warning(left_out: Mapping[str, str]) -> list[str]:
 
 def _promises(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     rows = []
-    for name in PROMISED:
+    for name in select_metrics(lambda metric: metric.in_export):
         if name in measured:
             value, ci95 = measured[name]["value"], measured[name]["ci95"]
             rows.append((name, format_metric(name, value), format_interval(name, ci95)))

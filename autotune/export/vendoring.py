@@ -14,6 +14,7 @@ from pathlib import Path
 PACKAGE = "tuned"
 TEMPLATES = "autotune.export.templates"
 ROOT = Path(__file__).parents[1]
+REFERENCE = re.compile(r"(autotune\.[a-z_.]+):[A-Za-z_]+")
 
 NOTICE = '''"""What the trial ran, as autotune {version} (Apache-2.0) has it.
 
@@ -68,6 +69,11 @@ def _imported(module: str) -> Iterator[str]:
             yield from modules
             if len(modules) < len(inner):
                 yield node.module
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # what is imported on first use: "autotune.trial.tasks.text_classification:..."
+            reference = REFERENCE.fullmatch(node.value)
+            if reference and _file(reference[1]).exists():
+                yield reference[1]
 
 
 def _is_ours(module: str) -> bool:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import sqrt
+from collections.abc import Callable, Sequence
+from math import isfinite, sqrt
 from statistics import NormalDist
 
 import numpy as np
 
 from autotune.domain import Measurement
+from autotune.domain.metrics import METRICS
+from autotune.domain.registry import import_object
+from autotune.domain.tasks import has_metric
+from autotune.errors import UsageError
+from autotune.trial.tasks.base import IGNORE_INDEX
 
 RESAMPLES = 1000
 Z95 = NormalDist().inv_cdf(0.975)
 
 
-def scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, Measurement]:
+def classification_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, Measurement]:
     """``accuracy``, ``f1`` (macro) and ``mcc`` of class indices, one an example.
 
     The point values are scikit-learn's, which is not imported: it would take 60 MiB in every
@@ -29,13 +34,31 @@ def scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, Measurement
     f1, mcc = float(macro_f1(found)[0]), float(matthews(found)[0])
     n = len(labels)
     return {
-        "accuracy": Measurement("accuracy", accuracy, "ratio", n, wilson(accuracy, n)),
+        "accuracy": Measurement("accuracy", accuracy, "ratio", n, wilson_interval(accuracy, n)),
         "f1": Measurement("f1", f1, "ratio", n, _interval(macro_f1, resampled)),
         "mcc": Measurement("mcc", mcc, "ratio", n, _interval(matthews, resampled)),
     }
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
+def registered_scores(
+    task_kind: str, labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]
+) -> list[Measurement]:
+    """The scores whose records in :data:`~autotune.domain.metrics.METRICS` name a function, such as
+    those of plug-ins. Raises :class:`UsageError` if a score is not finite."""
+    is_evaluated = labels != IGNORE_INDEX
+    labels, predictions = labels[is_evaluated], predictions[is_evaluated]
+    measurements = []
+    for name, metric in METRICS.items():
+        if metric.score is None or not has_metric(task_kind, name):
+            continue
+        value = float(import_object(metric.score)(labels, predictions, label_names))
+        if not isfinite(value):
+            raise UsageError(f"the score of metric {name} is {value}", hint="return a number")
+        measurements.append(Measurement(name, value, metric.unit, len(labels)))
+    return measurements
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """The 95% score interval (Wilson 1927) of a share of ``n`` independent cases."""
     centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 * sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
@@ -51,7 +74,7 @@ def resample(counts: np.ndarray) -> np.ndarray:
     return np.random.default_rng(0).multinomial(total, counts / total, size=RESAMPLES)
 
 
-def percentiles95(values: np.ndarray) -> tuple[float, float]:
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
     """Where the middle 95% of ``values`` begin and end."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
@@ -60,7 +83,7 @@ def percentiles95(values: np.ndarray) -> tuple[float, float]:
 def _interval(
     statistic: Callable[[np.ndarray], np.ndarray], confusions: np.ndarray
 ) -> tuple[float, float]:
-    return percentiles95(statistic(confusions))
+    return percentile_interval(statistic(confusions))
 
 
 def macro_f1(confusions: np.ndarray) -> np.ndarray:

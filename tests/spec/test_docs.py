@@ -13,7 +13,6 @@ from autotune.domain.metrics import METRICS
 from autotune.domain.tasks import TASK_KINDS
 from autotune.spec import load
 from autotune.spec.validation import valid_keys
-from autotune.trial.tasks import TASK_TYPES
 from tests.spec.hosts import CPU, GPU
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +50,7 @@ def test_what_other_pages_show_loads(page: str) -> None:
 
 
 def test_every_task_kind_can_be_used() -> None:
-    for kind in TASK_TYPES:
+    for kind in TASK_KINDS:
         text = f"study: s\nobjectives: [f1]\ntask: {{kind: {kind}}}\nspace: {{batch_size: [8]}}\n"
         assert load(text, host=CPU).study.task.kind == kind
         assert f"`{kind}`" in TEXT

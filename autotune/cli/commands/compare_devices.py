@@ -25,6 +25,7 @@ from autotune.domain import (
 )
 from autotune.domain.metrics import METRICS
 from autotune.errors import AutotuneError
+from autotune.plugins import call_with_plugins
 from autotune.ports import Executor
 
 COMPARED_METRICS = (
@@ -48,7 +49,8 @@ def compare_devices(
 
     with open_executor(ExecutorConfig()) as (executor, host), TemporaryDirectory() as folder:
         study = spec.load(resolve_study_path(file), host=host, overrides=override or []).study
-        executor.call(prepare_task, study.task)  # a mistake in the data is one for all devices
+        # a mistake in the data is one for all devices
+        executor.call(call_with_plugins, study.plugins, prepare_task, study.task)
         outcomes: dict[str, Outcome] = {}
         for job in _jobs(study, host, folder):
             device = str(job.strategy["device"])
@@ -79,6 +81,7 @@ def _jobs(study: Study, host: Host, folder: str) -> Iterator[Job]:
             limits=study.limits,
             directory=f"{folder}/{number}",
             hourly_usd=hourly_usd(strategy, host, study.prices),
+            plugins=study.plugins,
         )
 
 

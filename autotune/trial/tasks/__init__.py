@@ -1,20 +1,16 @@
-"""What can be fine-tuned for: one file a kind of task, and one line here."""
+"""The implementations of task kinds. Their records are in :mod:`autotune.domain.tasks`."""
 
 from __future__ import annotations
 
-from autotune.errors import UsageError
+from functools import cache
+
+from autotune.domain.registry import import_object
+from autotune.domain.tasks import TASK_KINDS
 from autotune.trial.tasks.base import TaskType
-from autotune.trial.tasks.text_classification import TextClassification
-from autotune.trial.tasks.token_classification import TokenClassification
-
-KINDS: dict[str, TaskType] = {
-    "text-classification": TextClassification(),
-    "token-classification": TokenClassification(),
-}
 
 
-def task_kind(name: str) -> TaskType:
-    """The kind of task that ``task.kind`` names."""
-    if name not in KINDS:
-        raise UsageError(f"task.kind: unknown {name!r}", hint=f"one of {', '.join(KINDS)}")
-    return KINDS[name]
+@cache
+def get_task_type(name: str) -> TaskType:
+    """The implementation of the task kind ``name``."""
+    task_type: TaskType = import_object(TASK_KINDS.find(name).implementation)()
+    return task_type

@@ -13,7 +13,7 @@ from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial.data.tables import Table
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The label of a word piece that is not judged; what torch's cross entropy skips by default."""
 
 Arrays = dict[str, np.ndarray]
@@ -48,7 +48,10 @@ class TaskType(Protocol):
     def parse(self, table: Table, columns: Columns) -> Examples:
         """Check every row. Raises :class:`DataError` with its place for one that cannot be used."""
 
-    def names(self, labels: Any) -> Sequence[str]:
+    def to_row(self, inputs: Any, labels: Any, columns: Columns) -> Mapping[str, Any]:
+        """One example as a row that :meth:`parse` reads: the inverse of it."""
+
+    def example_labels(self, labels: Any) -> Sequence[str]:
         """The names of labels that one example carries."""
 
     def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
@@ -73,7 +76,7 @@ class TaskType(Protocol):
         ``labels``: one an example, or one a token, in the order of the split."""
 
 
-def column(table: Table, name: str, key: str) -> Sequence[Any]:
+def get_column(table: Table, name: str, key: str) -> Sequence[Any]:
     """The column that ``task.columns.<key>`` names."""
     if name in table.columns:
         return table.columns[name]
@@ -84,7 +87,7 @@ def column(table: Table, name: str, key: str) -> Sequence[Any]:
     )
 
 
-def label_name(value: Any, where: str) -> str:
+def parse_label(value: Any, where: str) -> str:
     """The name of a label that is a string or an integer. Whole floats, which is what tables make
     of integers beside a gap, are read as integers."""
     if isinstance(value, float) and value.is_integer():
@@ -99,14 +102,14 @@ def label_name(value: Any, where: str) -> str:
     )
 
 
-def in_order(names: set[str]) -> tuple[str, ...]:
+def sort_labels(names: set[str]) -> tuple[str, ...]:
     """Sorted; numbers by value."""
     if all(name.lstrip("-").isdigit() for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
 
 
-def ragged(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+def flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Rows end to end (int32), and where each begins and the last ends (int64)."""
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])

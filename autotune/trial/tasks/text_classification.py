@@ -12,7 +12,14 @@ from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
 from autotune.trial.data.tables import Table
-from autotune.trial.tasks.base import Arrays, Examples, column, in_order, label_name, ragged
+from autotune.trial.tasks.base import (
+    Arrays,
+    Examples,
+    get_column,
+    sort_labels,
+    parse_label,
+    flatten_rows,
+)
 
 
 class TextClassification:
@@ -28,11 +35,15 @@ class TextClassification:
         texts = [_texts(table, name, key) for key, name in keys.items()]
         return Examples(list(zip(*texts, strict=True)), _labels(table, columns.label))
 
-    def names(self, labels: str) -> Sequence[str]:
+    def to_row(self, inputs: tuple[str, ...], labels: str, columns: Columns) -> Mapping[str, Any]:
+        names = [columns.text, *([columns.text_pair] if columns.text_pair else [])]
+        return {**dict(zip(names, inputs, strict=True)), columns.label: labels}
+
+    def example_labels(self, labels: str) -> Sequence[str]:
         return (labels,)
 
     def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
-        return tuple(table.classes.get(columns.label) or in_order(set(train.labels)))
+        return tuple(table.classes.get(columns.label) or sort_labels(set(train.labels)))
 
     def stratum(self, labels: str) -> str:
         return labels
@@ -50,11 +61,11 @@ class TextClassification:
             return_attention_mask=False,
             return_token_type_ids=paired,
         )
-        tokens, offsets = ragged(encoded["input_ids"])
+        tokens, offsets = flatten_rows(encoded["input_ids"])
         labels = np.array([ids[label] for label in examples.labels], dtype=np.int64)
         arrays = {"tokens": tokens, "offsets": offsets, "labels": labels}
         if paired:
-            arrays["types"] = ragged(encoded["token_type_ids"])[0]
+            arrays["types"] = flatten_rows(encoded["token_type_ids"])[0]
         return arrays
 
     def scores(
@@ -64,11 +75,11 @@ class TextClassification:
         offsets: np.ndarray,
         label_names: Sequence[str],
     ) -> dict[str, Measurement]:
-        return metrics.scores(labels, predictions)
+        return metrics.classification_scores(labels, predictions)
 
 
 def _texts(table: Table, name: str, key: str) -> Sequence[str]:
-    values = column(table, name, key)
+    values = get_column(table, name, key)
     for row, value in enumerate(values):
         if not isinstance(value, str) or not value.strip():
             raise DataError(
@@ -87,9 +98,9 @@ def _fault(value: Any) -> str:
 
 def _labels(table: Table, name: str) -> list[str]:
     classes = table.classes.get(name)
-    values = enumerate(column(table, name, "label"))
+    values = enumerate(get_column(table, name, "label"))
     if classes is None:
-        return [label_name(value, table.where(row)) for row, value in values]
+        return [parse_label(value, table.where(row)) for row, value in values]
     return [_class(classes, value, table.where(row)) for row, value in values]
 
 

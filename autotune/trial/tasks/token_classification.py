@@ -14,13 +14,13 @@ from autotune.errors import DataError
 from autotune.trial import metrics
 from autotune.trial.data.tables import Table
 from autotune.trial.tasks.base import (
-    IGNORED,
+    IGNORE_INDEX,
     Arrays,
     Examples,
-    column,
-    in_order,
-    label_name,
-    ragged,
+    get_column,
+    sort_labels,
+    parse_label,
+    flatten_rows,
 )
 
 Span = tuple[int, int, str]
@@ -38,20 +38,25 @@ class TokenClassification:
     tokenizer_options: Mapping[str, Any] = MappingProxyType({"add_prefix_space": True})
 
     def parse(self, table: Table, columns: Columns) -> Examples:
-        tokens = column(table, columns.text, "text")
-        tags = column(table, columns.label, "label")
+        tokens = get_column(table, columns.text, "text")
+        tags = get_column(table, columns.label, "label")
         classes = table.classes.get(columns.label)
         rows = range(len(table))
         inputs = [_tokens(tokens[row], columns.text, table.where(row)) for row in rows]
         labels = [_tags(tags[row], inputs[row], classes, table.where(row)) for row in rows]
         return Examples(inputs, labels)
 
-    def names(self, labels: tuple[str, ...]) -> Sequence[str]:
+    def to_row(
+        self, inputs: Sequence[str], labels: tuple[str, ...], columns: Columns
+    ) -> Mapping[str, Any]:
+        return {columns.text: list(inputs), columns.label: list(labels)}
+
+    def example_labels(self, labels: tuple[str, ...]) -> Sequence[str]:
         return labels
 
     def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
         seen = {tag for tags in train.labels for tag in tags}
-        return tuple(table.classes.get(columns.label) or in_order(seen))
+        return tuple(table.classes.get(columns.label) or sort_labels(seen))
 
     def stratum(self, labels: tuple[str, ...]) -> str:
         return "entities" if any(tag != "O" for tag in labels) else "none"
@@ -68,12 +73,16 @@ class TokenClassification:
             return_attention_mask=False,
             return_token_type_ids=False,
         )
-        tokens, offsets = ragged(encoded["input_ids"])
+        tokens, offsets = flatten_rows(encoded["input_ids"])
         labels = [
             _first_pieces(encoded.word_ids(row), tags, ids)
             for row, tags in enumerate(examples.labels)
         ]
-        return {"tokens": tokens, "offsets": offsets, "labels": ragged(labels)[0].astype(np.int64)}
+        return {
+            "tokens": tokens,
+            "offsets": offsets,
+            "labels": flatten_rows(labels)[0].astype(np.int64),
+        }
 
     def scores(
         self,
@@ -84,7 +93,7 @@ class TokenClassification:
     ) -> dict[str, Measurement]:
         """``accuracy`` of tokens; ``f1`` of whole entities over all types (both ends and the type
         must be right), with a bootstrap interval over sentences."""
-        judged = labels != IGNORED
+        judged = labels != IGNORE_INDEX
         accuracy = float((labels == predictions)[judged].mean())
         tokens = int(judged.sum())
         counts = np.array(
@@ -96,10 +105,10 @@ class TokenClassification:
         draws = np.random.default_rng(0).multinomial(
             len(counts), np.full(len(counts), 1 / len(counts)), size=metrics.RESAMPLES
         )
-        f1, interval = _f1(counts.sum(axis=0)), metrics.percentiles95(_f1(draws @ counts))
+        f1, interval = _f1(counts.sum(axis=0)), metrics.percentile_interval(_f1(draws @ counts))
         return {
             "accuracy": Measurement(
-                "accuracy", accuracy, "ratio", tokens, metrics.wilson(accuracy, tokens)
+                "accuracy", accuracy, "ratio", tokens, metrics.wilson_interval(accuracy, tokens)
             ),
             "f1": Measurement("f1", float(f1), "ratio", int(counts[:, 1].sum()), interval),
         }
@@ -122,7 +131,7 @@ def _entity_counts(
     labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]
 ) -> tuple[int, int, int]:
     """Entities of one sentence: found and right, there to find, found."""
-    judged = labels != IGNORED
+    judged = labels != IGNORE_INDEX
     actual = set(entities([label_names[i] for i in labels[judged]]))
     found = set(entities([label_names[i] for i in predictions[judged]]))
     return len(actual & found), len(actual), len(found)
@@ -140,7 +149,7 @@ def _first_pieces(
     """The label of each word piece, from the token (or none) that it is of."""
     before: Sequence[int | None] = [None, *words]
     return [
-        IGNORED if word is None or word == previous else ids[tags[word]]
+        IGNORE_INDEX if word is None or word == previous else ids[tags[word]]
         for word, previous in zip(words, before, strict=False)
     ]
 
@@ -167,4 +176,4 @@ def _tags(
         )
     if classes is not None:
         return tuple(classes[tag] for tag in value)
-    return tuple(label_name(tag, where) for tag in value)
+    return tuple(parse_label(tag, where) for tag in value)
