@@ -24,7 +24,7 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.domain.result import CONCURRENT_TRIALS
-from autotune.levers import defaults, resources
+from autotune.levers import defaults, required_resources
 from autotune.search.cache import (
     CACHE_MISS,
     CacheHit,
@@ -52,24 +52,24 @@ def trial(number: int, *, state: State = State.COMPLETE, seed: int = 0, origin: 
 
 
 def job(strategy: Strategy) -> Job:
-    return Job("s", 9, strategy, Task(), 0, resources(strategy), Limits(), "x", hourly_usd=36.0)
+    return Job("s", 9, strategy, Task(), 0, required_resources(strategy), Limits(), "x", hourly_usd=36.0)
 
 
 def known(study: Study, history: list[Trial], seed: int = 0, **values: object) -> CacheHit:
     strategy = DEFAULT.with_values(**values)  # type: ignore[arg-type]
-    return ResultCache(study).learn(history).of(strategy, seed)
+    return ResultCache(study).update(history).find(strategy, seed)
 
 
 def test_levers_of_accuracy_alone_leave_the_speed_known(study: Study) -> None:
     first = trial(0)
     found = known(study, [first], learning_rate=1e-3)
-    assert found == CacheHit(profile=first) and found.to_measure == (Phase.TRAIN,)
+    assert found == CacheHit(profile=first) and found.phases_to_run == (Phase.TRAIN,)
 
 
 def test_levers_of_speed_alone_leave_the_training_known(study: Study) -> None:
     first = trial(0)
     found = known(study, [first], threads=1, attention="eager")
-    assert found == CacheHit(train=first) and found.to_measure == (Phase.PROFILE,)
+    assert found == CacheHit(train=first) and found.phases_to_run == (Phase.PROFILE,)
 
 
 @pytest.mark.parametrize("lever", [{"batch_size": 32}, {"precision": "bf16"}])
@@ -86,7 +86,7 @@ def test_two_trials_can_know_everything_together(study: Study) -> None:
     slow = trial(0, threads=1)
     tuned = trial(1, learning_rate=1e-3)
     found = known(study, [slow, tuned], threads=1, learning_rate=1e-3)
-    assert found == CacheHit(slow, tuned) and found.to_measure == ()
+    assert found == CacheHit(slow, tuned) and found.phases_to_run == ()
 
 
 def test_a_study_without_sharing_knows_nothing(study: Study) -> None:
@@ -160,6 +160,6 @@ def test_a_trial_that_did_not_complete_takes_nothing(study: Study, outcome: obje
 def test_the_store_can_be_asked_who_ran_beside_others(study: Study) -> None:
     """Listings of trials come without their environment."""
     first, second = trial(0), trial(1)
-    crowded = ResultCache(study, lambda number: number == 0).learn([first, second])
-    found = crowded.of(DEFAULT.with_values(learning_rate=1e-3), 0)
+    crowded = ResultCache(study, lambda number: number == 0).update([first, second])
+    found = crowded.find(DEFAULT.with_values(learning_rate=1e-3), 0)
     assert found == CacheHit(profile=second)
