@@ -1,4 +1,4 @@
-"""How much of a study's budget is spent: a pure function of its trials."""
+"""The used budget of a study, computed from its trials."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from statistics import median
 from autotune.domain import Budget, State, Strategy, Trial
 
 MIN_USEFUL_SHARE = 0.75
-"""A trial is started when at least this share of a typical trial's time is left."""
-
+"""A trial is started if the remaining time is at least this share of the median trial's."""
 
 Price = Callable[[Strategy], float | None]
-"""US dollars per hour of what a strategy holds, ``None`` where that is unknown."""
+"""US dollars per hour of the resources of a strategy; ``None`` if unknown."""
 
 
 def no_price(strategy: Strategy) -> float | None:
-    """The price of a strategy where nobody knows prices."""
+    """The price function of a study without prices."""
     del strategy
     return None
 
 
 class BudgetUsage:
-    """What the finished and running trials have used, each figure worked out when first asked for:
-    a search asks before every trial, and a long one has tens of thousands."""
+    """What the finished and running trials have used at ``now``.
+
+    Each figure is computed on first use: a search needs some of them before every trial, and a long
+    search has tens of thousands of trials. ``counted`` is the number of trials that count, if the
+    caller knows it.
+    """
 
     def __init__(
         self,
@@ -43,32 +46,31 @@ class BudgetUsage:
 
     @cached_property
     def trials(self) -> int:
-        """Trials that count: an interrupted one runs again, and one that is only put together from
-        what is known, or known not to fit, costs nothing."""
+        """The number of trials that count against the budget."""
         if self._counted is not None:
             return self._counted
         return sum(trial.counts_against_budget for trial in self._trials)
 
     @cached_property
     def seconds(self) -> float:
-        """Time in which any trial ran."""
+        """Time in which at least one trial ran."""
         return busy_seconds(self._trials, self._now)
 
     @cached_property
     def usd(self) -> float:
-        """Money for all that trials hold, as long as they hold it, running ones up to now. An
-        unknown price counts as nothing."""
+        """Price of the resources of all trials for as long as they held them, running trials until
+        now. Unknown prices count as 0."""
         return sum(self._usd(trial) for trial in self._trials)
 
     def minutes_left(self, budget: Budget, strategy: Strategy) -> float | None:
-        """How long a trial of ``strategy``, beside those that run, lasts within time and money;
-        ``None`` where nothing bounds it."""
+        """How long a trial of ``strategy`` can run, concurrently with the running ones, within the
+        remaining time and money; ``None`` without a limit."""
         bounds = []
         if budget.minutes is not None:
             bounds.append(budget.minutes - self.seconds / 60)
-        if budget.usd is not None and (own := self._price(strategy)):
-            beside = (self._price(t.strategy) for t in self._trials if t.state is State.RUNNING)
-            hourly = own + sum(price or 0.0 for price in beside)
+        if budget.usd is not None and (own_price := self._price(strategy)):
+            running = [trial for trial in self._trials if trial.state is State.RUNNING]
+            hourly = own_price + sum(self._price(trial.strategy) or 0.0 for trial in running)
             bounds.append((budget.usd - self.usd) / hourly * 60)
         return max(min(bounds), 0.0) if bounds else None
 
@@ -89,13 +91,13 @@ class BudgetUsage:
         return None
 
     def _usd(self, trial: Trial) -> float:
-        held, rate = _held_seconds(trial, self._now), self._rate(trial)
+        rate = self._usd_per_second(trial)
         if rate is None:
             return 0.0 if trial.is_fully_cached else trial.metric("cost_usd") or 0.0
-        return rate * held
+        return rate * _elapsed_seconds(trial, self._now)
 
-    def _rate(self, trial: Trial) -> float | None:
-        """Dollars per second: as the trial itself measured, else by the price of what it holds."""
+    def _usd_per_second(self, trial: Trial) -> float | None:
+        """The measured price per second, else that of the resources."""
         cost, seconds = trial.metric("cost_usd"), trial.metric("train_seconds")
         if cost is not None and seconds:
             return cost / seconds
@@ -104,8 +106,8 @@ class BudgetUsage:
 
     @cached_property
     def _typical_usd(self) -> float:
-        """Median price of the completed trials, 0 before the first."""
-        prices = [self._usd(trial) for trial in _measured(self._trials)]
+        """Median price of the completed trials; 0 without any."""
+        prices = [self._usd(trial) for trial in _executed(self._trials)]
         return median(prices) if prices else 0.0
 
 
@@ -116,7 +118,7 @@ def _spent(used: str, unit: str, limit: float, total: float | None) -> str:
     return f"searched {used} of {total:g} {unit}{reserve}"
 
 
-def _held_seconds(trial: Trial, now: datetime | None) -> float:
+def _elapsed_seconds(trial: Trial, now: datetime | None) -> float:
     end = trial.finished_at or now
     if trial.started_at is None or end is None:
         return 0.0
@@ -124,21 +126,21 @@ def _held_seconds(trial: Trial, now: datetime | None) -> float:
 
 
 def typical_seconds(trials: Sequence[Trial]) -> float:
-    """Median time of the completed trials, 0 before the first."""
-    times = [t.seconds for t in _measured(trials) if t.seconds is not None]
+    """Median duration of the completed trials; 0 without any."""
+    times = [t.seconds for t in _executed(trials) if t.seconds is not None]
     return median(times) if times else 0.0
 
 
-def _measured(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete trials that took time."""
+def _executed(trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials that ran at least one phase in this study."""
     return [
         t for t in trials if t.state is State.COMPLETE and not t.imported and not t.is_fully_cached
     ]
 
 
 def busy_seconds(trials: Sequence[Trial], now: datetime | None = None) -> float:
-    """Seconds in which at least one trial ran; trials side by side count once. Running trials
-    count up to ``now``, and not at all without it."""
+    """Seconds in which at least one trial ran; concurrent trials count once. Running trials count
+    until ``now``; without it they are ignored."""
     spans = sorted(
         (trial.started_at, end)
         for trial in trials
@@ -146,9 +148,9 @@ def busy_seconds(trials: Sequence[Trial], now: datetime | None = None) -> float:
         and trial.started_at is not None
         and (end := trial.finished_at or now) is not None
     )
-    total, reached = timedelta(), None
+    total, last_end = timedelta(), None
     for start, end in spans:
-        begin = start if reached is None else max(start, reached)
+        begin = start if last_end is None else max(start, last_end)
         total += max(end - begin, timedelta())
-        reached = end if reached is None else max(reached, end)
+        last_end = end if last_end is None else max(last_end, end)
     return total.total_seconds()

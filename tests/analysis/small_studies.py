@@ -1,4 +1,4 @@
-"""Small studies and trials, made by hand or drawn by hypothesis."""
+"""Builds small studies and trials."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPEED, ACCURACY, COST = "train_samples_per_second", "accuracy", "cost_usd"
 def study(
     *metrics: str, constraints: Sequence[Constraint] = (), name: str = "tiny", **fields: Any
 ) -> Study:
-    """A study of these objectives (in their better direction) over two levers."""
+    """A study with these objectives, in their better direction, over two levers."""
     objectives = tuple(Objective(m, METRICS[m].direction) for m in metrics or (SPEED, ACCURACY))
     space = SearchSpace(
         (
@@ -51,26 +51,26 @@ def trial(
     origin: str | None = None,
     **fields: Any,
 ) -> Trial:
-    """Trial ``number``; trial 0 is the default configuration unless said otherwise."""
-    measured = {
+    """Trial ``number``; trial 0 is the default configuration unless specified otherwise."""
+    measurements = {
         name: Measurement(name, value, METRICS[name].unit)
         for name, value in (metrics or {}).items()
     }
     default = {"batch_size": 8, "precision": "fp32"}
     other = {"batch_size": 16, "precision": "bf16"}
-    begun = START + timedelta(seconds=60 * number)
+    started_at = START + timedelta(seconds=60 * number)
     return Trial(
         number,
         state,
         Strategy(values or (default if number == 0 else other)),
         origin=origin or ("baseline" if number == 0 else TrialOrigin.SAMPLED),
-        started_at=begun if state is not State.QUEUED else None,
-        finished_at=begun + timedelta(seconds=50) if state.finished else None,
-        result=TrialResult(measured),
+        started_at=started_at if state is not State.QUEUED else None,
+        finished_at=started_at + timedelta(seconds=50) if state.finished else None,
+        result=TrialResult(measurements),
         **fields,
     )
 
 
 def trials(*rows: Sequence[float], metrics: Sequence[str] = (SPEED, ACCURACY)) -> list[Trial]:
-    """Complete trials 0, 1, ... of these values, the first the default."""
+    """Complete trials 0, 1, ... with these values; trial 0 is the default."""
     return [trial(n, dict(zip(metrics, row, strict=True))) for n, row in enumerate(rows)]

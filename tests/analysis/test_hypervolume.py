@@ -1,4 +1,4 @@
-"""Hypervolume against Optuna's own, by hand, and as it grows."""
+"""Hypervolume: against Optuna's, against values by hand, and incrementally."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from autotune.domain import Constraint, State
 
 
 @st.composite
-def clouds(draw: st.DrawFn) -> np.ndarray:
+def point_sets(draw: st.DrawFn) -> np.ndarray:
     width = draw(st.integers(1, 5))
     value = st.one_of(st.integers(-1, 4).map(float), st.floats(0.01, 5.0))
     rows = draw(st.lists(st.lists(value, min_size=width, max_size=width), max_size=18))
@@ -28,7 +28,7 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 
 
 @settings(deadline=None)
-@given(clouds())
+@given(point_sets())
 def test_volume_agrees_with_optuna(points: np.ndarray) -> None:
     inside = points[(points > 0).all(axis=1)]
     expected = compute_hypervolume(-inside, np.zeros(points.shape[1])) if len(inside) else 0.0
@@ -36,8 +36,8 @@ def test_volume_agrees_with_optuna(points: np.ndarray) -> None:
 
 
 @settings(deadline=None)
-@given(clouds())
-def test_growing_point_by_point_gives_the_whole(points: np.ndarray) -> None:
+@given(point_sets())
+def test_adding_point_by_point_gives_the_volume_of_the_set(points: np.ndarray) -> None:
     front = IncrementalHypervolume(points.shape[1])
     for point in points:
         before = front.volume
@@ -46,35 +46,35 @@ def test_growing_point_by_point_gives_the_whole(points: np.ndarray) -> None:
 
 
 @settings(deadline=None)
-@given(clouds(), st.integers(0, 18))
-def test_growing_in_batches_gives_the_whole(points: np.ndarray, cut: int) -> None:
+@given(point_sets(), st.integers(0, 18))
+def test_adding_in_batches_gives_the_volume_of_the_set(points: np.ndarray, cut: int) -> None:
     front = IncrementalHypervolume(points.shape[1])
     for batch in (points[:cut], points[cut:]):
         front.add_all(batch)
     assert front.volume == pytest.approx(dominated_volume(points))
 
 
-def test_many_objectives_have_a_short_history_that_ends_exactly() -> None:
+def test_many_objectives_have_a_short_history_with_an_exact_end() -> None:
     metrics = (SPEED, ACCURACY, COST, "peak_memory_gib")
     rng = np.random.default_rng(3)
     rows = [(10.0, 0.5, 4.0, 2.0), *rng.uniform((5, 0.3, 2, 1), (30, 0.9, 8, 4), (340, 4))]
-    found, asked = trials(*rows, metrics=metrics), study(*metrics)
-    history = hypervolume_history(asked, found)
-    assert len(history) <= MAX_HISTORY_POINTS and history[-1].finished == len(found)
-    assert history[-1].value == pytest.approx(hypervolume(asked, found))
+    members, many = trials(*rows, metrics=metrics), study(*metrics)
+    history = hypervolume_history(many, members)
+    assert len(history) <= MAX_HISTORY_POINTS and history[-1].finished == len(members)
+    assert history[-1].value == pytest.approx(hypervolume(many, members))
 
 
 def test_units_of_the_default_and_its_reference_points() -> None:
-    found = trials((10, 0.8, 4.0), (20, 0.4, 2.0), metrics=(SPEED, ACCURACY, COST))
-    asked = study(SPEED, ACCURACY, COST)
+    members = trials((10, 0.8, 4.0), (20, 0.4, 2.0), metrics=(SPEED, ACCURACY, COST))
+    three = study(SPEED, ACCURACY, COST)
     # In units of the default above the reference: (1, 1, 1) and (2, 0.5, 1.5); they share 0.5.
-    assert hypervolume(asked, found) == pytest.approx(1 + 1.5 - 0.5)
+    assert hypervolume(three, members) == pytest.approx(1 + 1.5 - 0.5)
 
 
 def test_a_bound_on_the_losing_side_is_the_reference() -> None:
     bounds = [Constraint(ACCURACY, ">=", -0.2, relative=True), Constraint(SPEED, "<=", 1e9)]
-    found = trials((10, 0.8), (20, 0.6), (40, 0.5))
-    assert hypervolume(study(constraints=bounds), found) == pytest.approx(1 * 0.25)
+    members = trials((10, 0.8), (20, 0.6), (40, 0.5))
+    assert hypervolume(study(constraints=bounds), members) == pytest.approx(1 * 0.25)
 
 
 def test_without_the_default_there_is_no_unit() -> None:
@@ -83,16 +83,16 @@ def test_without_the_default_there_is_no_unit() -> None:
     assert hypervolume_history(study(), [trial(0, state=State.FAILED)]) == []
 
 
-def test_history_counts_every_finished_trial_and_never_falls() -> None:
-    found = [
+def test_history_counts_every_finished_trial_and_never_decreases() -> None:
+    members = [
         *trials((10, 0.8), (20, 0.7), (15, 0.7)),
         trial(3, state=State.INFEASIBLE),
         trial(4, {SPEED: 8.0, ACCURACY: 0.9}),
         trial(5, state=State.RUNNING),
     ]
-    history = hypervolume_history(study(), found)
-    assert [growth.number for growth in history] == [0, 1, 2, 3, 4]
-    values = [growth.value for growth in history]
+    history = hypervolume_history(study(), members)
+    assert [point.number for point in history] == [0, 1, 2, 3, 4]
+    values = [point.value for point in history]
     assert values == sorted(values)
     assert values[1] == values[2] == values[3] < values[4]
-    assert values[-1] == pytest.approx(hypervolume(study(), found))
+    assert values[-1] == pytest.approx(hypervolume(study(), members))

@@ -30,7 +30,7 @@ def test_trial_record() -> None:
     assert json.loads(json.dumps(record)) == record
 
 
-def test_running_trial_has_no_end() -> None:
+def test_running_trial_is_not_finished() -> None:
     record = trial_record(trial(1, state=State.RUNNING))
     assert record["finished_at"] is None and record["reason"] is None and record["metrics"] == {}
 
@@ -48,28 +48,28 @@ def test_pareto_record() -> None:
     assert record["hypervolume"] > 1
 
 
-def test_a_point_of_the_front_has_what_all_its_runs_say() -> None:
-    found = trials((10, 0.9), (20, 0.8))
-    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin=TrialOrigin.CONFIRMATION, seed=1)
-    first, _ = pareto_record(study(), [*found, again])["front"]
+def test_front_record_has_estimates_from_all_runs() -> None:
+    members = trials((10, 0.9), (20, 0.8))
+    run = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin=TrialOrigin.CONFIRMATION, seed=1)
+    first, _ = pareto_record(study(), [*members, run])["front"]
     assert (first["number"], first["confirmed"], first["confirming"]) == (1, True, [2])
     assert first["estimates"][SPEED]["value"] == pytest.approx(21.0)
     assert first["estimates"][SPEED]["runs"] == 2
     low, high = first["estimates"][SPEED]["ci95"]
     assert low < 21 < high
     assert first["test"] == {ACCURACY: {"value": 0.7, "ci95": None, "runs": 1}}
-    assert first["metrics"][ACCURACY]["value"] == 0.8, "what the search saw is still there"
+    assert first["metrics"][ACCURACY]["value"] == 0.8, "the validation score of the search is kept"
     assert 0 < first["probability"] <= 1
 
 
-def test_a_trial_knows_who_confirms_it() -> None:
-    found = trials((10, 0.9), (20, 0.8))
-    again = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin=TrialOrigin.CONFIRMATION, seed=1)
-    everybody = [*found, again]
-    assert full_trial_record(found[1], everybody)["confirming"] == [2]
-    assert full_trial_record(found[1], everybody)["confirms"] is None
-    assert full_trial_record(again, everybody)["confirms"] == 1
-    assert full_trial_record(again, everybody)["confirming"] == []
+def test_trial_record_names_its_confirmation_runs() -> None:
+    members = trials((10, 0.9), (20, 0.8))
+    run = trial(2, {SPEED: 22.0, ACCURACY: 0.7}, origin=TrialOrigin.CONFIRMATION, seed=1)
+    everything = [*members, run]
+    assert full_trial_record(members[1], everything)["confirming"] == [2]
+    assert full_trial_record(members[1], everything)["confirms"] is None
+    assert full_trial_record(run, everything)["confirms"] == 1
+    assert full_trial_record(run, everything)["confirming"] == []
 
 
 def test_empty_study_has_a_record() -> None:
@@ -79,10 +79,10 @@ def test_empty_study_has_a_record() -> None:
 
 
 def test_study_and_status_records_are_json() -> None:
-    found = [*trials((10, 0.9), (20, 0.8)), trial(2, state=State.RUNNING)]
-    line, status = study_record(study(), found), status_record(study(), found)
-    assert line["trials"]["complete"] == 2 and line["trials"]["running"] == 1
-    assert line["budget"]["trials"] == {"used": 3, "limit": None}
+    members = [*trials((10, 0.9), (20, 0.8)), trial(2, state=State.RUNNING)]
+    row, status = study_record(study(), members), status_record(study(), members)
+    assert row["trials"]["complete"] == 2 and row["trials"]["running"] == 1
+    assert row["budget"]["trials"] == {"used": 3, "limit": None}
     assert [entry["number"] for entry in status["running"]] == [2]
     assert status["best"][0] == {"metric": SPEED, "value": 20.0, "trial": 1}
     assert json.loads(json.dumps(status)) == status

@@ -1,4 +1,4 @@
-"""Choosing a trial by a query."""
+"""Selecting a trial by a query."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from autotune.analysis.select import select_trial
 from autotune.domain import State
 from autotune.errors import ExpressionError, NotFoundError, UsageError
 
-ASKED = study(SPEED, ACCURACY, COST)
-FOUND = [
+STUDY = study(SPEED, ACCURACY, COST)
+TRIALS = [
     *trials((10, 0.90, 4.0), (20, 0.89, 2.0), (40, 0.70, 3.0), metrics=(SPEED, ACCURACY, COST)),
     trial(3, state=State.INFEASIBLE, reason="out of memory"),
 ]
@@ -32,39 +32,39 @@ FOUND = [
     ],
 )
 def test_queries(query: str, number: int) -> None:
-    assert select_trial(ASKED, FOUND, query).number == number
+    assert select_trial(STUDY, TRIALS, query).number == number
 
 
 def test_a_number_must_be_a_complete_trial() -> None:
     with pytest.raises(NotFoundError, match="no trial 9"):
-        select_trial(ASKED, FOUND, "9")
+        select_trial(STUDY, TRIALS, "9")
     with pytest.raises(UsageError, match="trial 3 of study tiny is infeasible: out of memory"):
-        select_trial(ASKED, FOUND, "3")
+        select_trial(STUDY, TRIALS, "3")
 
 
-def test_unknown_words_name_the_nearest() -> None:
+def test_unknown_words_suggest_the_closest() -> None:
     with pytest.raises(UsageError) as caught:
-        select_trial(ASKED, FOUND, "fatest")
+        select_trial(STUDY, TRIALS, "fatest")
     assert "did you mean fastest?" in str(caught.value.hint)
 
 
 def test_conditions_are_checked() -> None:
     with pytest.raises(ExpressionError):
-        select_trial(ASKED, FOUND, "accurcy >= 0.9 then cheapest")
+        select_trial(STUDY, TRIALS, "accurcy >= 0.9 then cheapest")
     with pytest.raises(NotFoundError, match="satisfies accuracy >= 2"):
-        select_trial(ASKED, FOUND, "accuracy >= 2 then cheapest")
+        select_trial(STUDY, TRIALS, "accuracy >= 2 then cheapest")
     with pytest.raises(NotFoundError, match="satisfies energy_wh < 3"):
-        select_trial(ASKED, FOUND, "energy_wh < 3 then cheapest")
+        select_trial(STUDY, TRIALS, "energy_wh < 3 then cheapest")
 
 
-def test_nothing_to_choose_from() -> None:
+def test_no_trial_to_choose_from() -> None:
     with pytest.raises(NotFoundError, match="no trial of study tiny is complete"):
-        select_trial(ASKED, FOUND[3:], "knee")
+        select_trial(STUDY, TRIALS[3:], "knee")
     with pytest.raises(NotFoundError, match="measured none of cost_usd"):
         select_trial(study(), trials((1, 0.5)), "cheapest")
 
 
-def test_an_objective_goes_before_another_metric() -> None:
-    found = trials((10, 9, 0.8), (5, 1, 0.8), metrics=(SPEED, "train_seconds", ACCURACY))
-    assert select_trial(study("train_seconds", ACCURACY), found, "fastest").number == 1
-    assert select_trial(study(SPEED, ACCURACY), found, "fastest").number == 0
+def test_an_objective_has_priority_over_another_metric() -> None:
+    members = trials((10, 9, 0.8), (5, 1, 0.8), metrics=(SPEED, "train_seconds", ACCURACY))
+    assert select_trial(study("train_seconds", ACCURACY), members, "fastest").number == 1
+    assert select_trial(study(SPEED, ACCURACY), members, "fastest").number == 0

@@ -1,4 +1,4 @@
-"""Figures and sentences about a study."""
+"""Figures and texts about a study."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METRICS3 = (SPEED, ACCURACY, COST)
 DEFAULT, OTHER = trials((100, 0.812, 1.0), (280, 0.808, 0.39), metrics=METRICS3)
 
 
-def test_sentence_reads_as_a_person_would_say_it() -> None:
+def test_comparison_sentence() -> None:
     assert comparison_sentence(OTHER, DEFAULT) == (
         "2.8x faster than the default, 0.4 points less accurate, 61% cheaper"
     )
@@ -33,7 +33,7 @@ def test_sentence_reads_as_a_person_would_say_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "value", "base", "said"),
+    ("metric", "value", "base", "text"),
     [
         (SPEED, 50.0, 100.0, "2.0x slower than the default"),
         (SPEED, 100.1, 100.0, "as fast as the default"),
@@ -49,12 +49,12 @@ def test_sentence_reads_as_a_person_would_say_it() -> None:
         ("peak_memory_gib", 2.0, 2.0, "the same peak memory as the default"),
     ],
 )
-def test_phrases(metric: str, value: float, base: float, said: str) -> None:
+def test_phrases(metric: str, value: float, base: float, text: str) -> None:
     pair = trial(1, {metric: value}), trial(0, {metric: base})
-    assert comparison_sentence(*pair, [metric]) == said
+    assert comparison_sentence(*pair, [metric]) == text
 
 
-def test_sentence_without_a_default_gives_the_figures() -> None:
+def test_without_a_default_the_sentence_has_the_values() -> None:
     assert (
         comparison_sentence(OTHER, None)
         == "training speed 280.0 samples/s, accuracy 80.8%, cost $0.3900"
@@ -62,7 +62,7 @@ def test_sentence_without_a_default_gives_the_figures() -> None:
     assert comparison_sentence(trial(1), None) == "nothing measured"
 
 
-def test_sentence_speaks_of_the_objectives() -> None:
+def test_comparison_uses_the_objectives() -> None:
     assert (
         compare_with_default(study(COST), [DEFAULT, OTHER], OTHER) == "61% cheaper than the default"
     )
@@ -71,11 +71,11 @@ def test_sentence_speaks_of_the_objectives() -> None:
 @pytest.mark.parametrize(
     ("ratio", "text"), [(0.389, "0.39x"), (1.04, "1.04x"), (2.79, "2.8x"), (13.2, "13x")]
 )
-def test_ratios_have_as_many_digits_as_matter(ratio: float, text: str) -> None:
+def test_ratios_have_two_significant_digits(ratio: float, text: str) -> None:
     assert format_ratio(ratio) == text
 
 
-def test_times_default_is_unknown_without_both() -> None:
+def test_ratio_to_default_needs_both_values() -> None:
     assert format_ratio_to_default(SPEED, 280.0, DEFAULT) == "2.8x"
     assert format_ratio_to_default(SPEED, None, DEFAULT) is None
     assert format_ratio_to_default(SPEED, 280.0, None) is None
@@ -93,41 +93,43 @@ def test_times_default_is_unknown_without_both() -> None:
         ("peak_memory_gib", None, "not measured"),
     ],
 )
-def test_values_carry_their_unit(metric: str, value: float | None, text: str) -> None:
+def test_values_have_a_unit(metric: str, value: float | None, text: str) -> None:
     assert format_metric(metric, value) == text
 
 
-def test_a_heading_can_carry_the_unit() -> None:
+def test_the_unit_can_be_omitted() -> None:
     assert format_metric(SPEED, 212.44, unit=False) == "212.4"
     assert format_metric(ACCURACY, 0.8125, unit=False) == "81.2%"
 
 
-def test_intervals_stand_beside_a_value_with_its_unit() -> None:
+def test_intervals_have_no_unit() -> None:
     assert format_interval(SPEED, (205.12, 217.7)) == "205.1 to 217.7"
     assert format_interval(ACCURACY, (0.7, 0.75)) == "70.0% to 75.0%"
-    assert format_interval("unheard_of", (1.0, 2.0)) == "1 to 2"
+    assert format_interval("unknown_metric", (1.0, 2.0)) == "1 to 2"
     assert format_interval(SPEED, None) == ""
 
 
 def test_counts_and_best() -> None:
-    found = [DEFAULT, OTHER, trial(2, state=State.FAILED)]
-    assert count_by_state(found)[State.COMPLETE] == 2
-    assert count_by_state(found)[State.QUEUED] == 0
-    asked = study(*METRICS3)
-    assert [(b.objective.metric, b.trial.number, b.value) for b in best_trials(asked, found)] == [
+    members = [DEFAULT, OTHER, trial(2, state=State.FAILED)]
+    assert count_by_state(members)[State.COMPLETE] == 2
+    assert count_by_state(members)[State.QUEUED] == 0
+    budgeted = study(*METRICS3)
+    assert [
+        (b.objective.metric, b.trial.number, b.value) for b in best_trials(budgeted, members)
+    ] == [
         (SPEED, 1, 280.0),
         (ACCURACY, 0, 0.812),
         (COST, 1, 0.39),
     ]
-    assert best_trials(asked, []) == []
+    assert best_trials(budgeted, []) == []
 
 
-def test_budget_counts_time_in_which_something_ran() -> None:
-    asked = study(budget=Budget(trials=10, minutes=20))
+def test_budget_counts_the_time_in_which_a_trial_ran() -> None:
+    budgeted = study(budget=Budget(trials=10, minutes=20))
     overlapping = replace(OTHER, started_at=START + timedelta(seconds=30))
     later = trial(20, state=State.RUNNING)
     now = START + timedelta(minutes=20, seconds=30)
-    used = {use.name: use for use in budget_use(asked, [DEFAULT, overlapping, later], now)}
+    used = {use.name: use for use in budget_use(budgeted, [DEFAULT, overlapping, later], now)}
     assert used["minutes"].used == pytest.approx((110 + 30) / 60)
     assert used["trials"].share == 0.3
     assert used["usd"].used == pytest.approx(1.39)

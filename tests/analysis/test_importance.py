@@ -29,14 +29,14 @@ SPACE = SearchSpace(
     {"precision": "fp32", "learning_rate": 5e-5, "compile": False, "micro_batch_size": "full",
      "threads": 2},
 )  # fmt: skip
-ASKED: Study = replace(study(), space=SPACE)
+STUDY: Study = replace(study(), space=SPACE)
 
 
 @pytest.fixture(scope="module")
-def found() -> list[Trial]:
-    """Speed is set by precision alone, accuracy by the learning rate alone."""
+def members() -> list[Trial]:
+    """Speed depends on precision only, accuracy on the learning rate only."""
     rng = np.random.default_rng(1)
-    made = []
+    trials = []
     for number in range(120):
         precision = ["fp32", "bf16"][number % 2]
         rate = float(10 ** rng.uniform(-5, -3))
@@ -49,14 +49,14 @@ def found() -> list[Trial]:
         }
         speed = (200.0 if precision == "bf16" else 100.0) + rng.normal()
         metrics = {SPEED: speed, ACCURACY: 0.8 - 0.1 * abs(np.log10(rate) + 4)}
-        made.append(trial(number, metrics, values=values, origin=TrialOrigin.SAMPLED))
-    return made
+        trials.append(trial(number, metrics, values=values, origin=TrialOrigin.SAMPLED))
+    return trials
 
 
-def test_importance_finds_the_lever_that_matters(found: list[Trial]) -> None:
+def test_importance_finds_the_lever_that_matters(members: list[Trial]) -> None:
     speed, accuracy = (
-        lever_importance(ASKED, found, SPEED),
-        lever_importance(ASKED, found, ACCURACY),
+        lever_importance(STUDY, members, SPEED),
+        lever_importance(STUDY, members, ACCURACY),
     )
     assert sum(speed.values()) == pytest.approx(1.0)
     assert max(speed, key=lambda name: speed[name]) == "precision"
@@ -64,44 +64,44 @@ def test_importance_finds_the_lever_that_matters(found: list[Trial]) -> None:
     assert "threads" not in speed
 
 
-def test_importance_needs_trials(found: list[Trial]) -> None:
-    assert lever_importance(ASKED, found[:9], SPEED) == {}
-    assert lever_importance(ASKED, [found[0]] * 20, SPEED) == {}
-    assert lever_importance(ASKED, found, "energy_wh") == {}
-    assert lever_importance(ASKED, found, SPEED) == lever_importance(ASKED, found, SPEED)
+def test_importance_needs_trials(members: list[Trial]) -> None:
+    assert lever_importance(STUDY, members[:9], SPEED) == {}
+    assert lever_importance(STUDY, [members[0]] * 20, SPEED) == {}
+    assert lever_importance(STUDY, members, "energy_wh") == {}
+    assert lever_importance(STUDY, members, SPEED) == lever_importance(STUDY, members, SPEED)
 
 
-def test_effects_hold_the_truth_within_their_interval(found: list[Trial]) -> None:
-    slow, fast = setting_effects(ASKED, found, "precision", SPEED)
+def test_intervals_of_effects_contain_the_true_mean(members: list[Trial]) -> None:
+    slow, fast = setting_effects(STUDY, members, "precision", SPEED)
     assert (slow.setting, fast.setting, slow.n) == ("fp32", "bf16", 60)
     assert slow.ci95 is not None and slow.ci95[0] < 100 < slow.ci95[1]
     assert fast.ci95 is not None and fast.ci95[0] < 200 < fast.ci95[1]
-    assert setting_effects(ASKED, found, "precision", SPEED)[0] == slow
+    assert setting_effects(STUDY, members, "precision", SPEED)[0] == slow
 
 
-def test_one_trial_has_no_interval(found: list[Trial]) -> None:
-    (only,) = setting_effects(ASKED, found[:1], "precision", SPEED)
+def test_one_trial_has_no_interval(members: list[Trial]) -> None:
+    (only,) = setting_effects(STUDY, members[:1], "precision", SPEED)
     assert only.ci95 is None and only.n == 1
 
 
-def test_continuous_levers_fall_into_ranges(found: list[Trial]) -> None:
-    label = setting_labels(ASKED, found, "learning_rate")
-    assert len(label.order) == 5
-    assert {label.label_of(t) for t in found} == set(label.order)
-    middle = max(setting_effects(ASKED, found, "learning_rate", ACCURACY), key=lambda e: e.mean)
-    assert middle.setting == label.order[2]
+def test_continuous_levers_are_binned(members: list[Trial]) -> None:
+    labels = setting_labels(STUDY, members, "learning_rate")
+    assert len(labels.order) == 5
+    assert {labels.label_of(t) for t in members} == set(labels.order)
+    middle = max(setting_effects(STUDY, members, "learning_rate", ACCURACY), key=lambda e: e.mean)
+    assert middle.setting == labels.order[2]
 
 
-def test_interaction_counts_what_was_tried(found: list[Trial]) -> None:
-    cells = interaction(ASKED, found, "precision", "micro_batch_size", SPEED)
+def test_interaction_counts_tried_pairs(members: list[Trial]) -> None:
+    cells = interaction(STUDY, members, "precision", "micro_batch_size", SPEED)
     assert {(c.first, c.second) for c in cells} == {
         ("fp32", "full"), ("bf16", "full"), ("bf16", "4"),
     }  # fmt: skip
-    assert sum(c.n for c in cells) == len(found)
+    assert sum(c.n for c in cells) == len(members)
 
 
-def test_varied_levers_and_words(found: list[Trial]) -> None:
-    assert varied_levers(ASKED, found) == [
+def test_varied_levers_and_format_value(members: list[Trial]) -> None:
+    assert varied_levers(STUDY, members) == [
         "precision",
         "learning_rate",
         "compile",
