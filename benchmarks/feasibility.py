@@ -31,11 +31,11 @@ from autotune import spec
 from autotune.domain import FailureReason, State, Strategy, Task, Trial, WorkloadProfile
 from autotune.execution.local import LocalExecutor
 from autotune.execution.replay.benchmark import read
-from autotune.search.feasibility.memory import memory_phases
+from autotune.search.feasibility.memory import memory_footprints
 from autotune.search.feasibility.memory_model import MemoryModel, Peak
-from autotune.search.feasibility.time_model import Timed, TimeModel
+from autotune.search.feasibility.time_model import TimedTrial, TimeModel
 from autotune.store import open_store
-from autotune.trial.workload import describe
+from autotune.trial.workload import profile_workload
 
 LEARNED_FROM = (0, 5, 10, 20)
 ORDERS = 10
@@ -147,14 +147,14 @@ def _recorded(path: Path, data: Path | str) -> tuple[WorkloadProfile, Sequence[S
 def _anatomy(task: Task) -> WorkloadProfile:
     executor = LocalExecutor()
     try:
-        return executor.call(describe, task)
+        return executor.call(profile_workload, task)
     finally:
         executor.close()
 
 
 def _errors(anatomy: WorkloadProfile, seen: Sequence[Seen]) -> list[dict[str, float]]:
     """Mean absolute relative errors, the median and the worst over shuffled orders."""
-    peaks = [Peak(memory_phases(anatomy, strategy, "host"), gib) for strategy, gib, *_ in seen]
+    peaks = [Peak(memory_footprints(anatomy, strategy, "host"), gib) for strategy, gib, *_ in seen]
     rows = []
     for count in LEARNED_FROM:
         memory, seconds = [], []
@@ -178,11 +178,11 @@ def _errors(anatomy: WorkloadProfile, seen: Sequence[Seen]) -> list[dict[str, fl
 
 def _memory_error(known: Sequence[Peak], rest: Sequence[Peak]) -> float:
     model = MemoryModel(known)
-    return mean(abs(model.predict(peak.phases).value / peak.gib - 1) for peak in rest)
+    return mean(abs(model.predict(peak.footprints).value / peak.gib - 1) for peak in rest)
 
 
 def _time_error(anatomy: WorkloadProfile, known: Sequence[Seen], rest: Sequence[Seen]) -> float:
-    model = TimeModel(anatomy, [Timed(s, seconds, speed) for s, _, seconds, speed in known])
+    model = TimeModel(anatomy, [TimedTrial(s, seconds, speed) for s, _, seconds, speed in known])
     predicted = [(model.predict(s), seconds) for s, _, seconds, _ in rest]
     return mean(abs(p.value / seconds - 1) for p, seconds in predicted if p is not None)
 

@@ -1,5 +1,6 @@
-"""What will not fit: predictions of memory and time that learn from the trials of a study.
+"""Feasibility: predicts memory and time of trials, and skips those that would fail.
 
-``formula`` adds up what a trial holds, ``memory_model`` scales that to what trials were seen to
-hold, ``time_model`` learns how long they take, and ``judging`` decides what is not worth a try.
+:mod:`.memory` computes the memory of a trial from its shapes (:mod:`.shapes`), :mod:`.memory_model`
+calibrates it on measured peaks, :mod:`.time_model` predicts durations from :mod:`.flops`,
+:mod:`.study_model` fits both to the trials of a study, and :mod:`.filter` decides what to skip.
 """

@@ -1,4 +1,4 @@
-"""A number that is not known yet, and how far it may be off."""
+"""A log-normal estimate of a positive quantity."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-INTERVAL = 0.9
-TAIL = NormalDist().inv_cdf(0.5 + INTERVAL / 2)
+COVERAGE = 0.9
+TAIL = NormalDist().inv_cdf(0.5 + COVERAGE / 2)
 
 
 @dataclass(frozen=True)
 class LogNormalEstimate:
-    """A positive number whose logarithm has a standard deviation of ``spread`` around ``value``."""
+    """A quantity whose logarithm is normal with mean ``log(value)`` and standard deviation
+    ``sigma``."""
 
     value: float
-    spread: float
+    sigma: float
 
     @property
     def low(self) -> float:
         """Lower end of the 90% interval."""
-        return self.value * math.exp(-TAIL * self.spread)
+        return self.value * math.exp(-TAIL * self.sigma)
 
     @property
     def high(self) -> float:
         """Upper end of the 90% interval."""
-        return self.value * math.exp(TAIL * self.spread)
+        return self.value * math.exp(TAIL * self.sigma)
 
-    def below(self, limit: float) -> float:
-        """The probability that the number turns out below ``limit``."""
+    def probability_below(self, limit: float) -> float:
+        """The probability that the quantity is below ``limit``."""
         if limit <= 0:
             return 0.0
-        return NormalDist().cdf(math.log(limit / self.value) / self.spread)
+        return NormalDist().cdf(math.log(limit / self.value) / self.sigma)

@@ -1,10 +1,9 @@
-"""The memory formula, calibrated on the peaks that trials had.
+"""Predicts the peak memory of a trial: the formula of :mod:`.memory`, calibrated on measured peaks.
 
-Each component of :mod:`autotune.search.feasibility.memory` is scaled by a factor of its own. The
-factors are those most likely after the observed peaks, starting from 1 with the spread that
-:data:`PRIORS` gives; what they leave unexplained is the spread of a prediction. An outlier counts
-less (Huber's weights), and an out-of-memory trial counts as a bound: its peak lay above it.
-All of it is a function of the trials; nothing else is kept.
+Each component of a footprint is scaled by a factor. The factors are the maximum a posteriori
+estimate given the measured peaks, with a log-normal prior around 1 (:data:`PRIOR_SIGMAS`). The
+remaining residuals give the uncertainty of a prediction. Outliers have less weight (Huber), and a
+trial that ran out of memory is a lower bound of its peak.
 """
 
 from __future__ import annotations
@@ -14,97 +13,100 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotune.search.feasibility.estimate import LogNormalEstimate
-from autotune.search.feasibility.memory import COMPONENTS, MemoryPhase
+from autotune.search.feasibility.memory import COMPONENTS, MemoryFootprint
 
-PRIORS = (0.25, 0.2, 0.4, 0.4, 0.6)
-"""How far from 1 the factor of each component may lie, as a standard deviation of its logarithm."""
+PRIOR_SIGMAS = (0.25, 0.2, 0.4, 0.4, 0.6)
+"""Standard deviation of the logarithm of each component's factor."""
 
-SPREAD, SPREAD_TRIALS = 0.12, 6.0
-"""The spread of logarithms of peaks around the formula that is expected, and the number of trials
-that this expectation is worth."""
+PRIOR_SIGMA, PRIOR_TRIALS = 0.12, 6.0
+"""Expected standard deviation of the residuals' logarithms, and the number of trials that the
+expectation counts as."""
 
-HUBER = 1.5
-OUTLIER = 3.0
-"""Misses beyond so many spreads widen the spread no further."""
+HUBER_SIGMAS = 1.5
+MAX_RESIDUAL_SIGMAS = 3.0
+"""Larger residuals do not widen the uncertainty further."""
 
 ROUNDS = 12
 
-Vector = np.ndarray
-"""``float64[components]``."""
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Peak:
-    """What a trial was seen to hold at most, or (``bound``) at least."""
+    """The measured peak of a trial in GiB, or a lower bound of it."""
 
-    phases: tuple[MemoryPhase, ...]
+    footprints: tuple[MemoryFootprint, ...]
     gib: float
-    bound: bool = False
+    is_lower_bound: bool = False
 
 
 class MemoryModel:
-    """Factors fitted to ``peaks``. Without any, the formula as it is."""
+    """Factors fitted to ``peaks``. Without peaks they are 1."""
 
     def __init__(self, peaks: Sequence[Peak] = ()) -> None:
-        self._precision = np.diag(1 / np.square(PRIORS))
-        self._logs = np.zeros(len(COMPONENTS))
-        self._spread = SPREAD
+        self._precision = np.diag(1 / np.square(PRIOR_SIGMAS))
+        self._log_factors = np.zeros(len(COMPONENTS))
+        self._sigma = PRIOR_SIGMA
         if peaks:
             self._fit(peaks)
 
     @property
     def factors(self) -> dict[str, float]:
-        """By what each component is scaled."""
-        return dict(zip(COMPONENTS, np.exp(self._logs).tolist(), strict=True))
+        """The factor of each component."""
+        return dict(zip(COMPONENTS, np.exp(self._log_factors).tolist(), strict=True))
 
-    def predict(self, phases: Sequence[MemoryPhase]) -> LogNormalEstimate:
-        """The peak of a trial with these phases, in GiB."""
-        values, slopes = _fullest(np.array([phases]), self._logs)
-        doubt = float(slopes[0] @ np.linalg.solve(self._precision, slopes[0]))
-        return LogNormalEstimate(float(values[0]), math.sqrt(self._spread**2 + doubt))
+    def predict(self, footprints: Sequence[MemoryFootprint]) -> LogNormalEstimate:
+        """The peak in GiB of a trial with these footprints."""
+        values, gradients = _largest_footprint(np.array([footprints]), self._log_factors)
+        variance = float(gradients[0] @ np.linalg.solve(self._precision, gradients[0]))
+        return LogNormalEstimate(float(values[0]), math.sqrt(self._sigma**2 + variance))
 
     def _fit(self, peaks: Sequence[Peak]) -> None:
-        """Gauss-Newton on logarithms, with weights and the spread renewed each round."""
-        prior = np.diag(1 / np.square(PRIORS))
-        tables = _stacked(peaks)
-        observed = np.log([max(peak.gib, 1e-6) for peak in peaks])
-        bounds = np.array([peak.bound for peak in peaks])
+        """Gauss-Newton on logarithms; weights and sigma are updated in each round."""
+        prior = np.diag(1 / np.square(PRIOR_SIGMAS))
+        footprints = _stack(peaks)
+        log_peaks = np.log([max(peak.gib, 1e-6) for peak in peaks])
+        bounds = np.array([peak.is_lower_bound for peak in peaks])
         for _ in range(ROUNDS):
-            values, slopes = _fullest(tables, self._logs)
-            misses = observed - np.log(values)
-            silent = bounds & (misses <= 0)  # a bound that is met says nothing more
-            weights = _weights(misses / self._spread) * ~silent
-            self._spread = self._spread_of(misses[~bounds])
-            scaled = slopes * (weights / self._spread**2)[:, None]
-            self._precision = prior + slopes.T @ scaled
-            pull = scaled.T @ misses - prior @ self._logs
-            step = np.linalg.solve(self._precision, pull)
-            self._logs = self._logs + np.clip(step, -0.5, 0.5)
+            values, gradients = _largest_footprint(footprints, self._log_factors)
+            residuals = log_peaks - np.log(values)
+            is_satisfied = bounds & (residuals <= 0)  # carries no further information
+            weights = _huber_weights(residuals / self._sigma) * ~is_satisfied
+            self._sigma = self._residual_sigma(residuals[~bounds])
+            scaled = gradients * (weights / self._sigma**2)[:, None]
+            self._precision = prior + gradients.T @ scaled
+            descent = scaled.T @ residuals - prior @ self._log_factors
+            step = np.linalg.solve(self._precision, descent)
+            self._log_factors = self._log_factors + np.clip(step, -0.5, 0.5)
 
-    def _spread_of(self, misses: Vector) -> float:
-        widest = OUTLIER * self._spread
-        total = SPREAD_TRIALS * SPREAD**2 + float(np.square(misses.clip(-widest, widest)).sum())
-        return math.sqrt(total / (SPREAD_TRIALS + len(misses)))
+    def _residual_sigma(self, residuals: Floats) -> float:
+        limit = MAX_RESIDUAL_SIGMAS * self._sigma
+        squares = float(np.square(residuals.clip(-limit, limit)).sum())
+        total = PRIOR_TRIALS * PRIOR_SIGMA**2 + squares
+        return math.sqrt(total / (PRIOR_TRIALS + len(residuals)))
 
 
-def _weights(scores: Vector) -> Vector:
-    weights: Vector = np.minimum(1.0, HUBER / np.maximum(np.abs(scores), 1e-12))
+def _huber_weights(z_scores: Floats) -> Floats:
+    weights: Floats = np.minimum(1.0, HUBER_SIGMAS / np.maximum(np.abs(z_scores), 1e-12))
     return weights
 
 
-def _stacked(peaks: Sequence[Peak]) -> np.ndarray:
-    """Phases of all peaks, ``[peaks, phases, components]``; where there are fewer, one repeats."""
-    most = max(len(peak.phases) for peak in peaks)
-    return np.array([(*p.phases, *(p.phases[:1] * (most - len(p.phases)))) for p in peaks])
+def _stack(peaks: Sequence[Peak]) -> Floats:
+    """Footprints, shape (peaks, footprints, components). Shorter lists repeat their first one."""
+    count = max(len(peak.footprints) for peak in peaks)
+    rows = [(*p.footprints, *(p.footprints[:1] * (count - len(p.footprints)))) for p in peaks]
+    return np.array(rows)
 
 
-def _fullest(tables: np.ndarray, logs: Vector) -> tuple[Vector, np.ndarray]:
-    """The fullest phase of each, and how its logarithm moves with those of the factors."""
-    scaled = tables * np.exp(logs)
+def _largest_footprint(footprints: Floats, log_factors: Floats) -> tuple[Floats, Floats]:
+    """The largest scaled footprint of each trial, shape (trials,), and the gradient of its
+    logarithm with respect to ``log_factors``, shape (trials, components)."""
+    scaled = footprints * np.exp(log_factors)
     totals = scaled.sum(axis=2)
-    places = np.argmax(totals, axis=1)
-    rows = np.arange(len(tables))
-    values = totals[rows, places]
-    return values, scaled[rows, places] / values[:, None]
+    largest = np.argmax(totals, axis=1)
+    trials = np.arange(len(footprints))
+    values = totals[trials, largest]
+    return values, scaled[trials, largest] / values[:, None]

@@ -1,110 +1,85 @@
-"""What a strategy makes of a task: how much of the model is left, how much of that is trained, and
-what a process has in hand of a batch."""
+"""Shapes of a workload under a strategy: what is left of the model, and sizes of its batches."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 
 from autotune.domain import Strategy, WorkloadProfile
-from autotune.levers.parallelism import Layout, layout
+from autotune.levers import LEVERS
+from autotune.levers.layout import Layout, layout
+from autotune.levers.model_shape import ModelShape
 
-FLOAT = 4
-COMPILED_MULTIPLE = 16
-FEW = 8
-"""So few rows have a longest one of any length."""
+FLOAT_BYTES = 4
+
+COMPILED_LENGTH_MULTIPLE = 16
+"""Compiled models pad lengths to a multiple of this, as the trial does."""
+
+MIN_ROWS_FOR_P95 = 8
+"""In smaller batches the longest sample has a median length, in larger ones the 95th percentile."""
 
 
-@dataclass(frozen=True)
-class PrunedShape:
-    """What pruning leaves: layers, and shares of the heads and neurons of each."""
-
-    layers: int
-    heads: float = 1.0
-    neurons: float = 1.0
+def model_shape(profile: WorkloadProfile, strategy: Strategy) -> ModelShape:
+    """The model of ``profile`` under the levers that have a workload function."""
+    shape = ModelShape(profile.layers, has_dropout=profile.dropout)
+    for name, lever in LEVERS.items():
+        value = strategy.values.get(name)
+        if lever.workload is not None and value is not None and not lever.is_neutral(value):
+            shape = lever.workload(shape, strategy, profile)
+    return shape
 
 
 class WorkloadShape:
-    """The sizes of one trial."""
+    """Sizes of one trial, from its profile and its strategy."""
 
-    def __init__(self, anatomy: WorkloadProfile, strategy: Strategy) -> None:
-        self.anatomy, self.strategy = anatomy, strategy
+    def __init__(self, profile: WorkloadProfile, strategy: Strategy) -> None:
+        self.profile, self.strategy = profile, strategy
         self.device = str(strategy["device"]).partition(":")[0]
         self.layout: Layout = layout(strategy.get("parallelism", "none"))
         self.precision = str(strategy["precision"])
-        self.weight_bytes = 2 if self.precision == "bf16-pure" else FLOAT
-        self.activation_bytes = FLOAT if self.precision in ("fp32", "tf32") else 2
+        self.weight_bytes = 2 if self.precision == "bf16-pure" else FLOAT_BYTES
+        self.activation_bytes = FLOAT_BYTES if self.precision in ("fp32", "tf32") else 2
 
     # -------------------------------------------------------------------------------- the model
 
     @cached_property
-    def kept(self) -> PrunedShape:
-        """What is left of the model."""
-        anatomy, method = self.anatomy, self.strategy["pruning_method"]
-        ratio = float(self.strategy["pruning_ratio"])
-        if ratio == 0 or method == "unstructured":
-            return PrunedShape(anatomy.layers)
-        if method == "layers":
-            return PrunedShape(max(1, int(anatomy.layers * (1 - ratio) + 0.5)))
-        heads = max(1, int(anatomy.heads * (1 - ratio) + 0.5)) / anatomy.heads
-        return PrunedShape(anatomy.layers, heads, 1 - ratio)
+    def model(self) -> ModelShape:
+        return model_shape(self.profile, self.strategy)
 
     @cached_property
-    def dropout(self) -> bool:
-        wanted = self.strategy["dropout"]
-        return self.anatomy.dropout if isinstance(wanted, str) else float(wanted) > 0
-
-    @property
-    def masked(self) -> bool:
-        """Whether single weights are held at zero."""
-        ratio, method = self.strategy["pruning_ratio"], self.strategy["pruning_method"]
-        return float(ratio) > 0 and method == "unstructured"
-
-    @property
-    def scored_by_gradients(self) -> bool:
-        """Whether heads and neurons are chosen by what they do to the loss."""
-        pruned = float(self.strategy["pruning_ratio"]) > 0
-        how = (self.strategy["pruning_method"], self.strategy["pruning_score"])
-        return pruned and how == ("structured", "taylor")
-
-    @cached_property
-    def linear(self) -> float:
-        """Parameters of the layers that are left; nearly all are in matrices."""
-        return self.kept.layers * self._layer_parameters
+    def layer_parameters(self) -> float:
+        """Parameters of all layers that are left; nearly all are in matrices."""
+        return self.model.layers * self._parameters_per_layer
 
     @cached_property
     def parameters(self) -> float:
-        return self.anatomy.embedding_parameters + self.linear + self.anatomy.head_parameters
+        profile = self.profile
+        return profile.embedding_parameters + self.layer_parameters + profile.head_parameters
 
     @cached_property
-    def trained(self) -> float:
-        """Parameters that are not frozen."""
-        if int(self.strategy["freeze_layers"]) == 0:
+    def trained_parameters(self) -> float:
+        if self.model.frozen == 0:
             return self.parameters
-        return self.trained_layers * self._layer_parameters + self.anatomy.head_parameters
-
-    @property
-    def trained_layers(self) -> int:
-        return max(0, self.kept.layers - max(int(self.strategy["freeze_layers"]) - 1, 0))
+        trained_layers = self.model.trained_layers
+        return trained_layers * self._parameters_per_layer + self.profile.head_parameters
 
     @cached_property
-    def _layer_parameters(self) -> float:
-        hidden, neurons = self.anatomy.hidden, self.anatomy.intermediate_size
-        attention = 4 * hidden / (4 * hidden + 2 * neurons)
-        share = attention * self.kept.heads + (1 - attention) * self.kept.neurons
-        return self.anatomy.layer_parameters * share
+    def _parameters_per_layer(self) -> float:
+        hidden, intermediate = self.profile.hidden, self.profile.intermediate_size
+        attention = 4 * hidden / (4 * hidden + 2 * intermediate)
+        share = attention * self.model.heads + (1 - attention) * self.model.intermediate
+        return self.profile.layer_parameters * share
 
     # -------------------------------------------------------------------------------- the batch
 
     @property
     def stages(self) -> int:
-        """Parts of a pipeline."""
+        """Pipeline stages."""
         return self.layout.model if self.layout.model_kind == "pp" else 1
 
     @cached_property
     def rows(self) -> int:
-        """Examples that one process has in hand at once."""
+        """Samples of one forward pass in one process."""
         batch, micro = int(self.strategy["batch_size"]), self.strategy["micro_batch_size"]
         share = math.ceil(batch / self.layout.data)
         rows = share if isinstance(micro, str) else min(share, int(micro))
@@ -113,52 +88,54 @@ class WorkloadShape:
         return math.ceil(rows / int(self.strategy["pipeline_microbatches"]))
 
     @property
-    def in_flight(self) -> float:
-        """Pieces of a micro-batch whose activations are kept at once, on average over stages."""
+    def microbatches_in_flight(self) -> float:
+        """Micro-batches whose activations a pipeline stage keeps, on average over stages."""
         if self.stages == 1:
             return 1.0
-        pieces = int(self.strategy["pipeline_microbatches"])
+        microbatches = int(self.strategy["pipeline_microbatches"])
         if self.strategy["pipeline_schedule"] == "gpipe":
-            return float(pieces)
-        return min(float(pieces), (self.stages + 1) / 2)
+            return float(microbatches)
+        return min(float(microbatches), (self.stages + 1) / 2)
 
     @property
-    def longest(self) -> int:
-        return min(self.anatomy.longest, self.anatomy.max_length)
+    def longest_sample(self) -> int:
+        """Tokens of the longest sample after truncation."""
+        return min(self.profile.longest, self.profile.max_length)
 
     @cached_property
-    def length(self) -> int:
-        """Word pieces to which the rows of the longest training batch are padded."""
+    def longest_batch(self) -> int:
+        """Tokens per row of the training batch with the longest rows."""
         if self.strategy["padding"] == "fixed":
-            return self.anatomy.max_length
-        multiple = COMPILED_MULTIPLE if self.strategy["compile"] else 1
-        return math.ceil(self.longest / multiple) * multiple
+            return self.profile.max_length
+        multiple = COMPILED_LENGTH_MULTIPLE if self.strategy["compile"] else 1
+        return math.ceil(self.longest_sample / multiple) * multiple
 
     @property
-    def usual_length(self) -> int:
-        """Word pieces to which the rows of a usual training batch are padded."""
+    def typical_batch(self) -> int:
+        """Tokens per row of a typical training batch."""
         if self.strategy["padding"] == "fixed":
-            return self.anatomy.max_length
-        by_length = self.strategy["padding"] == "bucketed" or self.rows < FEW
-        return self.anatomy.median if by_length else self.anatomy.p95
+            return self.profile.max_length
+        is_uniform = self.strategy["padding"] == "bucketed" or self.rows < MIN_ROWS_FOR_P95
+        return self.profile.median if is_uniform else self.profile.p95
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of a whole fine-tune."""
-        per_epoch = math.ceil(self.anatomy.train_samples / int(self.strategy["batch_size"]))
-        return self.anatomy.steps or max(1, math.ceil(float(self.strategy["epochs"]) * per_epoch))
+        """Optimizer steps of a full training run."""
+        per_epoch = math.ceil(self.profile.train_samples / int(self.strategy["batch_size"]))
+        return self.profile.steps or max(1, math.ceil(float(self.strategy["epochs"]) * per_epoch))
 
     @property
-    def examples(self) -> float:
-        """Examples that a whole fine-tune goes through."""
-        if self.anatomy.steps is not None:
-            return float(self.anatomy.steps * int(self.strategy["batch_size"]))
-        return float(self.strategy["epochs"]) * self.anatomy.train_samples
+    def train_samples(self) -> float:
+        """Samples that a full training run processes, over all epochs."""
+        if self.profile.steps is not None:
+            return float(self.profile.steps * int(self.strategy["batch_size"]))
+        return float(self.strategy["epochs"]) * self.profile.train_samples
 
     @property
-    def shapes(self) -> float:
-        """Different lengths among training batches: the longest of many rows differs little."""
+    def batch_lengths(self) -> float:
+        """Number of different row lengths among the training batches. The longest of many rows
+        varies little."""
         if self.strategy["padding"] == "fixed":
             return 1.0
         batches = self.steps * math.ceil(int(self.strategy["batch_size"]) / self.rows)
-        return float(min(batches, max(self.longest - self.usual_length, 0) + 1))
+        return float(min(batches, max(self.longest_sample - self.typical_batch, 0) + 1))

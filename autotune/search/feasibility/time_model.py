@@ -1,9 +1,8 @@
-"""How long a trial will take: overhead + examples / speed.
+"""Predicts the duration of a trial: overhead + samples / speed.
 
-Speed is predicted by a regression of its logarithm on the levers that influence it, on top of how
-many floating-point operations an example takes. Ridge keeps a lever that nothing is known of at
-no effect. What a trial takes beside its steps is the median of what others took beside theirs. A
-trial that was ended at its time limit counts as one that took a little longer than that.
+The logarithm of speed is a ridge regression on the levers that influence speed, on top of the
+operations per sample; an unknown lever has no effect. The overhead is the median over trials. A
+trial that hit its time limit counts as one that took somewhat longer than that.
 """
 
 from __future__ import annotations
@@ -14,29 +13,37 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotune.domain import Strategy, Value, WorkloadProfile
-from autotune.levers import LEVERS
-from autotune.levers.base import SPEED
+from autotune.levers import LEVERS, SPEED
 from autotune.search.feasibility.estimate import LogNormalEstimate
-from autotune.search.feasibility.flops import training_work
-from autotune.search.feasibility.workload_shape import WorkloadShape
+from autotune.search.feasibility.flops import training_flops
+from autotune.search.feasibility.shapes import WorkloadShape
 
-EFFECT = 0.3
-"""How far a lever may move the logarithm of speed, as a standard deviation."""
+EFFECT_SIGMA = 0.3
+"""Prior standard deviation of a lever's effect on the logarithm of speed."""
 
-SPREAD, SPREAD_TRIALS = 0.25, 4.0
-"""The spread of logarithms of speed that is expected beyond the levers, and the number of trials
-that this expectation is worth."""
+PRIOR_SIGMA, PRIOR_TRIALS = 0.25, 4.0
+"""Expected standard deviation of the residuals, and the number of trials that the expectation
+counts as."""
 
-OVERRUN = 1.25
+TIMEOUT_FACTOR = 1.25
+"""A trial that hit its time limit is assumed to take this multiple of it."""
+
+OVERHEAD_SIGMA = 0.3
+"""Relative uncertainty of the overhead after a single trial."""
+
+ROUNDS = 3
+
 Feature = tuple[str, str]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What a trial took: ``seconds`` in all, and ``speed`` in examples a second. ``speed`` is
-    ``None`` for a trial that was still running after ``seconds``."""
+class TimedTrial:
+    """``seconds`` of a trial, and its ``speed`` in samples per second. ``speed`` is ``None`` for a
+    trial that was still running after ``seconds``."""
 
     strategy: Strategy
     seconds: float
@@ -44,76 +51,81 @@ class Timed:
 
 
 class TimeModel:
-    """Fitted to ``trials``; knows nothing without any."""
+    """Fitted to ``trials``. Without finished trials it predicts nothing."""
 
-    def __init__(self, anatomy: WorkloadProfile, trials: Sequence[Timed] = ()) -> None:
-        self._anatomy = anatomy
+    def __init__(self, profile: WorkloadProfile, trials: Sequence[TimedTrial] = ()) -> None:
+        self._profile = profile
         self._columns: dict[Feature, int] = {}
         self._overheads: list[float] = []
-        finished = [trial for trial in trials if trial.speed]
-        if finished:
-            self._overheads = [self._overhead(trial) for trial in finished]
-            self._fit([(t.strategy, t.speed or 0.0) for t in finished])
-            late = [t for t in trials if t.speed is None and self._was_underestimated(t)]
-            if late:
-                speeds = [(t.strategy, self._speed_if_late(t)) for t in late]
-                self._fit([*((t.strategy, t.speed or 0.0) for t in finished), *speeds])
+        finished = [(t, t.speed) for t in trials if t.speed]
+        if not finished:
+            return
+        self._overheads = [self._overhead(t, speed) for t, speed in finished]
+        speeds = [(t.strategy, speed) for t, speed in finished]
+        self._fit(speeds)
+        timeouts = [t for t in trials if t.speed is None and self._is_underestimated(t)]
+        if timeouts:
+            self._fit([*speeds, *((t.strategy, self._speed_of_timeout(t)) for t in timeouts)])
 
     @property
     def overhead(self) -> float:
-        """Seconds that a trial takes beside its steps; 0 while nothing is known."""
+        """Seconds of a trial outside of its training steps; 0 without finished trials."""
         return median(self._overheads) if self._overheads else 0.0
 
     def predict(self, strategy: Strategy) -> LogNormalEstimate | None:
-        """Seconds of a whole trial; ``None`` before the first was timed."""
+        """Seconds of a full trial; ``None`` without finished trials."""
         if not self._columns:
             return None
-        row = self._row(strategy)
+        row = self._features(strategy)
         log_speed = (
-            self._base
+            self._intercept
             + float(row @ self._effects)
-            - math.log(training_work(self._anatomy, strategy))
+            - math.log(training_flops(self._profile, strategy))
         )
-        doubt = float(row @ np.linalg.solve(self._precision, row)) + self._spread**2
-        steps = WorkloadShape(self._anatomy, strategy).examples / math.exp(log_speed)
-        total = self.overhead + steps
-        others = self._overheads
-        unsure = float(np.std(others)) if len(others) > 1 else 0.3 * self.overhead
-        spread = math.sqrt(steps**2 * doubt + unsure**2) / total
-        return LogNormalEstimate(total, spread)
+        variance = float(row @ np.linalg.solve(self._precision, row)) + self._sigma**2
+        training = self._samples(strategy) / math.exp(log_speed)
+        total = self.overhead + training
+        overheads = self._overheads
+        spread = OVERHEAD_SIGMA * self.overhead if len(overheads) == 1 else float(np.std(overheads))
+        sigma = math.sqrt(training**2 * variance + spread**2) / total
+        return LogNormalEstimate(total, sigma)
 
-    # ------------------------------------------------------------------------------ how it learns
+    # ----------------------------------------------------------------------------------- fitting
 
-    def _overhead(self, trial: Timed) -> float:
-        steps = WorkloadShape(self._anatomy, trial.strategy).examples / (trial.speed or math.inf)
-        return max(0.0, trial.seconds - steps)
+    def _samples(self, strategy: Strategy) -> float:
+        return WorkloadShape(self._profile, strategy).train_samples
 
-    def _was_underestimated(self, trial: Timed) -> bool:
-        predicted = self.predict(trial.strategy)
-        return predicted is not None and predicted.value < OVERRUN * trial.seconds
+    def _overhead(self, trial: TimedTrial, speed: float) -> float:
+        return max(0.0, trial.seconds - self._samples(trial.strategy) / speed)
 
-    def _speed_if_late(self, trial: Timed) -> float:
-        steps = max(OVERRUN * trial.seconds - self.overhead, 0.1 * trial.seconds)
-        return WorkloadShape(self._anatomy, trial.strategy).examples / steps
+    def _is_underestimated(self, trial: TimedTrial) -> bool:
+        prediction = self.predict(trial.strategy)
+        return prediction is not None and prediction.value < TIMEOUT_FACTOR * trial.seconds
 
-    def _fit(self, known: Sequence[tuple[Strategy, float]]) -> None:
-        names = sorted({name for strategy, _ in known for name in features(strategy)})
-        self._columns = {name: place for place, name in enumerate(names)}
-        logs = np.array([math.log(v * training_work(self._anatomy, s)) for s, v in known])
-        self._base = float(np.median(logs))
-        table = np.array([self._row(strategy) for strategy, _ in known])
-        self._spread = SPREAD
-        for _ in range(3):
-            self._precision = np.eye(len(names)) / EFFECT**2 + table.T @ table / self._spread**2
-            pull = table.T @ (logs - self._base) / self._spread**2
-            self._effects = np.linalg.solve(self._precision, pull)
-            left = logs - self._base - table @ self._effects
-            squares = SPREAD_TRIALS * SPREAD**2 + float(left @ left)
-            used = float(np.trace(np.linalg.solve(self._precision, table.T @ table)))
-            free = len(left) - used / self._spread**2
-            self._spread = math.sqrt(squares / (SPREAD_TRIALS + max(free, 0.0)))
+    def _speed_of_timeout(self, trial: TimedTrial) -> float:
+        training = max(TIMEOUT_FACTOR * trial.seconds - self.overhead, 0.1 * trial.seconds)
+        return self._samples(trial.strategy) / training
 
-    def _row(self, strategy: Strategy) -> np.ndarray:
+    def _fit(self, speeds: Sequence[tuple[Strategy, float]]) -> None:
+        names = sorted({name for strategy, _ in speeds for name in features(strategy)})
+        self._columns = {name: column for column, name in enumerate(names)}
+        logs = np.array([math.log(v * training_flops(self._profile, s)) for s, v in speeds])
+        self._intercept = float(np.median(logs))
+        table = np.array([self._features(strategy) for strategy, _ in speeds])
+        self._sigma = PRIOR_SIGMA
+        for _ in range(ROUNDS):
+            self._precision = (
+                np.eye(len(names)) / EFFECT_SIGMA**2 + table.T @ table / self._sigma**2
+            )
+            descent = table.T @ (logs - self._intercept) / self._sigma**2
+            self._effects = np.linalg.solve(self._precision, descent)
+            residuals = logs - self._intercept - table @ self._effects
+            squares = PRIOR_TRIALS * PRIOR_SIGMA**2 + float(residuals @ residuals)
+            trace = float(np.trace(np.linalg.solve(self._precision, table.T @ table)))
+            degrees_of_freedom = max(len(residuals) - trace / self._sigma**2, 0.0)
+            self._sigma = math.sqrt(squares / (PRIOR_TRIALS + degrees_of_freedom))
+
+    def _features(self, strategy: Strategy) -> Floats:
         row = np.zeros(len(self._columns))
         for name, value in features(strategy).items():
             if name in self._columns:
@@ -122,14 +134,14 @@ class TimeModel:
 
 
 def features(strategy: Strategy) -> Mapping[Feature, float]:
-    """The settings that influence speed, as numbers; magnitudes where a lever counts something."""
-    found: dict[Feature, float] = {("", "one"): 1.0}
+    """Indicators of the settings that influence speed, and logarithms of those that are counts."""
+    values: dict[Feature, float] = {("", "one"): 1.0}
     for name, value in strategy.values.items():
         if name in LEVERS and SPEED in LEVERS[name].influences:
-            found[name, str(value)] = 1.0
+            values[name, str(value)] = 1.0
             if _is_count(value):
-                found[name, "log"] = math.log(float(value))
-    return found
+                values[name, "log"] = math.log(float(value))
+    return values
 
 
 def _is_count(value: Value) -> bool:

@@ -13,21 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from autotune.domain import Strategy, WorkloadProfile
-from autotune.search.feasibility.flops import inference_work, training_work
+from autotune.domain.metrics import METRICS
+from autotune.search.feasibility.flops import inference_flops, training_flops
 from autotune.search.samplers.factored.gaussian_process import Floats
 from autotune.search.samplers.factored.observations import Group
 
-Work = Callable[[WorkloadProfile, Strategy], float]
-
-EXPECTED: Mapping[str, tuple[Work, int]] = {
-    "train_samples_per_second": (training_work, -1),
-    "relative_speed": (training_work, -1),
-    "inference_samples_per_second": (inference_work, -1),
-    "inference_latency_ms": (inference_work, 1),
-    "inference_latency_p95_ms": (inference_work, 1),
-    "inference_usd_per_million": (inference_work, 1),
+FLOPS: Mapping[str, Callable[[WorkloadProfile, Strategy], float]] = {
+    "training": training_flops,
+    "inference": inference_flops,
 }
-"""What a leaf is in proportion to: some work, or its inverse."""
+"""Operations per sample, by the ``proportional_to`` of a metric's record."""
 
 
 class FlopsPriorMean:
@@ -35,14 +30,16 @@ class FlopsPriorMean:
 
     def __init__(self, anatomy: WorkloadProfile | None) -> None:
         self._anatomy = anatomy
-        self._known: dict[str, dict[Group, float]] = {leaf: {} for leaf in EXPECTED}
+        self._known: dict[str, dict[Group, float]] = {}
 
     def of(self, leaf: str, groups: Sequence[Group], members: Sequence[Strategy]) -> Floats:
         """What ``leaf`` is in proportion to for a member of each group, shape (groups,): 1 for all
         where nothing is expected. The members of a group agree on all levers that matter here."""
-        if self._anatomy is None or leaf not in EXPECTED:
+        metric = METRICS.get(leaf)
+        if self._anatomy is None or metric is None or metric.proportional_to is None:
             return np.ones(len(members))
-        known, (work, sign) = self._known[leaf], EXPECTED[leaf]
+        known, work = self._known.setdefault(leaf, {}), FLOPS[metric.proportional_to]
+        sign = -1 if metric.is_rate else 1
         for group, member in zip(groups, members, strict=True):
             if group not in known:
                 known[group] = work(self._anatomy, member) ** float(sign)
