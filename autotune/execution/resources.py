@@ -1,7 +1,7 @@
 """Which cores and GPUs a trial gets: from a pool in one process, by file locks between processes.
 
-:class:`ResourcePool` serves the jobs of one driver. :func:`lock_cores` serves workers of several Ray
-nodes and drivers on one machine, which are unaware of each other.
+:class:`ResourcePool` serves the jobs of one driver. :func:`lock_cores` serves workers of several
+Ray nodes and drivers on one machine, which are unaware of each other.
 """
 
 from __future__ import annotations

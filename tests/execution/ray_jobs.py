@@ -1,4 +1,4 @@
-"""What the tests of lost nodes and actors run on Ray."""
+"""Jobs that the tests of lost nodes and actors run on Ray."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from autotune.trial.data import cache
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
-    """Do what the strategy says, and say where."""
+    """Run the action that the strategy names; report process id and device."""
     report(CurvePoint(1, 2, 8, 0.1, 0.5))
-    said = ACTIONS[str(job.strategy["do"])](Path(job.directory))
-    told = {"pid": os.getpid(), "device": job.strategy.get("device", "?"), **(said or {})}
-    return Completed(TrialResult(environment=told))
+    extra = ACTIONS[str(job.strategy["do"])](Path(job.directory))
+    environment = {"pid": os.getpid(), "device": job.strategy.get("device", "?"), **(extra or {})}
+    return Completed(TrialResult(environment=environment))
 
 
 def nothing(directory: Path) -> None:
@@ -28,7 +28,7 @@ def nothing(directory: Path) -> None:
 
 
 def hang_the_first_time(directory: Path) -> None:
-    """The first run leaves its process id and never ends."""
+    """The first run writes its process id and never ends."""
     first = directory / "pid"
     if not first.exists():
         draft = directory / "draft"
@@ -38,7 +38,7 @@ def hang_the_first_time(directory: Path) -> None:
 
 
 def kill_the_agent(directory: Path) -> None:
-    """This process is forked by the forkserver, which the agent has started."""
+    """Kill the agent: the parent of the forkserver that has forked this process."""
     agent = psutil.Process(os.getppid()).parent()
     assert agent is not None
     agent.kill()
@@ -46,19 +46,19 @@ def kill_the_agent(directory: Path) -> None:
 
 
 def gather(directory: Path) -> dict[str, Any]:
-    """What all ranks say of where they are, exchanged by gloo."""
+    """Environment variables of all ranks, exchanged by gloo."""
     import torch.distributed as dist
 
     rank = _join()
     names = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", "RAY_RAYLET_PID")
-    found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, [os.environ.get(name, "?") for name in names])
+    ranks: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(ranks, [os.environ.get(name, "?") for name in names])
     dist.destroy_process_group()
-    return {"rank": rank, "ranks": found}
+    return {"rank": rank, "ranks": ranks}
 
 
 def lose_the_last_rank(directory: Path) -> None:
-    """The last rank is killed while the others wait for it."""
+    """Kill the last rank while the others wait for it."""
     import torch.distributed as dist
 
     if _join() == dist.get_world_size() - 1:
@@ -67,7 +67,7 @@ def lose_the_last_rank(directory: Path) -> None:
 
 
 def hang_apart_the_first_time(directory: Path) -> dict[str, Any]:
-    """The first run hangs once all ranks have met; the second exchanges as above."""
+    """The first run hangs after the rendezvous; the second runs :func:`gather`."""
     import torch.distributed as dist
 
     if (directory / "pid").exists():
@@ -89,7 +89,7 @@ def _join() -> int:
 
 
 def see_gpus(directory: Path) -> dict[str, Any]:
-    """Wait until the other of two jobs runs too, and say which GPUs this one sees."""
+    """Wait until the other of two jobs runs too; report the visible GPUs."""
     (directory / "here").touch()
     other = directory.parent / str(1 - int(directory.name)) / "here"
     while not other.exists():
@@ -98,7 +98,7 @@ def see_gpus(directory: Path) -> dict[str, Any]:
 
 
 def prepare(directory: Path) -> None:
-    """What every trial needs and each node makes once, in its cache; makers are counted."""
+    """Build an entry of the node's cache, and count the builds."""
 
     def build(folder: Path) -> None:
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""The Ray executor, held to the contract of all executors on a small cluster of its own."""
+"""The contract of all executors, run on a small Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.execution.ray_clusters import small_ray
 __all__ = ["small_ray"]
 
 
-class Shared:
-    """One executor for all tests that leave it usable; its agents take a second to come up."""
+class SharedExecutor:
+    """One executor for all tests that leave it usable: its agents take a second to start."""
 
     def __init__(self) -> None:
         self._executor: RayExecutor | None = None
@@ -30,19 +30,19 @@ class Shared:
 
 
 @pytest.fixture(scope="module")
-def shared(small_ray: None) -> Iterator[Shared]:
-    found = Shared()
-    yield found
-    found.close()
+def shared(small_ray: None) -> Iterator[SharedExecutor]:
+    shared = SharedExecutor()
+    yield shared
+    shared.close()
 
 
 class TestRayExecutor(ExecutorContract):
     @pytest.fixture
-    def executor(self, shared: Shared) -> RayExecutor:
+    def executor(self, shared: SharedExecutor) -> RayExecutor:
         return shared.get()
 
     @pytest.fixture
-    def pair(self, shared: Shared) -> Iterator[RayExecutor]:
+    def pair(self, shared: SharedExecutor) -> Iterator[RayExecutor]:
         executor = RayExecutor(2, preload=())
         yield executor
         executor.close()

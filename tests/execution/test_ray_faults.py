@@ -1,4 +1,4 @@
-"""What Ray loses is run again and told once; what cannot be had is said in words."""
+"""Lost nodes, actors and agents, resources that no node has, and wrong addresses."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NODE = {"num_cpus": 1, "object_store_memory": OBJECT_STORE}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head that runs no trials; tests bring nodes of their own."""
+    """A head node that runs no trials; tests add nodes."""
     head = {**NODE, "num_cpus": 0, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    made.connect()  # to the head, while it is the only node
-    yield made
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.connect()  # to the head, while it is the only node
+    yield cluster
     ray.shutdown()
-    made.shutdown()
+    cluster.shutdown()
 
 
 @pytest.fixture
@@ -45,37 +45,37 @@ def node(cluster: Cluster) -> Iterator[Any]:
 
 @pytest.fixture
 def executor(cluster: Cluster, node: Any) -> Iterator[RayExecutor]:
-    found = RayExecutor(address=cluster.address, preload=(), wait_seconds=2.0)
-    yield found
-    found.close()
+    executor = RayExecutor(address=cluster.address, preload=(), wait_seconds=2.0)
+    yield executor
+    executor.close()
 
 
 def run_jobs(executor: RayExecutor, *jobs: Job) -> list[tuple[int, Outcome]]:
-    left = iter(jobs)
-    told: list[tuple[int, Outcome]] = []
+    queue = iter(jobs)
+    ended: list[tuple[int, Outcome]] = []
     executor.run(
-        lambda: next(left, None),
+        lambda: next(queue, None),
         evaluate,
-        lambda job, outcome: told.append((job.trial, outcome)),
+        lambda job, outcome: ended.append((job.trial, outcome)),
         never_stop,
     )
-    return told
+    return ended
 
 
-def with_trouble(executor: RayExecutor, job: Job, trouble: Callable[[], None]) -> Outcome:
-    """The outcome of a job that hangs at first, ``trouble`` coming upon it then."""
+def run_with_fault(executor: RayExecutor, job: Job, fault: Callable[[], None]) -> Outcome:
+    """The outcome of a job that hangs in its first run, during which ``fault`` is called."""
     first = Path(job.directory) / "pid"
     with ThreadPoolExecutor(1) as pool:  # Ray starts nodes from the main thread only
-        driving = pool.submit(run_jobs, executor, job)
+        run = pool.submit(run_jobs, executor, job)
         while not first.exists():
             time.sleep(0.05)
-        trouble()
-        [(_, outcome)] = driving.result(180)
+        fault()
+        [(_, outcome)] = run.result(180)
     assert isinstance(outcome, Completed)
     assert outcome.result.environment["pid"] != int(first.read_text())
     pid = int(first.read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    assert len(outcome.result.curve) == 1, "nothing of the run that was lost"
+    assert len(outcome.result.curve) == 1, "nothing of the lost run"
     return outcome
 
 
@@ -85,26 +85,28 @@ def kill_actors(name: str) -> None:
             process.kill()
 
 
-def test_a_lost_node_costs_a_run_and_a_new_one_is_used(
+def test_job_of_a_lost_node_runs_again_on_a_new_node(
     cluster: Cluster, node: Any, executor: RayExecutor, tmp_path: Path
 ) -> None:
     added = []
 
-    def trouble() -> None:
+    def fault() -> None:
         cluster.remove_node(node, allow_graceful=False)
         added.append(cluster.add_node(**NODE))
 
-    with_trouble(executor, make_job(tmp_path, do="hang_the_first_time"), trouble)
+    run_with_fault(executor, make_job(tmp_path, do="hang_the_first_time"), fault)
     cluster.remove_node(added[0])
 
 
 @pytest.mark.parametrize("actor", ["RayTrial", "Agent"])
-def test_a_killed_actor_costs_a_run(executor: RayExecutor, tmp_path: Path, actor: str) -> None:
+def test_job_of_a_killed_actor_runs_again(
+    executor: RayExecutor, tmp_path: Path, actor: str
+) -> None:
     job = make_job(tmp_path, do="hang_the_first_time")
-    with_trouble(executor, job, lambda: kill_actors(actor))
+    run_with_fault(executor, job, lambda: kill_actors(actor))
 
 
-def test_what_is_lost_again_and_again_fails_without_a_verdict(
+def test_job_lost_repeatedly_fails_for_infrastructure(
     executor: RayExecutor, tmp_path: Path
 ) -> None:
     jobs = [make_job(tmp_path, 0, do="kill_the_agent"), make_job(tmp_path, 1)]
@@ -116,30 +118,30 @@ def test_what_is_lost_again_and_again_fails_without_a_verdict(
     assert isinstance(after, Completed)
 
 
-def test_what_no_node_can_hold_fails_without_a_verdict(
+def test_job_that_no_node_can_hold_fails_for_infrastructure(
     executor: RayExecutor, tmp_path: Path
 ) -> None:
-    elsewhere = Strategy({"do": "nothing", "node_class": "gpu-a10"})
+    unknown_class = Strategy({"do": "nothing", "node_class": "gpu-a10"})
     jobs = [
         make_job(tmp_path, 0, resources=Resources(threads=64)),
-        make_job(tmp_path, 1, strategy=elsewhere),
+        make_job(tmp_path, 1, strategy=unknown_class),
     ]
-    (_, large), (_, strange) = run_jobs(executor, *jobs)
+    (_, large), (_, elsewhere) = run_jobs(executor, *jobs)
     assert isinstance(large, Failed)
-    assert isinstance(strange, Failed)
+    assert isinstance(elsewhere, Failed)
     assert (large.failure, large.reason) == ("infrastructure", "no node of the cluster has 64 CPU")
-    assert strange.reason == "no node of class gpu-a10 of the cluster has 1 CPU"
+    assert elsewhere.reason == "no node of class gpu-a10 of the cluster has 1 CPU"
 
 
-def test_a_strategy_may_choose_its_class_of_node(
+def test_strategy_selects_its_node_class(
     cluster: Cluster, executor: RayExecutor, tmp_path: Path
 ) -> None:
     large = cluster.add_node(**NODE, labels={"node-class": "cpu-large"})
     try:
         classes = sorted(name or "" for name, _ in executor.hosts())
         assert classes == ["", "cpu-large", "cpu-small"]
-        chosen = Strategy({"do": "nothing", "node_class": "cpu-large"})
-        jobs = [make_job(tmp_path, n, strategy=chosen) for n in range(2)]
+        strategy = Strategy({"do": "nothing", "node_class": "cpu-large"})
+        jobs = [make_job(tmp_path, n, strategy=strategy) for n in range(2)]
         nodes = [outcome.result.environment["node"] for _, outcome in run_jobs(executor, *jobs)]
         assert nodes == [large.node_id] * 2
     finally:
@@ -147,15 +149,15 @@ def test_a_strategy_may_choose_its_class_of_node(
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [
         ("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"),
-        ("ray://127.0.0.1:1", "ray://127.0.0.1:1 is Ray's door for clients"),
+        ("ray://127.0.0.1:1", "ray://127.0.0.1:1 is a Ray Client address"),
         ("somewhere", "no address of a Ray cluster"),
     ],
 )
 @pytest.mark.timeout(10)
-def test_an_address_where_nobody_answers(address: str, said: str) -> None:
-    with pytest.raises(ExecutionError, match=said) as caught:
+def test_address_without_a_cluster(address: str, message: str) -> None:
+    with pytest.raises(ExecutionError, match=message) as caught:
         RayExecutor(address=address)
     assert caught.value.hint

@@ -1,5 +1,4 @@
-"""Trials of every shape on several nodes: over two of them, on chosen GPUs, one after the other in
-the same actor; and what each node makes only once."""
+"""Trials on several nodes: distributed ranks, assigned GPUs, shared actors, and caches of nodes."""
 
 from __future__ import annotations
 
@@ -27,82 +26,82 @@ NODE = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": OBJECT_STORE}
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two nodes, each with a cache of its own, and a head that runs no trials."""
+    """Two nodes, each with its own cache, and a head node that runs no trials."""
     head = {**NODE, "num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    made.connect()
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.connect()
     for _ in range(2):
-        made.add_node(**NODE, env_vars={"AUTOTUNE_CACHE": str(tmp_path_factory.mktemp("cache"))})
-    yield made
+        cluster.add_node(**NODE, env_vars={"AUTOTUNE_CACHE": str(tmp_path_factory.mktemp("cache"))})
+    yield cluster
     ray.shutdown()
-    made.shutdown()
+    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
 def executor(cluster: Cluster) -> Iterator[RayExecutor]:
-    """Its agents take seconds to import what ranks need to meet."""
-    found = RayExecutor(address=cluster.address, preload=PRELOAD)
-    yield found
-    found.close()
+    """Its agents take seconds to import the modules of the ranks."""
+    executor = RayExecutor(address=cluster.address, preload=PRELOAD)
+    yield executor
+    executor.close()
 
 
 def make_job(directory: Path, number: int = 0, **fields: Any) -> Job:
-    """A job that has the time it takes on a machine that does other things too."""
+    """A job with a time limit that suffices on a busy machine."""
     limits = Limits(memory_gib=1.0, minutes=5.0)
     job: Job = executor_jobs.make_job(directory, number, limits=limits, **fields)
     return job
 
 
 def run_jobs(executor: RayExecutor, *jobs: Job) -> dict[int, Outcome]:
-    left = iter(jobs)
-    told: dict[int, Outcome] = {}
+    queue = iter(jobs)
+    ended: dict[int, Outcome] = {}
 
     def tell(job: Job, outcome: Outcome) -> None:
-        told[job.trial] = outcome
+        ended[job.trial] = outcome
 
-    executor.run(lambda: next(left, None), evaluate, tell, never_stop)
-    return told
+    executor.run(lambda: next(queue, None), evaluate, tell, never_stop)
+    return ended
 
 
-def spread(directory: Path, do: str) -> Job:
+def two_node_job(directory: Path, do: str) -> Job:
     """Two ranks on two nodes."""
     strategy = Strategy({"do": do, "parallelism": "ddp:2", "nodes": 2})
     return make_job(directory, strategy=strategy, resources=Resources(processes=2))
 
 
-def said(outcome: Outcome) -> Any:
+def environment_of(outcome: Outcome) -> Any:
     assert isinstance(outcome, Completed), outcome
     return outcome.result.environment
 
 
-def test_ranks_of_one_trial_meet_over_two_nodes(executor: RayExecutor, tmp_path: Path) -> None:
-    environment = said(run_jobs(executor, spread(tmp_path, "gather"))[0])
+def test_ranks_of_a_trial_communicate_over_two_nodes(executor: RayExecutor, tmp_path: Path) -> None:
+    environment = environment_of(run_jobs(executor, two_node_job(tmp_path, "gather"))[0])
     assert environment["rank"] == 0
     assert [rank[:4] for rank in environment["ranks"]] == [
         ["0", "0", "1", "2"],
         ["1", "0", "1", "2"],
     ]
-    assert len({rank[4] for rank in environment["ranks"]}) == 2, "each under a node of its own"
+    assert len({rank[4] for rank in environment["ranks"]}) == 2, "each on its own node"
     assert len(set(environment["nodes"])) == 2
     assert environment["node"] == environment["nodes"][0]
 
 
-def test_a_rank_lost_on_another_node_is_named(executor: RayExecutor, tmp_path: Path) -> None:
-    outcome = run_jobs(executor, spread(tmp_path, "lose_the_last_rank"))[0]
+def test_outcome_names_a_rank_that_crashed_on_another_node(
+    executor: RayExecutor, tmp_path: Path
+) -> None:
+    outcome = run_jobs(executor, two_node_job(tmp_path, "lose_the_last_rank"))[0]
     assert isinstance(outcome, Failed)
     assert (outcome.failure, "rank 1: killed by SIGKILL" in outcome.reason) == ("crash", True)
 
 
-def test_trials_of_any_shape_share_an_actor_which_holds_no_cores(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    """The second shape takes all of a node's cores."""
+def test_trials_with_different_resources_share_an_actor(cluster: Cluster, tmp_path: Path) -> None:
+    """The second job takes all cores of a node, so the actor itself holds none."""
     actors: set[int] = set()
     jobs = iter(make_job(tmp_path, n, resources=Resources(threads=1 + n % 2)) for n in range(4))
-    told: list[Outcome] = []
+    outcomes: list[Outcome] = []
 
     def tell(job: Job, outcome: Outcome) -> None:
-        told.append(outcome)
+        outcomes.append(outcome)
         actors.update(_actors())
 
     executor = RayExecutor(1, address=cluster.address, preload=())
@@ -110,42 +109,42 @@ def test_trials_of_any_shape_share_an_actor_which_holds_no_cores(
         executor.run(lambda: next(jobs, None), evaluate, tell, never_stop)
     finally:
         executor.close()
-    assert all(isinstance(outcome, Completed) for outcome in told)
-    assert len(told) == 4
+    assert all(isinstance(outcome, Completed) for outcome in outcomes)
+    assert len(outcomes) == 4
     assert len(actors) == 1
 
 
 def _actors() -> set[int]:
-    found = psutil.process_iter(["pid", "cmdline"])
-    return {p.pid for p in found if any("ray::RayTrial" in w for w in p.info["cmdline"] or ())}
+    processes = psutil.process_iter(["pid", "cmdline"])
+    return {p.pid for p in processes if any("ray::RayTrial" in w for w in p.info["cmdline"] or ())}
 
 
-def test_a_gpu_has_the_number_that_the_trial_sees(executor: RayExecutor, tmp_path: Path) -> None:
-    """Both strategies ask for ``cuda:1``; Ray gives each a GPU and shows it no other."""
-    held = Resources(devices=("cuda:1",))
+def test_devices_are_numbered_as_the_trial_sees_them(executor: RayExecutor, tmp_path: Path) -> None:
+    """Both strategies specify ``cuda:1``; Ray assigns each a GPU and hides the others."""
+    resources = Resources(devices=("cuda:1",))
     strategy = Strategy({"do": "see_gpus", "device": "cuda:1", "node_class": "any"})
-    jobs = [make_job(tmp_path, n, strategy=strategy, resources=held) for n in range(2)]
-    one, two = (said(outcome) for outcome in run_jobs(executor, *jobs).values())
+    jobs = [make_job(tmp_path, n, strategy=strategy, resources=resources) for n in range(2)]
+    one, two = (environment_of(outcome) for outcome in run_jobs(executor, *jobs).values())
     assert one["device"] == two["device"] == "cuda:0"
     assert {one["visible"], two["visible"]} <= {"0", "1"}
     assert (one["node"], one["visible"]) != (two["node"], two["visible"])
 
 
-def test_each_node_prepares_once(executor: RayExecutor, tmp_path: Path) -> None:
+def test_each_node_builds_its_cache_once(executor: RayExecutor, tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, n, do="prepare") for n in range(8)]
-    nodes = {said(outcome)["node"] for outcome in run_jobs(executor, *jobs).values()}
+    nodes = {environment_of(outcome)["node"] for outcome in run_jobs(executor, *jobs).values()}
     assert len(nodes) == 2
     assert len(list(tmp_path.glob("built-by-*"))) == 2
 
 
-def test_a_lost_node_costs_all_ranks_a_run(
+def test_all_ranks_run_again_after_a_lost_node(
     cluster: Cluster, executor: RayExecutor, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        driving = pool.submit(run_jobs, executor, spread(tmp_path, "hang_apart_the_first_time"))
+        run = pool.submit(run_jobs, executor, two_node_job(tmp_path, "hang_apart_the_first_time"))
         while not (tmp_path / "0" / "pid").exists():
             time.sleep(0.05)
         cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
         cluster.add_node(**NODE)
-        environment = said(driving.result(180)[0])
+        environment = environment_of(run.result(180)[0])
     assert len(environment["ranks"]) == 2

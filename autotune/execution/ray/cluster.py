@@ -1,4 +1,4 @@
-"""The cluster as a driver sees it: reach it, keep an agent on every node, know what nodes hold."""
+"""The cluster as seen by a driver: connects to it, and keeps an agent on every node."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from autotune.domain import Host, Job
 from autotune.errors import ExecutionError
 from autotune.execution.ray.agent import Agent, Session
-from autotune.execution.ray.parcel import Parcel
 from autotune.execution.ray.resources import NODE_CLASS_LABEL, fits
 
-REACH_SECONDS = 5.0
-LOOK_SECONDS = 2.0
-"""How often the cluster is looked at for nodes that joined."""
+CONNECT_SECONDS = 5.0
 
-READY_SECONDS = 120.0
+SYNC_INTERVAL_SECONDS = 2.0
+"""How often the cluster is checked for nodes that have joined or left."""
+
+INVENTORY_SECONDS = 120.0
+"""How long new agents have to report the hardware of their nodes."""
 
 _HINT = (
-    "start a cluster with `ray start --head`, name another with --address, "
-    "or run on this machine with --executor local"
+    "start a cluster with `ray start --head`, set another address with --address, "
+    "or run on this host with --executor local"
 )
 
 
 def connect(address: str | None) -> None:
-    """Join the cluster at ``address``; without one, start Ray on this machine.
+    """Connect to the cluster at ``address``; without one, start Ray on this host.
 
-    :raises ExecutionError: within seconds, where no cluster answers.
+    :raises ExecutionError: within seconds, if no cluster answers.
     """
     if address is not None:
         _require_answer(address)
     try:
         ray.init(
-            address=address or "local",  # None would look for a cluster that may be long gone
+            address=address or "local",  # None would search for a cluster that may have ended
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level="ERROR",
@@ -50,38 +51,39 @@ def connect(address: str | None) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExecutionError(
-            f"the Ray cluster at {address or 'this machine'} cannot be used: {reason}", hint=_HINT
+            f"the Ray cluster at {address or 'this host'} cannot be used: {reason}", hint=_HINT
         ) from error
 
 
 def _require_answer(address: str) -> None:
-    """Ray itself would go on trying for minutes."""
+    """Raise unless a cluster answers at ``address``. Ray itself would retry for minutes."""
     if address == "auto":
-        address = _noted() or "local"
+        address = _recorded_address() or "local"
     if address == "local":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise ExecutionError(f"{address} is no address of a Ray cluster", hint="auto or HOST:6379")
+        raise ExecutionError(
+            f"{address} is no address of a Ray cluster", hint="use auto or HOST:6379"
+        )
     if address.startswith("ray://"):
         raise ExecutionError(
-            f"{address} is Ray's door for clients outside the cluster; Ray Tune, whose loop runs "
-            "here, has to be on a node",
-            hint=f"make this machine one: ray start --address={host}:6379 --num-cpus=0, "
-            "then --address auto; or run autotune on a node",
+            f"{address} is a Ray Client address. autotune must run on a node of the cluster",
+            hint=f"make this host a node: ray start --address={host}:6379 --num-cpus=0, "
+            "then use --address auto; or run autotune on a node",
         )
     try:
-        socket.create_connection((host, int(port)), REACH_SECONDS).close()
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         reason = error.strerror or str(error)
         raise ExecutionError(f"no Ray cluster answers at {address}: {reason}", hint=_HINT) from None
 
 
-def _noted() -> str | None:
-    """The address of the cluster that this machine was last made a node of, where Ray notes it;
-    Ray says well enough that there is none."""
-    if named := os.environ.get("RAY_ADDRESS"):
-        return named
+def _recorded_address() -> str | None:
+    """The address of the cluster of which this host last became a node, as Ray has recorded it.
+    ``None`` if there is no record; Ray then reports that there is no cluster."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
     folder = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
     try:
         return (folder / "ray_current_cluster").read_text().strip() or None
@@ -93,38 +95,41 @@ class Cluster:
     """The nodes of a cluster, each with an agent of this driver."""
 
     def __init__(self, address: str | None, modules: Sequence[str]) -> None:
-        self._ours = not ray.is_initialized()
+        self._owns_ray = not ray.is_initialized()
         connect(address)
         self.session = Session(secrets.token_hex(4), secrets.token_bytes(32))
         self._modules = tuple(modules)
         self._agents: dict[str, Any] = {}
-        self._warming: list[Any] = []
-        self._looking = threading.Lock()
+        self._prestarts: list[Any] = []
+        self._sync_lock = threading.Lock()
         self._end = threading.Event()
-        self._end_work = threading.Event()
+        self._kill_workers = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="nodes", daemon=True)
         self.sync_agents()
-        self.home = self._driver_node()
+        self.driver_node = self._driver_node()
         self._thread.start()
 
     def prestart_workers(self, count: int) -> None:
-        """Have processes load what the actors of trials need, which Ray then makes them of."""
+        """Import the modules of the trials' actors in ``count`` Ray processes, which Ray then
+        reuses for these actors."""
         load = ray.remote(importlib.import_module).options(
-            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(self.home, soft=False)
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(self.driver_node, soft=False),
         )
-        self._warming = [load.remote("autotune.execution.ray.trainable") for _ in range(count)]
+        module = "autotune.execution.ray.trainable"
+        self._prestarts = [load.remote(module) for _ in range(count)]
 
     def sync_agents(self) -> None:
-        """Put agents on nodes that have joined, and forget nodes that have left."""
-        with self._looking:
+        """Start agents on nodes that have joined, and forget nodes that have left."""
+        with self._sync_lock:
             alive = {node["NodeID"] for node in self.nodes()}
-            for gone in self._agents.keys() - alive:
-                del self._agents[gone]
-            for joined in alive - self._agents.keys():
-                self._agents[joined] = self._start(joined)
+            for node in self._agents.keys() - alive:
+                del self._agents[node]
+            for node in alive - self._agents.keys():
+                self._agents[node] = self._start_agent(node)
 
     def nodes(self) -> list[dict[str, Any]]:
-        """The nodes that live, as Ray describes them."""
+        """The nodes that are alive, as Ray describes them."""
         return [node for node in ray.nodes() if node["Alive"]]
 
     def agent(self, node: str) -> Any:
@@ -135,54 +140,54 @@ class Cluster:
         return fits(job, self.nodes())
 
     def hosts(self) -> list[tuple[str | None, Host]]:
-        """The hardware of every node, with its class where it has one."""
+        """The hardware of every node, with its class (``None`` if it has none)."""
         self.sync_agents()
         classes = {node["NodeID"]: node["Labels"].get(NODE_CLASS_LABEL) for node in self.nodes()}
-        asked = {node: agent.hardware.remote() for node, agent in dict(self._agents).items()}
-        found = ray.get(list(asked.values()), timeout=READY_SECONDS)
-        return [(classes.get(node), host) for node, host in zip(asked, found, strict=True)]
+        pending = {node: agent.hardware.remote() for node, agent in dict(self._agents).items()}
+        hosts = ray.get(list(pending.values()), timeout=INVENTORY_SECONDS)
+        return [(classes.get(node), host) for node, host in zip(pending, hosts, strict=True)]
 
     def close(self) -> None:
-        """Take the agents away, and Ray with them where it was started for this driver."""
+        """Kill the agents, and shut down Ray if it was started for this driver."""
         self._end.set()
         self._thread.join()
-        self._take_agents_away()
-        if self._ours:
+        self._kill_agents()
+        if self._owns_ray:
             ray.shutdown()
 
-    def _start(self, node: str) -> Any:
+    def _start_agent(self, node: str) -> Any:
         return (
             ray.remote(Agent)
             .options(
-                name=self.session.agent(node),
+                name=self.session.agent_name(node),
                 num_cpus=0,
                 max_restarts=-1,
                 max_concurrency=4,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
-            .remote(self.session, Parcel.of(self._modules))
+            .remote(self.session, self._modules)
         )
 
     def _driver_node(self) -> str:
-        """The node on which the driver runs, or the head where it runs on none."""
-        here: str = ray.get_runtime_context().get_node_id()
-        if here in self._agents:
-            return here
+        """The node of the driver, or the head node if the driver is on none."""
+        node: str = ray.get_runtime_context().get_node_id()
+        if node in self._agents:
+            return node
         heads = [n["NodeID"] for n in self.nodes() if "node:__internal_head__" in n["Resources"]]
         return str(next(iter([*heads, *self._agents])))
 
-    def end_work(self) -> None:
-        """End all workers at once, by taking the agents away that they came from. Safe from a
-        signal handler: Ray itself is asked by another thread."""
-        self._end_work.set()
+    def kill_workers(self) -> None:
+        """Kill all workers by killing their agents. Safe from a signal handler: another thread
+        calls Ray."""
+        self._kill_workers.set()
         self._end.set()
 
     def _watch(self) -> None:
-        while not self._end.wait(LOOK_SECONDS):
+        while not self._end.wait(SYNC_INTERVAL_SECONDS):
             self.sync_agents()
-        if self._end_work.is_set():
-            self._take_agents_away()
+        if self._kill_workers.is_set():
+            self._kill_agents()
 
-    def _take_agents_away(self) -> None:
+    def _kill_agents(self) -> None:
         while self._agents:
             ray.kill(self._agents.popitem()[1])

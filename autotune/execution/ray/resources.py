@@ -1,9 +1,9 @@
-"""What a strategy holds, as Ray counts it."""
+"""The resources of a job in Ray's terms, and the placement group that reserves them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -19,84 +19,88 @@ from ray.util.placement_group import (
 from autotune.domain import Job
 
 NODE_CLASS_LABEL = "node-class"
-"""Nodes say their class by this label: ``ray start --labels node-class=cpu-small``."""
+"""The label with a node's class: ``ray start --labels node-class=cpu-small``."""
 
 ANY_CLASS = "any"
 
-LEAVING_SECONDS, GLANCE_SECONDS = 1.0, 0.01
-"""How long to wait at most for what removed groups held, and how often to look."""
+MAX_RELEASE_SECONDS, RELEASE_POLL_SECONDS = 1.0, 0.01
+"""How long to wait at most for the resources of removed groups, and how often to check."""
 
 
-def nodes(job: Job) -> int:
-    """The machines over which the ranks of a job are spread evenly."""
+def num_nodes(job: Job) -> int:
+    """The number of nodes over which the ranks of a job are distributed evenly."""
     return int(job.strategy.get("nodes", 1))
 
 
-def gpus(job: Job) -> int:
-    """GPUs that a job holds on each of its nodes."""
-    return sum(device.startswith("cuda") for device in job.resources.devices) // nodes(job)
+def gpus_per_node(job: Job) -> int:
+    """The number of GPUs of a job on each of its nodes."""
+    return sum(device.startswith("cuda") for device in job.resources.devices) // num_nodes(job)
 
 
 def bundle(job: Job) -> dict[str, float]:
-    """Cores and GPUs that a job holds on each of its nodes."""
-    cores = {"CPU": float(job.resources.cores // nodes(job))}
-    return {**cores, "GPU": float(gpus(job))} if gpus(job) else cores
+    """The cores and GPUs of a job on each of its nodes."""
+    cores, gpus = job.resources.cores // num_nodes(job), gpus_per_node(job)
+    return {"CPU": float(cores), **({"GPU": float(gpus)} if gpus else {})}
 
 
 def node_class(job: Job) -> str | None:
-    """The class of node that the strategy asks for, ``None`` for any."""
-    asked = str(job.strategy.get("node_class", ANY_CLASS))
-    return None if asked == ANY_CLASS else asked
+    """The node class that the strategy requires; ``None`` for any."""
+    name = str(job.strategy.get("node_class", ANY_CLASS))
+    return None if name == ANY_CLASS else name
 
 
 def reserve(job: Job, session: str) -> PlacementGroup:
-    """A placement group of all that a job holds: on one node, or on as many different ones as it
-    asks, of the class that it asks.
+    """A placement group with the resources of a job: on one node, or on as many different nodes as
+    the strategy requires, of the required class.
 
-    Ray keeps a group for as long as the driver lives. So one that an actor left behind, which was
-    killed while it ran the job, is removed first: what it holds is what the job waits for.
+    Ray keeps a group as long as the driver lives. If an actor was killed while it ran this job, its
+    group still holds the resources that the job now waits for, so it is removed first.
     """
-    count, asked = nodes(job), node_class(job)
+    count, required_class = num_nodes(job), node_class(job)
     name = f"autotune-{session}-{job.study}-{job.trial}-"
-    for left in placement_group_table().values():
-        if left["name"].startswith(name) and left["state"] != "REMOVED":
-            remove_placement_group(get_placement_group(left["name"]))
+    for group in placement_group_table().values():
+        if group["name"].startswith(name) and group["state"] != "REMOVED":
+            remove_placement_group(get_placement_group(group["name"]))
     _wait_until_released({name: amount * count for name, amount in bundle(job).items()})
+    labels = None if required_class is None else [{NODE_CLASS_LABEL: required_class}] * count
     return placement_group(
         [bundle(job)] * count,
         name=f"{name}{uuid4().hex[:8]}",
         strategy="STRICT_PACK" if count == 1 else "STRICT_SPREAD",
-        bundle_label_selector=[{NODE_CLASS_LABEL: asked}] * count if asked is not None else None,
+        bundle_label_selector=labels,
     )
 
 
-def _wait_until_released(wanted: Mapping[str, float]) -> None:
-    """Where less than ``wanted`` is free, wait for what removed groups still hold. Nodes tell of
-    that after a tenth of a second; a group that is asked for before is tried again after a whole
-    one."""
-    until = time.monotonic() + LEAVING_SECONDS
-    while time.monotonic() < until and any(_is_leaving(*want) for want in wanted.items()):
-        time.sleep(GLANCE_SECONDS)
+def _wait_until_released(required: Mapping[str, float]) -> None:
+    """If less than ``required`` is free, wait for the resources of removed groups.
+
+    Nodes report released resources after a tenth of a second. Ray tries a group that is requested
+    before that again only after a second.
+    """
+    deadline = time.monotonic() + MAX_RELEASE_SECONDS
+    while time.monotonic() < deadline and any(
+        _is_being_released(name, amount) for name, amount in required.items()
+    ):
+        time.sleep(RELEASE_POLL_SECONDS)
 
 
-def _is_leaving(name: str, amount: float) -> bool:
-    """Whether there is too little of a resource, and less than what the groups that are there leave
-    of it."""
+def _is_being_released(name: str, amount: float) -> bool:
+    """Whether less than ``amount`` is free although the existing groups leave more."""
     free = ray.available_resources().get(name, 0.0)
     if free >= amount:
         return False
     groups = [g for g in placement_group_table().values() if g["state"] != "REMOVED"]
-    held = sum(part.get(name, 0.0) for group in groups for part in group["bundles"].values())
-    return bool(ray.cluster_resources().get(name, 0.0) - free > held)
+    reserved = sum(part.get(name, 0.0) for group in groups for part in group["bundles"].values())
+    return bool(ray.cluster_resources().get(name, 0.0) - free > reserved)
 
 
-def fits(job: Job, found: list[dict[str, Any]]) -> bool:
-    """Whether nodes, as ``ray.nodes()`` describes them, could hold the job if nothing else ran."""
-    return sum(_could_hold(job, node) for node in found) >= nodes(job)
+def fits(job: Job, nodes: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether ``nodes``, as returned by ``ray.nodes()``, could hold the job if nothing else ran."""
+    return sum(_could_hold(job, node) for node in nodes) >= num_nodes(job)
 
 
 def _could_hold(job: Job, node: Mapping[str, Any]) -> bool:
-    asked = node_class(job)
-    if asked is not None and node["Labels"].get(NODE_CLASS_LABEL) != asked:
+    required_class = node_class(job)
+    if required_class is not None and node["Labels"].get(NODE_CLASS_LABEL) != required_class:
         return False
     return all(node["Resources"].get(name, 0.0) >= n for name, n in bundle(job).items())

@@ -1,8 +1,8 @@
-"""The actor of a trial: it reserves what the trial holds, has workers there do the work, and passes
-on what they say. Ray Tune asks it for one result after the other.
+"""The actor of a trial: reserves its resources, has workers run it, and forwards their messages.
 
-All these actors are alike, whatever their trials hold, and sit where the driver is; so Tune has the
-next trial use the one whose trial has just ended, and a trial of another shape costs no new actor.
+Ray Tune asks the actor for one result after the other. All actors are alike, whatever the resources
+of their trials, and run on the driver's node. So Tune reuses the actor of a trial that has ended,
+and a trial with other resources needs no new actor.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.util.placement_group import (
     NODE_ID_LABEL_KEY,
     PlacementGroup,
@@ -25,55 +25,58 @@ from ray.util.placement_group import (
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from autotune.domain import CurvePoint, Interrupted, Job, Outcome
-from autotune.execution.ray.agent import PATIENCE_SECONDS, Session, end_of
-from autotune.execution.ray.parcel import Parcel
-from autotune.execution.ray.resources import gpus, nodes, reserve
+from autotune.execution.ray.agent import AGENT_START_SECONDS, Session, log_tail
+from autotune.execution.ray.resources import gpus_per_node, num_nodes, reserve
 from autotune.execution.ray.worker_group import NodeAllocation, TrialSpec, WorkerGroup
 from autotune.execution.worker import log_path
 
 BATCH_SECONDS = 1.0
-"""Points that need no answer are passed on together, about this often."""
+"""Points that need no answer are forwarded together, about this often."""
 
-PLACE_SECONDS = 1
-"""How long to wait for room before the driver is told that there is none yet."""
+PLACEMENT_POLL_SECONDS = 1
+"""How long to wait for resources before the driver is told that there are none yet."""
 
 ACTOR_RESOURCES = {"memory": 100 * 2**20}
-"""What the actor itself takes; no cores, for it only waits."""
+"""Resources of the actor itself. No cores: it only waits."""
+
+CONFIG_KEY = "trial"
+"""Key of the :class:`TrialConfig` in Tune's configuration of a trial."""
 
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """What an actor is to do: run ``evaluate`` (packed) on ``job`` for the driver of ``session``,
-    from the node ``home``. ``memory_gib`` is that of :class:`~autotune.execution.ray.worker_group.Work`."""
+    """Configuration of a Tune trial: run ``evaluate`` (pickled) on ``job`` for the driver of
+    ``session``, from the node ``driver_node``. ``memory_gib`` is that of
+    :class:`~autotune.execution.ray.worker_group.TrialSpec`."""
 
     job: Job
-    evaluate: Parcel
+    evaluate: bytes
     session: Session
-    home: str
+    driver_node: str
     memory_gib: float | None = None
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job, and the end of its log as the worker's node has it."""
+    """The outcome of a job, and the last part of its log from the worker's node."""
 
     outcome: Outcome
     log: bytes
 
 
 class RayTrial(tune.Trainable):  # type: ignore[misc]
-    """One actor runs many jobs, one after the other."""
+    """One actor. It runs many jobs, one after the other."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        home = {NODE_ID_LABEL_KEY: config["order"].home}
-        return tune.PlacementGroupFactory([ACTOR_RESOURCES], bundle_label_selector=[home])
+        labels = {NODE_ID_LABEL_KEY: config[CONFIG_KEY].driver_node}
+        return tune.PlacementGroupFactory([ACTOR_RESOURCES], bundle_label_selector=[labels])
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._order: TrialConfig = config["order"]
-        self._room: PlacementGroup | None = None
-        self._team: WorkerGroup | None = None
-        self._places: list[NodeAllocation] = []
+        self._config: TrialConfig = config[CONFIG_KEY]
+        self._placement: PlacementGroup | None = None
+        self._workers: WorkerGroup | None = None
+        self._allocations: list[NodeAllocation] = []
         self._points: list[CurvePoint] = []
         self._advice: str | None = None
         self._at_rung = False
@@ -83,91 +86,99 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def take_advice(self, reason: str) -> None:
-        """The driver's reason to stop at the rung that was passed on last."""
+        """Receive the driver's reason to stop at the last rung."""
         self._advice = reason
 
     def step(self) -> dict[str, Any]:
-        """Wait for room, then for news of the trial. A rung is answered when the next step is asked
-        for."""
-        if self._team is None:
-            if self._has_room():
-                self._begin()
-            return self._news()
+        """Wait for resources, then for messages of the trial. A rung is answered at the start of
+        the next step."""
+        if self._workers is None:
+            if self._is_placed():
+                self._start()
+            return self._result()
         if self._at_rung:
-            self._team.answer(self._advice)
+            self._workers.answer(self._advice)
             self._at_rung, self._advice = False, None
-        self._listen(self._team)
-        return self._news()
+        self._serve(self._workers)
+        return self._result()
 
     def cleanup(self) -> None:
-        """End the workers, should they still run, and give back what they held."""
-        if self._team is not None:
-            self._team.end(Interrupted("its actor was stopped"))
-        self._give_back()
+        """End the workers if they still run, and release the resources."""
+        if self._workers is not None:
+            self._workers.end(Interrupted("its actor was stopped"))
+        self._release()
 
-    def _news(self) -> dict[str, Any]:
-        """``placed`` says whether the job has got what it holds."""
+    def _result(self) -> dict[str, Any]:
+        """What Tune passes to the searcher; ``placed`` says whether the job has its resources."""
         points, self._points = tuple(self._points), []
-        ended = self._team is not None and self._team.over
-        news = {"placed": self._team is not None, "points": points, "done": ended}
-        actor = ray.get_runtime_context().current_actor
-        return {**news, "actor": actor, **({"ending": self._end()} if ended else {})}
+        ended = self._workers is not None and self._workers.has_ended
+        return {
+            "placed": self._workers is not None,
+            "points": points,
+            "done": ended,
+            "actor": ray.get_runtime_context().current_actor,
+            **({"job_result": self._finish()} if ended else {}),
+        }
 
-    def _has_room(self) -> bool:
-        self._room = self._room or reserve(self._order.job, self._order.session.name)
-        return bool(self._room.wait(PLACE_SECONDS))
+    def _is_placed(self) -> bool:
+        config = self._config
+        self._placement = self._placement or reserve(config.job, config.session.name)
+        return bool(self._placement.wait(PLACEMENT_POLL_SECONDS))
 
-    def _begin(self) -> None:
-        order, room = self._order, self._room
-        assert room is not None
-        found = placement_group_table(room)["bundles_to_node_id"]
-        self._places = [
-            NodeAllocation(found[index], self._gpus(room, index))
-            for index in range(nodes(order.job))
+    def _start(self) -> None:
+        config, placement = self._config, self._placement
+        assert placement is not None
+        node_ids = placement_group_table(placement)["bundles_to_node_id"]
+        self._allocations = [
+            NodeAllocation(node_ids[index], self._assigned_gpus(placement, index))
+            for index in range(num_nodes(config.job))
         ]
-        work = TrialSpec(order.job, order.evaluate.open(), order.memory_gib)
-        self._team = WorkerGroup(work, order.session, self._places)
+        config.session.extend_path()
+        spec = TrialSpec(config.job, cloudpickle.loads(config.evaluate), config.memory_gib)
+        self._workers = WorkerGroup(spec, config.session, self._allocations)
 
-    def _gpus(self, room: PlacementGroup, index: int) -> str | None:
-        """Which GPUs Ray has set aside in a bundle: a task there is told."""
-        if not (count := gpus(self._order.job)):
+    def _assigned_gpus(self, placement: PlacementGroup, index: int) -> str | None:
+        """``CUDA_VISIBLE_DEVICES`` of a bundle. Only a task in the bundle can see it."""
+        if not (count := gpus_per_node(self._config.job)):
             return None
-        there = PlacementGroupSchedulingStrategy(room, placement_group_bundle_index=index)
-        ask = ray.remote(os.getenv).options(num_cpus=0, num_gpus=count, scheduling_strategy=there)
-        visible: str = ray.get(ask.remote("CUDA_VISIBLE_DEVICES"), timeout=PATIENCE_SECONDS)
-        return visible
+        bundle = PlacementGroupSchedulingStrategy(placement, placement_group_bundle_index=index)
+        task = ray.remote(os.getenv).options(num_cpus=0, num_gpus=count, scheduling_strategy=bundle)
+        gpus: str = ray.get(task.remote("CUDA_VISIBLE_DEVICES"), timeout=AGENT_START_SECONDS)
+        return gpus
 
-    def _listen(self, team: WorkerGroup) -> None:
-        """Serve the workers until there is something to pass on."""
-        until = math.inf
-        while not team.over and not self._at_rung and time.monotonic() < until:
-            team.listen(self._note, None if until == math.inf else until - time.monotonic())
-            if self._points and until == math.inf:
-                until = time.monotonic() + BATCH_SECONDS
+    def _serve(self, workers: WorkerGroup) -> None:
+        """Serve the workers until there is something to forward."""
+        deadline = math.inf
+        while not workers.has_ended and not self._at_rung and time.monotonic() < deadline:
+            workers.serve(
+                self._collect, None if deadline == math.inf else deadline - time.monotonic()
+            )
+            if self._points and deadline == math.inf:
+                deadline = time.monotonic() + BATCH_SECONDS
 
-    def _note(self, job: Job, point: CurvePoint) -> None:
+    def _collect(self, job: Job, point: CurvePoint) -> None:
         self._points.append(point)
         self._at_rung = self._at_rung or bool(point.metrics)
 
-    def _end(self) -> JobResult:
-        """What became of the job, which holds nothing any more."""
-        team, self._team = self._team, None
-        assert team is not None
+    def _finish(self) -> JobResult:
+        """The result of the job, after its resources are released."""
+        workers, self._workers = self._workers, None
+        assert workers is not None
         try:
-            return JobResult(team.finish(), self._log())
+            return JobResult(workers.finish(), self._log())
         finally:
-            self._give_back()
+            self._release()
 
     def _log(self) -> bytes:
         """The log, from the node of rank 0 unless its disk is shared."""
-        path = log_path(self._order.job)
+        path = log_path(self._config.job)
         if Path(path).exists():
-            return end_of(path)
-        agent = ray.get_actor(self._order.session.agent(self._places[0].node))
-        log: bytes = ray.get(agent.end_of.remote(path), timeout=PATIENCE_SECONDS)
+            return log_tail(path)
+        agent = ray.get_actor(self._config.session.agent_name(self._allocations[0].node))
+        log: bytes = ray.get(agent.log_tail.remote(path), timeout=AGENT_START_SECONDS)
         return log
 
-    def _give_back(self) -> None:
-        if self._room is not None:
-            remove_placement_group(self._room)
-            self._room = None
+    def _release(self) -> None:
+        if self._placement is not None:
+            remove_placement_group(self._placement)
+            self._placement = None

@@ -1,7 +1,8 @@
-"""The workers of one trial: one, or one on each of the nodes that its ranks are spread over."""
+"""The workers of one trial: one worker, or one on each of the nodes that its ranks run on."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,17 +24,17 @@ from autotune.errors import ExecutionError
 from autotune.execution.job import RunningJob
 from autotune.execution.memory import MAX_FRACTION_OF_AVAILABLE
 from autotune.execution.messages import RankRange, RendezvousPort, RunTrial
-from autotune.execution.ray.agent import NodeEndpoint, Session, worker_on
+from autotune.execution.ray.agent import NodeEndpoint, Session, start_worker
 from autotune.execution.spawner import Worker
 from autotune.ports import Evaluate, ShouldStop
 
 GRACE_SECONDS = 2.0
-"""How long the other workers may take to show which of them is at the root of a failure."""
+"""How long the other workers have to report the root cause of a failure before they are killed."""
 
 
 @dataclass(frozen=True)
 class NodeAllocation:
-    """A node that a job has got, and which of its GPUs, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    """A node on which a job has resources, and its GPUs there as ``CUDA_VISIBLE_DEVICES``."""
 
     node: str
     gpus: str | None = None
@@ -41,8 +42,11 @@ class NodeAllocation:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a team does. ``memory_gib`` bounds what a job without a limit of its own may hold on
-    each node; without either it is the job's share of the node, by its share of the cores."""
+    """What a worker group runs.
+
+    ``memory_gib`` is the memory limit on each node of a job without its own; if both are ``None``,
+    the job gets the node's memory in proportion to its cores.
+    """
 
     job: Job
     evaluate: Evaluate
@@ -50,13 +54,13 @@ class TrialSpec:
 
 
 class GroupWorker(RunningJob):
-    """A running share of a job. Its rungs are answered later, by the driver."""
+    """One worker of a group. The driver answers its rungs later."""
 
     def __init__(self, job: Job, worker: Worker) -> None:
         super().__init__(job, worker)
         self.port: int | None = None
         self.outcome: Outcome | None = None
-        """What became of it, once it has ended."""
+        """Set once the worker has ended."""
 
     @property
     def failed(self) -> bool:
@@ -73,101 +77,102 @@ class GroupWorker(RunningJob):
 
 
 class WorkerGroup:
-    """The first member has rank 0, which alone reports."""
+    """The workers of one trial. The first has rank 0, which alone reports progress."""
 
-    def __init__(self, work: TrialSpec, session: Session, places: Sequence[NodeAllocation]) -> None:
-        self._work, self._session, self._places = work, session, places
-        self._members: list[GroupWorker] = []
-        self._stations: list[NodeEndpoint] = []
+    def __init__(
+        self, spec: TrialSpec, session: Session, allocations: Sequence[NodeAllocation]
+    ) -> None:
+        self._spec, self._session, self._allocations = spec, session, allocations
+        self._workers: list[GroupWorker] = []
+        self._endpoints: list[NodeEndpoint] = []
         try:
-            leader = self._start(None)
-            while len(self._members) < len(places) and leader.outcome is None:
-                if leader.port is None:
-                    self.listen(lambda job, point: None, None)
+            first = self._start(None)
+            while len(self._workers) < len(allocations) and first.outcome is None:
+                if first.port is None:
+                    self.serve(lambda job, point: None, None)
                 else:
-                    self._start(leader.port)
+                    self._start(first.port)
         except BaseException:
-            self.end(Interrupted("its team did not come together"))
+            self.end(Interrupted("its worker group could not be started"))
             raise
 
     @property
-    def over(self) -> bool:
-        """Whether the leader has ended, or another for whose want all will fail."""
-        return self._members[0].outcome is not None or any(m.failed for m in self._members)
+    def has_ended(self) -> bool:
+        """Whether the first worker has ended, or another has failed, so that all will fail."""
+        return self._workers[0].outcome is not None or any(w.failed for w in self._workers)
 
-    def listen(self, advise: ShouldStop, seconds: float | None) -> None:
-        """Serve the workers once there is something to serve, for up to ``seconds``."""
-        living = [member for member in self._members if member.outcome is None]
-        patience = min(m.seconds_to_deadline() for m in living)
+    def serve(self, advise: ShouldStop, seconds: float | None) -> None:
+        """Wait for messages of the workers, at most ``seconds``, and handle them."""
+        running = [worker for worker in self._workers if worker.outcome is None]
+        timeout = min(worker.seconds_to_deadline() for worker in running)
         if seconds is not None:
-            patience = min(patience, max(seconds, 0.0))
-        sources: list[Connection | int] = [source for m in living for source in m.sources()]
-        wait(sources, timeout=None if patience == float("inf") else patience)
-        for member in living:
-            if member.serve(advise):
-                member.outcome = member.finish()
+            timeout = min(timeout, max(seconds, 0.0))
+        sources: list[Connection | int] = [s for worker in running for s in worker.sources()]
+        wait(sources, timeout=None if timeout == math.inf else timeout)
+        for worker in running:
+            if worker.serve(advise):
+                worker.outcome = worker.finish()
 
     def answer(self, reason: str | None) -> None:
-        self._members[0].answer(reason)
+        self._workers[0].answer(reason)
 
     def finish(self) -> Outcome:
-        """End all workers and say what became of the job.
+        """End all workers and return the outcome of the job.
 
-        :raises ExecutionError: a node was lost; the job may be run again.
+        :raises ExecutionError: a node was lost; the job can be run again.
         """
-        until = time.monotonic() + GRACE_SECONDS
-        while any(m.outcome is None for m in self._members) and time.monotonic() < until:
-            self.listen(lambda job, point: None, until - time.monotonic())
+        deadline = time.monotonic() + GRACE_SECONDS
+        while any(w.outcome is None for w in self._workers) and time.monotonic() < deadline:
+            self.serve(lambda job, point: None, deadline - time.monotonic())
         self.end(Interrupted("another rank failed"))
-        outcome = _root([m.outcome for m in self._members if m.outcome is not None])
+        outcome = _root_cause([w.outcome for w in self._workers if w.outcome is not None])
         if isinstance(outcome, Failed) and outcome.failure == FailureReason.INFRASTRUCTURE:
             raise ExecutionError(outcome.reason)
-        leader = self._members[0].outcome
-        return outcome if leader is None else replace(outcome, result=self._placed(leader))
+        first = self._workers[0].outcome
+        return outcome if first is None else replace(outcome, result=self._with_nodes(first.result))
 
     def end(self, outcome: Outcome) -> None:
         """End the workers that still run, with ``outcome``."""
-        for member in self._members:
-            if member.outcome is None:
-                member.end(outcome)
-                member.outcome = member.finish()
+        for worker in self._workers:
+            if worker.outcome is None:
+                worker.end(outcome)
+                worker.outcome = worker.finish()
 
-    def _placed(self, leader: Outcome) -> TrialResult:
-        """What the leader saw, with where it came about."""
-        nodes = [place.node for place in self._places]
-        where = {"node": nodes[0], "hostname": self._stations[0].hostname}
-        spread = {"nodes": nodes} if len(nodes) > 1 else {}
-        evidence = leader.result
-        return replace(evidence, environment={**evidence.environment, **where, **spread})
+    def _with_nodes(self, result: TrialResult) -> TrialResult:
+        """``result`` with the nodes of the trial in its environment."""
+        nodes = [allocation.node for allocation in self._allocations]
+        environment = {"node": nodes[0], "hostname": self._endpoints[0].hostname}
+        all_nodes = {"nodes": nodes} if len(nodes) > 1 else {}
+        return replace(result, environment={**result.environment, **environment, **all_nodes})
 
     def _start(self, port: int | None) -> GroupWorker:
-        """Start the next member; ``port`` is where the first one has opened the door."""
-        number, count = len(self._members), len(self._places)
-        station, worker = worker_on(self._places[number].node, self._session)
-        self._stations.append(station)
-        job = self._work.job
-        ranks = job.resources.processes // count
-        meeting = None if port is None else (self._stations[0].address[0], port)
-        share = RankRange(number * ranks, ranks, station.address[0], meeting) if count > 1 else None
+        """Start the next worker. ``port`` is the rendezvous port of the first one."""
+        index, count = len(self._workers), len(self._allocations)
+        endpoint, worker = start_worker(self._allocations[index].node, self._session)
+        self._endpoints.append(endpoint)
+        job = self._spec.job
+        size = job.resources.processes // count
+        rendezvous = None if port is None else (self._endpoints[0].address[0], port)
+        ranks = RankRange(index * size, size, endpoint.address[0], rendezvous)
         cores = job.resources.cores // count
         order = RunTrial(
-            _as_seen_there(job, count),
-            self._work.evaluate,
-            job.limits.memory_gib or self._work.memory_gib or _memory_share(station, cores),
-            _environment(self._places[number]),
+            _with_local_devices(job, count),
+            self._spec.evaluate,
+            job.limits.memory_gib or self._spec.memory_gib or _memory_share(endpoint, cores),
+            _environment(self._allocations[index]),
             cores,
-            share,
+            ranks if count > 1 else None,
         )
         worker.connection.send(order)
-        self._members.append(GroupWorker(job, worker))
-        return self._members[-1]
+        self._workers.append(GroupWorker(job, worker))
+        return self._workers[-1]
 
 
-def _root(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome that explains the others: a lost node, then a worker that ended by itself, before
-    an exception, which may be for want of another rank; the leader's where all is well."""
+def _root_cause(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome that explains the others: a lost node, then a crash or a limit, then an
+    exception, which can be the consequence of another rank's failure. If all is well, the first."""
 
-    def depth(outcome: Outcome) -> int:
+    def priority(outcome: Outcome) -> int:
         match outcome:
             case Failed(FailureReason.INFRASTRUCTURE):
                 return 0
@@ -179,25 +184,25 @@ def _root(outcomes: Sequence[Outcome]) -> Outcome:
                 return 4
         return 1
 
-    return min(outcomes, key=depth)
+    return min(outcomes, key=priority)
 
 
-def _as_seen_there(job: Job, nodes: int) -> Job:
-    """The job with its devices by the numbers that they have where only its own are visible."""
-    held = job.resources.devices
-    if not any(device.startswith("cuda") for device in held):
+def _with_local_devices(job: Job, nodes: int) -> Job:
+    """The job with its devices numbered from 0, as in a process that sees only these devices."""
+    devices = job.resources.devices
+    if not any(device.startswith("cuda") for device in devices):
         return job
-    local = tuple(f"cuda:{place}" for place in range(len(held) // nodes))
+    local = tuple(f"cuda:{index}" for index in range(len(devices) // nodes))
     strategy = job.strategy
     if "device" in strategy.values:
         strategy = strategy.with_values(device=local[0])
     return replace(job, strategy=strategy, resources=replace(job.resources, devices=local))
 
 
-def _memory_share(station: NodeEndpoint, cores: int) -> float:
-    return MAX_FRACTION_OF_AVAILABLE * station.memory_gib * min(1.0, cores / station.cores)
+def _memory_share(endpoint: NodeEndpoint, cores: int) -> float:
+    return MAX_FRACTION_OF_AVAILABLE * endpoint.memory_gib * min(1.0, cores / endpoint.cores)
 
 
-def _environment(place: NodeAllocation) -> dict[str, str]:
-    """What the worker must know that its forkserver does not: which GPUs Ray gave to this trial."""
-    return {} if place.gpus is None else {"CUDA_VISIBLE_DEVICES": place.gpus}
+def _environment(allocation: NodeAllocation) -> dict[str, str]:
+    """Environment variables that differ from the forkserver's: the GPUs that Ray assigned."""
+    return {} if allocation.gpus is None else {"CUDA_VISIBLE_DEVICES": allocation.gpus}

@@ -1,9 +1,9 @@
-"""How a worker on one node is ordered from another: two sockets to the node's agent.
+"""Requests workers over the network: two sockets to the agent of a node.
 
-One becomes the worker's connection, the other the status on which the forkserver says the worker's
-process id and how it ended. Hanging up the status ends the worker, so that none outlives whoever
-ordered it. Callers prove that they know the key of their driver's session, since a worker unpickles
-what it is sent.
+One socket becomes the connection of the worker, the other its status, on which the forkserver
+writes the process id and the exit code. Closing the status kills the worker, so that no worker
+outlives its requester. Requests are authenticated with a per-session key, because a worker
+unpickles what it receives.
 """
 
 from __future__ import annotations
@@ -24,78 +24,81 @@ Address = tuple[str, int]
 
 NONCE_BYTES = TICKET_BYTES = 16
 PROOF_BYTES = 32
-ANSWER_SECONDS = 10.0
-SILENCE_SECONDS = 30
-"""A machine that answers nothing for so long is gone."""
+HANDSHAKE_SECONDS = 10.0
+
+LOST_AFTER_SECONDS = 30
+"""A node that does not acknowledge for this long is lost."""
 
 
 class RemoteWorker(Worker):
-    """A worker on another node, perhaps. Its forkserver ends it when the status is hung up."""
+    """A worker that may be on another node. Its forkserver kills it when the status closes."""
 
     def kill(self) -> None:
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.status)) as status:
-            status.shutdown(socket.SHUT_WR)  # how it ended is still said in the other direction
+            status.shutdown(socket.SHUT_WR)  # the exit code still arrives in the other direction
 
 
-def order_worker(address: Address, key: bytes) -> Worker | None:
-    """A fresh worker from the agent at ``address``; ``None`` where that cannot start it.
+def request_remote_worker(address: Address, key: bytes) -> Worker | None:
+    """A fresh worker from the agent at ``address``; ``None`` if it cannot start one.
 
-    :raises OSError: nobody answers there.
+    :raises OSError: if the agent does not answer.
     """
     ticket = secrets.token_bytes(TICKET_BYTES)
-    with contextlib.ExitStack() as opened:
-        connection, status = (opened.enter_context(_call(address, key, ticket)) for _ in range(2))
+    with contextlib.ExitStack() as stack:
+        connection, status = (stack.enter_context(_connect(address, key, ticket)) for _ in range(2))
         pid = read_status(status.fileno())
         if pid is None:
             return None
         return RemoteWorker(pid, Connection(connection.detach()), status.detach())
 
 
-def _call(address: Address, key: bytes, ticket: bytes) -> socket.socket:
-    called = socket.create_connection(address, ANSWER_SECONDS)
+def _connect(address: Address, key: bytes, ticket: bytes) -> socket.socket:
+    """An authenticated socket. Two sockets with the same ticket make one request."""
+    link = socket.create_connection(address, HANDSHAKE_SECONDS)
     try:
-        nonce = _exactly(called, NONCE_BYTES)
-        called.sendall(ticket + _proof(key, nonce, ticket))
-        _settle(called)
+        nonce = _receive_exactly(link, NONCE_BYTES)
+        link.sendall(ticket + _proof(key, nonce, ticket))
+        _set_keepalive(link)
     except BaseException:
-        called.close()
+        link.close()
         raise
-    return called
+    return link
 
 
 class WorkerServer:
-    """Where an agent takes orders for workers."""
+    """Accepts requests for workers and passes their sockets to the forkserver."""
 
-    def __init__(self, host: str, key: bytes, pass_on: Callable[[list[int]], None]) -> None:
-        self._key, self._pass_on = key, pass_on
-        self._door = socket.create_server((host, 0))
-        self._waiting: dict[bytes, socket.socket] = {}
-        self.address: Address = self._door.getsockname()[:2]
+    def __init__(self, host: str, key: bytes, send_fd: Callable[[list[int]], None]) -> None:
+        self._key, self._send_fd = key, send_fd
+        self._listener = socket.create_server((host, 0))
+        self._unpaired: dict[bytes, socket.socket] = {}
+        self.address: Address = self._listener.getsockname()[:2]
 
     def serve(self) -> None:
-        """Take orders, for ever. A caller who cannot prove the key is turned away."""
+        """Serve forever. Connections without proof of the key are closed."""
         while True:
-            caller, _ = self._door.accept()
+            link, _ = self._listener.accept()
             try:
-                ticket = _admitted(caller, self._key)
-                _settle(caller)
+                ticket = _authenticate(link, self._key)
+                _set_keepalive(link)
             except (OSError, ExecutionError):
-                caller.close()
+                link.close()
                 continue
-            if ticket not in self._waiting:
-                self._waiting[ticket] = caller
+            if ticket not in self._unpaired:
+                self._unpaired[ticket] = link
                 continue
-            with self._waiting.pop(ticket) as connection, caller, contextlib.suppress(OSError):
-                self._pass_on([connection.fileno(), caller.fileno()])
+            with self._unpaired.pop(ticket) as connection, link, contextlib.suppress(OSError):
+                self._send_fd([connection.fileno(), link.fileno()])
 
 
-def _admitted(caller: socket.socket, key: bytes) -> bytes:
-    caller.settimeout(ANSWER_SECONDS)
+def _authenticate(link: socket.socket, key: bytes) -> bytes:
+    """Verify that the peer has the key, and return its ticket."""
+    link.settimeout(HANDSHAKE_SECONDS)
     nonce = secrets.token_bytes(NONCE_BYTES)
-    caller.sendall(nonce)
-    ticket = _exactly(caller, TICKET_BYTES)
-    if not hmac.compare_digest(_exactly(caller, PROOF_BYTES), _proof(key, nonce, ticket)):
-        raise ExecutionError("a caller does not know the key of the session")
+    link.sendall(nonce)
+    ticket = _receive_exactly(link, TICKET_BYTES)
+    if not hmac.compare_digest(_receive_exactly(link, PROOF_BYTES), _proof(key, nonce, ticket)):
+        raise ExecutionError("a request for a worker has the wrong session key")
     return ticket
 
 
@@ -103,24 +106,24 @@ def _proof(key: bytes, nonce: bytes, ticket: bytes) -> bytes:
     return hmac.digest(key, nonce + ticket, "sha256")
 
 
-def _exactly(link: socket.socket, count: int) -> bytes:
+def _receive_exactly(link: socket.socket, count: int) -> bytes:
     data = b""
     while len(data) < count:
         part = link.recv(count - len(data))
         if not part:
-            raise ConnectionResetError("hung up")
+            raise ConnectionResetError("the peer closed the connection")
         data += part
     return data
 
 
-def _settle(link: socket.socket) -> None:
-    """Wait without limit from now on, but not for a machine that is gone."""
+def _set_keepalive(link: socket.socket) -> None:
+    """Remove the timeout of the handshake; detect a lost node by keepalive probes."""
     link.settimeout(None)
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if sys.platform == "linux":
-        third = SILENCE_SECONDS // 3
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, third)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, third)
+        interval = LOST_AFTER_SECONDS // 3
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * SILENCE_SECONDS)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * LOST_AFTER_SECONDS)
