@@ -6,9 +6,9 @@ help, docs, exports and predictions are derived from :data:`LEVERS`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from autotune.domain import ForbiddenClause, Host, Strategy, Value, digest, expression
+from autotune.domain import ForbiddenClause, Host, Phase, Strategy, Value, digest, expression
 from autotune.domain.registry import Registry
 from autotune.errors import ExpressionError, UsageError
 from autotune.levers import (
@@ -61,9 +61,20 @@ BUILTIN_LEVERS = (
     optimization.OPTIMIZER,
 )
 
+PHASE_INFLUENCES: Mapping[Phase, frozenset[Influence]] = {
+    Phase.PROFILE: frozenset({SPEED, MEMORY}),
+    Phase.TRAIN: frozenset({ACCURACY}),
+    Phase.RUN: frozenset(Influence),
+}
+"""The influences of a lever on which the results of a phase depend."""
+
 
 class LeverRegistry(Registry[Lever]):
     """Checks records when they are registered, and keeps those with a stage for model set-up."""
+
+    def __init__(self, records: Iterable[Lever]) -> None:
+        self._phase_levers: dict[Phase, tuple[str, ...]] = {}
+        super().__init__("lever", records)
 
     def register(self, record: Lever) -> None:
         """Add a lever after all others; an equal record may be registered again.
@@ -73,12 +84,22 @@ class LeverRegistry(Registry[Lever]):
         """
         _check(record, self)
         super().register(record)
+        self._phase_levers.clear()
         if record.stage is not None:
             MODEL_LEVERS[record.name] = record
 
     def unregister(self, name: str) -> None:
         super().unregister(name)
+        self._phase_levers.clear()
         MODEL_LEVERS.pop(name, None)
+
+    def phase_levers(self, phase: Phase) -> tuple[str, ...]:
+        """Names of the levers on which the results of ``phase`` depend."""
+        if phase not in self._phase_levers:
+            influences = PHASE_INFLUENCES[phase]
+            names = (name for name, lever in self.items() if lever.influences & influences)
+            self._phase_levers[phase] = tuple(names)
+        return self._phase_levers[phase]
 
 
 def _check(lever: Lever, others: Collection[str]) -> None:
@@ -115,7 +136,7 @@ def _check_expression(lever: Lever, text: str, names: Collection[str]) -> None:
         ) from error
 
 
-LEVERS = LeverRegistry("lever", BUILTIN_LEVERS)
+LEVERS = LeverRegistry(BUILTIN_LEVERS)
 """All levers by name: built-in levers first, then plug-in levers in order of registration. Read it
 when it is needed; a copy made at import lacks the plug-in levers."""
 
@@ -151,22 +172,24 @@ def _clauses(host: Host) -> Iterator[ForbiddenClause]:
         yield from lever.forbidden_on(host)
 
 
+def phase_levers(phase: Phase) -> tuple[str, ...]:
+    """Names of the levers on which the results of ``phase`` depend."""
+    return LEVERS.phase_levers(phase)
+
+
 def profile_key(strategy: Strategy) -> str:
     """Equal for strategies that run at the same speed in the same memory."""
-    return _key(strategy, SPEED, MEMORY)
+    return _key(strategy, Phase.PROFILE)
 
 
 def training_key(strategy: Strategy) -> str:
     """Equal for strategies that train the same model: same samples, arithmetic and updates."""
-    return _key(strategy, ACCURACY)
+    return _key(strategy, Phase.TRAIN)
 
 
-def _key(strategy: Strategy, *influences: Influence) -> str:
+def _key(strategy: Strategy, phase: Phase) -> str:
+    """A digest of the settings on which ``phase`` depends. The lever of a plug-in that is not
+    loaded may influence everything."""
+    levers = {*phase_levers(phase)}
     values = strategy.values.items()
-    return digest({name: value for name, value in values if _influences(name) & {*influences}})
-
-
-def _influences(name: str) -> frozenset[Influence]:
-    """A lever of a plug-in that is not loaded may influence everything."""
-    lever = LEVERS.get(name)
-    return frozenset(Influence) if lever is None else lever.influences
+    return digest({n: v for n, v in values if n in levers or n not in LEVERS})

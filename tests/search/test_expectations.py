@@ -7,9 +7,10 @@ import pytest
 
 from autotune.domain import Phase, Study, Trial
 from autotune.domain.search_space import grid
+from autotune.levers import phase_levers
 from autotune.search.samplers.factored import FactoredSampler
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
-from autotune.search.samplers.factored.encoding import SPEED_LEVERS, group
+from autotune.search.samplers.factored.encoding import group
 from autotune.search.samplers.factored.observations import Observations
 from autotune.search.samplers.factored.prior_mean import FlopsPriorMean
 from autotune.search.samplers.factored.surrogates import Surrogates
@@ -24,7 +25,7 @@ def _expected(leaf: str, **settings: object) -> float:
     """In units of the default's."""
     default = worlds.study().baseline
     both = [default, default.with_values(**settings)]  # type: ignore[arg-type]
-    groups = [group(strategy, SPEED_LEVERS) for strategy in both]
+    groups = [group(strategy, phase_levers(Phase.PROFILE)) for strategy in both]
     one, other = FlopsPriorMean(MINILM).of(leaf, groups, both)
     return float(other / one)
 
@@ -102,6 +103,6 @@ def _pool(study: Study, history: list[Trial], strategies: list[object]) -> Candi
 def test_something_is_expected_of_every_strategy() -> None:
     study = worlds.study((*worlds.SPEED_ONLY, *worlds.CONTINUOUS))
     every = list(grid(study.space, points=4))
-    groups = [group(strategy, SPEED_LEVERS) for strategy in every]
+    groups = [group(strategy, phase_levers(Phase.PROFILE)) for strategy in every]
     found = FlopsPriorMean(MINILM).of(SPEED, groups, every)
     assert np.isfinite(found).all() and (found > 0).all()

@@ -21,9 +21,9 @@ from autotune.domain import (
     TrialOrigin,
 )
 from autotune.domain.search_space import contains, excluded, grid
-from autotune.levers import profile_key, training_key
+from autotune.levers import phase_levers, profile_key, training_key
 from autotune.search.samplers.factored import FactoredSampler
-from autotune.search.samplers.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS, Encoder, group
+from autotune.search.samplers.factored.encoding import Encoder, group
 from autotune.search.samplers.optuna import OptunaSampler
 from tests.search import factored_worlds as worlds
 from tests.search.factored_worlds import World, failed, finished, measured
@@ -31,7 +31,10 @@ from tests.search.factored_worlds import World, failed, finished, measured
 
 def test_groups_are_those_that_trials_share_by() -> None:
     every = list(grid(worlds.study().space))
-    for levers, key in ((SPEED_LEVERS, profile_key), (TRAINING_LEVERS, training_key)):
+    for levers, key in (
+        (phase_levers(Phase.PROFILE), profile_key),
+        (phase_levers(Phase.TRAIN), training_key),
+    ):
         pairs = {(group(strategy, levers), key(strategy)) for strategy in every}
         assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
 
@@ -41,7 +44,7 @@ def test_updates_and_travel_are_axes_of_training_alone() -> None:
     study = worlds.study((*worlds.SPEED_ONLY, *worlds.MIXED, *worlds.TRAINING_ONLY))
     base = study.baseline.with_values(batch_size=8, epochs=1.0)
     same = base.with_values(batch_size=24, epochs=3.0)
-    for levers, more in ((SPEED_LEVERS, 0), (TRAINING_LEVERS, 2)):
+    for levers, more in ((phase_levers(Phase.PROFILE), 0), (phase_levers(Phase.TRAIN), 2)):
         encoder = Encoder(study.space, levers)
         searched = sum(d.lever in levers for d in study.space.dimensions)
         assert len(encoder.axes) == searched + more + 1

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.domain import PHASES, Phase, Strategy, digest
+from autotune.levers import phase_levers
 from autotune.search.samplers.factored.encoding import Ids, group
 from autotune.search.samplers.factored.gaussian_process import Floats
 from autotune.search.samplers.factored.observations import (
-    PHASE_LEVERS,
     POWER,
     SAMPLES,
     SECONDS,
@@ -39,7 +39,7 @@ def phase_factor(strategies: Sequence[Strategy], half: Phase) -> PhaseFactor:
     members: list[Strategy] = []
     index = np.empty(len(strategies), dtype=np.int64)
     for row, strategy in enumerate(strategies):
-        place = group(strategy, PHASE_LEVERS[half])
+        place = group(strategy, phase_levers(half))
         if place not in places:
             places[place] = len(members)
             members.append(strategy)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from autotune.domain import Dimension, Range, SearchSpace, Strategy, Value, expression
+from autotune.domain import Dimension, Phase, Range, SearchSpace, Strategy, Value, expression
 from autotune.domain.search_space import (
     complete,
     contains,
@@ -21,7 +21,7 @@ from autotune.domain.search_space import (
     quantile,
     settings,
 )
-from autotune.search.samplers.factored.encoding import SPEED_LEVERS, TRAINING_LEVERS
+from autotune.levers import phase_levers
 
 MAX_ENUMERATED = 2000
 """A finite space of at most so many strategies is looked at whole."""
@@ -120,7 +120,7 @@ class Candidates:
         """The training of one with the pure speed levers of the other, or the reverse, one of
         those perhaps moved as well."""
         speed = chance.random() < 0.5
-        keep = TRAINING_LEVERS if speed else SPEED_LEVERS
+        keep = phase_levers(Phase.TRAIN if speed else Phase.PROFILE)
         mixed = {lever: one[lever] if lever in keep else other[lever] for lever in one}
         free = [d for d in self._space.dimensions if d.lever not in keep]
         if free and chance.random() < 0.5:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from autotune.domain import Categorical, Dimension, SearchSpace, Strategy, Value
 from autotune.domain.search_space import is_active
-from autotune.levers import LEVERS, Influence
 
 Ids = NDArray[np.int64]
 """Shape (strategies, axes): which level of each axis."""
@@ -25,14 +24,6 @@ MAGNITUDES = 4.0
 
 INACTIVE = "\0off"
 """The level of a lever that its condition switches off."""
-
-SPEED_LEVERS = tuple(
-    name for name, lever in LEVERS.items() if lever.influences & {Influence.SPEED, Influence.MEMORY}
-)
-TRAINING_LEVERS = tuple(
-    name for name, lever in LEVERS.items() if Influence.ACCURACY in lever.influences
-)
-ALL_LEVERS = tuple(LEVERS)
 
 
 DERIVED: Mapping[str, tuple[str, ...]] = {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autotune.domain import PHASES, Phase, SearchSpace, Strategy
+from autotune.levers import phase_levers
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.encoding import Encoder, Ids, group
 from autotune.search.samplers.factored.gaussian_process import (
@@ -21,7 +22,6 @@ from autotune.search.samplers.factored.gaussian_process import (
     prior,
 )
 from autotune.search.samplers.factored.observations import (
-    PHASE_LEVERS,
     Observations,
 )
 from autotune.search.samplers.factored.surrogates import due
@@ -42,7 +42,7 @@ class FeasibilityClassifier:
     """Learns from failures. State is a cache: the trials decide."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self._encoders = {half: Encoder(space, PHASE_LEVERS[half]) for half in PHASES}
+        self._encoders = {half: Encoder(space, phase_levers(half)) for half in PHASES}
         self._fitted: dict[Phase, tuple[tuple[str, ...], KernelParams]] = {}
 
     def chances(self, facts: Observations, pool: CandidateBatch) -> Floats:
@@ -52,7 +52,7 @@ class FeasibilityClassifier:
             if any(failure.half == half for failure in facts.failures):
                 found *= self._chance(half, facts, pool)
         if facts.skipped:
-            skipped = {group(s, PHASE_LEVERS[Phase.PROFILE]) for s in facts.skipped.values()}
+            skipped = {group(s, phase_levers(Phase.PROFILE)) for s in facts.skipped.values()}
             part = pool.factors[Phase.PROFILE]
             again = np.array([place in skipped for place in part.groups])[part.index]
             found = np.where(again, SKIPPED_CHANCE * found, found)
@@ -95,4 +95,4 @@ class FeasibilityClassifier:
 
 def _groups(half: Phase, strategies: Sequence[Strategy]) -> list[Strategy]:
     """One of each group, in the order in which groups came."""
-    return list({group(s, PHASE_LEVERS[half]): s for s in strategies}.values())
+    return list({group(s, phase_levers(half)): s for s in strategies}.values())

@@ -26,20 +26,11 @@ from autotune.domain import (
     Value,
 )
 from autotune.domain.metrics import METRICS
-from autotune.levers import resources
+from autotune.levers import phase_levers, required_resources
 from autotune.search.cache import measured_phases
-from autotune.search.samplers.factored.encoding import (
-    ALL_LEVERS,
-    SPEED_LEVERS,
-    TRAINING_LEVERS,
-    group,
-)
+from autotune.search.samplers.factored.encoding import group
 
 Group = tuple[Value | None, ...]
-
-PHASE_LEVERS: Mapping[Phase, tuple[str, ...]] = {
-    Phase.PROFILE: SPEED_LEVERS, Phase.TRAIN: TRAINING_LEVERS, Phase.RUN: ALL_LEVERS,
-}  # fmt: skip
 
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
 SECONDS = "train_seconds"
@@ -200,7 +191,7 @@ class Observations:
 
     def _put(self, half: Phase, trial: Trial, values: Mapping[str, float], *, shared: bool) -> None:
         place, hint = (
-            group(trial.strategy, PHASE_LEVERS[half]),
+            group(trial.strategy, phase_levers(half)),
             trial.origin == TrialOrigin.TRANSFERRED,
         )
         shared = shared and self._study.sharing and not hint
@@ -264,7 +255,7 @@ def _rate(trial: Trial, metric: str) -> float | None:
 
 def _holding(strategy: Strategy) -> tuple[Resources, Value]:
     """What a strategy pays for."""
-    return resources(strategy), strategy.get("node_class", "any")
+    return required_resources(strategy), strategy.get("node_class", "any")
 
 
 def _size(held: Resources) -> int:

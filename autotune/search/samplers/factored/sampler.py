@@ -15,12 +15,12 @@ from threadpoolctl import ThreadpoolController
 
 from autotune.analysis.front import find_baseline
 from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile, digest
+from autotune.levers import phase_levers
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.candidates import Candidates
 from autotune.search.samplers.factored.encoding import group
 from autotune.search.samplers.factored.feasibility_classifier import FeasibilityClassifier
 from autotune.search.samplers.factored.observations import (
-    PHASE_LEVERS,
     Group,
     Observations,
 )
@@ -86,4 +86,4 @@ def _early(history: Sequence[Trial]) -> Sequence[Trial]:
 
 def _pending(history: Sequence[Trial]) -> dict[Phase, set[Group]]:
     running = [trial.strategy for trial in history if not trial.state.finished]
-    return {half: {group(s, levers) for s in running} for half, levers in PHASE_LEVERS.items()}
+    return {half: {group(s, phase_levers(half)) for s in running} for half in Phase}

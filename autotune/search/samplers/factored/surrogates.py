@@ -9,6 +9,8 @@ from statistics import median
 import numpy as np
 
 from autotune.domain import Phase, SearchSpace, WorkloadProfile
+from autotune.domain.metrics import METRICS, MetricKind
+from autotune.levers import phase_levers
 from autotune.search.samplers.factored.encoding import Encoder, Ids
 from autotune.search.samplers.factored.gaussian_process import (
     Floats,
@@ -18,7 +20,6 @@ from autotune.search.samplers.factored.gaussian_process import (
     prior,
 )
 from autotune.search.samplers.factored.observations import (
-    PHASE_LEVERS,
     SAMPLES,
     Group,
     Observation,
@@ -33,9 +34,6 @@ FITTED = 96
 
 REFIT = tuple(sorted({round(2 * 1.3**step) for step in range(16)} | {1, 2, 3, 4, 5}))
 """Numbers of measurements at which hyper-parameters are fitted anew."""
-
-SHARES = ("accuracy", "f1")
-"""Shares of examples, modelled by their log-odds."""
 
 CERTAIN = (0.002, 0.998)
 """Log-odds of shares beyond are taken to be no farther out."""
@@ -81,9 +79,13 @@ class Transform:
         return np.asarray(1 / (counts * share * (1 - share)) / self.scale**2)
 
 
+def _is_share(leaf: str) -> bool:
+    return leaf in METRICS and METRICS[leaf].kind is MetricKind.SHARE
+
+
 def transform(leaf: str, values: Floats) -> Transform:
     """How to model a leaf whose measured ``values`` these are."""
-    if leaf in SHARES and values.min() >= 0 and values.max() <= 1:
+    if _is_share(leaf) and values.min() >= 0 and values.max() <= 1:
         kind, scale = "logit", LOGIT_SCALE
     elif values.min() > 0:
         kind, scale = "log", LOG_SCALE
@@ -114,7 +116,7 @@ class Surrogates:
 
     def __init__(self, space: SearchSpace, anatomy: WorkloadProfile | None = None) -> None:
         self.expectations = FlopsPriorMean(anatomy)
-        self.encoders = {half: Encoder(space, levers) for half, levers in PHASE_LEVERS.items()}
+        self.encoders = {half: Encoder(space, phase_levers(half)) for half in Phase}
         self._encoded: dict[tuple[Phase, int], Ids] = {}
         self._hypers: dict[tuple[Phase, str, tuple[int, ...]], KernelParams] = {}
 
