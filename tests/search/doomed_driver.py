@@ -1,7 +1,7 @@
-"""A driver to be killed: searches with worker processes that compute a formula.
+"""A driver that tests kill: it searches with worker processes that compute a formula.
 
-Drivers are forked from a server that has imported this module, so that one that is killed early
-has not spent its life on imports.
+Drivers are forked from a server that has imported this module, so that they start to search at
+once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from autotune.domain import (
     ExecutorConfig,
     Objective,
     Range,
-    SamplerChoice,
+    SamplerConfig,
     SearchSpace,
     Study,
     Task,
@@ -61,12 +61,12 @@ def study(trials: int) -> Study:
         objectives=(Objective("train_samples_per_second", "maximize"),),
         space=SearchSpace(dimensions, {**defaults(HOST), "threads": 1}),
         budget=Budget(trials=trials),
-        sampler=SamplerChoice("random", 3),
+        sampler=SamplerConfig("random", 3),
     )
 
 
 def main(path: str, trials: int) -> None:
-    """Drive with a SQLite file in the folder ``path``, the one driver at a time."""
+    """Search with a SQLite file in the folder ``path``, as the only driver."""
     directory = Path(path)
     store = open_store(f"sqlite:///{directory}/doomed.db")
     executor = LocalExecutor(preload=PRELOAD, memory_gib=1.0)
@@ -74,11 +74,13 @@ def main(path: str, trials: int) -> None:
 
 
 def share(url: str, path: str, trials: int, address: str | None) -> None:
-    """Drive beside other drivers with PostgreSQL, on the Ray cluster at ``address`` if given."""
+    """Search concurrently with other drivers, on the Ray cluster at ``address`` if given."""
     directory = Path(path)
     store = open_driver_store(url, directory / "journal")
-    asked = replace(study(trials), executor=ExecutorConfig(takeover_seconds=TAKEOVER_SECONDS))
-    search(store, _executor(address), asked, directory, TAKEOVER_SECONDS)
+    shared_study = replace(
+        study(trials), executor=ExecutorConfig(takeover_seconds=TAKEOVER_SECONDS)
+    )
+    search(store, _executor(address), shared_study, directory, TAKEOVER_SECONDS)
 
 
 def _executor(address: str | None) -> Executor:
@@ -90,18 +92,18 @@ def _executor(address: str | None) -> Executor:
 
 
 def search(
-    store: SqlStore, executor: Executor, asked: Study, directory: Path, silence: float | None
+    store: SqlStore, executor: Executor, study: Study, directory: Path, stale_after: float | None
 ) -> None:
-    """What ``autotune search`` does, but for its talk."""
+    """What ``autotune search`` does, without model and data."""
     if NAME not in store.studies():
         with suppress(UsageError):  # the other driver was faster
-            store.create_study(asked, {})
+            store.create_study(study, {})
     with store.acquire_driver(NAME):
-        store.interrupt_running(NAME, stale_seconds=silence)
+        store.interrupt_running(NAME, stale_seconds=stale_after)
         tuner = make_tuner(
-            asked, store, make_sampler(asked), executor, HOST,
+            study, store, make_sampler(study), executor, HOST,
             directory=directory / "runs", observer=RecordingObserver(),
-            outage_seconds=60.0 if silence else 0.0,
+            outage_seconds=60.0 if stale_after else 0.0,
         )  # fmt: skip
         tuner.run(evaluate)
     executor.close()

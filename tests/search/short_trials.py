@@ -1,4 +1,4 @@
-"""What doomed drivers have their workers do, beside as few imports as a worker needs."""
+"""The trials of doomed drivers, with as few imports as possible."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from autotune.domain import (
     Objective,
     Outcome,
     Range,
-    SamplerChoice,
+    SamplerConfig,
     SearchSpace,
     State,
     Strategy,
@@ -62,7 +62,7 @@ def small_study() -> Study:
         ),
         space=SearchSpace(DIMENSIONS, defaults(HOST), FORBIDDEN_CLAUSES),
         constraints=(Constraint("accuracy", ">=", -0.05, relative=True),),
-        sampler=SamplerChoice("tpe", 7),
+        sampler=SamplerConfig("tpe", 7),
     )
 
 
@@ -79,8 +79,8 @@ def measure(strategy: Strategy) -> dict[str, float]:
 
 
 def completed(strategy: Strategy) -> Completed:
-    numbers = {name: Measurement(name, v, "x") for name, v in measure(strategy).items()}
-    return Completed(TrialResult(numbers))
+    measurements = {name: Measurement(name, v, "x") for name, v in measure(strategy).items()}
+    return Completed(TrialResult(measurements))
 
 
 def finished_trial(number: int, strategy: Strategy, **changes: Any) -> Trial:
@@ -94,12 +94,12 @@ def finished_trial(number: int, strategy: Strategy, **changes: Any) -> Trial:
 
 
 def make_turn(study: Study, history: Sequence[Trial], **fields: Any) -> Turn:
-    """A turn of ``study`` with ``history``, all of whose trials had the host to themselves."""
+    """A turn of ``study`` with ``history``, in which no trials ran concurrently."""
     now = datetime(2026, 1, 2, tzinfo=UTC)
     turn = Turn(
         study=study,
         history=history,
-        unfinished=[trial for trial in history if not trial.state.finished],
+        unfinished=[trial for trial in history if not trial.state.is_finished],
         usage=BudgetUsage(history, now),
         cache=ResultCache(study).update(history),
         ran_concurrently=lambda number: False,
@@ -115,13 +115,13 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self.stopped = False
-        self.told: list[int] = []
+        self.finished: list[int] = []
 
     def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         while not self.stopped and (job := ask()) is not None:
             outcome = evaluate(job, lambda point, job=job: advise(job, point))
             tell(job, outcome)
-            self.told.append(job.trial)
+            self.finished.append(job.trial)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
@@ -140,6 +140,8 @@ def formula(job: Job, report: Any) -> Outcome:
 
 
 class RecordingObserver:
+    """Records the events of a search with the number of the trial."""
+
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
 

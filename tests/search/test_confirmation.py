@@ -1,4 +1,4 @@
-"""Finalists are run again, whole, under other seeds, on the test split, within the budget."""
+"""Finalists run again with other seeds, on the test split, within the budget."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.search.small_study import (
 )
 
 
-def asked(study: Study, top: int = 2, seeds: int = 1, **budget: Any) -> Study:
+def with_confirmation(study: Study, top: int = 2, seeds: int = 1, **budget: Any) -> Study:
     return replace(study, confirm=Confirmation(top, seeds), budget=Budget(**budget))
 
 
@@ -60,7 +60,7 @@ def run(study: Study, store: SqlStore, tmp_path: Path, evaluate: Any = formula) 
 
 
 def history(study: Study) -> list[Trial]:
-    """Five trials: the default, three on a front, one behind it."""
+    """Five trials: the default, three on the front, and a dominated one."""
     base = study.baseline
     settings: list[dict[str, Any]] = [
         {},
@@ -72,50 +72,48 @@ def history(study: Study) -> list[Trial]:
     return [finished_trial(n, base.with_values(**s)) for n, s in enumerate(settings)]
 
 
-def confirming(number: int, of: Trial, seed: int, **changes: Any) -> Trial:
+def confirmation(number: int, trial: Trial, seed: int, **changes: Any) -> Trial:
     return finished_trial(
-        number, of.strategy, origin=TrialOrigin.CONFIRMATION, seed=seed, **changes
+        number, trial.strategy, origin=TrialOrigin.CONFIRMATION, seed=seed, **changes
     )
 
 
-def test_a_search_ends_with_its_finalists_run_again(
-    study: Study, store: SqlStore, tmp_path: Path
-) -> None:
+def test_a_search_ends_with_confirmations(study: Study, store: SqlStore, tmp_path: Path) -> None:
     jobs: list[Job] = []
 
-    def keep(job: Job, report: Any) -> Outcome:
+    def record_job(job: Job, report: Any) -> Outcome:
         jobs.append(job)
         return formula(job, report)
 
-    study = asked(study, top=2, seeds=2, trials=12)
-    reason = run(study, store, tmp_path, keep)
+    study = with_confirmation(study, top=2, seeds=2, trials=12)
+    reason = run(study, store, tmp_path, record_job)
     trials = store.trials("small")
-    again = [t for t in trials if t.is_confirmation]
-    assert [t.number for t in again] == [8, 9, 10, 11], "at the end, within the 12"
+    confirmations = [t for t in trials if t.is_confirmation]
+    assert [t.number for t in confirmations] == [8, 9, 10, 11], "at the end, within the 12"
     assert "12 trials" in reason
     first, second = finalists(study, trials, 2)
-    assert [(t.strategy, t.seed) for t in again] == [
+    assert [(t.strategy, t.seed) for t in confirmations] == [
         (first.strategy, 1), (second.strategy, 1), (first.strategy, 2), (second.strategy, 2),
     ]  # fmt: skip
     assert [job.trial for job in jobs if job.on_test_split] == [8, 9, 10, 11]
     assert all(job.phases == (Phase.PROFILE, Phase.TRAIN) for job in jobs if job.on_test_split)
 
 
-def test_a_search_that_was_killed_confirms_only_what_is_missing(
+def test_a_resumed_search_runs_the_missing_confirmations_only(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    study = asked(study, top=3, seeds=1, trials=9)
-    started = 0
+    study = with_confirmation(study, top=3, seeds=1, trials=9)
+    confirmations = 0
 
-    def dies(job: Job, report: Any) -> Outcome:
-        nonlocal started
-        started += job.on_test_split
-        if started == 2:
+    def crash_in_second_confirmation(job: Job, report: Any) -> Outcome:
+        nonlocal confirmations
+        confirmations += job.on_test_split
+        if confirmations == 2:
             raise KeyboardInterrupt
         return formula(job, report)
 
     with pytest.raises(KeyboardInterrupt):
-        run(study, store, tmp_path, dies)
+        run(study, store, tmp_path, crash_in_second_confirmation)
     store.interrupt_running("small")
     run(study, store, tmp_path)
     ended = [t for t in store.trials("small") if t.is_confirmation]
@@ -124,118 +122,123 @@ def test_a_search_that_was_killed_confirms_only_what_is_missing(
     assert "rerun" not in {t.origin for t in store.trials("small")}
 
 
-def test_a_larger_budget_searches_on_and_confirms_the_new_front(
+def test_a_larger_budget_continues_the_search_and_confirms_the_new_front(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    run(asked(study, trials=6), store, tmp_path)
-    run(raised := asked(study, trials=14), store, tmp_path)
+    run(with_confirmation(study, trials=6), store, tmp_path)
+    run(raised := with_confirmation(study, trials=14), store, tmp_path)
     trials = store.trials("small")
     assert sum(t.state is State.COMPLETE for t in trials) <= 14
-    again = {(t.strategy.key, t.seed) for t in trials if t.is_confirmation}
-    assert {(t.strategy.key, 1) for t in finalists(raised, trials, 2)} <= again
-    assert len(again) == sum(t.is_confirmation for t in trials), "none twice"
+    confirmed = {(t.strategy.key, t.seed) for t in trials if t.is_confirmation}
+    assert {(t.strategy.key, 1) for t in finalists(raised, trials, 2)} <= confirmed
+    assert len(confirmed) == sum(t.is_confirmation for t in trials), "none twice"
 
 
-def test_the_knee_comes_first_then_who_carries_most(study: Study) -> None:
+def test_the_knee_is_the_first_finalist(study: Study) -> None:
     trials = history(study)
-    found = finalists(study, trials, 3)
-    assert len({t.number for t in found}) == 3
-    assert found[0] == knee(study, pareto_front(study, trials))
-    assert {t.number for t in found} == {t.number for t in pareto_front(study, trials)}
+    ranked = finalists(study, trials, 3)
+    assert len({t.number for t in ranked}) == 3
+    assert ranked[0] == knee(study, pareto_front(study, trials))
+    assert {t.number for t in ranked} == {t.number for t in pareto_front(study, trials)}
 
 
-def test_a_small_front_is_filled_up_from_behind(study: Study) -> None:
+def test_a_small_front_is_followed_by_the_next_front(study: Study) -> None:
     one = replace(study, objectives=study.objectives[:1])
-    found = finalists(one, history(one), 3)
-    speeds = [t.metric("train_samples_per_second") or 0.0 for t in found]
-    assert len(found) == 3
+    ranked = finalists(one, history(one), 3)
+    speeds = [t.metric("train_samples_per_second") or 0.0 for t in ranked]
+    assert len(ranked) == 3
     assert speeds == sorted(speeds, reverse=True)
 
 
-def test_what_was_run_twice_is_one_finalist(study: Study) -> None:
+def test_a_strategy_that_ran_twice_is_one_finalist(study: Study) -> None:
     trials = history(study)
     twice = [*trials, replace(trials[3], number=5, origin=TrialOrigin.ISOLATED_RERUN)]
     assert len({t.strategy.key for t in finalists(study, twice, 4)}) == 4
 
 
-def test_nothing_is_confirmed_while_the_front_may_change(study: Study) -> None:
-    study, trials = asked(study), history(study)
+def test_nothing_is_confirmed_while_the_front_can_change(study: Study) -> None:
+    study, trials = with_confirmation(study), history(study)
     assert next_confirmation(study, trials) is not None
     running = replace(trials[4], number=5, state=State.RUNNING, finished_at=None)
     assert next_confirmation(study, [*trials, running]) is None
 
 
-def test_runs_of_another_driver_are_not_made_twice(study: Study) -> None:
-    study, trials = asked(study), history(study)
+def test_confirmations_of_another_driver_are_not_repeated(study: Study) -> None:
+    study, trials = with_confirmation(study), history(study)
     first, second = finalists(study, trials, 2)
-    theirs = confirming(5, first, 1, state=State.RUNNING, finished_at=None)
-    assert next_confirmation(study, [*trials, theirs]) is None, "it has the host to itself"
+    other_drivers = confirmation(5, first, 1, state=State.RUNNING, finished_at=None)
+    assert next_confirmation(study, [*trials, other_drivers]) is None, (
+        "a confirmation runs in isolation"
+    )
     study = replace(study, executor=ExecutorConfig("ray", workers=2))
-    assert next_confirmation(study, [*trials, theirs]) == (second.strategy, 1)
-    both = [*trials, theirs, confirming(6, second, 1)]
+    assert next_confirmation(study, [*trials, other_drivers]) == (second.strategy, 1)
+    both = [*trials, other_drivers, confirmation(6, second, 1)]
     assert next_confirmation(study, both) is None
 
 
 @pytest.mark.parametrize(
-    ("changes", "again"),
+    ("changes", "is_repeated"),
     [
         ({"state": State.INTERRUPTED}, True),
         ({"state": State.FAILED, "failure": FailureReason.INFRASTRUCTURE}, True),
         ({"state": State.INFEASIBLE, "failure": FailureReason.OUT_OF_MEMORY}, False),
     ],
 )
-def test_what_says_nothing_of_the_strategy_is_made_again(
-    study: Study, changes: dict[str, Any], again: bool
+def test_a_confirmation_without_information_is_repeated(
+    study: Study, changes: dict[str, Any], is_repeated: bool
 ) -> None:
-    study, trials = asked(study, top=1), history(study)
+    study, trials = with_confirmation(study, top=1), history(study)
     (best,) = finalists(study, trials, 1)
-    found = next_confirmation(study, [*trials, confirming(5, best, 1, **changes)])
-    assert (found == (best.strategy, 1)) is again
+    run_again = next_confirmation(study, [*trials, confirmation(5, best, 1, **changes)])
+    assert (run_again == (best.strategy, 1)) is is_repeated
 
 
-def test_without_confirm_nothing_is_set_aside(study: Study) -> None:
+def test_nothing_is_reserved_without_confirmations(study: Study) -> None:
     study = replace(study, budget=Budget(9, 9.0, 9.0))
     assert search_budget(study, history(study)) == study.budget
     assert next_confirmation(study, history(study)) is None
 
 
-def test_budget_is_set_aside(study: Study) -> None:
-    study, trials = asked(study, seeds=2, trials=20, minutes=10, usd=1.0), history(study)
+def test_budget_is_reserved(study: Study) -> None:
+    study, trials = (
+        with_confirmation(study, seeds=2, trials=20, minutes=10, usd=1.0),
+        history(study),
+    )
     left = search_budget(study, trials)
     assert left.trials == 16
     assert left.minutes == pytest.approx(10 - 4 * 10 / 60), "four runs of 10 s"
     costs = [t.metric("cost_usd") or 0.0 for t in finalists(study, trials, 2)]
     assert left.usd == pytest.approx(1.0 - 2 * sum(costs))
-    done = [*trials, confirming(5, finalists(study, trials, 2)[0], 1)]
-    assert search_budget(study, done).trials == 17, "what is confirmed needs no room any more"
+    done = [*trials, confirmation(5, finalists(study, trials, 2)[0], 1)]
+    assert search_budget(study, done).trials == 17, "finished confirmations need no reserve"
 
 
 @pytest.mark.parametrize(("trials", "searched"), [(24, 21), (9, 6), (4, 3), (2, 2)])
-def test_a_small_budget_is_spent_on_searching(study: Study, trials: int, searched: int) -> None:
-    study = asked(study, top=3, trials=trials)
+def test_a_small_budget_is_used_for_the_search(study: Study, trials: int, searched: int) -> None:
+    study = with_confirmation(study, top=3, trials=trials)
     assert search_budget(study, history(study)).trials == searched
     assert search_budget(study, []).trials == searched
 
 
-def test_a_slow_default_leaves_time_to_look_for_something_faster(study: Study) -> None:
+def test_a_slow_default_leaves_time_for_the_search(study: Study) -> None:
     """Four runs of 10 s would take all of it."""
-    study = asked(study, seeds=2, trials=20, minutes=0.5, usd=1e-6)
+    study = with_confirmation(study, seeds=2, trials=20, minutes=0.5, usd=1e-6)
     left = search_budget(study, history(study))
     assert left.minutes == pytest.approx(0.5 * 2 / 3)
     assert left.usd == pytest.approx(1e-6 * 2 / 3)
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("ray", 10), ("local", 40)])
-def test_a_cluster_shares_the_time_that_is_set_aside(
+def test_confirmations_run_concurrently_on_a_cluster(
     study: Study, kind: str, seconds: float
 ) -> None:
-    study = asked(study, seeds=2, minutes=10)
+    study = with_confirmation(study, seeds=2, minutes=10)
     study = replace(study, executor=ExecutorConfig(kind, workers=4))
     left = search_budget(study, history(study)).minutes
     assert left == pytest.approx(10 - seconds / 60), "on one host they run one after the other"
 
 
-def test_a_finalist_with_shared_numbers_takes_longer_when_run_whole(study: Study) -> None:
+def test_a_finalist_with_cached_results_takes_longer_when_it_runs_all_phases(study: Study) -> None:
     def timed(number: int, seconds: float, source: int | None = None) -> Trial:
         trial = finished_trial(number, study.baseline)
         start = trial.started_at
@@ -245,18 +248,18 @@ def test_a_finalist_with_shared_numbers_takes_longer_when_run_whole(study: Study
             for name, m in trial.result.measurements.items()
         }
         numbers["train_seconds"] = replace(numbers["accuracy"], name="train_seconds", value=30.0)
-        evidence = replace(trial.result, measurements=numbers)
-        return replace(trial, result=evidence, finished_at=start + timedelta(seconds=seconds))
+        result = replace(trial.result, measurements=numbers)
+        return replace(trial, result=result, finished_at=start + timedelta(seconds=seconds))
 
-    whole, shared = timed(0, 42.0), timed(1, 5.0, source=0)
-    assert full_run_seconds(whole, [whole, shared]) == 42
-    assert full_run_seconds(shared, [whole, shared]) == pytest.approx(30 + 12)
+    full, cached = timed(0, 42.0), timed(1, 5.0, source=0)
+    assert full_run_seconds(full, [full, cached]) == 42
+    assert full_run_seconds(cached, [full, cached]) == pytest.approx(30 + 12)
 
 
-def test_a_trial_that_outlasts_the_searchs_part_leaves_the_rest_for_confirming(
+def test_a_trial_that_exhausts_the_search_budget_leaves_the_reserve(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    study = asked(study, top=1, minutes=60)
+    study = with_confirmation(study, top=1, minutes=60)
 
     def slow(job: Job, report: Any) -> Outcome:
         if job.trial == 3:
@@ -269,22 +272,22 @@ def test_a_trial_that_outlasts_the_searchs_part_leaves_the_rest_for_confirming(
     assert trials[4].origin == TrialOrigin.CONFIRMATION
 
 
-def test_a_strategy_is_confirmed_under_another_seed(study: Study) -> None:
-    study = asked(study, top=1, seeds=3)
+def test_a_strategy_is_confirmed_with_other_seeds(study: Study) -> None:
+    study = with_confirmation(study, top=1, seeds=3)
     trials: list[Trial] = history(study)
     seeds = []
-    while (following := next_confirmation(study, trials)) is not None:
-        strategy, seed = following
+    while (run := next_confirmation(study, trials)) is not None:
+        strategy, seed = run
         assert isinstance(strategy, Strategy)
         seeds.append(seed)
-        trials.append(confirming(len(trials), replace(trials[0], strategy=strategy), seed))
+        trials.append(confirmation(len(trials), replace(trials[0], strategy=strategy), seed))
     assert seeds == [1, 2, 3]
     assert study.task.seed not in seeds
 
 
-def test_only_a_trial_that_is_no_repetition_may_change_the_front(study: Study) -> None:
+def test_only_confirmations_cannot_change_the_front(study: Study) -> None:
     ended = finished_trial(0, study.baseline)
-    search = replace(ended, number=1, state=State.RUNNING, origin=TrialOrigin.SAMPLED)
-    again = replace(search, number=2, origin=TrialOrigin.CONFIRMATION)
-    assert make_turn(study, [ended, search, again]).can_front_change
-    assert not make_turn(study, [ended, again]).can_front_change
+    sampled = replace(ended, number=1, state=State.RUNNING, origin=TrialOrigin.SAMPLED)
+    confirmed = replace(sampled, number=2, origin=TrialOrigin.CONFIRMATION)
+    assert make_turn(study, [ended, sampled, confirmed]).can_front_change
+    assert not make_turn(study, [ended, confirmed]).can_front_change

@@ -1,4 +1,4 @@
-"""Several drivers of one study, one of which may die, over a real PostgreSQL that may stop."""
+"""Several drivers of one study, over a real PostgreSQL, with dead drivers and outages."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ import pytest
 
 from autotune.domain import Budget, ExecutorConfig, Job, Outcome, State, Study, Trial
 from autotune.errors import StoreUnavailableError
-from autotune.ports import Evaluate, Sampler
+from autotune.ports import Sampler
 from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import Tuner, make_tuner
-from autotune.store import JournaledStore, SqlStore, open_driver_store, open_store
+from autotune.store import BufferedStore, SqlStore, open_driver_store, open_store
 from tests.search.small_study import HOST, InlineExecutor, RecordingObserver, completed, formula
 from tests.store.postgres_server import PostgresServer
 
-QUICK = ExecutorConfig(takeover_seconds=2.4)
+FAST_TAKEOVER = ExecutorConfig(takeover_seconds=2.4)
 
 
 @pytest.fixture
 def study(study: Study) -> Study:
-    return replace(study, executor=QUICK, budget=Budget(trials=12))
+    return replace(study, executor=FAST_TAKEOVER, budget=Budget(trials=12))
 
 
 class Drivers:
@@ -57,9 +57,9 @@ class Drivers:
 
 @pytest.fixture
 def drivers(postgres_url: str, study: Study, tmp_path: Path) -> Iterator[Drivers]:
-    found = Drivers(postgres_url, study, tmp_path)
-    yield found
-    found.close()
+    opened = Drivers(postgres_url, study, tmp_path)
+    yield opened
+    opened.close()
 
 
 def slow_formula(job: Job, report: Any) -> Outcome:
@@ -67,38 +67,38 @@ def slow_formula(job: Job, report: Any) -> Outcome:
     return formula(job, report)
 
 
-def no_strategy_twice(trials: list[Trial]) -> bool:
+def is_each_strategy_unique(trials: list[Trial]) -> bool:
     done = Counter(t.strategy.key for t in trials if t.state is not State.INTERRUPTED)
     return max(done.values()) == 1
 
 
-def test_drivers_share_a_budget_and_repeat_nothing(drivers: Drivers) -> None:
+def test_drivers_share_a_budget_and_repeat_no_strategy(drivers: Drivers) -> None:
     tuners = [drivers.tuner() for _ in range(4)]
     with ThreadPoolExecutor(len(tuners)) as pool:
         reasons = list(pool.map(lambda tuner: tuner.run(slow_formula), tuners))
     trials = drivers.trials()
     assert [t.number for t in trials] == list(range(12)), "not one more than the budget"
     assert all(t.state is State.COMPLETE for t in trials)
-    assert no_strategy_twice(trials)
+    assert is_each_strategy_unique(trials)
     assert [t.origin for t in trials].count("baseline") == 1
     assert all("12 trials" in reason for reason in reasons)
 
 
-def test_a_driver_sees_what_others_found_before_it_asks(drivers: Drivers) -> None:
-    seen: list[list[State]] = []
+def test_the_sampler_gets_the_trials_of_other_drivers(drivers: Drivers) -> None:
+    histories: list[list[State]] = []
 
-    class Looking:
+    class RecordingSampler:
         def ask(self, history: Any) -> Any:
-            seen.append([trial.state for trial in history])
+            histories.append([trial.state for trial in history])
             return make_sampler(drivers.study).ask(history)
 
-    one, other = drivers.tuner(), drivers.tuner(Looking())
+    one, other = drivers.tuner(), drivers.tuner(RecordingSampler())
     for tuner in (one, one, other):
         job = tuner.ask()
         assert job is not None
         if tuner is one:
             tuner.tell(job, completed(job.strategy))
-    assert seen == [[State.COMPLETE, State.COMPLETE]]
+    assert histories == [[State.COMPLETE, State.COMPLETE]]
 
 
 def test_trials_of_a_dead_driver_are_taken_over(drivers: Drivers) -> None:
@@ -112,16 +112,16 @@ def test_trials_of_a_dead_driver_are_taken_over(drivers: Drivers) -> None:
     assert [t.state for t in trials].count(State.COMPLETE) == 12
     keys = {t.strategy.key for t in trials if t.state is State.COMPLETE}
     assert {job.strategy.key for job in abandoned if job} <= keys
-    assert no_strategy_twice(trials)
+    assert is_each_strategy_unique(trials)
 
 
-def test_a_living_driver_is_left_alone(drivers: Drivers, study: Study) -> None:
-    """Its one trial outlasts the time after which a silent driver is given up."""
+def test_trials_of_a_live_driver_are_not_taken_over(drivers: Drivers, study: Study) -> None:
+    """Its only trial takes longer than the time after which a driver without heartbeat is dead."""
     started = threading.Event()
 
     def long(job: Job, report: Any) -> Outcome:
         started.set()
-        time.sleep(1.5 * QUICK.takeover_seconds)
+        time.sleep(1.5 * FAST_TAKEOVER.takeover_seconds)
         return completed(job.strategy)
 
     drivers.study = replace(study, budget=Budget(trials=1))
@@ -135,7 +135,7 @@ def test_a_living_driver_is_left_alone(drivers: Drivers, study: Study) -> None:
     assert [t.state for t in drivers.trials()] == [State.COMPLETE]
 
 
-def test_a_driver_given_up_for_dead_may_still_bring_its_result(drivers: Drivers) -> None:
+def test_a_driver_that_was_taken_over_can_still_store_its_result(drivers: Drivers) -> None:
     late, other = drivers.tuner(), drivers.tuner()
     job = late.ask()
     assert job is not None
@@ -150,7 +150,7 @@ def test_a_driver_given_up_for_dead_may_still_bring_its_result(drivers: Drivers)
 
 @pytest.fixture
 def stoppable(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    """Runs again for the next test, whatever happens in this one."""
+    """A server that runs again for the next test, whatever happens in this one."""
     yield postgres_server
     if not postgres_server.running:
         postgres_server.start()
@@ -163,30 +163,30 @@ def outage(server: PostgresServer, after: threading.Event, seconds: float) -> No
     server.start()
 
 
-def test_a_search_outlives_an_outage(drivers: Drivers, stoppable: PostgresServer) -> None:
-    third, told = threading.Event(), []
+def test_a_search_survives_an_outage(drivers: Drivers, stoppable: PostgresServer) -> None:
+    third_trial, evaluated = threading.Event(), []
 
     def evaluate(job: Job, report: Any) -> Outcome:
         if job.trial == 3:
-            third.set()
+            third_trial.set()
             while stoppable.running:
                 time.sleep(0.02)
-        told.append(job.trial)
+        evaluated.append(job.trial)
         return formula(job, report)
 
     with ThreadPoolExecutor(1) as pool:
-        stopped = pool.submit(outage, stoppable, third, 3.0)
+        stopped = pool.submit(outage, stoppable, third_trial, 3.0)
         drivers.tuner(outage_seconds=60).run(evaluate)
         stopped.result()
     trials = drivers.trials()
-    assert sorted(told) == list(range(12)), "each was run once"
+    assert sorted(evaluated) == list(range(12)), "each was run once"
     assert [t.state for t in trials] == [State.COMPLETE] * 12
     assert trials[3].metrics == {
         name: m.value for name, m in completed(trials[3].strategy).result.measurements.items()
     }
 
 
-def test_results_of_a_driver_that_died_in_an_outage_are_handed_in(
+def test_results_of_a_driver_that_died_in_an_outage_are_stored(
     drivers: Drivers, stoppable: PostgresServer, tmp_path: Path
 ) -> None:
     tuner = drivers.tuner()
@@ -194,22 +194,21 @@ def test_results_of_a_driver_that_died_in_an_outage_are_handed_in(
     assert job is not None
     stoppable.stop()
     tuner.tell(job, completed(job.strategy))
-    assert isinstance(tuner.store, JournaledStore)
-    tuner.store._journal.abandon()  # as the kernel does when the process ends
+    assert isinstance(tuner.store, BufferedStore)
+    tuner.store._journal.release()  # as the kernel does when the process ends
     stoppable.start()
     drivers.tuner()
     assert [t.state for t in drivers.trials()] == [State.COMPLETE]
     assert list((tmp_path / "journal").iterdir()) == []
 
 
-def test_patience_ends(drivers: Drivers, stoppable: PostgresServer) -> None:
+def test_a_long_outage_ends_the_search(drivers: Drivers, stoppable: PostgresServer) -> None:
     tuner = drivers.tuner(outage_seconds=0.5)
 
-    def stops(job: Job, report: Any) -> Outcome:
+    def evaluate(job: Job, report: Any) -> Outcome:
         stoppable.stop()
         return formula(job, report)
 
-    evaluate: Evaluate = stops
     with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1"):
         tuner.run(evaluate)
     tuner.store.close()

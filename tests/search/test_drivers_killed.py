@@ -1,5 +1,5 @@
-"""Real driver processes on one study in PostgreSQL, killed: one beside another, and on Ray with the
-cluster still alive. What was finished stays as it was, and nothing is done twice."""
+"""Driver processes on one study in PostgreSQL are killed: one of two, and one on a Ray cluster.
+Finished trials stay unchanged, and no strategy is measured twice."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Driver = ForkServerProcess
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Drivers come and go; it stays."""
+    """A Ray cluster that outlives the drivers."""
     node = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args=node)
-    yield made
-    made.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def start(postgres_url: str, tmp_path: Path) -> Iterator[Callable[[str | None], 
 
 
 def finished(url: str) -> dict[int, Trial]:
-    """The complete trials by number, with all that is known of them."""
+    """The complete trials by number, with their full results."""
     store = open_store(url)
     try:
         listed = store.trials(NAME, states=[State.COMPLETE])
@@ -63,20 +63,20 @@ def finished(url: str) -> dict[int, Trial]:
 
 def wait_for(url: str, count: int, *drivers: Driver) -> dict[int, Trial]:
     deadline = time.monotonic() + 120
-    while len(found := finished(url)) < count and any(d.is_alive() for d in drivers):
+    while len(complete := finished(url)) < count and any(d.is_alive() for d in drivers):
         assert time.monotonic() < deadline, "the drivers make no progress"
         time.sleep(0.1)
-    return found
+    return complete
 
 
-def end_of(driver: Driver) -> int | None:
+def wait_for_exit(driver: Driver) -> int | None:
     driver.join(120)
     return driver.exitcode
 
 
-def assert_whole(url: str, before: dict[int, Trial]) -> None:
+def assert_consistent(url: str, before: dict[int, Trial]) -> None:
     after = finished(url)
-    assert {number: after[number] for number in before} == before, "what was finished has changed"
+    assert {number: after[number] for number in before} == before, "a finished trial has changed"
     done = Counter(trial.strategy.key for trial in after.values())
     assert sum(done.values()) == TRIALS
     assert max(done.values()) == 1, "a strategy was measured twice"
@@ -88,11 +88,11 @@ def test_one_of_two_drivers_is_killed(
     one, other = start(None), start(None)
     before = wait_for(postgres_url, 4, one, other)
     one.kill()
-    assert end_of(other) == 0
-    assert_whole(postgres_url, before)
+    assert wait_for_exit(other) == 0
+    assert_consistent(postgres_url, before)
 
 
-def test_a_driver_on_ray_is_killed_and_the_cluster_lives_on(
+def test_a_driver_on_ray_is_killed_and_its_cluster_lives_on(
     start: Callable[[str | None], Driver], postgres_url: str, cluster: Cluster
 ) -> None:
     first = start(cluster.address)
@@ -101,11 +101,11 @@ def test_a_driver_on_ray_is_killed_and_the_cluster_lives_on(
     first.join()
     time.sleep(1.0)
     before |= finished(postgres_url)
-    assert end_of(start(cluster.address)) == 0
-    assert_whole(postgres_url, before)
+    assert wait_for_exit(start(cluster.address)) == 0
+    assert_consistent(postgres_url, before)
 
 
-def test_a_search_on_ray_outlives_twenty_seconds_without_its_database(
+def test_a_search_on_ray_survives_twenty_seconds_without_its_database(
     start: Callable[[str | None], Driver],
     postgres_server: PostgresServer,
     postgres_url: str,
@@ -119,5 +119,5 @@ def test_a_search_on_ray_outlives_twenty_seconds_without_its_database(
         assert driver.is_alive(), "the driver waits"
     finally:
         postgres_server.start()
-    assert end_of(driver) == 0
-    assert_whole(postgres_url, before)
+    assert wait_for_exit(driver) == 0
+    assert_consistent(postgres_url, before)

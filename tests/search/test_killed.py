@@ -1,4 +1,4 @@
-"""Whatever the moment at which a driver is killed: nothing finished is lost, nothing is doubled."""
+"""A driver is killed at random moments: no finished trial is lost, and no strategy runs twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def finished(trials: list[Trial]) -> dict[int, Trial]:
 
 
 def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
-    """Some hit a driver that is starting."""
+    """Some kills hit a driver that is starting."""
     rng = random.Random(11)
     before: dict[int, Trial] = {}
     for kill in range(KILLS):

@@ -1,4 +1,4 @@
-"""What a search ends with has been measured with nothing beside it."""
+"""The trials that a search reports have run in isolation."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ from tests.search.small_study import (
 
 
 class PairExecutor(InlineExecutor):
-    """Holds two jobs at a time, marks those that were together, and notes what ran with what."""
+    """Runs two jobs at a time, marks them as concurrent, and records which ran together."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.together: list[tuple[int, ...]] = []
+        self.batches: list[tuple[int, ...]] = []
 
     def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         while True:
             jobs = [job for job in (ask(), ask()) if job is not None]
             if not jobs:
                 return
-            self.together.append(tuple(job.trial for job in jobs))
+            self.batches.append(tuple(job.trial for job in jobs))
             for job in jobs:
                 outcome = evaluate(job, lambda point, job=job: advise(job, point))
-                tell(job, beside(outcome, len(jobs) - 1))
+                tell(job, mark_concurrent(outcome, len(jobs) - 1))
 
 
-def beside(outcome: Outcome, others: int) -> Outcome:
+def mark_concurrent(outcome: Outcome, others: int) -> Outcome:
     if not others:
         return outcome
     environment = {CONCURRENT_TRIALS: others}
     return replace(outcome, result=replace(outcome.result, environment=environment))
 
 
-def slower_together(job: Job, report: Report) -> Outcome:
+def evaluate_completed(job: Job, report: Report) -> Outcome:
     return completed(job.strategy)
 
 
@@ -70,8 +70,8 @@ def pair(study: Study) -> Study:
     return replace(study, executor=ExecutorConfig(workers=2), budget=Budget(trials=6))
 
 
-def searched(
-    study: Study, store: SqlStore, tmp_path: Path, evaluate: Evaluate = slower_together
+def search(
+    study: Study, store: SqlStore, tmp_path: Path, evaluate: Evaluate = evaluate_completed
 ) -> tuple[list[Trial], PairExecutor, str]:
     store.create_study(study, {})
     executor = PairExecutor()
@@ -83,82 +83,82 @@ def searched(
     return list(store.trials(study.name)), executor, reason
 
 
-def test_the_front_and_the_default_end_up_measured_alone(
+def test_the_front_and_the_default_are_rerun_in_isolation(
     pair: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    trials, executor, reason = searched(pair, store, tmp_path)
+    trials, executor, reason = search(pair, store, tmp_path)
     assert reason == "all 6 trials are done"
-    lone = [t for t in trials if t.origin == TrialOrigin.ISOLATED_RERUN]
-    assert [t.number for t in lone] == list(range(6, len(trials)))
-    assert all((t.number,) in executor.together for t in lone)
-    assert {t.strategy.key for t in lone} >= {t.strategy.key for t in pareto_front(pair, trials)}
+    reruns = [t for t in trials if t.origin == TrialOrigin.ISOLATED_RERUN]
+    assert [t.number for t in reruns] == list(range(6, len(trials)))
+    assert all((t.number,) in executor.batches for t in reruns)
+    assert {t.strategy.key for t in reruns} >= {t.strategy.key for t in pareto_front(pair, trials)}
     assert all(t.origin == TrialOrigin.ISOLATED_RERUN for t in pareto_front(pair, trials))
     default = find_baseline(pair, trials)
     assert default is not None and default.origin == TrialOrigin.ISOLATED_RERUN
 
 
-def test_nothing_is_repeated_where_each_trial_had_the_host(
-    study: Study, store: SqlStore, tmp_path: Path
-) -> None:
+def test_isolated_trials_are_not_rerun(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(trials=4))
     store.create_study(study, {})
     make_tuner(
         study, store, make_sampler(study), InlineExecutor(), HOST, directory=tmp_path,
         observer=RecordingObserver(),
-    ).run(slower_together)  # fmt: skip
+    ).run(evaluate_completed)  # fmt: skip
     assert len(store.trials(study.name)) == 4
 
 
-def test_a_lone_run_that_fails_is_not_tried_for_ever(
-    pair: Study, store: SqlStore, tmp_path: Path
-) -> None:
-    def fails_alone(job: Job, report: Report) -> Outcome:
-        lone = store.trial(job.study, job.trial).origin == TrialOrigin.ISOLATED_RERUN
-        return Infeasible(FailureReason.TIMEOUT, "too slow") if lone else completed(job.strategy)
+def test_a_failed_rerun_is_not_repeated(pair: Study, store: SqlStore, tmp_path: Path) -> None:
+    def fail_in_isolation(job: Job, report: Report) -> Outcome:
+        is_rerun = store.trial(job.study, job.trial).origin == TrialOrigin.ISOLATED_RERUN
+        return (
+            Infeasible(FailureReason.TIMEOUT, "too slow") if is_rerun else completed(job.strategy)
+        )
 
-    trials, _, _ = searched(pair, store, tmp_path, fails_alone)
-    lone = [t.strategy.key for t in trials if t.origin == TrialOrigin.ISOLATED_RERUN]
-    assert lone and len(lone) == len(set(lone))
+    trials, _, _ = search(pair, store, tmp_path, fail_in_isolation)
+    keys = [t.strategy.key for t in trials if t.origin == TrialOrigin.ISOLATED_RERUN]
+    assert keys and len(keys) == len(set(keys))
     assert all(t.origin != TrialOrigin.ISOLATED_RERUN for t in pareto_front(pair, trials))
 
 
-def test_numbers_measured_by_another_trial_are_as_good_as_that_one(study: Study) -> None:
+def test_a_cached_result_is_rerun_if_its_source_ran_concurrently(study: Study) -> None:
     first = finished_trial(0, study.baseline)
     shared = {name: replace(m, source=0) for name, m in first.result.measurements.items()}
     other = study.baseline.with_values(batch_size=32)
     second = finished_trial(1, other, result=replace(first.result, measurements=shared))
-    claims = remeasure.needs_isolated_rerun(study, [first, second], lambda number: number == 0)
-    assert [t.number for t in claims] == [0, 1]
+    reruns = remeasure.needs_isolated_rerun(study, [first, second], lambda number: number == 0)
+    assert [t.number for t in reruns] == [0, 1]
     assert remeasure.needs_isolated_rerun(study, [first, second], lambda number: False) == []
 
 
-def test_time_and_money_are_kept_for_lone_runs(study: Study) -> None:
-    claims = [finished_trial(n, study.baseline) for n in range(3)]  # 10 s and 0.01 USD each
+def test_time_and_money_are_reserved_for_reruns(study: Study) -> None:
+    reruns = [finished_trial(n, study.baseline) for n in range(3)]  # 10 s and 0.01 USD each
     budget = Budget(trials=9, minutes=10.0, usd=1.0)
-    left = remeasure.reserve(budget, claims)
+    left = remeasure.reserve(budget, reruns)
     assert left.trials == 9
     assert left.minutes == pytest.approx(9.5)
     assert left.usd == pytest.approx(0.97)
-    assert remeasure.reserve(Budget(minutes=1.0), claims).minutes == pytest.approx(0.7)
-    assert remeasure.is_reserve_due(budget, 430.0, 0.0) and remeasure.is_reserve_due(budget, 0.0, 0.71)
+    assert remeasure.reserve(Budget(minutes=1.0), reruns).minutes == pytest.approx(0.7)
+    assert remeasure.is_reserve_due(budget, 430.0, 0.0) and remeasure.is_reserve_due(
+        budget, 0.0, 0.71
+    )
     assert not remeasure.is_reserve_due(budget, 400.0, 0.5)
     assert not remeasure.is_reserve_due(Budget(trials=3), 1e6, 1e6)
 
 
-def test_the_lone_run_speaks_for_its_strategy(study: Study) -> None:
-    together = finished_trial(0, study.baseline)
+def test_the_isolated_rerun_replaces_the_concurrent_trial(study: Study) -> None:
+    concurrent = finished_trial(0, study.baseline)
     slower = {
-        name: replace(m, value=m.value / 2) for name, m in together.result.measurements.items()
+        name: replace(m, value=m.value / 2) for name, m in concurrent.result.measurements.items()
     }
-    alone = finished_trial(
+    isolated = finished_trial(
         1,
         study.baseline,
         origin=TrialOrigin.ISOLATED_RERUN,
-        result=replace(together.result, measurements=slower),
+        result=replace(concurrent.result, measurements=slower),
     )
-    assert [t.number for t in pareto_front(study, [together, alone])] == [1]
-    snapshot = Snapshot(study, [together, alone])
+    assert [t.number for t in pareto_front(study, [concurrent, isolated])] == [1]
+    snapshot = Snapshot(study, [concurrent, isolated])
     assert [t.number for t in snapshot.front] == [1]
     assert snapshot.verdicts[0] is Verdict.SUPERSEDED
-    failed = replace(alone, state=State.INFEASIBLE)
-    assert [t.number for t in pareto_front(study, [together, failed])] == [0]
+    failed = replace(isolated, state=State.INFEASIBLE)
+    assert [t.number for t in pareto_front(study, [concurrent, failed])] == [0]

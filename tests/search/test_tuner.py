@@ -1,4 +1,4 @@
-"""The loop: what is asked first, what is recorded, where it ends, how it goes on."""
+"""The search loop: what runs first, what is stored, when it ends, how it continues."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def test_the_default_is_measured_first(study: Study, store: SqlStore, tmp_path: 
     assert "4 trials" in reason
 
 
-def test_every_trial_is_watched(study: Study, store: SqlStore, tmp_path: Path) -> None:
+def test_the_observer_is_told_about_every_trial(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
     observer = RecordingObserver()
     study = replace(study, budget=Budget(trials=1))
     tuner(study, store, tmp_path, observer=observer).run(formula)
@@ -77,12 +79,12 @@ def test_a_second_run_continues(study: Study, store: SqlStore, tmp_path: Path) -
     tuner(replace(study, budget=Budget(trials=6)), store, tmp_path).run(formula)
     continued = [t.strategy for t in store.trials("small")]
 
-    whole = replace(study, name="whole", budget=Budget(trials=6))
-    tuner(whole, store, tmp_path).run(formula)
-    assert continued == [t.strategy for t in store.trials("whole")], "as if never stopped"
+    uninterrupted = replace(study, name="uninterrupted", budget=Budget(trials=6))
+    tuner(uninterrupted, store, tmp_path).run(formula)
+    assert continued == [t.strategy for t in store.trials("uninterrupted")], "as if never stopped"
 
 
-def test_what_was_interrupted_runs_again(study: Study, store: SqlStore, tmp_path: Path) -> None:
+def test_an_interrupted_trial_runs_again(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(trials=3))
     store.create_study(study, {})
     store.start("small", study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
@@ -94,7 +96,7 @@ def test_what_was_interrupted_runs_again(study: Study, store: SqlStore, tmp_path
     assert trials[1].origin == TrialOrigin.DEFAULT
 
 
-def test_a_rerun_happens_once(study: Study, store: SqlStore, tmp_path: Path) -> None:
+def test_a_trial_is_retried_once(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(trials=2))
     store.create_study(study, {})
     other = study.baseline.with_values(batch_size=32)
@@ -113,44 +115,44 @@ def test_money_ends_the_search(study: Study, store: SqlStore, tmp_path: Path) ->
     reason = tuner(study, store, tmp_path).run(formula)
     assert "USD" in reason
     costs = [t.metrics["cost_usd"] for t in store.trials("small")]
-    assert 0.03 - sum(costs[:-1]) > median(costs[:-1]), "the last one could be hoped to fit in"
+    assert 0.03 - sum(costs[:-1]) > median(costs[:-1]), "the last trial was expected to fit in"
     assert 0.03 - sum(costs) <= median(costs), "another one could not"
 
 
-def test_money_is_the_price_of_what_is_held_while_it_is_held(study: Study) -> None:
+def test_cost_is_the_price_of_the_resources_while_they_are_in_use(study: Study) -> None:
     base = finished_trial(0, study.baseline)
-    begun, ended = base.started_at, base.finished_at
-    assert begun is not None and ended is not None
+    started_at, finished_at = base.started_at, base.finished_at
+    assert started_at is not None and finished_at is not None
     running = replace(base, number=1, state=State.RUNNING, finished_at=None, result=TrialResult())
     failed = replace(base, number=2, state=State.FAILED, result=TrialResult())
-    numbers = {"cost_usd": 0.5, "train_seconds": 5.0}
+    metrics = {"cost_usd": 0.5, "train_seconds": 5.0}
     costly = replace(base, number=3, result=TrialResult(
-        {name: Measurement(name, v, "x") for name, v in numbers.items()}
+        {name: Measurement(name, v, "x") for name, v in metrics.items()}
     ))  # fmt: skip
     used = BudgetUsage(
-        [running, failed, costly], begun + timedelta(seconds=20), lambda strategy: 36.0
+        [running, failed, costly], started_at + timedelta(seconds=20), lambda strategy: 36.0
     )
     assert used.usd == pytest.approx(0.01 * 20 + 0.01 * 10 + 0.1 * 10)
     left = used.minutes_left(Budget(usd=1.5), study.baseline)
     assert left == pytest.approx(0.2 / 72 * 60), "two trials run, so it lasts half as long"
     assert used.minutes_left(Budget(trials=3), study.baseline) is None
-    assert BudgetUsage([failed], ended).usd == 0, "an unknown price is no price"
+    assert BudgetUsage([failed], finished_at).usd == 0, "an unknown price is no price"
 
 
-def test_a_trial_ends_when_the_money_does(study: Study, store: SqlStore, tmp_path: Path) -> None:
+def test_a_trial_ends_when_the_money_is_used(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(usd=0.5), prices=Prices(cpu_core=1.0))
 
-    def too_dear(job: Job, report: Any) -> Outcome:
+    def time_out_for_money(job: Job, report: Any) -> Outcome:
         assert job.limits.minutes is not None
         assert job.limits.minutes == pytest.approx(0.5 / 2 * 60, rel=0.01), "two cores"
         return Infeasible(FailureReason.TIMEOUT, "took longer than its limit")
 
-    assert "money" in tuner(study, store, tmp_path).run(too_dear)
+    assert "money" in tuner(study, store, tmp_path).run(time_out_for_money)
     (only,) = store.trials("small")
     assert only.state is State.INTERRUPTED
 
 
-def test_a_search_that_gains_nothing_ends(study: Study, store: SqlStore, tmp_path: Path) -> None:
+def test_a_search_without_gains_ends(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(trials=50, patience=3))
 
     def flat(job: Job, report: Any) -> Outcome:
@@ -160,7 +162,7 @@ def test_a_search_that_gains_nothing_ends(study: Study, store: SqlStore, tmp_pat
     assert len(store.trials("small")) == 4, "the default, and three that are no better"
 
 
-def test_no_trial_starts_that_cannot_end_in_time(study: Study) -> None:
+def test_no_trial_starts_without_enough_time_left(study: Study) -> None:
     trials = [finished_trial(n, study.baseline) for n in range(3)]
     now = trials[-1].finished_at
     assert now is not None
@@ -171,23 +173,25 @@ def test_no_trial_starts_that_cannot_end_in_time(study: Study) -> None:
     assert used.exhausted(Budget(minutes=35 / 60)) is not None
 
 
-def test_running_out_of_the_searchs_time_is_no_verdict(
+def test_a_timeout_caused_by_the_budget_is_not_infeasible(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
     study = replace(study, budget=Budget(minutes=1), limits=Limits(minutes=5))
 
-    def too_slow(job: Job, report: Any) -> Outcome:
+    def time_out(job: Job, report: Any) -> Outcome:
         assert job.limits.minutes is not None
         assert job.limits.minutes <= 1
         return Infeasible(FailureReason.TIMEOUT, "took longer than its limit")
 
-    reason = tuner(study, store, tmp_path).run(too_slow)
+    reason = tuner(study, store, tmp_path).run(time_out)
     assert "time" in reason
     (only,) = store.trials("small")
     assert only.state is State.INTERRUPTED
 
 
-def test_a_trials_own_limit_is_a_verdict(study: Study, store: SqlStore, tmp_path: Path) -> None:
+def test_a_timeout_caused_by_the_limit_of_a_trial_is_infeasible(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
     study = replace(study, budget=Budget(minutes=60, trials=1), limits=Limits(minutes=5))
     tuner(study, store, tmp_path).run(
         lambda job, report: Infeasible(FailureReason.TIMEOUT, "too long")
@@ -198,18 +202,18 @@ def test_a_trials_own_limit_is_a_verdict(study: Study, store: SqlStore, tmp_path
 def test_stopping_lets_the_running_trial_finish(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
-    one = tuner(study, store, tmp_path)
+    stopped = tuner(study, store, tmp_path)
 
-    def stops(job: Job, report: Any) -> Outcome:
+    def stop_in_second_trial(job: Job, report: Any) -> Outcome:
         if job.trial == 1:
-            one.stop("interrupted")
+            stopped.stop("interrupted")
         return formula(job, report)
 
-    assert one.run(stops) == "interrupted"
+    assert stopped.run(stop_in_second_trial) == "interrupted"
     assert [t.state for t in store.trials("small")] == [State.COMPLETE, State.COMPLETE]
 
 
-def test_every_outcome_is_kept(study: Study, store: SqlStore, tmp_path: Path) -> None:
+def test_every_outcome_is_stored(study: Study, store: SqlStore, tmp_path: Path) -> None:
     outcomes: list[Outcome] = [
         Infeasible(FailureReason.OUT_OF_MEMORY, "9 GiB of 8"),
         Interrupted("gone"),
@@ -226,16 +230,16 @@ def test_a_job_carries_its_price(study: Study, store: SqlStore, tmp_path: Path) 
     study = replace(study, budget=Budget(trials=1), prices=Prices(cpu_core=0.05))
     jobs: list[Job] = []
 
-    def keep(job: Job, report: Any) -> Outcome:
+    def record_job(job: Job, report: Any) -> Outcome:
         jobs.append(job)
         return formula(job, report)
 
-    tuner(study, store, tmp_path).run(keep)
+    tuner(study, store, tmp_path).run(record_job)
     assert jobs[0].hourly_usd == pytest.approx(0.1), "two cores"
     assert jobs[0].directory.endswith("small/0000")
 
 
-def test_each_trial_leaves_its_job_and_its_result(
+def test_each_trial_writes_its_job_and_its_result(
     study: Study, store: SqlStore, tmp_path: Path
 ) -> None:
     study = replace(study, budget=Budget(trials=1))
