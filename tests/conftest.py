@@ -13,7 +13,7 @@ MULTI_PROCESS_TESTS = (
     "tests/execution/",
     "tests/search/test_drivers_killed.py",
     "tests/search/test_killed.py",
-    "tests/trial/test_parallel.py",
+    "tests/trial/test_distributed.py",
 )
 """Tests that start several processes or a Ray cluster. They run one at a time."""
 

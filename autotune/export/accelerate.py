@@ -8,7 +8,12 @@ from typing import Any
 import yaml
 
 from autotune.domain import Strategy, Study, Trial
-from autotune.export.arguments import parallel_degrees, unsupported_parallelism, num_processes, uneven_batch
+from autotune.export.arguments import (
+    num_processes,
+    parallel_degrees,
+    uneven_batch,
+    unsupported_parallelism,
+)
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import LOOP_GROUPS
 

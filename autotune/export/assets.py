@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autotune.domain import Columns, Task
+from autotune.domain import Task
 from autotune.trial.data.datasets import PreparedTask, prepare_task, read_examples
 from autotune.trial.model_sources import model_files
+from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import Examples
 
 
@@ -23,7 +24,7 @@ def write_assets(task: Task, directory: Path) -> PreparedTask:
     for split, examples in read_examples(task).items():
         with (data / f"{split}.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(
-                json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(examples, task.columns)
+                json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(task, examples)
             )
     if not on_hub(task.model):
         _copy_model(Path(prepared.model_dir), directory / "model")
@@ -35,13 +36,10 @@ def on_hub(model: str) -> bool:
     return not model.startswith("builtin:") and not Path(model).expanduser().is_dir()
 
 
-def _rows(examples: Examples, columns: Columns) -> Iterator[Mapping[str, Any]]:
-    for inputs, label in zip(examples.inputs, examples.labels, strict=True):
-        if isinstance(inputs, tuple):  # a text, or a pair of them
-            names = [columns.text, *([columns.text_pair] if columns.text_pair else [])]
-            yield {**dict(zip(names, inputs, strict=True)), columns.label: label}
-        else:
-            yield {columns.text: list(inputs), columns.label: list(label)}
+def _rows(task: Task, examples: Examples) -> Iterator[Mapping[str, Any]]:
+    task_type = get_task_type(task.kind)
+    for inputs, labels in zip(examples.inputs, examples.labels, strict=True):
+        yield task_type.to_row(inputs, labels, task.columns)
 
 
 def _copy_model(source: Path, target: Path) -> None:

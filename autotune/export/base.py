@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autotune import __version__
+from autotune import __version__, plugins
 from autotune.analysis.records import measurement_record
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import checksums, readme, vendoring
@@ -28,12 +28,13 @@ def identity(strategy: Strategy) -> Strategy:
 
 @dataclass(frozen=True)
 class ScriptFormat:
-    """A format whose folder holds a script, made from ``template``, that a trainer runs.
+    """A format whose folder contains a script, made from ``template``, that a trainer runs.
 
-    ``command`` is what launches it, from inside the folder. ``config`` gives files in the trainer's
-    own format by name, from the study, the trial and the number of training examples. ``groups``
-    are the groups of the levers' exports that it takes part in; ``refuse`` what cannot be. ``there`` gives the strategy as
-    it is written down, where devices have other numbers than on the machine of the trial.
+    ``command`` launches it from inside the folder. ``config`` returns files in the trainer's own
+    format by name, from the study, the trial and the number of training samples. ``groups`` are
+    the groups of :attr:`autotune.levers.Lever.exports` that apply to it. ``unsupported`` returns
+    the levers that it cannot express. ``rewrite`` returns the strategy to write down, where devices
+    have other numbers than on the machine of the trial.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ScriptFormat:
         """
         from autotune.export.assets import write_assets
 
+        plugins.load(study.plugins)
         missing = unsupported_levers(
             self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial
         )
@@ -73,7 +75,7 @@ class ScriptFormat:
             "command": list(self.command(trial.strategy)),
         }
         files = {
-            **vendoring.script(self.template, __version__),
+            **vendoring.script(self.template, __version__, study.plugins),
             **self.config(study, trial, prepared.sizes["train"]),
             "strategy.json": as_json(document),
             "requirements.txt": requirements(self.packages, trial),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.analysis.text import format_metric, format_interval
+from autotune.analysis.text import format_interval, format_metric
 from autotune.errors import UsageError
 from autotune.export import checksums
 from autotune.export.readme import table

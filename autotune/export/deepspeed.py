@@ -8,12 +8,12 @@ from typing import Any
 from autotune.domain import Strategy, Study, Trial
 from autotune.export.arguments import (
     accumulation_steps,
-    parallel_degrees,
     micro_batch_size,
-    unsupported_parallelism,
-    peak_rate,
     num_processes,
+    parallel_degrees,
+    peak_rate,
     uneven_batch,
+    unsupported_parallelism,
 )
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import LOOP_GROUPS
@@ -81,7 +81,9 @@ def unsupported(strategy: Strategy) -> Mapping[str, str]:
     able = ("ddp", *ZERO_STAGE)
     refused = {**uneven_batch(strategy)}
     if parallel_degrees(strategy).keys() - {*able}:
-        refused = unsupported_parallelism("deepspeed", *able)  # which of its processes share a batch is not known
+        refused = unsupported_parallelism(
+            "deepspeed", *able
+        )  # which of its processes share a batch is not known
     if strategy["optimizer"] not in BUILT and _zero(strategy)["stage"]:
         refused["optimizer"] = "DeepSpeed shards and offloads the states of AdamW alone"
     if strategy["device"] == "mps":

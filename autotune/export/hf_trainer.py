@@ -9,12 +9,12 @@ from autotune.domain import Strategy, Study, Trial
 from autotune.export import torchrun
 from autotune.export.arguments import (
     accumulation_steps,
-    parallel_degrees,
     micro_batch_size,
-    unsupported_parallelism,
-    peak_rate,
     num_processes,
+    parallel_degrees,
+    peak_rate,
     uneven_batch,
+    unsupported_parallelism,
 )
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import TRAINER_GROUPS
@@ -55,7 +55,9 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
         "activation_checkpointing": checkpointing,
         **({"activation_checkpointing_kwargs": {"use_reentrant": False}} if checkpointing else {}),
         "ddp_bucket_cap_mb": int(strategy.get("ddp_bucket_mib", 25)),
-        "ddp_backend": "gloo" if strategy["device"] == "cpu" and num_processes(strategy) > 1 else None,
+        "ddp_backend": "gloo"
+        if strategy["device"] == "cpu" and num_processes(strategy) > 1
+        else None,
         "save_strategy": "no",
         "eval_strategy": "no",
         "logging_steps": 50,

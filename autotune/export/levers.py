@@ -27,6 +27,9 @@ TRIAL_LOOP_GROUPS = (TRIAL_LOOP, LOOP, SCRIPT)
 """The same for formats that run the training loop of the trial."""
 
 
+PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
+
+
 def supports_all(strategy: Strategy) -> Mapping[str, str]:
     """For formats that support every strategy."""
     return {}
@@ -40,19 +43,20 @@ def lever_locations(name: str, groups: Collection[str]) -> Mapping[str, str]:
     locations = {}
     for lever in LEVERS.values():
         text = next((lever.exports[key] for key in (name, *groups) if key in lever.exports), None)
-        if text is not None:
-            locations[lever.name] = _location(text, lever)
+        location = None if text is None else _location(text, lever)
+        if location is not None:
+            locations[lever.name] = location
     return locations
 
 
-def _location(text: str, lever: Lever) -> str:
-    """``text`` with the vendored file of each ``{module}``."""
-
-    def path(match: re.Match[str]) -> str:
-        module = str(lever.effect).partition(":")[0] if match[1] == "effect" else match[1]
-        return vendoring.vendored_path(module)
-
-    return re.sub(r"\{([\w.]+)\}", path, text)
+def _location(text: str, lever: Lever) -> str | None:
+    """``text`` with the vendored file of each ``{module}``; ``None`` if one is not vendored."""
+    effect = str(lever.effect).partition(":")[0]
+    modules = {name: effect if name == "effect" else name for name in PLACEHOLDER.findall(text)}
+    paths = {name: vendoring.vendored_path(module) for name, module in modules.items()}
+    if None in paths.values():
+        return None
+    return PLACEHOLDER.sub(lambda match: str(paths[match[1]]), text)
 
 
 def unsupported_levers(

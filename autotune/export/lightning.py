@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
-from autotune.export.arguments import accumulation_steps, parallel_degrees, unsupported_parallelism, steps, uneven_batch
+from autotune.export.arguments import (
+    accumulation_steps,
+    parallel_degrees,
+    steps,
+    uneven_batch,
+    unsupported_parallelism,
+)
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import LOOP_GROUPS
 

@@ -1,55 +1,106 @@
 """Copies of the modules that an exported script needs, so that it needs no autotune.
 
-The script imports templates, these import what a trial ran. All of it is copied as it is under the
-package :data:`PACKAGE`; only the names in imports (and in references of docstrings) change.
+The script is a template; it imports what a trial runs. All of it is copied unchanged to the package
+:data:`PACKAGE`, except for the names in imports and in references of docstrings. Plug-in files are
+copied to :data:`EXTENSIONS` and loaded when the package is imported.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from autotune.errors import UsageError
+
 PACKAGE = "tuned"
+EXTENSIONS = f"{PACKAGE}/extensions"
 TEMPLATES = "autotune.export.templates"
 ROOT = Path(__file__).parents[1]
-REFERENCE = re.compile(r"(autotune\.[a-z_.]+):[A-Za-z_]+")
 
-NOTICE = '''"""What the trial ran, as autotune {version} (Apache-2.0) has it.
+REFERENCE = re.compile(r"(autotune\.trial\.[a-z_.]+):[A-Za-z_]+")
+"""Text that names an object of a trial, which is imported on first use."""
 
-``trial/`` holds a file for each thing that a strategy sets; the files here put them to work.
+RECORDS = "autotune.levers."
+"""Modules whose references are not followed: model set-up imports the effects of levers itself."""
+
+NOTICE = '''"""The code of the trial, from autotune {version} (Apache-2.0).
+
+``trial/effects`` has a file for each effect of a lever; the files here call them.
 """
 '''
 
+LOAD_EXTENSIONS = """
+from importlib import import_module
 
-def script(template: str, version: str) -> Mapping[str, str]:
-    """``train.py`` from ``template`` and every module it needs, as text by path in the folder."""
+for _name in {names}:
+    import_module(f"{package}.{{_name}}")
+"""
+
+
+def script(template: str, version: str, plugins: Sequence[str] = ()) -> Mapping[str, str]:
+    """``train.py`` from ``template``, every module that it imports, and the Python files among
+    ``plugins``, as text by path in the folder.
+
+    Raises :class:`~autotune.errors.UsageError` if two plug-in files have the same name.
+    """
     first = f"{TEMPLATES}.{template}"
+    extensions = _extensions(plugins)
     files = {"train.py": renamed(_source(first))}
-    for module in sorted(needed(first) - {first}):
+    for module in sorted(needed(first, *extensions.values()) - {first}):
         files[_path(module)] = renamed(_source(module))
+    files |= {f"{EXTENSIONS}/{name}.py": renamed(text) for name, text in extensions.items()}
     for folder in {Path(name).parent for name in files} - {Path()}:
         files.setdefault(f"{folder}/__init__.py", "")
-    files[f"{PACKAGE}/__init__.py"] = NOTICE.format(version=version)
+    files[f"{PACKAGE}/__init__.py"] = NOTICE.format(version=version) + _loader(extensions)
     return files
 
 
-def vendored_path(module: str) -> str:
-    """The path in an exported folder of a module (a file) or of a package (a folder)."""
-    return _path(module).removesuffix("/__init__.py")
+def vendored_path(module: str) -> str | None:
+    """The path in an exported folder of a module (a file) or of a package (a folder).
+
+    ``None`` for code that is not copied: installed packages other than autotune.
+    """
+    if _is_ours(module):
+        return _path(module).removesuffix("/__init__.py")
+    file = getattr(sys.modules.get(module), "__file__", None)
+    is_plugin_file = file is not None and "." not in module
+    return f"{EXTENSIONS}/{_extension_name(Path(file))}.py" if file and is_plugin_file else None
 
 
-def needed(module: str) -> set[str]:
-    """Full names of all modules of autotune that ``module`` imports, itself and theirs included."""
-    found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(_imported(name))
-    return found
+def _extensions(plugins: Sequence[str]) -> dict[str, str]:
+    """The text of each plug-in file, by its name in the exported folder."""
+    paths = [Path(name) for name in plugins if name.endswith(".py")]
+    texts = {_extension_name(path): path.read_text(encoding="utf-8") for path in paths}
+    if len(texts) < len(paths):
+        names = ", ".join(map(str, paths))
+        raise UsageError(f"plug-in files have the same name: {names}", hint="rename one of them")
+    return texts
+
+
+def _extension_name(path: Path) -> str:
+    return re.sub(r"\W", "_", path.stem)
+
+
+def _loader(extensions: Collection[str]) -> str:
+    if not extensions:
+        return ""
+    package = EXTENSIONS.replace("/", ".")
+    return LOAD_EXTENSIONS.format(names=tuple(extensions), package=package)
+
+
+def needed(module: str, *sources: str) -> set[str]:
+    """Names of the modules of autotune that ``module`` and ``sources`` import, directly or not."""
+    modules: set[str] = set()
+    queue = [module, *(name for source in sources for name in _imports(source))]
+    while queue:
+        name = queue.pop()
+        if name not in modules:
+            modules.add(name)
+            queue.extend(_imports(_source(name), follow=not name.startswith(RECORDS)))
+    return modules
 
 
 def renamed(source: str) -> str:
@@ -61,16 +112,17 @@ def renamed(source: str) -> str:
     return re.sub(r"\bautotune\.(?=[a-z])", f"{PACKAGE}.", source)
 
 
-def _imported(module: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(_source(module))):
+def _imports(source: str, *, follow: bool = True) -> Iterator[str]:
+    """Modules of autotune that ``source`` imports, and those that it references as text if it
+    is to ``follow`` references."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module and _is_ours(node.module):
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
             modules = [name for name in inner if _file(name).exists()]
             yield from modules
             if len(modules) < len(inner):
                 yield node.module
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # what is imported on first use: "autotune.trial.tasks.text_classification:..."
+        elif follow and isinstance(node, ast.Constant) and isinstance(node.value, str):
             reference = REFERENCE.fullmatch(node.value)
             if reference and _file(reference[1]).exists():
                 yield reference[1]
@@ -81,7 +133,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _file(module: str) -> Path:
-    """The file of ``module``, which is there for modules and packages alone."""
+    """The file of ``module``; it exists only for modules and packages."""
     path = ROOT.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autotune.domain.metrics import METRICS, MetricKind
 from autotune.errors import ExecutionError, UsageError
 from autotune.measure import statistics
 
@@ -169,7 +170,8 @@ def _scores(
     the promise."""
     found: Mapping[str, Mapping[str, Any]] = results[-1]["validation"]
     checks = []
-    for name in ("accuracy", "f1"):
+    shares = [m.name for m in METRICS.values() if m.kind is MetricKind.SHARE]
+    for name in shares:
         if name in promised and name in found:
             value, ends = _promise(promised[name])
             tolerance = value - ends[0] if ends else 0.0

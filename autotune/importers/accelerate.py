@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.importers.base import Imported, unsupported_options
+from autotune.importers.base import ImportedConfig, unsupported_options
 
 SECTIONS = ("fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config")
 
@@ -29,14 +29,14 @@ DYNAMO_ANYWAY: Mapping[str, Any] = {"dynamo_backend": "INDUCTOR", "dynamo_mode":
 """How trials compile; whether for all lengths (``dynamo_use_dynamic``) follows from padding."""
 
 
-def read(document: Mapping[str, Any]) -> Imported:
+def read(document: Mapping[str, Any]) -> ImportedConfig:
     """Every key as a lever, or left with the reason."""
-    found = Imported("Accelerate's configuration")
+    found = ImportedConfig("Accelerate's configuration")
     precision = document.get("mixed_precision", "no")
     if precision in ("bf16", "fp16"):
         found.levers["precision"] = precision
     elif precision not in (None, "no"):
-        found.left["mixed_precision"] = f"there is no precision {precision} to search"
+        found.skipped["mixed_precision"] = f"there is no precision {precision} to search"
     if document.get("use_cpu"):
         found.levers["device"] = "cpu"
     dynamo = document.get("dynamo_config") or {}
@@ -46,7 +46,7 @@ def read(document: Mapping[str, Any]) -> Imported:
         unsupported_options(found, "dynamo_config.", given, DYNAMO_ANYWAY)
     _processes(found, document)
     if int(document.get("num_machines") or 1) > 1:
-        found.left["num_machines"] = "a trial runs on one machine; see docs/cluster.md"
+        found.skipped["num_machines"] = "a trial runs on one machine; see docs/cluster.md"
     unread = {
         key: value
         for key, value in document.items()
@@ -56,7 +56,7 @@ def read(document: Mapping[str, Any]) -> Imported:
     return found
 
 
-def _processes(found: Imported, document: Mapping[str, Any]) -> None:
+def _processes(found: ImportedConfig, document: Mapping[str, Any]) -> None:
     """How many processes there are, and what each of them holds."""
     kind = str(document.get("distributed_type", "NO")).upper()
     processes = int(document.get("num_processes") or 1)
@@ -70,16 +70,16 @@ def _processes(found: Imported, document: Mapping[str, Any]) -> None:
             cores = os.cpu_count() or 1 if found.levers.get("device") == "cpu" else 1
             found.levers["threads"] = max(1, cores // processes)
         else:
-            found.left["num_processes"] = f"{processes} of {kind}: no setting of parallelism"
+            found.skipped["num_processes"] = f"{processes} of {kind}: no setting of parallelism"
     for section in SECTIONS:
         if document.get(section):
-            found.left[section] = "give the file of that trainer instead"
+            found.skipped[section] = "give the file of that trainer instead"
     if sharded:
-        found.left.pop("fsdp_config", None)
+        found.skipped.pop("fsdp_config", None)
         _fsdp(found, document.get("fsdp_config") or {}, processes)
 
 
-def _fsdp(found: Imported, config: Mapping[str, Any], processes: int) -> None:
+def _fsdp(found: ImportedConfig, config: Mapping[str, Any], processes: int) -> None:
     """Accelerate's ``fsdp_config``, in the words of FSDP 1 or 2."""
     left = {key.removeprefix("fsdp_"): value for key, value in config.items()}
     if left.pop("offload_params", False):

@@ -19,13 +19,13 @@ NAMED_OPTIMIZERS = {
 
 
 @dataclass
-class Imported:
+class ImportedConfig:
     """Levers as the file sets them, keys of the task, and what was not taken, with the reason."""
 
     source: str
     levers: dict[str, Value] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
-    left: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def batch(levers: dict[str, Value], micro: int, accumulation: int) -> None:
@@ -36,15 +36,15 @@ def batch(levers: dict[str, Value], micro: int, accumulation: int) -> None:
 
 
 def unsupported_options(
-    found: Imported, prefix: str, given: Mapping[str, Any], anyway: Mapping[str, Any]
+    found: ImportedConfig, prefix: str, given: Mapping[str, Any], anyway: Mapping[str, Any]
 ) -> None:
     """List what of ``given`` no lever stands for and trials do not do anyway."""
     for key, value in given.items():
         if key in anyway:
             if value not in (None, "auto", anyway[key]):
-                found.left[prefix + key] = f"is {value}; trials always have {anyway[key]}"
+                found.skipped[prefix + key] = f"is {value}; trials always have {anyway[key]}"
         elif value not in (None, False, "", "no", [], {}):
-            found.left[prefix + key] = "no lever stands for it"
+            found.skipped[prefix + key] = "no lever stands for it"
 
 
 def number(value: Any, otherwise: float) -> float:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.importers.base import NAMED_OPTIMIZERS, Imported, batch, number, unsupported_options
+from autotune.importers.base import (
+    NAMED_OPTIMIZERS,
+    ImportedConfig,
+    batch,
+    number,
+    unsupported_options,
+)
 
 READ = {
     "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps",
@@ -24,9 +30,9 @@ OPTIMIZERS_ANYWAY: Mapping[str, Any] = {
 """Parameters of optimizers that trials always have so; others are said to be left."""
 
 
-def read(document: Mapping[str, Any]) -> Imported:
+def read(document: Mapping[str, Any]) -> ImportedConfig:
     """Every section as levers, or left with the reason."""
-    found = Imported("DeepSpeed's configuration")
+    found = ImportedConfig("DeepSpeed's configuration")
     whole = int(number(document.get("train_batch_size"), 0))
     micro = int(number(document.get("train_micro_batch_size_per_gpu"), 0))
     steps = document.get("gradient_accumulation_steps")
@@ -35,7 +41,7 @@ def read(document: Mapping[str, Any]) -> Imported:
     if whole:
         found.levers["batch_size"] = whole
         if 0 < micro < whole and steps is None:
-            found.left["train_micro_batch_size_per_gpu"] = "it says not over how many processes"
+            found.skipped["train_micro_batch_size_per_gpu"] = "it says not over how many processes"
     optimizer = document.get("optimizer") or {}
     parameters = dict(optimizer.get("params") or {})
     rate = number(parameters.pop("lr", None), 0.0)
@@ -46,27 +52,27 @@ def read(document: Mapping[str, Any]) -> Imported:
         found.levers["optimizer"] = "adamw" if plain else NAMED_OPTIMIZERS[optimizer["type"]]
         unsupported_options(found, "optimizer.params.", parameters, OPTIMIZERS_ANYWAY)
     elif optimizer:
-        found.left["optimizer"] = f"there is no optimizer {optimizer.get('type')} to search"
+        found.skipped["optimizer"] = f"there is no optimizer {optimizer.get('type')} to search"
     _precision(found, document)
     _zero(found, document.get("zero_optimization") or {})
     if number(document.get("gradient_clipping"), 0.0) != 1.0:
-        found.left["gradient_clipping"] = "trials always have 1.0"
+        found.skipped["gradient_clipping"] = "trials always have 1.0"
     for key, value in document.items():
         if key not in READ and value and value != {"enabled": False}:
-            found.left[key] = "no lever stands for it"
+            found.skipped[key] = "no lever stands for it"
     return found
 
 
-def _zero(found: Imported, zero: Mapping[str, Any]) -> None:
+def _zero(found: ImportedConfig, zero: Mapping[str, Any]) -> None:
     stage = int(number(zero.get("stage"), 0))
     if stage:
-        found.left["zero_optimization"] = f"stage {stage}: it says not over how many processes"
+        found.skipped["zero_optimization"] = f"stage {stage}: it says not over how many processes"
     for section, setting in (("offload_optimizer", "optimizer"), ("offload_param", "parameters")):
         if (zero.get(section) or {}).get("device", "none") != "none":
             found.levers["offload"] = setting
 
 
-def _precision(found: Imported, document: Mapping[str, Any]) -> None:
+def _precision(found: ImportedConfig, document: Mapping[str, Any]) -> None:
     for section, name in (("fp16", "fp16"), ("bf16", "bf16-pure"), ("torch_autocast", "bf16")):
         if (document.get(section) or {}).get("enabled") is True:
             found.levers["precision"] = name

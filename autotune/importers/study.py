@@ -14,11 +14,11 @@ import yaml
 
 from autotune.errors import UsageError
 from autotune.importers import READERS
-from autotune.importers.base import Imported
+from autotune.importers.base import ImportedConfig
 from autotune.spec import starter
 
 
-def read_configuration(path: Path) -> Imported:
+def read_configuration(path: Path) -> ImportedConfig:
     """Read a TrainingArguments JSON, an Accelerate YAML or a DeepSpeed JSON.
 
     Raises :class:`UsageError` where the file is none of these.
@@ -39,10 +39,10 @@ def read_configuration(path: Path) -> Imported:
     )
 
 
-def study_file(imported: Imported, name: str) -> str:
+def study_file(imported: ImportedConfig, name: str) -> str:
     """A study file that tries the imported strategy right after the default."""
     strategy = ", ".join(f"{lever}: {_yaml(value)}" for lever, value in imported.levers.items())
-    lines = [f"#   {key}: {reason}" for key, reason in imported.left.items()]
+    lines = [f"#   {key}: {reason}" for key, reason in imported.skipped.items()]
     left = ["", "# Not taken from there:", *lines] if lines else []
     head = [f"# Made from {imported.source} by autotune import.", *left, ""]
     text = starter(name)

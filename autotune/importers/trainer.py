@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Value
-from autotune.importers.base import NAMED_OPTIMIZERS, Imported, batch
+from autotune.importers.base import NAMED_OPTIMIZERS, ImportedConfig, batch
 
 IGNORED = {
     "output_dir", "use_cpu", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm",
@@ -28,9 +28,9 @@ TORCHS_BUCKET = 25
 """MiB of gradients that torch sends together where nothing is said."""
 
 
-def read(document: Mapping[str, Any]) -> Imported:
+def read(document: Mapping[str, Any]) -> ImportedConfig:
     """Every field as a lever, a key of the task, or left with the reason."""
-    found = Imported("TrainingArguments")
+    found = ImportedConfig("TrainingArguments")
     levers, left = found.levers, dict(document)
     micro = int(left.pop("per_device_train_batch_size", 8))
     accumulation = int(left.pop("gradient_accumulation_steps", 1))
@@ -40,7 +40,7 @@ def read(document: Mapping[str, Any]) -> Imported:
     if optimizer in NAMED_OPTIMIZERS:
         levers["optimizer"] = NAMED_OPTIMIZERS[optimizer]
     else:
-        found.left["optim"] = f"there is no optimizer {optimizer} to search"
+        found.skipped["optim"] = f"there is no optimizer {optimizer} to search"
     _precision(levers, left)
     if left.pop("torch_compile", False):
         levers["compile"] = True
@@ -56,7 +56,7 @@ def read(document: Mapping[str, Any]) -> Imported:
     bucket = left.pop("ddp_bucket_cap_mb", None)
     if bucket not in (None, TORCHS_BUCKET):
         # Without parallelism a study file that sets it would not be valid.
-        found.left["ddp_bucket_cap_mb"] = (
+        found.skipped["ddp_bucket_cap_mb"] = (
             f"is ddp_bucket_mib: {bucket} beside a parallelism; it says not over how many processes"
         )
     if workers := int(left.pop("dataloader_num_workers", 0)):
@@ -67,14 +67,14 @@ def read(document: Mapping[str, Any]) -> Imported:
     return found
 
 
-def _sampling(found: Imported, left: dict[str, Any]) -> None:
+def _sampling(found: ImportedConfig, left: dict[str, Any]) -> None:
     """Batches of like length, by the name of transformers 5 or of those before."""
     sampling = left.pop("train_sampling_strategy", "random")
     grouped = left.pop("group_by_length", False)
     if grouped or sampling == "group_by_length":
         found.levers["padding"] = "bucketed"
     elif sampling != "random":
-        found.left["train_sampling_strategy"] = f"trials do not draw examples by {sampling}"
+        found.skipped["train_sampling_strategy"] = f"trials do not draw examples by {sampling}"
 
 
 def _precision(levers: dict[str, Value], left: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def _precision(levers: dict[str, Value], left: dict[str, Any]) -> None:
             levers["precision"] = name
 
 
-def _length(found: Imported, left: dict[str, Any]) -> None:
+def _length(found: ImportedConfig, left: dict[str, Any]) -> None:
     steps, epochs = left.pop("max_steps", -1), left.pop("num_train_epochs", 3.0)
     if steps and steps > 0:
         found.task["steps"] = int(steps)
@@ -93,9 +93,9 @@ def _length(found: Imported, left: dict[str, Any]) -> None:
         found.task["seed"] = int(left.pop("seed"))
 
 
-def _rest(found: Imported, left: Mapping[str, Any]) -> None:
+def _rest(found: ImportedConfig, left: Mapping[str, Any]) -> None:
     for key, value in left.items():
         if key in TRIAL_DEFAULTS and value != TRIAL_DEFAULTS[key]:
-            found.left[key] = f"is {value}; trials always have {TRIAL_DEFAULTS[key]}"
+            found.skipped[key] = f"is {value}; trials always have {TRIAL_DEFAULTS[key]}"
         elif key not in IGNORED and value not in (None, False, -1, ""):
-            found.left[key] = "no lever stands for it"
+            found.skipped[key] = "no lever stands for it"

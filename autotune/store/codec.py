@@ -1,8 +1,9 @@
-"""Domain objects <-> what a row holds. Knows no database.
+"""Converts domain objects to and from the values of database rows. Independent of the database.
 
-JSON keeps ``True``, ``1``, ``1.0`` and ``"1"`` apart, and so does every function here. It has no
-NaN or infinity: those travel as text. PostgreSQL refuses NUL in text: see :func:`text`. Numbers of
-measurements are made plain ``float`` and ``int``, since no database driver knows NumPy's.
+JSON distinguishes ``True``, ``1``, ``1.0`` and ``"1"``, and so does every function here. JSON has
+no NaN or infinity: these are stored as text. PostgreSQL rejects NUL in text; see :func:`text`.
+Numbers of measurements become plain ``float`` and ``int``, because database drivers reject those of
+NumPy.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _study_adapter() -> TypeAdapter[Study]:
 
 
 def study_fields(study: Study) -> Fields:
-    """Columns of a study. The fingerprint covers the task: what the numbers of its trials mean."""
+    """Columns of a study. The fingerprint covers the task, which defines what its results mean."""
     document = to_json(_study_adapter().dump_python(replace(study, spec={}), mode="json"))
     return {
         "name": study.name,
@@ -50,10 +51,10 @@ def study_from(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Study:
 
 
 def environment_fields(environment: Mapping[str, Any]) -> Fields:
-    """Columns of an environment; ``fingerprint`` and ``git_commit`` are lifted out where given."""
+    """Columns of an environment; ``fingerprint`` and ``git_commit`` get columns of their own."""
     document = to_json(environment)
-    lifted = {key: document.get(key) for key in ("fingerprint", "git_commit")}
-    return {"document": document, **{key: value and str(value) for key, value in lifted.items()}}
+    columns = {key: document.get(key) for key in ("fingerprint", "git_commit")}
+    return {"document": document, **{key: value and str(value) for key, value in columns.items()}}
 
 
 def strategy_fields(strategy: Strategy) -> Fields:
@@ -86,7 +87,7 @@ def measurement_from(
     samples: Iterable[Any] = (),
     warmup: Iterable[Any] = (),
 ) -> Measurement:
-    """From the columns of a measurement in their order, raw samples optional."""
+    """A measurement from its columns, in their order. Raw samples are optional."""
     ci95 = None if ci_low is None or ci_high is None else (ci_low, ci_high)
     return Measurement(name, value, unit, n, ci95, numbers(samples), numbers(warmup), source)
 
@@ -114,21 +115,21 @@ def point_from(row: Any) -> CurvePoint:
 
 
 def event_fields(event: Event) -> Fields:
-    return {"at": event.at, "kind": text(event.kind), "message": text(event.message)}
+    return {"at": event.time, "kind": text(event.kind), "message": text(event.message)}
 
 
 def event_from(row: Any) -> Event:
-    return Event(at=row.at, kind=row.kind, message=row.message)
+    return Event(time=row.at, kind=row.kind, message=row.message)
 
 
 def timeline_from(points: Iterable[tuple[Any, Any]]) -> tuple[tuple[float, float], ...]:
     return tuple((float(seconds), float(gib)) for seconds, gib in points)
 
 
-def evidence_fields(evidence: TrialResult) -> Fields:
-    """Those parts of the evidence that are columns of the trial itself."""
-    log = None if evidence.log is None else text(evidence.log)
-    return {"environment": to_json(evidence.environment), "log": log}
+def result_fields(result: TrialResult) -> Fields:
+    """The parts of a result that are columns of the trial itself."""
+    log = None if result.log is None else text(result.log)
+    return {"environment": to_json(result.environment), "log": log}
 
 
 def numbers(values: Iterable[Any]) -> tuple[float, ...]:
@@ -136,14 +137,14 @@ def numbers(values: Iterable[Any]) -> tuple[float, ...]:
 
 
 def text(value: str) -> str:
-    """``value`` with what a database cannot hold (NUL, lone surrogates) visibly replaced."""
+    """``value`` with NUL and lone surrogates, which databases reject, replaced visibly."""
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def to_json(document: Any) -> Any:
     """``document`` as strict JSON: mappings, lists, text, finite numbers, booleans, null.
 
-    NaN and infinities become text that :class:`float` reads; anything unknown becomes its ``str``.
+    NaN and infinities become text that :class:`float` parses; other types become their ``str``.
     """
     if document is None or isinstance(document, bool | int):
         return document

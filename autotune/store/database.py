@@ -1,4 +1,4 @@
-"""Where the store lives: URLs, engines, the one transaction manager, and what can go wrong."""
+"""The database of the store: URLs, engines, transactions, and errors."""
 
 from __future__ import annotations
 
@@ -24,24 +24,27 @@ CONNECT_SECONDS = 5
 _EXAMPLES = "for example sqlite:///autotune.db or postgresql://user@host/autotune"
 _SQLITE_CAUSES = {
     "SQLITE_READONLY": ("is read-only", "make the file and its directory writable"),
-    "SQLITE_FULL": ("cannot grow: the disk is full", "free some space; what was stored is safe"),
-    "SQLITE_BUSY": (f"was locked for {LOCK_SECONDS} s", "find the program that holds it open"),
+    "SQLITE_FULL": (
+        "cannot grow: the disk is full",
+        "free some disk space; stored results are safe",
+    ),
+    "SQLITE_BUSY": (f"was locked for {LOCK_SECONDS} s", "end the program that holds it open"),
     "SQLITE_CORRUPT": ("is damaged", "restore a backup; see docs/storage.md"),
-    "SQLITE_NOTADB": ("is damaged or no SQLite database", "restore a backup or name another file"),
-    "SQLITE_CANTOPEN": ("cannot be opened", "check that the directory exists and may be used"),
-    "SQLITE_IOERR": ("cannot be read or written", "check the disk; what was stored is safe"),
+    "SQLITE_NOTADB": ("is damaged or no SQLite database", "restore a backup or use another file"),
+    "SQLITE_CANTOPEN": ("cannot be opened", "check that the directory exists and is accessible"),
+    "SQLITE_IOERR": ("cannot be read or written", "check the disk; stored results are safe"),
 }
 _POSTGRES_HINT = (
     "check that the server runs and that user, password and database name are right "
-    "(`createdb NAME` makes a database)"
+    "(`createdb NAME` creates a database)"
 )
 
 
 class Database:
-    """One database behind a SQLAlchemy URL. Connections are made when first needed.
+    """One database behind a SQLAlchemy URL. It connects on first use.
 
-    ``read_only`` opens it so that nothing can be written and no writer is ever held up; ``create``
-    lets SQLite make the file; ``enforce_keys=False`` is for migrations, which rebuild tables.
+    ``read_only`` prevents writes and never blocks a writer. ``create`` lets SQLite create the file.
+    ``enforce_keys=False`` is for migrations, which rebuild tables.
     """
 
     def __init__(
@@ -62,10 +65,10 @@ class Database:
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[Connection]:
-        """All or nothing: commits at the end, rolls back on any exception.
+        """A transaction: commits at the end, rolls back on any exception. A reader sees one
+        snapshot.
 
-        A reader sees one snapshot throughout. Whatever the database cannot do is raised as
-        :class:`~autotune.errors.StoreUnavailableError`.
+        :raises StoreUnavailableError: for any error of the database.
         """
         if write and self.read_only:
             raise StoreUnavailableError(f"{self} was opened for reading only")
@@ -88,8 +91,8 @@ class Database:
         name = getattr(cause, "sqlite_errorname", None)
         if name is not None:
             base = "_".join(name.split("_")[:2])
-            what, hint = _SQLITE_CAUSES.get(base, ("cannot be used", None))
-            return StoreUnavailableError(f"{self.path} {what} ({cause})", hint=hint)
+            problem, hint = _SQLITE_CAUSES.get(base, ("cannot be used", None))
+            return StoreUnavailableError(f"{self.path} {problem} ({cause})", hint=hint)
         message = " ".join(str(cause).split())
         if self.url.password:
             message = message.replace(str(self.url.password), "***")
@@ -97,16 +100,19 @@ class Database:
 
 
 def parse_url(url: str) -> URL:
-    """The URL with its driver named; :class:`~autotune.errors.UsageError` says what is wrong."""
+    """Parse a URL and complete its driver.
+
+    :raises UsageError: it is no URL of a SQLite file or a PostgreSQL database.
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        hint = f"a file is written sqlite:///{url}" if "://" not in url else _EXAMPLES
-        raise UsageError("the storage is not given as a URL", hint=hint) from None
-    kind, _, driver = parsed.drivername.partition("+")
-    if kind == "sqlite" and driver in ("", "pysqlite"):
-        return _checked_sqlite(parsed)
-    if kind in ("postgresql", "postgres") and driver in ("", "psycopg"):
+        hint = f"write a file as sqlite:///{url}" if "://" not in url else _EXAMPLES
+        raise UsageError("the storage is no URL", hint=hint) from None
+    backend, _, driver = parsed.drivername.partition("+")
+    if backend == "sqlite" and driver in ("", "pysqlite"):
+        return _check_sqlite(parsed)
+    if backend in ("postgresql", "postgres") and driver in ("", "psycopg"):
         if not parsed.database:
             raise UsageError(f"{masked(parsed)} names no database", hint=_EXAMPLES)
         return parsed.set(drivername="postgresql+psycopg")
@@ -118,12 +124,12 @@ def parse_url(url: str) -> URL:
 
 
 def masked(url: URL) -> str:
-    """The URL as it may be shown: without any password."""
+    """The URL without passwords."""
     hidden = {key: "hidden" for key in url.query if "password" in key.lower()}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
-def _checked_sqlite(url: URL) -> URL:
+def _check_sqlite(url: URL) -> URL:
     if url.database in (None, "", ":memory:") or url.host:
         raise UsageError(
             "a SQLite storage needs a file", hint="three slashes and a path: sqlite:///autotune.db"
@@ -136,9 +142,12 @@ def _checked_sqlite(url: URL) -> URL:
 
 
 def _sqlite_engine(path: Path, mode: str, enforce_keys: bool) -> Engine:
-    """Transactions are begun explicitly: a writer takes its lock first, so it waits its turn and
-    does not fail halfway. ``synchronous=FULL`` flushes the log at each commit: a finished trial
-    costs minutes and a flush milliseconds, so not even a power cut may lose one."""
+    """An engine for SQLite.
+
+    Transactions begin explicitly: a writer takes the lock first, so it waits for other writers and
+    does not fail in the middle. ``synchronous=FULL`` flushes the log at each commit: a trial takes
+    minutes and a flush milliseconds, so that even a power failure loses no finished trial.
+    """
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -165,8 +174,8 @@ def _sqlite_engine(path: Path, mode: str, enforce_keys: bool) -> Engine:
 
 
 def _postgres_engine(url: URL, read_only: bool) -> Engine:
-    """A server that is gone is noticed within seconds, and no driver that hangs in the middle of a
-    transaction can hold the others up for ever."""
+    """An engine for PostgreSQL. A lost server is detected within seconds, and a driver that
+    hangs in a transaction cannot block the others forever."""
     if find_spec("psycopg") is None:
         raise MissingExtraError("psycopg", "postgres", "a PostgreSQL storage")
     engine = create_engine(

@@ -1,8 +1,8 @@
-"""Bring a database to the schema of this version, and tell what schema it has.
+"""Checks the schema of a database and upgrades it to that of this version.
 
-The scripts are in ``alembic/`` of the repository and travel in the wheel as ``autotune/_alembic``.
-They are named ``<revision>_<what>.py`` with revisions that sort; ``check`` relies on that alone, so
-that opening a store does not load alembic.
+The scripts are in ``alembic/`` of the repository and in ``autotune/_alembic`` of a wheel. They are
+named ``<revision>_<subject>.py`` with revisions that sort. ``check`` needs only these names, so
+that opening a store does not import alembic.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from autotune.store.database import Database
 from autotune.store.models import Base
 
 VERSION_TABLE = "autotune_schema"
-"""Not alembic's default name: other programs use that in databases that we may share."""
+"""Not alembic's default name, which other programs may use in the same database."""
 
 _UPGRADE_LOCK = 0x6175746F
 
 
 @dataclass(frozen=True)
 class SchemaStatus:
-    """``current`` is the revision found, ``None`` in an empty database; ``head`` is ours."""
+    """``current`` is the revision of the database, ``None`` if it is empty; ``head`` is that of
+    this version."""
 
     current: str | None
     head: str
@@ -33,19 +34,20 @@ class SchemaStatus:
 
 
 def scripts() -> Path:
-    """The directory of the migration scripts: installed, or in the repository."""
+    """The directory of the migration scripts, installed or in the repository."""
     package = Path(__file__).parents[1]
     installed = package / "_alembic"
     return installed if installed.is_dir() else package.parent / "alembic"
 
 
 def revisions() -> list[str]:
-    """All revisions that this version knows, oldest first."""
+    """All revisions of this version, oldest first."""
     return sorted(path.name.partition("_")[0] for path in scripts().glob("versions/[0-9]*.py"))
 
 
 def check(url: str) -> SchemaStatus:
-    """What schema the database has. Writes nothing; a missing SQLite file counts as empty."""
+    """Compare the schema of the database with that of this version. Writes nothing; a missing
+    SQLite file counts as empty."""
     database = Database(url, read_only=True)
     if database.path is not None and not database.path.exists():
         return _status(None)
@@ -57,9 +59,9 @@ def check(url: str) -> SchemaStatus:
 
 
 def upgrade(url: str, *, revision: str = "head") -> SchemaStatus:
-    """Bring the database to ``revision`` in one transaction, creating what is missing.
+    """Upgrade the database to ``revision`` in one transaction; creates missing files and tables.
 
-    Safe to call from several processes at once, and on a database that is current already.
+    Safe to call from several processes concurrently, and on a current database.
     """
     database = Database(url, create=True, enforce_keys=False)
     try:
@@ -75,7 +77,7 @@ def upgrade(url: str, *, revision: str = "head") -> SchemaStatus:
 
 
 def too_new(where: str) -> SchemaTooNewError:
-    """The error for a database that a newer version has written."""
+    """The error for a database of a newer version."""
     return SchemaTooNewError(
         f"{where} was written by a newer autotune than this one",
         hint="pip install --upgrade autotune",
@@ -94,12 +96,13 @@ def _run_scripts(connection: Connection, revision: str) -> None:
 
 
 def _status(current: str | None) -> SchemaStatus:
-    known = revisions()
+    supported = revisions()
+    head = supported[-1]
     if current is None:
-        return SchemaStatus(None, known[-1], "empty")
-    if current == known[-1]:
-        return SchemaStatus(current, known[-1], "current")
-    return SchemaStatus(current, known[-1], "outdated" if current in known else "too new")
+        return SchemaStatus(None, head, "empty")
+    if current == head:
+        return SchemaStatus(current, head, "current")
+    return SchemaStatus(current, head, "outdated" if current in supported else "too new")
 
 
 def _current(connection: Connection, where: str) -> str | None:
@@ -107,11 +110,11 @@ def _current(connection: Connection, where: str) -> str | None:
     if VERSION_TABLE in tables:
         revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
         return None if revision is None else str(revision)
-    taken = sorted(tables & set(Base.metadata.tables))
-    if taken:
+    foreign = sorted(tables & set(Base.metadata.tables))
+    if foreign:
         raise StoreUnavailableError(
-            f"{where} belongs to another program: it has tables {', '.join(taken)} "
-            "that autotune did not make",
-            hint="name another file or database with --storage",
+            f"{where} belongs to another program: it has tables {', '.join(foreign)} "
+            "that autotune did not create",
+            hint="use another file or database with --storage",
         )
     return None

@@ -1,7 +1,8 @@
-"""The tables. ``docs/storage.md`` draws them; ``alembic/versions`` creates and changes them.
+"""The tables. ``docs/storage.md`` describes them; ``alembic/versions`` creates and changes them.
 
-What is looked up or listed has a column; what is only ever read whole (a study, raw samples, a
-memory timeline) is one JSON document. Wide columns come last, so that listings skip their pages.
+Values that are queried or listed have a column. Values that are only read as a unit (a study, raw
+samples, a memory timeline) are JSON documents. Wide columns come last, so that listings do not read
+their pages.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NAMES = {
 
 
 class Base(DeclarativeBase):
-    """Constraints are named, so that a migration can name the one it changes."""
+    """Base class. Constraints have names, so that a migration can change them."""
 
     metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
@@ -40,7 +41,7 @@ def _trial_key() -> Mapped[int]:
 
 
 class StudyRow(Base):
-    """One study. ``revision`` grows with every change of state of its trials; see docs."""
+    """One study. ``revision`` increases with every change of state of its trials."""
 
     __tablename__ = "studies"
 
@@ -55,7 +56,7 @@ class StudyRow(Base):
 
 
 class EnvironmentRow(Base):
-    """Where a session of a study ran: hardware, software, versions. One row a session."""
+    """The hardware and software of one session of a study."""
 
     __tablename__ = "environments"
 
@@ -68,7 +69,7 @@ class EnvironmentRow(Base):
 
 
 class TrialRow(Base):
-    """One trial. ``driver`` and ``heartbeat_at`` say who runs it and when it was last heard of."""
+    """One trial. ``driver`` runs it and last reported at ``heartbeat_at``."""
 
     __tablename__ = "trials"
     __table_args__ = (
@@ -98,7 +99,7 @@ class TrialRow(Base):
 
 
 class MeasurementRow(Base):
-    """One number of one trial. ``source`` is the number of the trial that it was shared from."""
+    """One measurement of one trial. ``source`` is the trial that it was reused from."""
 
     __tablename__ = "measurements"
 
@@ -115,7 +116,7 @@ class MeasurementRow(Base):
 
 
 class CurvePointRow(Base):
-    """One point of a learning curve, in order of ``position``."""
+    """One point of a learning curve, ordered by ``position``."""
 
     __tablename__ = "curve_points"
 
@@ -130,7 +131,7 @@ class CurvePointRow(Base):
 
 
 class MemoryTimelineRow(Base):
-    """Memory held over the life of a trial, as [[seconds, GiB], ...]: only ever drawn whole."""
+    """Resident memory of a trial over time, as [[seconds, GiB], ...]."""
 
     __tablename__ = "memory_timelines"
 
@@ -139,7 +140,7 @@ class MemoryTimelineRow(Base):
 
 
 class EventRow(Base):
-    """Something that happened in a trial, in order of ``position``."""
+    """One event of a trial, ordered by ``position``."""
 
     __tablename__ = "events"
 
@@ -151,7 +152,7 @@ class EventRow(Base):
 
 
 class ArtifactRow(Base):
-    """A file that a trial left behind: its name and where it lies."""
+    """A file that a trial has written: its name and its path."""
 
     __tablename__ = "artifacts"
 
@@ -161,4 +162,4 @@ class ArtifactRow(Base):
 
 
 CHILDREN = (MeasurementRow, CurvePointRow, MemoryTimelineRow, EventRow, ArtifactRow)
-"""Tables that hold the evidence of a trial."""
+"""Tables with the result of a trial."""

@@ -37,7 +37,7 @@ from autotune.store.models import (
     TrialRow,
 )
 
-_LISTED = (
+_TRIAL = (
     TrialRow.id,
     TrialRow.number,
     TrialRow.state,
@@ -50,7 +50,7 @@ _LISTED = (
     TrialRow.finished_at,
     TrialRow.revision,
 )
-_MEASURED = (
+_MEASUREMENT = (
     MeasurementRow.name,
     MeasurementRow.value,
     MeasurementRow.unit,
@@ -71,15 +71,15 @@ _EVENT = (EventRow.at, EventRow.kind, EventRow.message)
 
 
 def study_id(connection: Connection, name: str, *, lock: bool = False) -> int:
-    """The key of a study, its row locked until the transaction ends where ``lock`` is set."""
+    """The key of a study. ``lock`` locks its row until the end of the transaction."""
     query = select(StudyRow.id).where(StudyRow.name == name)
-    found = connection.scalar(query.with_for_update() if lock else query)
-    if found is not None:
-        return found
+    key = connection.scalar(query.with_for_update() if lock else query)
+    if key is not None:
+        return key
     names = study_names(connection)
     near = get_close_matches(name, names) or names[-5:]
-    known = f"the nearest are {', '.join(near)}" if near else "the storage holds none yet"
-    raise NotFoundError(f"no study {name}: {known}", hint="autotune studies")
+    others = f"the nearest are {', '.join(near)}" if near else "the storage holds none yet"
+    raise NotFoundError(f"no study {name}: {others}", hint="autotune studies")
 
 
 def study_names(connection: Connection) -> list[str]:
@@ -99,18 +99,18 @@ def environments(connection: Connection, name: str) -> list[dict[str, Any]]:
 
 
 def trial_row(connection: Connection, study_key: int, number: int) -> Row[Any]:
-    """The listed columns of one trial."""
+    """The columns of one trial that listings contain."""
     where = (TrialRow.study_id == study_key, TrialRow.number == number)
-    row = connection.execute(select(*_LISTED).where(*where)).one_or_none()
+    row = connection.execute(select(*_TRIAL).where(*where)).one_or_none()
     if row is None:
         query = select(func.count()).where(TrialRow.study_id == study_key)
         count = connection.scalar(query)
-        known = f"this study's are 0 to {count - 1}" if count else "this study has none yet"
-        raise NotFoundError(f"no trial {number}: {known}", hint="autotune trials STUDY")
+        numbers = f"this study's are 0 to {count - 1}" if count else "this study has none yet"
+        raise NotFoundError(f"no trial {number}: {numbers}", hint="autotune trials STUDY")
     return row
 
 
-def trial_from(row: Any, evidence: TrialResult) -> Trial:
+def trial_from(row: Any, result: TrialResult) -> Trial:
     return Trial(
         number=row.number,
         state=State(row.state),
@@ -121,41 +121,41 @@ def trial_from(row: Any, evidence: TrialResult) -> Trial:
         reason=row.reason,
         started_at=row.started_at,
         finished_at=row.finished_at,
-        result=evidence,
+        result=result,
     )
 
 
-def listed(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Trial], int]:
-    """Trials in order of number with measurements but no raw samples, and the newest revision among
-    them (0 where there are none). Two queries, however many trials."""
-    rows = connection.execute(select(*_LISTED).where(*where).order_by(TrialRow.number)).all()
+def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Trial], int]:
+    """Trials in order of number with measurements but without raw samples, and their highest
+    revision (0 if there are none). Two queries, independent of the number of trials."""
+    rows = connection.execute(select(*_TRIAL).where(*where).order_by(TrialRow.number)).all()
     if not rows:
         return [], 0
-    measured: dict[int, dict[str, Measurement]] = defaultdict(dict)
-    joined = select(MeasurementRow.trial_id, *_MEASURED).join(
+    by_trial: dict[int, dict[str, Measurement]] = defaultdict(dict)
+    joined = select(MeasurementRow.trial_id, *_MEASUREMENT).join(
         TrialRow, TrialRow.id == MeasurementRow.trial_id
     )
-    measurements: Iterable[Any] = connection.execute(joined.where(*where))
-    for key, name, *numbers in measurements:
-        measured[key][name] = codec.measurement_from(name, *numbers)
-    trials = [trial_from(row, TrialResult(measurements=measured.get(row.id, {}))) for row in rows]
+    rows_of_measurements: Iterable[Any] = connection.execute(joined.where(*where))
+    for key, name, *numbers in rows_of_measurements:
+        by_trial[key][name] = codec.measurement_from(name, *numbers)
+    trials = [trial_from(row, TrialResult(measurements=by_trial.get(row.id, {}))) for row in rows]
     return trials, max(row.revision for row in rows)
 
 
 def full_trial(connection: Connection, study_key: int, number: int) -> Trial:
     row = trial_row(connection, study_key, number)
-    return trial_from(row, _evidence(connection, row.id))
+    return trial_from(row, _result(connection, row.id))
 
 
-def _evidence(connection: Connection, key: int) -> TrialResult:
+def _result(connection: Connection, key: int) -> TrialResult:
     def rows(table: type[Any], columns: Iterable[Any], order: Any) -> Sequence[Any]:
         query = select(*columns).where(table.trial_id == key).order_by(order)
         return connection.execute(query).all()
 
-    (own,) = connection.execute(
+    (trial,) = connection.execute(
         select(TrialRow.environment, TrialRow.log).where(TrialRow.id == key)
     )
-    whole = (*_MEASURED, MeasurementRow.samples, MeasurementRow.warmup)
+    with_samples = (*_MEASUREMENT, MeasurementRow.samples, MeasurementRow.warmup)
     timeline = connection.scalar(
         select(MemoryTimelineRow.points).where(MemoryTimelineRow.trial_id == key)
     )
@@ -163,24 +163,24 @@ def _evidence(connection: Connection, key: int) -> TrialResult:
     return TrialResult(
         measurements={
             row.name: codec.measurement_from(*row)
-            for row in rows(MeasurementRow, whole, MeasurementRow.name)
+            for row in rows(MeasurementRow, with_samples, MeasurementRow.name)
         },
         curve=tuple(map(codec.point_from, rows(CurvePointRow, _POINT, CurvePointRow.position))),
         memory=codec.timeline_from(timeline or ()),
         events=tuple(map(codec.event_from, rows(EventRow, _EVENT, EventRow.position))),
-        environment=own.environment,
+        environment=trial.environment,
         artifacts={row.name: row.path for row in rows(ArtifactRow, artifacts, ArtifactRow.name)},
-        log=own.log,
+        log=trial.log,
     )
 
 
 def curves(connection: Connection, *where: ColumnElement[bool]) -> dict[int, list[CurvePoint]]:
-    """Learning curves by trial number, of those trials that have one."""
+    """Learning curves by trial number, of the trials that have one."""
     joined = select(TrialRow.number, *_POINT).join(CurvePointRow).where(*where)
-    found: dict[int, list[CurvePoint]] = defaultdict(list)
+    by_trial: dict[int, list[CurvePoint]] = defaultdict(list)
     for row in connection.execute(joined.order_by(TrialRow.number, CurvePointRow.position)):
-        found[row.number].append(codec.point_from(row))
-    return dict(found)
+        by_trial[row.number].append(codec.point_from(row))
+    return dict(by_trial)
 
 
 def overviews(connection: Connection) -> list[StudyOverview]:
@@ -201,7 +201,7 @@ def overviews(connection: Connection) -> list[StudyOverview]:
 
 def _overview(row: Any, groups: Sequence[Any]) -> StudyOverview:
     starts = [group.started_at for group in groups if group.started_at is not None]
-    beats = [group.heartbeat_at for group in groups if group.state == State.RUNNING]
+    heartbeats = [group.heartbeat_at for group in groups if group.state == State.RUNNING]
     return StudyOverview(
         study=codec.study_from(row.study, row.spec),
         created_at=row.created_at,
@@ -209,5 +209,5 @@ def _overview(row: Any, groups: Sequence[Any]) -> StudyOverview:
         revision=row.revision,
         counts={State(group.state): group.trials for group in groups},
         started_at=min(starts, default=None),
-        heartbeat_at=max(filter(None, beats), default=None),
+        heartbeat_at=max(filter(None, heartbeats), default=None),
     )

@@ -1,4 +1,4 @@
-"""The store over SQL: every method is one transaction, and domain objects go in and come out."""
+"""The store in SQL. Every method is one transaction and takes or returns domain objects."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ def open_store(
     create: bool = True,
     clock: Callable[[], datetime] | None = None,
 ) -> SqlStore:
-    """The store at a SQLAlchemy URL, its schema checked; a new one is made where ``create`` allows.
+    """Open the store at a SQLAlchemy URL and check its schema. An empty one is created if
+    ``create``.
 
-    ``clock`` stamps trials where time is simulated; otherwise the database's own does.
+    ``clock`` gives the times of trials where time is simulated; by default the database does.
 
     :raises UsageError: the URL is no SQLite or PostgreSQL URL.
     :raises StoreUnavailableError: it cannot be reached or used, or there is none to read.
-    :raises SchemaOutdatedError: an older autotune made it.
-    :raises SchemaTooNewError: a newer autotune made it.
+    :raises SchemaOutdatedError: an older version of autotune created it.
+    :raises SchemaTooNewError: a newer version of autotune created it.
     """
     status = migrations.check(url)
     store = SqlStore(url, read_only=read_only, clock=clock)
@@ -59,7 +60,7 @@ def open_store(
     elif status.state == "empty":
         raise StoreUnavailableError(
             f"there is no autotune storage at {store}",
-            hint="autotune search makes one; name another with --storage",
+            hint="autotune search creates one; set another with --storage",
         )
     elif status.state == "too new":
         raise migrations.too_new(str(store))
@@ -91,11 +92,11 @@ class SqlStore:
     # ---------------------------------------------------------------------------- studies
 
     def create_study(self, study: Study, environment: Mapping[str, Any]) -> None:
-        """Record a new study and the environment it runs in. A name is used once."""
+        """Record a new study and its environment. Names are unique."""
         with self._database.transaction(write=True) as connection:
-            moment = self._now(connection)
+            now = self._now(connection)
             fields = codec.study_fields(study)
-            row = {**fields, "created_at": moment, "changed_at": moment, "revision": 0}
+            row = {**fields, "created_at": now, "changed_at": now, "revision": 0}
             try:
                 connection.execute(insert(StudyRow).values(row))
             except IntegrityError:
@@ -113,29 +114,29 @@ class SqlStore:
             return queries.study(connection, name)
 
     def studies(self) -> Sequence[str]:
-        """Names, oldest first."""
+        """The names of all studies, oldest first."""
         with self._database.transaction() as connection:
             return queries.study_names(connection)
 
     def studies_overview(self) -> Sequence[StudyOverview]:
-        """All studies, oldest first, with their trials counted by state."""
+        """All studies, oldest first, with the number of trials in each state."""
         with self._database.transaction() as connection:
             return queries.overviews(connection)
 
     def update_study(self, study: Study) -> None:
         """Replace what may change between sessions (budget, limits, prices, executor...).
 
-        :raises IncompatibleStudyError: the task differs, so that its numbers would mean another
-            thing than those stored.
+        :raises IncompatibleStudyError: the task differs, so results would not be comparable with
+            the stored ones.
         """
         fields = codec.study_fields(study)
         with self._change(study.name) as change:
             where = StudyRow.id == change.key
-            known = change.connection.scalar(select(StudyRow.fingerprint).where(where))
-            if known != fields["fingerprint"]:
+            stored = change.connection.scalar(select(StudyRow.fingerprint).where(where))
+            if stored != fields["fingerprint"]:
                 raise IncompatibleStudyError(
-                    f"study {study.name} is about another task than the one stored",
-                    hint="give it another name with --study",
+                    f"study {study.name} is stored with a different task",
+                    hint="use another name with --study",
                 )
             _ = change.revision
             change.connection.execute(update(StudyRow).where(where).values(fields))
@@ -180,9 +181,9 @@ class SqlStore:
     def claim(
         self, study: str, proposal: Proposal, *, number: int, queue: bool = False
     ) -> Trial | None:
-        """Add trial ``number``, running or (``queue``) queued; ``None`` where that is not the next
-        free number. Whoever chose the strategy from the trials before ``number`` thereby knows that
-        no other driver has added any since."""
+        """Add trial ``number``, running or (``queue``) queued; ``None`` if that is not the next
+        free number. A proposal from the trials before ``number`` is thus never added after
+        trials of another driver."""
         with self._change(study) as change:
             if number != change.next_number():
                 return None
@@ -191,8 +192,8 @@ class SqlStore:
             )
 
     def claim_next_queued(self, study: str) -> Trial | None:
-        """Start the queued trial of lowest number; ``None`` when none is queued. No two drivers
-        get the same one."""
+        """Start the queued trial with the lowest number; ``None`` if none is queued. Each trial is
+        given to one driver only."""
         with self._change(study) as change:
             first = select(func.min(TrialRow.number)).where(
                 TrialRow.study_id == change.key, TrialRow.state == State.QUEUED
@@ -201,10 +202,10 @@ class SqlStore:
             return None if number is None else change.start_queued(number)
 
     def finish(self, study: str, number: int, outcome: Outcome) -> Trial:
-        """Record the outcome of a running trial with all its evidence.
+        """Record the outcome of a running trial with its complete result.
 
-        Told again with the same state, it changes nothing. A trial that was marked interrupted
-        meanwhile takes the outcome after all.
+        Repeating the call with the same state changes nothing. A trial that was marked interrupted
+        meanwhile accepts the outcome.
         """
         with self._change(study) as change:
             return change.finish(number, outcome)
@@ -213,9 +214,11 @@ class SqlStore:
         """Add a point to the learning curve of a running trial; counts as a heartbeat."""
         with self._database.transaction(write=True) as connection:
             row = queries.trial_row(connection, queries.study_id(connection, study), number)
-            query = update(TrialRow).where(TrialRow.id == row.id, TrialRow.state.in_(writes.OPEN))
-            beat = query.values(heartbeat_at=self._now(connection))
-            if connection.execute(beat).rowcount == 0:
+            query = update(TrialRow).where(
+                TrialRow.id == row.id, TrialRow.state.in_(writes.ACCEPTS_RESULT)
+            )
+            heartbeat = query.values(heartbeat_at=self._now(connection))
+            if connection.execute(heartbeat).rowcount == 0:
                 raise UsageError(f"trial {number} is {row.state}, not running")
             writes.add_point(connection, row.id, point)
 
@@ -225,19 +228,19 @@ class SqlStore:
             where = [TrialRow.study_id == queries.study_id(connection, study)]
             if states is not None:
                 where.append(TrialRow.state.in_(states))
-            return queries.listed(connection, *where)[0]
+            return queries.list_trials(connection, *where)[0]
 
     def trials_since(self, study: str, cursor: int = 0) -> tuple[Sequence[Trial], int]:
-        """Trials added or changed since ``cursor``, like :meth:`trials`, and the cursor to go on
-        from. Start with 0. A new point of a curve is no change: see :meth:`progress`."""
+        """Trials added or changed since ``cursor``, like :meth:`trials`, and the next cursor. Start
+        with 0. A new point of a curve is no change; see :meth:`progress`."""
         with self._database.transaction() as connection:
             key = queries.study_id(connection, study)
             where = (TrialRow.study_id == key, TrialRow.revision > cursor)
-            trials, newest = queries.listed(connection, *where)
-            return trials, max(cursor, newest)
+            trials, revision = queries.list_trials(connection, *where)
+            return trials, max(cursor, revision)
 
     def trial(self, study: str, number: int) -> Trial:
-        """One trial with everything that is known of it."""
+        """One trial with its complete result."""
         with self._database.transaction() as connection:
             return queries.full_trial(connection, queries.study_id(connection, study), number)
 
@@ -258,15 +261,15 @@ class SqlStore:
 
     @property
     def single_driver(self) -> bool:
-        """Whether a study takes one driver at a time here."""
+        """Whether a study can have one driver at a time only."""
         return self._database.path is not None
 
     @contextmanager
     def acquire_driver(self, study: str) -> Iterator[str]:
-        """Be a driver of the study while the context lasts; gives the driver's name.
+        """Be a driver of the study while the context lasts; yields the driver's name.
 
-        SQLite takes one at a time: :class:`~autotune.errors.UsageError` where another process
-        drives it now. PostgreSQL takes any number.
+        SQLite allows one at a time: :class:`~autotune.errors.UsageError` if another process is the
+        driver now. PostgreSQL allows any number.
         """
         path = self._database.path
         if path is None:
@@ -276,7 +279,7 @@ class SqlStore:
             yield self.driver
 
     def heartbeat(self, study: str, numbers: Collection[int] | None = None) -> None:
-        """Say that the trials that this driver runs are alive: all of them, or ``numbers``."""
+        """Record that the running trials of this driver are alive: all of them, or ``numbers``."""
         with self._change(study) as change:
             where = [TrialRow.study_id == change.key, TrialRow.driver == self.driver]
             if numbers is not None:
@@ -289,8 +292,9 @@ class SqlStore:
     ) -> Sequence[Trial]:
         """Mark running trials as interrupted and return them, so that they can be run again.
 
-        Those of ``driver`` only, where given; those not heard of for ``stale_seconds`` only, where
-        given; otherwise all, which is right only where no other driver can be alive.
+        ``driver`` and ``stale_seconds`` select trials of this driver, and trials without a
+        heartbeat for this long. Without them all running trials are marked, which is right only if
+        no other driver can be alive.
         """
         with self._change(study) as change:
             where = [TrialRow.study_id == change.key, TrialRow.state == State.RUNNING]
@@ -298,8 +302,8 @@ class SqlStore:
                 where.append(TrialRow.driver == driver)
             if stale_seconds is not None:
                 oldest = change.now - timedelta(seconds=stale_seconds)
-                last = func.coalesce(TrialRow.heartbeat_at, TrialRow.started_at)
-                where.append(or_(last.is_(None), last < oldest))
+                heartbeat = func.coalesce(TrialRow.heartbeat_at, TrialRow.started_at)
+                where.append(or_(heartbeat.is_(None), heartbeat < oldest))
             numbers = change.connection.scalars(select(TrialRow.number).where(*where)).all()
             outcome = Interrupted("its driver went away")
             return [change.finish(number, outcome) for number in sorted(numbers)]

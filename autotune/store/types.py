@@ -1,4 +1,4 @@
-"""Column types that keep a value the same on SQLite and PostgreSQL."""
+"""Column types with the same values on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment, always read back aware and in UTC. SQLite keeps no zone, so UTC is written there.
+    """A point in time, always read as an aware datetime in UTC. SQLite stores no time zone, so UTC
+    is written.
 
-    A naive datetime is taken as local time, as :meth:`datetime.astimezone` does.
+    A naive datetime is interpreted as local time, as in :meth:`datetime.astimezone`.
     """
 
     impl = DateTime(timezone=True)
@@ -30,7 +31,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Real(TypeDecorator[float]):
-    """A 64-bit float. SQLite turns NaN into NULL ("not measured"), so NaN is kept as text there."""
+    """A 64-bit float. SQLite converts NaN to NULL ("not measured"), so NaN is stored as text
+    there.
+    """
 
     impl = Double()
     cache_ok = True

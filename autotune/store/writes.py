@@ -1,4 +1,4 @@
-"""What is written to the store, inside one locked transaction of one study."""
+"""Changes of one study inside a locked transaction."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from autotune.store.models import (
     TrialRow,
 )
 
-OPEN = (State.RUNNING, State.INTERRUPTED)
-"""States in which results are taken. Interrupted is one: a driver that was given up for dead may
-come back with what it measured, and a result is never thrown away."""
+ACCEPTS_RESULT = (State.RUNNING, State.INTERRUPTED)
+"""States in which a result is accepted. Interrupted is one of them: a driver that was considered
+dead can come back with its results, and no result is discarded."""
 
 
 def now(connection: Connection) -> datetime:
-    """The clock that all drivers of this database share: the server's, or this machine's."""
+    """The clock that all drivers of this database share: that of the server or of this host."""
     if connection.dialect.name == "sqlite":
         return datetime.now(UTC)
     moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -39,8 +39,8 @@ def now(connection: Connection) -> datetime:
 
 @dataclass
 class StudyTransaction:
-    """A study whose row this transaction has locked, so that changes of one study come one after
-    another: numbers have no gaps, and revisions become visible in the order they were given."""
+    """A study whose row this transaction has locked, so that its changes are serialised: numbers
+    have no gaps, and revisions become visible in order."""
 
     connection: Connection
     key: int
@@ -53,7 +53,7 @@ class StudyTransaction:
 
     @cached_property
     def revision(self) -> int:
-        """The revision of this change, taken when first asked for."""
+        """The revision of this change; increased on first use."""
         changed = {"revision": StudyRow.revision + 1, "changed_at": self.now}
         query = update(StudyRow).where(StudyRow.id == self.key).values(changed)
         return self.connection.execute(query.returning(StudyRow.revision)).scalar_one()
@@ -97,22 +97,24 @@ class StudyTransaction:
         return queries.trial_from(self.row(number), TrialResult())
 
     def finish(self, number: int, outcome: Outcome) -> Trial:
-        """End a trial. The same ending told twice (a reply that was lost) changes nothing."""
+        """End a trial. Repeating the call with the same state (after a lost reply) changes
+        nothing.
+        """
         row = self.row(number)
         trial = queries.trial_from(row, TrialResult())
         ended = trial.finished(outcome, self.now)
         if trial.state == ended.state:
             return queries.full_trial(self.connection, self.key, number)
-        if trial.state not in OPEN:
+        if trial.state not in ACCEPTS_RESULT:
             raise UsageError(f"trial {number} is {trial.state}, not running")
         self.end(row.id, ended)
-        _write_evidence(self.connection, row.id, outcome.result)
+        _write_result(self.connection, row.id, outcome.result)
         if trial.state is State.INTERRUPTED:
-            self._withdraw_rerun(trial)
+            self._cancel_retry(trial)
         return ended
 
-    def _withdraw_rerun(self, trial: Trial) -> None:
-        """A trial given up for dead has come back: it need not run again if it has not begun to."""
+    def _cancel_retry(self, trial: Trial) -> None:
+        """Cancel the queued retry of a trial whose result has arrived after all."""
         where = (TrialRow.study_id == self.key, TrialRow.state == State.QUEUED)
         same = (TrialRow.strategy_key == trial.strategy.key, TrialRow.seed == trial.seed)
         for key in self.connection.scalars(select(TrialRow.id).where(*where, *same)).all():
@@ -126,7 +128,7 @@ class StudyTransaction:
             failure=trial.failure,
             reason=None if trial.reason is None else codec.text(trial.reason),
             finished_at=trial.finished_at,
-            **codec.evidence_fields(trial.result),
+            **codec.result_fields(trial.result),
         )
 
     def row(self, number: int) -> Any:
@@ -146,23 +148,23 @@ def add_point(connection: Connection, trial: int, point: CurvePoint) -> None:
     connection.execute(insert(CurvePointRow).values(fields))
 
 
-def _write_evidence(connection: Connection, trial: int, evidence: TrialResult) -> None:
-    """Replace what is known of a trial. Points reported while it ran are kept where the evidence
-    brings no curve, as from a worker that died."""
+def _write_result(connection: Connection, trial: int, result: TrialResult) -> None:
+    """Replace the stored result of a trial. Points reported while it ran are kept if the result has
+    no curve, as after the death of a worker."""
     for table in CHILDREN:
-        if table is not CurvePointRow or evidence.curve:
+        if table is not CurvePointRow or result.curve:
             connection.execute(delete(table).where(table.trial_id == trial))
     rows: dict[Any, Sequence[codec.Fields]] = {
-        MeasurementRow: [codec.measurement_fields(m) for m in evidence.measurements.values()],
-        CurvePointRow: _numbered([codec.point_fields(point) for point in evidence.curve]),
-        MemoryTimelineRow: [{"points": codec.to_json(evidence.memory)}] if evidence.memory else [],
-        EventRow: _numbered([codec.event_fields(event) for event in evidence.events]),
-        ArtifactRow: [{"name": name, "path": path} for name, path in evidence.artifacts.items()],
+        MeasurementRow: [codec.measurement_fields(m) for m in result.measurements.values()],
+        CurvePointRow: _with_positions([codec.point_fields(point) for point in result.curve]),
+        MemoryTimelineRow: [{"points": codec.to_json(result.memory)}] if result.memory else [],
+        EventRow: _with_positions([codec.event_fields(event) for event in result.events]),
+        ArtifactRow: [{"name": name, "path": path} for name, path in result.artifacts.items()],
     }
     for table, fields in rows.items():
         if fields:
             connection.execute(insert(table), [{"trial_id": trial, **row} for row in fields])
 
 
-def _numbered(rows: Sequence[codec.Fields]) -> list[codec.Fields]:
+def _with_positions(rows: Sequence[codec.Fields]) -> list[codec.Fields]:
     return [{"position": position, **row} for position, row in enumerate(rows)]

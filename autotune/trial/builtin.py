@@ -48,7 +48,7 @@ def build_bert_tiny(directory: Path, texts: Sequence[str], seed: int) -> None:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    vocabulary = _word_pieces(texts)
+    vocabulary = _train_vocabulary(texts)
     BertTokenizer(vocab=vocabulary, model_max_length=512).save_pretrained(directory)
     config = BertConfig(
         vocab_size=len(vocabulary),
@@ -62,7 +62,7 @@ def build_bert_tiny(directory: Path, texts: Sequence[str], seed: int) -> None:
         BertModel(config).save_pretrained(directory)
 
 
-def _word_pieces(texts: Sequence[str]) -> dict[str, int]:
+def _train_vocabulary(texts: Sequence[str]) -> dict[str, int]:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))

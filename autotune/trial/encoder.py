@@ -109,7 +109,7 @@ class Layer:
         attention = (self.query, self.key, self.value, self.attention_output)
         return (*attention, self.ffn_in, self.ffn_out)
 
-    def count_heads(self) -> None:
+    def update_head_count(self) -> None:
         """Tell the attention module how many heads its weights hold now."""
         setattr(self.attention, self.family.heads, self.heads)
         setattr(self.attention, self.family.width, self.heads * self.head_size)
@@ -125,7 +125,7 @@ class Encoder:
 
     family: Family
     embeddings: tuple[nn.Module, ...]
-    holder: nn.ModuleList
+    module_list: nn.ModuleList
     layers: tuple[Layer, ...]
 
     @property

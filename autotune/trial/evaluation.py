@@ -1,4 +1,4 @@
-"""The fine-tuned model at work: its predictions, and how fast it makes them."""
+"""Inference with the fine-tuned model: predictions, scores, throughput and latency."""
 
 from __future__ import annotations
 
@@ -10,97 +10,134 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import PreTrainedModel
 
+from autotune.domain import Measurement
+from autotune.errors import NanLoss
+from autotune.measure import statistics
 from autotune.measure.clock import Window, now
 from autotune.trial.data.batching import Collator, Indices, chunks
-from autotune.trial.distributed.process_group import TrainState
-from autotune.trial.tasks.base import IGNORED
+from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.data.split import Split
+from autotune.trial.distributed.process_group import ProcessGroup
+from autotune.trial.effects.precision import Precision
+from autotune.trial.metrics import registered_scores
+from autotune.trial.tasks import get_task_type
+from autotune.trial.tasks.base import IGNORE_INDEX
 
-BATCH = {"cpu": 32, "cuda": 256, "mps": 64}
-"""Examples per batch of inference. The same for all strategies, so that they compare."""
+BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
+"""Examples per inference batch by device type: the same for all strategies, for comparison."""
 
-WINDOW_SECONDS = 0.25
-LATENCY_WARMUP = 5
+INFERENCE_WINDOW_SECONDS = 0.25
+LATENCY_WARMUP_CALLS = 5
 LATENCY_CALLS = 60
-LATENCY_SECONDS = 0.6
+MAX_LATENCY_SECONDS = 0.6
+"""Measuring latency ends after this many seconds, or :data:`LATENCY_CALLS`."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """``classes`` (int64) and ``losses`` (nats) have the shape of the split's labels and stand in
-    its order. ``windows`` were timed while predicting, in all processes together."""
+    """``classes`` (int64) and ``losses`` (nats) have the shape and order of the split's labels.
+    ``windows`` were timed during prediction, over all processes."""
 
     classes: np.ndarray
     losses: np.ndarray
     windows: list[Window]
 
 
-def predict(ready: TrainState, collate: Collator) -> Predictions:
-    """Predict all examples of the collator's split in batches of like length.
+def predict(
+    model: PreTrainedModel, precision: Precision, collate: Collator, group: ProcessGroup
+) -> Predictions:
+    """Predict all examples of the collator's split in batches of similar length.
 
-    The first batch runs once more beforehand, to warm up. Batches come in shuffled order, so that
-    each window has its share of short and long ones. The processes of a crew share the batches, and
-    each ends up with all answers.
+    The first batch runs once more beforehand as a warm-up. Batches are shuffled, so that every
+    window has short and long ones. The processes of ``group`` share the batches, and each returns
+    all predictions.
     """
-    labels = collate.split.labels
-    classes, losses = np.zeros(labels.shape, np.int64), np.zeros(labels.shape, np.float32)
-    batches = ready.crew.shard(_by_length(collate.split.lengths, BATCH[ready.device.type]))
+    split, device = collate.split, collate.device
+    classes = np.zeros(split.labels.shape, np.int64)
+    losses = np.zeros(split.labels.shape, np.float32)
+    batches = group.shard(_length_batches(split.lengths, BATCH_SIZES[device.type]))
     windows: list[Window] = []
     pending: list[tuple[Indices, Tensor, Tensor]] = []
-    with running(ready):
-        begun = now(ready.device)
+    with inference(model, precision):
+        start = now(device)
         for batch in batches[:1]:
-            _judge(ready, collate, batch)
-            windows.append(Window(len(batch), now(ready.device) - begun, warmup=True))
-        begun = now(ready.device)
-        for place, batch in enumerate(batches):
-            pending.append((batch, *_judge(ready, collate, batch)))
-            seconds = now(ready.device) - begun
-            if seconds < WINDOW_SECONDS and place < len(batches) - 1:
+            _forward(model, collate, batch)
+            windows.append(Window(len(batch), now(device) - start, warmup=True))
+        start = now(device)
+        for index, batch in enumerate(batches):
+            pending.append((batch, *_forward(model, collate, batch)))
+            seconds = now(device) - start
+            if seconds < INFERENCE_WINDOW_SECONDS and index < len(batches) - 1:
                 continue
             windows.append(Window(sum(len(rows) for rows, _, _ in pending), seconds))
-            for rows, best, loss in pending:
-                collate.split.place(rows, best.numpy(force=True), classes)
-                collate.split.place(rows, loss.numpy(force=True), losses)
-            pending, begun = [], now(ready.device)
-    crew = ready.crew
-    return Predictions(crew.all_reduce(classes), crew.all_reduce(losses), crew.merge(windows))
+            for rows, best_classes, batch_losses in pending:
+                split.scatter(rows, best_classes.numpy(force=True), classes)
+                split.scatter(rows, batch_losses.numpy(force=True), losses)
+            pending, start = [], now(device)
+    return Predictions(
+        group.all_reduce(classes), group.all_reduce(losses), group.merge_windows(windows)
+    )
 
 
-def latencies(ready: TrainState, collate: Collator, seed: int) -> tuple[list[float], list[float]]:
-    """Milliseconds to label one example, unpadded, at batch 1: (warm-up, steady)."""
-    rows = np.random.default_rng(seed).permutation(len(collate.split))
-    calls = np.resize(rows, LATENCY_WARMUP + LATENCY_CALLS)
+def score(predictions: Predictions, split: Split, prepared: PreparedTask) -> list[Measurement]:
+    """The task's scores and the mean loss of ``predictions`` for ``split``.
+
+    Raises :class:`NanLoss` if a loss is not finite.
+    """
+    losses = predictions.losses[split.labels != IGNORE_INDEX]
+    if not np.isfinite(losses).all():
+        raise NanLoss("the fine-tuned model's loss on validation examples is not finite")
+    task_type = get_task_type(prepared.kind)
+    scores = task_type.scores(
+        split.labels, predictions.classes, split.offsets, prepared.label_names
+    )
+    own_scores = registered_scores(
+        prepared.kind, split.labels, predictions.classes, prepared.label_names
+    )
+    value, ci95 = statistics.mean(losses.tolist())
+    loss = Measurement("loss", value, "nats", len(losses), ci95)
+    return [*scores.values(), *own_scores, loss]
+
+
+def measure_latencies(
+    model: PreTrainedModel, precision: Precision, collate: Collator, seed: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds to predict one example without padding, at batch size 1: (warm-up, steady)."""
+    device = collate.device
+    order = np.random.default_rng(seed).permutation(len(collate.split))
     times: list[float] = []
-    with running(ready):
-        started = now(ready.device)
-        for call in calls:
-            begun = now(ready.device)
-            _judge(ready, collate, np.array([call]))
-            ended = now(ready.device)
-            times.append((ended - begun) * 1e3)
-            if ended - started > LATENCY_SECONDS and len(times) > 2 * LATENCY_WARMUP:
+    with inference(model, precision):
+        first_start = now(device)
+        for row in np.resize(order, LATENCY_WARMUP_CALLS + LATENCY_CALLS):
+            start = now(device)
+            _forward(model, collate, np.array([row]))
+            end = now(device)
+            times.append((end - start) * 1e3)
+            if end - first_start > MAX_LATENCY_SECONDS and len(times) > 2 * LATENCY_WARMUP_CALLS:
                 break
-    return times[:LATENCY_WARMUP], times[LATENCY_WARMUP:]
+    return times[:LATENCY_WARMUP_CALLS], times[LATENCY_WARMUP_CALLS:]
 
 
 @contextmanager
-def running(ready: TrainState) -> Iterator[None]:
-    """The model in inference, its weights cast once for as long as this lasts."""
-    ready.model.eval()
-    with torch.inference_mode(), ready.precision.autocast():
+def inference(model: PreTrainedModel, precision: Precision) -> Iterator[None]:
+    """Run ``model`` in eval mode without gradients; autocast casts each weight only once."""
+    model.eval()
+    with torch.inference_mode(), precision.autocast():
         yield
 
 
-def _judge(ready: TrainState, collate: Collator, rows: Indices) -> tuple[Tensor, Tensor]:
-    """Best class and loss of each label, shaped like the labels of the batch."""
+def _forward(model: PreTrainedModel, collate: Collator, rows: Indices) -> tuple[Tensor, Tensor]:
+    """Best class and loss of each label, both in the shape of the batch's labels."""
     batch = collate(rows)
-    logits = ready.model(**batch.inputs).logits.float()
+    logits = model(**batch.inputs).logits.float()
     flat, labels = logits.flatten(0, -2), batch.labels.flatten()
-    loss = functional.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="none")
+    loss = functional.cross_entropy(flat, labels, ignore_index=IGNORE_INDEX, reduction="none")
     return logits.argmax(dim=-1), loss.view(batch.labels.shape)
 
 
-def _by_length(lengths: np.ndarray, size: int) -> list[Indices]:
-    batches = list(chunks(np.argsort(lengths, kind="stable"), size))
-    return [batches[place] for place in np.random.default_rng(0).permutation(len(batches))]
+def _length_batches(lengths: np.ndarray, batch_size: int) -> list[Indices]:
+    """Batches of examples of similar length, in random order."""
+    batches = list(chunks(np.argsort(lengths, kind="stable"), batch_size))
+    return [batches[index] for index in np.random.default_rng(0).permutation(len(batches))]

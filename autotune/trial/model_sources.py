@@ -14,7 +14,7 @@ from typing import Any
 from autotune.errors import ModelError
 from autotune.trial import builtin
 
-Place = Callable[[Path, Sequence[str]], str]
+InstallModel = Callable[[Path, Sequence[str]], str]
 """Puts the model where it can be loaded from, given an empty folder and the training texts.
 Answers with the model's directory; one inside the folder is relative to it."""
 
@@ -30,7 +30,7 @@ class ModelSource:
     """A model that can be had. ``identity`` (plain data) is the same while its files are."""
 
     identity: Any
-    place: Place
+    install: InstallModel
 
 
 def find_model(name: str, seed: int) -> ModelSource:
@@ -63,7 +63,7 @@ def _minilm(directory: Path) -> ModelSource:
         builtin.verify_minilm(directory)
         return str(directory)
 
-    return ModelSource(_stamps(directory), place)
+    return ModelSource(_file_stamps(directory), place)
 
 
 def _bert_tiny(seed: int) -> ModelSource:
@@ -79,10 +79,10 @@ def _directory(path: Path) -> ModelSource:
         require_encoder(path)
         return str(path.resolve())
 
-    return ModelSource(_stamps(path), place)
+    return ModelSource(_file_stamps(path), place)
 
 
-def _stamps(directory: Path) -> list[list[Any]]:
+def _file_stamps(directory: Path) -> list[list[Any]]:
     """Place, size and time of change of each file: these move when the content does."""
     files = sorted(path for path in directory.iterdir() if path.is_file())
     states = [(path, path.stat()) for path in files]
@@ -102,7 +102,7 @@ def require_encoder(directory: Path) -> None:
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{directory}: no model here: config.json {_why(error)}",
+            f"{directory}: no model here: config.json {_error_text(error)}",
             hint="name a directory that save_pretrained has written",
         ) from error
     both = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES} & {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES}
@@ -113,7 +113,7 @@ def require_encoder(directory: Path) -> None:
         )
 
 
-def _why(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"cannot be read ({error.strerror})"
     return "names no model_type" if isinstance(error, (KeyError, TypeError)) else "is not JSON"
@@ -146,7 +146,7 @@ def _download(name: str) -> Path:
         ) from error
 
 
-def files_of(folder: Path) -> list[Path]:
+def model_files(folder: Path) -> list[Path]:
     """What a model in ``folder`` is loaded from; :data:`PICKLED` only where nothing is safer."""
     safe = any(folder.glob("*.safetensors"))
     patterns = FILES if safe else (*FILES, PICKLED)

@@ -13,8 +13,8 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from autotune.errors import ModelError
-from autotune.trial.data.prepared import Prepared
-from autotune.trial.tasks import task_kind
+from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.tasks import get_task_type
 
 DROPOUTS = (
     "activation_dropout",
@@ -35,7 +35,7 @@ DROPOUTS = (
 
 
 def load_model(
-    prepared: Prepared, *, attention: str = "sdpa", dropout: float | None = None, seed: int = 0
+    prepared: PreparedTask, *, attention: str = "sdpa", dropout: float | None = None, seed: int = 0
 ) -> PreTrainedModel:
     """The pretrained model of ``prepared`` in fp32 on the CPU, its head drawn with ``seed``.
 
@@ -65,9 +65,9 @@ def load_model(
 
 
 def _load(
-    prepared: Prepared, config: PretrainedConfig, attention: str, seed: int
+    prepared: PreparedTask, config: PretrainedConfig, attention: str, seed: int
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
+    auto_class = getattr(transformers, get_task_type(prepared.kind).auto_class)
     with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, report = auto_class.from_pretrained(
@@ -89,7 +89,7 @@ def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
                 setattr(config, name, dropout)
 
 
-def attention_fallback(prepared: Prepared, attention: str) -> str | None:
+def attention_fallback(prepared: PreparedTask, attention: str) -> str | None:
     """In words, that :func:`load_model` takes another attention than is asked; ``None`` where it
     does not. The model must be one that loads."""
     config = AutoConfig.from_pretrained(prepared.model_dir, local_files_only=True)
@@ -99,13 +99,15 @@ def attention_fallback(prepared: Prepared, attention: str) -> str | None:
     return f"{model_class.__name__} of transformers has no {attention} attention: eager is used"
 
 
-def _model_class(prepared: Prepared, config: PretrainedConfig) -> type[PreTrainedModel]:
-    auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
+def _model_class(prepared: PreparedTask, config: PretrainedConfig) -> type[PreTrainedModel]:
+    auto_class = getattr(transformers, get_task_type(prepared.kind).auto_class)
     model_class: type[PreTrainedModel] = auto_class._model_mapping[type(config)]
     return model_class
 
 
-def _require_weights(prepared: Prepared, model: PreTrainedModel, report: dict[str, Any]) -> None:
+def _require_weights(
+    prepared: PreparedTask, model: PreTrainedModel, report: dict[str, Any]
+) -> None:
     """Only the head, and the pooler that goes with it, may start from scratch."""
     absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     prefix = f"{model.base_model_prefix}."

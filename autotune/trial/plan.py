@@ -1,5 +1,7 @@
-"""Levers ``epochs`` and ``batch_size`` over time: how many steps, over which examples, with rungs
-where."""
+"""The training plan: levers ``epochs``, ``batch_size``, ``micro_batch_size`` and the loader's.
+
+It says how many steps training takes, over which examples, and at which steps the rungs are.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotune.domain import Strategy, Task
+from autotune.domain.training import num_steps
 from autotune.trial.data.batching import Batch, Collator, Indices, batch_order, chunks
 
 RUNGS = (0.25, 0.5)
-"""Shares of the steps after which a trial is judged, and may be stopped."""
+"""Fractions of the steps after which a trial is evaluated and can be stopped."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What training will do: ``steps`` optimizer steps over global batches, put together by
-    ``collate`` in an order that ``seed`` decides, each cut into micro-batches.
+    """``steps`` optimizer steps over global batches, which ``collate`` builds from micro-batches.
+    ``seed`` determines the order of the examples.
 
-    With ``longest_first``, the longest examples come before all others: a run that is cut short
-    has then needed as much memory as a whole one.
+    With ``longest_first`` the longest examples come first, so that a run that is cut short still
+    reaches the peak memory of a full training run.
     """
 
     collate: Collator
@@ -40,51 +43,52 @@ class TrainingPlan:
 
     @property
     def examples(self) -> int:
-        """How many examples all steps go through, each epoch counted."""
-        count = len(self.collate.split)
-        epochs, rest = divmod(self.steps, math.ceil(count / self.batch_size))
-        return epochs * count + rest * self.batch_size
+        """Examples over all steps; an example counts once per epoch."""
+        per_epoch = len(self.collate.split)
+        epochs, remaining_steps = divmod(self.steps, math.ceil(per_epoch / self.batch_size))
+        return epochs * per_epoch + remaining_steps * self.batch_size
 
     def batches(self) -> Iterator[Indices]:
-        """Global batches without end."""
+        """An endless iterator over global batches."""
         lengths = self.collate.split.lengths
         if self.longest_first:
             yield np.argsort(-lengths, kind="stable")[: self.batch_size]
         yield from batch_order(lengths, self.batch_size, self.padding, self.seed)
 
     def prefetched(self) -> Iterator[tuple[Indices, list[Batch]]]:
-        """Global batches without end, each with its micro-batches put together: when they are
-        asked for, or ahead of it by threads of the loader's."""
+        """An endless iterator over global batches, each with its collated micro-batches.
+
+        They are collated on demand, or ahead of time by ``loader_workers`` threads.
+        """
         if self.loader_workers == 0:
-            yield from ((rows, self._put_together(rows)) for rows in self.batches())
+            yield from ((rows, self._collate(rows)) for rows in self.batches())
             return
         with ThreadPoolExecutor(self.loader_workers, thread_name_prefix="loader") as threads:
-            ahead: deque[tuple[Indices, Future[list[Batch]]]] = deque()
+            queue: deque[tuple[Indices, Future[list[Batch]]]] = deque()
             for rows in self.batches():
-                ahead.append((rows, threads.submit(self._put_together, rows)))
-                if len(ahead) > self.loader_workers * self.prefetch:
-                    first, made = ahead.popleft()
-                    yield first, made.result()
+                queue.append((rows, threads.submit(self._collate, rows)))
+                if len(queue) > self.loader_workers * self.prefetch:
+                    next_rows, future = queue.popleft()
+                    yield next_rows, future.result()
 
-    def _put_together(self, rows: Indices) -> list[Batch]:
-        return [self.collate(part) for part in self.parts(rows)]
+    def _collate(self, batch: Indices) -> list[Batch]:
+        return [self.collate(rows) for rows in self.micro_batches(batch)]
 
-    def parts(self, batch: Indices) -> list[Indices]:
+    def micro_batches(self, batch: Indices) -> list[Indices]:
         """The micro-batches of a global batch."""
         return list(chunks(batch, self.micro_batch_size))
 
 
-def schedule(strategy: Strategy, task: Task, collate: Collator, seed: int) -> TrainingPlan:
-    """The schedule of a whole fine-tune: the task's steps, or the strategy's epochs."""
-    batch_size, micro = int(strategy["batch_size"]), strategy["micro_batch_size"]
-    per_epoch = math.ceil(len(collate.split) / batch_size)
-    steps = task.steps or max(1, math.ceil(float(strategy["epochs"]) * per_epoch))
-    rungs = {math.ceil(share * steps) for share in RUNGS}
+def plan_training(strategy: Strategy, task: Task, collate: Collator, seed: int) -> TrainingPlan:
+    """The plan of a full training run: the task's steps, else the strategy's epochs."""
+    batch_size, micro_batch_size = int(strategy["batch_size"]), strategy["micro_batch_size"]
+    steps = task.steps or num_steps(strategy, len(collate.split))
+    rungs = {math.ceil(fraction * steps) for fraction in RUNGS}
     return TrainingPlan(
         collate,
         steps,
         batch_size,
-        micro_batch_size=batch_size if micro == "full" else int(micro),
+        micro_batch_size=batch_size if micro_batch_size == "full" else int(micro_batch_size),
         padding=str(strategy["padding"]),
         seed=seed,
         rungs=frozenset(step for step in rungs if step < steps),
@@ -93,7 +97,7 @@ def schedule(strategy: Strategy, task: Task, collate: Collator, seed: int) -> Tr
     )
 
 
-def linear_decay(peak: float, step: int, total: int) -> float:
-    """The learning rate of ``step`` (from 0) of ``total``: from ``peak`` to nothing, without
-    warm-up, as in Trainer."""
-    return peak * max(0, total - step) / total
+def linear_decay(peak: float, step: int, total_steps: int) -> float:
+    """The learning rate of ``step`` (from 0): linear from ``peak`` to 0 without warm-up, as in
+    Trainer."""
+    return peak * max(0, total_steps - step) / total_steps

@@ -1,8 +1,8 @@
-"""The speed half of a trial: what a few seconds of steady training and some inference tell.
+"""The profile phase of a trial: throughput, memory and latency after a few seconds of training.
 
-Speed, memory and latency do not wait for the model to have learnt anything. So they are measured
-first, and told to the search, which may know enough then: either that the strategy cannot matter
-whatever its accuracy, or its accuracy from another trial.
+These figures do not depend on what the model has learned. They are measured and reported first:
+the search can stop a trial that cannot reach the front at any accuracy, or take its accuracy from
+another trial.
 """
 
 from __future__ import annotations
@@ -12,89 +12,95 @@ from autotune.measure import cost, memory, statistics
 from autotune.measure.clock import Window
 from autotune.measure.measurements import exact, product, sampled, throughput
 from autotune.trial import evaluation
-from autotune.trial.distributed.process_group import TrainState
-from autotune.trial.training import TrainingRun
+from autotune.trial.state import TrainState
+from autotune.trial.training_run import TrainingRun
 
-STEADY_WINDOWS = 3
-"""Windows after warm-up that a probe rests on: the fewest that give a spread worth the name."""
+MIN_STEADY_WINDOWS = 3
+"""Windows after the warm-up in the profile phase: the minimum for a meaningful interval."""
 
 REFERENCE_CALLS = 2
+"""Timings of the reference workload before and after profiling."""
 
 
-def probe(course: TrainingRun, job: Job, setup_seconds: float) -> None:
-    """Train until the speed is known, then measure all that does not depend on what is learnt.
+def profile(run: TrainingRun, job: Job, setup_seconds: float) -> None:
+    """Train until the throughput is known, measure inference, record and report all figures.
 
-    The figures are noted and told to the search. ``setup_seconds`` is what it took to get ready.
+    ``setup_seconds`` is the duration of the set-up phase.
     """
-    course.reference.measure(REFERENCE_CALLS)
-    for _ in course:
-        if course.steady >= STEADY_WINDOWS:
-            break
-    course.reference.measure(REFERENCE_CALLS)
-    measure_model(course.ready.unsharded(), course, job)
-    record_throughput(course, setup_seconds)
-    account_run(course, job, setup_seconds)
-    figures = {name: m.value for name, m in course.notes.measurements.items()}
-    last = course.notes.curve[-1]
-    course.tell(last.step, last.loss, figures)
+    run.reference.measure(REFERENCE_CALLS)
+    while run.steady_windows < MIN_STEADY_WINDOWS and not run.is_finished:
+        run.run_window()
+    run.reference.measure(REFERENCE_CALLS)
+    measure_model(run.state.unsharded(), run, job)
+    record_throughput(run, setup_seconds)
+    record_cost(run, job, setup_seconds)
+    metrics = {name: m.value for name, m in run.recorder.measurements.items()}
+    last = run.recorder.curve[-1]
+    run.report(last.step, last.loss, metrics)
 
 
-def measure_model(ready: TrainState, course: TrainingRun, job: Job) -> None:
-    """The model's size, and the time to label batches and one real example, not padded."""
-    data, notes = course.data, course.notes
-    notes.add(exact("model_size_mib", memory.model_mib(ready.model)))
-    found = evaluation.predict(ready, data.judged_by(data.rung))
-    account_inference(course, job, found.windows)
-    if not ready.crew.is_main_process:
+def measure_model(state: TrainState, run: TrainingRun, job: Job) -> None:
+    """Record the model's size, and the throughput and latency of inference."""
+    data, recorder = run.data, run.recorder
+    model, precision = state.model, state.precision
+    recorder.add(exact("model_size_mib", memory.model_mib(model)))
+    predictions = evaluation.predict(model, precision, data.eval_collator(data.rung), state.group)
+    record_inference(run, job, predictions.windows)
+    if not state.group.is_main_process:
         return
-    warmup, times = evaluation.latencies(ready, data.judged_by(data.validation), job.task.seed)
+    collate = data.eval_collator(data.evaluation)
+    warmup, times = evaluation.measure_latencies(model, precision, collate, job.task.seed)
     p50, p95 = statistics.quantile(times, 0.5), statistics.quantile(times, 0.95)
-    notes.add(
+    recorder.add(
         sampled("inference_latency_ms", p50, times, warmup),
         sampled("inference_latency_p95_ms", p95, times, warmup),
     )
 
 
-def account_inference(course: TrainingRun, job: Job, windows: list[Window]) -> None:
-    """Speed and price of labelling in batches."""
+def record_inference(run: TrainingRun, job: Job, windows: list[Window]) -> None:
+    """Record throughput and cost of batched inference."""
     speed = throughput("inference_samples_per_second", windows)
-    course.notes.add(speed, *cost.of_inference(job.hourly_usd, speed))
+    run.recorder.add(speed, *cost.of_inference(job.hourly_usd, speed))
 
 
-def record_throughput(course: TrainingRun, setup_seconds: float) -> None:
-    """Training speed, also against drift, and what the trial needs while it runs."""
-    notes, crew, referred = course.notes, course.ready.crew, course.reference
-    speed = throughput("train_samples_per_second", course.windows)
-    reference = sampled(
+def record_throughput(run: TrainingRun, setup_seconds: float) -> None:
+    """Record training throughput, absolute and relative to the reference workload, set-up time and
+    peak memory."""
+    recorder, group, reference = run.recorder, run.state.group, run.reference
+    speed = throughput("train_samples_per_second", run.windows)
+    reference_seconds = sampled(
         "reference_seconds",
-        statistics.median(referred.seconds),
-        referred.seconds,
-        referred.warmup,
+        statistics.median(reference.seconds),
+        reference.seconds,
+        reference.warmup,
     )
-    notes.add(speed, reference, product("relative_speed", speed, reference))
-    notes.add(exact("setup_seconds", setup_seconds + _extra_seconds(course, speed)))
-    if (peaks := crew.peaks_gib()) is not None:
-        notes.add(exact("peak_memory_gib", sum(peaks)))
-        notes.environment["peak_memory_gib_by_rank"] = " ".join(f"{peak:.3f}" for peak in peaks)
-    if (on_devices := crew.device_peaks_gib()) is not None:
-        notes.add(exact("device_memory_gib", on_devices[0]))
-        notes.add(exact("device_memory_reserved_gib", on_devices[1]))
+    recorder.add(speed, reference_seconds, product("relative_speed", speed, reference_seconds))
+    recorder.add(exact("setup_seconds", setup_seconds + _warmup_overhead(run, speed)))
+    if (peaks := group.peaks_gib()) is not None:
+        recorder.add(exact("peak_memory_gib", sum(peaks)))
+        recorder.environment["peak_memory_gib_by_rank"] = " ".join(f"{gib:.3f}" for gib in peaks)
+    if (device_peaks := group.device_peaks_gib()) is not None:
+        recorder.add(exact("device_memory_gib", device_peaks[0]))
+        recorder.add(exact("device_memory_reserved_gib", device_peaks[1]))
 
 
-def _extra_seconds(course: TrainingRun, speed: Measurement) -> float:
-    """What the steps of warm-up took beyond their share of steady time: compiling, mostly."""
-    warmup = [window for window in course.windows if window.warmup]
-    taken = sum(window.seconds for window in warmup)
-    return max(0.0, taken - sum(window.examples for window in warmup) / speed.value)
+def _warmup_overhead(run: TrainingRun, speed: Measurement) -> float:
+    """Seconds of the warm-up beyond what its examples take at steady speed: mostly compilation."""
+    warmup = [window for window in run.windows if window.warmup]
+    seconds = sum(window.seconds for window in warmup)
+    return max(0.0, seconds - sum(window.examples for window in warmup) / speed.value)
 
 
-def account_run(course: TrainingRun, job: Job, setup_seconds: float) -> None:
-    """What the whole fine-tune takes: getting ready and all steps. Of those not taken yet, what
-    they will take at the speed so far."""
-    speed = course.notes.measurements.get("train_samples_per_second")
-    left = max(0, course.plan.examples - course.examples)
-    done = setup_seconds + course.seconds
-    seconds = done + (left / speed.value if speed is not None else 0.0)
-    course.notes.add(exact("train_seconds", seconds), *cost.of_fine_tune(job.hourly_usd, seconds))
-    if (wh := course.ready.crew.sum(course.meter.wh)) is not None:
-        course.notes.add(exact("energy_wh", wh * seconds / done))
+def record_cost(run: TrainingRun, job: Job, setup_seconds: float) -> None:
+    """Record time, price and energy of the full fine-tune: set-up and all steps.
+
+    Remaining steps are extrapolated at the throughput so far.
+    """
+    recorder = run.recorder
+    speed = recorder.measurements.get("train_samples_per_second")
+    remaining = max(0, run.plan.examples - run.examples)
+    elapsed = setup_seconds + run.seconds
+    seconds = elapsed + (remaining / speed.value if speed is not None else 0.0)
+    recorder.add(exact("train_seconds", seconds), *cost.of_fine_tune(job.hourly_usd, seconds))
+    if (energy_wh := run.state.group.sum(run.meter.wh)) is not None:
+        recorder.add(exact("energy_wh", energy_wh * seconds / elapsed))

@@ -1,4 +1,4 @@
-"""What a trial writes down while it runs, to become its evidence whatever becomes of it."""
+"""Collects the measurements, curve and events of a running trial."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from autotune.domain import CurvePoint, Event, Measurement, TrialResult
 
 @dataclass
 class TrialRecorder:
-    """Measurements, curve and events so far. ``seconds`` holds the time of each phase by name."""
+    """Everything recorded so far. ``seconds`` holds the duration of each stage by name.
+
+    :meth:`result` can be called at any time, so that a trial that fails keeps its results.
+    """
 
     measurements: dict[str, Measurement] = field(default_factory=dict)
     curve: list[CurvePoint] = field(default_factory=list)
@@ -30,19 +33,19 @@ class TrialRecorder:
     def add(self, *measurements: Measurement) -> None:
         self.measurements.update((measurement.name, measurement) for measurement in measurements)
 
-    def event(self, kind: str, message: str) -> None:
+    def add_event(self, kind: str, message: str) -> None:
         self.events.append(Event(datetime.now(UTC), kind, message))
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Record when a phase begins, when it ends, and how long it took."""
-        self.event("phase", f"{name} begins")
-        begun = time.perf_counter()
+    def stage(self, name: str) -> Iterator[None]:
+        """Record the start, the end and the duration of a stage, as events of kind ``phase``."""
+        self.add_event("phase", f"{name} begins")
+        start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - begun
-            self.event("phase", f"{name} took {self.seconds[name]:.3f} s")
+            self.seconds[name] = time.perf_counter() - start
+            self.add_event("phase", f"{name} took {self.seconds[name]:.3f} s")
 
     def result(self) -> TrialResult:
         return TrialResult(
@@ -53,9 +56,9 @@ class TrialRecorder:
         )
 
 
-def environment(device: torch.device) -> Mapping[str, str | int]:
-    """Versions and settings that this process computes with."""
-    facts: dict[str, str | int] = {
+def describe_environment(device: torch.device) -> Mapping[str, str | int]:
+    """Versions, device and settings of this process."""
+    environment: dict[str, str | int] = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -67,6 +70,6 @@ def environment(device: torch.device) -> Mapping[str, str | int]:
         "host": platform.node(),
     }
     if device.type == "cuda":
-        facts["gpu"] = torch.cuda.get_device_name(device)
-        facts["cuda"] = torch.version.cuda or ""
-    return facts
+        environment["gpu"] = torch.cuda.get_device_name(device)
+        environment["cuda"] = torch.version.cuda or ""
+    return environment

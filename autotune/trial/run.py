@@ -1,9 +1,9 @@
-"""One trial, read from top to bottom: a real fine-tune under a strategy, and what it was like.
+"""One trial, from job to outcome: a real fine-tune under a strategy, measured.
 
-:func:`run_trial` is what executors call. A trial has two halves, of which another trial may know
-one already (:mod:`autotune.search.cache`): a probe of its speed (:mod:`autotune.trial.profiling`),
-which takes seconds, and the training of the model, which is judged at its end. Each lever acts in
-a file of its own beside this one.
+Executors call :func:`run_trial`. A trial has two phases: the profile phase
+(:mod:`autotune.trial.profiling`) takes seconds, the train phase trains and evaluates the model.
+A job lists the phases to run; the search reuses the results of the others from earlier trials
+(:mod:`autotune.search.cache`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from autotune.measure.energy import EnergyMeter, counters
 from autotune.measure.measurements import exact
 from autotune.ports import Report
 from autotune.trial import profiling
+from autotune.trial.data.trial_data import read_data
 from autotune.trial.effects.devices import (
     init_device,
     init_process_group,
@@ -27,75 +28,68 @@ from autotune.trial.effects.devices import (
     local_devices,
 )
 from autotune.trial.models import attention_fallback
-from autotune.trial.plan import schedule
-from autotune.trial.profiling import account_inference, account_run, probe, record_throughput
-from autotune.trial.recorder import TrialRecorder, environment
-from autotune.trial.setup import apply_strategy
-from autotune.trial.training import TrainingRun, evaluate, read_data
+from autotune.trial.plan import plan_training
+from autotune.trial.recorder import TrialRecorder, describe_environment
+from autotune.trial.training import init_train_state
+from autotune.trial.training_run import TrainingRun, evaluate_split
 
 
 def run_trial(job: Job, report: Report) -> Outcome:
-    """Fine-tune as ``job`` says, telling progress to ``report``, and return all that was learned.
+    """Fine-tune as ``job`` specifies, report progress to ``report``, and return the outcome.
 
-    A trial that the search stops, whose loss is no number, or whose strategy cannot work here is an
-    outcome that keeps the evidence so far. Anything else that goes wrong, memory included, is
-    raised for the executor to judge.
+    A trial that the search stops, whose loss is NaN, or whose strategy is not supported on this
+    machine returns an outcome with the results so far. All other errors, out of memory included,
+    are raised to the executor.
     """
-    notes = TrialRecorder()
+    recorder = TrialRecorder()
     try:
-        fine_tune(job, report, notes)
+        fine_tune(job, report, recorder)
     except StopTrial as stop:
-        return Pruned(stop.message, notes.result())
+        return Pruned(stop.message, recorder.result())
     except NanLoss as error:
-        return Infeasible(FailureReason.NAN_LOSS, error.message, notes.result())
+        return Infeasible(FailureReason.NAN_LOSS, error.message, recorder.result())
     except Unsupported as error:
-        return Infeasible(FailureReason.UNSUPPORTED, error.message, notes.result())
-    return Completed(notes.result())
+        return Infeasible(FailureReason.UNSUPPORTED, error.message, recorder.result())
+    return Completed(recorder.result())
 
 
-def fine_tune(job: Job, report: Report, notes: TrialRecorder) -> None:
-    """All phases of a trial, each noted with its time."""
-    probed, trained = Phase.PROFILE in job.phases, Phase.TRAIN in job.phases
+def fine_tune(job: Job, report: Report, recorder: TrialRecorder) -> None:
+    """Run all stages of a trial and record how long each takes."""
+    has_profile, has_training = Phase.PROFILE in job.phases, Phase.TRAIN in job.phases
     memory.reset_peak()
-    with notes.phase("1 place"):
+    with recorder.stage("1 devices"):
         device = init_device(job.strategy)
-        crew = init_process_group(job.strategy, device)
+        group = init_process_group(job.strategy, device)
         torch.manual_seed(job.seed)
-        notes.environment.update(environment(device))
-    with notes.phase("2 data"):
-        data = read_data(job, device, notes, crew)
-    meter = EnergyMeter(
-        counters(local_devices(job.strategy, device), packages=is_local_main_process())
-    )
-    with notes.phase("3 apply"), meter.running():
-        ready = apply_strategy(job.strategy, data.prepared, data.collate, job.seed, crew)
-        plan = schedule(job.strategy, job.task, data.collate, job.seed)
+        recorder.environment.update(describe_environment(device))
+    with recorder.stage("2 data"):
+        data = read_data(job, device, lambda note: recorder.add_event("data", note), group)
+    devices = local_devices(job.strategy, device)
+    meter = EnergyMeter(counters(devices, packages=is_local_main_process()))
+    with recorder.stage("3 setup"), meter.running():
+        state = init_train_state(job.strategy, data.prepared, data.collate, job.seed, group)
+        plan = plan_training(job.strategy, job.task, data.collate, job.seed)
     if note := attention_fallback(data.prepared, str(job.strategy["attention"])):
-        notes.event("model", note)
-    setup = notes.seconds["3 apply"]
-    plan = plan if trained else replace(plan, longest_first=True, rungs=frozenset())
-    course = TrainingRun(ready, plan, data, ReferenceWorkload(device), meter, report, notes)
-    if probed:
-        with notes.phase("4 probe"):
-            probe(course, job, setup)
-    if trained:
-        with notes.phase("5 train"):
-            for _ in course:
-                pass  # each window is noted, told and judged by the course
-        with notes.phase("6 evaluate"):
-            evaluate_trained(course, job)
-        with notes.phase("7 account"):
-            account_run(course, job, setup)
-            notes.add(exact("train_samples", course.examples))
-            if probed:
-                course.reference.measure(profiling.REFERENCE_CALLS)
-                record_throughput(course, setup)
-    crew.destroy()
-
-
-def evaluate_trained(course: TrainingRun, job: Job) -> None:
-    """Scores of the trained model on the whole split, and the speed at which they were made."""
-    scores, windows = evaluate(course.ready.unsharded(), course.data, course.data.validation)
-    course.notes.add(*scores)
-    if Phase.PROFILE in job.phases:
-        account_inference(course, job, windows)
+        recorder.add_event("model", note)
+    setup_seconds = recorder.seconds["3 setup"]
+    if not has_training:
+        plan = replace(plan, longest_first=True, rungs=frozenset())
+    run = TrainingRun(state, plan, data, ReferenceWorkload(device), meter, report, recorder)
+    if has_profile:
+        with recorder.stage("4 profile"):
+            profiling.profile(run, job, setup_seconds)
+    if has_training:
+        with recorder.stage("5 train"):
+            run.run()
+        with recorder.stage("6 evaluate"):
+            scores, windows = evaluate_split(run.state.unsharded(), data, data.evaluation)
+            recorder.add(*scores)
+            if has_profile:
+                profiling.record_inference(run, job, windows)
+        with recorder.stage("7 record"):
+            profiling.record_cost(run, job, setup_seconds)
+            recorder.add(exact("train_samples", run.examples))
+            if has_profile:
+                run.reference.measure(profiling.REFERENCE_CALLS)
+                profiling.record_throughput(run, setup_seconds)
+    group.destroy()

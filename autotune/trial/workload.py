@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from autotune.domain import Task, WorkloadProfile
-from autotune.trial.data.datasets import prepare
-from autotune.trial.data.prepared import Prepared
-from autotune.trial.tasks import task_kind
+from autotune.domain.tasks import TASK_KINDS
+from autotune.trial.data.datasets import prepare_task
+from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.tasks import get_task_type
 
 
-def describe(task: Task) -> WorkloadProfile:
+def profile_workload(task: Task) -> WorkloadProfile:
     """The anatomy of ``task``, which is made ready first where it is not. No weight is loaded.
 
     Raises :class:`~autotune.errors.DataError` or :class:`~autotune.errors.ModelError`, as
@@ -20,7 +21,7 @@ def describe(task: Task) -> WorkloadProfile:
     from autotune.measure import memory
 
     idle_gib = memory.peak_gib() or 0.0
-    prepared = prepare(task)
+    prepared = prepare_task(task)
     model = _meta_model(prepared)
     config = model.config
     layers = int(config.num_hidden_layers)
@@ -36,7 +37,7 @@ def describe(task: Task) -> WorkloadProfile:
             _first(config, "intermediate_size", "hidden_dim") or 4 * config.hidden_size
         ),
         labels=prepared.num_labels,
-        label_per_token=prepared.kind == "token-classification",
+        label_per_token=TASK_KINDS[prepared.kind].label_per_token,
         dropout=bool(_first(config, "hidden_dropout_prob", "dropout", "embedding_dropout")),
         train_samples=prepared.sizes["train"],
         validation_samples=prepared.sizes["validation"],
@@ -49,7 +50,7 @@ def describe(task: Task) -> WorkloadProfile:
     )
 
 
-def _meta_model(prepared: Prepared) -> Any:
+def _meta_model(prepared: PreparedTask) -> Any:
     """The model without weights: shapes alone."""
     import torch
     import transformers
@@ -57,7 +58,7 @@ def _meta_model(prepared: Prepared) -> Any:
     config = transformers.AutoConfig.from_pretrained(
         prepared.model_dir, local_files_only=True, num_labels=prepared.num_labels
     )
-    auto_class = getattr(transformers, task_kind(prepared.kind).auto_class)
+    auto_class = getattr(transformers, get_task_type(prepared.kind).auto_class)
     with torch.device("meta"):
         return auto_class.from_config(config)
 

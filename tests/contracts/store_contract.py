@@ -1,4 +1,4 @@
-"""What every store must do, whatever it is made of.
+"""The contract of every store.
 
 Derive a class named ``Test...`` from :class:`StoreContract` and give it a fixture ``store``.
 """
@@ -29,7 +29,7 @@ from autotune.domain import (
 )
 from autotune.errors import NotFoundError, UsageError
 from autotune.ports import Store
-from tests.store.samples import ENVIRONMENT, completed, evidence, strategy, study
+from tests.store.samples import ENVIRONMENT, completed, strategy, study, trial_result
 
 
 class StoreContract:
@@ -41,15 +41,15 @@ class StoreContract:
         store.create_study(study("bert"), ENVIRONMENT)
         return "bert"
 
-    def test_is_a_store(self, store: Store) -> None:
+    def test_implements_store(self, store: Store) -> None:
         assert isinstance(store, Store)
 
     # ---------------------------------------------------------------------------- studies
 
     def test_study_returns_equal(self, store: Store, bert: str) -> None:
-        found = store.study(bert)
-        assert found == study()
-        values = found.space.dimensions[0].domain.values  # type: ignore[union-attr]
+        stored = store.study(bert)
+        assert stored == study()
+        values = stored.space.dimensions[0].domain.values  # type: ignore[union-attr]
         assert [type(value) for value in values] == [bool, int, float, str] * 2
 
     def test_studies_are_listed_oldest_first(self, store: Store) -> None:
@@ -57,7 +57,7 @@ class StoreContract:
             store.create_study(study(name), {})
         assert list(store.studies()) == ["zebra", "ape", "mole"]
 
-    def test_name_is_used_once(self, store: Store, bert: str) -> None:
+    def test_names_are_unique(self, store: Store, bert: str) -> None:
         with pytest.raises(UsageError, match="bert"):
             store.create_study(study(bert), {"other": 1})
         assert store.environment(bert) == ENVIRONMENT
@@ -124,7 +124,7 @@ class StoreContract:
     def test_finished_trial_returns_equal(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         ended = store.finish(bert, 0, completed())
-        assert ended.result == evidence()
+        assert ended.result == trial_result()
         assert ended.seconds is not None
         assert ended.seconds >= 0
         assert store.trial(bert, 0) == ended
@@ -163,17 +163,17 @@ class StoreContract:
             store.start(bert, strategy(index), origin=TrialOrigin.SAMPLED, seed=0)
         for index in (3, 1):
             store.finish(bert, index, completed())
-        found = store.trials(bert, states=[State.COMPLETE])
-        assert [trial.number for trial in found] == [1, 3]
+        trials = store.trials(bert, states=[State.COMPLETE])
+        assert [trial.number for trial in trials] == [1, 3]
         assert all(a.number < b.number for a, b in pairwise(store.trials(bert)))
 
-    def test_the_same_ending_twice_changes_nothing(self, store: Store, bert: str) -> None:
+    def test_finishing_twice_with_one_state_changes_nothing(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         first = store.finish(bert, 0, completed())
         assert store.finish(bert, 0, Completed(TrialResult())) == first
         assert store.trial(bert, 0) == first
 
-    def test_another_ending_is_refused(self, store: Store, bert: str) -> None:
+    def test_finishing_with_another_state_is_refused(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, completed())
         with pytest.raises(UsageError, match="trial 0 is complete"):
@@ -182,13 +182,13 @@ class StoreContract:
         with pytest.raises(UsageError, match="trial 1 is queued"):
             store.finish(bert, 1, completed())
 
-    def test_interrupted_trial_takes_a_late_result(self, store: Store, bert: str) -> None:
+    def test_interrupted_trial_accepts_a_late_result(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, Interrupted("its driver went away"))
         store.finish(bert, 0, completed())
         trial = store.trial(bert, 0)
         assert (trial.state, trial.reason) == (State.COMPLETE, None)
-        assert trial.result == evidence()
+        assert trial.result == trial_result()
 
     def test_unknown_trial(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
@@ -206,7 +206,7 @@ class StoreContract:
             store.report(bert, 0, point)
         assert store.trial(bert, 0).result.curve == points
 
-    def test_curve_of_a_crashed_trial_stays(self, store: Store, bert: str) -> None:
+    def test_curve_of_a_crashed_trial_is_kept(self, store: Store, bert: str) -> None:
         point = CurvePoint(1, 20, 8, 0.5, loss=2.0)
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.report(bert, 0, point)
@@ -215,9 +215,9 @@ class StoreContract:
 
     def test_curve_of_the_outcome_replaces_reports(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
-        store.report(bert, 0, evidence().curve[0])
+        store.report(bert, 0, trial_result().curve[0])
         store.finish(bert, 0, completed())
-        assert store.trial(bert, 0).result.curve == evidence().curve
+        assert store.trial(bert, 0).result.curve == trial_result().curve
 
     def test_no_points_after_the_end(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
@@ -227,7 +227,7 @@ class StoreContract:
 
     # -------------------------------------------------------------------- awkward values
 
-    def test_numbers_that_are_none(self, store: Store, bert: str) -> None:
+    def test_nan_and_infinity(self, store: Store, bert: str) -> None:
         nan, inf = float("nan"), float("inf")
         measured = Measurement("m", nan, "s", 3, (-inf, inf), (nan, inf, -inf, 1.0))
         point = CurvePoint(1, 2, 3, 4.0, loss=nan, metrics={"a": nan})
@@ -235,9 +235,9 @@ class StoreContract:
         store.finish(
             bert, 0, Failed(FailureReason.ERROR, "NaN", TrialResult({"m": measured}, (point,)))
         )
-        found = store.trial(bert, 0).result
-        assert repr(found.measurements["m"]) == repr(measured)
-        assert repr(found.curve) == repr((point,))
+        stored = store.trial(bert, 0).result
+        assert repr(stored.measurements["m"]) == repr(measured)
+        assert repr(stored.curve) == repr((point,))
         assert repr(store.trials(bert)[0].metrics) == "{'m': nan}"
 
     def test_numbers_of_numpy(self, store: Store, bert: str) -> None:
@@ -247,11 +247,11 @@ class StoreContract:
         point = CurvePoint(three, three, three, half, half, {"f1": half})
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, Completed(TrialResult({"m": measured}, (point,), ((half, half),))))
-        found = store.trial(bert, 0).result
-        assert found.measurements == {"m": measured}
-        assert (found.curve, found.memory) == ((point,), ((0.5, 0.5),))
+        stored = store.trial(bert, 0).result
+        assert stored.measurements == {"m": measured}
+        assert (stored.curve, stored.memory) == ((point,), ((0.5, 0.5),))
 
-    def test_text_that_databases_dislike(self, store: Store, bert: str) -> None:
+    def test_text_that_databases_reject(self, store: Store, bert: str) -> None:
         store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         odd = TrialResult(log="a\0b\ud800'; DROP TABLE trials; --", environment={"k\0": "\ud800"})
         store.finish(bert, 0, Failed(FailureReason.ERROR, "x" * 100_000 + "\0", odd))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from autotune.components import EXPORT_FORMATS
 from autotune.domain import Value
-from autotune.export import EXPORTERS
 from autotune.export.levers import unsupported_levers
 from autotune.levers import LEVERS
 from autotune.tracking import TRACKERS
@@ -23,7 +23,7 @@ SAID_AS = {
 """Refusals that are not told by the name of their lever."""
 
 
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
 def test_every_format_is_described(name: str) -> None:
     text = (DOCS / "exporters/index.md").read_text(encoding="utf-8")
     assert f"| `{name}` |" in text
@@ -34,7 +34,9 @@ def test_every_format_is_described(name: str) -> None:
 def test_every_refusal_is_described(name: str, lever: str, value: Value) -> None:
     found, strategy = SCRIPTS[name], lone(lever, value).strategy
     told = refusals(name)
-    for refused in unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=True):
+    for refused in unsupported_levers(
+        name, strategy, found.locations, found.unsupported, allowed=True
+    ):
         # Where a lever matters only beside another, that one is refused before it.
         beside = (LEVERS[refused].when or refused).partition(" ")[0]
         words = (f"`{refused}", f"`{beside}", SAID_AS.get(refused, f"`{refused}"))
@@ -49,7 +51,7 @@ def refusals(name: str) -> str:
     return "".join(row[2] for row in rows if f"`{name}`" in row[1] or "all" in row[1])
 
 
-@pytest.mark.parametrize("name", EXPORTERS)
+@pytest.mark.parametrize("name", EXPORT_FORMATS)
 def test_the_command_line_names_every_format(name: str) -> None:
     assert name in (DOCS / "cli.md").read_text(encoding="utf-8")
 

@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 import yaml
 
+from autotune.components import EXPORT_FORMATS
 from autotune.domain import Categorical, Range, Strategy, Trial, Value
 from autotune.errors import UsageError
-from autotune.export import EXPORTERS, exporter, vendoring
+from autotune.export import exporter, vendoring
 from autotune.export.arguments import accumulation_steps, micro_batch_size, num_replicas
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import unsupported_levers
 from autotune.levers import LEVERS, Lever
 from tests.export import samples
 
-SCRIPTS = {name: found for name, found in EXPORTERS.items() if isinstance(found, ScriptFormat)}
+SCRIPTS = {name: fmt for name in EXPORT_FORMATS if isinstance(fmt := exporter(name), ScriptFormat)}
 BLAMED: dict[tuple[str, Value], str] = {
     ("lightning", "fp16"): "optimizer",  # which is a fused one
     ("micro_batch_size", 3): "batch_size",  # which is 16
@@ -70,7 +71,9 @@ def test_no_setting_is_lost_in_silence(name: str, lever: str, value: Value) -> N
     found = SCRIPTS[name]
     strategy = lone(lever, value).strategy
     try:
-        missing = unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=False)
+        missing = unsupported_levers(
+            name, strategy, found.locations, found.unsupported, allowed=False
+        )
     except UsageError as error:
         blamed = BLAMED.get((name, value), BLAMED.get((lever, value), lever))
         assert f"{blamed} = {strategy[blamed]}" in error.message

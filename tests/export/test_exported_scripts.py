@@ -19,9 +19,9 @@ from autotune.domain import Job, Limits, Strategy, Trial
 from autotune.errors import UsageError
 from autotune.export import exporter
 from autotune.export.templates import single_process
-from autotune.export.templates.saving import load_pruned
+from autotune.export.templates.checkpoint import load_pruned
 from autotune.export.verify import launchable
-from autotune.levers import resources
+from autotune.levers import required_resources
 from tests.export import samples
 
 LEVERS: Mapping[str, Any] = {
@@ -121,7 +121,7 @@ def test_the_trial_itself_scores_the_same(run: Callable[..., Ran], tmp_path: Pat
     strategy = Strategy(document["strategy"])
     task = samples.study(Path(document["task"]["dataset"]["train"])).task
     threads = torch.get_num_threads()
-    job = Job("s", 0, strategy, task, 0, resources(strategy), Limits(), str(tmp_path))
+    job = Job("s", 0, strategy, task, 0, required_resources(strategy), Limits(), str(tmp_path))
     outcome = run_trial(job, lambda point: None)
     torch.set_num_threads(threads)
     measured = outcome.result.measurements

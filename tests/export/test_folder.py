@@ -15,19 +15,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from autotune.components import EXPORT_FORMATS
 from autotune.domain import Columns
 from autotune.errors import UsageError
-from autotune.export import EXPORTERS, checksums, exporter
+from autotune.export import checksums, exporter
 from autotune.export.base import ScriptFormat
 from autotune.export.requirements import requirements
-from autotune.export.templates.folder import Folder, open_folder
+from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.vendoring import script
 from autotune.trial.builtin import build_bert_tiny
-from autotune.trial.data.datasets import load_split, prepare
+from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.models import load_model
 from tests.export import samples
 
-SCRIPTS = {name: found for name, found in EXPORTERS.items() if isinstance(found, ScriptFormat)}
+SCRIPTS = {name: fmt for name in EXPORT_FORMATS if isinstance(fmt := exporter(name), ScriptFormat)}
 TEMPLATES = sorted({found.template for found in SCRIPTS.values()})
 
 OTHERS_BRING = {"huggingface_hub", "pyarrow"}
@@ -58,7 +59,7 @@ def test_data_and_strategy_are_those_of_the_trial(tmp_path: Path) -> None:
     assert all(path.is_file() for path in files)
     folder = open_folder(out)
     assert folder.strategy == samples.trial(pruning_ratio=0.5).strategy
-    prepared = prepare(whole.task)
+    prepared = prepare_task(whole.task)
     for name in ("train", "validation", "test"):
         there, here = load_split(prepared, name), folder.split(name)
         assert np.array_equal(there.tokens, here.tokens)
@@ -101,7 +102,7 @@ def test_weights_are_fetched_however_they_are_kept(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     task = replace(samples.study().task, model="some/bert")
-    assert Folder(tmp_path, samples.trial().strategy, task, 0, ()).model_dir == str(tmp_path)
+    assert ExportFolder(tmp_path, samples.trial().strategy, task, 0, ()).model_dir == str(tmp_path)
     assert (["pytorch_model.bin"] in asked) != safe
 
 
@@ -115,7 +116,10 @@ def test_tokens_with_tags_are_exported_too(tmp_path: Path) -> None:
     whole = samples.study(path)
     task = replace(whole.task, kind="token-classification", columns=Columns("tokens", None, "tags"))
     exporter("hf-trainer").export(replace(whole, task=task), samples.trial(), tmp_path / "out")
-    here, there = open_folder(tmp_path / "out").split("train"), load_split(prepare(task), "train")
+    here, there = (
+        open_folder(tmp_path / "out").split("train"),
+        load_split(prepare_task(task), "train"),
+    )
     assert here.labels_by_token
     assert np.array_equal(there.labels, here.labels)
 

@@ -47,7 +47,7 @@ def test_training_arguments_come_back(tmp_path: Path) -> None:
     imported = read_configuration(written(tmp_path / "args.json", exported))
     assert imported.levers == {**LEVERS, "device": "cpu"}
     assert imported.task["epochs"] == 2.0
-    assert imported.left == {}
+    assert imported.skipped == {}
 
 
 def test_accelerates_configuration_comes_back(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_accelerates_configuration_comes_back(tmp_path: Path) -> None:
     two = samples.trial(device="cuda:0", parallelism="ddp:2").strategy
     imported = read_configuration(written(tmp_path / "config.yaml", launch_config(two)))
     assert imported.levers == {"parallelism": "ddp:2", "threads": 1}
-    assert imported.left == {}
+    assert imported.skipped == {}
 
 
 def test_deepspeeds_configuration_comes_back(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_deepspeeds_configuration_comes_back(tmp_path: Path) -> None:
 def test_what_has_no_lever_is_told(tmp_path: Path) -> None:
     document = {"output_dir": "x", "warmup_steps": 100, "optim": "lomo", "neftune_noise_alpha": 5}
     imported = read_configuration(written(tmp_path / "args.json", document))
-    assert set(imported.left) == {"warmup_steps", "optim", "neftune_noise_alpha"}
-    assert all(f"#   {key}: " in study_file(imported, "mine") for key in imported.left)
+    assert set(imported.skipped) == {"warmup_steps", "optim", "neftune_noise_alpha"}
+    assert all(f"#   {key}: " in study_file(imported, "mine") for key in imported.skipped)
 
 
 def test_parameters_of_deepspeeds_optimizer_are_told(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_parameters_of_deepspeeds_optimizer_are_told(tmp_path: Path) -> None:
     document = {"train_batch_size": 8, "gradient_clipping": 1.0, "optimizer": optimizer}
     imported = read_configuration(written(tmp_path / "ds.json", document))
     named = {"weight_decay", "betas", "bias_correction"}
-    assert set(imported.left) == {f"optimizer.params.{name}" for name in named}
-    assert imported.left["optimizer.params.betas"].startswith("is [0.8, 0.999]")
+    assert set(imported.skipped) == {f"optimizer.params.{name}" for name in named}
+    assert imported.skipped["optimizer.params.betas"].startswith("is [0.8, 0.999]")
 
 
 def test_keys_of_accelerate_that_no_lever_stands_for_are_told(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ def test_keys_of_accelerate_that_no_lever_stands_for_are_told(tmp_path: Path) ->
         "dynamo_config": {"dynamo_backend": "INDUCTOR", "dynamo_mode": "max-autotune"},
     }
     imported = read_configuration(written(tmp_path / "config.yaml", document))
-    assert set(imported.left) == {"gpu_ids", "enable_cpu_affinity", "dynamo_config.dynamo_mode"}
+    assert set(imported.skipped) == {"gpu_ids", "enable_cpu_affinity", "dynamo_config.dynamo_mode"}
 
 
 def test_copies_and_buckets_of_training_arguments(tmp_path: Path) -> None:
     document = {"output_dir": "x", "dataloader_pin_memory": False, "ddp_bucket_cap_mb": 100}
     imported = read_configuration(written(tmp_path / "args.json", document))
     assert imported.levers["pinned_memory"] is False
-    assert "ddp_bucket_mib: 100" in imported.left["ddp_bucket_cap_mb"]
+    assert "ddp_bucket_mib: 100" in imported.skipped["ddp_bucket_cap_mb"]
     on_cpu = read_configuration(written(tmp_path / "args.json", {**document, "use_cpu": True}))
     assert "pinned_memory" not in on_cpu.levers  # nothing is copied
     path = tmp_path / "mine.yaml"
@@ -121,13 +121,13 @@ def test_copies_and_buckets_of_training_arguments(tmp_path: Path) -> None:
 def test_examples_of_like_length_are_buckets(asked: dict[str, Any], tmp_path: Path) -> None:
     imported = read_configuration(written(tmp_path / "args.json", {"output_dir": "x", **asked}))
     assert imported.levers["padding"] == "bucketed"
-    assert imported.left == {}
+    assert imported.skipped == {}
 
 
 def test_an_order_of_examples_that_trials_have_not_is_told(tmp_path: Path) -> None:
     document = {"output_dir": "x", "train_sampling_strategy": "sequential"}
     imported = read_configuration(written(tmp_path / "args.json", document))
-    assert set(imported.left) == {"train_sampling_strategy"}
+    assert set(imported.skipped) == {"train_sampling_strategy"}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_accelerates_fsdp_is_fsdp(
     document = {"distributed_type": "FSDP", "num_processes": 4, "fsdp_config": config}
     imported = read_configuration(written(tmp_path / "config.yaml", document))
     assert imported.levers == {"parallelism": "fsdp:4", "threads": 1, **levers}
-    assert imported.left == {}
+    assert imported.skipped == {}
     path = tmp_path / "mine.yaml"
     path.write_text(study_file(imported, "mine"))
     assert spec.load(path, host=GPUS).study.start_with[0]["parallelism"] == "fsdp:4"
@@ -158,7 +158,7 @@ def test_settings_of_fsdp_that_no_lever_stands_for_are_told(tmp_path: Path) -> N
     config = {"fsdp_sharding_strategy": "HYBRID_SHARD", "fsdp_use_orig_params": True}
     document = {"distributed_type": "FSDP", "num_processes": 4, "fsdp_config": config}
     imported = read_configuration(written(tmp_path / "config.yaml", document))
-    assert set(imported.left) == {f"fsdp_config.{key}" for key in config}
+    assert set(imported.skipped) == {f"fsdp_config.{key}" for key in config}
 
 
 def test_deepspeed_by_accelerate_is_no_ddp(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_deepspeed_by_accelerate_is_no_ddp(tmp_path: Path) -> None:
     document = {"distributed_type": "DEEPSPEED", "num_processes": 4, "deepspeed_config": config}
     imported = read_configuration(written(tmp_path / "config.yaml", document))
     assert imported.levers == {}
-    assert set(imported.left) == {"num_processes", "deepspeed_config"}
+    assert set(imported.skipped) == {"num_processes", "deepspeed_config"}
 
 
 def test_automatic_values_of_deepspeed_are_not_numbers(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_loaders_and_offload_are_taken(tmp_path: Path) -> None:
     document = {"train_batch_size": 8, "zero_optimization": zero, "flops_profiler": {"enabled": 1}}
     imported = read_configuration(written(tmp_path / "ds.json", document))
     assert imported.levers["offload"] == "parameters"
-    assert set(imported.left) == {"zero_optimization", "gradient_clipping", "flops_profiler"}
+    assert set(imported.skipped) == {"zero_optimization", "gradient_clipping", "flops_profiler"}
 
 
 @pytest.mark.parametrize(

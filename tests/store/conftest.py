@@ -16,7 +16,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """An empty database, of either kind."""
+    """The URL of an empty database, SQLite and PostgreSQL in turn."""
     name = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     value: str = request.getfixturevalue(name)
     return value

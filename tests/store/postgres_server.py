@@ -1,6 +1,6 @@
-"""A real PostgreSQL for tests: started once per session on a free port, emptied for each test.
+"""A PostgreSQL server for tests: started once a session on a free port, emptied for each test.
 
-Use it in another room by importing the fixtures in that room's conftest::
+To use it in another directory, import the fixtures in its conftest::
 
     from tests.store.postgres_server import postgres_server, postgres_url  # noqa: F401
 """
@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 class PostgresServer:
-    """One server in a directory of its own. It refuses to run as root, so root hands it over."""
+    """One server with its own directory. It refuses to run as root, which uses another account."""
 
     def __init__(self, binaries: Path, directory: Path) -> None:
         self.binaries = binaries
@@ -66,8 +66,8 @@ class PostgresServer:
         return f"postgresql+psycopg://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
     def empty_database(self) -> str:
-        """Empty the one database, whoever still uses it, and return its URL. A new database for
-        each test would be hundreds of files each time."""
+        """Empty the database, closing all connections to it, and return its URL. A new database
+        for each test would create hundreds of files each time."""
         url = self.url("postgres")
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(
@@ -118,19 +118,19 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> str:
-    """The URL of an empty database, this test's own until the next test."""
+    """The URL of an empty database."""
     return postgres_server.empty_database()
 
 
 def server_programs() -> Path | None:
-    """Debian keeps the server programs out of PATH, by version."""
+    """The folder of the server programs, which Debian keeps outside of PATH, by version."""
     installed = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
     )
     if installed:
         return installed[-1]
-    found = shutil.which("initdb")
-    return Path(found).resolve().parent if found else None
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
 
 
 def _free_port() -> int:

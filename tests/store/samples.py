@@ -1,4 +1,4 @@
-"""Studies and outcomes with something in every field, for tests of the store."""
+"""Studies and outcomes with a value in every field, for tests of the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from autotune.domain import (
     Objective,
     Prices,
     Range,
-    SamplerChoice,
+    SamplerConfig,
     SearchSpace,
     Strategy,
     Study,
@@ -54,7 +54,7 @@ def study(name: str = "bert") -> Study:
         limits=Limits(memory_gib=8.0),
         prices=Prices(cpu_core=0.04, gpus={"H200": 4.0}),
         executor=ExecutorConfig(workers=2),
-        sampler=SamplerChoice("nsga2", 7),
+        sampler=SamplerConfig("nsga2", 7),
         start_with=(strategy(3), strategy(4)),
         spec={"study": name, "space": {"batch_size": [8, 16], "note": "é\u4e16"}, "none": None},
     )
@@ -64,7 +64,7 @@ def strategy(index: int = 0) -> Strategy:
     return Strategy({"batch_size": 8 + index, "fused": True, "rate": 1.0, "name": "1", "zero": 0})
 
 
-def evidence() -> TrialResult:
+def trial_result() -> TrialResult:
     samples = tuple(200.0 + i / 3 for i in range(9))
     return TrialResult(
         measurements={
@@ -85,4 +85,4 @@ def evidence() -> TrialResult:
 
 
 def completed() -> Completed:
-    return Completed(evidence())
+    return Completed(trial_result())

@@ -9,7 +9,7 @@ from tests.contracts.store_contract import StoreContract
 
 
 class TestSqlStore(StoreContract):
-    """Runs over SQLite and over a real PostgreSQL: see the fixture ``url``."""
+    """The contract over SQLite and PostgreSQL; see the fixture ``url``."""
 
     @pytest.fixture
     def store(self, url: str) -> Iterator[SqlStore]:

@@ -1,4 +1,4 @@
-"""What the store does when the ground moves: each error says what is wrong and what to do."""
+"""The store under faults: errors say what is wrong and what to do, and stored results survive."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from autotune.domain import State, TrialOrigin
 from autotune.errors import StoreUnavailableError, UsageError
 from autotune.store import SqlStore, check, open_store
 from tests.store.postgres_server import PASSWORD, PostgresServer
-from tests.store.samples import ENVIRONMENT, completed, evidence, strategy, study
+from tests.store.samples import ENVIRONMENT, completed, strategy, study, trial_result
 
 REPOSITORY = Path(__file__).parents[2]
-NOBODY = 65534
+NOBODY_UID = 65534
 
 
 @pytest.fixture
@@ -39,17 +39,17 @@ def store(path: Path) -> Iterator[SqlStore]:
     store.close()
 
 
-def whole(store: SqlStore) -> bool:
-    """Whether the first trial is there with all its evidence, and the file is sound."""
+def is_intact(store: SqlStore) -> bool:
+    """Whether the first trial has its complete result, and the file passes its check."""
     with store._database.transaction() as connection:
-        sound = connection.scalar(text("PRAGMA integrity_check")) == "ok"
-    return sound and store.trial("bert", 0).result == evidence()
+        passes = connection.scalar(text("PRAGMA integrity_check")) == "ok"
+    return passes and store.trial("bert", 0).result == trial_result()
 
 
 # -------------------------------------------------------------------------------------- files
 
 
-def test_nothing_to_read(path: Path) -> None:
+def test_missing_storage(path: Path) -> None:
     for options in ({"read_only": True}, {"create": False}):
         with pytest.raises(StoreUnavailableError, match="no autotune storage at") as caught:
             open_store(f"sqlite:///{path}", **options)
@@ -63,7 +63,7 @@ def test_missing_directory(tmp_path: Path) -> None:
     assert "directory exists" in str(caught.value.hint)
 
 
-def test_a_directory_is_no_database(tmp_path: Path) -> None:
+def test_directory_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a directory"):
         open_store(f"sqlite:///{tmp_path}")
 
@@ -90,7 +90,7 @@ def test_read_only_file(store: SqlStore, path: Path) -> None:
     path.chmod(0o444)
     path.parent.chmod(0o555)
     try:
-        with Nobody(path), pytest.raises(StoreUnavailableError, match="read-only") as caught:
+        with Unprivileged(path), pytest.raises(StoreUnavailableError, match="read-only") as caught:
             open_store(f"sqlite:///{path}").start(
                 "bert", strategy(1), origin=TrialOrigin.SAMPLED, seed=0
             )
@@ -98,11 +98,11 @@ def test_read_only_file(store: SqlStore, path: Path) -> None:
         path.parent.chmod(0o755)
         path.chmod(0o644)
     assert "writable" in str(caught.value.hint)
-    assert whole(store)
+    assert is_intact(store)
 
 
-class Nobody:
-    """File permissions bind everyone but root, so root steps down for a moment."""
+class Unprivileged:
+    """Runs as another user if this one is root, to which file permissions do not apply."""
 
     def __init__(self, path: Path) -> None:
         self.directories = [p for p in path.parents if p.stat().st_uid == 0 and str(p) != "/"]
@@ -113,7 +113,7 @@ class Nobody:
         if self.user == 0:
             for directory, mode in self.modes.items():
                 directory.chmod(mode | 0o055)
-            os.seteuid(NOBODY)
+            os.seteuid(NOBODY_UID)
 
     def __exit__(self, *_: object) -> None:
         if self.user == 0:
@@ -122,7 +122,7 @@ class Nobody:
                 directory.chmod(mode)
 
 
-def test_full_disk_loses_nothing_stored(store: SqlStore) -> None:
+def test_full_disk_loses_no_stored_result(store: SqlStore) -> None:
     store.start("bert", strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
     store.close()
     limit = {"pages": 1}
@@ -136,10 +136,10 @@ def test_full_disk_loses_nothing_stored(store: SqlStore) -> None:
             store.enqueue("bert", strategy(2), origin=TrialOrigin.SAMPLED, seed=0)
             store.finish("bert", 1, completed())
             store.record_environment("bert", {"large": "x" * 50_000})
-    assert whole(store)
+    assert is_intact(store)
     limit["pages"] = 1_000_000
     store.close()
-    assert store.finish("bert", 1, completed()).result == evidence()
+    assert store.finish("bert", 1, completed()).result == trial_result()
 
 
 def test_locked_by_another_program(store: SqlStore, path: Path) -> None:
@@ -149,7 +149,7 @@ def test_locked_by_another_program(store: SqlStore, path: Path) -> None:
         connection.exec_driver_sql("PRAGMA busy_timeout = 50")
     with pytest.raises(StoreUnavailableError, match="was locked"):
         store.start("bert", strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
-    assert whole(store)
+    assert is_intact(store)
     other.close()
 
 
@@ -165,7 +165,7 @@ def test_reader_cannot_write(store: SqlStore, path: Path) -> None:
         reader._database.transaction() as connection,
     ):
         connection.execute(text("DELETE FROM trials"))
-    assert whole(store)
+    assert is_intact(store)
     reader.close()
 
 
@@ -180,7 +180,7 @@ def test_postgresql_reader_cannot_write(postgres_url: str) -> None:
     reader.close()
 
 
-def test_open_reader_neither_blocks_nor_moves(url: str) -> None:
+def test_open_reader_blocks_no_writer_and_sees_one_snapshot(url: str) -> None:
     writer = open_store(url)
     writer.create_study(study("bert"), {})
     reader = open_store(url, read_only=True)
@@ -212,24 +212,24 @@ while True:
 
 
 @pytest.mark.parametrize("lines", [1, 12])
-def test_killed_writer_loses_nothing_it_finished(url: str, lines: int) -> None:
+def test_killed_writer_loses_no_finished_trial(url: str, lines: int) -> None:
     store = open_store(url)
     store.create_study(study("bert"), {})
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, url], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        told = [int(process.stdout.readline()) for _ in range(lines)]
+        reported = [int(process.stdout.readline()) for _ in range(lines)]
         time.sleep(0.003 * lines)
         process.kill()
-        told += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        reported += [int(line) for line in process.stdout.read().split("\n")[:-1]]
     store.interrupt_running("bert")
     trials = [store.trial("bert", trial.number) for trial in store.trials("bert")]
     assert [trial.number for trial in trials] == list(range(len(trials)))
-    done = {trial.number for trial in trials if trial.state == State.COMPLETE}
-    assert set(told) <= done
-    assert all(trials[number].result == evidence() for number in done)
-    assert {t.number for t in trials} - done <= {len(trials) - 1}
+    complete = {trial.number for trial in trials if trial.state == State.COMPLETE}
+    assert set(reported) <= complete
+    assert all(trials[number].result == trial_result() for number in complete)
+    assert {t.number for t in trials} - complete <= {len(trials) - 1}
     store.close()
 
 
@@ -250,7 +250,7 @@ def test_missing_database(postgres_server: PostgresServer) -> None:
     assert "createdb" in str(caught.value.hint)
 
 
-def test_nobody_listens() -> None:
+def test_server_that_is_down() -> None:
     with pytest.raises(StoreUnavailableError, match="refused"):
         check("postgresql://u:secret@127.0.0.1:9/autotune")
 
@@ -266,5 +266,5 @@ def test_server_that_comes_back(postgres_server: PostgresServer, postgres_url: s
     finally:
         postgres_server.start()
     store.finish("bert", 0, completed())
-    assert store.trial("bert", 0).result == evidence()
+    assert store.trial("bert", 0).result == trial_result()
     store.close()

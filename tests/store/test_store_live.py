@@ -1,4 +1,4 @@
-"""What dashboards and several drivers need beyond the port."""
+"""Changes since a cursor, curves, overviews, and several concurrent drivers."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_environments_of_all_sessions(store: SqlStore) -> None:
     assert store.environment("bert") == {"session": 2}
 
 
-def test_study_about_another_task_is_refused(store: SqlStore) -> None:
+def test_study_with_another_task_is_refused(store: SqlStore) -> None:
     with pytest.raises(IncompatibleStudyError, match="another task"):
         store.update_study(replace(study("bert"), task=Task(model="other")))
     assert store.study("bert") == study("bert")
@@ -111,7 +111,7 @@ def test_numbers_are_unique_over_drivers(store: SqlStore, url: str) -> None:
         return [start(driver, index) for index in range(8)]
 
     with ThreadPoolExecutor(len(drivers)) as pool:
-        numbers = [number for found in pool.map(work, drivers) for number in found]
+        numbers = [number for batch in pool.map(work, drivers) for number in batch]
     assert sorted(numbers) == list(range(32))
     assert [trial.number for trial in store.trials("bert")] == list(range(32))
     for driver in drivers[1:]:
@@ -134,14 +134,14 @@ def test_no_queued_trial_is_claimed_twice(store: SqlStore, url: str) -> None:
         driver.close()
 
 
-def test_nothing_to_claim_changes_nothing(store: SqlStore) -> None:
+def test_claim_without_queued_trials_changes_nothing(store: SqlStore) -> None:
     before = store.studies_overview()
     assert store.claim_next_queued("bert") is None
     assert store.interrupt_running("bert") == []
     assert store.studies_overview() == before
 
 
-def test_a_study_is_created_once(url: str) -> None:
+def test_study_is_created_once(url: str) -> None:
     open_store(url).close()
     stores = [SqlStore(url) for _ in range(4)]
 
@@ -158,14 +158,14 @@ def test_a_study_is_created_once(url: str) -> None:
         store.close()
 
 
-def test_a_database_is_made_once(url: str) -> None:
+def test_database_is_created_once(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         for store in pool.map(open_store, [url] * 4):
             assert store.studies() == []
             store.close()
 
 
-def test_interrupt_running_takes_all(store: SqlStore) -> None:
+def test_interrupt_running_of_all_drivers(store: SqlStore) -> None:
     for index in range(3):
         start(store, index)
     store.report("bert", 2, POINT)
@@ -187,7 +187,7 @@ def test_interrupt_running_of_one_driver(store: SqlStore, url: str) -> None:
 
 
 def age(store: SqlStore, number: int, seconds: float) -> None:
-    """Move the last heartbeat of a trial into the past."""
+    """Set the last heartbeat of a trial to the past."""
     where = TrialRow.number == number
     with store._database.transaction(write=True) as connection:
         beat = connection.scalar(select(TrialRow.heartbeat_at).where(where))
@@ -196,7 +196,7 @@ def age(store: SqlStore, number: int, seconds: float) -> None:
         connection.execute(update(TrialRow).where(where).values(heartbeat_at=earlier))
 
 
-def test_interrupt_running_spares_those_with_a_heartbeat(store: SqlStore, url: str) -> None:
+def test_interrupt_running_skips_trials_with_a_heartbeat(store: SqlStore, url: str) -> None:
     other = SqlStore(url)
     mine, theirs, reported = start(store, 0), start(other, 1), start(other, 2)
     for number in (mine, theirs, reported):
@@ -217,7 +217,7 @@ with open_store(sys.argv[1]).acquire_driver("bert") as driver:
 """
 
 
-def test_sqlite_takes_one_driver_and_forgets_a_killed_one(sqlite_url: str) -> None:
+def test_sqlite_has_one_driver_until_it_is_killed(sqlite_url: str) -> None:
     store = open_store(sqlite_url)
     command = [sys.executable, "-c", HOLDER, sqlite_url]
     with subprocess.Popen(
@@ -238,7 +238,7 @@ def test_sqlite_takes_one_driver_and_forgets_a_killed_one(sqlite_url: str) -> No
     store.close()
 
 
-def test_postgresql_takes_several_drivers(postgres_url: str) -> None:
+def test_postgresql_has_several_drivers(postgres_url: str) -> None:
     store = open_store(postgres_url)
     with (
         store.acquire_driver("bert") as first,

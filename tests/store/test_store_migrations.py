@@ -26,7 +26,7 @@ from autotune.store import SchemaStatus, check, open_store, upgrade
 from autotune.store.database import Database
 from autotune.store.migrations import VERSION_TABLE, revisions
 from autotune.store.models import Base, EnvironmentRow
-from tests.store.samples import ENVIRONMENT, completed, evidence, strategy, study
+from tests.store.samples import ENVIRONMENT, completed, strategy, study, trial_result
 
 ASSETS = Path(__file__).parent / "assets"
 REPOSITORY = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_upgrade_keeps_everything(v0001: str) -> None:
     assert [trial.strategy for trial in trials] == [strategy(n) for n in range(4)]
     assert cursor == 4
     first = store.trial("old", 0)
-    assert first.result == evidence()
+    assert first.result == trial_result()
     assert first.seconds == 300.5
     assert store.trial("old", 1).reason == "9 GiB"
     (overview,) = store.studies_overview()

@@ -10,7 +10,7 @@ from data_files import tiny
 
 from autotune.errors import DataError
 from autotune.trial.data import docstrings
-from autotune.trial.data.datasets import load_split, prepare
+from autotune.trial.data.datasets import load_split, prepare_task
 
 SMALL = {"train": 12, "validation": 4, "test": 4}
 
@@ -19,7 +19,7 @@ SMALL = {"train": 12, "validation": 4, "test": 4}
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a small build."""
     folder = tmp_path_factory.mktemp("docstrings")
-    docstrings.write(folder, SMALL)
+    docstrings.write_splits(folder, SMALL)
     return folder
 
 
@@ -53,7 +53,7 @@ def test_no_text_names_its_library(small: Path) -> None:
 
 
 def test_the_same_packages_give_the_same_files(small: Path, tmp_path: Path) -> None:
-    docstrings.write(tmp_path, SMALL)
+    docstrings.write_splits(tmp_path, SMALL)
     for split in SMALL:
         assert read(tmp_path, split) == read(small, split)
 
@@ -69,17 +69,17 @@ def test_masking() -> None:
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docstrings, "LIBRARIES", ("torch", "no-such-library"))
     with pytest.raises(DataError, match="no-such-library is not installed"):
-        docstrings.versions()
+        docstrings.library_versions()
 
 
 def test_built_once_and_then_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the first build, neither another task nor the same one reads the packages again."""
-    write = docstrings.write
+    write = docstrings.write_splits
     monkeypatch.setattr(docstrings, "write", lambda folder: write(folder, SMALL))
-    first = prepare(tiny("builtin:docstrings"))
+    first = prepare_task(tiny("builtin:docstrings"))
     assert first.label_names == docstrings.LIBRARIES
     assert first.sizes == {split: 5 * size for split, size in SMALL.items()}
     monkeypatch.setattr(docstrings, "write", pytest.fail)
-    assert prepare(tiny("builtin:docstrings")) == first
-    shorter = prepare(tiny("builtin:docstrings", max_length=8))
+    assert prepare_task(tiny("builtin:docstrings")) == first
+    shorter = prepare_task(tiny("builtin:docstrings", max_length=8))
     assert load_split(shorter, "train").lengths.max() == 8

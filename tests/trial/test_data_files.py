@@ -20,7 +20,7 @@ from data_files import (
 
 from autotune.domain import Columns, Task
 from autotune.errors import AutotuneError, DataError, ModelError, UsageError
-from autotune.trial.data.datasets import Prepared, load_split, prepare
+from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
 from autotune.trial.data.tables import read_table
 
 
@@ -32,12 +32,12 @@ def files(tmp_path: Path) -> dict[str, str]:
 
 def refuse(dataset: dict[str, str], **settings: Any) -> AutotuneError:
     with pytest.raises(UsageError) as caught:
-        prepare(tiny(dataset, **settings))
+        prepare_task(tiny(dataset, **settings))
     assert caught.value.hint
     return caught.value
 
 
-def decode(prepared: Prepared, split: str) -> list[str]:
+def decode(prepared: PreparedTask, split: str) -> list[str]:
     """The texts of a prepared split, back from its word pieces."""
     from transformers import AutoTokenizer
 
@@ -60,7 +60,7 @@ def test_every_format_gives_the_same_rows(
     tmp_path: Path, files: dict[str, str], name: str, write: Callable[[Path, list[Row]], Path]
 ) -> None:
     files["train"] = str(write(tmp_path / name, rows()))
-    prepared = prepare(tiny(files))
+    prepared = prepare_task(tiny(files))
     assert decode(prepared, "train") == [row["text"] for row in rows()]
     assert prepared.label_names == ("no", "yes")
     assert load_split(prepared, "train").labels.tolist() == [0, 1] * 12
@@ -161,20 +161,20 @@ def test_splits_and_sources_that_do_not_exist(files: dict[str, str]) -> None:
         (files["train"], "says not which split"),
     ):
         with pytest.raises(DataError, match=message):
-            prepare(Task(model="builtin:bert-tiny", dataset=dataset))
+            prepare_task(Task(model="builtin:bert-tiny", dataset=dataset))
 
 
 def test_a_long_text_is_cut_to_max_length(files: dict[str, str], tmp_path: Path) -> None:
     long = {"text": "house " * 10_000, "label": "no"}
     write_jsonl(Path(files["train"]), [long, *rows()])
-    prepared = prepare(tiny(files))
+    prepared = prepare_task(tiny(files))
     assert load_split(prepared, "train").lengths.max() == 16
     long_csv = write_csv(tmp_path / "long.csv", [{"text": "word " * 100_000, "label": "no"}])
     assert len(read_table(long_csv).columns["text"][0]) == 500_000
 
 
 def test_max_length_beyond_the_model_is_noted(files: dict[str, str]) -> None:
-    prepared = prepare(tiny(files, max_length=4096))
+    prepared = prepare_task(tiny(files, max_length=4096))
     assert prepared.max_length == 512
     assert "max_length is 512, the most that the model takes" in prepared.notes
 
@@ -182,7 +182,7 @@ def test_max_length_beyond_the_model_is_noted(files: dict[str, str]) -> None:
 def test_numbers_are_labels_in_order_of_value(files: dict[str, str]) -> None:
     for split in files:
         write_jsonl(Path(files[split]), rows(24, labels=(10, 9, 1.0)))
-    prepared = prepare(tiny(files))
+    prepared = prepare_task(tiny(files))
     assert prepared.label_names == ("1", "9", "10")
     assert load_split(prepared, "train").labels[:3].tolist() == [2, 1, 0]
 
@@ -191,7 +191,7 @@ def test_pairs_keep_their_token_types(files: dict[str, str]) -> None:
     for split in files:
         pairs = [{**row, "other": f"garden {i}"} for i, row in enumerate(rows(12))]
         write_jsonl(Path(files[split]), pairs)
-    prepared = prepare(tiny(files, columns=Columns(text_pair="other")))
+    prepared = prepare_task(tiny(files, columns=Columns(text_pair="other")))
     split = load_split(prepared, "train")
     assert split.types is not None
     first = split.types[: split.offsets[1]]

@@ -20,7 +20,7 @@ from data_files import rows, tiny, write_jsonl, write_splits
 from autotune.domain import Columns
 from autotune.errors import DataError
 from autotune.trial.data import cache
-from autotune.trial.data.datasets import load_split, prepare
+from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 
 LOADED = """
@@ -71,7 +71,7 @@ def test_caps_keep_proportions_and_every_label() -> None:
 
 def test_absent_splits_come_out_of_train_and_are_said(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "only.jsonl", rows(60))
-    prepared = prepare(tiny({"train": str(path)}, train_samples=20, validation_samples=4))
+    prepared = prepare_task(tiny({"train": str(path)}, train_samples=20, validation_samples=4))
     assert prepared.sizes == {"train": 20, "validation": 4, "test": 6}
     assert prepared.sources["test"] == "carved from train"
     assert prepared.notes == (
@@ -84,7 +84,7 @@ def test_absent_splits_come_out_of_train_and_are_said(tmp_path: Path) -> None:
 
 
 def test_batches_hold_the_rows_and_padding(tmp_path: Path) -> None:
-    prepared = prepare(tiny(write_splits(tmp_path)))
+    prepared = prepare_task(tiny(write_splits(tmp_path)))
     split = load_split(prepared, "train")
     batch = split.batch(np.array([3, 1]), prepared.pad_token_id, length=16)
     assert batch["input_ids"].shape == (2, 16) and batch["labels"].tolist() == [1, 1]
@@ -94,13 +94,13 @@ def test_batches_hold_the_rows_and_padding(tmp_path: Path) -> None:
         assert (ids[mask == 0] == prepared.pad_token_id).all()
     assert split.batch([3, 1], 0)["input_ids"].shape[1] == split.lengths[[3, 1]].max()
     out = np.zeros_like(split.labels)
-    split.place([3, 1], np.array([7, 8]), out)
+    split.scatter([3, 1], np.array([7, 8]), out)
     assert out[[3, 1]].tolist() == [7, 8] and out.sum() == 15
 
 
 def test_prepared_is_found_again_without_heavy_imports(tmp_path: Path) -> None:
     dataset = write_splits(tmp_path)
-    prepare(tiny(dataset))
+    prepare_task(tiny(dataset))
     program = LOADED.format(dataset=dataset)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -111,21 +111,21 @@ def test_prepared_is_found_again_without_heavy_imports(tmp_path: Path) -> None:
 def test_what_matters_changes_the_key_and_what_does_not_does_not(tmp_path: Path) -> None:
     dataset = write_splits(tmp_path)
     task = tiny(dataset)
-    first = prepare(task)
-    assert prepare(replace(task, epochs=3.0, steps=7)) == first
+    first = prepare_task(task)
+    assert prepare_task(replace(task, epochs=3.0, steps=7)) == first
     others = [replace(task, seed=1), replace(task, max_length=8), replace(task, train_samples=10)]
-    assert len({first.folder, *(prepare(other).folder for other in others)}) == 4
+    assert len({first.folder, *(prepare_task(other).folder for other in others)}) == 4
     write_jsonl(Path(dataset["train"]), rows(30))
-    assert prepare(task).sizes["train"] == 30
+    assert prepare_task(task).sizes["train"] == 30
 
 
 def test_the_same_task_gives_the_same_bytes_in_another_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = tiny(write_splits(tmp_path))
-    here = prepare(task)
+    here = prepare_task(task)
     monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "other"))
-    there = prepare(task)
+    there = prepare_task(task)
     seals = [json.loads((Path(p.folder) / cache.MANIFEST).read_bytes()) for p in (here, there)]
     assert here.folder != there.folder and seals[0] == seals[1]
     assert "model/model.safetensors" in seals[0]
@@ -135,7 +135,7 @@ def test_the_same_task_gives_the_same_bytes_in_another_cache(
 @pytest.mark.parametrize("damage", ["cut", "flip", "delete", "no seal", "a file in its place"])
 def test_a_damaged_cache_mends_itself(tmp_path: Path, damage: str) -> None:
     task = tiny(write_splits(tmp_path))
-    prepared = prepare(task)
+    prepared = prepare_task(task)
     expected = load_split(prepared, "train").tokens.tolist()
     folder = Path(prepared.folder)
     victim = folder / "train.safetensors"
@@ -151,12 +151,12 @@ def test_a_damaged_cache_mends_itself(tmp_path: Path, damage: str) -> None:
     else:
         folder.rename(tmp_path / "moved")
         folder.write_text("", encoding="utf-8")
-    assert load_split(prepare(task), "train").tokens.tolist() == expected
+    assert load_split(prepare_task(task), "train").tokens.tolist() == expected
     assert not list(folder.parent.glob(".draft-*"))
 
 
 def test_data_that_went_away_says_so(tmp_path: Path) -> None:
-    prepared = prepare(tiny(write_splits(tmp_path)))
+    prepared = prepare_task(tiny(write_splits(tmp_path)))
     (Path(prepared.folder) / "test.safetensors").unlink()
     with pytest.raises(DataError, match="gone or damaged"):
         load_split(prepared, "test")
@@ -167,7 +167,7 @@ def test_several_builders_at_once_leave_one_whole_entry(cache_folder: Path) -> N
         (folder / "a").write_text("whole", encoding="utf-8")
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: cache.entry("kind", "key", build), range(32)))
+        found = list(pool.map(lambda _: cache.get_or_build("kind", "key", build), range(32)))
     assert set(found) == {cache_folder / "kind" / "key"}
     assert cache.is_valid(found[0])
     assert [path.name for path in (cache_folder / "kind").iterdir()] == ["key"]
@@ -179,7 +179,7 @@ def test_a_build_that_fails_leaves_nothing(cache_folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(DataError, match="No space left on device") as caught:
-        cache.entry("kind", "key", full)
+        cache.get_or_build("kind", "key", full)
     assert caught.value.hint is not None and "AUTOTUNE_CACHE" in caught.value.hint
     assert not list((cache_folder / "kind").iterdir())
 
@@ -208,7 +208,7 @@ def test_hub_sets_keep_their_label_names_and_lose_hidden_answers(
 ) -> None:
     splits = {"train": glue([1, 0] * 20), "validation": glue([0, 1, 1]), "test": glue([-1] * 5)}
     hub(monkeypatch, {("glue", "sst2"): datasets.DatasetDict(splits)})
-    prepared = prepare(tiny("glue/sst2", columns=Columns(text="sentence")))
+    prepared = prepare_task(tiny("glue/sst2", columns=Columns(text="sentence")))
     assert prepared.label_names == ("bad", "good")
     assert prepared.sizes == {"train": 36, "validation": 3, "test": 4}
     assert prepared.sources["validation"] == "glue/sst2 (validation) of the hub"
@@ -219,7 +219,7 @@ def test_hub_names_in_all_their_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     found = datasets.DatasetDict({"train": glue([1, 0] * 20)})
     hub(monkeypatch, {("plain",): found, ("owner/set",): found, ("owner/set", "config"): found})
     for name in ("plain", "owner/set", "owner/set/config"):
-        assert prepare(tiny(name, columns=Columns(text="sentence"))).num_labels == 2
+        assert prepare_task(tiny(name, columns=Columns(text="sentence"))).num_labels == 2
     with pytest.raises(DataError, match="cannot load owner/nothing from the hub") as caught:
-        prepare(tiny("owner/nothing"))
+        prepare_task(tiny("owner/nothing"))
     assert caught.value.hint is not None and "use files" in caught.value.hint

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from data_files import tiny, write_jsonl
-from finetune_cases import job
+from trial_cases import make_job
 
 from autotune.domain import Columns, Completed, Task
 from autotune.errors import DataError
 from autotune.trial import run
-from autotune.trial.data.datasets import load_split, prepare
+from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.models import load_model
-from autotune.trial.tasks import task_kind
+from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.token_classification import entities
 
 SENTENCES = [
@@ -40,7 +40,7 @@ def task(tmp_path: Path, sentences: list[tuple[list[str], str]] = SENTENCES) -> 
 def test_the_first_piece_of_each_token_carries_its_tag(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    prepared = prepare(task(tmp_path))
+    prepared = prepare_task(task(tmp_path))
     assert prepared.label_names == ("B-loc", "B-per", "I-per", "O")
     assert prepared.sizes == {"train": 32, "validation": 4, "test": 4}
     split = load_split(prepared, "train")
@@ -55,7 +55,7 @@ def test_the_first_piece_of_each_token_carries_its_tag(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
 def test_a_whole_trial_learns_names(tmp_path: Path, ratio: float) -> None:
     """Ada always is a person and London always a place."""
-    asked = replace(job(tmp_path, batch_size=4, learning_rate=3e-3, pruning_ratio=ratio),
+    asked = replace(make_job(tmp_path, batch_size=4, learning_rate=3e-3, pruning_ratio=ratio),
                     task=replace(task(tmp_path), epochs=10))  # fmt: skip
     outcome = run.run_trial(asked, lambda point: None)
     assert isinstance(outcome, Completed)
@@ -65,13 +65,13 @@ def test_a_whole_trial_learns_names(tmp_path: Path, ratio: float) -> None:
 
 
 def test_a_model_learns_from_a_batch_and_predictions_find_their_place(tmp_path: Path) -> None:
-    prepared = prepare(task(tmp_path))
+    prepared = prepare_task(task(tmp_path))
     split, model = load_split(prepared, "train"), load_model(prepared)
     batch = split.batch([0, 1], prepared.pad_token_id)
     answer = model(**{name: torch.from_numpy(value) for name, value in batch.items()})
     assert answer.logits.shape[2] == 4 and torch.isfinite(answer.loss)
     out = np.full_like(split.labels, -1)
-    split.place([0, 1], batch["labels"], out)
+    split.scatter([0, 1], batch["labels"], out)
     assert (out[: split.offsets[2]] == split.labels[: split.offsets[2]]).all()
     assert (out[split.offsets[2] :] == -1).all()
 
@@ -95,7 +95,7 @@ def test_scores_count_whole_entities() -> None:
     labels = np.array([-100, 1, 2, 0, 3, -100, -100, 1, 0, -100])
     offsets = np.array([0, 6, 10])
     predictions = np.array([1, 1, 0, 0, 3, 3, 3, 1, 0, 3])
-    found = task_kind("token-classification").scores(labels, predictions, offsets, names)
+    found = get_task_type("token-classification").scores(labels, predictions, offsets, names)
     assert found["accuracy"].value == pytest.approx(5 / 6) and found["accuracy"].n == 6
     assert found["f1"].value == pytest.approx(2 / 3) and found["f1"].n == 3
     low, high = found["f1"].ci95 or (1.0, 0.0)
@@ -108,7 +108,7 @@ def test_rows_that_do_not_fit(tmp_path: Path) -> None:
         (([], ""), r"only one label"),
     ):
         with pytest.raises(DataError, match=message):
-            prepare(task(tmp_path, [sentence]))
+            prepare_task(task(tmp_path, [sentence]))
     path = write_jsonl(tmp_path / "text.jsonl", [{"text": "plain", "label": ["O"]}])
     with pytest.raises(DataError, match=r"text.jsonl:1: text is no list of tokens"):
-        prepare(tiny({"train": str(path)}, kind="token-classification"))
+        prepare_task(tiny({"train": str(path)}, kind="token-classification"))

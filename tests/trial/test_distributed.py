@@ -1,4 +1,4 @@
-"""Every kind of parallelism trains what one process trains, and fails as one."""
+"""Every kind of parallelism trains the model that one process trains, and fails as one trial."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import parallel_jobs
+import distributed_jobs
 import psutil
 import pytest
 import torch
 from data_files import rows
-from finetune_cases import job
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForMaskedLM
+from trial_cases import make_job
 
 from autotune.domain import Completed, Failed, FailureReason, Infeasible, Job, Limits, Outcome
 from autotune.execution.local import LocalExecutor
-from autotune.levers.parallelism import layouts
+from autotune.levers.layout import layouts
 from autotune.ports import Evaluate
-from autotune.trial import entry
+from autotune.trial import evaluate
 from autotune.trial.builtin import build_bert_tiny
-from autotune.trial.distributed.embedding import by_row
+from autotune.trial.distributed.embedding import replace_embeddings
 
 STEPS = 10
-SAME: dict[str, Any] = {
-    "batch_size": 6,  # 24 examples: the fourth step of an epoch is whole, and 6 / 4 is not
+SETTINGS: dict[str, Any] = {
+    "batch_size": 6,  # 24 examples: the last batch of an epoch is full, and 4 ranks do not divide 6
     "dropout": 0.0,
     "learning_rate": 0.02,
-    "optimizer": "sgd",  # unlike Adam, it shows where gradients have the wrong scale
+    "optimizer": "sgd",  # unlike Adam, it is sensitive to the scale of gradients
     "pipeline_microbatches": 4,
 }
-KINDS = [str(one) for world in (2, 4) for one in layouts(world)]
+KINDS = [str(layout) for world in (2, 4) for layout in layouts(world)]
 
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
-    """One forkserver for the whole file. Its environment is of the moment it starts."""
+    """One forkserver for all tests. It keeps the environment of its start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOTUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
         executor = LocalExecutor()
@@ -49,16 +49,23 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor
     executor.close()
 
 
-def run(executor: LocalExecutor, asked: Job, evaluate: Evaluate = parallel_jobs.follow) -> Outcome:
-    jobs, told = iter([asked]), []
+def run(
+    executor: LocalExecutor,
+    job: Job,
+    function: Evaluate = distributed_jobs.train_and_return_losses,
+) -> Outcome:
+    jobs, outcomes = iter([job]), []
     executor.run(
-        lambda: next(jobs, None), evaluate, lambda _, outcome: told.append(outcome), lambda *_: None
+        lambda: next(jobs, None),
+        function,
+        lambda _, outcome: outcomes.append(outcome),
+        lambda *_: None,
     )
-    return told[0]  # type: ignore[no-any-return]
+    return outcomes[0]  # type: ignore[no-any-return]
 
 
-class Home:
-    """A model of four heads, data, and trials of one process to compare with."""
+class Workspace:
+    """A model with four heads, data, and single-process trials to compare with."""
 
     def __init__(self, folder: Path, executor: LocalExecutor, layers: int) -> None:
         self.folder, self.executor = folder, executor
@@ -66,29 +73,32 @@ class Home:
 
     def job(self, **values: Any) -> Job:
         settings = {"steps": STEPS, "max_length": 24, "model": self.model}
-        return job(self.folder, settings=settings, **{**SAME, **values})
+        return make_job(self.folder, settings=settings, **{**SETTINGS, **values})
 
-    def trained(self, **values: Any) -> tuple[list[float], dict[str, float], dict[str, Any]]:
+    def train(self, **values: Any) -> tuple[list[float], dict[str, float], dict[str, Any]]:
         """Losses of all steps, scores, and the weights after training."""
         outcome = run(self.executor, self.job(**values))
         assert isinstance(outcome, Completed), outcome
-        found = outcome.result.environment
-        return found["losses"], found["scores"], load_file(self.folder / "weights.safetensors")
+        environment = outcome.result.environment
+        weights = load_file(self.folder / "weights.safetensors")
+        return environment["losses"], environment["scores"], weights
 
-    @cache  # noqa: B019 (as long-lived as the module)
-    def alone(self, values: str) -> tuple[list[float], dict[str, float], dict[str, Any]]:
-        return self.trained(**json.loads(values))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) -> Home:
-    return Home(tmp_path_factory.mktemp("home"), executor, layers=4)
+    @cache  # noqa: B019 (lives as long as the module)
+    def train_single_process(
+        self, values: str
+    ) -> tuple[list[float], dict[str, float], dict[str, Any]]:
+        return self.train(**json.loads(values))
 
 
 @pytest.fixture(scope="module")
-def shallow(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) -> Home:
-    """For what takes long for every layer."""
-    return Home(tmp_path_factory.mktemp("shallow"), executor, layers=1)
+def workspace(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("workspace"), executor, layers=4)
+
+
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) -> Workspace:
+    """One layer, for tests whose duration grows with the number of layers."""
+    return Workspace(tmp_path_factory.mktemp("shallow"), executor, layers=1)
 
 
 def make_model(folder: Path, layers: int) -> Path:
@@ -100,28 +110,28 @@ def make_model(folder: Path, layers: int) -> Path:
     return folder
 
 
-def apart(home: Home, kind: str, **values: Any) -> tuple[float, float]:
-    """Greatest difference to one process: in the loss of a step, in a weight at the end."""
-    losses, scores, weights = home.alone(json.dumps(values))
-    its_losses, its_scores, its_weights = home.trained(parallelism=kind, **values)
-    assert weights.keys() == its_weights.keys()
+def max_differences(workspace: Workspace, kind: str, **values: Any) -> tuple[float, float]:
+    """Largest differences to one process: in the loss of a step, in a weight at the end."""
+    losses, scores, weights = workspace.train_single_process(json.dumps(values))
+    parallel_losses, parallel_scores, parallel_weights = workspace.train(parallelism=kind, **values)
+    assert weights.keys() == parallel_weights.keys()
     if "precision" not in values:
-        assert its_scores == pytest.approx(scores, abs=1e-3)
-    pairs = zip(losses, its_losses, strict=True)
+        assert parallel_scores == pytest.approx(scores, abs=1e-3)
+    pairs = zip(losses, parallel_losses, strict=True)
     return (
-        max(abs(one - other) for one, other in pairs),
-        max(float((weights[name] - its_weights[name]).abs().max()) for name in weights),
+        max(abs(single - parallel) for single, parallel in pairs),
+        max(float((weights[name] - parallel_weights[name]).abs().max()) for name in weights),
     )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_trains_what_one_process_trains(home: Home, kind: str) -> None:
-    loss, weight = apart(home, kind)
+def test_every_kind_trains_the_model_of_one_process(workspace: Workspace, kind: str) -> None:
+    loss, weight = max_differences(workspace, kind)
     assert loss < 1e-4
     assert weight < 1e-3
 
 
-BESIDE: list[tuple[str, dict[str, Any]]] = [
+COMBINATIONS: list[tuple[str, dict[str, Any]]] = [
     ("ddp:2", {"micro_batch_size": 2, "ddp_bucket_mib": 1}),
     ("fsdp:2", {"micro_batch_size": 2, "fsdp_reshard": False, "optimizer": "adamw-fused"}),
     ("fsdp:2", {"pruning_ratio": 0.5, "pruning_method": "structured", "freeze_layers": 2}),
@@ -144,113 +154,119 @@ BESIDE: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "values"), BESIDE)
-def test_kinds_go_with_the_other_levers(home: Home, kind: str, values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("kind", "values"), COMBINATIONS)
+def test_kinds_combine_with_other_levers(
+    workspace: Workspace, kind: str, values: dict[str, Any]
+) -> None:
     if values.get("optimizer", "sgd") != "sgd":
         values = {**values, "learning_rate": 3e-5}
-    loss, weight = apart(home, kind, **values)
+    loss, weight = max_differences(workspace, kind, **values)
     assert loss < 1e-4
     assert weight < 1e-3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ddp:2", "zero1:2"])
-def test_replicas_can_be_compiled(shallow: Home, kind: str) -> None:
-    loss, weight = apart(shallow, kind, compile=True, padding="fixed")
+def test_replicas_can_be_compiled(shallow: Workspace, kind: str) -> None:
+    loss, weight = max_differences(shallow, kind, compile=True, padding="fixed")
     assert loss < 1e-4
     assert weight < 1e-3
 
 
 @pytest.mark.parametrize("precision", ["bf16", "bf16-pure"])
 @pytest.mark.parametrize("kind", ["ddp:2", "fsdp:2", "zero1:2", "tp:2", "pp:2"])
-def test_low_precision_rounds_no_more_than_alone(home: Home, kind: str, precision: str) -> None:
-    loss, _ = apart(home, kind, precision=precision, learning_rate=1e-3)
+def test_low_precision_rounds_no_more_than_in_one_process(
+    workspace: Workspace, kind: str, precision: str
+) -> None:
+    loss, _ = max_differences(workspace, kind, precision=precision, learning_rate=1e-3)
     assert loss < 0.05
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
-@pytest.mark.parametrize("kind", [str(one) for one in layouts(2)])
-def test_every_kind_trains_on_gpus_what_one_trains(home: Home, kind: str) -> None:
-    loss, weight = apart(home, kind, device="cuda:0")
+@pytest.mark.parametrize("kind", [str(layout) for layout in layouts(2)])
+def test_every_kind_trains_on_gpus_the_model_of_one_gpu(workspace: Workspace, kind: str) -> None:
+    loss, weight = max_differences(workspace, kind, device="cuda:0")
     assert loss < 1e-3
     assert weight < 1e-2
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_and_its_host_train_what_the_gpu_trains(home: Home) -> None:
-    alone, _, weights = home.alone(json.dumps({"device": "cuda:0"}))
-    losses, _, its_weights = home.trained(parallelism="ddp:2", device="cuda:0", placement="mixed")
+def test_a_gpu_and_the_cpu_train_the_model_of_the_gpu(workspace: Workspace) -> None:
+    alone, _, weights = workspace.train_single_process(json.dumps({"device": "cuda:0"}))
+    losses, _, its_weights = workspace.train(
+        parallelism="ddp:2", device="cuda:0", placement="mixed"
+    )
     assert losses == pytest.approx(alone, abs=1e-3)
     assert all(torch.allclose(weights[n].cpu(), its_weights[n].cpu(), atol=1e-2) for n in weights)
 
 
 @pytest.mark.parametrize("padding", [None, 3])
-def test_gradients_added_up_by_row_are_those_of_the_whole_table(padding: int | None) -> None:
+def test_in_place_embeddings_have_the_gradients_of_torchs_embeddings(padding: int | None) -> None:
     table = nn.Embedding(20, 4, padding_idx=padding)
     model = nn.Sequential(copy.deepcopy(table))
-    by_row(model)
+    replace_embeddings(model)
     for ids in (torch.tensor([[1, 3, 3], [1, 0, 19]]), torch.tensor([[3, 1, 2]])):
         for module in (table, model):
             module(ids).square().sum().backward()
-    found = model[0].weight.grad
-    assert table.weight.grad is not None and found is not None
-    assert torch.allclose(found, table.weight.grad)
+    gradient = model[0].weight.grad
+    assert table.weight.grad is not None and gradient is not None
+    assert torch.allclose(gradient, table.weight.grad)
     assert [name for name, _ in model.named_parameters()] == ["0.weight"]
 
 
-def fail(home: Home, how: str, **limits: float) -> Outcome:
-    """A trial of two ranks of which rank 1 fails as ``how`` says; nothing may be left of it."""
-    asked = replace(home.job(parallelism="ddp:2"), study=how, limits=Limits(**limits))
-    outcome = run(home.executor, asked, parallel_jobs.come_to_grief)
+def fail(workspace: Workspace, failure: str, **limits: float) -> Outcome:
+    """A trial of two ranks, whose rank 1 fails; no process may remain."""
+    job = replace(workspace.job(parallelism="ddp:2"), study=failure, limits=Limits(**limits))
+    outcome = run(workspace.executor, job, distributed_jobs.fail_on_rank_1)
     servers = [p for p in psutil.Process().children() if "execution.forkserver" in str(p.cmdline())]
     assert servers
     assert [child for server in servers for child in server.children(recursive=True)] == []
     return outcome
 
 
-def test_a_rank_that_dies_is_named(home: Home) -> None:
-    outcome = fail(home, "die")
+def test_a_rank_that_dies_is_named(workspace: Workspace) -> None:
+    outcome = fail(workspace, "die")
     assert isinstance(outcome, Failed) and outcome.failure == FailureReason.CRASH
     assert outcome.reason == "rank 1: killed by SIGKILL"
     assert [point.step for point in outcome.result.curve] == [1]
 
 
-def test_a_rank_that_raises_is_named(home: Home) -> None:
-    outcome = fail(home, "raise")
+def test_a_rank_that_raises_is_named(workspace: Workspace) -> None:
+    outcome = fail(workspace, "raise")
     assert isinstance(outcome, Failed) and outcome.failure == FailureReason.ERROR
-    assert outcome.reason.startswith("rank 1: ValueError: rank 1 has had enough")
+    assert outcome.reason.startswith("rank 1: ValueError: rank 1 has failed")
 
 
-def test_a_rank_that_runs_out_of_memory_is_named(home: Home) -> None:
-    outcome = fail(home, "run_out")
+def test_a_rank_that_runs_out_of_memory_is_named(workspace: Workspace) -> None:
+    outcome = fail(workspace, "run_out")
     assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.OUT_OF_MEMORY
     assert outcome.reason.startswith("rank 1: ")
 
 
-def test_the_memory_limit_is_for_all_ranks_together(home: Home) -> None:
-    outcome = fail(home, "swell", memory_gib=1.5)
+def test_the_memory_limit_applies_to_the_sum_over_ranks(workspace: Workspace) -> None:
+    outcome = fail(workspace, "grow", memory_gib=1.5)
     assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.OUT_OF_MEMORY
     assert "rank 1 held the most" in outcome.reason
 
 
-def test_a_rank_that_hangs_is_named_before_the_time_limit(home: Home) -> None:
-    outcome = fail(home, "hang", minutes=12 / 60)
+def test_a_rank_that_hangs_is_named_before_the_time_limit(workspace: Workspace) -> None:
+    outcome = fail(workspace, "hang", minutes=12 / 60)
     assert isinstance(outcome, Failed) and outcome.failure == FailureReason.ERROR
     assert outcome.reason == "rank 1 hangs: the others waited 3 s for it"
 
 
 @pytest.mark.parametrize("kind", ["ddp:2", "pp:2"])
-def test_a_whole_trial_of_several_processes(home: Home, kind: str) -> None:
-    asked = home.job(parallelism=kind, dropout="model")
-    outcome = run(home.executor, asked, entry.evaluate)
+def test_a_complete_trial_of_several_processes(workspace: Workspace, kind: str) -> None:
+    job = workspace.job(parallelism=kind, dropout="model")
+    outcome = run(workspace.executor, job, evaluate)
     assert isinstance(outcome, Completed), outcome
-    found = outcome.result.measurements
-    assert {"train_samples_per_second", "accuracy", "cost_usd", "peak_memory_gib"} <= set(found)
-    assert found["accuracy"].n == 6
-    judged = [point.step for point in outcome.result.curve if "accuracy" in point.metrics]
-    assert judged == [3, 5]
+    measured = outcome.result.measurements
+    assert {"train_samples_per_second", "accuracy", "cost_usd", "peak_memory_gib"} <= set(measured)
+    assert measured["accuracy"].n == 6
+    rungs = [point.step for point in outcome.result.curve if "accuracy" in point.metrics]
+    assert rungs == [3, 5]
     peaks = str(outcome.result.environment["peak_memory_gib_by_rank"]).split()
     assert len(peaks) == 2
-    assert found["peak_memory_gib"].value == pytest.approx(sum(map(float, peaks)), abs=0.01)
+    assert measured["peak_memory_gib"].value == pytest.approx(sum(map(float, peaks)), abs=0.01)

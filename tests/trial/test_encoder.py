@@ -23,7 +23,7 @@ from tests.trial.tiny_encoders import (
 @pytest.mark.parametrize("kind", KINDS)
 def test_sizes_are_read_from_the_modules(kind: str) -> None:
     encoder = encoder_of(tiny_model(kind))
-    assert len(encoder.layers) == len(encoder.holder) == LAYERS
+    assert len(encoder.layers) == len(encoder.module_list) == LAYERS
     for layer in encoder.layers:
         assert (layer.heads, layer.head_size, layer.neurons) == (HEADS, HEAD_SIZE, NEURONS)
 
@@ -32,7 +32,7 @@ def test_sizes_are_read_from_the_modules(kind: str) -> None:
 def test_embeddings_layers_and_the_rest_are_told_apart(kind: str) -> None:
     model = tiny_model(kind)
     encoder = encoder_of(model)
-    parts = nn.ModuleList([*encoder.embeddings, encoder.holder])
+    parts = nn.ModuleList([*encoder.embeddings, encoder.module_list])
     inside = {id(parameter) for parameter in parts.parameters()}
     outside = [name for name, p in model.named_parameters() if id(p) not in inside]
     assert outside
@@ -44,7 +44,7 @@ def test_the_linears_are_all_matrices_of_the_layers_in_order_of_use(kind: str) -
     model = tiny_model(kind)
     encoder = encoder_of(model)
     used: list[nn.Module] = []
-    for module in encoder.holder.modules():
+    for module in encoder.module_list.modules():
         if isinstance(module, nn.Linear):
             module.register_forward_pre_hook(lambda module, _: used.append(module))
     with torch.no_grad():

@@ -22,7 +22,7 @@ def inputs_with_gradient(model: PreTrainedModel) -> list[bool]:
     def look(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         found.append(arguments[0].requires_grad)
 
-    for layer in encoder_of(model).holder:
+    for layer in encoder_of(model).module_list:
         layer.register_forward_pre_hook(look)
     model.train()
     model(**batches(1)[0]).loss.backward()
@@ -35,7 +35,7 @@ def test_backward_ends_above_the_frozen_parts(kind: str, frozen: int) -> None:
     model = tiny_model(kind, layers=LAYERS)
     freeze(model, frozen)
     assert inputs_with_gradient(model) == [index >= frozen for index in range(LAYERS)]
-    parts = [nn.ModuleList(encoder_of(model).embeddings), *encoder_of(model).holder]
+    parts = [nn.ModuleList(encoder_of(model).embeddings), *encoder_of(model).module_list]
     for index, part in enumerate(parts):
         has_gradient = any(parameter.grad is not None for parameter in part.parameters())
         assert has_gradient is (index >= frozen)
@@ -61,7 +61,7 @@ def test_layers_are_counted_after_pruning() -> None:
     prune(model, ratio=0.5, method="layers")
     freeze(model, 2)
     assert inputs_with_gradient(model) == [False, False]
-    assert all(p.requires_grad for p in encoder_of(model).holder[1].parameters())
+    assert all(p.requires_grad for p in encoder_of(model).module_list[1].parameters())
 
 
 def test_a_negative_count_is_refused() -> None:

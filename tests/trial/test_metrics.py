@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from autotune.trial.metrics import RESAMPLES, macro_f1, matthews, resample, scores, wilson
+from autotune.trial.metrics import (
+    RESAMPLES,
+    classification_scores,
+    macro_f1,
+    matthews,
+    resample,
+    wilson_interval,
+)
 
 
 def judged(n: int, right: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,21 +32,21 @@ def test_tables_of_counts_give_the_scores_of_scikit_learn() -> None:
 
 
 def test_scores_are_ratios_with_intervals_around_them() -> None:
-    found = scores(*judged(400, 0.7))
+    found = classification_scores(*judged(400, 0.7))
     assert set(found) == {"accuracy", "f1", "mcc"}
     for name, score in found.items():
         assert (score.name, score.unit, score.n) == (name, "ratio", 400)
         assert score.ci95 is not None
         assert score.ci95[0] < score.value < score.ci95[1]
         assert 0.03 < score.ci95[1] - score.ci95[0] < 0.2
-    assert found == scores(*judged(400, 0.7))
+    assert found == classification_scores(*judged(400, 0.7))
 
 
 def test_intervals_shrink_with_the_root_of_n() -> None:
     widths = []
     for times in (1, 16):
         labels, predictions = (np.tile(array, times) for array in judged(200, 0.7))
-        low, high = scores(labels, predictions)["f1"].ci95 or (0.0, 0.0)
+        low, high = classification_scores(labels, predictions)["f1"].ci95 or (0.0, 0.0)
         widths.append(high - low)
     assert widths[0] / widths[1] == pytest.approx(4, rel=0.1)
 
@@ -47,15 +54,15 @@ def test_intervals_shrink_with_the_root_of_n() -> None:
 @pytest.mark.parametrize("prediction", [0, 1])
 def test_one_sided_predictions_have_scores_too(prediction: int) -> None:
     labels = np.array([0, 0, 0, 1])
-    found = scores(labels, np.full(4, prediction))
+    found = classification_scores(labels, np.full(4, prediction))
     assert found["mcc"].value == 0
     assert found["accuracy"].value == (0.75 if prediction == 0 else 0.25)
 
 
 def test_wilson_by_hand() -> None:
-    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
-    assert wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
-    assert wilson(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert wilson_interval(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert wilson_interval(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
 
 
 def test_resampling_keeps_the_total() -> None:

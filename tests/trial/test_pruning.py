@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from autotune.errors import DataError, NanLoss, Unsupported, UsageError
-from autotune.trial.effects.pruning import METHODS, encoder_flops, kept_neurons, kept_units, prune
-from autotune.trial.effects.pruning_plan import Plan
+from autotune.trial.effects.pruning import (
+    METHODS,
+    encoder_flops,
+    neurons_to_keep,
+    prune,
+    units_to_keep,
+)
+from autotune.trial.effects.pruning_plan import PruningPlan
 from autotune.trial.encoder import encoder_of
 from tests.trial.tiny_encoders import (
     HEAD_SIZE,
@@ -29,7 +35,7 @@ from tests.trial.tiny_encoders import (
 CASES = [(kind, attention) for kind in KINDS for attention in ("sdpa", "eager")]
 
 
-def zeroed(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
+def zeroed(model: PreTrainedModel, plan: PruningPlan) -> PreTrainedModel:
     """A copy of ``model`` in which nothing reads the heads and neurons that ``plan`` drops."""
     copy = deepcopy(model)
     for index, layer in enumerate(encoder_of(copy).layers):
@@ -124,10 +130,10 @@ def test_three_quarters_of_four_heads_leave_one() -> None:
 
 def test_layers_are_dropped_from_the_top() -> None:
     model = tiny_model(layers=4)
-    kept = list(encoder_of(model).holder)[:2]
+    kept = list(encoder_of(model).module_list)[:2]
     report = prune(model, ratio=0.5, method="layers")
     assert report.plan["layers"] == [0, 1]
-    assert list(encoder_of(model).holder) == kept
+    assert list(encoder_of(model).module_list) == kept
     assert model.config.num_hidden_layers == 2
     assert report.flops_ratio == 0.5
 
@@ -201,7 +207,7 @@ def test_an_unknown_model_is_unsupported() -> None:
     multiple=st.sampled_from([1, 8, 64]),
 )
 def test_kept_units_are_near_and_in_bounds(total: int, ratio: float, multiple: int) -> None:
-    kept = kept_units(total, ratio, multiple)
+    kept = units_to_keep(total, ratio, multiple)
     assert min(multiple, total) <= kept <= total
     assert kept == total or kept % multiple == 0
     exact = total * (1 - ratio)
@@ -210,7 +216,7 @@ def test_kept_units_are_near_and_in_bounds(total: int, ratio: float, multiple: i
 
 @given(total=st.integers(1, 5000), ratio=st.floats(0.01, 1, exclude_max=True))
 def test_kept_neurons_fit_kernels(total: int, ratio: float) -> None:
-    kept = kept_neurons(total, ratio)
+    kept = neurons_to_keep(total, ratio)
     assert 1 <= kept <= total
     if total >= 256:
         assert kept == total or kept % 64 == 0
@@ -221,5 +227,5 @@ def test_kept_neurons_fit_kernels(total: int, ratio: float) -> None:
 @given(total=st.integers(1, 5000), ratios=st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)))
 def test_more_pruning_never_keeps_more(total: int, ratios: tuple[float, float]) -> None:
     low, high = sorted(ratios)
-    assert kept_neurons(total, high) <= kept_neurons(total, low)
-    assert kept_units(total, high) <= kept_units(total, low)
+    assert neurons_to_keep(total, high) <= neurons_to_keep(total, low)
+    assert units_to_keep(total, high) <= units_to_keep(total, low)

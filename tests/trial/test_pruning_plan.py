@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from autotune.errors import ModelError
 from autotune.trial.effects.pruning import prune
-from autotune.trial.effects.pruning_plan import Plan, apply_plan, identity_plan, pad_heads
+from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan, identity_plan, pad_heads
 from autotune.trial.encoder import encoder_of
 from tests.trial.tiny_encoders import HEADS, KINDS, batches, logits, tiny_model
 
@@ -43,7 +43,7 @@ def test_the_same_removal_on_the_same_model_gives_the_same_model() -> None:
     torch.testing.assert_close(whole.state_dict(), model.state_dict(), atol=0, rtol=0)
 
 
-def broken(change: str) -> Plan:
+def broken(change: str) -> PruningPlan:
     plan = identity_plan(tiny_model())
     if change == "unknown head":
         plan["heads"][1] = [0, HEADS]

@@ -1,4 +1,4 @@
-"""Tiny trials and the pieces of them, for the tests of the trial's main flow."""
+"""Tiny trials and their parts, for the tests of the trial's main flow."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from autotune import levers
 from autotune.domain import Device, Host, Job, Limits, Strategy
 from autotune.trial.data.batching import Collator
 from autotune.trial.data.split import Split
-from autotune.trial.effects.optimizers import build
+from autotune.trial.effects.optimizers import build_optimizer
 from autotune.trial.effects.precision import Precision
 from autotune.trial.plan import TrainingPlan
-from autotune.trial.setup import TrainState
+from autotune.trial.state import TrainState
 
 CPU = torch.device("cpu")
 HOST = Host(cpu=None, cores=(0,), physical_cores=1, memory_gib=8, devices=(Device("cpu", "cpu"),))
 
 
-def strategy(**values: Any) -> Strategy:
+def make_strategy(**values: Any) -> Strategy:
     """The defaults on one core, with some levers set."""
     return Strategy(levers.defaults(HOST)).with_values(**values)
 
 
-def job(folder: Path, *, settings: dict[str, Any] | None = None, **values: Any) -> Job:
+def make_job(folder: Path, *, settings: dict[str, Any] | None = None, **values: Any) -> Job:
     """A trial of ``builtin:bert-tiny`` on 24 examples written to ``folder``."""
     task = tiny(write_splits(folder), **(settings or {}))
-    chosen = strategy(**values)
-    return Job("study", 0, chosen, task, 0, levers.resources(chosen), Limits(), str(folder), 1.0)
+    strategy = make_strategy(**values)
+    resources = levers.required_resources(strategy)
+    return Job("study", 0, strategy, task, 0, resources, Limits(), str(folder), 1.0)
 
 
-def split(
+def make_split(
     count: int = 20,
     *,
     by_token: bool = False,
@@ -44,27 +45,31 @@ def split(
     classes: int = 3,
 ) -> Split:
     """Random examples of different lengths."""
-    random = np.random.default_rng(7)
-    lengths = random.integers(shortest, longest + 1, count)
+    rng = np.random.default_rng(7)
+    lengths = rng.integers(shortest, longest + 1, count)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = random.integers(5, 50, offsets[-1]).astype(np.int32)
-    labels = random.integers(0, classes, offsets[-1] if by_token else count)
+    tokens = rng.integers(5, 50, offsets[-1]).astype(np.int32)
+    labels = rng.integers(0, classes, offsets[-1] if by_token else count)
     return Split(tokens, offsets, labels)
 
 
-def collator(of: Split, **settings: Any) -> Collator:
-    return Collator(of, pad_token_id=0, device=CPU, **settings)
+def make_collator(split: Split, **settings: Any) -> Collator:
+    return Collator(split, pad_token_id=0, device=CPU, **settings)
 
 
-def ready(kind: str = "bert", *, optimizer: str = "adamw-fused", rate: float = 1e-3) -> TrainState:
+def make_state(
+    kind: str = "bert", *, optimizer: str = "adamw-fused", rate: float = 1e-3
+) -> TrainState:
     """A tiny model without dropout, ready to train in fp32."""
     model = tiny_model(kind)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    built = build(optimizer, model, rate)
-    return TrainState(model, model, built, Precision("fp32", CPU), rate, None, CPU)
+    built_optimizer = build_optimizer(optimizer, model, rate)
+    return TrainState(model, model, built_optimizer, Precision("fp32", CPU), rate, None, CPU)
 
 
-def plan(collate: Collator, steps: int, batch: int = 4, micro: int | None = None) -> TrainingPlan:
+def make_plan(
+    collate: Collator, steps: int, batch: int = 4, micro: int | None = None
+) -> TrainingPlan:
     return TrainingPlan(collate, steps, batch, micro or batch, "dynamic", seed=0)

@@ -1,5 +1,5 @@
-"""What exported folders are made of: modules that are copied into them as they are.
+"""Modules that are copied unchanged into exported folders, as the package ``tuned``.
 
-They import the parts of autotune that a trial ran; the copies travel along, under ``tuned``, so
-that an exported script computes what the trial computed and needs no autotune.
+They import the parts of autotune that run in a trial. Copies of these travel with them, so that an
+exported script computes what the trial computed and does not need autotune.
 """

@@ -1,4 +1,4 @@
-"""Levers ``batch_size``, ``micro_batch_size`` and ``padding``, as a data loader feeds them."""
+"""Levers ``batch_size``, ``micro_batch_size`` and ``padding``, as a PyTorch ``DataLoader``."""
 
 from __future__ import annotations
 
@@ -9,82 +9,71 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from autotune.export.templates.folder import Folder
-from autotune.trial.data.batching import Collator, Indices, batch_order
-from autotune.trial.data.split import Split
-from autotune.trial.tasks.base import IGNORED
+from autotune.export.templates.folder import ExportFolder
+from autotune.trial.data.batching import Collator, batch_order
+from autotune.trial.loss import summed_loss
+from autotune.trial.tasks.base import IGNORE_INDEX
 
 
 class MicroBatches:
-    """A batch sampler: global batches of ``batch_size`` in the strategy's order, each cut into
-    micro-batches of ``micro_batch_size``. ``sizes`` are those of the global batches given so far,
-    ``judged`` counts the labels of the last.
+    """A batch sampler over global batches of ``batch_size``, each divided into micro-batches.
 
-    Trainers count micro-batches to know when a batch is whole, so the one batch of an epoch that
-    may be short comes last where batches are cut.
+    ``sizes`` holds the sizes of the global batches so far, ``num_labels`` the number of labels of
+    the last one. Trainers count micro-batches to detect the end of a batch. So where batches are
+    divided, the one batch of an epoch that can be smaller comes last.
     """
 
     drop_last = False
 
-    def __init__(self, folder: Folder, collate: Collator, batch_size: int, micro_batch_size: int):
-        self.batch_size = micro_batch_size
+    def __init__(
+        self, folder: ExportFolder, collate: Collator, batch_size: int, micro_batch_size: int
+    ) -> None:
+        self.batch_size = micro_batch_size  # the name that DataLoader and trainers read
         self.sizes: list[int] = []
-        self.judged = 0
-        self._split = collate.split
-        self._whole, self._examples = batch_size, len(collate.split)
+        self.num_labels = 0
+        self._collate = collate
+        self._global_batch_size, self._num_examples = batch_size, len(collate.split)
         padding = str(folder.strategy["padding"])
         self._batches = batch_order(collate.split.lengths, batch_size, padding, folder.seed)
 
     def __len__(self) -> int:
-        whole, rest = divmod(self._examples, self._whole)
-        return whole * (self._whole // self.batch_size) + -(-rest // self.batch_size)
+        full_batches, rest = divmod(self._num_examples, self._global_batch_size)
+        per_batch = self._global_batch_size // self.batch_size
+        return full_batches * per_batch + -(-rest // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        batches = list(islice(self._batches, -(-self._examples // self._whole)))
-        if self.batch_size < self._whole:
-            batches.sort(key=lambda batch: len(batch) < self._whole)
+        batches = list(islice(self._batches, -(-self._num_examples // self._global_batch_size)))
+        if self.batch_size < self._global_batch_size:
+            batches.sort(key=lambda batch: len(batch) < self._global_batch_size)
         for batch in batches:
             self.sizes.append(len(batch))
-            self.judged = labels_of(self._split, batch)
+            self.num_labels = self._collate.count_labels(batch)
             for start in range(0, len(batch), self.batch_size):
                 yield batch[start : start + self.batch_size].tolist()
 
 
-def loader(batches: MicroBatches, collate: Collator, judged: bool = False) -> DataLoader[Any]:
-    """Micro-batches as the model's arguments, ``labels`` among them; with ``judged``, also how many
-    labels the global batch has that they are part of."""
+def make_loader(
+    batches: MicroBatches, collate: Collator, with_num_labels: bool = False
+) -> DataLoader[Any]:
+    """Micro-batches as the model's arguments with ``labels``. With ``with_num_labels`` also the
+    number of labels of the global batch, as ``num_labels``."""
 
-    def collated(rows: list[int]) -> dict[str, Tensor]:
+    def collate_rows(rows: list[int]) -> dict[str, Tensor]:
         batch = collate(np.asarray(rows))
-        also = {"judged": torch.tensor(batches.judged)} if judged else {}
-        return {**batch.inputs, "labels": batch.labels, **also}
+        extra = {"num_labels": torch.tensor(batches.num_labels)} if with_num_labels else {}
+        return {**batch.inputs, "labels": batch.labels, **extra}
 
-    rows: Any = range(len(collate.split))
-    # A generator of its own: dropout is to be drawn from torch's as if there were no loader.
-    own = torch.Generator()
-    return DataLoader(rows, batch_sampler=batches, collate_fn=collated, generator=own)
-
-
-def labels_of(split: Split, rows: Indices) -> int:
-    """How many labels of ``rows`` count."""
-    if not split.labels_by_token:
-        return len(rows)
-    spans = [split.labels[split.offsets[row] : split.offsets[row + 1]] for row in rows]
-    return int((np.concatenate(spans) != IGNORED).sum())
+    dataset: Any = range(len(collate.split))
+    # A separate generator, so that the loader does not change the random state of dropout.
+    generator = torch.Generator()
+    return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_rows, generator=generator)
 
 
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in fp32, summed over all labels that count. Divided by the labels of a whole
-    batch, it makes accumulated gradients those of the batch, however it is cut."""
-    flat = logits.float().flatten(0, -2)
-    return functional.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction="sum")
-
-
-def share_of_batch(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None) -> Tensor:
-    """The loss of a micro-batch as its share of the batch's mean, as ``Trainer`` asks for it."""
+def trainer_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None) -> Tensor:
+    """The contribution of a micro-batch to the batch's mean loss: a ``compute_loss_func`` of
+    ``Trainer``."""
     if num_items_in_batch is None:
-        num_items_in_batch = torch.as_tensor(labels.ne(IGNORED).sum())
+        num_items_in_batch = torch.as_tensor(labels.ne(IGNORE_INDEX).sum())
     return summed_loss(outputs.logits, labels) / num_items_in_batch

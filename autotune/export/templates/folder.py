@@ -13,14 +13,14 @@ import torch
 
 from autotune.domain import Columns, Strategy, Task
 from autotune.trial.data.batching import Collator, training_collator
-from autotune.trial.data.prepared import Prepared
+from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.split import Split
 from autotune.trial.data.tables import read_table
-from autotune.trial.tasks import task_kind
+from autotune.trial.tasks import get_task_type
 
 
 @dataclass(frozen=True)
-class Folder:
+class ExportFolder:
     """What ``strategy.json`` says, and the files beside it."""
 
     path: Path
@@ -33,7 +33,7 @@ class Folder:
     def tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        options = task_kind(self.task.kind).tokenizer_options
+        options = get_task_type(self.task.kind).tokenizer_options
         return AutoTokenizer.from_pretrained(self.model_dir, **options)
 
     @cached_property
@@ -56,9 +56,9 @@ class Folder:
         return str(found if safe else fetch("pytorch_model.bin"))
 
     @cached_property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> PreparedTask:
         """What building the model and batches needs to know of the task."""
-        return Prepared(
+        return PreparedTask(
             kind=self.task.kind,
             folder=str(self.path / "data"),
             model_dir=self.model_dir,
@@ -73,26 +73,26 @@ class Folder:
 
     def split(self, name: str) -> Split:
         """``train``, ``validation`` or ``test`` in word pieces, from ``data/NAME.jsonl``."""
-        kind = task_kind(self.task.kind)
+        kind = get_task_type(self.task.kind)
         examples = kind.parse(read_table(self.path / "data" / f"{name}.jsonl"), self.task.columns)
         ids = {label: index for index, label in enumerate(self.label_names)}
         return Split(**kind.encode(self.tokenizer, examples, ids, self.task.max_length))
 
-    def training(self, device: torch.device) -> Collator:
+    def train_collator(self, device: torch.device) -> Collator:
         """How examples of ``train`` become batches on ``device``."""
         return training_collator(self.strategy, self.prepared, self.split("train"), device)
 
-    def judging(self, name: str, device: torch.device) -> Collator:
+    def eval_collator(self, name: str, device: torch.device) -> Collator:
         """How examples that are not trained on become batches: with as little padding as may be."""
         return Collator(self.split(name), self.prepared.pad_token_id, device)
 
 
-def open_folder(path: Path) -> Folder:
+def open_folder(path: Path) -> ExportFolder:
     """Read ``strategy.json`` in ``path``."""
     document = json.loads((path / "strategy.json").read_text(encoding="utf-8"))
     facts: Mapping[str, Any] = document["task"]
     task = Task(**{**facts, "columns": Columns(**facts["columns"])})
-    return Folder(
+    return ExportFolder(
         path=path,
         strategy=Strategy(document["strategy"]),
         task=replace(task, max_length=document["data"]["max_length"]),

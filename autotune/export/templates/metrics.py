@@ -1,4 +1,4 @@
-"""How fast training is: examples and seconds of steady state, kept in ``metrics.json``."""
+"""Measures training throughput and writes ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -16,69 +16,74 @@ from autotune.measure.clock import Window, now
 from autotune.measure.drift import ReferenceWorkload
 
 WARMUP_STEPS = 5
-"""The first steps fill caches, pools and compilers; their windows count for nothing."""
+"""The first steps fill caches, memory pools and compilers; their windows do not count."""
 
 WINDOW_SECONDS = 1.0
-REFERENCE_EVERY_SECONDS = 4.0
+REFERENCE_INTERVAL_SECONDS = 4.0
 REFERENCE_CALLS = 2
 
 
-class Recorder:
-    """Told of each optimizer step, it cuts training into windows of about a second.
+class ThroughputRecorder:
+    """Divides training into windows of about a second; the script reports each optimizer step.
 
-    With ``TUNED_REFERENCE=1`` in the environment it also times a small fixed workload beside the
-    windows, so that speeds measured at different hours can be compared.
+    With ``TUNED_REFERENCE=1`` in the environment it also times a small fixed workload between
+    windows, so that speeds measured at different times can be compared.
     """
 
     def __init__(self, device: torch.device, seed: int) -> None:
         self._device, self._seed = device, seed
-        self._warmup = self._steps = 0
-        referred = os.environ.get("TUNED_REFERENCE") == "1"
-        self._reference = ReferenceWorkload(device) if referred else None
+        self._warmup_steps = self._total_steps = 0
+        has_reference = os.environ.get("TUNED_REFERENCE") == "1"
+        self._reference = ReferenceWorkload(device) if has_reference else None
         self.windows: list[Window] = []
-        self._done = self._examples = 0
-        self._since_reference = 0.0
-        self._begun = 0.0
+        self._steps = self._window_examples = 0
+        self._seconds_since_reference = 0.0
+        self._window_start = 0.0
 
     def start(self, steps: int) -> None:
-        """Training begins now, will take ``steps`` optimizer steps, and draws the same dropout as
-        the trial did, whatever the trainer has drawn until here."""
-        self._warmup, self._steps = min(WARMUP_STEPS, steps // 4), steps
+        """Start the clock before the first of ``steps`` optimizer steps.
+
+        Resets the random seed, so that dropout is that of the trial whatever random numbers the
+        trainer has drawn.
+        """
+        self._warmup_steps, self._total_steps = min(WARMUP_STEPS, steps // 4), steps
         if self._reference is not None:
             self._reference.measure(REFERENCE_CALLS)
         torch.manual_seed(self._seed)
-        self._begun = now(self._device)
+        self._window_start = now(self._device)
 
     def step(self, examples: int) -> None:
-        """An optimizer step over ``examples`` has been taken."""
-        self._done += 1
-        self._examples += examples
-        ended = self._done in (self._warmup, self._steps)
-        if ended or time.perf_counter() - self._begun >= WINDOW_SECONDS:
-            seconds = now(self._device) - self._begun
-            self.add(Window(self._examples, seconds, warmup=self._done <= self._warmup))
-            self.refer()
-            self._examples, self._begun = 0, now(self._device)
+        """Record an optimizer step over ``examples``."""
+        self._steps += 1
+        self._window_examples += examples
+        is_boundary = self._steps in (self._warmup_steps, self._total_steps)
+        if is_boundary or time.perf_counter() - self._window_start >= WINDOW_SECONDS:
+            seconds = now(self._device) - self._window_start
+            is_warmup = self._steps <= self._warmup_steps
+            self.add(Window(self._window_examples, seconds, warmup=is_warmup))
+            self.measure_reference_if_due()
+            self._window_examples, self._window_start = 0, now(self._device)
 
     def add(self, window: Window) -> None:
-        """A window has been timed."""
+        """Record a timed window."""
         self.windows.append(window)
-        self._since_reference += window.seconds
+        self._seconds_since_reference += window.seconds
 
-    def refer(self) -> None:
-        """Time the reference workload, where it is wanted and was not for some seconds."""
-        if self._reference is not None and self._since_reference >= REFERENCE_EVERY_SECONDS:
+    def measure_reference_if_due(self) -> None:
+        """Time the reference workload, if it is requested and enough seconds have passed."""
+        is_due = self._seconds_since_reference >= REFERENCE_INTERVAL_SECONDS
+        if self._reference is not None and is_due:
             self._reference.measure()
-            self._since_reference = 0.0
+            self._seconds_since_reference = 0.0
 
     @property
     def samples_per_second(self) -> float:
-        """Over the windows after warm-up, or over all where there are no others."""
+        """Throughput over the windows after the warm-up, or over all if there are no others."""
         steady = [window for window in self.windows if not window.warmup] or self.windows
         return sum(w.examples for w in steady) / sum(w.seconds for w in steady)
 
     def write(self, folder: Path, scores: Mapping[str, Mapping[str, Measurement]]) -> None:
-        """Write ``metrics.json``: speed with its raw windows, and scores by split."""
+        """Write ``metrics.json``: throughput with its windows, and scores by split."""
         if self._reference is not None:
             self._reference.measure(REFERENCE_CALLS)
         document = {
@@ -86,7 +91,10 @@ class Recorder:
             "train_seconds": sum(window.seconds for window in self.windows),
             "windows": [asdict(window) for window in self.windows],
             "reference_seconds": self._reference.seconds if self._reference else [],
-            **{split: {k: asdict(m) for k, m in found.items()} for split, found in scores.items()},
+            **{
+                split: {name: asdict(m) for name, m in measurements.items()}
+                for split, measurements in scores.items()
+            },
         }
         text = json.dumps(document, indent=1)
         (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
 """Fine-tune with Accelerate under the strategy of this folder.
 
-``accelerate launch --config_file accelerate.yaml ... train.py``: how many processes, on what and in
-which arithmetic is said by ``accelerate.yaml``.
+``accelerate launch --config_file accelerate.yaml ... train.py``: ``accelerate.yaml`` sets the
+number of processes, their devices and the mixed precision.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
-from autotune.export.templates.building import Built, build
-from autotune.export.templates.clipping import MAX_GRADIENT_NORM, clip
-from autotune.export.templates.data_loading import MicroBatches, loader, summed_loss
+from autotune.domain.training import peak_learning_rate
+from autotune.export.templates.checkpoint import save
+from autotune.export.templates.data_loading import MicroBatches, make_loader
 from autotune.export.templates.device import apply_device_settings
-from autotune.export.templates.evaluation import judge, print_summary
-from autotune.export.templates.folder import Folder, open_folder
-from autotune.export.templates.metrics import Recorder
-from autotune.export.templates.saving import save
+from autotune.export.templates.evaluation import evaluate, print_summary
+from autotune.export.templates.folder import ExportFolder, open_folder
+from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
-from autotune.trial.plan import schedule
-from autotune.trial.tasks.base import IGNORED
+from autotune.trial.loss import summed_loss
+from autotune.trial.plan import plan_training
+from autotune.trial.setup import ModelSetup, build_model
+from autotune.trial.tasks.base import IGNORE_INDEX
 
 HERE = Path(__file__).resolve().parent
 
@@ -40,48 +41,56 @@ def main() -> None:
     buckets = DistributedDataParallelKwargs(bucket_cap_mb=int(folder.strategy["ddp_bucket_mib"]))
     accelerator = Accelerator(step_scheduler_with_optimizer=False, kwargs_handlers=[buckets])
     set_seed(folder.seed)
-    collate = folder.training(device)
-    built = build(folder, collate)
-    recorder = Recorder(device, folder.seed)
-    fine_tune(accelerator, folder, built, collate, recorder)
+    collate = folder.train_collator(device)
+    setup = build_model(folder.strategy, folder.prepared, collate, folder.seed)
+    recorder = ThroughputRecorder(device, folder.seed)
+    fine_tune(accelerator, folder, setup, collate, recorder)
     if accelerator.is_main_process:
-        scores = judge(folder, built.model, built.precision, device)
+        scores = evaluate(folder, setup.model, setup.precision, device)
         recorder.write(HERE, scores)
-        save(built.model, folder.tokenizer, HERE / "trained")
+        save(setup.model, folder.tokenizer, HERE / "trained")
         print_summary(recorder.samples_per_second, scores)
     accelerator.end_training()
 
 
 def fine_tune(
-    accelerator: Accelerator, folder: Folder, built: Built, collate: Collator, recorder: Recorder
+    accelerator: Accelerator,
+    folder: ExportFolder,
+    setup: ModelSetup,
+    collate: Collator,
+    recorder: ThroughputRecorder,
 ) -> None:
     """Train for all steps."""
     strategy = folder.strategy
-    plan = schedule(strategy, folder.task, collate, folder.seed)
-    ranks = accelerator.num_processes
-    micro = max(1, min(plan.micro_batch_size, plan.batch_size // ranks))
-    batches = MicroBatches(folder, collate, plan.batch_size, micro)
-    rate = optimizers.peak_rate(strategy)
-    bare = optimizers.build(str(strategy["optimizer"]), built.model, rate)
-    if built.masks is not None:
-        built.masks.reapply_after_step(bare)
-    decay = get_linear_schedule_with_warmup(bare, 0, plan.steps)
-    model, optimizer, feed = accelerator.prepare(built.model, bare, loader(batches, collate))
+    plan = plan_training(strategy, folder.task, collate, folder.seed)
+    num_ranks = accelerator.num_processes
+    micro_batch_size = max(1, min(plan.micro_batch_size, plan.batch_size // num_ranks))
+    batches = MicroBatches(folder, collate, plan.batch_size, micro_batch_size)
+    rate = peak_learning_rate(strategy)
+    inner_optimizer = optimizers.build_optimizer(str(strategy["optimizer"]), setup.model, rate)
+    if setup.masks is not None:
+        setup.masks.reapply_after_step(inner_optimizer)
+    decay = get_linear_schedule_with_warmup(inner_optimizer, 0, plan.steps)
+    model, optimizer, loader = accelerator.prepare(
+        setup.model, inner_optimizer, make_loader(batches, collate)
+    )
     model.train()
     recorder.start(plan.steps)
-    accumulation = max(1, plan.batch_size // (micro * ranks))
-    for step, parts in enumerate(steps_of(feed, accumulation, plan.steps)):
-        judged = accelerator.reduce(sum((part["labels"] != IGNORED).sum() for part in parts))
-        for place, part in enumerate(parts):
-            last = place == len(parts) - 1
-            with nullcontext() if last else accelerator.no_sync(model):
-                labels = part.pop("labels")
-                loss = summed_loss(model(**part).logits, labels) * ranks / judged
+    accumulation_steps = max(1, plan.batch_size // (micro_batch_size * num_ranks))
+    for step, micro_batches in enumerate(steps_of(loader, accumulation_steps, plan.steps)):
+        num_labels = accelerator.reduce(
+            sum((batch["labels"] != IGNORE_INDEX).sum() for batch in micro_batches)
+        )
+        for index, batch in enumerate(micro_batches):
+            is_last = index == len(micro_batches) - 1
+            with nullcontext() if is_last else accelerator.no_sync(model):
+                labels = batch.pop("labels")
+                loss = summed_loss(model(**batch).logits, labels) * num_ranks / num_labels
                 accelerator.backward(loss)
         if accelerator.mixed_precision == "fp16":
-            accelerator.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+            accelerator.clip_grad_norm_(model.parameters(), optimizers.MAX_GRADIENT_NORM)
         else:
-            clip(bare, model.parameters())
+            optimizers.clip_for_step(inner_optimizer, model.parameters())
         optimizer.step()
         decay.step()
         optimizer.zero_grad()
@@ -89,15 +98,15 @@ def fine_tune(
 
 
 def steps_of(
-    feed: Iterable[dict[str, Tensor]], size: int, steps: int
+    loader: Iterable[dict[str, Tensor]], accumulation_steps: int, steps: int
 ) -> Iterator[list[dict[str, Any]]]:
     """The micro-batches of each optimizer step, epoch after epoch."""
-    done = 0
-    while done < steps:
-        micro_batches = iter(feed)
-        while done < steps and (parts := list(islice(micro_batches, size))):
-            yield parts
-            done += 1
+    step = 0
+    while step < steps:
+        epoch = iter(loader)
+        while step < steps and (micro_batches := list(islice(epoch, accumulation_steps))):
+            yield micro_batches
+            step += 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fine-tune with DeepSpeed under the strategy of this folder.
 
-``deepspeed train.py`` reads ``ds_config.json``: batch sizes, arithmetic, ZeRO stage, offload.
+``deepspeed train.py`` reads ``ds_config.json``: batch sizes, precision, ZeRO stage, offloading.
 """
 
 from __future__ import annotations
@@ -13,64 +13,68 @@ import deepspeed
 import torch
 from transformers import get_linear_schedule_with_warmup
 
-from autotune.export.templates.building import build
-from autotune.export.templates.data_loading import labels_of, summed_loss
+from autotune.domain.training import peak_learning_rate
+from autotune.export.templates.checkpoint import save
 from autotune.export.templates.device import apply_device_settings
-from autotune.export.templates.evaluation import judge, print_summary
+from autotune.export.templates.evaluation import evaluate, print_summary
 from autotune.export.templates.folder import open_folder
-from autotune.export.templates.metrics import Recorder
-from autotune.export.templates.saving import save
+from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import chunks
 from autotune.trial.effects import optimizers
-from autotune.trial.plan import schedule
+from autotune.trial.loss import summed_loss
+from autotune.trial.plan import plan_training
+from autotune.trial.setup import build_model
 
 HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
     folder = open_folder(HERE)
-    device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
+    strategy = folder.strategy
+    device = apply_device_settings(strategy, int(os.environ.get("LOCAL_RANK", "0")))
     config = json.loads((HERE / "ds_config.json").read_text(encoding="utf-8"))
     deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo")
-    rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    collate = folder.training(device)
-    built = build(folder, collate)
-    plan = schedule(folder.strategy, folder.task, collate, folder.seed)
-    rate = optimizers.peak_rate(folder.strategy)
-    trained = [p for p in built.model.parameters() if p.requires_grad]
-    own = {} if "optimizer" in config else {
-        "optimizer": optimizers.build(str(folder.strategy["optimizer"]), built.model, rate)
+    rank, num_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    torch.manual_seed(folder.seed)
+    collate = folder.train_collator(device)
+    setup = build_model(strategy, folder.prepared, collate, folder.seed)
+    plan = plan_training(strategy, folder.task, collate, folder.seed)
+    client_optimizer = {} if "optimizer" in config else {
+        "optimizer": optimizers.build_optimizer(
+            str(strategy["optimizer"]), setup.model, peak_learning_rate(strategy)
+        )
     }  # fmt: skip
     engine, _, _, _ = deepspeed.initialize(
-        model=built.model,
-        model_parameters=trained,
+        model=setup.model,
+        model_parameters=optimizers.trainable_parameters(setup.model),
         config=config,
         lr_scheduler=lambda optimizer: get_linear_schedule_with_warmup(optimizer, 0, plan.steps),
-        **own,
+        **client_optimizer,
     )
-    if folder.strategy["compile"]:
-        engine.compile(compile_kwargs={"dynamic": folder.strategy["padding"] != "fixed"})
-    recorder, batches = Recorder(device, folder.seed), plan.batches()
+    if strategy["compile"]:
+        engine.compile(compile_kwargs={"dynamic": strategy["padding"] != "fixed"})
+    recorder, batches = ThroughputRecorder(device, folder.seed), plan.batches()
     engine.train()
     recorder.start(plan.steps)
-    accumulation = engine.gradient_accumulation_steps()
+    accumulation_steps = engine.gradient_accumulation_steps()
     for _ in range(plan.steps):
         rows = next(batches)
-        # All ranks must take part: where there are too few rows to share, each takes them all.
-        few = len(rows) < ranks
-        mine = rows if few else rows[rank::ranks]
-        # The engine averages over ranks, and divides by the micro-batches of a whole batch.
-        weight = (1 if few else ranks) * accumulation / labels_of(collate.split, rows)
-        pieces = list(chunks(mine, config["train_micro_batch_size_per_gpu"]))
-        for place, part in enumerate(map(collate, pieces)):
-            engine.set_gradient_accumulation_boundary(place == len(pieces) - 1)
-            engine.backward(summed_loss(engine(**part.inputs).logits, part.labels) * weight)
+        # All ranks must take part in a step: with fewer rows than ranks, each rank takes all.
+        is_replicated = len(rows) < num_ranks
+        local_rows = rows if is_replicated else rows[rank::num_ranks]
+        # The engine averages over ranks and divides by the number of micro-batches.
+        scale = (1 if is_replicated else num_ranks) * accumulation_steps
+        weight = scale / collate.count_labels(rows)
+        micro_batches = list(chunks(local_rows, config["train_micro_batch_size_per_gpu"]))
+        for index, batch in enumerate(map(collate, micro_batches)):
+            engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
+            engine.backward(summed_loss(engine(**batch.inputs).logits, batch.labels) * weight)
             engine.step()
         recorder.step(len(rows))
     if rank == 0:
-        scores = judge(folder, built.model, built.precision, device)
+        scores = evaluate(folder, setup.model, setup.precision, device)
         recorder.write(HERE, scores)
-        save(built.model, folder.tokenizer, HERE / "trained")
+        save(setup.model, folder.tokenizer, HERE / "trained")
         print_summary(recorder.samples_per_second, scores)
 
 

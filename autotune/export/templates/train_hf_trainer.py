@@ -1,7 +1,7 @@
 """Fine-tune with Hugging Face's Trainer under the strategy of this folder.
 
-``python train.py`` reads ``training_args.json``, which may be edited: batch size, epochs, rate and
-all else that ``TrainingArguments`` knows is taken from there, the rest from ``strategy.json``.
+``python train.py`` reads ``training_args.json``, which can be edited: batch size, epochs, learning
+rate and all other ``TrainingArguments``. The rest comes from ``strategy.json``.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from transformers import (
     set_seed,
 )
 
-from autotune.export.templates.building import Built, build
-from autotune.export.templates.clipping import clip
-from autotune.export.templates.data_loading import MicroBatches, loader, share_of_batch
+from autotune.export.templates.checkpoint import save
+from autotune.export.templates.data_loading import MicroBatches, make_loader, trainer_loss
 from autotune.export.templates.device import apply_device_settings
-from autotune.export.templates.evaluation import judge, print_summary
-from autotune.export.templates.folder import Folder, open_folder
-from autotune.export.templates.metrics import Recorder
-from autotune.export.templates.saving import save
+from autotune.export.templates.evaluation import evaluate, print_summary
+from autotune.export.templates.folder import ExportFolder, open_folder
+from autotune.export.templates.metrics import ThroughputRecorder
+from autotune.trial.effects.optimizers import clip_for_step
+from autotune.trial.setup import ModelSetup, build_model
 
 HERE = Path(__file__).resolve().parent
 
 
 class TunedTrainer(Trainer):
-    """Trainer with the strategy's batches, and with what its arguments have no word for."""
+    """Trainer with the strategy's batches, masks, SGD momentum and gradient clipping."""
 
-    def __init__(self, built: Built, batches: DataLoader[Any], **options: Any) -> None:
-        super().__init__(built.model, compute_loss_func=share_of_batch, **options)
-        self._masks, self._batches = built.masks, batches
+    def __init__(self, setup: ModelSetup, loader: DataLoader[Any], **options: Any) -> None:
+        super().__init__(setup.model, compute_loss_func=trainer_loss, **options)
+        self._masks, self._loader = setup.masks, loader
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        prepared: DataLoader[Any] = self.accelerator.prepare(self._batches)
-        return prepared
+        loader: DataLoader[Any] = self.accelerator.prepare(self._loader)
+        return loader
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        if self.args.optim == "sgd":  # for which there is no argument
+        if self.args.optim == "sgd":  # TrainingArguments has no momentum
             for group in optimizer.param_groups:
                 group["momentum"] = 0.9
         if self._masks is not None:
@@ -56,26 +56,26 @@ class TunedTrainer(Trainer):
         return optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor | None:
-        if self.args.fp16:  # gradients are still to be unscaled
+        if self.args.fp16:  # Trainer unscales the gradients first
             return super()._clip_grad_norm(model)
-        bare = getattr(self.optimizer, "optimizer", self.optimizer)
-        return clip(bare, model.parameters(), self.args.max_grad_norm)
+        inner_optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        return clip_for_step(inner_optimizer, model.parameters(), self.args.max_grad_norm)
 
 
-class Watch(TrainerCallback):
-    """Tells the recorder of each step, and keeps frozen layers out of the backward pass."""
+class ProgressCallback(TrainerCallback):
+    """Reports each step to the recorder, and excludes frozen layers from the backward pass."""
 
-    def __init__(self, recorder: Recorder, batches: MicroBatches) -> None:
+    def __init__(self, recorder: ThroughputRecorder, batches: MicroBatches) -> None:
         self._recorder, self._batches = recorder, batches
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        also["model"].disable_input_require_grads()
+        kwargs["model"].disable_input_require_grads()
         self._recorder.start(state.max_steps)
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._recorder.step(self._batches.sizes[state.global_step - 1])
 
@@ -85,29 +85,30 @@ def main() -> None:
     device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
     arguments = read_arguments(folder)
     set_seed(folder.seed)
-    collate = folder.training(device)
-    built = build(folder, collate)
-    micro_batch = arguments.per_device_train_batch_size
-    whole_batch = micro_batch * arguments.gradient_accumulation_steps * arguments.world_size
-    batches = MicroBatches(folder, collate, whole_batch, micro_batch)
-    recorder = Recorder(device, folder.seed)
+    collate = folder.train_collator(device)
+    setup = build_model(folder.strategy, folder.prepared, collate, folder.seed)
+    micro_batch_size = arguments.per_device_train_batch_size
+    accumulation_steps = arguments.gradient_accumulation_steps
+    batch_size = micro_batch_size * accumulation_steps * arguments.world_size
+    batches = MicroBatches(folder, collate, batch_size, micro_batch_size)
+    recorder = ThroughputRecorder(device, folder.seed)
     trainer = TunedTrainer(
-        built,
-        loader(batches, collate),
+        setup,
+        make_loader(batches, collate),
         args=arguments,
         train_dataset=collate.split,
-        callbacks=[Watch(recorder, batches)],
+        callbacks=[ProgressCallback(recorder, batches)],
     )
     trainer.train()
     if trainer.is_world_process_zero():
-        scores = judge(folder, built.model, built.precision, device)
+        scores = evaluate(folder, setup.model, setup.precision, device)
         recorder.write(HERE, scores)
-        save(built.model, folder.tokenizer, HERE / "trained")
+        save(setup.model, folder.tokenizer, HERE / "trained")
         print_summary(recorder.samples_per_second, scores)
 
 
-def read_arguments(folder: Folder) -> TrainingArguments:
-    """``training_args.json``. One graph is compiled for all lengths, unless they are all alike."""
+def read_arguments(folder: ExportFolder) -> TrainingArguments:
+    """``training_args.json``. Variable lengths are compiled into one dynamic graph."""
     dynamic = folder.strategy["padding"] != "fixed"
     os.environ["ACCELERATE_DYNAMO_USE_DYNAMIC"] = str(dynamic)
     parser = HfArgumentParser(TrainingArguments)  # type: ignore[arg-type]

@@ -15,46 +15,46 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import get_linear_schedule_with_warmup
 
-from autotune.export.templates.building import Built, build, runnable
-from autotune.export.templates.clipping import clip
-from autotune.export.templates.data_loading import MicroBatches, loader, summed_loss
+from autotune.domain.training import peak_learning_rate
+from autotune.export.templates.checkpoint import save
+from autotune.export.templates.data_loading import MicroBatches, make_loader
 from autotune.export.templates.device import apply_device_settings
-from autotune.export.templates.evaluation import judge, print_summary
-from autotune.export.templates.folder import Folder, open_folder
-from autotune.export.templates.metrics import Recorder
-from autotune.export.templates.saving import save
+from autotune.export.templates.evaluation import evaluate, print_summary
+from autotune.export.templates.folder import ExportFolder, open_folder
+from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
+from autotune.trial.loss import summed_loss
+from autotune.trial.setup import ModelSetup, build_model, compile_model
 
 HERE = Path(__file__).resolve().parent
 
 
-class Tuned(lightning.LightningModule):  # type: ignore[misc]
-    """The model with the strategy's batches, optimizer and schedule."""
+class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
+    """The model with the strategy's batches, optimizer and learning rate schedule."""
 
     def __init__(
-        self, folder: Folder, built: Built, collate: Collator, batches: MicroBatches
+        self, folder: ExportFolder, setup: ModelSetup, collate: Collator, batches: MicroBatches
     ) -> None:
         super().__init__()
-        self.model = built.model
-        self._run = runnable(folder, built.model)
-        self._folder, self._masks = folder, built.masks
+        self.model = setup.model
+        self._forward = compile_model(folder.strategy, setup.model)
+        self._strategy, self._masks = folder.strategy, setup.masks
         self._batches, self._collate = batches, collate
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return loader(self._batches, self._collate, judged=True)
+        return make_loader(self._batches, self._collate, with_num_labels=True)
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        """A micro-batch's share of the mean loss of its global batch. Lightning divides by the
-        number of micro-batches, so the share is multiplied by it."""
-        labels, judged = batch.pop("labels"), batch.pop("judged")
-        loss = summed_loss(self._run(**batch).logits, labels)
-        return loss * self.trainer.accumulate_grad_batches / judged
+        """A micro-batch's contribution to the mean loss of its global batch, times the number of
+        micro-batches, by which Lightning divides."""
+        labels, num_labels = batch.pop("labels"), batch.pop("num_labels")
+        loss = summed_loss(self._forward(**batch).logits, labels)
+        return loss * self.trainer.accumulate_grad_batches / num_labels
 
     def configure_optimizers(self) -> Any:
-        strategy = self._folder.strategy
-        rate = optimizers.peak_rate(strategy)
-        optimizer = optimizers.build(str(strategy["optimizer"]), self.model, rate)
+        name, rate = str(self._strategy["optimizer"]), peak_learning_rate(self._strategy)
+        optimizer = optimizers.build_optimizer(name, self.model, rate)
         if self._masks is not None:
             self._masks.reapply_after_step(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
@@ -69,15 +69,16 @@ class Tuned(lightning.LightningModule):  # type: ignore[misc]
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         if gradient_clip_val:
-            bare = getattr(optimizer, "optimizer", optimizer)
-            clip(bare, self.model.parameters(), float(gradient_clip_val))
+            inner_optimizer = getattr(optimizer, "optimizer", optimizer)
+            max_norm = float(gradient_clip_val)
+            optimizers.clip_for_step(inner_optimizer, self.model.parameters(), max_norm)
 
 
-class Watch(lightning.Callback):  # type: ignore[misc]
-    """Tells the recorder of each optimizer step."""
+class ProgressCallback(lightning.Callback):  # type: ignore[misc]
+    """Reports each optimizer step to the recorder."""
 
-    def __init__(self, recorder: Recorder, batches: MicroBatches) -> None:
-        self._recorder, self._batches, self._seen = recorder, batches, 0
+    def __init__(self, recorder: ThroughputRecorder, batches: MicroBatches) -> None:
+        self._recorder, self._batches, self._steps = recorder, batches, 0
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
@@ -88,31 +89,31 @@ class Watch(lightning.Callback):  # type: ignore[misc]
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step > self._seen:
-            self._recorder.step(self._batches.sizes[self._seen])
-            self._seen = trainer.global_step
+        if trainer.global_step > self._steps:
+            self._recorder.step(self._batches.sizes[self._steps])
+            self._steps = trainer.global_step
 
 
 def main() -> None:
     folder = open_folder(HERE)
     device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
-    given = json.loads((HERE / "trainer_args.json").read_text(encoding="utf-8"))
+    arguments = json.loads((HERE / "trainer_args.json").read_text(encoding="utf-8"))
     lightning.seed_everything(folder.seed, verbose=False)
-    collate = folder.training(device)
-    built = build(folder, collate)
-    whole_batch = int(folder.strategy["batch_size"])
-    micro_batch = whole_batch // given["accumulate_grad_batches"]
-    batches = MicroBatches(folder, collate, whole_batch, micro_batch)
-    recorder = Recorder(device, folder.seed)
-    module = Tuned(folder, built, collate, batches)
-    module.train()  # Lightning keeps the mode that it finds, and models are loaded for inference
+    collate = folder.train_collator(device)
+    setup = build_model(folder.strategy, folder.prepared, collate, folder.seed)
+    batch_size = int(folder.strategy["batch_size"])
+    micro_batch_size = batch_size // arguments["accumulate_grad_batches"]
+    batches = MicroBatches(folder, collate, batch_size, micro_batch_size)
+    recorder = ThroughputRecorder(device, folder.seed)
+    module = FineTuningModule(folder, setup, collate, batches)
+    module.train()  # Lightning keeps the mode, and models are loaded in eval mode
     trainer = lightning.Trainer(
-        **given, default_root_dir=HERE, callbacks=[Watch(recorder, batches)]
+        **arguments, default_root_dir=HERE, callbacks=[ProgressCallback(recorder, batches)]
     )
     trainer.fit(module)
-    scores = judge(folder, built.model, built.precision, device)
+    scores = evaluate(folder, setup.model, setup.precision, device)
     recorder.write(HERE, scores)
-    save(built.model, folder.tokenizer, HERE / "trained")
+    save(setup.model, folder.tokenizer, HERE / "trained")
     print_summary(recorder.samples_per_second, scores)
 
 

@@ -1,8 +1,8 @@
-"""Fine-tune with Ray Train under the strategy of this folder, with the loop of the trial.
+"""Fine-tune with Ray Train under the strategy of this folder, with the training loop of the trial.
 
-``python train.py`` starts Ray on this machine, or joins the cluster that ``RAY_ADDRESS`` names,
-with the workers that ``scaling_config.json`` asks for. On a cluster the folder must be readable at
-the same place on every machine.
+``python train.py`` starts Ray on this machine, or joins the cluster of ``RAY_ADDRESS``, with the
+workers of ``scaling_config.json``. On a cluster every machine must be able to read the folder at
+the same path.
 """
 
 from __future__ import annotations
@@ -19,64 +19,63 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from torch.distributed.device_mesh import init_device_mesh
 
 from autotune.domain import Strategy
-from autotune.export.templates.device import take_cores
-from autotune.export.templates.evaluation import judge, print_summary
-from autotune.export.templates.folder import Folder, open_folder
+from autotune.export.templates.checkpoint import save
+from autotune.export.templates.device import pin_cores
+from autotune.export.templates.evaluation import evaluate, print_summary
+from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.loop import fine_tune
-from autotune.export.templates.metrics import Recorder
-from autotune.export.templates.saving import save
-from autotune.levers.parallelism import layout
-from autotune.trial.distributed.collectives import ON_CUDA, DistributedGroup
+from autotune.export.templates.metrics import ThroughputRecorder
+from autotune.levers.layout import layout
+from autotune.trial.distributed.collectives import CUDA_BACKEND, DistributedGroup
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects.devices import init_device
 
 HERE = Path(__file__).resolve().parent
 
 
-def work(config: dict[str, Any]) -> None:
-    """What each worker does. Ray has given it its GPUs; rank 0 writes the results."""
-    here = Path(config["folder"])
-    exported = open_folder(here)
-    folder = replace(exported, strategy=on_ray(exported.strategy))
-    take_cores(folder.strategy, train.get_context().get_local_rank())
+def train_loop_per_worker(config: dict[str, Any]) -> None:
+    """The code of each worker, which Ray has given its GPUs. Rank 0 writes the results."""
+    path = Path(config["folder"])
+    exported = open_folder(path)
+    folder = replace(exported, strategy=for_ray_worker(exported.strategy))
+    pin_cores(folder.strategy, train.get_context().get_local_rank())
     device = init_device(folder.strategy)
-    crew = met(folder, device)
+    group = init_process_group(folder, device)
     torch.manual_seed(folder.seed)
-    recorder = Recorder(device, folder.seed)
-    ready = fine_tune(folder, folder.training(device), crew, recorder)
-    if crew.is_main_process:
-        scores = judge(folder, ready.model, ready.precision, device)
-        recorder.write(here, scores)
-        save(ready.model, folder.tokenizer, here / "trained")
+    recorder = ThroughputRecorder(device, folder.seed)
+    state = fine_tune(folder, folder.train_collator(device), group, recorder)
+    if group.is_main_process:
+        scores = evaluate(folder, state.model, state.precision, device)
+        recorder.write(path, scores)
+        save(state.model, folder.tokenizer, path / "trained")
         print_summary(recorder.samples_per_second, scores)
     train.report({"train_samples_per_second": recorder.samples_per_second})
 
 
-def on_ray(strategy: Strategy) -> Strategy:
-    """The strategy on the GPUs that Ray has given to the workers of this machine, which each of
-    them sees as the first: it takes those of its rank."""
+def for_ray_worker(strategy: Strategy) -> Strategy:
+    """The strategy with the device numbers of a Ray worker: its GPUs count from 0."""
     on_gpu = str(strategy["device"]).startswith("cuda")
     return strategy.with_values(device="cuda:0" if on_gpu else "cpu")
 
 
-def met(folder: Folder, device: torch.device) -> ProcessGroup:
-    """The workers, which Ray has introduced to each other."""
-    wanted = layout(folder.strategy.get("parallelism", "none"))
-    if wanted.world == 1:
+def init_process_group(folder: ExportFolder, device: torch.device) -> ProcessGroup:
+    """The group of all workers, which Ray has already connected."""
+    group_layout = layout(folder.strategy.get("parallelism", "none"))
+    if group_layout.world == 1:
         return SingleProcess(device)
-    shape = (wanted.data, wanted.model)
+    shape = (group_layout.data, group_layout.model)
     mesh = init_device_mesh(device.type, shape, mesh_dim_names=("data", "model"))
     rank = train.get_context().get_world_rank()
-    return DistributedGroup(wanted, rank, device, mesh, table=device)
+    return DistributedGroup(group_layout, rank, device, mesh, comm_device=device)
 
 
 def main() -> None:
-    asked = json.loads((HERE / "scaling_config.json").read_text(encoding="utf-8"))
+    scaling = json.loads((HERE / "scaling_config.json").read_text(encoding="utf-8"))
     TorchTrainer(
-        work,
+        train_loop_per_worker,
         train_loop_config={"folder": str(HERE)},
-        torch_config=TorchConfig(backend=ON_CUDA if asked["use_gpu"] else "gloo"),
-        scaling_config=ScalingConfig(**asked),
+        torch_config=TorchConfig(backend=CUDA_BACKEND if scaling["use_gpu"] else "gloo"),
+        scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(name="tuned", storage_path=str(HERE / "ray")),
     ).fit()
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from autotune.domain import Strategy
-from autotune.trial.data.prepared import Prepared
+from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.split import Split
-from autotune.trial.tasks.base import IGNORED
+from autotune.trial.tasks.base import IGNORE_INDEX
 
 Indices = np.ndarray
 """Numbers of examples of a split, ``int64[n]``."""
@@ -35,7 +35,7 @@ class Batch:
 
     inputs: dict[str, Tensor]
     labels: Tensor
-    judged: int
+    num_labels: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Collator:
         if not self.always_mask and arrays["attention_mask"].all():
             del arrays["attention_mask"]
         inputs = {name: self._tensor(array) for name, array in arrays.items()}
-        return Batch(inputs, self._tensor(labels), int((labels != IGNORED).sum()))
+        return Batch(inputs, self._tensor(labels), int((labels != IGNORE_INDEX).sum()))
 
     def padded_to(self, multiple: int) -> Collator:
         """This, with rows as long as a multiple of ``multiple``."""
@@ -70,12 +70,12 @@ class Collator:
         length = None if self.length is None else math.ceil(self.length / multiple) * multiple
         return replace(self, length=length, multiple=math.lcm(self.multiple, multiple))
 
-    def judged(self, rows: Indices) -> int:
+    def count_labels(self, rows: Indices) -> int:
         """How many labels of the examples ``rows`` count."""
         labels, offsets = self.split.labels, self.split.offsets
         if not self.split.labels_by_token:
-            return int((labels[rows] != IGNORED).sum())
-        return sum(int((labels[offsets[r] : offsets[r + 1]] != IGNORED).sum()) for r in rows)
+            return int((labels[rows] != IGNORE_INDEX).sum())
+        return sum(int((labels[offsets[r] : offsets[r + 1]] != IGNORE_INDEX).sum()) for r in rows)
 
     def _rounded(self, rows: Indices) -> int | None:
         if self.multiple == 1:
@@ -91,7 +91,7 @@ class Collator:
 
 
 def training_collator(
-    strategy: Strategy, prepared: Prepared, split: Split, device: torch.device
+    strategy: Strategy, prepared: PreparedTask, split: Split, device: torch.device
 ) -> Collator:
     """How the ``padding`` lever wants training batches padded."""
     compiled = strategy["compile"] is True
@@ -139,7 +139,7 @@ def chunks(indices: Indices, size: int) -> Iterator[Indices]:
     return (indices[start : start + size] for start in range(0, len(indices), size))
 
 
-def subset(split: Split, rows: Indices) -> Split:
+def select_examples(split: Split, rows: Indices) -> Split:
     """The examples ``rows`` of ``split``, in that order, as a split of their own."""
     lengths = split.lengths[rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)])

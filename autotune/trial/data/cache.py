@@ -21,29 +21,29 @@ from autotune.errors import DataError
 MANIFEST = "seal.json"
 
 
-def root() -> Path:
+def cache_root() -> Path:
     """The cache folder: ``AUTOTUNE_CACHE``, or ``autotune`` in the user's cache folder."""
     if chosen := os.environ.get("AUTOTUNE_CACHE"):
         return Path(chosen).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autotune"
 
 
-def entry(kind: str, key: str, build: Callable[[Path], None]) -> Path:
+def get_or_build(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The folder of ``kind`` for ``key``; ``build`` fills an empty one where it is not there yet.
 
     Safe with several processes at once: the first builds, and the others wait for it.
     """
-    folder = root() / kind / key
+    folder = cache_root() / kind / key
     if is_valid(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _sole_builder(f"{kind}-{key}"):
+        with _build_lock(f"{kind}-{key}"):
             if not is_valid(folder):
                 _build(folder, build)
     except OSError as error:
         raise DataError(
-            f"cannot write to the cache {root()}: {error.strerror or error}",
+            f"cannot write to the cache {cache_root()}: {error.strerror or error}",
             hint="set AUTOTUNE_CACHE to a folder with free space that you may write to",
         ) from error
     return folder
@@ -54,15 +54,15 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
         draft = Path(workshop) / "new"
         draft.mkdir()
         build(draft)
-        _seal(draft)
+        _write_manifest(draft)
         _publish(draft, folder)
 
 
 @contextmanager
-def _sole_builder(name: str) -> Iterator[None]:
+def _build_lock(name: str) -> Iterator[None]:
     """Wait for whoever builds this entry now. Where a disk knows no locks, each builds its own
     draft, and the first to finish is kept."""
-    locks = root() / ".locks"
+    locks = cache_root() / ".locks"
     locks.mkdir(exist_ok=True)
     lock = os.open(locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
@@ -82,7 +82,7 @@ def is_valid(folder: Path) -> bool:
         return False
 
 
-def _seal(folder: Path) -> None:
+def _write_manifest(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     marks = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}
     (folder / MANIFEST).write_text(json.dumps(marks, indent=1), encoding="utf-8")

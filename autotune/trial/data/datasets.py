@@ -19,15 +19,15 @@ import numpy as np
 from autotune.domain import Task, digest
 from autotune.errors import DataError, ModelError
 from autotune.trial.data import cache
-from autotune.trial.data.prepared import Prepared, load_split
+from autotune.trial.data.prepared import PreparedTask, load_split
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 from autotune.trial.data.sources import SPLITS, Source, find_source
 from autotune.trial.data.tables import Table
 from autotune.trial.model_sources import ModelSource, find_model
-from autotune.trial.tasks import task_kind
+from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import Arrays, Examples, TaskType
 
-__all__ = ["Prepared", "load_split", "prepare", "read_examples"]
+__all__ = ["PreparedTask", "load_split", "prepare_task", "read_examples"]
 
 LAYOUT = 1
 """Raised when the files below would be written otherwise."""
@@ -39,12 +39,12 @@ OFFSET_POSITIONS = {"camembert", "data2vec-text", "mpnet", "roberta", "xlm-rober
 """Models that count positions from the padding token on, so that the first ones are never used."""
 
 
-def prepare(task: Task) -> Prepared:
+def prepare_task(task: Task) -> PreparedTask:
     """Make ``task`` ready on this machine, or find it ready.
 
     Raises :class:`DataError` or :class:`ModelError` for what cannot be used.
     """
-    kind = task_kind(task.kind)
+    kind = get_task_type(task.kind)
     source, model = find_source(task.dataset), find_model(task.model, task.seed)
     key = digest(
         {
@@ -55,18 +55,20 @@ def prepare(task: Task) -> Prepared:
             "versions": [version("tokenizers"), version("transformers")],
         }
     )
-    folder = cache.entry("prepared", key, lambda draft: _build(draft, task, kind, source, model))
+    folder = cache.get_or_build(
+        "prepared", key, lambda draft: _build(draft, task, kind, source, model)
+    )
     facts = json.loads((folder / "prepared.json").read_bytes())
     facts["model_dir"] = str(folder / facts["model_dir"])  # its own, where that is absolute
     lists = {name: tuple(facts[name]) for name in ("label_names", "notes")}
-    return Prepared(**{**facts, **lists}, kind=task.kind, folder=str(folder))
+    return PreparedTask(**{**facts, **lists}, kind=task.kind, folder=str(folder))
 
 
 def _build(folder: Path, task: Task, kind: TaskType, source: Source, model: ModelSource) -> None:
     from safetensors.numpy import save_file
 
     given, examples, names, notes = _complete_splits(task, kind, source)
-    model_dir = model.place(folder, [" ".join(inputs) for inputs in examples["train"].inputs])
+    model_dir = model.install(folder, [" ".join(inputs) for inputs in examples["train"].inputs])
     tokenizer, max_length = _tokenizer(folder / model_dir, kind, task.max_length)
     if max_length < task.max_length:
         notes.append(f"max_length is {max_length}, the most that the model takes")
@@ -81,7 +83,7 @@ def _build(folder: Path, task: Task, kind: TaskType, source: Source, model: Mode
         "max_length": max_length,
         "pad_token_id": tokenizer.pad_token_id,
         "tokens": _percentiles(arrays["train"]),
-        "sources": {split: source.places.get(split, "train") for split in examples}
+        "sources": {split: source.descriptions.get(split, "train") for split in examples}
         | {split: "carved from train" for split in examples if split not in given},
         "notes": notes,
     }
@@ -91,7 +93,7 @@ def _build(folder: Path, task: Task, kind: TaskType, source: Source, model: Mode
 def read_examples(task: Task) -> Mapping[str, Examples]:
     """The rows of each split, still in words and with names of labels, in the order in which
     :func:`prepare` keeps their word pieces."""
-    return _complete_splits(task, task_kind(task.kind), find_source(task.dataset))[1]
+    return _complete_splits(task, get_task_type(task.kind), find_source(task.dataset))[1]
 
 
 def _complete_splits(
@@ -116,7 +118,7 @@ def _label_names(
 ) -> tuple[str, ...]:
     """The labels of the task: those of train, or those that the data set declares."""
     names = kind.label_names(examples["train"], tables["train"], task.columns)
-    seen = {name for labels in examples["train"].labels for name in kind.names(labels)}
+    seen = {name for labels in examples["train"].labels for name in kind.example_labels(labels)}
     if len(seen) < 2:
         raise DataError(
             f"{tables['train'].name}: only one label, {next(iter(seen))!r}: nothing to learn",
@@ -124,7 +126,7 @@ def _label_names(
         )
     for split in examples:
         for row, labels in enumerate(examples[split].labels):
-            if unseen := set(kind.names(labels)) - seen:
+            if unseen := set(kind.example_labels(labels)) - seen:
                 raise DataError(
                     f"{tables[split].where(row)}: label {min(unseen)!r} does not occur in train",
                     hint=f"train has {', '.join(names[:20])}",

@@ -29,10 +29,10 @@ LIBRARIES = ("optuna", "sqlalchemy", "streamlit", "torch", "transformers")
 SIZES: Mapping[str, int] = {"train": 400, "validation": 100, "test": 100}
 """Paragraphs of each library, by split."""
 
-RECIPE = 1
+RECIPE_VERSION = 1
 """Raised when the same packages would give other rows than before."""
 
-WORDS = range(12, 81)
+WORDS_PER_PARAGRAPH = range(12, 81)
 """How many words a paragraph may have."""
 
 PARAGRAPHS_PER_FILE = 12
@@ -59,7 +59,7 @@ class Paragraph:
     source: str
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """The installed version of each library: the rows depend on these alone."""
     try:
         return {name: importlib.metadata.version(name) for name in LIBRARIES}
@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
         ) from error
 
 
-def write(folder: Path, sizes: Mapping[str, int] = SIZES) -> None:
+def write_splits(folder: Path, sizes: Mapping[str, int] = SIZES) -> None:
     """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` (text, label, source).
 
     ``sizes`` are paragraphs of each library by split; a library that has less text gives what it
@@ -158,7 +158,7 @@ def mask(block: str) -> str:
 def _is_prose(block: str, text: str) -> bool:
     letters = sum(character.isalpha() or character == " " for character in text)
     return (
-        len(text.split()) in WORDS
+        len(text.split()) in WORDS_PER_PARAGRAPH
         and letters >= 0.85 * len(text)
         and text[0].isalpha()
         and CODE.search(block) is None

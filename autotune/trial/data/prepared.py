@@ -14,7 +14,7 @@ from autotune.trial.data.split import Split
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedTask:
     """A task made ready. Plain and small: it travels to workers on the same machine.
 
     ``max_length`` is what the model allows of what the task asks. ``tokens`` says how long training
@@ -38,7 +38,7 @@ class Prepared:
         return len(self.label_names)
 
 
-def load_split(prepared: Prepared, split: str) -> Split:
+def load_split(prepared: PreparedTask, split: str) -> Split:
     """``train``, ``validation`` or ``test`` of a prepared task."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

@@ -19,7 +19,7 @@ from autotune.trial.data.tables import Table, read_table
 
 SPLITS = ("train", "validation", "test")
 
-Read = Callable[[], Mapping[str, Table]]
+ReadTables = Callable[[], Mapping[str, Table]]
 """Reads every split that the source has; ``train`` is always among them."""
 
 
@@ -29,8 +29,8 @@ class Source:
     ``places`` says in words where each split comes from."""
 
     identity: Any
-    places: Mapping[str, str]
-    read: Read
+    descriptions: Mapping[str, str]
+    read: ReadTables
 
 
 def find_source(dataset: str | Mapping[str, str]) -> Source:
@@ -57,11 +57,11 @@ def _builtin(name: str) -> Source:
 
 
 def _docstrings() -> Source:
-    identity = {"docstrings": docstrings.RECIPE, **docstrings.versions()}
+    identity = {"docstrings": docstrings.RECIPE_VERSION, **docstrings.library_versions()}
     origin = f"docstrings of {', '.join(docstrings.LIBRARIES)}"
 
     def read() -> Mapping[str, Table]:
-        folder = cache.entry("docstrings", digest(identity), docstrings.write)
+        folder = cache.get_or_build("docstrings", digest(identity), docstrings.write_splits)
         return {split: read_table(folder / f"{split}.jsonl") for split in SPLITS}
 
     return Source(identity, dict.fromkeys(SPLITS, origin), read)
@@ -81,7 +81,7 @@ def _files(files: Mapping[str, str]) -> Source:
     if "train" not in files:
         raise DataError("task.dataset: no train split", hint="task.dataset.train: FILE")
     paths = {split: Path(files[split]).expanduser() for split in SPLITS if split in files}
-    identity = [[split, *_stamp(path)] for split, path in paths.items()]
+    identity = [[split, *_file_stamp(path)] for split, path in paths.items()]
 
     def read() -> Mapping[str, Table]:
         return {split: read_table(path) for split, path in paths.items()}
@@ -89,7 +89,7 @@ def _files(files: Mapping[str, str]) -> Source:
     return Source(identity, {split: str(path) for split, path in paths.items()}, read)
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
+def _file_stamp(path: Path) -> tuple[str, int, int]:
     """Place, size and time of change: these move when the content does, and cost no reading."""
     try:
         state = path.stat()
@@ -133,7 +133,7 @@ def _load_hub(name: str) -> Mapping[str, Any]:
     from datasets import load_dataset
 
     problems: list[Exception] = []
-    for arguments in _readings(name):
+    for arguments in _load_arguments(name):
         try:
             return dict(load_dataset(*arguments))
         except (OSError, ValueError) as error:  # not found, no such configuration, out of reach
@@ -145,7 +145,7 @@ def _load_hub(name: str) -> Mapping[str, Any]:
     ) from problems[-1]
 
 
-def _readings(name: str) -> Sequence[tuple[str, ...]]:
+def _load_arguments(name: str) -> Sequence[tuple[str, ...]]:
     parts = name.split("/")
     if len(parts) == 2:
         return [(name,), (parts[0], parts[1])]

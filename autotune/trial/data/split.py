@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.trial.tasks.base import IGNORED, Arrays
+from autotune.trial.tasks.base import IGNORE_INDEX, Arrays
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Split:
     def batch(self, rows: Any, pad_token_id: int, length: int | None = None) -> Arrays:
         """The inputs of a model for ``rows``: int64 ``[rows, length]`` (``labels``: ``[rows]``
         unless by token). ``length`` is that of the longest row unless a greater one is given."""
-        here, mask = self._places(rows, length)
+        here, mask = self._cell_indices(rows, length)
         batch = {
             "input_ids": _padded(self.tokens, here, mask, pad_token_id),
             "attention_mask": mask.astype(np.int64),
@@ -46,19 +46,19 @@ class Split:
         if self.types is not None:
             batch["token_type_ids"] = _padded(self.types, here, mask, 0)
         by_token = self.labels_by_token
-        labels = _padded(self.labels, here, mask, IGNORED) if by_token else self.labels[rows]
+        labels = _padded(self.labels, here, mask, IGNORE_INDEX) if by_token else self.labels[rows]
         return {**batch, "labels": labels}
 
-    def place(self, rows: Any, predictions: np.ndarray, out: np.ndarray) -> None:
+    def scatter(self, rows: Any, predictions: np.ndarray, out: np.ndarray) -> None:
         """Write the ``predictions`` for a batch of ``rows`` (shaped like its labels) to where their
         labels are: ``out`` is shaped like :attr:`labels`."""
         if self.labels_by_token:
-            here, mask = self._places(rows, predictions.shape[1])
+            here, mask = self._cell_indices(rows, predictions.shape[1])
             out[here[mask]] = predictions[mask]
         else:
             out[rows] = predictions
 
-    def _places(self, rows: Any, length: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def _cell_indices(self, rows: Any, length: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Where in :attr:`tokens` each cell of the padded batch is, and which cells are real."""
         lengths = self.lengths[rows]
         steps = np.arange(max(int(lengths.max()), length or 0))

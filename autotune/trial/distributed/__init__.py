@@ -1,6 +1,6 @@
-"""Lever ``parallelism``: a trial that several processes train together.
+"""Lever ``parallelism``: a trial that several processes train.
 
-``collectives.py`` is the processes, ``parallelize.py`` spreads a model over them, and each kind has a file of
-its own: ``ddp.py`` (ddp, zero1), ``fsdp.py``, ``tensor.py`` (tp), ``pipeline.py`` (pp).
-A trial of one process imports nothing of this package.
+``collectives.py`` holds the process group, ``parallelize.py`` applies the lever to a model. Each
+kind has a module: ``ddp.py`` (ddp, zero1), ``fsdp.py``, ``tensor.py`` (tp), ``pipeline.py`` (pp).
+Trials of one process import only ``process_group.py``.
 """

@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from autotune.domain import CurvePoint
 from autotune.errors import Unsupported
-from autotune.levers.parallelism import Layout
+from autotune.levers.layout import Layout
 from autotune.measure import memory
 from autotune.measure.clock import Window
 from autotune.ports import Report

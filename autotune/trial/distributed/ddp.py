@@ -1,4 +1,4 @@
-"""Kinds ``ddp`` and ``zero1``: every rank has the whole model and trains it on its own examples."""
+"""Kinds ``ddp`` and ``zero1``: every rank has the complete model and trains on its own examples."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from autotune.trial.effects import optimizers
 
 
 def replicate(
-    run: Callable[..., Any], group: DistributedGroup, bucket_mib: int
+    forward: Callable[..., Any], group: DistributedGroup, bucket_mib: int
 ) -> DistributedDataParallel:
-    """Wrap a model, compiled or not, so that its gradients are averaged while the backward pass
-    goes on, ``bucket_mib`` at a time."""
-    assert isinstance(run, nn.Module)
+    """Wrap a model, compiled or not, to average its gradients during the backward pass, in buckets
+    of ``bucket_mib``."""
+    assert isinstance(forward, nn.Module)
     return DistributedDataParallel(
-        run,
-        process_group=group.over_data,
+        forward,
+        process_group=group.data_group,
         bucket_cap_mb=bucket_mib,
         gradient_as_bucket_view=True,
         forward_sync_buffers=False,
@@ -32,12 +32,12 @@ def replicate(
 def sharded_optimizer(
     name: str, model: nn.Module, rate: float, group: DistributedGroup
 ) -> Optimizer:
-    """The optimizer with its states dealt out: each rank steps its share of the weights and sends
-    them to the others."""
-    kind, settings = optimizers.choose(name, rate)
+    """The optimizer with sharded states: each rank updates its share of the weights and sends them
+    to the others."""
+    optimizer_class, settings = optimizers.optimizer_settings(name, rate)
     return ZeroRedundancyOptimizer(
-        optimizers.trained(model),
-        optimizer_class=kind,
-        process_group=group.over_data,
+        optimizers.trainable_parameters(model),
+        optimizer_class=optimizer_class,
+        process_group=group.data_group,
         **settings,
     )

@@ -1,7 +1,8 @@
-"""Embeddings whose gradient is added up by the row.
+"""Embeddings that accumulate their gradient row by row.
 
-torch makes a gradient as large as the whole table for every backward pass, and of a table of 30,000
-rows a piece of a batch looks up a few hundred. A first stage has a backward pass for each piece.
+For every backward pass torch allocates a gradient as large as the table, while a micro-batch looks
+up a few hundred of its 30,000 rows. The first stage of a pipeline has a backward pass for every
+micro-batch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 
 class InPlaceGradEmbedding(nn.Embedding):
-    """As ``table``, whose weight it shares."""
+    """A replacement for ``table`` that shares its weight."""
 
     def __init__(self, table: nn.Embedding) -> None:
         super().__init__(
@@ -25,20 +26,20 @@ class InPlaceGradEmbedding(nn.Embedding):
     def forward(self, input: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and self.weight.requires_grad):
             return super().forward(input)
-        found: Tensor = _LookUp.apply(self.weight, input, self.padding_idx)
-        return found
+        hidden: Tensor = _InPlaceLookup.apply(self.weight, input, self.padding_idx)
+        return hidden
 
 
-def by_row(module: nn.Module) -> None:
-    """Put :class:`Rows` in place of every embedding below ``module``."""
-    for holder in list(module.modules()):
-        for name, child in holder.named_children():
+def replace_embeddings(module: nn.Module) -> None:
+    """Replace every embedding below ``module`` by an :class:`InPlaceGradEmbedding`."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
             if isinstance(child, nn.Embedding):
-                setattr(holder, name, InPlaceGradEmbedding(child))
+                setattr(parent, name, InPlaceGradEmbedding(child))
 
 
-class _LookUp(torch.autograd.Function):
-    """Adds to the gradient of its table itself, and tells autograd that there is none."""
+class _InPlaceLookup(torch.autograd.Function):
+    """Adds to its table's gradient itself, and returns no gradient to autograd."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, ids: Tensor, padding: int | None) -> Tensor:
@@ -49,7 +50,7 @@ class _LookUp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
         (ids,) = ctx.saved_tensors
-        if ctx.padding is not None:  # its row is never trained
+        if ctx.padding is not None:  # the padding row is not trained
             gradient = gradient.masked_fill((ids == ctx.padding).unsqueeze(-1), 0.0)
         if ctx.table.grad is None:
             ctx.table.grad = torch.zeros_like(ctx.table)

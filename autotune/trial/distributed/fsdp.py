@@ -1,4 +1,4 @@
-"""Kind ``fsdp``: every rank holds a share of all weights, gradients and optimizer states."""
+"""Kind ``fsdp``: weights, gradients and optimizer states are sharded over the ranks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from autotune.trial.encoder import encoder_of
 def shard(
     model: PreTrainedModel, mesh: DeviceMesh, *, precision: str, reshard: bool, offload: bool
 ) -> FSDPModule:
-    """Cut the weights of ``model`` up over ``mesh``, in place, to be gathered a layer at a time.
+    """Shard the weights of ``model`` over ``mesh`` in place; they are gathered layer by layer.
 
-    With ``reshard``, gathered weights go after the forward pass and are gathered again for the
-    backward pass: less memory, more traffic. Under ``bf16`` and ``fp16`` weights are cast before
-    they travel, half the bytes; gradients are added up in fp32. With ``offload`` weights, gradients
-    and optimizer states are in host memory, and the device has a layer or two at a time.
+    With ``reshard``, gathered weights are freed after the forward pass and gathered again for the
+    backward pass: less memory, more communication. Under ``bf16`` and ``fp16`` weights are cast
+    before they are sent, and gradients are reduced in fp32. With ``offload``, weights, gradients
+    and optimizer states are in host memory, and the device holds one or two layers at a time.
     """
     policy = MixedPrecisionPolicy(
-        param_dtype=AUTOCAST.get(precision), reduce_dtype=_sums(precision)
+        param_dtype=AUTOCAST.get(precision), reduce_dtype=_reduce_dtype(precision)
     )
     settings: dict[str, Any] = {
         "mesh": mesh,
@@ -38,10 +38,10 @@ def shard(
         "reshard_after_forward": reshard,
         "offload_policy": CPUOffloadPolicy() if offload else OffloadPolicy(),
     }
-    for layer in encoder_of(model).holder:
+    for layer in encoder_of(model).module_list:
         fully_shard(layer, **settings)
     return fully_shard(model, **settings)
 
 
-def _sums(precision: str) -> torch.dtype | None:
+def _reduce_dtype(precision: str) -> torch.dtype | None:
     return torch.float32 if precision in AUTOCAST else None

@@ -1,4 +1,4 @@
-"""Gradients that several ranks have parts of: added up, measured and shortened together."""
+"""Gradients that are partial or sharded: summed and clipped over ranks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM
 MIB = 2**20
 
 
-def local(tensor: Tensor) -> Tensor:
-    """What this rank holds of ``tensor``."""
+def local_tensor(tensor: Tensor) -> Tensor:
+    """This rank's shard of ``tensor``."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def reduce_partial_gradients(parameters: Iterable[Tensor]) -> None:
-    """Add up gradients of weights that ranks hold alike and have each seen a part of."""
+    """Sum the gradients of replicated weights to which each rank has contributed a part."""
     for parameter in parameters:
         gradient = parameter.grad
         if isinstance(gradient, DTensor) and any(p.is_partial() for p in gradient.placements):
@@ -30,23 +30,25 @@ def reduce_partial_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def all_reduce_gradients(
-    parameters: Iterable[Tensor], ranks: dist.ProcessGroup, bucket_mib: int, table: torch.device
+    parameters: Iterable[Tensor],
+    group: dist.ProcessGroup,
+    bucket_mib: int,
+    comm_device: torch.device,
 ) -> None:
-    """Sum gradients over ``ranks`` by way of the device ``table``, in buckets of ``bucket_mib``."""
-    held = [local(p.grad) for p in parameters if p.grad is not None]
-    for bucket in _buckets(held, bucket_mib * MIB):
-        flat = _flatten_dense_tensors(bucket).to(table)
-        dist.all_reduce(flat, group=ranks)
-        parts = _unflatten_dense_tensors(flat, bucket)
-        torch._foreach_copy_(bucket, list(parts))
+    """Sum gradients over ``group`` through ``comm_device``, in buckets of ``bucket_mib``."""
+    local_gradients = [local_tensor(p.grad) for p in parameters if p.grad is not None]
+    for bucket in _buckets(local_gradients, bucket_mib * MIB):
+        flat = _flatten_dense_tensors(bucket).to(comm_device)
+        dist.all_reduce(flat, group=group)
+        torch._foreach_copy_(bucket, list(_unflatten_dense_tensors(flat, bucket)))
 
 
-def _buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """Neighbours of one type, together up to ``size`` bytes."""
+def _buckets(tensors: Sequence[Tensor], max_bytes: int) -> Iterator[list[Tensor]]:
+    """Consecutive tensors of one dtype, up to ``max_bytes`` together."""
     bucket: list[Tensor] = []
     for tensor in tensors:
-        full = sum(t.nbytes for t in bucket) + tensor.nbytes > size
-        if bucket and (full or tensor.dtype != bucket[0].dtype):
+        is_full = sum(t.nbytes for t in bucket) + tensor.nbytes > max_bytes
+        if bucket and (is_full or tensor.dtype != bucket[0].dtype):
             yield bucket
             bucket = []
         bucket.append(tensor)
@@ -55,28 +57,30 @@ def _buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
 
 
 @torch.no_grad()
-def clip(parameters: Sequence[Tensor], stages: dist.ProcessGroup | None) -> None:
-    """Shorten gradients that are spread over ranks; ``stages`` are ranks that hold other weights
-    altogether."""
+def clip_sharded_gradients(
+    parameters: Sequence[Tensor], stage_group: dist.ProcessGroup | None
+) -> None:
+    """Clip gradients that are sharded over ranks. The ranks of ``stage_group`` hold different
+    weights, the stages of a pipeline."""
     squares: dict[tuple[dist.ProcessGroup, ...], Tensor] = {}
     gradients = [p.grad for p in parameters if p.grad is not None]
     for gradient in gradients:
-        spread = _spread_over(gradient)
-        # A norm needs no second copy of the gradient, which squares would.
-        square = torch.linalg.vector_norm(local(gradient), dtype=torch.float32) ** 2
-        squares[spread] = squares[spread] + square if spread in squares else square
-    for spread, square in squares.items():
-        for ranks in spread:
-            dist.all_reduce(square, group=ranks)
+        groups = _shard_groups(gradient)
+        # A norm needs no second copy of the gradient; squaring it would.
+        square = torch.linalg.vector_norm(local_tensor(gradient), dtype=torch.float32) ** 2
+        squares[groups] = squares[groups] + square if groups in squares else square
+    for groups, square in squares.items():
+        for group in groups:
+            dist.all_reduce(square, group=group)
     total = torch.stack(list(squares.values())).sum()
-    if stages is not None:
-        dist.all_reduce(total, group=stages)
-    shrink = (MAX_GRADIENT_NORM / (total.sqrt() + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_([local(gradient) for gradient in gradients], shrink)
+    if stage_group is not None:
+        dist.all_reduce(total, group=stage_group)
+    factor = (MAX_GRADIENT_NORM / (total.sqrt() + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_([local_tensor(gradient) for gradient in gradients], factor)
 
 
-def _spread_over(gradient: Tensor) -> tuple[dist.ProcessGroup, ...]:
-    """The groups over which a gradient is cut into pieces."""
+def _shard_groups(gradient: Tensor) -> tuple[dist.ProcessGroup, ...]:
+    """The groups over which a gradient is sharded."""
     if not isinstance(gradient, DTensor):
         return ()
     return tuple(

@@ -1,4 +1,4 @@
-"""The model of a trial, spread over its ranks in one ordered function."""
+"""Applies the lever ``parallelism`` to a model, in one ordered function."""
 
 from __future__ import annotations
 
@@ -14,37 +14,43 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
+from autotune.domain.training import peak_learning_rate
 from autotune.trial.data.batching import Indices, chunks
 from autotune.trial.distributed import ddp, fsdp, gradients, tensor
 from autotune.trial.distributed.collectives import DistributedGroup
-from autotune.trial.distributed.process_group import TrainState
-from autotune.trial.distributed.weights import by_mesh, full_state, materialize, meta_copy
+from autotune.trial.distributed.weights import (
+    full_state_dict,
+    group_by_mesh,
+    materialize,
+    meta_copy,
+)
 from autotune.trial.effects import optimizers
-from autotune.trial.effects.device_map import speed
+from autotune.trial.effects.device_map import layers_per_second
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.loss import summed_loss
 from autotune.trial.plan import TrainingPlan
-from autotune.trial.training import summed_loss
+from autotune.trial.state import TrainState
 
 
 def parallelize(
     strategy: Strategy,
     model: PreTrainedModel,
-    run: Callable[..., Any],
+    forward: Callable[..., Any],
     precision: Precision,
     masks: Masks | None,
     group: DistributedGroup,
 ) -> TrainState:
-    """Spread ``model``, to which the strategy has been applied, over the ranks of ``group``."""
+    """Distribute ``model``, to which the strategy has been applied, over the ranks of ``group``."""
     if group.layout.model_kind == "pp":
         from autotune.trial.distributed.pipeline import build_pipeline
 
         return build_pipeline(strategy, model, precision, masks, group)
-    bones = meta_copy(model)
-    # Tensor parallelism cuts within layers; what it leaves, FSDP cuts again.
+    meta_model = meta_copy(model)
+    # FSDP shards what tensor parallelism leaves.
     if group.layout.model_kind == "tp":
-        sequence = strategy["sequence_parallel"] is True
-        tensor.split(model, group.mesh["model"], by_sequence=sequence)
+        shards_sequence = strategy["sequence_parallel"] is True
+        tensor.shard_layers(model, group.mesh["model"], by_sequence=shards_sequence)
     if group.layout.data_kind == "fsdp":
         reshard = strategy["fsdp_reshard"] is True
         offload = strategy["offload"] == "parameters"
@@ -52,90 +58,94 @@ def parallelize(
             model, group.mesh["data"], precision=precision.name, reshard=reshard, offload=offload
         )
     if masks is not None:
-        masks.follow_weights()
+        masks.shard_like_weights()
     bucket_mib = int(strategy["ddp_bucket_mib"])
-    # DDP knows nothing of weights in pieces; beside tensor parallelism gradients are added up here.
-    # So they are where a CPU and a GPU work side by side, each on what it can do in the time.
+    # DDP does not support sharded weights or ranks of different speed. With tensor parallelism, and
+    # with a CPU and a GPU as ranks, ShardedModel reduces the gradients.
     if strategy["placement"] == "mixed":
         with precision.autocast():
-            group.set_rank_weights(speed(model))
+            group.set_rank_weights(layers_per_second(model))
     elif group.layout.data_kind in ("ddp", "zero1") and group.layout.model == 1:
-        run = ddp.replicate(run, group, bucket_mib)
-    rate = optimizers.peak_rate(strategy)
+        forward = ddp.replicate(forward, group, bucket_mib)
+    rate = peak_learning_rate(strategy)
     name = str(strategy["optimizer"])
     if group.layout.data_kind == "zero1":
         optimizer = ddp.sharded_optimizer(name, model, rate, group)
     elif strategy["offload"] == "optimizer":
-        optimizer = optimizers.for_strategy(strategy, model, rate)
+        optimizer = optimizers.build_for_strategy(strategy, model, rate)
     else:
-        optimizer = optimizers.build_by_group(name, by_mesh(optimizers.trained(model)), rate)
-    by_position = strategy["sequence_parallel"] is True and group.layout.model_kind == "tp"
-    multiple = group.layout.model if by_position else 1
-    divided = ShardedModel(model, run, bones, group, bucket_mib, multiple)
-    return TrainState(model, run, optimizer, precision, rate, masks, group.device, group, divided)
+        groups = group_by_mesh(optimizers.trainable_parameters(model))
+        optimizer = optimizers.build_grouped_optimizer(name, groups, rate)
+    by_sequence = strategy["sequence_parallel"] is True and group.layout.model_kind == "tp"
+    length_multiple = group.layout.model if by_sequence else 1
+    sharded = ShardedModel(model, forward, meta_model, group, bucket_mib, length_multiple)
+    return TrainState(
+        model, forward, optimizer, precision, rate, masks, group.device, group, sharded
+    )
 
 
 class ShardedModel:
-    """A model whose every rank runs all layers, on examples or with weights of its own."""
+    """A model whose ranks all run all layers, with their own examples or shards of the weights."""
 
     def __init__(
         self,
         model: PreTrainedModel,
-        run: Callable[..., Any],
-        bones: PreTrainedModel,
+        forward: Callable[..., Any],
+        meta_model: PreTrainedModel,
         group: DistributedGroup,
         bucket_mib: int,
-        multiple: int,
+        length_multiple: int,
     ) -> None:
-        self._multiple = multiple
-        self._model, self._bones = model, bones
+        self._length_multiple = length_multiple
+        self._model, self._meta_model = model, meta_model
         self._group, self._bucket_mib = group, bucket_mib
-        self._replica = run if isinstance(run, DistributedDataParallel) else None
-        self._sharded = model if isinstance(model, FSDPModule) else None
-        self._averages = self._replica is not None or self._sharded is not None
+        self._replica = forward if isinstance(forward, DistributedDataParallel) else None
+        self._fsdp = model if isinstance(model, FSDPModule) else None
+        self._averages_gradients = self._replica is not None or self._fsdp is not None
 
     def unsharded(self) -> PreTrainedModel:
-        return materialize(self._bones, full_state(self._model, self._group.device))
+        return materialize(self._meta_model, full_state_dict(self._model, self._group.device))
 
-    def step(self, ready: TrainState, schedule: TrainingPlan, rows: Indices, rate: float) -> Tensor:
-        """As :func:`autotune.trial.training.step`; the micro-batch of each rank is as large as the
-        strategy says."""
-        group, scaler = self._group, ready.precision.scaler
-        collate = schedule.collate.padded_to(self._multiple)
-        judged = collate.judged(rows)
-        parts = list(chunks(rows, schedule.micro_batch_size * group.layout.data))
+    def step(self, state: TrainState, plan: TrainingPlan, rows: Indices, rate: float) -> Tensor:
+        """As :func:`autotune.trial.training.train_step`; ``micro_batch_size`` is per rank."""
+        group, scaler = self._group, state.precision.scaler
+        collate = plan.collate.padded_to(self._length_multiple)
+        num_labels = collate.count_labels(rows)
+        micro_batches = list(chunks(rows, plan.micro_batch_size * group.layout.data))
         total = torch.zeros((), device=group.device)
-        for place, part in enumerate(parts):
-            mine, counts = group.local_rows(part)
-            batch = collate(mine)
-            with self._sending(place == len(parts) - 1):
-                with ready.precision.autocast():
-                    logits = ready.run(**batch.inputs).logits
-                loss = summed_loss(logits, batch.labels) * (counts / judged)
-                shared = loss * group.layout.data if self._averages else loss
-                (shared if scaler is None else scaler.scale(shared)).backward()
+        for index, micro_batch in enumerate(micro_batches):
+            local_rows, counts = group.local_rows(micro_batch)
+            batch = collate(local_rows)
+            with self._gradient_sync(index == len(micro_batches) - 1):
+                with state.precision.autocast():
+                    logits = state.forward(**batch.inputs).logits
+                loss = summed_loss(logits, batch.labels) * (counts / num_labels)
+                scaled = loss * group.layout.data if self._averages_gradients else loss
+                (scaled if scaler is None else scaler.scale(scaled)).backward()
             total += loss.detach()
-        optimizers.update(ready.optimizer, ready.precision, rate, self._clip(ready))
-        if ready.masks is not None:
-            ready.masks.apply()
-        # The ranks that hold one copy between them have all seen the same loss.
+        optimizers.take_step(state.optimizer, state.precision, rate, self._clip_function())
+        if state.masks is not None:
+            state.masks.apply()
+        # The ranks that share one copy of the model have all computed the same loss.
         return total if group.model_rank == 0 else torch.zeros_like(total)
 
-    def _sending(self, last: bool) -> AbstractContextManager[Any]:
-        """Gradients travel with the last micro-batch of a step only."""
-        if self._replica is not None and not last:
+    def _gradient_sync(self, is_last: bool) -> AbstractContextManager[Any]:
+        """Synchronise gradients only with the last micro-batch of a step."""
+        if self._replica is not None and not is_last:
             return self._replica.no_sync()
-        if self._sharded is not None:
-            self._sharded.set_requires_gradient_sync(last)
+        if self._fsdp is not None:
+            self._fsdp.set_requires_gradient_sync(is_last)
         return nullcontext()
 
-    def _clip(self, ready: TrainState) -> optimizers.Clip:
-        """Gradients after DDP are whole and the same everywhere; others are put together first."""
-        trained = optimizers.trained(self._model)
+    def _clip_function(self) -> optimizers.ClipGradients:
+        """How to clip the gradients, which are reduced here unless DDP has done so."""
+        parameters = optimizers.trainable_parameters(self._model)
         if self._replica is not None:
-            return optimizers.clip_alone
-        gradients.reduce_partial_gradients(trained)
+            return optimizers.clip_gradients
+        gradients.reduce_partial_gradients(parameters)
         group = self._group
-        if not self._averages and group.layout.data > 1:
-            gradients.all_reduce_gradients(trained, group.over_data, self._bucket_mib, group.table)
-        return partial(gradients.clip, stages=None)
+        if not self._averages_gradients and group.layout.data > 1:
+            gradients.all_reduce_gradients(
+                parameters, group.data_group, self._bucket_mib, group.comm_device
+            )
+        return partial(gradients.clip_sharded_gradients, stage_group=None)

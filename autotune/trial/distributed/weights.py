@@ -1,4 +1,4 @@
-"""From a model in pieces back to one, and what must be cut along with it."""
+"""Gathers the weights of a sharded model into a complete one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 
-def by_mesh(weights: Iterable[Tensor]) -> list[list[Tensor]]:
-    """Weights in groups: those that are whole, and those cut over the same ranks."""
+def group_by_mesh(weights: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Groups of weights that are sharded over the same ranks; unsharded ones form a group too."""
     groups: dict[DeviceMesh | None, list[Tensor]] = {}
     for weight in weights:
         mesh = weight.device_mesh if isinstance(weight, DTensor) else None
@@ -22,27 +22,30 @@ def by_mesh(weights: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def meta_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy of ``model`` with weights that take no memory, to be filled in."""
-    empty = {
+    """A copy of ``model`` whose weights are on the meta device and take no memory."""
+    meta_weights = {
         id(weight): nn.Parameter(
             torch.empty_like(weight, device="meta"), requires_grad=weight.requires_grad
         )
         for weight in model.parameters()
     }
-    return copy.deepcopy(model, empty)
+    return copy.deepcopy(model, meta_weights)
 
 
-def materialize(bones: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
-    """A copy of ``bones`` with the tensors of ``state`` for weights."""
-    model = meta_copy(bones)
+def materialize(meta_model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
+    """A copy of ``meta_model`` with the tensors of ``state`` as weights."""
+    model = meta_copy(meta_model)
     model.load_state_dict(state, assign=True)
     return model
 
 
-def full_state(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
-    """All weights, whole, on the ``device`` of every rank that has a piece of them. Collective."""
-    return {name: _whole(tensor.detach().to(device)) for name, tensor in model.state_dict().items()}
+def full_state_dict(model: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    """All weights, unsharded, on the ``device`` of every rank. Collective."""
+    return {
+        name: _full_tensor(tensor.detach().to(device))
+        for name, tensor in model.state_dict().items()
+    }
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def _full_tensor(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

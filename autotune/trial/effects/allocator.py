@@ -1,10 +1,10 @@
-"""The ``allocator`` lever: how the C library hands out host memory to this process.
+"""Lever ``allocator``: how the C library allocates host memory for this process.
 
-A training step allocates and frees the same large tensors over and over. By default glibc gives
-each of them back to the kernel, which then clears the pages again for the next step. ``tuned``
-makes glibc keep them: no allocation by ``mmap``, no trimming, and the heap grown in large strides.
-Calling ``mallopt`` in a process that is already running has the same effect as setting
-``MALLOC_*`` before it starts (docs/execution.md has the figures), so one forkserver serves both.
+Every training step allocates and frees the same large tensors. By default glibc returns their
+memory to the kernel, which must clear the pages again for the next step. ``tuned`` makes glibc keep
+it: no allocation by ``mmap``, no trimming, and a heap that grows in large steps. Calling
+``mallopt`` in a running process has the same effect as setting ``MALLOC_*`` before its start
+(figures in docs/execution.md), so one forkserver serves both settings.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ SETTINGS = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER), (M_TOP_PAD, TOP_PAD_BYTE
 
 
 def apply(setting: str) -> None:
-    """Put the lever's ``setting`` in force for the rest of this process.
+    """Apply the lever's ``setting`` to this process, irrevocably.
 
-    :raises Unsupported: where ``tuned`` is asked for and the C library is not glibc.
+    Raises :class:`Unsupported` for ``tuned`` if the C library is not glibc.
     """
     if setting == "system":
         return
     if setting != "tuned":
-        raise Unsupported(f"allocator {setting!r} is not known", hint="use system or tuned")
+        raise Unsupported(f"unknown allocator {setting!r}", hint="use system or tuned")
     if platform.libc_ver()[0] != "glibc":
-        raise Unsupported("the tuned allocator needs glibc", hint="set allocator to system")
+        raise Unsupported("the tuned allocator requires glibc", hint="set allocator: system")
     mallopt = ctypes.CDLL(None).mallopt
     for parameter, value in SETTINGS:
         if mallopt(parameter, value) != 1:
-            raise Unsupported(f"glibc refused mallopt({parameter}, {value})")
+            raise Unsupported(f"glibc rejected mallopt({parameter}, {value})")
 
 
 def trim() -> None:
-    """Have glibc hand what has been freed back to the kernel; elsewhere nothing is done."""
+    """Return freed memory to the kernel. Does nothing where the C library is not glibc."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Levers ``device``, ``threads`` and ``allocator``: where the trial runs, and on what ground."""
+"""Levers ``device``, ``threads`` and ``allocator``, and the start of the process group."""
 
 from __future__ import annotations
 
@@ -8,83 +8,89 @@ import torch
 
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
-from autotune.levers import resources
-from autotune.levers.parallelism import Layout, layout
+from autotune.levers.layout import Layout, layout
+from autotune.levers.resources import required_resources
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import allocator
 
 
 def init_device(strategy: Strategy) -> torch.device:
-    """Put allocator and threads in force for this process and return the device to train on.
+    """Set allocator and threads of this process and return the device to train on.
 
-    A worker has done the first two before torch allocated anything; to do them again changes
-    nothing, and lets a trial run without a worker. Raises
-    :class:`~autotune.errors.Unsupported` where torch does not find the device.
+    A worker has set allocator and threads before torch allocated memory. Setting them again has no
+    effect, and is needed where a trial runs without a worker. Raises
+    :class:`~autotune.errors.Unsupported` if torch does not find the device.
     """
     allocator.apply(str(strategy["allocator"]))
     torch.set_num_threads(int(strategy["threads"]))
-    device = _own_device(strategy)
-    _require(device)
+    device = _rank_device(strategy)
+    _require_device(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        # A device mesh would put a process that has not begun to use CUDA on the GPU of its rank.
+        # A device mesh would move a process without CUDA context to the GPU of its rank number.
         torch.cuda.init()
     return device
 
 
 def init_process_group(strategy: Strategy, device: torch.device) -> ProcessGroup:
-    """The processes that train together: this one alone, or met with the other ranks."""
-    wanted = layout(strategy.get("parallelism", "none"))
-    offloaded = strategy.get("offload", "none") == "parameters"
-    if wanted.world == 1 and not offloaded:
+    """This process alone, or the group of all ranks of the trial, after they have connected."""
+    group_layout = layout(strategy.get("parallelism", "none"))
+    offloads_parameters = strategy.get("offload", "none") == "parameters"
+    if group_layout.world == 1 and not offloads_parameters:
         return SingleProcess(device)
-    from autotune.trial.distributed.collectives import join
+    from autotune.trial.distributed.collectives import join_process_group
 
-    # FSDP, over one rank if need be, is what brings weights in from host memory by the layer.
+    # FSDP loads weights from host memory layer by layer, so offloading uses it with one rank too.
+    if group_layout.world == 1:
+        group_layout = Layout("fsdp")
     mixed = strategy.get("placement", "single") == "mixed"
-    return join(Layout("fsdp") if wanted.world == 1 else wanted, device, mixed=mixed)
+    return join_process_group(group_layout, device, mixed=mixed)
 
 
-def places(strategy: Strategy) -> list[torch.device]:
-    """The devices that one process may spread a model over: those that the strategy holds, its own
-    first, and the CPU. Raises :class:`~autotune.errors.Unsupported` where one is missing."""
-    held = [torch.device(device) for device in resources(strategy).devices]
-    for device in held:
-        _require(device)
-    return [*held, torch.device("cpu")]
+def model_devices(strategy: Strategy) -> list[torch.device]:
+    """The devices over which one process can distribute a model: those of the strategy, starting
+    with its own, and the CPU. Raises :class:`~autotune.errors.Unsupported` if one is missing."""
+    devices = [torch.device(device) for device in required_resources(strategy).devices]
+    for device in devices:
+        _require_device(device)
+    return [*devices, torch.device("cpu")]
 
 
 def local_devices(strategy: Strategy, device: torch.device) -> list[torch.device]:
-    """The accelerators that this process trains on; ``device`` is its own."""
-    alone = layout(strategy.get("parallelism", "none")).world == 1
-    return [torch.device(held) for held in resources(strategy).devices] if alone else [device]
+    """The accelerators that this process, whose device is ``device``, trains on."""
+    if layout(strategy.get("parallelism", "none")).world > 1:
+        return [device]
+    return [torch.device(name) for name in required_resources(strategy).devices]
 
 
 def is_local_main_process() -> bool:
     """Whether this is the first or only process of the trial on this machine."""
-    return os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
+    return _local_rank() == 0
 
 
-def _own_device(strategy: Strategy) -> torch.device:
-    """The strategy's device, or the one of its devices that is this rank's, as counted on each
-    machine; of a GPU and a CPU side by side the second rank has the CPU."""
-    devices = resources(strategy).devices
-    rank = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
+def _local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
+
+
+def _rank_device(strategy: Strategy) -> torch.device:
+    """The device of this process's local rank. With ``placement: mixed`` the ranks beyond the GPUs
+    use the CPU."""
+    devices, rank = required_resources(strategy).devices, _local_rank()
     if rank < len(devices):
         return torch.device(devices[rank])
     mixed = strategy.get("placement", "single") == "mixed"
     return torch.device("cpu" if mixed else str(strategy["device"]))
 
 
-def _require(device: torch.device) -> None:
-    if not _is_there(device):
+def _require_device(device: torch.device) -> None:
+    if not _is_available(device):
         raise Unsupported(
             f"torch {torch.__version__} finds no device {device}",
             hint="`autotune hardware` lists the devices of this host",
         )
 
 
-def _is_there(device: torch.device) -> bool:
+def _is_available(device: torch.device) -> bool:
     if device.type == "cuda":
         return (device.index or 0) < torch.cuda.device_count()
     return device.type == "cpu" or torch.backends.mps.is_available()

@@ -1,4 +1,4 @@
-"""Lever ``offload: optimizer``: states in host memory, and the step taken there."""
+"""Lever ``offload: optimizer``: optimizer states and optimizer step in host memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 
 class HostOptimizer(Optimizer):
-    """Steps copies of the weights in host memory, and copies them back.
+    """Updates copies of the weights in host memory, then copies them to the device.
 
-    The device keeps weights and gradients, the host the optimizer's states and a second copy of the
-    weights. ``build`` makes the optimizer that does the work, from the copies.
+    The device stores weights and gradients, the host the optimizer states and a second copy of the
+    weights. ``build`` creates the wrapped optimizer over the copies.
     """
 
     def __init__(
@@ -23,17 +23,17 @@ class HostOptimizer(Optimizer):
         build: Callable[[list[nn.Parameter]], Optimizer],
     ) -> None:
         self._copies = [nn.Parameter(w.detach().to("cpu", copy=True)) for w in weights]
-        self._inner = build(self._copies)
-        super().__init__(weights, {"lr": self._inner.param_groups[0]["lr"]})
+        self._host_optimizer = build(self._copies)
+        super().__init__(weights, {"lr": self._host_optimizer.param_groups[0]["lr"]})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for group in self._inner.param_groups:
+        for group in self._host_optimizer.param_groups:
             group["lr"] = self.param_groups[0]["lr"]
         weights = self.param_groups[0]["params"]
         for weight, copy in zip(weights, self._copies, strict=True):
             copy.grad = None if weight.grad is None else weight.grad.to("cpu")
-        self._inner.step()
+        self._host_optimizer.step()
         for weight, copy in zip(weights, self._copies, strict=True):
             weight.copy_(copy)
             copy.grad = None

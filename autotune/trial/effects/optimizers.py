@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from transformers.optimization import Adafactor
@@ -16,37 +14,46 @@ from autotune.errors import UsageError
 from autotune.trial.effects.offloading import HostOptimizer
 from autotune.trial.effects.precision import Precision
 
-REFERENCE_BATCH = 8
-"""The batch size for which a learning rate is meant as it is: Trainer's default."""
-
 MAX_GRADIENT_NORM = 1.0
 """Trainer's default."""
 
-
-def peak_rate(strategy: Strategy) -> float:
-    """The learning rate of the first step, scaled to the batch size."""
-    ratio = int(strategy["batch_size"]) / REFERENCE_BATCH
-    factors = {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}
-    return float(strategy["learning_rate"]) * factors[str(strategy["learning_rate_scaling"])]
+ClipGradients = Callable[[list[Tensor]], object]
+"""Clips the gradients of parameters to :data:`MAX_GRADIENT_NORM` in place."""
 
 
-Clip = Callable[[list[Tensor]], object]
-"""Shortens the gradients of parameters to :data:`MAX_GRADIENT_NORM`, where they are longer."""
-
-
-def clip_alone(parameters: list[Tensor]) -> None:
-    """Clip gradients that this process has whole."""
+def clip_gradients(parameters: list[Tensor]) -> None:
+    """Clip gradients that are complete in this process."""
     nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
 
 
-def choose(name: str, rate: float) -> tuple[type[Optimizer], dict[str, Any]]:
-    """The class of optimizer ``name`` and its settings. Weight decay is 0, as in Trainer.
+def clip_for_step(
+    optimizer: Any, parameters: Iterable[Tensor], max_norm: float = MAX_GRADIENT_NORM
+) -> Tensor:
+    """Clip gradients for the next step of ``optimizer``; return their norm before clipping.
 
-    Adafactor follows the given rate (``scale_parameter`` and ``relative_step`` are off), which is
-    how Trainer builds it.
+    The fused AdamW divides gradients by a scale while it reads them. Clipping through that scale
+    saves a pass over all gradients.
+    """
+    parameters = [parameter for parameter in parameters if parameter.grad is not None]
+    if not _is_fused(optimizer):
+        return nn.utils.clip_grad_norm_(parameters, max_norm)
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    optimizer.grad_scale = ((norm.float() + 1e-6) / max_norm).clamp(min=1.0)
+    return norm
+
+
+def _is_fused(optimizer: Any) -> bool:
+    return isinstance(optimizer, AdamW) and bool(optimizer.defaults["fused"])
+
+
+def optimizer_settings(name: str, rate: float) -> tuple[type[Optimizer], dict[str, Any]]:
+    """The class of optimizer ``name`` and its arguments. Weight decay is 0, as in Trainer.
+
+    Adafactor uses the given rate (``scale_parameter`` and ``relative_step`` are off), as in
+    Trainer.
     """
     if name in ("adamw", "adamw-fused"):
-        # None lets torch take its batched implementation where it pays (not on a CPU).
+        # None lets torch choose its batched implementation where it is faster (not on a CPU).
         fused = True if name == "adamw-fused" else None
         settings = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "fused": fused}
         return AdamW, {"lr": rate, **settings}
@@ -54,43 +61,48 @@ def choose(name: str, rate: float) -> tuple[type[Optimizer], dict[str, Any]]:
         return SGD, {"lr": rate, "momentum": 0.9}
     if name == "adafactor":
         return Adafactor, {"lr": rate, "scale_parameter": False, "relative_step": False}
-    raise UsageError(f"no optimizer {name!r}", hint="one of adamw, adamw-fused, sgd, adafactor")
+    raise UsageError(f"unknown optimizer {name!r}", hint="use adamw, adamw-fused, sgd or adafactor")
 
 
-def build(name: str, model: nn.Module, rate: float) -> Optimizer:
-    """The optimizer over all parameters of ``model`` that are trained."""
-    kind, settings = choose(name, rate)
-    return kind(trained(model), **settings)
+def build_optimizer(name: str, model: nn.Module, rate: float) -> Optimizer:
+    """The optimizer over the trainable parameters of ``model``."""
+    optimizer_class, settings = optimizer_settings(name, rate)
+    return optimizer_class(trainable_parameters(model), **settings)
 
 
-def for_strategy(strategy: Strategy, model: nn.Module, rate: float) -> Optimizer:
-    """The strategy's optimizer over a model that this process has whole."""
+def build_for_strategy(strategy: Strategy, model: nn.Module, rate: float) -> Optimizer:
+    """The strategy's optimizer over an unsharded model, in host memory with ``offload``."""
     name = str(strategy["optimizer"])
     if strategy["offload"] != "optimizer":
-        return build(name, model, rate)
-    kind, settings = choose(name, rate)
-    return HostOptimizer(trained(model), lambda copies: kind(copies, **settings))
+        return build_optimizer(name, model, rate)
+    optimizer_class, settings = optimizer_settings(name, rate)
+    return HostOptimizer(
+        trainable_parameters(model), lambda copies: optimizer_class(copies, **settings)
+    )
 
 
-def build_by_group(name: str, groups: Sequence[Sequence[Tensor]], rate: float) -> Optimizer:
-    """The optimizer over ``groups`` of parameters that its kernels cannot take together."""
-    kind, settings = choose(name, rate)
-    return kind([{"params": list(group)} for group in groups], **settings)
+def build_grouped_optimizer(
+    name: str, groups: Sequence[Sequence[Tensor]], rate: float
+) -> Optimizer:
+    """The optimizer over parameter groups that its kernels cannot process together."""
+    optimizer_class, settings = optimizer_settings(name, rate)
+    return optimizer_class([{"params": list(group)} for group in groups], **settings)
 
 
-def trained(model: nn.Module) -> list[nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that are not frozen."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def update(
-    optimizer: Optimizer, precision: Precision, rate: float, clip: Clip = clip_alone
+def take_step(
+    optimizer: Optimizer,
+    precision: Precision,
+    rate: float,
+    clip: ClipGradients = clip_gradients,
 ) -> None:
-    """One clipped optimizer step from the gradients as they are, which are then let go.
+    """Clip the gradients, take one optimizer step at learning rate ``rate``, clear the gradients.
 
-    The fused AdamW divides gradients by a given scale while it reads them. Clipping through that
-    door saves a pass over all gradients. ``clip`` shortens gradients that are spread over several
-    processes, who must agree on how long they are.
+    ``clip`` replaces the default clipping where gradients are sharded over processes.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -102,16 +114,9 @@ def update(
         scaler.step(optimizer)
         scaler.update()
     else:
-        if clip is clip_alone and isinstance(optimizer, AdamW) and optimizer.defaults["fused"]:
-            optimizer.grad_scale = _excess(parameters)  # type: ignore[attr-defined]
+        if clip is clip_gradients:
+            clip_for_step(optimizer, parameters)
         else:
             clip(parameters)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-
-
-def _excess(parameters: Iterable[Tensor]) -> Tensor:
-    """By what to divide gradients so that they are as long as allowed, at least 1."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    return ((norm.float() + 1e-6) / MAX_GRADIENT_NORM).clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""Lever ``precision``: the arithmetic that a model is trained and run in."""
+"""Lever ``precision``: the number format of training and inference."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Precision:
     """One of ``fp32 tf32 bf16 bf16-pure fp16`` on one device.
 
-    ``bf16`` and ``fp16`` keep fp32 weights and cast them for matrix products (autocast);
+    ``bf16`` and ``fp16`` keep fp32 weights and cast them for matrix products (autocast).
     ``bf16-pure`` keeps weights, gradients and optimizer states in bf16. Its updates are rounded to
-    8 bits of mantissa, so updates far smaller than a weight are lost: it wants higher rates. With
-    ``on_host_too``, parts of the model are on the CPU, which casts for ``bf16`` as the device does.
+    8 bits of mantissa, so updates much smaller than a weight are lost: use higher learning rates.
+    With ``autocast_cpu``, parts of the model are on the CPU, where ``bf16`` is autocast too.
     """
 
-    def __init__(self, name: str, device: torch.device, *, on_host_too: bool = False) -> None:
+    def __init__(self, name: str, device: torch.device, *, autocast_cpu: bool = False) -> None:
         if name in ("tf32", "fp16") and device.type != "cuda":
-            raise Unsupported(f"precision {name} needs a CUDA GPU, not {device}")
+            raise Unsupported(f"precision {name} requires a CUDA GPU; the device is {device}")
         self.name = name
-        self._devices = {device.type, "cpu"} if on_host_too and name == "bf16" else {device.type}
+        self._device_types = (
+            {device.type, "cpu"} if autocast_cpu and name == "bf16" else {device.type}
+        )
         self.scaler = GradScaler(device.type) if name == "fp16" else None
 
     def prepare(self, model: nn.Module) -> None:
-        """Cast ``model`` for this arithmetic, in place, and set torch's fp32 products for it.
+        """Cast ``model`` in place and set the precision of fp32 matrix products.
 
-        Weights that are frozen are cast for autocast once, as it would for every batch: it
-        remembers its casts only for weights that are trained.
+        Autocast caches casts only of trainable weights. Frozen weights are therefore cast here,
+        once instead of for every batch.
         """
         torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
         if self.name == "bf16-pure":
@@ -46,9 +48,9 @@ class Precision:
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """The context to run the model in. Weights are cast once for as long as it is open."""
+        """The context to run the model in. It casts each weight once while it is open."""
         with ExitStack() as contexts:
             if self.name in AUTOCAST:
-                for kind in sorted(self._devices):
-                    contexts.enter_context(torch.autocast(kind, AUTOCAST[self.name]))
+                for device_type in sorted(self._device_types):
+                    contexts.enter_context(torch.autocast(device_type, AUTOCAST[self.name]))
             yield

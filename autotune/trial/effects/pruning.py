@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from autotune.errors import UsageError
 from autotune.trial.effects.pruning_masks import Masks, magnitude_masks
-from autotune.trial.effects.pruning_plan import Plan, apply_plan, identity_plan
+from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan, identity_plan
 from autotune.trial.effects.pruning_scores import (
     Batches,
     LayerScores,
@@ -40,7 +40,7 @@ class PruningReport:
     alone and must be kept applied while training (:meth:`Masks.hold`).
     """
 
-    plan: Plan
+    plan: PruningPlan
     parameters_before: int
     parameters_after: int
     flops_ratio: float
@@ -71,7 +71,7 @@ def prune(
         scores = taylor_scores(model, batches) if score == "taylor" else magnitude_scores(model)
         plan = structured_plan(scores, ratio)
     elif ratio > 0 and method == "layers":
-        plan = top_dropped(plan, ratio)
+        plan = drop_top_layers(plan, ratio)
     elif ratio > 0:
         masks = magnitude_masks(encoder_of(model).linears, ratio)
         masks.apply()
@@ -94,41 +94,41 @@ def _check(ratio: float, method: str, score: str) -> None:
         raise UsageError(f"no pruning score {score!r}", hint=f"one of {', '.join(SCORES)}")
 
 
-def structured_plan(scores: list[LayerScores], ratio: float) -> Plan:
+def structured_plan(scores: list[LayerScores], ratio: float) -> PruningPlan:
     """Keep the most important heads and neurons of each layer, in their old order."""
-    return Plan(
+    return PruningPlan(
         layers=list(range(len(scores))),
-        heads=[_best(s.heads, kept_units(len(s.heads), ratio)) for s in scores],
-        neurons=[_best(s.neurons, kept_neurons(len(s.neurons), ratio)) for s in scores],
+        heads=[_best(s.heads, units_to_keep(len(s.heads), ratio)) for s in scores],
+        neurons=[_best(s.neurons, neurons_to_keep(len(s.neurons), ratio)) for s in scores],
     )
 
 
-def top_dropped(whole: Plan, ratio: float) -> Plan:
+def drop_top_layers(whole: PruningPlan, ratio: float) -> PruningPlan:
     """Keep the lowest layers: dropping from the top loses least of the ways to choose layers, or
     near to it, over models and tasks (Sajjad et al., "Poor Man's BERT"): the top is closest to the
     task it was pretrained on, and fine-tuning rewrites it anyway."""
-    count = kept_units(len(whole["layers"]), ratio)
-    return Plan(
+    count = units_to_keep(len(whole["layers"]), ratio)
+    return PruningPlan(
         layers=whole["layers"][:count],
         heads=whole["heads"][:count],
         neurons=whole["neurons"][:count],
     )
 
 
-def kept_units(total: int, ratio: float, multiple: int = 1) -> int:
+def units_to_keep(total: int, ratio: float, multiple: int = 1) -> int:
     """How many of ``total`` units stay: the nearest multiple of ``multiple`` to the exact share,
     but at least one multiple and at most all."""
     steps = int(total * (1 - ratio) / multiple + 0.5)
     return min(total, max(1, steps) * multiple)
 
 
-def kept_neurons(total: int, ratio: float) -> int:
+def neurons_to_keep(total: int, ratio: float) -> int:
     """How many neurons stay: a multiple of 64, or of the next lower power of two that divides the
     whole into four steps or more, so that a tile of a matrix kernel is rarely cut."""
     multiple = 64
     while multiple > 1 and total < 4 * multiple:
         multiple //= 2
-    return total if ratio == 0 else kept_units(total, ratio, multiple)
+    return total if ratio == 0 else units_to_keep(total, ratio, multiple)
 
 
 def encoder_flops(model: PreTrainedModel, length: int = FLOPS_LENGTH) -> float:

@@ -27,7 +27,7 @@ class Masks:
             self._dropped[index] = self._dropped[index].to(linear.weight.device)
             linear.weight.masked_fill_(self._dropped[index], 0.0)
 
-    def follow_weights(self) -> None:
+    def shard_like_weights(self) -> None:
         """Cut the masks as their weights have been cut over ranks since."""
         from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -37,7 +37,7 @@ class Masks:
                 mesh, placements = weight.device_mesh, weight.placements
                 self._dropped[index] = distribute_tensor(self._dropped[index], mesh, placements)
 
-    def keep(self, model: nn.Module) -> None:
+    def restrict_to(self, model: nn.Module) -> None:
         """Let go of the masks of weights that ``model``, a part of the whole, does not have."""
         held = {id(weight) for weight in model.parameters()}
         pairs = zip(self._linears, self._dropped, strict=True)

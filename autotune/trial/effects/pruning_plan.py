@@ -17,7 +17,7 @@ from autotune.errors import ModelError
 from autotune.trial.encoder import Encoder, Layer, encoder_of
 
 
-class Plan(TypedDict):
+class PruningPlan(TypedDict):
     """Kept layers, and for each kept layer the kept heads and neurons; ascending. JSON as it is."""
 
     layers: list[int]
@@ -25,17 +25,17 @@ class Plan(TypedDict):
     neurons: list[list[int]]
 
 
-def identity_plan(model: PreTrainedModel) -> Plan:
+def identity_plan(model: PreTrainedModel) -> PruningPlan:
     """The plan that keeps everything."""
     layers = encoder_of(model).layers
-    return Plan(
+    return PruningPlan(
         layers=list(range(len(layers))),
         heads=[list(range(layer.heads)) for layer in layers],
         neurons=[list(range(layer.neurons)) for layer in layers],
     )
 
 
-def apply_plan(model: PreTrainedModel, plan: Plan) -> None:
+def apply_plan(model: PreTrainedModel, plan: PruningPlan) -> None:
     """Remove from ``model``, in place, all that ``plan`` does not keep.
 
     The weights that stay keep their values, dtype, device and ``requires_grad``. They are new
@@ -48,12 +48,12 @@ def apply_plan(model: PreTrainedModel, plan: Plan) -> None:
     """
     encoder = encoder_of(model)
     _check(plan, encoder)
-    _keep_layers(encoder.holder, plan["layers"])
+    _keep_layers(encoder.module_list, plan["layers"])
     kept = [encoder.layers[index] for index in plan["layers"]]
     for layer, heads, neurons in zip(kept, plan["heads"], plan["neurons"], strict=True):
         _keep_heads(layer, heads)
         _keep_neurons(layer, neurons)
-    _tell_config(model, encoder.family.ffn_size, kept)
+    _update_config(model, encoder.family.ffn_size, kept)
 
 
 def pad_heads(model: PreTrainedModel) -> None:
@@ -66,16 +66,22 @@ def pad_heads(model: PreTrainedModel) -> None:
     for layer in encoder_of(model).layers:
         missing = layer.attention_output.out_features - layer.attention_output.in_features
         for projection in (layer.query, layer.key, layer.value):
-            projection.weight = _like(projection.weight, _pad(projection.weight, rows=missing))
-            projection.bias = _like(projection.bias, _pad(projection.bias, rows=missing))
+            projection.weight = _parameter_like(
+                projection.weight, _pad_rows(projection.weight, rows=missing)
+            )
+            projection.bias = _parameter_like(
+                projection.bias, _pad_rows(projection.bias, rows=missing)
+            )
             projection.out_features += missing
         output = layer.attention_output
-        output.weight = _like(output.weight, _pad(output.weight.t(), rows=missing).t())
+        output.weight = _parameter_like(
+            output.weight, _pad_rows(output.weight.t(), rows=missing).t()
+        )
         output.in_features += missing
-        layer.count_heads()
+        layer.update_head_count()
 
 
-def _check(plan: Plan, encoder: Encoder) -> None:
+def _check(plan: PruningPlan, encoder: Encoder) -> None:
     _check_indices(plan["layers"], len(encoder.layers), "layers")
     if not len(plan["layers"]) == len(plan["heads"]) == len(plan["neurons"]):
         raise ModelError("the pruning plan does not list heads and neurons once for each layer")
@@ -107,7 +113,7 @@ def _keep_heads(layer: Layer, heads: Sequence[int]) -> None:
     for projection in (layer.query, layer.key, layer.value):
         _keep_outputs(projection, kept)
     _keep_inputs(layer.attention_output, kept)
-    layer.count_heads()
+    layer.update_head_count()
 
 
 def _keep_neurons(layer: Layer, neurons: Sequence[int]) -> None:
@@ -120,26 +126,26 @@ def _keep_neurons(layer: Layer, neurons: Sequence[int]) -> None:
 
 def _keep_outputs(linear: nn.Linear, kept: Tensor) -> None:
     kept = kept.to(linear.weight.device)
-    linear.weight = _like(linear.weight, linear.weight.detach().index_select(0, kept))
-    linear.bias = _like(linear.bias, linear.bias.detach().index_select(0, kept))
+    linear.weight = _parameter_like(linear.weight, linear.weight.detach().index_select(0, kept))
+    linear.bias = _parameter_like(linear.bias, linear.bias.detach().index_select(0, kept))
     linear.out_features = len(kept)
 
 
 def _keep_inputs(linear: nn.Linear, kept: Tensor) -> None:
     kept = kept.to(linear.weight.device)
-    linear.weight = _like(linear.weight, linear.weight.detach().index_select(1, kept))
+    linear.weight = _parameter_like(linear.weight, linear.weight.detach().index_select(1, kept))
     linear.in_features = len(kept)
 
 
-def _pad(tensor: Tensor, *, rows: int) -> Tensor:
+def _pad_rows(tensor: Tensor, *, rows: int) -> Tensor:
     return torch.cat([tensor.detach(), tensor.new_zeros(rows, *tensor.shape[1:])])
 
 
-def _like(old: Tensor, data: Tensor) -> nn.Parameter:
+def _parameter_like(old: Tensor, data: Tensor) -> nn.Parameter:
     return nn.Parameter(data.contiguous(), requires_grad=old.requires_grad)
 
 
-def _tell_config(model: PreTrainedModel, ffn_size: str, layers: Sequence[Layer]) -> None:
+def _update_config(model: PreTrainedModel, ffn_size: str, layers: Sequence[Layer]) -> None:
     model.config.num_hidden_layers = len(layers)
     sizes = {layer.neurons for layer in layers}
     if len(sizes) == 1:

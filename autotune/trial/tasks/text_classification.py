@@ -15,10 +15,10 @@ from autotune.trial.data.tables import Table
 from autotune.trial.tasks.base import (
     Arrays,
     Examples,
-    get_column,
-    sort_labels,
-    parse_label,
     flatten_rows,
+    get_column,
+    parse_label,
+    sort_labels,
 )
 
 

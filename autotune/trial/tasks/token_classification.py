@@ -17,10 +17,10 @@ from autotune.trial.tasks.base import (
     IGNORE_INDEX,
     Arrays,
     Examples,
-    get_column,
-    sort_labels,
-    parse_label,
     flatten_rows,
+    get_column,
+    parse_label,
+    sort_labels,
 )
 
 Span = tuple[int, int, str]

@@ -1,0 +1,31 @@
+"""Quantities of a training run that follow from its strategy alone.
+
+Trials, the prediction of memory and time, and exported configurations all use them.
+"""
+
+from __future__ import annotations
+
+import math
+
+from autotune.domain.strategy import Strategy
+
+REFERENCE_BATCH_SIZE = 8
+"""The batch size to which the lever ``learning_rate`` refers: the default of Trainer."""
+
+PRUNING_SCORE_EXAMPLES = 64
+"""Training examples on which pruning scores heads and neurons."""
+
+PRUNING_SCORE_BATCH_SIZE = 8
+
+
+def num_steps(strategy: Strategy, num_examples: int) -> int:
+    """Optimizer steps of the strategy's epochs over ``num_examples``, at least 1."""
+    steps_per_epoch = math.ceil(num_examples / int(strategy["batch_size"]))
+    return max(1, math.ceil(float(strategy["epochs"]) * steps_per_epoch))
+
+
+def peak_learning_rate(strategy: Strategy) -> float:
+    """The learning rate of the first step, scaled to the batch size."""
+    ratio = int(strategy["batch_size"]) / REFERENCE_BATCH_SIZE
+    factors = {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}
+    return float(strategy["learning_rate"]) * factors[str(strategy["learning_rate_scaling"])]

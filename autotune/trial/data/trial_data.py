@@ -1,0 +1,50 @@
+"""The data of a trial: its training batches and the examples it is evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from autotune.domain import Job
+from autotune.trial.data.batching import Collator, select_examples, training_collator
+from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
+from autotune.trial.data.split import Split
+from autotune.trial.distributed.process_group import ProcessGroup
+
+RUNG_EXAMPLES = 128
+"""Validation examples evaluated at a rung: always the same, and so few that a rung takes a
+fraction of a second."""
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """``collate`` makes training batches. ``evaluation`` is the split the trial is evaluated on,
+    ``rung`` the subset of it that is evaluated at a rung."""
+
+    prepared: PreparedTask
+    collate: Collator
+    evaluation: Split
+    rung: Split
+
+    def eval_collator(self, split: Split) -> Collator:
+        """A collator for evaluation: as little padding as possible, whatever the strategy."""
+        return Collator(split, self.prepared.pad_token_id, self.collate.device)
+
+
+def read_data(
+    job: Job, device: torch.device, add_note: Callable[[str], None], group: ProcessGroup
+) -> TrialData:
+    """The data of ``job``, from the cache if it was prepared before. Notes on it are passed to
+    ``add_note``."""
+    prepared = group.main_process_first(lambda: prepare_task(job.task))
+    for note in prepared.notes:
+        add_note(note)
+    train = load_split(prepared, "train")
+    evaluation = load_split(prepared, "test" if job.on_test_split else "validation")
+    order = np.random.default_rng(job.task.seed).permutation(len(evaluation))
+    rung = select_examples(evaluation, order[:RUNG_EXAMPLES])
+    collate = training_collator(job.strategy, prepared, train, device)
+    return TrialData(prepared, collate, evaluation, rung)

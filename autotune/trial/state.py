@@ -1,0 +1,54 @@
+"""The state of a training run: model, optimizer, precision and process group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from autotune.trial.data.batching import Indices
+from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
+from autotune.trial.effects.precision import Precision
+from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.plan import TrainingPlan
+
+
+class DistributedModel(Protocol):
+    """A model whose computation or weights are distributed over the ranks of a process group."""
+
+    def step(self, state: TrainState, plan: TrainingPlan, rows: Indices, rate: float) -> Tensor:
+        """Take one optimizer step over a global batch; return this rank's part of its loss."""
+
+    def unsharded(self) -> PreTrainedModel:
+        """The complete model with its current weights, in every process."""
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """A model to which a strategy has been applied, ready to train.
+
+    Training calls ``forward``: the model or its compiled form, which share their weights. In a
+    distributed trial ``distributed`` takes the optimizer steps and ``model`` is this rank's part.
+    """
+
+    model: PreTrainedModel
+    forward: Callable[..., Any]
+    optimizer: Optimizer
+    precision: Precision
+    peak_learning_rate: float
+    masks: Masks | None
+    device: torch.device
+    group: ProcessGroup = field(default_factory=SingleProcess)
+    distributed: DistributedModel | None = None
+
+    def unsharded(self) -> TrainState:
+        """This state with the complete model, for evaluation."""
+        if self.distributed is None:
+            return self
+        model = self.distributed.unsharded()
+        return replace(self, model=model, forward=model, distributed=None)

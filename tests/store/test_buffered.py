@@ -1,0 +1,72 @@
+"""Journals of results: what a driver of an older version has left is stored under today's names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from autotune.domain import (
+    CONCURRENT_TRIALS,
+    CurvePoint,
+    FailureReason,
+    Measurement,
+    State,
+    TrialOrigin,
+    digest,
+)
+from autotune.store import BufferedStore, open_driver_store, open_store
+from tests.store.samples import strategy, study
+
+EVIDENCE: dict[str, Any] = {
+    "measurements": {
+        "accuracy": {
+            "name": "accuracy",
+            "value": 0.5,
+            "unit": "",
+            "n": 50,
+            "ci95": [0.4, 0.6],
+            "samples": [0.5],
+            "warmup": [],
+            "source": None,
+        }
+    },
+    "curve": [
+        {
+            "step": 5,
+            "total_steps": 10,
+            "samples": 40,
+            "seconds": 0.5,
+            "loss": 1.5,
+            "metrics": {"accuracy": 0.5},
+        }
+    ],
+    "memory": [[0.0, 0.25]],
+    "events": [],
+    "environment": {"host": "example", "other_trials_on_host": 1},
+    "artifacts": {},
+    "log": "log.txt",
+}
+"""The result of a trial in a journal of a version with database schema 0002."""
+
+
+def test_journal_of_an_older_version_is_recovered(postgres_url: str, tmp_path: Path) -> None:
+    store = open_store(postgres_url)
+    store.create_study(study("bert"), {})
+    store.start("bert", strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+    fields = {"kind": "error", "reason": "ValueError: x", "evidence": EVIDENCE}
+    line = {"study": "bert", "number": 0, "outcome": "Failed", "fields": fields}
+    path = tmp_path / f"{digest(str(store))}-{digest('driver')}.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    driver = open_driver_store(postgres_url, tmp_path)
+    assert isinstance(driver, BufferedStore)
+    trial = driver.trial("bert", 0)
+    assert (trial.state, trial.failure) == (State.FAILED, FailureReason.ERROR)
+    assert trial.result.measurements["accuracy"] == Measurement(
+        "accuracy", 0.5, "", 50, (0.4, 0.6), (0.5,)
+    )
+    assert trial.result.curve == (CurvePoint(5, 10, 40, 0.5, 1.5, {"accuracy": 0.5}),)
+    assert trial.result.environment == {"host": "example", CONCURRENT_TRIALS: 1}
+    assert not path.exists()
+    driver.close()
+    store.close()
