@@ -1,7 +1,7 @@
-"""Made-up studies that look like real ones, the same on every run.
+"""Synthetic studies that look like real ones, the same on every run.
 
-For tests and benchmarks of what reads a store. Speeds, memory and scores follow simple formulas
-with noise; nothing here was measured, and none of it may be quoted.
+For tests and benchmarks of code that reads a store. Speed, memory and scores follow simple formulas
+with noise. Nothing here was measured, so do not quote it.
 """
 
 from __future__ import annotations
@@ -112,100 +112,108 @@ def study(
     )
 
 
-def trials(asked: Study, count: int, *, seed: int = 0, running: int = 0) -> Iterator[Trial]:
-    """``count`` finished trials with all evidence, the default first, then ``running`` open ones.
+def trials(study: Study, count: int, *, seed: int = 0, running: int = 0) -> Iterator[Trial]:
+    """``count`` finished trials with full results, the default first, then ``running`` ones.
 
-    The later a trial, the more it looks like the good ones, as under a real sampler.
+    The later a trial, the more likely are good settings, as with a real sampler.
     """
     rng = random.Random(seed)
     at = START
     for number in range(count + running):
-        strategy = asked.baseline if number == 0 else _strategy(asked, rng, number / count)
-        open_ = number >= count
+        strategy = study.baseline if number == 0 else _strategy(study, rng, number / count)
+        is_running = number >= count
         trial = Trial(
             number,
-            State.RUNNING if open_ else State.COMPLETE,
+            State.RUNNING if is_running else State.COMPLETE,
             strategy,
             origin=TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED,
             started_at=at,
         )
-        if open_:
+        if is_running:
             yield trial
             continue
-        outcome, seconds = _outcome(asked, strategy, rng, number)
+        outcome, seconds = _outcome(study, strategy, rng, number)
         at += timedelta(seconds=seconds)
-        yield trial.finished(outcome, at)
+        yield trial.finish(outcome, at)
         at += timedelta(seconds=rng.uniform(0.2, 0.6))
 
 
-def confirming(of: Trial, number: int, seed: int) -> Trial:
-    """A second whole run of ``of`` under another seed, its scores judged by other examples."""
-    again = {
+def confirming(trial: Trial, number: int, seed: int) -> Trial:
+    """A confirmation of ``trial``: a full run with another seed, evaluated on other samples."""
+    measurements = {
         name: replace(m, value=m.value * (0.99 + 0.001 * (seed % 10)), ci95=None)
-        for name, m in of.result.measurements.items()
+        for name, m in trial.result.measurements.items()
     }
-    evidence = replace(of.result, measurements=again)
-    return replace(_later(of, number), seed=seed, origin=TrialOrigin.CONFIRMATION, result=evidence)
+    result = replace(trial.result, measurements=measurements)
+    later = _later(trial, number)
+    return replace(later, seed=seed, origin=TrialOrigin.CONFIRMATION, result=result)
 
 
-def _later(of: Trial, number: int) -> Trial:
-    """The same as a later trial."""
-    pause = timedelta(seconds=20 * (number - of.number))
-    started, finished = (at and at + pause for at in (of.started_at, of.finished_at))
-    return replace(of, number=number, started_at=started, finished_at=finished)
+def _later(trial: Trial, number: int) -> Trial:
+    """The same trial with a higher number and later times."""
+    delay = timedelta(seconds=20 * (number - trial.number))
+    started, finished = (at and at + delay for at in (trial.started_at, trial.finished_at))
+    return replace(trial, number=number, started_at=started, finished_at=finished)
 
 
-def sharing(of: Trial, number: int) -> Trial:
-    """A trial that differs from ``of`` in how fast it is and takes its scores from there."""
-    other = "system" if of.strategy["allocator"] == "tuned" else "tuned"
-    faster = 1.22 if other == "tuned" else 1 / 1.22
-    found = dict(of.result.measurements)
+def sharing(source: Trial, number: int) -> Trial:
+    """A trial that reuses the scores of ``source`` and has another speed."""
+    other = "system" if source.strategy["allocator"] == "tuned" else "tuned"
+    speedup = 1.22 if other == "tuned" else 1 / 1.22
+    measurements = dict(source.result.measurements)
     for name in (ACCURACY, "f1"):
-        found[name] = replace(found[name], source=of.number)
-    found[SPEED] = _measurement(SPEED, found[SPEED].value * faster, random.Random(number))
-    environment = {**of.result.environment, "predicted": {SPEED: found[SPEED].value * 0.93}}
-    evidence = replace(of.result, measurements=found, curve=(), memory=(), environment=environment)
-    strategy = of.strategy.with_values(allocator=other)
-    return replace(_later(of, number), strategy=strategy, result=evidence)
+        measurements[name] = replace(measurements[name], source=source.number)
+    speed = measurements[SPEED].value * speedup
+    measurements[SPEED] = _measurement(SPEED, speed, random.Random(number))
+    environment = {**source.result.environment, "predicted": {SPEED: speed * 0.93}}
+    result = replace(
+        source.result, measurements=measurements, curve=(), memory=(), environment=environment
+    )
+    strategy = source.strategy.with_values(allocator=other)
+    return replace(_later(source, number), strategy=strategy, result=result)
 
 
-def skipped(of: Trial, number: int) -> tuple[Trial, Trial]:
-    """Two that never trained: one predicted not to fit, one whose probe was too slow to matter."""
-    predicted = {MEMORY: 3.1}
-    much = Infeasible(
+def skipped(trial: Trial, number: int) -> tuple[Trial, Trial]:
+    """Two trials that did not train: one predicted to need too much memory, one pruned after its
+    profile phase."""
+    infeasible = Infeasible(
         FailureReason.PREDICTED, "would need 3.1 GiB (2.8 to 3.4), the limit is 2.4 GiB",
-        TrialResult(environment={"predicted": predicted}),
+        TrialResult(environment={"predicted": {MEMORY: 3.1}}),
     )  # fmt: skip
-    slow = Pruned(
+    pruned = Pruned(
         "even with an accuracy of 82% it would be dominated by trial 0",
         TrialResult({SPEED: _measurement(SPEED, 20.0, random.Random(number))}),
     )
-    begun = [
-        replace(_later(of, n), state=State.RUNNING, result=TrialResult())
+    first, second = (
+        replace(_later(trial, n), state=State.RUNNING, result=TrialResult())
         for n in (number, number + 1)
-    ]
-    ended = [trial.started_at + timedelta(seconds=2) for trial in begun if trial.started_at]
-    return begun[0].finished(much, ended[0]), begun[1].finished(slow, ended[1])
+    )
+    assert first.started_at is not None and second.started_at is not None
+    duration = timedelta(seconds=2)
+    return (
+        first.finish(infeasible, first.started_at + duration),
+        second.finish(pruned, second.started_at + duration),
+    )
 
 
-def _strategy(asked: Study, rng: random.Random, progress: float) -> Strategy:
-    wise = rng.random() < 0.25 + 0.5 * progress
+def _strategy(study: Study, rng: random.Random, progress: float) -> Strategy:
+    is_good = rng.random() < 0.25 + 0.5 * progress
     choices: dict[str, Value] = {}
-    for dimension in asked.space.dimensions:
+    for dimension in study.space.dimensions:
         domain = dimension.domain
         if isinstance(domain, Categorical):
             choices[dimension.lever] = rng.choice(domain.values)
         else:
-            choices[dimension.lever] = _drawn(domain, rng)
-    if wise:
+            choices[dimension.lever] = _sample(domain, rng)
+    if is_good:
         choices |= {"threads": 2, "padding": "bucketed", "optimizer": "adamw-fused"}
         choices["allocator"] = "tuned"
         rate = float(f"{10 ** rng.gauss(-3.9, 0.2):.4g}")
         choices["learning_rate"] = min(max(rate, 1e-5), 1e-3)
-    return complete(asked.space, choices)
+    return complete(study.space, choices)
 
 
-def _drawn(domain: Range, rng: random.Random) -> float:
+def _sample(domain: Range, rng: random.Random) -> float:
     if domain.step is not None:
         return domain.low + domain.step * rng.randrange(
             int((domain.high - domain.low) / domain.step) + 1
@@ -214,16 +222,16 @@ def _drawn(domain: Range, rng: random.Random) -> float:
 
 
 def _outcome(
-    asked: Study, strategy: Strategy, rng: random.Random, number: int
+    study: Study, strategy: Strategy, rng: random.Random, number: int
 ) -> tuple[Outcome, float]:
-    figures = _figures(strategy, rng)
+    values = _metric_values(strategy, rng)
     environment = {
         "torch": "2.13.0",
-        "predicted": {MEMORY: round(figures[MEMORY] * rng.uniform(0.9, 1.15), 3)},
+        "predicted": {MEMORY: round(values[MEMORY] * rng.uniform(0.9, 1.15), 3)},
     }
     draw = rng.random()
-    if number and figures[MEMORY] > 2.4:
-        reason = f"needs {figures[MEMORY]:.1f} GiB, the limit is 2.4 GiB"
+    if number and values[MEMORY] > 2.4:
+        reason = f"needs {values[MEMORY]:.1f} GiB, the limit is 2.4 GiB"
         return Infeasible(
             FailureReason.OUT_OF_MEMORY, reason, TrialResult(environment=environment)
         ), 4.0
@@ -233,60 +241,72 @@ def _outcome(
             "the worker ended by signal 9 (SIGKILL)",
             TrialResult(log="Killed\n"),
         ), 9.0
-    evidence = _evidence(figures, rng, environment)
+    result = _result(values, rng, environment)
     if number and draw < 0.12:
-        curve = evidence.curve[: 1 + len(evidence.curve) // 3]
+        curve = result.curve[: 1 + len(result.curve) // 3]
         reason = f"at step {curve[-1].step} no longer able to reach the front"
-        return Pruned(reason, TrialResult(curve=curve, events=evidence.events)), 8.0
-    return Completed(evidence), figures["train_seconds"]
+        return Pruned(reason, TrialResult(curve=curve, events=result.events)), 8.0
+    return Completed(result), values["train_seconds"]
 
 
-def _figures(strategy: Strategy, rng: random.Random) -> dict[str, float]:
+def _metric_values(strategy: Strategy, rng: random.Random) -> dict[str, float]:
     get = strategy.values.__getitem__
     gpu = str(get("device")) != "cpu"
-    kept = 1 - float(get("pruning_ratio")) * (0.85 if get("pruning_method") == "layers" else 1.0)
+    remaining = 1 - float(get("pruning_ratio")) * (
+        0.85 if get("pruning_method") == "layers" else 1.0
+    )
     micro = get("batch_size") if get("micro_batch_size") == "full" else get("micro_batch_size")
     speed = 62.0 * (18 if gpu else 1)
     speed *= _PRECISION[str(get("precision"))] * _PADDING[str(get("padding"))]
     speed *= (1.0 if get("threads") == 2 else 0.59) * (1.22 if get("allocator") == "tuned" else 1.0)
-    speed *= (1 + 0.06 * math.log2(float(micro) / 4)) / (0.12 + 0.88 * kept)
+    speed *= (1 + 0.06 * math.log2(float(micro) / 4)) / (0.12 + 0.88 * remaining)
     speed *= {0: 1.0, 1: 1.07, 3: 1.63}[int(get("freeze_layers"))] * rng.gauss(1, 0.03)
     rate = float(get("learning_rate")) * (1 if get("optimizer") != "sgd" else 0.1)
-    off = abs(math.log10(rate / 1.6e-4 * 8 / float(get("batch_size")) ** 1.0 * 2))
-    score = 0.79 - 0.06 * off**1.5 - 0.22 * (1 - kept) ** 3 - 0.012 * int(get("freeze_layers"))
+    distance = abs(math.log10(rate / 1.6e-4 * 8 / float(get("batch_size")) ** 1.0 * 2))
+    score = (
+        0.79
+        - 0.06 * distance**1.5
+        - 0.22 * (1 - remaining) ** 3
+        - 0.012 * int(get("freeze_layers"))
+    )
     score += rng.gauss(0, 0.006) - (0.008 if get("precision") == "bf16-pure" else 0)
     seconds = 1600 / speed + 2.5
-    memory = 0.7 + (0.028 if get("precision") == "fp32" else 0.018) * float(micro) * (0.3 + kept)
+    memory = 0.7 + (0.028 if get("precision") == "fp32" else 0.018) * float(micro) * (
+        0.3 + remaining
+    )
     return {
         SPEED: speed,
         "train_seconds": seconds,
         ACCURACY: min(max(score, 0.2), 0.99),
         "f1": min(max(score - 0.012, 0.2), 0.99),
-        "inference_latency_ms": 14 * (0.2 + 0.8 * kept) / (6 if gpu else 1) * rng.gauss(1, 0.02),
+        "inference_latency_ms": 14
+        * (0.2 + 0.8 * remaining)
+        / (6 if gpu else 1)
+        * rng.gauss(1, 0.02),
         "inference_samples_per_second": speed * 3.1,
         MEMORY: memory,
-        "model_size_mib": 86.6 * (0.5 + 0.5 * kept),
+        "model_size_mib": 86.6 * (0.5 + 0.5 * remaining),
         COST: seconds * (2.1 if gpu else 0.025 * float(get("threads"))) / 3600,
         "reference_seconds": rng.gauss(0.42, 0.015),
     }
 
 
-def _evidence(
-    figures: Mapping[str, float], rng: random.Random, environment: dict[str, Any]
+def _result(
+    values: Mapping[str, float], rng: random.Random, environment: dict[str, Any]
 ) -> TrialResult:
     steps = 200
     curve = tuple(
         CurvePoint(
-            step, steps, step * 8, figures["train_seconds"] * step / steps,
+            step, steps, step * 8, values["train_seconds"] * step / steps,
             1.6 * math.exp(-2.2 * step / steps) + rng.gauss(0.25, 0.02),
-            {ACCURACY: figures[ACCURACY] * (1 - 0.5 * math.exp(-4 * step / steps))}
+            {ACCURACY: values[ACCURACY] * (1 - 0.5 * math.exp(-4 * step / steps))}
             if step % 50 == 0 else {},
         )
         for step in range(25, steps + 1, 25)
     )  # fmt: skip
     memory = tuple(
-        (float(s), figures[MEMORY] * (0.4 + 0.6 * min(s / 4, 1)) * rng.uniform(0.97, 1.0))
-        for s in range(0, max(int(figures["train_seconds"]), 2), 1)
+        (float(s), values[MEMORY] * (0.4 + 0.6 * min(s / 4, 1)) * rng.uniform(0.97, 1.0))
+        for s in range(0, max(int(values["train_seconds"]), 2), 1)
     )
     events = (
         Event(START, "phase", "loading builtin:minilm"),
@@ -294,7 +314,7 @@ def _evidence(
         Event(START + timedelta(seconds=9), "phase", "evaluating on 600 examples"),
     )
     return TrialResult(
-        {name: _measurement(name, value, rng) for name, value in figures.items()},
+        {name: _measurement(name, value, rng) for name, value in values.items()},
         curve,
         memory[:60],
         events,
@@ -310,30 +330,30 @@ def _measurement(name: str, value: float, rng: random.Random) -> Measurement:
         half = 1.96 * math.sqrt(value * (1 - value) / 600)
         return Measurement(name, value, unit, 600, (value - half, min(value + half, 1.0)))
     if name in (SPEED, "inference_latency_ms", "inference_samples_per_second"):
-        raw = tuple(value * rng.gauss(1, 0.05) for _ in range(12))
+        samples = tuple(value * rng.gauss(1, 0.05) for _ in range(12))
         half = 0.03 * value
-        slow = (value * 0.6, value * 0.9)
-        return Measurement(name, value, unit, 12, (value - half, value + half), raw, slow)
+        warmup = (value * 0.6, value * 0.9)
+        return Measurement(name, value, unit, 12, (value - half, value + half), samples, warmup)
     return Measurement(name, value, unit)
 
 
-def write(store: SqlStore, asked: Study, made: Sequence[Trial]) -> None:
-    """Put a study and its trials into the store in one transaction, with their own times."""
-    store.create_study(asked, environment(asked))
+def write(store: SqlStore, study: Study, trials: Sequence[Trial]) -> None:
+    """Write a study and its trials, with their own times, in one transaction."""
+    store.create_study(study, environment(study))
     with store._database.transaction(write=True) as connection:
-        key = connection.scalar(select(StudyRow.id).where(StudyRow.name == asked.name))
+        key = connection.scalar(select(StudyRow.id).where(StudyRow.name == study.name))
         assert key is not None
-        rows = [_trial_row(key, trial) for trial in made]
+        rows = [_trial_row(key, trial) for trial in trials]
         if not rows:
             return
         connection.execute(insert(TrialRow), rows)
         where = TrialRow.study_id == key
         ids = dict(connection.execute(select(TrialRow.number, TrialRow.id).where(where)).all())
-        for table, entries in _children(made, ids).items():
+        for table, entries in _children(trials, ids).items():
             if entries:
                 connection.execute(insert(table), entries)
-        newest = update(StudyRow).where(StudyRow.id == key)
-        connection.execute(newest.values(revision=len(rows), changed_at=START))
+        study_update = update(StudyRow).where(StudyRow.id == key)
+        connection.execute(study_update.values(revision=len(rows), changed_at=START))
 
 
 def _trial_row(key: int, trial: Trial) -> dict[str, Any]:
@@ -351,41 +371,41 @@ def _trial_row(key: int, trial: Trial) -> dict[str, Any]:
         "driver": "example:1",
         "revision": trial.number + 1,
         **codec.strategy_fields(trial.strategy),
-        **codec.evidence_fields(trial.result),
+        **codec.result_fields(trial.result),
     }
 
 
 def _children(
-    made: Sequence[Trial], ids: Mapping[int, int]
+    trials: Sequence[Trial], ids: Mapping[int, int]
 ) -> dict[type[Any], list[dict[str, Any]]]:
     rows: dict[type[Any], list[dict[str, Any]]] = {
         MeasurementRow: [], CurvePointRow: [], EventRow: [], MemoryTimelineRow: [],
     }  # fmt: skip
-    for trial in made:
-        own, evidence = {"trial_id": ids[trial.number]}, trial.result
-        for measurement in evidence.measurements.values():
+    for trial in trials:
+        own, result = {"trial_id": ids[trial.number]}, trial.result
+        for measurement in result.measurements.values():
             rows[MeasurementRow].append({**own, **codec.measurement_fields(measurement)})
-        for place, point in enumerate(evidence.curve):
-            rows[CurvePointRow].append({**own, "position": place, **codec.point_fields(point)})
-        for place, event in enumerate(evidence.events):
-            rows[EventRow].append({**own, "position": place, **codec.event_fields(event)})
-        if evidence.memory:
-            rows[MemoryTimelineRow].append({**own, "points": codec.to_json(evidence.memory)})
+        for position, point in enumerate(result.curve):
+            rows[CurvePointRow].append({**own, "position": position, **codec.point_fields(point)})
+        for position, event in enumerate(result.events):
+            rows[EventRow].append({**own, "position": position, **codec.event_fields(event)})
+        if result.memory:
+            rows[MemoryTimelineRow].append({**own, "points": codec.to_json(result.memory)})
     return rows
 
 
-def environment(asked: Study) -> dict[str, Any]:
+def environment(study: Study) -> dict[str, Any]:
     """An environment as a search records it."""
-    gpu = asked.space.defaults["device"] != "cpu"
+    gpu = study.space.defaults["device"] != "cpu"
     return {
         "fingerprint": "gpu-box" if gpu else "two-core-box",
         "git_commit": "0123abc",
-        "versions": {"autotune": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
-        "host": {
+        "packages": {"autotune": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "hardware": {
             "cpu": "Example CPU, 2 cores",
             "memory_gib": 8.0,
             "devices": [
-                {"id": asked.space.defaults["device"], "name": "Example GPU" if gpu else None}
+                {"id": study.space.defaults["device"], "name": "Example GPU" if gpu else None}
             ],
         },
     }

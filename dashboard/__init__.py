@@ -1,5 +1,5 @@
 """The dashboard: reads a store while searches run, and cannot change a study.
 
-Shipped as ``autotune._dashboard``; imports inside are relative, so that it works from both places.
-Pages are thin: what they show is computed in :mod:`autotune.analysis`.
+In a wheel this package is ``autotune._dashboard``, so it imports its own modules relatively. Pages
+only display: what they show is computed in :mod:`autotune.analysis`.
 """

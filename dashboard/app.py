@@ -1,4 +1,4 @@
-"""The frame around every page: settings, the lock, navigation, errors in the user's words."""
+"""The application: settings, password, navigation, and the display of errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .text import escape_markdown
 from .views import compare, export, front, levers, search, studies, trial, trials
 
 ICON = Path(__file__).with_name("icon.svg")
-"""A file of our own: Streamlit's named icons for the tab are fetched from the internet."""
+"""Our own file, since Streamlit fetches its named icons for the tab from the internet."""
 
 STYLE = "<style>.stMainBlockContainer {padding-top: 4rem; padding-bottom: 3rem}</style>"
-"""Streamlit leaves much of a small screen empty above the title."""
+"""Less space above the title than Streamlit's default."""
 
 PAGES: dict[str, tuple[Callable[[], None], str, str]] = {
     "studies": (studies.page, "Studies", ":material/science:"),
@@ -33,19 +33,19 @@ PAGES: dict[str, tuple[Callable[[], None], str, str]] = {
 
 
 def main() -> None:
-    """Draw the page that the URL names."""
+    """Draw the page at the current URL."""
     st.set_page_config("autotune", str(ICON), layout="wide")
     st.html(STYLE)
     settings = current()
     if settings is None:
         st.error("This server was not started by `autotune dashboard`, so it has no storage.")
         st.stop()
-    if settings.lock is not None and not st.session_state.get("_unlocked"):
+    if settings.password_gate is not None and not st.session_state.get("_unlocked"):
         _ask_password()
         st.stop()
     pages = {
         name: st.Page(
-            _safely(page), title=title, icon=icon, url_path=name, default=name == "studies"
+            _show_errors(page), title=title, icon=icon, url_path=name, default=name == "studies"
         )
         for name, (page, title, icon) in PAGES.items()
     }
@@ -53,10 +53,10 @@ def main() -> None:
     st.navigation(list(pages.values()), position="top").run()
 
 
-def _safely(page: Callable[[], None]) -> Callable[[], None]:
-    """``page``, with what autotune has to say about an error in place of a traceback."""
+def _show_errors(page: Callable[[], None]) -> Callable[[], None]:
+    """``page``, with the message and hint of an error instead of a traceback."""
 
-    def shown() -> None:
+    def guarded_page() -> None:
         try:
             page()
         except AutotuneError as error:
@@ -64,24 +64,24 @@ def _safely(page: Callable[[], None]) -> Callable[[], None]:
             if error.hint:
                 st.code(error.hint, language=None, wrap_lines=True)
 
-    return shown
+    return guarded_page
 
 
 def _ask_password() -> None:
     settings = current()
-    assert settings is not None and settings.lock is not None
+    assert settings is not None and settings.password_gate is not None
     with st.form("password", width=420):
         st.subheader("autotune", anchor=False)
         password = st.text_input("Password", type="password", max_chars=256)
-        asked = st.form_submit_button("Open")
-    if not asked:
+        submitted = st.form_submit_button("Open")
+    if not submitted:
         return
     address = st.context.ip_address
-    if settings.lock.opens(password, address):
+    if settings.password_gate.accepts(password, address):
         st.session_state["_unlocked"] = True
         st.rerun()
-    wait = settings.lock.wait_seconds(address)
+    wait = settings.password_gate.wait_seconds(address)
     if wait > 0:
         st.error(f"Too many wrong passwords. Try again in {wait:.0f} seconds.")
     else:
-        st.error("That is not the password.")
+        st.error("Wrong password.")

@@ -1,14 +1,16 @@
-"""What all pages share: the study they are about, links, live updates, a trial's summary."""
+"""What all pages share: the study they are about, links, refreshes, the summary of a trial."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import wraps
 
 import streamlit as st
 
 from autotune.analysis import text
 from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.summary import count_by_state
 from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
 from autotune.domain import State, Trial
 
@@ -17,6 +19,12 @@ from .text import escape_markdown
 
 LIVE_SECONDS = 2
 IDLE_SECONDS = 10
+HIDE_TOOLBAR = {"displayModeBar": False}
+"""Configuration of plots without Plotly's toolbar."""
+
+NO_STUDY = "There are no studies yet. Start one with `autotune search search_spaces/bert.yaml`."
+NO_TRIAL = "No trial has started yet. The default configuration is measured first."
+
 STATE_ICON = {
     State.COMPLETE: ":material/check_circle:",
     State.RUNNING: ":material/play_circle:",
@@ -27,79 +35,97 @@ STATE_ICON = {
     State.INTERRUPTED: ":material/pause_circle:",
 }
 
+StudyPage = Callable[[live.LiveStudy, Snapshot], None]
+Page = Callable[[], None]
+
 
 def now() -> datetime:
     return datetime.now(UTC)
 
 
-def study_page(title: str) -> tuple[live.LiveStudy, Snapshot] | None:
-    """The heading of a page about one study, with its picker; ``None`` where there is no study."""
-    names = list(live.store().studies())
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.title(title, anchor=False)
-    if not names:
-        st.info("No study here yet. Start one with `autotune search search_spaces/bert.yaml`.")
-        return None
-    source = live.feed(_picked(names, right))
-    snapshot = source.refresh()
-    auto_refresh(lambda: source.refresh() is not snapshot, refresh_interval(live.live(snapshot)))
-    return source, snapshot
+def study_page(title: str, no_trial: str = NO_TRIAL) -> Callable[[StudyPage], Page]:
+    """Make a page of a function that draws a study: with a heading, a selection of the study, and
+    a refresh when the study changes. Shows ``no_trial`` while the study has no trial."""
+
+    def decorate(draw: StudyPage) -> Page:
+        @wraps(draw)
+        def page() -> None:
+            names = list(live.store().studies())
+            left, right = st.columns([3, 2], vertical_alignment="bottom")
+            left.title(title, anchor=False)
+            if not names:
+                st.info(NO_STUDY)
+                return
+            study = live.live_study(_selected_study(names, right))
+            snapshot = study.refresh()
+            is_live = live.is_live(count_by_state(snapshot.trials))
+            auto_refresh(lambda: study.refresh() is not snapshot, refresh_interval(is_live))
+            if snapshot.trials:
+                draw(study, snapshot)
+            else:
+                st.info(no_trial)
+
+        return page
+
+    return decorate
 
 
-def _picked(names: list[str], place: st.delta_generator.DeltaGenerator) -> str:
-    """The study in the URL, else the one last looked at, else the newest; kept in the URL."""
-    asked = st.query_params.get("study")
-    if asked is not None and asked not in names:
-        st.warning(
-            f"There is no study {escape_markdown(asked)} here.", icon=":material/search_off:"
-        )
-    known = [name for name in (asked, st.session_state.get("study"), names[-1]) if name in names]
-    picked: str = place.selectbox("Study", names, names.index(known[0]))
-    if picked != asked:
-        st.query_params["study"] = picked
-    st.session_state["study"] = picked
-    return picked
+def _selected_study(names: list[str], container: st.delta_generator.DeltaGenerator) -> str:
+    """The study in the URL, else the last one shown, else the newest. The URL then names it."""
+    requested = st.query_params.get("study")
+    if requested is not None and requested not in names:
+        name = escape_markdown(requested)
+        st.warning(f"There is no study {name} here.", icon=":material/search_off:")
+    candidates = (requested, st.session_state.get("study"), names[-1])
+    preselected = next(name for name in candidates if name in names)
+    selected: str = container.selectbox("Study", names, names.index(preselected))
+    if selected != requested:
+        st.query_params["study"] = selected
+    st.session_state["study"] = selected
+    return selected
 
 
-def refresh_interval(busy: bool) -> float:
-    """Seconds between two looks for news."""
-    return LIVE_SECONDS if busy else IDLE_SECONDS
+def refresh_interval(is_live: bool) -> float:
+    """Seconds between two checks for changes."""
+    return LIVE_SECONDS if is_live else IDLE_SECONDS
 
 
-def auto_refresh(has_news: Callable[[], bool], seconds: float) -> None:
-    """Draw the page again once there is news; the first time is the drawing itself."""
-    first = [True]
+def auto_refresh(has_changed: Callable[[], bool], seconds: float) -> None:
+    """Draw the page again when ``has_changed`` returns true, which is checked every ``seconds``."""
+    is_first = True
 
-    def pulse() -> None:
-        if first:
-            first.clear()
-        elif has_news():
+    def check() -> None:
+        nonlocal is_first
+        if is_first:  # this call is part of drawing the page
+            is_first = False
+        elif has_changed():
             st.rerun()
 
-    st.fragment(pulse, run_every=seconds)()
+    st.fragment(check, run_every=seconds)()
 
 
 def remember_pages(pages: Mapping[str, st.Page]) -> None:
+    """Store the pages, for :func:`link`."""
     st.session_state["_pages"] = dict(pages)
 
 
-def link(page: str, text: str, *, icon: str | None = None, **params: object) -> None:
-    """A link to another page, about this study unless said otherwise."""
+def link(page: str, label: str, *, icon: str | None = None, **params: object) -> None:
+    """Draw a link to another page, about the current study unless ``params`` name another."""
     params = {"study": st.session_state.get("study"), **params}
-    known = {name: str(value) for name, value in params.items() if value is not None}
-    st.page_link(st.session_state["_pages"][page], label=text, icon=icon, query_params=known)
+    query = {name: str(value) for name, value in params.items() if value is not None}
+    st.page_link(st.session_state["_pages"][page], label=label, icon=icon, query_params=query)
 
 
-def figures(snapshot: Snapshot, trial: Trial) -> None:
-    """A trial's objectives as big figures, each against the default."""
-    known = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
-    if not known:
+def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
+    """Draw the objectives of a trial, each with its ratio to the default."""
+    measured = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
+    if not measured:
         return
-    own = None if snapshot.baseline is None else snapshot.baseline.number
+    is_baseline = snapshot.baseline is not None and trial.number == snapshot.baseline.number
     with st.container(horizontal=True):
-        for objective in known:
+        for objective in measured:
             value = trial.metric(objective.metric)
-            default = None if trial.number == own else snapshot.baseline
+            default = None if is_baseline else snapshot.baseline
             ratio = format_ratio_to_default(objective.metric, value, default)
             st.metric(
                 metric_label(objective.metric),
@@ -112,21 +138,30 @@ def figures(snapshot: Snapshot, trial: Trial) -> None:
 
 
 def state_line(snapshot: Snapshot, trial: Trial) -> None:
-    """State, verdict and reason of a trial in one line."""
+    """Draw the state, verdict and reason of a trial in one line, and its violations."""
     verdict = snapshot.verdicts[trial.number].value if trial.state is State.COMPLETE else ""
     parts = [f"{STATE_ICON[trial.state]} **{trial.state.value}**", escape_markdown(verdict)]
     runs = len(snapshot.replicates.confirmations(trial))
     if runs:
         parts.append(f"confirmed by {runs} run{'s' * (runs > 1)}")
-    if (chance := snapshot.front_probabilities.get(trial.number)) is not None:
-        parts.append(f"{chance:.0%} sure to be on the front given the noise")
+    if (probability := front_probability(snapshot, trial)) is not None:
+        parts.append(probability)
     if trial.reason:
         parts.append(escape_markdown(trial.reason))
     st.markdown(" · ".join(part for part in parts if part))
-    for broken in snapshot.violations.get(trial.number, ()):
-        st.caption(f":material/block: {escape_markdown(broken)}")
+    for violation in snapshot.violations.get(trial.number, ()):
+        st.caption(f":material/block: {escape_markdown(violation)}")
+
+
+def front_probability(snapshot: Snapshot, trial: Trial) -> str | None:
+    """The probability that a trial of the front belongs there, in words."""
+    probability = snapshot.front_probabilities.get(trial.number)
+    if probability is None:
+        return None
+    return f"{probability:.0%} probability to be on the front given the noise of all measurements"
 
 
 def sentence(snapshot: Snapshot, trial: Trial) -> str:
+    """The comparison of a trial with the default, as Markdown."""
     metrics = [objective.metric for objective in snapshot.study.objectives]
     return escape_markdown(text.comparison_sentence(trial, snapshot.baseline, metrics))

@@ -1,7 +1,7 @@
-"""Writing an export in a process of its own.
+"""Exports for download, written by ``autotune export`` in a process of its own.
 
-An export may copy a model of a hundred megabytes and needs torch to do so. The server itself loads
-neither: it runs the command line's own ``export``, and keeps the folder on disk.
+An export can copy a model of a hundred megabytes and needs torch for that. The server loads
+neither: it keeps the folder on disk.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import streamlit as st
 from autotune.errors import ExecutionError
 
 TIMEOUT_SECONDS = 600
-FOLDERS_HELD = 8
+MAX_FOLDERS = 8
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A folder as an exporter wrote it; it goes when nobody holds it any more."""
+class ExportFolder:
+    """A folder that an exporter wrote. It is deleted with this object."""
 
     scratch: TemporaryDirectory[str]
 
@@ -38,7 +38,7 @@ class Exported:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
     def zipped(self, name: str) -> bytes:
-        """All files below a folder called ``name``."""
+        """A zip file with all files in a folder called ``name``."""
         target = Path(self.scratch.name) / "export.zip"
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for path in self.files:
@@ -46,20 +46,20 @@ class Exported:
         return target.read_bytes()
 
 
-@st.cache_resource(show_spinner="Writing the files", max_entries=FOLDERS_HELD)
-def exported(storage: str, study: str, number: int, target: str) -> Exported:
-    """The export of one trial in one format. A finished trial never changes, so it is kept."""
-    made = Exported(TemporaryDirectory(prefix="autotune-export-", ignore_cleanup_errors=True))
-    run_export(storage, study, number, target, made.folder)
-    return made
+@st.cache_resource(show_spinner="Writing the files", max_entries=MAX_FOLDERS)
+def export_trial(storage: str, study: str, number: int, target: str) -> ExportFolder:
+    """The export of one trial in one format. Cached, since a finished trial never changes."""
+    export = ExportFolder(TemporaryDirectory(prefix="autotune-export-", ignore_cleanup_errors=True))
+    run_export(storage, study, number, target, export.folder)
+    return export
 
 
 def run_export(storage: str, study: str, number: int, target: str, folder: Path) -> None:
-    """Run ``autotune export``. :class:`ExecutionError` with its own words where it fails."""
+    """Run ``autotune export``. Raises :class:`ExecutionError` with its output if it fails."""
     flags = ["--trial", str(number), "--to", target, "--output", str(folder)]
     command = [sys.executable, "-m", "autotune", "export", *flags, "--", study]
     try:
-        ran = subprocess.run(
+        process = subprocess.run(
             command,
             env={**os.environ, "AUTOTUNE_STORAGE": storage},
             capture_output=True,
@@ -69,5 +69,5 @@ def run_export(storage: str, study: str, number: int, target: str, folder: Path)
         )
     except subprocess.TimeoutExpired as error:
         raise ExecutionError(f"the export took more than {TIMEOUT_SECONDS} s") from error
-    if ran.returncode != 0:
-        raise ExecutionError("the export failed", hint=ran.stderr.strip()[-2000:] or None)
+    if process.returncode != 0:
+        raise ExecutionError("the export failed", hint=process.stderr.strip()[-2000:] or None)

@@ -1,4 +1,4 @@
-"""Pictures of trials, searches and fronts of several studies: domain objects to Plotly figures.
+"""Plots of one trial, of a search, and of several studies.
 
 Whatever a user or a library named is escaped before Plotly reads it.
 """
@@ -21,36 +21,35 @@ from autotune.report.figures import apply_theme
 from autotune.report.labels import one_line_label, wrapped_label
 from autotune.report.palette import GREY, ORANGE, SERIES, SKY, STATE_COLOUR, SYMBOLS
 
-MOST_LINES = 250
-MOST_BARS = 2_000
+MAX_BARS = 2_000
 
 
 # ------------------------------------------------------------------------------------- one trial
 
 
-def samples_figure(measured: Measurement) -> go.Figure:
-    """Raw samples in the order they were taken; warm-up is drawn but did not count."""
-    warm, steady = measured.warmup, measured.samples
+def samples_figure(measurement: Measurement) -> go.Figure:
+    """Raw samples in order. Samples of the warm-up are drawn, but do not count."""
+    warmup, steady = measurement.warmup, measurement.samples
     figure = go.Figure()
     figure.add_scatter(
-        x=list(range(len(warm))), y=list(warm), mode="markers", name="warm-up, left out",
+        x=list(range(len(warmup))), y=list(warmup), mode="markers", name="warm-up, not counted",
         marker={"color": GREY, "symbol": "circle-open", "size": 9},
     )  # fmt: skip
     figure.add_scatter(
-        x=list(range(len(warm), len(warm) + len(steady))), y=list(steady),
+        x=list(range(len(warmup), len(warmup) + len(steady))), y=list(steady),
         mode="markers", name="steady state", marker={"color": SKY, "size": 9},
     )  # fmt: skip
-    figure.add_hline(measured.value, line={"color": ORANGE, "width": 2}, annotation_text="value")
-    if measured.ci95 is not None:
-        figure.add_hrect(*measured.ci95, fillcolor=ORANGE, opacity=0.15, line_width=0)
-    axis = Axis(measured.name)
+    figure.add_hline(measurement.value, line={"color": ORANGE, "width": 2}, annotation_text="value")
+    if measurement.ci95 is not None:
+        figure.add_hrect(*measurement.ci95, fillcolor=ORANGE, opacity=0.15, line_width=0)
+    axis = Axis(measurement.name)
     figure.update_yaxes(title=one_line_label(axis.title))
     figure.update_xaxes(title="window")
     return apply_theme(figure, 280)
 
 
 def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
-    """Training loss, and validation scores at the rungs, by optimizer step."""
+    """Training loss and validation scores by optimizer step."""
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     losses = [(p.step, p.loss) for p in curve if p.loss is not None]
     figure.add_scatter(
@@ -74,7 +73,7 @@ def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
 
 
 def memory_figure(memory: Sequence[tuple[float, float]]) -> go.Figure:
-    """Memory held by the trial's processes over time."""
+    """Memory of the processes of a trial over time."""
     figure = go.Figure()
     figure.add_scatter(
         x=[seconds for seconds, _ in memory], y=[gib for _, gib in memory],
@@ -89,6 +88,7 @@ def memory_figure(memory: Sequence[tuple[float, float]]) -> go.Figure:
 
 
 def states_figure(counts: Mapping[State, int]) -> go.Figure:
+    """The number of trials in each state."""
     states = [state for state, count in counts.items() if count]
     figure = go.Figure()
     figure.add_bar(
@@ -104,15 +104,19 @@ def states_figure(counts: Mapping[State, int]) -> go.Figure:
     return apply_theme(figure, 90 + 34 * max(len(states), 2), showlegend=False)
 
 
-def rungs_figure(found: Sequence[Rung]) -> go.Figure:
-    """At each rung, how many trials passed and how many were stopped."""
+def rungs_figure(rungs: Sequence[Rung]) -> go.Figure:
+    """How many trials passed each rung and how many were stopped there."""
     names = [
-        f"{rung.share:.0%} of the steps" if rung.share else "before training" for rung in found
+        f"{rung.share:.0%} of the steps" if rung.share else "before training" for rung in rungs
     ]
     figure = go.Figure()
     for name, counts, colour in (
-        ("went on", [rung.reached - rung.stopped for rung in found], STATE_COLOUR[State.COMPLETE]),
-        ("stopped", [rung.stopped for rung in found], STATE_COLOUR[State.PRUNED]),
+        (
+            "continued",
+            [rung.reached - rung.stopped for rung in rungs],
+            STATE_COLOUR[State.COMPLETE],
+        ),
+        ("stopped", [rung.stopped for rung in rungs], STATE_COLOUR[State.PRUNED]),
     ):
         figure.add_bar(
             y=names, x=counts, orientation="h", name=name, hoverinfo="skip",
@@ -120,25 +124,25 @@ def rungs_figure(found: Sequence[Rung]) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="trials")
-    return apply_theme(figure, 130 + 34 * max(len(found), 2), barmode="stack")
+    return apply_theme(figure, 130 + 34 * max(len(rungs), 2), barmode="stack")
 
 
 def timeline_figure(bars: Sequence[TimelineBar]) -> go.Figure:
-    """A bar a trial, a lane for each that ran beside another. The latest bars where many."""
-    shown_bars = list(bars)[-MOST_BARS:]
-    lanes = 1 + max(bar.lane for bar in shown_bars)
+    """A bar a trial, in one row for each worker. At most the latest :data:`MAX_BARS` bars."""
+    latest_bars = list(bars)[-MAX_BARS:]
+    lanes = 1 + max(bar.lane for bar in latest_bars)
     figure = go.Figure()
     for state in State:
-        own = [bar for bar in shown_bars if bar.trial.state is state]
-        if own:
+        in_state = [bar for bar in latest_bars if bar.trial.state is state]
+        if in_state:
             figure.add_bar(
-                base=[bar.start for bar in own],
-                x=[(bar.end - bar.start).total_seconds() * 1000 for bar in own],
-                y=[f"worker {bar.lane + 1}" for bar in own],
+                base=[bar.start for bar in in_state],
+                x=[(bar.end - bar.start).total_seconds() * 1000 for bar in in_state],
+                y=[f"worker {bar.lane + 1}" for bar in in_state],
                 orientation="h",
                 name=state.value,
                 marker={"color": STATE_COLOUR[state], "line": {"width": 0.5, "color": GREY}},
-                hovertext=[_bar_words(bar) for bar in own],
+                hovertext=[_bar_label(bar) for bar in in_state],
                 hoverinfo="text",
             )
     figure.update_xaxes(type="date")
@@ -147,10 +151,10 @@ def timeline_figure(bars: Sequence[TimelineBar]) -> go.Figure:
     return apply_theme(figure, 110 + 44 * lanes, barmode="overlay")
 
 
-def _bar_words(bar: TimelineBar) -> str:
+def _bar_label(bar: TimelineBar) -> str:
     seconds = (bar.end - bar.start).total_seconds()
-    words = f"trial {bar.trial.number}, {bar.trial.state.value}, {seconds:.0f} s"
-    return words + (f"<br>{wrapped_label(bar.trial.reason)}" if bar.trial.reason else "")
+    label = f"trial {bar.trial.number}, {bar.trial.state.value}, {seconds:.0f} s"
+    return label + (f"<br>{wrapped_label(bar.trial.reason)}" if bar.trial.reason else "")
 
 
 # ----------------------------------------------------------------------------------- comparing
@@ -159,13 +163,13 @@ def _bar_words(bar: TimelineBar) -> str:
 def compare_figure(
     snapshots: Mapping[str, Snapshot], x: Axis, y: Axis, *, relative: bool
 ) -> go.Figure:
-    """The fronts of several studies over two metrics, each with its default."""
+    """The fronts of several studies in two metrics, each with its default."""
     figure = go.Figure()
     series = zip(snapshots.items(), SERIES, SYMBOLS, strict=False)
     for (name, snapshot), colour, symbol in series:
         pair = (x.metric, y.metric)
-        across = _based(x, snapshot) if relative else x
-        up = _based(y, snapshot) if relative else y
+        across = _relative_to_default(x, snapshot) if relative else x
+        up = _relative_to_default(y, snapshot) if relative else y
         members = snapshot.front_of(snapshot.feasible, pair)
         members = sorted(members, key=lambda t: value_of(t, x.metric) or 0.0)
         figure.add_scatter(
@@ -174,7 +178,7 @@ def compare_figure(
             marker={"symbol": symbol, "size": 10, "color": colour},
             error_x=across.error_bars([snapshot.replicates.estimate(t, x.metric) for t in members]),
             error_y=up.error_bars([snapshot.replicates.estimate(t, y.metric) for t in members]),
-            hovertext=[_compare_words(name, t, pair) for t in members],
+            hovertext=[_comparison_label(name, t, pair) for t in members],
             hoverinfo="text",
         )  # fmt: skip
         if snapshot.baseline is not None and value_of(snapshot.baseline, x.metric) is not None:
@@ -182,22 +186,22 @@ def compare_figure(
                 x=across.values([snapshot.baseline]), y=up.values([snapshot.baseline]),
                 mode="markers", name=one_line_label(f"{name}, default"), showlegend=False,
                 marker={"symbol": "diamond-open", "size": 14, "color": colour},
-                hovertext=[_compare_words(f"{name}, default", snapshot.baseline, pair)],
+                hovertext=[_comparison_label(f"{name}, default", snapshot.baseline, pair)],
                 hoverinfo="text",
             )  # fmt: skip
-    sample = (replace(x, default=1.0), replace(y, default=1.0)) if relative else (x, y)
-    figure.update_xaxes(sample[0].layout())
-    figure.update_yaxes(sample[1].layout())
+    axes = (replace(x, default=1.0), replace(y, default=1.0)) if relative else (x, y)
+    figure.update_xaxes(axes[0].layout())
+    figure.update_yaxes(axes[1].layout())
     return apply_theme(figure, 460)
 
 
-def _based(axis: Axis, snapshot: Snapshot) -> Axis:
+def _relative_to_default(axis: Axis, snapshot: Snapshot) -> Axis:
     return replace(axis, default=value_of(snapshot.baseline, axis.metric))
 
 
-def _compare_words(name: str, trial: Trial, metrics: tuple[str, str]) -> str:
+def _comparison_label(name: str, trial: Trial, metrics: tuple[str, str]) -> str:
     lines = [f"<b>{wrapped_label(name)}</b>, trial {trial.number}"]
-    lines += [
-        wrapped_label(f"{metric_label(m)} {format_metric(m, trial.metric(m))}") for m in metrics
-    ]
+    for metric in metrics:
+        value = format_metric(metric, trial.metric(metric))
+        lines.append(wrapped_label(f"{metric_label(metric)} {value}"))
     return "<br>".join(lines)

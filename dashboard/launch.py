@@ -1,4 +1,4 @@
-"""Starting the server: on this machine only, unless a password is set; no telemetry."""
+"""Starts the server: for this machine only unless there is a password, and without telemetry."""
 
 from __future__ import annotations
 
@@ -11,28 +11,26 @@ from typing import Any
 
 from autotune.errors import ExecutionError
 
-from .password import PasswordGate, from_environment
+from .password import PasswordGate, read_password
 from .settings import Settings, configure
 
 
-def serve(
-    storage: str, host: str = "127.0.0.1", port: int = 8501, *, open_browser: bool = False
-) -> None:
+def serve(storage: str, host: str = "127.0.0.1", port: int = 8501) -> None:
     """Serve the dashboard over ``storage`` (a SQLAlchemy URL) until interrupted.
 
-    The store is opened once first, so that a wrong URL ends here with its own error. A ``host``
-    other than this machine needs a password, from ``AUTOTUNE_DASHBOARD_PASSWORD`` or asked for.
+    The store is opened first, so that a wrong URL is reported here. A ``host`` other than this
+    machine needs a password, from ``AUTOTUNE_DASHBOARD_PASSWORD`` or typed at the terminal.
 
     :raises UsageError: there is no password, or it is too short.
-    :raises ExecutionError: the port is taken.
+    :raises ExecutionError: the port is in use.
     """
     from autotune.store import open_store
 
     open_store(storage, read_only=True).close()
-    lock = None if is_local(host) else PasswordGate(from_environment(_prompt()))
+    gate = None if is_local(host) else PasswordGate(read_password(_terminal_prompt()))
     _check_port(host, port)
-    configure(Settings(storage, lock))
-    _run(Path(__file__).with_name("main.py"), options(host, port, open_browser))
+    configure(Settings(storage, gate))
+    _run(Path(__file__).with_name("main.py"), streamlit_options(host, port))
 
 
 def is_local(host: str) -> bool:
@@ -43,12 +41,12 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
-    """Streamlit's settings for this server; they go before any ``config.toml`` of the user."""
+def streamlit_options(host: str, port: int) -> dict[str, Any]:
+    """The settings of Streamlit, which take precedence over a ``config.toml`` of the user."""
     return {
         "server.address": host,
         "server.port": port,
-        "server.headless": not open_browser,
+        "server.headless": True,
         "server.fileWatcherType": "none",
         "server.runOnSave": False,
         "server.enableCORS": True,
@@ -67,12 +65,12 @@ def options(host: str, port: int, open_browser: bool) -> dict[str, Any]:
     }
 
 
-def _prompt() -> Any:
+def _terminal_prompt() -> Any:
     return getpass.getpass if sys.stdin is not None and sys.stdin.isatty() else None
 
 
 def _check_port(host: str, port: int) -> None:
-    """Streamlit would end the process with its own words."""
+    """Check that the port is free. Streamlit would end the process with a message of its own."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -85,8 +83,8 @@ def _check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _run(script: Path, flags: dict[str, Any]) -> None:
-    """Serve. The pages are imported first, so that the first visitor does not wait for it."""
+def _run(script: Path, options: dict[str, Any]) -> None:
+    """Serve. The pages are imported first, so that the first visitor does not wait for that."""
     import streamlit as st
     from starlette.middleware import Middleware
     from streamlit import config
@@ -95,7 +93,7 @@ def _run(script: Path, flags: dict[str, Any]) -> None:
     from .app import PAGES
     from .preload import PreloadMiddleware
 
-    bootstrap.load_config_options(flags)
+    bootstrap.load_config_options(options)
     origins = config.get_option("client.allowedOrigins")
-    entrance = Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=tuple(origins))
-    st.App(script, middleware=[entrance]).run(config=flags)
+    preload = Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=tuple(origins))
+    st.App(script, middleware=[preload]).run(config=options)

@@ -1,4 +1,4 @@
-"""Pictures of levers: which matter, what goes with which setting."""
+"""Plots of levers: their importance, and the results of their settings."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ from autotune.analysis.importance import (
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_metric, metric_label
 from autotune.domain import Trial
-from autotune.report.axes import Axis
+from autotune.report.axes import Axis, error_lengths
 from autotune.report.figures import apply_theme
 from autotune.report.labels import one_line_label, wrapped_label
 from autotune.report.palette import RED, SCALE, SERIES, SKY
 
-MOST_LINES = 250
+MAX_LINES = 250
+MAX_DOTS = 1_000
+MAX_AXIS_LABELS = 4
+MAX_LEVERS = 10
+"""Levers that have an axis in the plot of settings and results."""
 
 
 def importance_figure(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """A bar a lever for each objective, the most important lever on top."""
+    """The importance of each lever for each objective, the most important lever on top."""
     levers = sorted(
-        {lever for found in shares.values() for lever in found},
-        key=lambda lever: sum(found.get(lever, 0.0) for found in shares.values()),
+        {lever for by_lever in shares.values() for lever in by_lever},
+        key=lambda lever: sum(by_lever.get(lever, 0.0) for by_lever in shares.values()),
     )
     figure = go.Figure()
-    for (metric, found), colour in zip(shares.items(), SERIES, strict=False):
+    for (metric, by_lever), colour in zip(shares.items(), SERIES, strict=False):
         figure.add_bar(
             y=[one_line_label(lever) for lever in levers],
-            x=[found.get(lever, 0.0) for lever in levers],
+            x=[by_lever.get(lever, 0.0) for lever in levers],
             orientation="h",
             name=one_line_label(metric_label(metric)),
             marker={"color": colour},
@@ -48,52 +52,51 @@ def importance_figure(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
 
 
 def effect_figure(
-    snapshot: Snapshot, found: Sequence[Effect], lever: str, metric: str
+    snapshot: Snapshot, effects: Sequence[Effect], lever: str, metric: str
 ) -> go.Figure:
-    """Single trials as dots, the mean of each setting with its interval."""
+    """The mean of each setting with its interval, and single trials as dots."""
     members = measured_trials(snapshot.trials, metric)
-    named = setting_labels(snapshot.study, members, lever)
-    place = {setting: float(i) for i, setting in enumerate(e.setting for e in found)}
-    dots = [t for t in members if named.label_of(t) in place]
-    across = [place[named.label_of(t)] + _jitter(t) for t in dots]
-    up = [float(value_of(t, metric) or 0.0) for t in dots]
-    kept = decimate(across, up, 1_000)
+    labels = setting_labels(snapshot.study, members, lever)
+    position = {effect.setting: float(i) for i, effect in enumerate(effects)}
+    trials = [t for t in members if labels.label_of(t) in position]
+    across = [position[labels.label_of(t)] + _jitter(t) for t in trials]
+    up = [float(value_of(t, metric) or 0.0) for t in trials]
+    indices = decimate(across, up, MAX_DOTS)
     figure = go.Figure()
     figure.add_scatter(
-        x=[across[i] for i in kept], y=[up[i] for i in kept], mode="markers", name="trials",
+        x=[across[i] for i in indices], y=[up[i] for i in indices], mode="markers", name="trials",
         marker={"color": SKY, "size": 5, "opacity": 0.45},
-        hovertext=[f"trial {dots[i].number}: {format_metric(metric, up[i])}" for i in kept],
+        hovertext=[f"trial {trials[i].number}: {format_metric(metric, up[i])}" for i in indices],
         hoverinfo="text",
     )  # fmt: skip
     figure.add_scatter(
-        x=[place[e.setting] for e in found], y=[e.mean for e in found],
+        x=[position[e.setting] for e in effects], y=[e.mean for e in effects],
         mode="markers", name="mean and 95% interval",
         marker={"color": RED, "symbol": "line-ew", "size": 26, "line": {"width": 3, "color": RED}},
         error_y={
             "type": "data", "color": RED, "thickness": 2, "width": 6,
-            "array": [(e.ci95[1] - e.mean) if e.ci95 else 0 for e in found],
-            "arrayminus": [(e.mean - e.ci95[0]) if e.ci95 else 0 for e in found],
+            **error_lengths([e.mean for e in effects], [e.ci95 for e in effects]),
         },
-        hovertext=[f"{wrapped_label(e.setting)}: {format_metric(metric, e.mean)}, {e.n} trials" for e in found],
+        hovertext=[f"{wrapped_label(e.setting)}: {_mean_label(e, metric)}" for e in effects],
         hoverinfo="text",
     )  # fmt: skip
     figure.update_xaxes(
-        title=one_line_label(lever), tickvals=list(place.values()), zeroline=False,
-        ticktext=[wrapped_label(setting, 10) for setting in place],
+        title=one_line_label(lever), tickvals=list(position.values()), zeroline=False,
+        ticktext=[wrapped_label(setting, 10) for setting in position],
     )  # fmt: skip
     figure.update_yaxes(Axis(metric).layout())
     return apply_theme(figure, 380)
 
 
 def _jitter(trial: Trial) -> float:
-    """A fixed sideways shift, so that dots of one setting do not hide each other."""
+    """A fixed horizontal shift, so that dots of one setting do not hide each other."""
     return ((trial.number * 0.6180339887) % 1.0 - 0.5) * 0.5
 
 
 def interaction_figure(
     snapshot: Snapshot, cells: Sequence[Cell], first: str, second: str, metric: str
 ) -> go.Figure:
-    """The mean for each pair of settings; pairs never tried stay blank."""
+    """The mean of each pair of settings. Pairs without a trial are blank."""
     rows = list(dict.fromkeys(cell.first for cell in cells))
     columns = list(dict.fromkeys(cell.second for cell in cells))
     mean = {(cell.first, cell.second): cell for cell in cells}
@@ -102,7 +105,7 @@ def interaction_figure(
             x=[wrapped_label(c, 14) for c in columns],
             y=[wrapped_label(r, 14) for r in rows],
             z=[[mean[r, c].mean if (r, c) in mean else None for c in columns] for r in rows],
-            text=[[_cell_words(mean.get((r, c)), metric) for c in columns] for r in rows],
+            text=[[_mean_label(mean.get((r, c)), metric) for c in columns] for r in rows],
             hoverinfo="text",
             colorscale=SCALE,
             colorbar={"thickness": 10, **Axis(metric).tick_format},
@@ -116,35 +119,33 @@ def interaction_figure(
     return apply_theme(figure, 340)
 
 
-def _cell_words(cell: Cell | None, metric: str) -> str:
-    return "not tried" if cell is None else f"{format_metric(metric, cell.mean)}, {cell.n} trials"
+def _mean_label(mean: Effect | Cell | None, metric: str) -> str:
+    return "no trial" if mean is None else f"{format_metric(metric, mean.mean)}, {mean.n} trials"
 
 
 def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -> go.Figure:
-    """A line a trial over its settings and results, coloured in five ranks of ``metric``.
+    """A line a trial through its settings and results, coloured by its fifth in ``metric``.
 
-    Trials of the front come first, then others evenly, at most :data:`MOST_LINES`.
+    Contains the front, and at most :data:`MAX_LINES` other trials, spread evenly over the study.
     """
-    known = measured_trials(members, metric)
+    measured = measured_trials(members, metric)
     front = {t.number for t in snapshot.front}
-    rest = [t for t in known if t.number not in front]
-    step = max(1, -(-len(rest) // MOST_LINES))
-    drawn = [t for t in known if t.number in front] + rest[::step]
-    axes = [
-        *varied_levers(snapshot.study, drawn)[:10],
-        *(o.metric for o in snapshot.study.objectives),
-    ]
-    places = [_places(snapshot, drawn, axis) for axis in axes]
+    others = [t for t in measured if t.number not in front]
+    step = max(1, -(-len(others) // MAX_LINES))
+    selected = [t for t in measured if t.number in front] + others[::step]
+    levers = varied_levers(snapshot.study, selected)[:MAX_LEVERS]
+    axes = [*levers, *(objective.metric for objective in snapshot.study.objectives)]
+    positions = [_positions(snapshot, selected, axis) for axis in axes]
     figure = go.Figure()
     ranks = _ranks(
-        [float(value_of(t, metric) or 0) for t in drawn], more_is_better(snapshot.study, metric)
+        [float(value_of(t, metric) or 0) for t in selected], more_is_better(snapshot.study, metric)
     )
     for rank, (name, colour) in enumerate(_RANKS):
-        own = [i for i in range(len(drawn)) if ranks[i] == rank]
-        if own:
+        indices = [i for i in range(len(selected)) if ranks[i] == rank]
+        if indices:
             figure.add_scatter(
-                x=[x for i in own for x in (*(row[i] for row in places), None)],
-                y=[y for _ in own for y in (*range(len(axes)), None)],
+                x=[x for i in indices for x in (*(row[i] for row in positions), None)],
+                y=[y for _ in indices for y in (*range(len(axes)), None)],
                 mode="lines",
                 name=name,
                 opacity=0.85 if rank == len(_RANKS) - 1 else 0.5,
@@ -152,9 +153,13 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
                 hoverinfo="skip",
             )
     for row, axis in enumerate(axes):
-        for place, words in _ends(snapshot, drawn, axis):
+        for position, text in _axis_labels(snapshot, selected, axis):
             figure.add_annotation(
-                x=place, y=row, text=wrapped_label(words, 9), showarrow=False, **_beside(place)
+                x=position,
+                y=row,
+                text=wrapped_label(text, 9),
+                showarrow=False,
+                **_label_layout(position),
             )
     names = [wrapped_label(metric_label(axis).replace("_", " "), 12) for axis in axes]
     figure.update_yaxes(
@@ -165,10 +170,10 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
     return apply_theme(figure, 60 + 58 * len(axes))
 
 
-def _beside(place: float) -> dict[str, object]:
-    """Where words go on an axis: beyond its ends, where no line runs, else above their place."""
-    if place in (0.0, 1.0):
-        return {"xanchor": "right" if place == 0 else "left", "xshift": 14 * place - 7,
+def _label_layout(position: float) -> dict[str, object]:
+    """A label stands outside of the ends of its axis, where there are no lines, else above it."""
+    if position in (0.0, 1.0):
+        return {"xanchor": "right" if position == 0 else "left", "xshift": 14 * position - 7,
                 "font": {"size": 10}}  # fmt: skip
     return {"yshift": 14, "font": {"size": 10}, "bgcolor": "rgba(128,128,128,0.3)"}
 
@@ -185,29 +190,29 @@ _RANKS = (
 def _ranks(values: Sequence[float], more_is_better: bool) -> list[int]:
     order = sorted(range(len(values)), key=lambda i: values[i], reverse=not more_is_better)
     ranks = [0] * len(values)
-    for place, index in enumerate(order):
-        ranks[index] = place * len(_RANKS) // len(values)
+    for position, index in enumerate(order):
+        ranks[index] = position * len(_RANKS) // len(values)
     return ranks
 
 
-def _places(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[float]:
-    """Where each trial crosses an axis, 0 (left) to 1."""
-    if axis in drawn[0].strategy.values:
-        named = setting_labels(snapshot.study, drawn, axis)
-        place = {setting: i for i, setting in enumerate(named.order)}
-        top = max(len(place) - 1, 1)
-        return [(place.get(named.label_of(t), 0) + 0.04 * _jitter(t)) / top for t in drawn]
-    values = [float(value_of(t, axis) or 0.0) for t in drawn]
+def _positions(snapshot: Snapshot, trials: Sequence[Trial], axis: str) -> list[float]:
+    """The position of each trial on an axis, 0 (left) to 1."""
+    if axis in trials[0].strategy.values:
+        labels = setting_labels(snapshot.study, trials, axis)
+        index = {setting: i for i, setting in enumerate(labels.order)}
+        top = max(len(index) - 1, 1)
+        return [(index.get(labels.label_of(t), 0) + 0.04 * _jitter(t)) / top for t in trials]
+    values = [float(value_of(t, axis) or 0.0) for t in trials]
     low, span = min(values), max(values) - min(values)
     return [(value - low) / span if span else 0.5 for value in values]
 
 
-def _ends(snapshot: Snapshot, drawn: Sequence[Trial], axis: str) -> list[tuple[float, str]]:
-    """What is written on an axis: its settings, or the ends of its values."""
-    if axis in drawn[0].strategy.values:
-        order = setting_labels(snapshot.study, drawn, axis).order
+def _axis_labels(snapshot: Snapshot, trials: Sequence[Trial], axis: str) -> list[tuple[float, str]]:
+    """Positions and texts of the labels of an axis: its settings, or its extreme values."""
+    if axis in trials[0].strategy.values:
+        order = setting_labels(snapshot.study, trials, axis).order
         top = max(len(order) - 1, 1)
-        named = [(i / top, setting) for i, setting in enumerate(order)]
-        return named if len(named) <= 4 else [named[0], named[-1]]
-    values = [float(value_of(t, axis) or 0.0) for t in drawn]
+        labels = [(i / top, setting) for i, setting in enumerate(order)]
+        return labels if len(labels) <= MAX_AXIS_LABELS else [labels[0], labels[-1]]
+    values = [float(value_of(t, axis) or 0.0) for t in trials]
     return [(0.0, format_metric(axis, min(values))), (1.0, format_metric(axis, max(values)))]

@@ -1,4 +1,4 @@
-"""Live studies: each is loaded once for all visitors, then only what has changed is fetched."""
+"""Live studies: loaded once for all visitors, then updated with the trials that changed."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ import streamlit as st
 
 from autotune.analysis.front import find_baseline
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import BudgetUse, best_trials, budget_use, count_by_state
+from autotune.analysis.summary import BudgetUse, best_trials, budget_use
 from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.domain import CurvePoint, State, Trial
 from autotune.store import SqlStore, StudyOverview, open_store
 
 from .settings import current
 
-STUDIES_HELD = 6
+MAX_STUDIES = 6
+"""Studies kept in memory."""
 
 
 class LiveStudy:
-    """One study as last fetched. Safe to share between threads."""
+    """One study as last read from the store. Safe to share between threads."""
 
     def __init__(self, store: SqlStore, name: str) -> None:
         self._store, self._name = store, name
-        self._guard = threading.Lock()
+        self._mutex = threading.Lock()
         self._cursor = 0
         self._trials: dict[int, Trial] = {}
         self._snapshot = Snapshot(store.study(name), [])
         self.revision = 0
 
     def refresh(self) -> Snapshot:
-        """Fetch what is new and return the study as it is now."""
-        with self._guard:
+        """Read the changes and return the study as it is now."""
+        with self._mutex:
             changed, self._cursor = self._store.trials_since(self._name, self._cursor)
             study = self._store.study(self._name)
             if changed or study != self._snapshot.study:
@@ -45,7 +46,7 @@ class LiveStudy:
             return self._snapshot
 
     def trial(self, number: int) -> Trial:
-        """One trial with everything that is known of it."""
+        """One trial with all that is stored of it."""
         return self._store.trial(self._name, number)
 
     def progress(self) -> Mapping[int, CurvePoint]:
@@ -58,13 +59,13 @@ class LiveStudy:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """One line of the list of studies, and the revision that it was made from."""
+    """A row of the list of studies, made from ``revision`` of the study."""
 
     revision: int
     bests: str
     budget: str
     share: float | None
-    """How much of the scarcest budget is used, 0..1; ``None`` where nothing bounds the study."""
+    """The used share (0..1) of the budget that is closest to its limit; ``None`` without limits."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -79,46 +80,46 @@ def store() -> SqlStore:
     return _store(settings.storage)
 
 
-@st.cache_resource(show_spinner="Loading the study", max_entries=STUDIES_HELD)
-def _feed(url: str, name: str) -> LiveStudy:
+@st.cache_resource(show_spinner="Loading the study", max_entries=MAX_STUDIES)
+def _live_study(url: str, name: str) -> LiveStudy:
     return LiveStudy(_store(url), name)
 
 
-def feed(name: str) -> LiveStudy:
-    """The feed of a study; :class:`~autotune.errors.NotFoundError` where there is none."""
+def live_study(name: str) -> LiveStudy:
+    """The study ``name``. Raises :class:`~autotune.errors.NotFoundError` if there is none."""
     settings = current()
     assert settings is not None
-    return _feed(settings.storage, name)
+    return _live_study(settings.storage, name)
 
 
 @st.cache_resource(show_spinner=False)
-def _lines(url: str) -> dict[str, StudyRow]:
+def _study_rows(url: str) -> dict[str, StudyRow]:
     return {}
 
 
-def lines() -> dict[str, StudyRow]:
-    """The lines made so far, by study."""
+def study_rows() -> dict[str, StudyRow]:
+    """The cached rows of the list of studies, by study."""
     settings = current()
     assert settings is not None
-    return _lines(settings.storage)
+    return _study_rows(settings.storage)
 
 
-def line(
-    known: dict[str, StudyRow], overview: StudyOverview, *, make: bool = True
+def study_row(
+    rows: dict[str, StudyRow], overview: StudyOverview, *, compute: bool = True
 ) -> StudyRow | None:
-    """Best figures of a study, from those ``known`` where nothing has changed; ``None`` where they
-    would have to be computed and ``make`` is not set."""
+    """The row of a study: from the cached ``rows`` if the study has not changed, else computed.
+    Without ``compute``, the outdated row or ``None``."""
     name = overview.study.name
-    found = known.get(name)
-    if found is not None and found.revision == overview.revision:
-        return found
-    if not make:
-        return found
+    cached = rows.get(name)
+    if cached is not None and cached.revision == overview.revision:
+        return cached
+    if not compute:
+        return cached
     trials = store().trials(name)
     uses = [use for use in budget_use(overview.study, trials) if use.limit]
     share = max((min(use.share or 0.0, 1.0) for use in uses), default=None)
-    known[name] = StudyRow(overview.revision, _bests(overview, trials), _budget(uses), share)
-    return known[name]
+    rows[name] = StudyRow(overview.revision, _bests(overview, trials), _budget(uses), share)
+    return rows[name]
 
 
 def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
@@ -132,29 +133,25 @@ def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
 
 
 def _budget(uses: Sequence[BudgetUse]) -> str:
-    """What is left of each budget."""
-    left = [_left(use.name, max((use.limit or 0.0) - use.used, 0.0)) for use in uses]
-    return ", ".join(left) or "unbounded"
+    """The remaining budget."""
+    remaining = [_amount(use.name, max((use.limit or 0.0) - use.used, 0.0)) for use in uses]
+    return ", ".join(remaining) or "unlimited"
 
 
-def _left(name: str, amount: float) -> str:
+def _amount(name: str, amount: float) -> str:
     return f"${amount:.2g}" if name == "usd" else f"{amount:.3g} {name}"
 
 
 def is_live(state_counts: Mapping[State, int]) -> bool:
-    """Whether something runs or waits to."""
+    """Whether a trial is running or queued."""
     return bool(state_counts.get(State.RUNNING) or state_counts.get(State.QUEUED))
 
 
-def live(snapshot: Snapshot) -> bool:
-    return is_live(count_by_state(snapshot.trials))
-
-
-def age(at: datetime | None, now: datetime) -> str:
-    """How long ago, in words."""
-    if at is None:
+def format_age(time: datetime | None, now: datetime) -> str:
+    """How long ago ``time`` was: ``5 min ago``."""
+    if time is None:
         return "not yet"
-    minutes = (now - at).total_seconds() / 60
+    minutes = (now - time).total_seconds() / 60
     if minutes < 1:
         return "just now"
     if minutes < 60:

@@ -1,4 +1,4 @@
-"""The script that Streamlit runs. It finds the package that it belongs to and hands over."""
+"""The script that Streamlit runs: imports the package it belongs to and draws a page."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import importlib
 import sys
 from pathlib import Path
 
-_HERE = Path(__file__).resolve().parent
+_DIRECTORY = Path(__file__).resolve().parent
 
 
-def _package() -> str:
-    """``autotune._dashboard`` where installed, ``dashboard`` in the repository."""
-    if _HERE.name == "_dashboard":
+def _package_name() -> str:
+    """``autotune._dashboard`` in a wheel, ``dashboard`` in a checkout."""
+    if _DIRECTORY.name == "_dashboard":
         return "autotune._dashboard"
-    if str(_HERE.parent) not in sys.path:
-        sys.path.append(str(_HERE.parent))
-    return _HERE.name
+    if str(_DIRECTORY.parent) not in sys.path:
+        sys.path.append(str(_DIRECTORY.parent))
+    return _DIRECTORY.name
 
 
-importlib.import_module(f"{_package()}.app").main()
+importlib.import_module(f"{_package_name()}.app").main()

@@ -1,4 +1,4 @@
-"""One shared password: hashed by scrypt, compared in constant time, guessed only slowly."""
+"""One shared password: hashed with scrypt, compared in constant time, with a rate limit."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from dataclasses import dataclass
 
 from autotune.errors import UsageError
 
-SHORTEST = 8
-ATTEMPTS = 5
-ATTEMPTS_OF_ALL = 50
+MIN_LENGTH = 8
+MAX_ATTEMPTS = 5
+MAX_TOTAL_ATTEMPTS = 50
 WINDOW_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Hash:
-    """A salted scrypt digest (N=2^14, r=8, p=1: about 16 MiB and 50 ms a guess)."""
+class PasswordHash:
+    """A salted scrypt digest (N=2^14, r=8, p=1: about 16 MiB and 50 ms an attempt)."""
 
     salt: bytes
     digest: bytes
 
     @classmethod
-    def of(cls, password: str) -> Hash:
-        """:class:`~autotune.errors.UsageError` where the password is too short to protect."""
-        if len(password) < SHORTEST:
-            raise UsageError(f"the dashboard's password needs at least {SHORTEST} characters")
+    def from_password(cls, password: str) -> PasswordHash:
+        """Raises :class:`~autotune.errors.UsageError` for a password that is too short."""
+        if len(password) < MIN_LENGTH:
+            raise UsageError(
+                f"the password of the dashboard needs at least {MIN_LENGTH} characters"
+            )
         salt = secrets.token_bytes(16)
         return cls(salt, _scrypt(password, salt))
 
@@ -45,68 +47,68 @@ def _scrypt(password: str, salt: bytes) -> bytes:
 
 
 class PasswordGate:
-    """A password and how often it may be tried.
+    """Checks a password, with a rate limit.
 
-    Each visitor, told apart by network address, has :data:`ATTEMPTS` wrong guesses a minute, so
-    that one who guesses does not keep others out. All of them together have
-    :data:`ATTEMPTS_OF_ALL`, so that guessing from many addresses stays slow.
+    Each visitor, identified by network address, has :data:`MAX_ATTEMPTS` wrong attempts a minute,
+    so that an attacker does not lock out others. All visitors have :data:`MAX_TOTAL_ATTEMPTS` a
+    minute in total, so that an attack from many addresses is slow too.
     """
 
     def __init__(self, password: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._hash, self._clock = Hash.of(password), clock
-        self._guard = threading.Lock()
+        self._hash, self._clock = PasswordHash.from_password(password), clock
+        self._mutex = threading.Lock()
         self._wrong: deque[tuple[float, str]] = deque()
 
     def wait_seconds(self, address: str | None = None) -> float:
-        """How long until the next guess from ``address`` is taken; 0 where it is at once."""
-        with self._guard:
-            return self._wait(visitor(address))
+        """Seconds until the next attempt from ``address`` is accepted; 0 if it is now."""
+        with self._mutex:
+            return self._wait(visitor_id(address))
 
-    def opens(self, password: str, address: str | None = None) -> bool:
-        """Whether this is the password. Never while :meth:`wait_seconds` is above 0."""
-        who = visitor(address)
-        with self._guard:
-            if self._wait(who) > 0:
+    def accepts(self, password: str, address: str | None = None) -> bool:
+        """Whether the password is right. Always false while :meth:`wait_seconds` is above 0."""
+        source = visitor_id(address)
+        with self._mutex:
+            if self._wait(source) > 0:
                 return False
             if self._hash.matches(password):
                 return True
-            self._wrong.append((self._clock(), who))
+            self._wrong.append((self._clock(), source))
             return False
 
-    def _wait(self, who: str) -> float:
+    def _wait(self, source: str) -> float:
         now = self._clock()
         while self._wrong and self._wrong[0][0] <= now - WINDOW_SECONDS:
             self._wrong.popleft()
-        own = [at for at, guesser in self._wrong if guesser == who]
-        full = [own[0]] if len(own) >= ATTEMPTS else []
-        if len(self._wrong) >= ATTEMPTS_OF_ALL:
-            full.append(self._wrong[0][0])
-        return max(full) + WINDOW_SECONDS - now if full else 0.0
+        own = [time for time, visitor in self._wrong if visitor == source]
+        blocked_since = [own[0]] if len(own) >= MAX_ATTEMPTS else []
+        if len(self._wrong) >= MAX_TOTAL_ATTEMPTS:
+            blocked_since.append(self._wrong[0][0])
+        return max(blocked_since) + WINDOW_SECONDS - now if blocked_since else 0.0
 
 
-def visitor(address: str | None) -> str:
-    """Who guesses from ``address``: an IPv4 address, or the /64 network that an IPv6 host owns.
-    Connections from this machine come without an address."""
+def visitor_id(address: str | None) -> str:
+    """The visitor at ``address``: an IPv4 address, or the /64 network that an IPv6 host owns.
+    Connections from this machine have no address."""
     if address is None:
-        return "here"
+        return "local"
     try:
-        known = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    mapped = known.ipv4_mapped if known.version == 6 else None
-    if known.version == 4 or mapped is not None:
-        return str(mapped or known)
-    return str(ipaddress.ip_network((known, 64), strict=False))
+    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
+    if parsed.version == 4 or mapped is not None:
+        return str(mapped or parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
-def from_environment(prompt: Callable[[str], str] | None = None) -> str:
-    """The password in ``AUTOTUNE_DASHBOARD_PASSWORD``, else what ``prompt`` is answered."""
+def read_password(prompt: Callable[[str], str] | None = None) -> str:
+    """The password in ``AUTOTUNE_DASHBOARD_PASSWORD``, else the answer to ``prompt``."""
     password = os.environ.get("AUTOTUNE_DASHBOARD_PASSWORD") or (
         prompt("Password for the dashboard: ") if prompt is not None else ""
     )
     if not password:
         raise UsageError(
             "a dashboard that other machines can reach needs a password",
-            hint="set AUTOTUNE_DASHBOARD_PASSWORD, or leave --host at localhost",
+            hint="set AUTOTUNE_DASHBOARD_PASSWORD, or use --host localhost",
         )
     return password

@@ -1,4 +1,4 @@
-"""What this server was started with. Set once by :func:`..launch.serve`, before any page runs."""
+"""The settings of this server. :func:`..launch.serve` sets them before any page runs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from .password import PasswordGate
 
 @dataclass(frozen=True)
 class Settings:
-    """``lock`` is ``None`` where only this machine can connect."""
+    """``password_gate`` is ``None`` if only this machine can connect."""
 
     storage: str
-    lock: PasswordGate | None = None
+    password_gate: PasswordGate | None = None
 
 
 _current: Settings | None = None
 
 
 def configure(settings: Settings) -> None:
-    """Fix the settings of this process."""
+    """Set the settings of this process."""
     global _current  # noqa: PLW0603 - one server a process, set before its first page
     _current = settings
 
 
 def current() -> Settings | None:
-    """The settings, ``None`` in a server that was not started by ``autotune dashboard``."""
+    """The settings; ``None`` in a server that was not started by ``autotune dashboard``."""
     return _current

@@ -1,4 +1,4 @@
-"""Studies side by side: one machine against another, a GPU against a CPU."""
+"""Several studies: one machine against another, a GPU against a CPU."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from autotune.domain import State
 from autotune.report.axes import Axis
 
 from .. import live
-from ..common import now
+from ..common import HIDE_TOOLBAR, NO_STUDY, now
 from ..figures import compare_figure
 from ..text import escape_markdown
 
-MOST = 6
+MAX_STUDIES = 6
 
 
 def page() -> None:
     st.title("Compare", anchor=False)
     names = list(live.store().studies())
     if not names:
-        st.info("No study here yet. Start one with `autotune search search_spaces/bert.yaml`.")
+        st.info(NO_STUDY)
         return
-    first = st.session_state.get("study")
-    start = [*dict.fromkeys([*([first] if first in names else []), *reversed(names)])][:2]
-    chosen = st.multiselect(
-        "Studies", names, start, key="with", bind="query-params", max_selections=MOST
+    current = st.session_state.get("study")
+    preferred = [current] if current in names else []
+    preselected = [*dict.fromkeys([*preferred, *reversed(names)])][:2]
+    selected = st.multiselect(
+        "Studies", names, preselected, key="with", bind="query-params", max_selections=MAX_STUDIES
     )
-    if not chosen:
-        st.caption("Choose one or more studies.")
+    if not selected:
+        st.caption("Select one or more studies.")
         return
-    snapshots = {name: live.feed(name).refresh() for name in chosen}
+    snapshots = {name: live.live_study(name).refresh() for name in selected}
     _fronts(snapshots)
     _table(snapshots)
 
@@ -51,21 +52,21 @@ def _fronts(snapshots: Mapping[str, Snapshot]) -> None:
             format_func=metric_label, width=220,
         )  # fmt: skip
         relative = st.toggle(
-            "Times each default", key="crelative", bind="query-params",
-            help="Divides by the default configuration of the same study, so that two machines "
-            "are compared by what tuning gained on each",
+            "Ratio to the default", key="crelative", bind="query-params",
+            help="Divides by the default configuration of the same study, to compare the gains of "
+            "tuning on different machines",
         )  # fmt: skip
     if not any(s.front for s in snapshots.values()):
         st.info("None of these studies has a feasible result yet.")
         return
     figure = compare_figure(snapshots, Axis(x), Axis(y), relative=relative)
-    st.plotly_chart(figure, config={"displayModeBar": False}, alt="Fronts of the studies")
+    st.plotly_chart(figure, config=HIDE_TOOLBAR, alt="Fronts of the studies")
     st.caption("Open diamonds: the default configuration of each study.")
     tasks = {(s.study.task.model, str(s.study.task.dataset)) for s in snapshots.values()}
     if len(tasks) > 1:
         st.caption(
-            ":material/warning: These studies differ in model or data set; "
-            "their accuracies do not mean the same."
+            ":material/warning: These studies differ in model or dataset. "
+            "Their accuracies cannot be compared."
         )
 
 
@@ -81,24 +82,20 @@ def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
     row["model"] = snapshot.study.task.model
     row["complete trials"] = sum(t.state is State.COMPLETE for t in snapshot.trials)
     row["on the front"] = len(snapshot.front)
-    for top in best_trials(snapshot.study, snapshot.trials):
-        metric = top.objective.metric
-        ratio = format_ratio_to_default(metric, top.value, snapshot.baseline)
-        row[f"best {metric_label(metric)}"] = format_metric(metric, top.value) + (
+    for best in best_trials(snapshot.study, snapshot.trials):
+        metric = best.objective.metric
+        ratio = format_ratio_to_default(metric, best.value, snapshot.baseline)
+        row[f"best {metric_label(metric)}"] = format_metric(metric, best.value) + (
             f" ({ratio})" if ratio else ""
         )
-    row["hypervolume"] = (
-        f"{snapshot.hypervolume_history[-1].value:.3f}"
-        if snapshot.hypervolume_history
-        else "unknown"
-    )
+    history = snapshot.hypervolume_history
+    row["hypervolume"] = f"{history[-1].value:.3f}" if history else "unknown"
     return row
 
 
 def _hardware(name: str) -> dict[str, object]:
-    """CPU and accelerators, as far as the recorded environment says."""
-    environment = live.store().environment(name)
-    host = environment.get("host") or environment.get("hardware")
+    """CPU and accelerators in the recorded environment."""
+    host = live.store().environment(name).get("hardware")
     if not isinstance(host, Mapping):
         return {"CPU": "unknown", "accelerators": "unknown"}
     devices = host.get("devices") or []

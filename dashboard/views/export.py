@@ -1,4 +1,4 @@
-"""Taking a trial to a trainer: choose it, choose the format, look at the files, download them."""
+"""Export of a trial: select the trial and the format, look at the files, download them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from autotune.errors import AutotuneError
 
 from .. import exporting
 from ..common import sentence, study_page
+from ..live import LiveStudy
 from ..settings import current
 from ..text import escape_markdown
 
-WORDS = ("knee", "fastest", "most-accurate", "cheapest")
+EXAMPLES = ("knee", "fastest", "most-accurate", "cheapest")
 LANGUAGES = {
     ".py": "python",
     ".json": "json",
@@ -28,31 +29,25 @@ LANGUAGES = {
     ".txt": "text",
     ".sh": "bash",
 }
-MOST_SHOWN = 50_000
-"""Characters of a file that are shown; the download has all of it."""
+MAX_CHARACTERS = 50_000
+"""Length of the part of a file that is shown. The download has all of it."""
 
 
-def page() -> None:
-    opened = study_page("Export")
-    if opened is None:
-        return
-    _, snapshot = opened
-    if not snapshot.feasible and not snapshot.trials:
-        st.info("Nothing to export yet: no trial has finished.")
-        return
+@study_page("Export", no_trial="There is nothing to export yet: no trial has finished.")
+def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     if not EXPORT_FORMATS:
         st.info("This installation has no export formats.")
         return
     query = st.text_input(
-        "Which trial",
+        "Trial",
         "knee",
         key="choice",
         bind="query-params",
         help="A trial number, knee, fastest, most-accurate, cheapest, "
         "or a condition such as: accuracy >= 0.9 then cheapest",
     )
-    st.caption(f"For example {', '.join(WORDS)}, 12, or `accuracy >= 0.75 then cheapest`")
-    trial = _chosen(snapshot, query or "knee")
+    st.caption(f"For example {', '.join(EXAMPLES)}, 12, or `accuracy >= 0.75 then cheapest`")
+    trial = _select_trial(snapshot, query or "knee")
     if trial is None:
         return
     target = st.selectbox("Format", list(EXPORT_FORMATS), key="to", bind="query-params", width=300)
@@ -60,7 +55,7 @@ def page() -> None:
     _show(snapshot.study, trial, target, query or "knee")
 
 
-def _chosen(snapshot: Snapshot, query: str) -> Trial | None:
+def _select_trial(snapshot: Snapshot, query: str) -> Trial | None:
     try:
         return select_trial(snapshot.study, snapshot.trials, query)
     except AutotuneError as error:
@@ -71,32 +66,32 @@ def _chosen(snapshot: Snapshot, query: str) -> Trial | None:
 
 
 def _show(study: Study, trial: Trial, target: str, query: str) -> None:
-    name = f"{_safe(study.name)}-{trial.number}-{target}"
+    name = f"{_path_component(study.name)}-{trial.number}-{target}"
     flags = ["--trial", query, "--to", target, "--output", f"out/{name}"]
     st.code(
         shlex.join(["autotune", "export", study.name, *flags]), language="bash", wrap_lines=True
     )
-    asked = (study.name, trial.number, target)
+    request = (study.name, trial.number, target)
     if st.button("Write the files", icon=":material/draft:", type="primary"):
-        st.session_state["exported"] = asked
-    if st.session_state.get("exported") != asked:
-        st.caption("Type the command, or have the files written here to look at and download.")
+        st.session_state["exported"] = request
+    if st.session_state.get("exported") != request:
+        st.caption("Run the command, or write the files here to look at and download them.")
         return
     settings = current()
     assert settings is not None
-    made = exporting.exported(settings.storage, *asked)
+    export = exporting.export_trial(settings.storage, *request)
     st.download_button(
-        "Download as zip", lambda: made.zipped(name), f"{name}.zip", "application/zip",
+        "Download as zip", lambda: export.zipped(name), f"{name}.zip", "application/zip",
         icon=":material/download:", on_click="ignore", key="zip",
     )  # fmt: skip
-    for path in made.files:
-        shown = str(path.relative_to(made.folder))
-        with st.expander(shown, expanded=shown.startswith("train.")):
+    for path in export.files:
+        file_name = str(path.relative_to(export.folder))
+        with st.expander(file_name, expanded=file_name.startswith("train.")):
             _show_file(path)
 
 
-def _safe(name: str) -> str:
-    """A name that is one plain path component on any system."""
+def _path_component(name: str) -> str:
+    """The name as one path component that is valid on any system."""
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
 
@@ -106,4 +101,4 @@ def _show_file(path: Path) -> None:
         st.caption(f"{path.stat().st_size:,} bytes")
         return
     with path.open(encoding="utf-8", errors="replace") as file:
-        st.code(file.read(MOST_SHOWN), language=language, height=320)
+        st.code(file.read(MAX_CHARACTERS), language=language, height=320)

@@ -1,4 +1,4 @@
-"""The front: which trials are beaten by none, which one to take, and why."""
+"""The front: the trials that no other dominates, and which one to use."""
 
 from __future__ import annotations
 
@@ -16,161 +16,162 @@ from autotune.domain import Trial
 from autotune.domain.metrics import METRICS
 from autotune.report.axes import Axis
 
-from ..common import figures, link, sentence, state_line, study_page
-from ..front_figure import View, front_figure, front_figure_3d
+from ..common import (
+    front_probability,
+    link,
+    objective_metrics,
+    sentence,
+    state_line,
+    study_page,
+)
+from ..front_figure import front_figure, front_figure_3d
+from ..front_traces import View
+from ..live import LiveStudy
 from ..text import escape_markdown
 
-NOTHING = "nothing"
+NO_METRIC = "nothing"
+"""Choice of no metric for the colour."""
 
 
-def page() -> None:
-    opened = study_page("Front")
-    if opened is None:
-        return
-    _, snapshot = opened
+@study_page("Front")
+def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     if not snapshot.feasible:
-        _explain_emptiness(snapshot)
-    if not snapshot.trials:
-        return
-    picture, side = st.columns([7, 3])
+        _explain_no_result(snapshot)
+    plot, side = st.columns([7, 3])
     with side:
-        wanted = _filters(snapshot)
-        members = snapshot.filter_trials(wanted)
+        members = snapshot.filter_trials(_filters(snapshot))
         front = snapshot.front_of(members)
-        suggested, why = _suggestion(snapshot, front)
-    with picture:
-        _picture(snapshot, members, front, suggested)
+        suggested, reason = _suggestion(snapshot, front)
+    with plot:
+        _plot(snapshot, members, front, suggested)
     if suggested is not None:
         with side:
-            _card(snapshot, suggested, why)
+            _suggestion_card(snapshot, suggested, reason)
     elif snapshot.feasible:
-        side.info("No trial passes these filters. Loosen one of them.", icon=":material/tune:")
+        side.info("No trial passes these filters. Relax one of them.", icon=":material/tune:")
 
 
-def _explain_emptiness(snapshot: Snapshot) -> None:
-    if not snapshot.trials:
-        st.info("Nothing has run yet. The default configuration is measured first.")
-    elif not any(t.state.finished for t in snapshot.trials):
+def _explain_no_result(snapshot: Snapshot) -> None:
+    if not any(t.state.is_finished for t in snapshot.trials):
         st.info("The first trial is running. Its result will appear here.")
     else:
         st.warning(
-            "No trial is complete and within the constraints yet. Point at the marks below "
-            "for the reasons, or see the Trials page.",
+            "No complete trial meets the constraints yet. Point at the marks below for the "
+            "reasons, or see the Trials page.",
             icon=":material/block:",
         )
 
 
-# ---------------------------------------------------------------------------------- the picture
+# ------------------------------------------------------------------------------------- the plot
 
 
-def _picture(
+def _plot(
     snapshot: Snapshot, members: Sequence[Trial], front: Sequence[Trial], suggested: Trial | None
 ) -> None:
-    choice = _axes(snapshot)
-    selected = snapshot.by_number.get(_selected())
+    options = _plot_options(snapshot)
+    selected = snapshot.by_number.get(_selected_number())
     on_front = {t.number for t in front}
     view = View(
-        choice.x,
-        choice.y,
-        choice.colour,
+        options.x,
+        options.y,
+        options.colour,
         dominated=[t for t in members if t.number not in on_front],
-        outside=snapshot.violating,
+        violating=snapshot.violating,
         front=front,
-        line=snapshot.front_of(members, (choice.x.metric, choice.y.metric)),
+        line=snapshot.front_of(members, (options.x.metric, options.y.metric)),
         suggested=suggested,
         selected=selected,
-        bright_is_low=choice.colour is not None
-        and not more_is_better(snapshot.study, choice.colour.metric),
+        bright_is_low=options.colour is not None
+        and not more_is_better(snapshot.study, options.colour.metric),
     )
-    solid = choice.solid and choice.colour is not None
-    _draw(front_figure_3d(snapshot, view) if solid else front_figure(snapshot, view))
+    is_3d = options.is_3d and options.colour is not None
+    _draw(front_figure_3d(snapshot, view) if is_3d else front_figure(snapshot, view))
     hidden = len(snapshot.feasible) - len(members)
     note = f"{len(front)} of {len(members)} trials on the front"
     if snapshot.feasible:
         st.caption(f"{note}, {hidden} hidden by the filters." if hidden else f"{note}.")
     if selected is not None:
-        _chosen(snapshot, selected)
+        _selected_card(snapshot, selected)
 
 
 def _draw(figure: go.Figure) -> None:
-    def picked() -> None:
+    def store_selection() -> None:
         points = st.session_state["front-figure"]["selection"]["points"]
         if points and points[0].get("customdata"):
-            st.session_state["picked"] = int(points[0]["customdata"][0])
+            st.session_state["clicked"] = int(points[0]["customdata"][0])
 
     st.plotly_chart(
         figure,
         key="front-figure",
-        on_select=picked,
+        on_select=store_selection,
         selection_mode="points",
         config={"displaylogo": False, "scrollZoom": False, "displayModeBar": "hover"},
-        alt="Trials by two metrics, the front among them",
+        alt="Trials and the front in two metrics",
     )
 
 
-def _selected() -> int:
-    """The trial in the URL or clicked last, -1 for none."""
-    if "picked" in st.session_state:
-        st.query_params["trial"] = str(st.session_state.pop("picked"))
-    asked = st.query_params.get("trial", "")
-    return int(asked) if asked.isdigit() else -1
+def _selected_number() -> int:
+    """The trial that was clicked last, else the one in the URL; -1 for none."""
+    if "clicked" in st.session_state:
+        st.query_params["trial"] = str(st.session_state.pop("clicked"))
+    number = st.query_params.get("trial", "")
+    return int(number) if number.isdigit() else -1
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the reader asked to see."""
+class PlotOptions:
+    """The axes and the colour that the reader selected."""
 
     x: Axis
     y: Axis
     colour: Axis | None
-    solid: bool
+    is_3d: bool
 
 
-def _axes(snapshot: Snapshot) -> Choice:
+def _plot_options(snapshot: Snapshot) -> PlotOptions:
     metrics = list(snapshot.metrics)
     first = metrics[0]
-    own = [o.metric for o in snapshot.study.objectives]
-    rest = [m for m in (*own[1:], "accuracy", *metrics[1:]) if m in metrics and m != first]
-    second = rest[0] if rest else first
-    third = next((o.metric for o in snapshot.study.objectives[2:]), NOTHING)
+    objectives = [o.metric for o in snapshot.study.objectives]
+    others = (*objectives[1:], "accuracy", *metrics[1:])
+    second = next((m for m in others if m in metrics and m != first), first)
+    third = next((o.metric for o in snapshot.study.objectives[2:]), NO_METRIC)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        x = _metric("Across", "x", metrics, first)
-        y = _metric("Up", "y", metrics, second)
-        colour = _metric("Colour", "colour", [NOTHING, *metrics], third)
+        x = _select_metric("Across", "x", metrics, first)
+        y = _select_metric("Up", "y", metrics, second)
+        colour = _select_metric("Colour", "colour", [NO_METRIC, *metrics], third)
         with st.popover("View", icon=":material/visibility:"):
-            relative = st.toggle("Times the default", key="relative", bind="query-params")
-            log_x = st.toggle("Logarithmic across", key="logx", bind="query-params")
-            log_y = st.toggle("Logarithmic up", key="logy", bind="query-params")
-            solid = st.toggle(
+            relative = st.toggle("Ratio to the default", key="relative", bind="query-params")
+            log_x = st.toggle("Logarithmic x axis", key="logx", bind="query-params")
+            log_y = st.toggle("Logarithmic y axis", key="logy", bind="query-params")
+            is_3d = st.toggle(
                 "Three dimensions", key="solid", bind="query-params",
-                disabled=colour == NOTHING, help="Shows the colour metric as a third axis",
+                disabled=colour == NO_METRIC, help="Shows the colour metric as a third axis",
             )  # fmt: skip
     base = {m: value_of(snapshot.baseline, m) if relative else None for m in metrics}
-    shade = None if colour == NOTHING else Axis(colour, base[colour])
-    return Choice(Axis(x, base[x], log_x), Axis(y, base[y], log_y), shade, solid)
+    colour_axis = None if colour == NO_METRIC else Axis(colour, base[colour])
+    return PlotOptions(Axis(x, base[x], log_x), Axis(y, base[y], log_y), colour_axis, is_3d)
 
 
-def _metric(title: str, key: str, options: list[str], default: str) -> str:
-    picked: str = st.selectbox(
+def _select_metric(title: str, key: str, options: list[str], default: str) -> str:
+    metric: str = st.selectbox(
         title, options, options.index(default), key=key, bind="query-params",
         format_func=metric_label, width=190,
     )  # fmt: skip
-    return picked
+    return metric
 
 
-# ------------------------------------------------------------------------------ filters, advice
+# -------------------------------------------------------------------------- filters, suggestion
 
 
 def _filters(snapshot: Snapshot) -> Sequence[MetricFilter]:
-    """Sliders over what the feasible trials reach; at their loose end they hide nothing."""
-    st.subheader("At least, at most", anchor=False)
-    offered = snapshot.metric_filters
-    wanted = []
-    for bound in offered:
-        words = "at least" if bound.at_least else "at most"
+    """A slider a metric, over the range of the feasible trials. At one end it hides nothing."""
+    st.subheader("Filters", anchor=False)
+    filters = []
+    for bound in snapshot.metric_filters:
+        relation = "at least" if bound.at_least else "at most"
         scale = 100.0 if bound.is_ratio else 1.0
         value = st.slider(
-            f"{escape_markdown(metric_label(bound.metric))} {words}",
+            f"{escape_markdown(metric_label(bound.metric))} {relation}",
             bound.low * scale,
             bound.high * scale,
             bound.inactive_value * scale,
@@ -179,10 +180,10 @@ def _filters(snapshot: Snapshot) -> Sequence[MetricFilter]:
             key=f"at-{bound.metric}",
             bind="query-params",
         )
-        wanted.append(bound.with_value(value / scale))
-    if not offered:
+        filters.append(bound.with_value(value / scale))
+    if not filters:
         st.caption("Filters appear with the first results.")
-    return wanted
+    return filters
 
 
 def _number_format(bound: MetricFilter) -> str:
@@ -193,24 +194,24 @@ def _number_format(bound: MetricFilter) -> str:
 
 
 def _suggestion(snapshot: Snapshot, front: Sequence[Trial]) -> tuple[Trial | None, str]:
-    """One point of the front and why it is the one."""
+    """One trial of the front and the reason to suggest it."""
     if not snapshot.feasible:
         return None, ""
     if len(snapshot.study.objectives) == 1:
-        return (front[0] if front else None), "It is the best of all that satisfy your filters."
-    st.subheader("Suggest one", anchor=False)
-    way = st.segmented_control(
-        "Suggest one", ["Knee", "By weight"], default="Knee", key="way", bind="query-params",
+        return (front[0] if front else None), "It is the best trial that passes the filters."
+    st.subheader("Suggestion", anchor=False)
+    method = st.segmented_control(
+        "Suggestion", ["Knee", "By weight"], default="Knee", key="way", bind="query-params",
         label_visibility="collapsed",
     )  # fmt: skip
-    if way != "By weight":
+    if method != "By weight":
         return knee(
             snapshot.study, front
-        ), "Of the front, it comes nearest to the best of every objective at once."
+        ), "Of the front, it is closest to the best value of every objective."
     weights = _weights(snapshot)
-    heavy = max(weights, key=lambda metric: weights[metric])
-    why = f"It loses least by your weights, of which {metric_label(heavy)} has the most."
-    return suggest_trial(snapshot.study, front, weights), why
+    heaviest = max(weights, key=lambda metric: weights[metric])
+    reason = f"It has the least weighted loss; {metric_label(heaviest)} has the highest weight."
+    return suggest_trial(snapshot.study, front, weights), reason
 
 
 def _weights(snapshot: Snapshot) -> Mapping[str, float]:
@@ -225,28 +226,28 @@ def _weights(snapshot: Snapshot) -> Mapping[str, float]:
     }  # fmt: skip
 
 
-def _card(snapshot: Snapshot, trial: Trial, why: str) -> None:
+def _suggestion_card(snapshot: Snapshot, trial: Trial, reason: str) -> None:
     with st.container(border=True):
         st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
-        st.caption(why)
-        if (chance := snapshot.front_probabilities.get(trial.number)) is not None:
-            st.caption(f"{chance:.0%} sure to be on the front given the noise of all measurements.")
+        st.caption(reason)
+        if (probability := front_probability(snapshot, trial)) is not None:
+            st.caption(f"{probability}.")
         st.caption(escape_markdown(snapshot.strategy_differences[trial.number]))
         with st.container(horizontal=True):
             link("trial", "Open", icon=":material/open_in_full:", trial=trial.number)
             link("export", "Export", icon=":material/ios_share:", choice=trial.number)
 
 
-def _chosen(snapshot: Snapshot, trial: Trial) -> None:
+def _selected_card(snapshot: Snapshot, trial: Trial) -> None:
     """The trial that was clicked."""
     with st.container(border=True):
         st.subheader(f"Trial {trial.number}", anchor=False)
         state_line(snapshot, trial)
         if snapshot.baseline is not None and trial.result.measurements:
             st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
-        figures(snapshot, trial)
+        objective_metrics(snapshot, trial)
         st.caption(escape_markdown(snapshot.strategy_differences[trial.number]))
         with st.container(horizontal=True):
-            link("trial", "Everything about it", icon=":material/open_in_full:", trial=trial.number)
+            link("trial", "All details", icon=":material/open_in_full:", trial=trial.number)
             if trial.result.measurements:
                 link("export", "Export", icon=":material/ios_share:", choice=trial.number)

@@ -1,4 +1,4 @@
-"""What each lever does: which ones matter, and which settings go with which results."""
+"""The importance of the levers, and the results of their settings."""
 
 from __future__ import annotations
 
@@ -19,35 +19,38 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_interval, format_metric, metric_label
 from autotune.levers import LEVERS
 
-from ..common import study_page
+from ..common import HIDE_TOOLBAR, study_page
 from ..lever_figures import effect_figure, importance_figure, interaction_figure
+from ..live import LiveStudy
 from ..text import escape_markdown
 
-STILL = {"displayModeBar": False}
 
-
-def page() -> None:
-    opened = study_page("Levers")
-    if opened is None:
-        return
-    _, snapshot = opened
+@study_page(
+    "Levers", no_trial="Levers can be compared once trials with different settings are complete."
+)
+def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     names = varied_levers(snapshot.study, snapshot.trials)
-    known = [m for m in snapshot.metrics if measured_trials(snapshot.trials, m)]
-    if not names or not known:
+    metrics = [m for m in snapshot.metrics if measured_trials(snapshot.trials, m)]
+    if not names or not metrics:
         st.info("Levers can be compared once trials with different settings are complete.")
         return
-    matter = _importance(snapshot)
+    most_important = _importance(snapshot)
     with st.container(horizontal=True):
         lever = st.selectbox(
             "Lever",
             names,
-            names.index(matter or names[0]),
+            names.index(most_important or names[0]),
             key="lever",
             bind="query-params",
             width=240,
         )
         metric = st.selectbox(
-            "Metric", known, key="metric", bind="query-params", format_func=metric_label, width=240
+            "Metric",
+            metrics,
+            key="metric",
+            bind="query-params",
+            format_func=metric_label,
+            width=240,
         )
     left, right = st.columns(2)
     with left:
@@ -58,49 +61,49 @@ def page() -> None:
 
 
 def _importance(snapshot: Snapshot) -> str | None:
-    """Draws the shares; the lever that matters most to the first objective."""
-    st.subheader("Which levers matter", anchor=False)
+    """Draw the importances. Returns the most important lever for the first objective."""
+    st.subheader("Importance of the levers", anchor=False)
     metrics = [o.metric for o in snapshot.study.objectives]
-    shares = {m: importance_of(snapshot, m) for m in metrics}
-    shares = {m: found for m, found in shares.items() if found}
+    shares = {m: cached_importance(snapshot, m) for m in metrics}
+    shares = {metric: share for metric, share in shares.items() if share}
     if not shares:
-        st.caption(f"Known from {MIN_TRIALS} complete trials on.")
+        st.caption(f"Available after {MIN_TRIALS} complete trials.")
         return None
-    st.plotly_chart(importance_figure(shares), config=STILL, alt="Importance of levers")
+    st.plotly_chart(importance_figure(shares), config=HIDE_TOOLBAR, alt="Importance of levers")
     st.caption(
-        "Share of each lever in how an objective varies from trial to trial (fANOVA by Optuna). "
-        "With few trials these are rough."
+        "Share of the variance of an objective that each lever explains (fANOVA by Optuna). "
+        "With few trials this is a rough estimate."
     )
     return next(iter(next(iter(shares.values()))))
 
 
-def importance_of(snapshot: Snapshot, metric: str) -> dict[str, float]:
-    """Computed anew whenever there are a tenth more trials to judge by."""
+def cached_importance(snapshot: Snapshot, metric: str) -> dict[str, float]:
+    """The importance of each lever, computed again when there are 10% more trials."""
     count = len(measured_trials(snapshot.trials, metric))
     return _importance_at(snapshot.study.name, metric, int(10 * math.log(count + 1)), snapshot)
 
 
-@st.cache_data(show_spinner="Weighing the levers", max_entries=64)
+@st.cache_data(show_spinner="Computing importances", max_entries=64)
 def _importance_at(study: str, metric: str, stage: int, _snapshot: Snapshot) -> dict[str, float]:
     return lever_importance(_snapshot.study, _snapshot.trials, metric)
 
 
 def _effect(snapshot: Snapshot, lever: str, metric: str) -> None:
-    st.subheader(
-        f"{escape_markdown(metric_label(metric)).capitalize()} by {escape_markdown(lever)}",
-        anchor=False,
-    )
-    found = setting_effects(snapshot.study, snapshot.trials, lever, metric)
+    label = escape_markdown(metric_label(metric)).capitalize()
+    st.subheader(f"{label} by {escape_markdown(lever)}", anchor=False)
+    by_setting = setting_effects(snapshot.study, snapshot.trials, lever, metric)
     st.plotly_chart(
-        effect_figure(snapshot, found, lever, metric), config=STILL, alt="Mean by setting"
+        effect_figure(snapshot, by_setting, lever, metric),
+        config=HIDE_TOOLBAR,
+        alt="Mean by setting",
     )
     summary = LEVERS[lever].summary if lever in LEVERS else ""
-    st.caption(f"{escape_markdown(summary)}. Bars: mean and its 95% interval; dots: single trials.")
+    st.caption(f"{escape_markdown(summary)}. Bars: mean and its 95% interval. Dots: single trials.")
 
 
 def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) -> None:
     others = [name for name in names if name != lever]
-    st.subheader("Together with another lever", anchor=False)
+    st.subheader("Combined with another lever", anchor=False)
     if not others:
         st.caption("Only one lever was varied.")
         return
@@ -108,7 +111,7 @@ def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) 
     cells = interaction(snapshot.study, snapshot.trials, lever, other, metric)
     st.plotly_chart(
         interaction_figure(snapshot, cells, lever, other, metric),
-        config=STILL,
+        config=HIDE_TOOLBAR,
         alt="Mean by two settings",
     )
 
@@ -129,6 +132,6 @@ def _all_effects(snapshot: Snapshot, names: list[str], metric: str) -> None:
             )
     st.dataframe(pd.DataFrame(rows), hide_index=True, height=360)
     st.caption(
-        "Means over the trials of the search, which tries good settings more often: they say what "
-        "went with a setting, not what it alone causes."
+        "Means over the trials of the search, which tries good settings more often: associations, "
+        "not causes."
     )

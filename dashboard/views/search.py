@@ -1,4 +1,4 @@
-"""The search itself: how the front grew, what it cost, what was stopped, who ran when."""
+"""The search: budget, running trials, growth of the front, early stops, timeline."""
 
 from __future__ import annotations
 
@@ -13,34 +13,27 @@ from autotune.analysis.timeline import EarlyStop, early_stops, rung_counts, time
 from autotune.domain import CurvePoint, State
 from autotune.report.figures import growth_figure
 
-from .. import live
-from ..common import LIVE_SECONDS, now, study_page
+from ..common import HIDE_TOOLBAR, LIVE_SECONDS, now, study_page
 from ..figures import rungs_figure, states_figure, timeline_figure
+from ..live import LiveStudy
 
-MOST_CURVES = 2_000
-"""Beyond this many trials learning curves are not read for the table of early stops."""
-STILL = {"displayModeBar": False}
+MAX_TRIALS_WITH_CURVES = 2_000
+"""With more trials, the table of early stops is made without learning curves."""
 
 
-def page() -> None:
-    opened = study_page("Search")
-    if opened is None:
-        return
-    source, snapshot = opened
-    if not snapshot.trials:
-        st.info("Nothing has run yet. The default configuration is measured first.")
-        return
+@study_page("Search")
+def page(study: LiveStudy, snapshot: Snapshot) -> None:
     _budget(snapshot)
-    _running(source, snapshot)
+    _running(study, snapshot)
     _growth(snapshot)
-    curves = source.curves() if len(snapshot.trials) <= MOST_CURVES else None
-    found = early_stops(snapshot.trials, curves)
+    curves = study.curves() if len(snapshot.trials) <= MAX_TRIALS_WITH_CURVES else None
+    stops = early_stops(snapshot.trials, curves)
     left, right = st.columns(2)
     with left:
         _states(snapshot)
     with right:
-        _rungs(snapshot, found, curves)
-    _reasons(found)
+        _rungs(snapshot, stops, curves)
+    _reasons(stops)
     _timeline(snapshot)
 
 
@@ -61,72 +54,74 @@ def _budget(snapshot: Snapshot) -> None:
                 )
 
 
-def _running(source: live.LiveStudy, snapshot: Snapshot) -> None:
-    """Progress of what runs now; only the last point of each is fetched."""
+def _running(study: LiveStudy, snapshot: Snapshot) -> None:
+    """The progress of the running trials, from the last point of each."""
     running = [t for t in snapshot.trials if t.state is State.RUNNING]
     if not running:
         return
 
     def draw() -> None:
-        points = source.progress()
+        points = study.progress()
         for trial in running:
             point = points.get(trial.number)
             share = point.step / point.total_steps if point and point.total_steps else 0.0
-            words = f"step {point.step} of {point.total_steps}" if point else "preparing"
-            st.progress(min(share, 1.0), f"Trial {trial.number}, {words}")
+            step = f"step {point.step} of {point.total_steps}" if point else "preparing"
+            st.progress(min(share, 1.0), f"Trial {trial.number}, {step}")
 
     st.fragment(draw, run_every=LIVE_SECONDS)()
 
 
 def _growth(snapshot: Snapshot) -> None:
-    st.subheader("How the front grew", anchor=False)
+    st.subheader("Growth of the front", anchor=False)
     if not snapshot.hypervolume_history:
-        st.caption("Known once the default configuration has been measured.")
+        st.caption("Available once the default configuration has been measured.")
         return
-    over = st.segmented_control(
+    axis = st.segmented_control(
         "Over", ["trials", "time"], default="trials", key="over", bind="query-params",
         label_visibility="collapsed",
     )  # fmt: skip
     st.plotly_chart(
-        growth_figure(snapshot, by_time=over == "time"), config=STILL, alt="Hypervolume"
+        growth_figure(snapshot, by_time=axis == "time"), config=HIDE_TOOLBAR, alt="Hypervolume"
     )
     st.caption(
-        "Hypervolume: how much the front dominates, in units of the default configuration. "
-        "A flat line means that nothing better was found."
+        "Hypervolume that the front dominates, in units of the default configuration. "
+        "It is flat while no trial improves the front."
     )
 
 
 def _states(snapshot: Snapshot) -> None:
-    st.subheader("What became of the trials", anchor=False)
+    st.subheader("Trials by state", anchor=False)
     st.plotly_chart(
-        states_figure(count_by_state(snapshot.trials)), config=STILL, alt="Trials by state"
+        states_figure(count_by_state(snapshot.trials)), config=HIDE_TOOLBAR, alt="Trials by state"
     )
 
 
 def _rungs(
     snapshot: Snapshot,
-    found: Sequence[EarlyStop],
+    stops: Sequence[EarlyStop],
     curves: Mapping[int, Sequence[CurvePoint]] | None,
 ) -> None:
     st.subheader("Stopped early", anchor=False)
-    if not found:
+    if not stops:
         st.caption("No trial was stopped before its end.")
         return
     if curves is not None:
         st.plotly_chart(
-            rungs_figure(rung_counts(snapshot.trials, curves)), config=STILL, alt="Trials by rung"
+            rungs_figure(rung_counts(snapshot.trials, curves)),
+            config=HIDE_TOOLBAR,
+            alt="Trials by rung",
         )
-    known = [stop.share for stop in found if stop.share is not None]
+    shares = [stop.share for stop in stops if stop.share is not None]
     saved = (
-        f", which saved the steps of {sum(1 - s for s in known):.1f} whole ones" if known else ""
+        f", which saved the steps of {sum(1 - s for s in shares):.1f} full runs" if shares else ""
     )
-    st.caption(f"{len(found)} trials could no longer matter{saved}.")
+    st.caption(f"{len(stops)} trials could no longer improve the front{saved}.")
 
 
-def _reasons(found: Sequence[EarlyStop]) -> None:
-    if not found:
+def _reasons(stops: Sequence[EarlyStop]) -> None:
+    if not stops:
         return
-    rows = [{"trial": s.trial.number, "after": s.share, "reason": s.trial.reason} for s in found]
+    rows = [{"trial": s.trial.number, "after": s.share, "reason": s.trial.reason} for s in stops]
     st.dataframe(
         pd.DataFrame(rows).dropna(axis="columns", how="all"),
         hide_index=True,
@@ -142,9 +137,9 @@ def _reasons(found: Sequence[EarlyStop]) -> None:
 
 
 def _timeline(snapshot: Snapshot) -> None:
-    st.subheader("Who ran when", anchor=False)
+    st.subheader("Timeline", anchor=False)
     bars = timeline(snapshot.trials, now())
     if not bars:
         st.caption("No trial has started.")
         return
-    st.plotly_chart(timeline_figure(bars), config=STILL, alt="Trials over time by worker")
+    st.plotly_chart(timeline_figure(bars), config=HIDE_TOOLBAR, alt="Trials by time and worker")

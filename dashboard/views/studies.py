@@ -1,4 +1,4 @@
-"""All studies of the store: how far each is, and what it has found so far."""
+"""All studies of the store, with their progress and best values."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from autotune.domain import State
 from autotune.store import StudyOverview
 
 from .. import live
-from ..common import auto_refresh, link, now, refresh_interval
+from ..common import NO_STUDY, auto_refresh, link, now, refresh_interval
+from ..text import escape_markdown
 
-PATIENCE_SECONDS = 0.4
-"""Time taken from one drawing of the list for best figures that are not known yet."""
-THINKING_SECONDS = 30
-"""For so long after its last change a study counts as running: a search thinks between trials."""
+MAX_COMPUTE_SECONDS = 0.4
+"""Time in which one drawing of the list computes rows that are not cached."""
+MAX_IDLE_SECONDS = 30
+"""A study counts as running for this long after its last change, as a search computes between
+trials."""
 
 
 def page() -> None:
     st.title("Studies", anchor=False)
     overviews = live.store().studies_overview()[::-1]
     if not overviews:
-        st.info(
-            "No study here yet. Start one with `autotune search search_spaces/bert.yaml`; "
-            "it shows up here while it runs.",
-            icon=":material/science:",
-        )
+        st.info(f"{NO_STUDY} It appears here while it runs.", icon=":material/science:")
     else:
         _table(overviews)
     _watch(overviews)
@@ -49,62 +47,67 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
             "best so far (times the default)": st.column_config.TextColumn(width=330),
         },
     )
-    chosen = event["selection"]["rows"]
-    name = overviews[chosen[0]].study.name if chosen else overviews[0].study.name
-    st.caption("Pick a row to open a study." if not chosen else f"Chosen: {len(chosen)} study")
+    rows = event["selection"]["rows"]
+    name = overviews[rows[0]].study.name if rows else overviews[0].study.name
+    st.caption(
+        "Select a row to open a study." if not rows else f"Selected: {escape_markdown(name)}"
+    )
     with st.container(horizontal=True):
         for target, text in (("front", "Front"), ("trials", "Trials"), ("search", "Search")):
-            link(target, f"{text} of the {'chosen' if chosen else 'newest'} study", study=name)
+            link(target, f"{text} of the {'selected' if rows else 'newest'} study", study=name)
     if missing:
-        st.caption(f"Reading the figures of {missing} more.")
+        st.caption(f"Loading {missing} more.")
         auto_refresh(lambda: True, 0.5)
 
 
 def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
-    """The list, and how many studies still lack their figures."""
-    started, known, rows, missing = time.monotonic(), live.lines(), [], 0
+    """The list, and the number of its rows that are not computed yet."""
+    start, cached, rows, missing = time.monotonic(), live.study_rows(), [], 0
     for overview in overviews:
-        line = live.line(known, overview, make=time.monotonic() - started < PATIENCE_SECONDS)
-        missing += line is None
-        rows.append(_row(overview, line))
+        compute = time.monotonic() - start < MAX_COMPUTE_SECONDS
+        row = live.study_row(cached, overview, compute=compute)
+        missing += row is None
+        rows.append(_cells(overview, row))
     return pd.DataFrame(rows), missing
 
 
-def _row(overview: StudyOverview, line: live.StudyRow | None) -> dict[str, object]:
-    share = None if line is None else line.share
-    broken = sum(overview.counts.get(s, 0) for s in (State.INFEASIBLE, State.FAILED))
+def _cells(overview: StudyOverview, row: live.StudyRow | None) -> dict[str, object]:
+    share = None if row is None else row.share
+    without_result = sum(overview.counts.get(s, 0) for s in (State.INFEASIBLE, State.FAILED))
     return {
         "study": overview.study.name,
         "state": _state(overview, share),
         "progress": None if share is None else round(100 * share),
-        "best so far (times the default)": "…" if line is None else line.bests or "nothing yet",
-        "budget left": "…" if line is None else line.budget,
-        "started": live.age(overview.started_at, now()),
+        "best so far (times the default)": "…" if row is None else row.bests or "nothing yet",
+        "budget left": "…" if row is None else row.budget,
+        "started": live.format_age(overview.started_at, now()),
         "trials": overview.finished,
-        "without result": broken,
+        "without result": without_result,
         "model": overview.study.task.model,
     }
 
 
 def _state(overview: StudyOverview, share: float | None) -> str:
-    if _runs(overview):
+    if _is_running(overview):
         return "running"
     if overview.started_at is None:
         return "not started"
     return "done" if share == 1.0 else "stopped"
 
 
-def _runs(overview: StudyOverview) -> bool:
-    quiet = (now() - overview.changed_at).total_seconds()
-    return live.is_live(overview.counts) or (bool(overview.counts) and quiet < THINKING_SECONDS)
+def _is_running(overview: StudyOverview) -> bool:
+    idle = (now() - overview.changed_at).total_seconds()
+    return live.is_live(overview.counts) or (bool(overview.counts) and idle < MAX_IDLE_SECONDS)
 
 
 def _watch(overviews: Sequence[StudyOverview]) -> None:
-    """Draw again when a study has changed or a new one has come."""
-    seen = [(o.study.name, o.revision, _runs(o)) for o in overviews]
+    """Draw the page again when a study has changed or was added."""
+    drawn = [(o.study.name, o.revision, _is_running(o)) for o in overviews]
 
-    def news() -> bool:
-        fresh = live.store().studies_overview()[::-1]
-        return [(o.study.name, o.revision, _runs(o)) for o in fresh] != seen
+    def has_changed() -> bool:
+        current = live.store().studies_overview()[::-1]
+        return [(o.study.name, o.revision, _is_running(o)) for o in current] != drawn
 
-    auto_refresh(news, refresh_interval(any(_runs(overview) for overview in overviews)))
+    auto_refresh(
+        has_changed, refresh_interval(any(_is_running(overview) for overview in overviews))
+    )

@@ -1,4 +1,4 @@
-"""One trial: what it set, what it measured and how, what happened while it ran."""
+"""One trial: settings, measurements, curves, predictions and log."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from autotune.analysis.text import (
     format_interval,
     format_metric,
     format_ratio_to_default,
+    format_value,
     metric_label,
 )
-from autotune.analysis.text import format_value as setting
 from autotune.analysis.timeline import prediction_checks
 from autotune.domain import Measurement, State, Trial
 
-from .. import live
-from ..common import LIVE_SECONDS, figures, link, sentence, state_line, study_page
+from ..common import (
+    HIDE_TOOLBAR,
+    LIVE_SECONDS,
+    link,
+    objective_metrics,
+    sentence,
+    state_line,
+    study_page,
+)
 from ..figures import curve_figure, memory_figure, samples_figure
+from ..live import LiveStudy
 from ..text import escape_markdown
 
-LOG_LINES = 200
-STILL = {"displayModeBar": False}
+MAX_LOG_LINES = 200
 
 
-def page() -> None:
-    opened = study_page("Trial")
-    if opened is None:
-        return
-    source, snapshot = opened
-    if not snapshot.trials:
-        st.info("Nothing has run yet. The default configuration is measured first.")
-        return
-    number = _picked(snapshot)
+@study_page("Trial")
+def page(study: LiveStudy, snapshot: Snapshot) -> None:
+    number = _selected_number(snapshot)
     if number not in snapshot.by_number:
         st.warning(f"This study has trials 0 to {snapshot.trials[-1].number}.")
         return
-    trial = source.trial(number)
+    trial = study.trial(number)
     _head(snapshot, trial)
     if trial.state is State.RUNNING:
-        _progress(source, number)
-    for section in (_again, _strategy, _measurements, _pictures, _predictions, _record):
+        _progress(study, number)
+    for section in (_confirmations, _strategy, _measurements, _curves, _predictions, _record):
         section(snapshot, trial)
 
 
-def _picked(snapshot: Snapshot) -> int:
-    asked = st.query_params.get("trial")
-    if "trial" not in st.session_state and asked is None:
-        best = snapshot.knee or snapshot.trials[0]
-        st.session_state["trial"] = best.number
+def _selected_number(snapshot: Snapshot) -> int:
+    if "trial" not in st.session_state and st.query_params.get("trial") is None:
+        default = snapshot.knee or snapshot.trials[0]
+        st.session_state["trial"] = default.number
     number = st.number_input(
         "Trial", 0, None, None, step=1, key="trial", bind="query-params",
         persist_state="session", width=160,
@@ -61,14 +61,14 @@ def _head(snapshot: Snapshot, trial: Trial) -> None:
     state_line(snapshot, trial)
     if trial.result.measurements and snapshot.baseline is not None:
         st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
-    figures(snapshot, trial)
+    objective_metrics(snapshot, trial)
     if trial.result.measurements:
         link("export", "Export this trial", icon=":material/ios_share:", choice=trial.number)
 
 
-def _progress(source: live.LiveStudy, number: int) -> None:
+def _progress(study: LiveStudy, number: int) -> None:
     def draw() -> None:
-        point = source.progress().get(number)
+        point = study.progress().get(number)
         if point is None:
             st.progress(0.0, "Preparing")
             return
@@ -79,24 +79,24 @@ def _progress(source: live.LiveStudy, number: int) -> None:
     st.fragment(draw, run_every=LIVE_SECONDS)()
 
 
-def _again(snapshot: Snapshot, trial: Trial) -> None:
-    """What this trial repeats, or how it did when it was run again."""
+def _confirmations(snapshot: Snapshot, trial: Trial) -> None:
+    """The trial that this one confirms, or the runs that confirm it."""
     first = snapshot.confirmed_trial(trial)
     if first is not None:
         st.caption(
-            f"Repeats trial {first.number} whole, under another seed, "
-            "judged on a test split that the search never saw."
+            f"Repeats the full training run of trial {first.number} with another seed, evaluated "
+            "on a test split that the search does not use."
         )
         link("trial", f"Open trial {first.number}", icon=":material/replay:", trial=first.number)
     repeats = snapshot.replicates
     runs = repeats.confirmations(trial)
     if not runs:
         return
-    st.subheader("Run again whole, with other seeds", anchor=False)
+    st.subheader("Full training runs repeated with other seeds", anchor=False)
     metrics = [o.metric for o in snapshot.study.objectives]
     rows = [
         {"trial": str(t.number), "seed": str(t.seed)}
-        | {"judged on": "validation" if t is trial else "test"}
+        | {"split": "validation" if t is trial else "test"}
         | {metric_label(m): format_metric(m, t.metric(m)) for m in metrics}
         for t in (trial, *runs)
     ]
@@ -113,119 +113,125 @@ def _strategy(snapshot: Snapshot, trial: Trial) -> None:
     rows = [
         {
             "lever": name,
-            "here": setting(value),
-            "default": setting(base[name]) if name in base else "",
+            "setting": format_value(value),
+            "default": format_value(base[name]) if name in base else "",
             "differs": base.get(name) != value,
         }
         for name, value in trial.strategy.values.items()
     ]
-    own = [row for row in rows if row["differs"]]
-    if own:
+    different = [row for row in rows if row["differs"]]
+    if different:
         st.dataframe(
-            pd.DataFrame(own)[["lever", "here", "default"]], hide_index=True, height="content"
+            pd.DataFrame(different)[["lever", "setting", "default"]],
+            hide_index=True,
+            height="content",
         )
     else:
-        st.caption("Every lever stands at its default.")
+        st.caption("Every lever has its default setting.")
     with st.expander(f"All {len(rows)} levers"):
-        st.dataframe(pd.DataFrame(rows).style.apply(_marked, axis=1), hide_index=True)
+        st.dataframe(pd.DataFrame(rows).style.apply(_highlight, axis=1), hide_index=True)
 
 
-def _marked(row: pd.Series) -> list[str]:
+def _highlight(row: pd.Series) -> list[str]:
     style = "background-color: rgba(230, 159, 0, 0.22); font-weight: 600"
     return [style if row["differs"] else ""] * len(row)
 
 
 def _measurements(snapshot: Snapshot, trial: Trial) -> None:
     st.subheader("Measurements", anchor=False)
-    found = trial.result.measurements
-    if not found:
-        st.caption("Nothing was measured.")
+    measurements = trial.result.measurements
+    if not measurements:
+        st.caption("Nothing was measurement.")
         return
-    order = [name for name in snapshot.metrics if name in found]
+    order = [name for name in snapshot.metrics if name in measurements]
     st.dataframe(
-        pd.DataFrame([_row(snapshot, found[name]) for name in order]),
+        pd.DataFrame([_measurement_row(snapshot, measurements[name]) for name in order]),
         hide_index=True,
         height="content",
     )
-    raw = [name for name in order if found[name].samples]
+    raw = [name for name in order if measurements[name].samples]
     if raw:
         name = st.selectbox("Raw samples of", raw, format_func=metric_label, key="raw", width=240)
         st.plotly_chart(
-            samples_figure(found[name]), config=STILL, alt="Raw samples in the order measured"
+            samples_figure(measurements[name]), config=HIDE_TOOLBAR, alt="Raw samples in order"
         )
 
 
-def _row(snapshot: Snapshot, measured: Measurement) -> dict[str, object]:
-    shared = measured.source
+def _measurement_row(snapshot: Snapshot, measurement: Measurement) -> dict[str, object]:
+    source = measurement.source
     return {
-        "metric": metric_label(measured.name),
-        "value": format_metric(measured.name, measured.value),
+        "metric": metric_label(measurement.name),
+        "value": format_metric(measurement.name, measurement.value),
         "times the default": format_ratio_to_default(
-            measured.name, measured.value, snapshot.baseline
+            measurement.name, measurement.value, snapshot.baseline
         )
         or "",
-        "95% interval": format_interval(measured.name, measured.ci95),
-        "samples": measured.n,
-        "from": "measured here" if shared is None else f"shared from trial {shared}",
+        "95% interval": format_interval(measurement.name, measurement.ci95),
+        "samples": measurement.n,
+        "from": "this trial" if source is None else f"reused from trial {source}",
     }
 
 
-def _pictures(snapshot: Snapshot, trial: Trial) -> None:
-    evidence = trial.result
+def _curves(snapshot: Snapshot, trial: Trial) -> None:
+    result = trial.result
     left, right = st.columns(2)
     with left:
         st.subheader("Learning curve", anchor=False)
-        if evidence.curve:
+        if result.curve:
             st.plotly_chart(
-                curve_figure(evidence.curve), config=STILL, alt="Loss and scores by step"
+                curve_figure(result.curve), config=HIDE_TOOLBAR, alt="Loss and scores by step"
             )
         else:
             st.caption("No step was reported.")
     with right:
         st.subheader("Memory", anchor=False)
-        if evidence.memory:
-            st.plotly_chart(memory_figure(evidence.memory), config=STILL, alt="Memory over time")
+        if result.memory:
+            st.plotly_chart(
+                memory_figure(result.memory), config=HIDE_TOOLBAR, alt="Memory over time"
+            )
         else:
             st.caption("Memory was not sampled.")
 
 
 def _predictions(snapshot: Snapshot, trial: Trial) -> None:
-    found = prediction_checks(trial)
-    if not found:
+    checks = prediction_checks(trial)
+    if not checks:
         return
     st.subheader("Predicted and measured", anchor=False)
     rows = [
         {
-            "metric": metric_label(f.metric),
-            "predicted": format_metric(f.metric, f.predicted),
-            "measured": format_metric(f.metric, f.measured),
-            "off by": f"{f.predicted / f.measured - 1:+.0%}" if f.measured else "",
+            "metric": metric_label(c.metric),
+            "predicted": format_metric(c.metric, c.predicted),
+            "measured": format_metric(c.metric, c.measured),
+            "off by": f"{c.predicted / c.measured - 1:+.0%}" if c.measured else "",
         }
-        for f in found
+        for c in checks
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
 
 
 def _record(snapshot: Snapshot, trial: Trial) -> None:
-    evidence = trial.result
+    result = trial.result
     st.subheader("Record", anchor=False)
-    if evidence.events:
-        rows = [{"at": e.at, "what": e.kind, "message": e.message} for e in evidence.events]
+    if result.events:
+        rows = [{"time": e.time, "kind": e.kind, "message": e.message} for e in result.events]
         st.dataframe(
             pd.DataFrame(rows), hide_index=True, height="content",
-            column_config={"at": st.column_config.DatetimeColumn(format="HH:mm:ss", width="small")},
+            column_config={
+                "time": st.column_config.DatetimeColumn(format="HH:mm:ss", width="small")
+            },
         )  # fmt: skip
-    if evidence.log:
-        lines = evidence.log.splitlines()
-        with st.expander(f"Log, last {min(len(lines), LOG_LINES)} of {len(lines)} lines"):
-            st.code("\n".join(lines[-LOG_LINES:]), language=None, wrap_lines=True)
-    if evidence.environment:
+    if result.log:
+        lines = result.log.splitlines()
+        with st.expander(f"Log, last {min(len(lines), MAX_LOG_LINES)} of {len(lines)} lines"):
+            st.code("\n".join(lines[-MAX_LOG_LINES:]), language=None, wrap_lines=True)
+    if result.environment:
         with st.expander("Environment"):
-            st.json(dict(evidence.environment))
-    if evidence.artifacts:
+            st.json(dict(result.environment))
+    if result.artifacts:
         with st.expander("Files"):
             st.dataframe(
-                pd.DataFrame([{"name": n, "path": p} for n, p in evidence.artifacts.items()]),
+                pd.DataFrame([{"name": n, "path": p} for n, p in result.artifacts.items()]),
                 hide_index=True,
             )
-    st.caption(f"Asked for by {escape_markdown(trial.origin)}, seed {trial.seed}.")
+    st.caption(f"Origin: {escape_markdown(trial.origin)}. Seed: {trial.seed}.")

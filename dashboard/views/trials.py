@@ -1,4 +1,4 @@
-"""All trials as a table: sort, filter, compare by eye, take away."""
+"""All trials as a table to sort, filter and download, and as a plot of settings and results."""
 
 from __future__ import annotations
 
@@ -14,32 +14,27 @@ from autotune.analysis.text import metric_label
 from autotune.domain import State, Trial
 from autotune.errors import ExpressionError
 
-from ..common import link, study_page
+from ..common import HIDE_TOOLBAR, link, study_page
 from ..lever_figures import parallel_figure
+from ..live import LiveStudy
 from ..text import escape_markdown
 
 
-def page() -> None:
-    opened = study_page("Trials")
-    if opened is None:
-        return
-    _, snapshot = opened
-    if not snapshot.trials:
-        st.info("Nothing has run yet. Trials appear here as they start.")
-        return
-    chosen = _filtered(snapshot)
+@study_page("Trials", no_trial="No trial has started yet. Trials appear here as they start.")
+def page(_study: LiveStudy, snapshot: Snapshot) -> None:
+    selected = _filtered(snapshot)
     frame = pd.DataFrame(snapshot.table_columns())
-    frame = frame[frame["trial"].isin([t.number for t in chosen])]
+    frame = frame[frame["trial"].isin([t.number for t in selected])]
     frame = frame.dropna(axis="columns", how="all")
     _table(snapshot, frame)
     _downloads(snapshot, frame)
-    _parallel(snapshot, chosen)
+    _parallel(snapshot, selected)
 
 
 def _filtered(snapshot: Snapshot) -> list[Trial]:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     condition = left.text_input(
-        "Show only where",
+        "Condition",
         key="where",
         bind="query-params",
         placeholder="accuracy > 0.75 and precision == bf16",
@@ -49,14 +44,14 @@ def _filtered(snapshot: Snapshot) -> list[Trial]:
     states = right.pills(
         "States", present, selection_mode="multi", key="states", bind="query-params"
     )
-    kept = [t for t in snapshot.trials if not states or t.state.value in states]
+    in_states = [t for t in snapshot.trials if not states or t.state.value in states]
     try:
-        return filter_by_condition(snapshot.study, kept, condition or "")
+        return filter_by_condition(snapshot.study, in_states, condition or "")
     except ExpressionError as error:
         st.error(escape_markdown(error.message), icon=":material/error:")
         if error.hint:
             st.caption(escape_markdown(error.hint))
-        return kept
+        return in_states
 
 
 def _table(snapshot: Snapshot, frame: pd.DataFrame) -> None:
@@ -83,7 +78,7 @@ def _table(snapshot: Snapshot, frame: pd.DataFrame) -> None:
         },
     )
     rows = event["selection"]["rows"]
-    st.caption(f"{len(frame)} of {len(snapshot.trials)} trials. Pick a row to open it.")
+    st.caption(f"{len(frame)} of {len(snapshot.trials)} trials. Select a row to open it.")
     if rows and rows[0] < len(frame):
         number = int(frame["trial"].iloc[rows[0]])
         link("trial", f"Open trial {number}", icon=":material/open_in_full:", trial=number)
@@ -92,40 +87,40 @@ def _table(snapshot: Snapshot, frame: pd.DataFrame) -> None:
 def _downloads(snapshot: Snapshot, frame: pd.DataFrame) -> None:
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in snapshot.study.name)
     with st.container(horizontal=True):
-        for title, suffix, mime, made in (
+        for title, suffix, mime, content in (
             ("CSV", "csv", "text/csv", _csv(frame)),
             ("Parquet", "parquet", "application/vnd.apache.parquet", _parquet(frame)),
         ):
             st.download_button(
-                title, made, f"{name}-trials.{suffix}", mime,
+                title, content, f"{name}-trials.{suffix}", mime,
                 icon=":material/download:", on_click="ignore", key=f"download-{suffix}",
             )  # fmt: skip
 
 
 def _csv(frame: pd.DataFrame) -> Callable[[], bytes]:
-    """A cell that a spreadsheet would run as a formula is quoted."""
+    """The table as CSV. A cell that a spreadsheet would run as a formula is quoted."""
 
-    def safe(value: object) -> object:
-        risky = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t")
-        return f"'{value}" if risky else value
+    def escape(value: object) -> object:
+        is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t")
+        return f"'{value}" if is_formula else value
 
-    return lambda: frame.map(safe).to_csv(index=False).encode()
+    return lambda: frame.map(escape).to_csv(index=False).encode()
 
 
 def _parquet(frame: pd.DataFrame) -> Callable[[], bytes]:
-    def made() -> bytes:
+    def content() -> bytes:
         buffer = io.BytesIO()
         mixed = [name for name in frame.columns if frame[name].dtype == object]
         texts = frame.astype(dict.fromkeys(mixed, "string"))
         texts.to_parquet(buffer, index=False)
         return buffer.getvalue()
 
-    return made
+    return content
 
 
-def _parallel(snapshot: Snapshot, chosen: Sequence[Trial]) -> None:
-    st.subheader("Which settings lead where", anchor=False)
-    members = [t for t in chosen if t.state is State.COMPLETE]
+def _parallel(snapshot: Snapshot, trials: Sequence[Trial]) -> None:
+    st.subheader("Settings and results", anchor=False)
+    members = [t for t in trials if t.state is State.COMPLETE]
     if len(members) < 2:
         st.caption("Needs at least two complete trials.")
         return
@@ -134,6 +129,6 @@ def _parallel(snapshot: Snapshot, chosen: Sequence[Trial]) -> None:
     )
     st.plotly_chart(
         parallel_figure(snapshot, members, metric),
-        config={"displayModeBar": False},
+        config=HIDE_TOOLBAR,
         alt="Settings and results of each trial as one line",
     )

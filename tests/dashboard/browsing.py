@@ -1,4 +1,4 @@
-"""A browser for tests, and a server to point it at."""
+"""A browser for tests, and a dashboard server."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MILLISECONDS = 90_000
-"""A crowded machine starts a browser slowly."""
+TIMEOUT_MILLISECONDS = 90_000
+"""Long, since a loaded machine starts a browser slowly."""
 
 
 @contextmanager
 def served(
     command: Sequence[str], port: int, environment: Mapping[str, str], cwd: str | None = None
 ) -> Iterator[str]:
-    """The address of a dashboard that ``command`` starts on ``port``."""
+    """The address of the dashboard that ``command`` starts on ``port``."""
     process = subprocess.Popen(command, env=dict(environment), cwd=cwd)
     try:
         _wait_for(f"http://127.0.0.1:{port}/_stcore/health", process)
@@ -63,7 +63,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Ends with the module: while it runs, the thread has an event loop."""
+    """One browser a module. While it runs, the thread has an event loop."""
     with sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
@@ -72,23 +72,23 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that must not complain, nor ask anybody but this machine for anything."""
+    """A page that may log no error and request nothing from other machines."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
-    opened, complaints = context.new_page(), []
-    opened.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on(
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
+    tab, problems = context.new_page(), []
+    tab.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on(
         "request",
         lambda r: (
-            complaints.append(f"asked {r.url}")
+            problems.append(f"requested {r.url}")
             if not r.url.startswith(("http://127.0.0.1", "data:", "blob:", "ws://127.0.0.1"))
             else None
         ),
     )
-    yield opened
+    yield tab
     context.close()
-    assert not complaints
+    assert not problems
 
 
 def settled(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""Stores with studies in every condition, and the dashboard over them."""
+"""A store with every kind of study, and the dashboard that reads it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ sys.path.append(str(ROOT / "benchmarks"))  # last: it too has a module called da
 import sample_studies as samples  # noqa: E402
 from browsing import browser, page  # noqa: E402, F401 - fixtures
 
-from autotune.domain import Constraint, FailureReason, Infeasible, Study, Trial  # noqa: E402, FailureReason
+from autotune.domain import Constraint, FailureReason, Infeasible, Study, Trial  # noqa: E402
 from autotune.store import open_store  # noqa: E402
 from dashboard import exporting, settings  # noqa: E402
 
 KINDS = ("empty", "running", "complete", "infeasible", "single", "many")
-FIVE = (
+METRICS = (
     samples.SPEED, samples.ACCURACY, samples.COST, samples.MEMORY, "inference_latency_ms",
 )  # fmt: skip
 
@@ -29,29 +29,29 @@ def fill(url: str) -> None:
     """One study of each kind, under its name."""
     store = open_store(url)
     for kind in KINDS:
-        metrics = {"single": (samples.SPEED,), "many": FIVE}.get(kind, FIVE[:3])
-        asked = samples.study(kind, metrics, trials=48)
+        metrics = {"single": (samples.SPEED,), "many": METRICS}.get(kind, METRICS[:3])
+        study = samples.study(kind, metrics, trials=48)
         if kind == "single":
-            asked = replace(asked, constraints=())
+            study = replace(study, constraints=())
         if kind == "infeasible":
-            asked = replace(asked, constraints=(Constraint(samples.ACCURACY, ">=", 2.0),))
-        made = _made(kind, asked)
+            study = replace(study, constraints=(Constraint(samples.ACCURACY, ">=", 2.0),))
+        trials = _trials(kind, study)
         if kind == "infeasible":
             reason = Infeasible(FailureReason.OUT_OF_MEMORY, "needs 9.1 GiB, the limit is 2.4 GiB")
-            made[4:] = [t.finished(reason, t.finished_at or samples.START) for t in made[4:]]
+            trials[4:] = [t.finish(reason, t.finished_at or samples.START) for t in trials[4:]]
         if kind == "complete":
-            made += [samples.confirming(made[0], len(made) + i, seed=7 + i) for i in range(2)]
-            made += [samples.sharing(made[0], len(made))]
-            made += samples.skipped(made[0], len(made))
-        samples.write(store, asked, made)
+            trials += [samples.confirming(trials[0], len(trials) + i, seed=7 + i) for i in range(2)]
+            trials += [samples.sharing(trials[0], len(trials))]
+            trials += samples.skipped(trials[0], len(trials))
+        samples.write(store, study, trials)
     store.close()
 
 
-def _made(kind: str, asked: Study) -> list[Trial]:
+def _trials(kind: str, study: Study) -> list[Trial]:
     if kind == "empty":
         return []
     count = {"infeasible": 12, "complete": 40}.get(kind, 24)
-    return list(samples.trials(asked, count, running=2 if kind == "running" else 0))
+    return list(samples.trials(study, count, running=2 if kind == "running" else 0))
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +63,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def opened(storage: str) -> str:
-    """The dashboard of this process reads the prepared store. What is cached is cached by storage,
-    and stays for the next test."""
-    exporting.exported.clear()
+    """Make the dashboard of this process read the prepared store. Its caches are by storage and
+    serve the next test too."""
+    exporting.export_trial.clear()
     settings.configure(settings.Settings(storage))
     return storage

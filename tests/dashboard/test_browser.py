@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: what only shows there."""
+"""The dashboard in a real browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sample_studies as samples
-from browsing import PATIENCE_MILLISECONDS, free_port, served, settled
+from browsing import TIMEOUT_MILLISECONDS, free_port, served, settled
 from conftest import ROOT
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
@@ -27,11 +27,11 @@ sys.path.insert(0, {root!r})
 from dashboard.launch import serve
 from dashboard import exporting
 
-def written(storage, study, number, target, folder):
+def write_files(storage, study, number, target, folder):
     folder.mkdir(parents=True)
     (folder / "train.py").write_text(f"print({{number}})")
 
-exporting.run_export = written
+exporting.run_export = write_files
 serve({storage!r}, port={port})
 """
 
@@ -50,7 +50,7 @@ def test_front_is_drawn_clicked_and_filtered(page: Page, server: str) -> None:
     page.locator(".js-plotly-plot .scatterlayer .point").first.wait_for()
     settled(page)
     _click_front_point(page)
-    page.get_by_text("Everything about it").wait_for()
+    page.get_by_text("All details").wait_for()
     assert "trial=" in page.url and "study=complete" in page.url
     caption = page.get_by_text("trials on the front", exact=False)
     before = caption.first.inner_text()
@@ -60,14 +60,14 @@ def test_front_is_drawn_clicked_and_filtered(page: Page, server: str) -> None:
         slider.press("ArrowRight")
     page.get_by_text("hidden by the filters").wait_for()
     assert caption.first.inner_text() != before
-    page.get_by_text("Everything about it").click()
+    page.get_by_text("All details").click()
     page.get_by_role("heading", name="Measurements").wait_for()
     assert "/trial?" in page.url and "trial=" in page.url
 
 
 def _click_front_point(page: Page) -> None:
-    """Click where Plotly says that a point of the front is."""
-    place = page.evaluate(
+    """Click a point of the front, at the position that Plotly reports."""
+    position = page.evaluate(
         """() => {
             const plot = document.querySelector('.js-plotly-plot');
             const trace = plot.data.find(t => t.name === 'front' && t.customdata);
@@ -78,11 +78,11 @@ def _click_front_point(page: Page) -> None:
                     box.top + axes.yaxis._offset + axes.yaxis.l2p(values(trace.y)[0])];
         }"""
     )
-    page.mouse.move(*place)
-    page.mouse.click(*place)
+    page.mouse.move(*position)
+    page.mouse.click(*position)
 
 
-def test_a_shared_address_brings_back_the_filters(page: Page, server: str) -> None:
+def test_filters_are_in_the_address(page: Page, server: str) -> None:
     page.goto(f"{server}/front?study=complete")
     settled(page)
     slider = page.get_by_role("slider").first
@@ -116,10 +116,10 @@ def test_export_is_downloaded(page: Page, server: str, tmp_path: Path) -> None:
     settled(page)
     page.get_by_text("autotune export complete").wait_for()
     page.get_by_role("button", name="Write the files").click()
-    with page.expect_download() as waiting:
+    with page.expect_download() as download:
         page.get_by_role("button", name="Download as zip").click()
     target = tmp_path / "out.zip"
-    waiting.value.save_as(target)
+    download.value.save_as(target)
     names = zipfile.ZipFile(target).namelist()
     assert len(names) == 1 and names[0].endswith("-hf-trainer/train.py")
 
@@ -127,9 +127,9 @@ def test_export_is_downloaded(page: Page, server: str, tmp_path: Path) -> None:
 def test_table_is_downloaded_as_csv(page: Page, server: str, tmp_path: Path) -> None:
     page.goto(f"{server}/trials?study=complete")
     settled(page)
-    with page.expect_download() as waiting:
+    with page.expect_download() as download:
         page.get_by_role("button", name="CSV", exact=True).click()
-    waiting.value.save_as(tmp_path / "trials.csv")
+    download.value.save_as(tmp_path / "trials.csv")
     lines = (tmp_path / "trials.csv").read_text().splitlines()
     assert lines[0].startswith("trial,state,verdict") and len(lines) == 46
 
@@ -138,43 +138,43 @@ def test_study_follows_from_page_to_page(page: Page, server: str) -> None:
     page.goto(f"{server}/front?study=single")
     settled(page)
     page.get_by_role("link", name="Levers").click()
-    page.get_by_role("heading", name="Which levers matter").wait_for()
+    page.get_by_role("heading", name="Importance of the levers").wait_for()
     page.wait_for_url("**/levers?*study=single*")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_fit_their_width(browser: Browser, server: str, width: int, scheme: str) -> None:
-    """Nothing sticks out sideways; pictures are kept to be looked at."""
+    """No page scrolls horizontally. Keeps screenshots to look at."""
     ARTIFACTS.mkdir(exist_ok=True)
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme=scheme,  # type: ignore[arg-type]
     )
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
-    opened = context.new_page()
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
+    tab = context.new_page()
     for name in ("front", "trial") if (width, scheme) == (390, "dark") else ("front",):
-        opened.goto(f"{server}/{name}?study=complete")
-        settled(opened)
-        opened.locator(".js-plotly-plot .main-svg").first.wait_for()
-        opened.wait_for_timeout(500)
-        opened.screenshot(path=str(ARTIFACTS / f"test-{name}-{width}-{scheme}.png"))
-        wide = opened.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, json.dumps({"page": name, "width": wide})
+        tab.goto(f"{server}/{name}?study=complete")
+        settled(tab)
+        tab.locator(".js-plotly-plot .main-svg").first.wait_for()
+        tab.wait_for_timeout(500)
+        tab.screenshot(path=str(ARTIFACTS / f"test-{name}-{width}-{scheme}.png"))
+        scroll_width = tab.evaluate("document.documentElement.scrollWidth")
+        assert scroll_width <= width, json.dumps({"page": name, "width": scroll_width})
     context.close()
 
 
-def test_a_running_search_shows_up_by_itself(browser: Browser, server: str, storage: str) -> None:
+def test_running_search_is_refreshed(browser: Browser, server: str, storage: str) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
-    opened = context.new_page()
-    opened.goto(f"{server}/search?study=running")
-    settled(opened)
-    opened.get_by_text("Trial 24, preparing").wait_for()
+    context.set_default_timeout(TIMEOUT_MILLISECONDS)
+    tab = context.new_page()
+    tab.goto(f"{server}/search?study=running")
+    settled(tab)
+    tab.get_by_text("Trial 24, preparing").wait_for()
     writer = open_store(storage)
-    made = next(iter(samples.trials(writer.study("running"), 1, seed=3)))
-    writer.finish("running", 24, Completed(made.result))
-    opened.get_by_text("Trial 24, preparing").wait_for(state="detached", timeout=15_000)
-    expect(opened.get_by_text("Trial 25, preparing")).to_have_count(1)
+    trial = next(iter(samples.trials(writer.study("running"), 1, seed=3)))
+    writer.finish("running", 24, Completed(trial.result))
+    tab.get_by_text("Trial 24, preparing").wait_for(state="detached", timeout=15_000)
+    expect(tab.get_by_text("Trial 25, preparing")).to_have_count(1)
     writer.close()
     context.close()

@@ -1,4 +1,4 @@
-"""Every page over studies in every condition, run by Streamlit's own test driver."""
+"""Every page with every kind of study, run by Streamlit's test driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = ROOT / "dashboard" / "main.py"
 
 
 def visit(page: str, **params: str) -> AppTest:
-    """Open a page by its URL and let it run once."""
+    """Open a page by its URL and run it once."""
     app = AppTest.from_file(str(SCRIPT), default_timeout=60)
     app._page_hash = "" if page == "studies" else calc_hash(page)
     for name, value in params.items():
@@ -40,7 +40,7 @@ def _table_with(app: AppTest, column: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_over_every_kind_of_study(opened: str, page: str, kind: str) -> None:
+def test_every_page_with_every_kind_of_study(opened: str, page: str, kind: str) -> None:
     params = {"with": kind} if page == "compare" else {"study": kind}
     app = visit(page, **params)
     assert app.title[0].value == PAGES[page][1]
@@ -49,7 +49,7 @@ def test_every_page_over_every_kind_of_study(opened: str, page: str, kind: str) 
         assert len(app.info) == 1
 
 
-def test_list_of_studies_has_figures_and_progress(opened: str) -> None:
+def test_list_of_studies_has_best_values_and_progress(opened: str) -> None:
     frame = visit("studies").dataframe[0].value
     assert list(frame["study"]) == list(reversed(KINDS))
     rows = frame.set_index("study")
@@ -60,7 +60,7 @@ def test_list_of_studies_has_figures_and_progress(opened: str) -> None:
     assert rows.loc["infeasible", "best so far (times the default)"] == "nothing yet"
 
 
-def test_front_suggests_in_a_sentence_and_filters(opened: str) -> None:
+def test_front_suggests_a_trial_and_filters(opened: str) -> None:
     app = visit("front", study="complete")
     assert "faster than the default" in words(app) or "default configuration" in words(app)
     before = next(c.value for c in app.caption if "on the front" in c.value)
@@ -73,7 +73,7 @@ def test_front_suggests_in_a_sentence_and_filters(opened: str) -> None:
     assert "No trial passes these filters" in words(app)
 
 
-def test_weights_choose_another_point(opened: str) -> None:
+def test_weights_select_another_trial(opened: str) -> None:
     app = visit("front", study="complete", way="By weight")
     weights = [s for s in app.slider if s.label.startswith("Weight of")]
     assert len(weights) == 3
@@ -96,17 +96,17 @@ def test_front_takes_axes_and_trial_from_the_url(opened: str) -> None:
     assert any(s.value == "Trial 0" for s in app.subheader)
 
 
-def test_unknown_names_in_the_url_are_told_plainly(opened: str) -> None:
+def test_unknown_names_in_the_url_are_reported(opened: str) -> None:
     assert "There is no study" in words(visit("front", study="<b>nosuch</b>"))
     assert "trials 0 to" in words(visit("trial", study="single", trial="999"))
 
 
 def test_trials_are_filtered_by_condition_and_state(opened: str) -> None:
-    everything = visit("trials", study="complete").dataframe[0].value
+    unfiltered = visit("trials", study="complete").dataframe[0].value
     app = visit("trials", study="complete", where="precision == bf16 and accuracy > 0.5")
-    some = app.dataframe[0].value
-    assert 0 < len(some) < len(everything)
-    assert set(some["precision"]) == {"bf16"}
+    filtered = app.dataframe[0].value
+    assert 0 < len(filtered) < len(unfiltered)
+    assert set(filtered["precision"]) == {"bf16"}
     app.text_input[0].set_value("precison == bf16").run()
     assert "did you mean precision" in words(app).replace("\\", "")
 
@@ -119,29 +119,29 @@ def test_trial_highlights_what_differs_and_shows_the_log(opened: str) -> None:
     assert _table_with(app, "differs")["differs"].any()
 
 
-def test_confirmed_and_confirming_trials_point_at_each_other(opened: str) -> None:
+def test_confirmed_and_confirming_trials_link_to_each_other(opened: str) -> None:
     app = visit("trial", study="complete", trial="0")
-    again = _table_with(app, "seed")
-    assert list(again["trial"]) == ["0", "40", "41", "mean", "95% interval"]
-    assert list(again["judged on"])[:3] == ["validation", "test", "test"]
+    runs = _table_with(app, "seed")
+    assert list(runs["trial"]) == ["0", "40", "41", "mean", "95% interval"]
+    assert list(runs["split"])[:3] == ["validation", "test", "test"]
     app = visit("trial", study="complete", trial="40")
-    assert "Repeats trial 0 whole" in words(app)
+    assert "Repeats the full training run of trial 0" in words(app)
     assert "confirmed by 2 runs" in words(visit("trial", study="complete", trial="0"))
 
 
-def test_points_of_the_front_say_how_sure_they_are(opened: str) -> None:
+def test_front_shows_the_probability_of_a_trial(opened: str) -> None:
     app = visit("front", study="complete")
     assert "to be on the front given the noise" in words(app)
 
 
-def test_shared_and_predicted_numbers_are_marked(opened: str) -> None:
+def test_reused_and_predicted_values_are_marked(opened: str) -> None:
     app = visit("trial", study="complete", trial="42")
-    measured = _table_with(app, "from")
-    by_metric = measured.set_index("metric")["from"]
-    assert by_metric["accuracy"] == "shared from trial 0"
-    assert by_metric["training speed"] == "measured here"
-    foretold = _table_with(app, "off by")
-    assert list(foretold["off by"]) == ["-7%"]
+    measurements = _table_with(app, "from")
+    by_metric = measurements.set_index("metric")["from"]
+    assert by_metric["accuracy"] == "reused from trial 0"
+    assert by_metric["training speed"] == "this trial"
+    predictions = _table_with(app, "off by")
+    assert list(predictions["off by"]) == ["-7%"]
 
 
 def test_search_shows_where_trials_were_stopped(opened: str) -> None:
@@ -152,34 +152,34 @@ def test_search_shows_where_trials_were_stopped(opened: str) -> None:
     assert (rows["after"] > 0).any()
 
 
-def test_bounds_weights_and_the_third_axis_come_from_the_url(opened: str) -> None:
+def test_filters_weights_and_the_third_axis_come_from_the_url(opened: str) -> None:
     app = visit("front", study="complete")
-    plain = next(s for s in app.slider if s.label.startswith("training speed"))
-    asked = {"at-train_samples_per_second": str(plain.max * 0.6), "way": "By weight"}
-    app = visit("front", study="complete", solid="true", **asked, **{"w-accuracy": "9"})
+    speed = next(s for s in app.slider if s.label.startswith("training speed"))
+    params = {"at-train_samples_per_second": str(speed.max * 0.6), "way": "By weight"}
+    app = visit("front", study="complete", solid="true", **params, **{"w-accuracy": "9"})
     values = {s.label: s.value for s in app.slider}
     assert values["Weight of accuracy"] == 9 and values["Weight of cost"] == 5
-    assert values[plain.label] == pytest.approx(plain.max * 0.6, rel=0.02)
+    assert values[speed.label] == pytest.approx(speed.max * 0.6, rel=0.02)
     assert "hidden by the filters" in words(app)
     assert next(t for t in app.toggle if t.label == "Three dimensions").value
 
 
-def test_infeasible_trial_says_why(opened: str) -> None:
+def test_infeasible_trial_shows_the_reason(opened: str) -> None:
     app = visit("trial", study="infeasible", trial="7")
     assert State.INFEASIBLE.value in words(app)
     assert "limit is 2" in words(app)
 
 
-def test_search_counts_what_stopping_saved(opened: str) -> None:
+def test_search_shows_the_steps_that_early_stopping_saved(opened: str) -> None:
     assert "saved the steps of" in words(visit("search", study="complete"))
 
 
-def test_levers_page_answers_for_a_chosen_lever(opened: str) -> None:
+def test_levers_page_shows_the_selected_lever(opened: str) -> None:
     app = visit("levers", study="complete", lever="precision", metric="accuracy")
     assert any(s.value == "Accuracy by precision" for s in app.subheader)
 
 
-def test_compare_puts_studies_side_by_side(opened: str) -> None:
+def test_compare_has_a_column_for_each_study(opened: str) -> None:
     app = AppTest.from_file(str(SCRIPT), default_timeout=60)
     app._page_hash = calc_hash("compare")
     app.query_params["with"] = ["single", "many"]
@@ -191,13 +191,13 @@ def test_compare_puts_studies_side_by_side(opened: str) -> None:
 def test_export_writes_and_shows_files(opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def written(storage: str, study: str, number: int, target: str, folder: Path) -> None:
+    def write_files(storage: str, study: str, number: int, target: str, folder: Path) -> None:
         calls.append((study, number, target))
         folder.mkdir(parents=True)
         (folder / "train.py").write_text("print('trained')")
         (folder / "model.safetensors").write_bytes(b"\\xff" * 10)
 
-    monkeypatch.setattr(exporting, "run_export", written)
+    monkeypatch.setattr(exporting, "run_export", write_files)
     app = visit("export", study="complete", choice="0")
     assert not calls and "autotune export complete --trial 0" in app.code[0].value
     app.button[0].click().run()
@@ -207,32 +207,32 @@ def test_export_writes_and_shows_files(opened: str, monkeypatch: pytest.MonkeyPa
     assert "did you mean fastest" in words(app).replace("\\", "")
 
 
-def test_failing_export_says_why(opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_export_is_reported(opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting.sys, "executable", "/bin/false")
     app = visit("export", study="complete", choice="0")
     app.button[0].click().run()
     assert not app.exception and "the export failed" in words(app)
 
 
-def test_password_stands_before_every_page(opened: str) -> None:
+def test_pages_need_the_password(opened: str) -> None:
     settings.configure(settings.Settings(opened, PasswordGate("open sesame")))
     app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
     assert not app.title and len(app.text_input) == 1
     app.text_input[0].set_value("wrong guess")
     app.button[0].click().run()
-    assert "not the password" in words(app) and not app.title
+    assert "Wrong password" in words(app) and not app.title
     app.text_input[0].set_value("open sesame")
     app.button[0].click().run()
     assert app.title[0].value == "Studies"
 
 
-def test_a_server_started_otherwise_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_settings_shows_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_current", None)
     app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
     assert "not started by" in words(app) and not app.title
 
 
-def test_a_store_that_is_gone_is_an_error_in_words(opened: str, tmp_path: Path) -> None:
+def test_missing_store_is_reported(opened: str, tmp_path: Path) -> None:
     settings.configure(settings.Settings(f"sqlite:///{tmp_path / 'none.db'}"))
     app = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
     assert not app.exception

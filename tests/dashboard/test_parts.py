@@ -1,4 +1,4 @@
-"""The parts beneath the pages: text, password, feed, launching, figures."""
+"""Text, password, live studies, launch and plots of the dashboard."""
 
 from __future__ import annotations
 
@@ -21,48 +21,55 @@ from autotune.errors import AutotuneError, ExecutionError, StoreUnavailableError
 from autotune.report.axes import Axis
 from autotune.report.labels import one_line_label, wrapped_label
 from autotune.store import open_store
-from dashboard.front_figure import View, front_figure
-from dashboard.launch import is_local, options, serve
+from dashboard.front_figure import front_figure
+from dashboard.front_traces import View
+from dashboard.launch import is_local, serve, streamlit_options
 from dashboard.live import LiveStudy
 from dashboard.password import (
-    ATTEMPTS,
-    ATTEMPTS_OF_ALL,
+    MAX_ATTEMPTS,
+    MAX_TOTAL_ATTEMPTS,
     WINDOW_SECONDS,
-    Hash,
     PasswordGate,
-    from_environment,
-    visitor,
+    PasswordHash,
+    read_password,
+    visitor_id,
 )
-from dashboard.preload import PARTS, PreloadMiddleware, first_page
+from dashboard.preload import ELEMENTS, PreloadMiddleware, index_html
 from dashboard.text import escape_markdown
 from dashboard.views.studies import _state
 
-NASTY = '<img src=x onerror="alert(1)"> **bold** [x](javascript:1)'
+MARKUP = '<img src=x onerror="alert(1)"> **bold** [x](javascript:1)'
 
 
-def test_text_is_never_read_as_markup() -> None:
-    assert "<" not in wrapped_label(NASTY).replace("<br>", "") and "<" not in one_line_label(NASTY)
-    assert "\\<img" in escape_markdown(NASTY) and "\\*\\*bold" in escape_markdown(NASTY) and "\\[x\\]" in escape_markdown(NASTY)
+def test_text_is_escaped() -> None:
+    assert "<" not in wrapped_label(MARKUP).replace("<br>", "") and "<" not in one_line_label(
+        MARKUP
+    )
+    assert (
+        "\\<img" in escape_markdown(MARKUP)
+        and "\\*\\*bold" in escape_markdown(MARKUP)
+        and "\\[x\\]" in escape_markdown(MARKUP)
+    )
     assert wrapped_label("a" * 130).count("<br>") == 2
 
 
-def test_figures_escape_what_users_named() -> None:
-    asked = samples.study("x")
-    made = list(samples.trials(asked, 6))
-    bad = replace(made[1], strategy=Strategy({**made[1].strategy.values, "precision": NASTY}))
-    snapshot = Snapshot(asked, [made[0], bad, *made[2:]])
-    view = View(Axis(samples.SPEED), Axis(samples.ACCURACY), None, [bad], [], [made[0]])
+def test_figures_escape_names_of_users() -> None:
+    study = samples.study("x")
+    trials = list(samples.trials(study, 6))
+    bad = replace(trials[1], strategy=Strategy({**trials[1].strategy.values, "precision": MARKUP}))
+    snapshot = Snapshot(study, [trials[0], bad, *trials[2:]])
+    view = View(Axis(samples.SPEED), Axis(samples.ACCURACY), None, [bad], [], [trials[0]])
     assert "<img" not in str(front_figure(snapshot, view).to_json()).replace("\\u003c", "<")
 
 
 def test_front_figure_shows_intervals_default_and_reasons() -> None:
-    asked = samples.study("x")
-    made = list(samples.trials(asked, 6))
+    study = samples.study("x")
+    trials = list(samples.trials(study, 6))
     reason = Infeasible(FailureReason.OUT_OF_MEMORY, "needs 9 GiB")
-    made.append(replace(made[5], number=6).finished(reason, samples.START))
-    snapshot = Snapshot(asked, made)
+    trials.append(replace(trials[5], number=6).finish(reason, samples.START))
+    snapshot = Snapshot(study, trials)
     view = View(
-        Axis(samples.SPEED, default=made[0].metric(samples.SPEED), log=True),
+        Axis(samples.SPEED, default=trials[0].metric(samples.SPEED), log=True),
         Axis(samples.ACCURACY), Axis(samples.COST), [], [], snapshot.front,
         suggested=snapshot.knee,
     )  # fmt: skip
@@ -77,67 +84,69 @@ def test_front_figure_shows_intervals_default_and_reasons() -> None:
     assert "needs 9 GiB" in lane.hovertext[0] and isinstance(lane, go.Scatter)
 
 
-def test_password_is_hashed_and_guessed_slowly() -> None:
+def test_password_is_hashed_and_rate_limited() -> None:
     moment = [0.0]
-    lock = PasswordGate("correct horse", clock=lambda: moment[0])
-    assert b"correct horse" not in Hash.of("correct horse").digest
-    for _ in range(ATTEMPTS):
-        assert not lock.opens("wrong")
-    assert lock.wait_seconds() == WINDOW_SECONDS
-    assert not lock.opens("correct horse")
+    gate = PasswordGate("correct horse", clock=lambda: moment[0])
+    assert b"correct horse" not in PasswordHash.from_password("correct horse").digest
+    for _ in range(MAX_ATTEMPTS):
+        assert not gate.accepts("wrong")
+    assert gate.wait_seconds() == WINDOW_SECONDS
+    assert not gate.accepts("correct horse")
     moment[0] = WINDOW_SECONDS
-    assert lock.opens("correct horse")
+    assert gate.accepts("correct horse")
 
 
-def test_one_who_guesses_keeps_nobody_else_out() -> None:
+def test_attacker_does_not_lock_out_others() -> None:
     moment = [0.0]
-    lock = PasswordGate("correct horse", clock=lambda: moment[0])
-    for _ in range(ATTEMPTS):
-        assert not lock.opens("wrong", "203.0.113.9")
-    assert not lock.opens("correct horse", "203.0.113.9")
-    assert lock.wait_seconds("203.0.113.9") == WINDOW_SECONDS
-    assert lock.wait_seconds("203.0.113.10") == 0 == lock.wait_seconds(None)
-    assert lock.opens("correct horse", "203.0.113.10")
+    gate = PasswordGate("correct horse", clock=lambda: moment[0])
+    for _ in range(MAX_ATTEMPTS):
+        assert not gate.accepts("wrong", "203.0.113.9")
+    assert not gate.accepts("correct horse", "203.0.113.9")
+    assert gate.wait_seconds("203.0.113.9") == WINDOW_SECONDS
+    assert gate.wait_seconds("203.0.113.10") == 0 == gate.wait_seconds(None)
+    assert gate.accepts("correct horse", "203.0.113.10")
 
 
-def test_guesses_from_many_addresses_have_a_common_end() -> None:
-    lock = PasswordGate("correct horse", clock=lambda: 0.0)
-    monkeys = [f"198.51.100.{n}" for n in range(ATTEMPTS_OF_ALL)]
-    lock._hash = Never()  # type: ignore[assignment]
-    for address in monkeys:
-        assert lock.wait_seconds(address) == 0 and not lock.opens("wrong", address)
-    assert lock.wait_seconds("203.0.113.9") == WINDOW_SECONDS
-    assert len(lock._wrong) == ATTEMPTS_OF_ALL
+def test_attempts_from_many_addresses_are_limited_in_total() -> None:
+    gate = PasswordGate("correct horse", clock=lambda: 0.0)
+    addresses = [f"198.51.100.{n}" for n in range(MAX_TOTAL_ATTEMPTS)]
+    gate._hash = NeverMatches()  # type: ignore[assignment]
+    for address in addresses:
+        assert gate.wait_seconds(address) == 0 and not gate.accepts("wrong", address)
+    assert gate.wait_seconds("203.0.113.9") == WINDOW_SECONDS
+    assert len(gate._wrong) == MAX_TOTAL_ATTEMPTS
 
 
-class Never:
-    """A hash that nothing matches, without the time that a real one takes."""
+class NeverMatches:
+    """A hash that no password matches, without the time that a real one takes."""
 
     def matches(self, password: str) -> bool:
         return False
 
 
-def test_visitors_are_told_apart_by_network_address() -> None:
-    assert visitor("2001:db8::1") == visitor("2001:db8::ffff") != visitor("2001:db8:1::1")
-    assert visitor("::ffff:192.0.2.7") == visitor("192.0.2.7") != visitor("192.0.2.8")
-    assert visitor(None) != visitor("testclient")
+def test_visitors_are_identified_by_network_address() -> None:
+    assert visitor_id("2001:db8::1") == visitor_id("2001:db8::ffff") != visitor_id("2001:db8:1::1")
+    assert visitor_id("::ffff:192.0.2.7") == visitor_id("192.0.2.7") != visitor_id("192.0.2.8")
+    assert visitor_id(None) != visitor_id("testclient")
 
 
-def test_the_first_page_says_where_the_server_is() -> None:
+def test_index_html_has_settings_and_preload_links() -> None:
     sent: list[dict[str, object]] = []
 
-    async def elsewhere(scope: object, receive: object, send: object) -> None:
-        sent.append({"body": b"passed on"})
+    async def streamlit_app(scope: object, receive: object, _send: object) -> None:
+        sent.append({"body": b"forwarded"})
 
-    async def keep(message: dict[str, object]) -> None:
+    async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    entrance = PreloadMiddleware(elsewhere, ["trial", "front"], ["https://a.example/</script>"])
+    middleware = PreloadMiddleware(
+        streamlit_app, ["trial", "front"], ["https://a.example/</script>"]
+    )
 
     def get(path: str, method: str = "GET") -> str:
         sent.clear()
         scope = {"type": "http", "method": method, "path": path, "headers": []}
-        asyncio.run(entrance(scope, None, keep))  # type: ignore[arg-type]
+        asyncio.run(middleware(scope, None, send))  # type: ignore[arg-type]
         return bytes(sent[-1]["body"]).decode()  # type: ignore[call-overload]
 
     own = (Path(streamlit.__file__).parent / "static" / "index.html").read_text()
@@ -145,19 +154,19 @@ def test_the_first_page_says_where_the_server_is() -> None:
     assert "BACKEND_BASE_URL" in get("/front") and "a.example" in get("/front")
     assert get("/front").count("</script>") == own.count("</script>") + 1
     for path in ("/_stcore/health", "/static/js/x.js", "/nosuch", "/front/x"):
-        assert get(path) == "passed on"
-    for files in PARTS.values():
-        assert all(f'href="./static/js/{name}.' in first_page([], files) for name in files)
-    assert get("/front", "POST") == "passed on"
+        assert get(path) == "forwarded"
+    for files in ELEMENTS.values():
+        assert all(f'href="./static/js/{name}.' in index_html([], files) for name in files)
+    assert get("/front", "POST") == "forwarded"
 
 
-def test_password_has_to_be_there_and_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_is_required_and_has_a_minimum_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AUTOTUNE_DASHBOARD_PASSWORD", raising=False)
     with pytest.raises(UsageError, match="needs a password"):
-        from_environment()
-    assert from_environment(lambda _: "from a prompt") == "from a prompt"
+        read_password()
+    assert read_password(lambda _: "from a prompt") == "from a prompt"
     monkeypatch.setenv("AUTOTUNE_DASHBOARD_PASSWORD", "from outside")
-    assert from_environment(lambda _: "unused") == "from outside"
+    assert read_password(lambda _: "unused") == "from outside"
     with pytest.raises(UsageError, match="at least 8"):
         PasswordGate("short")
 
@@ -167,11 +176,11 @@ def test_password_has_to_be_there_and_long(monkeypatch: pytest.MonkeyPatch) -> N
     [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False),
      ("192.168.1.4", False), ("example.org", False), ("::", False), ("", False)],
 )  # fmt: skip
-def test_what_counts_as_this_machine(host: str, local: bool) -> None:
+def test_local_addresses(host: str, local: bool) -> None:
     assert is_local(host) is local
 
 
-def test_serving_others_without_a_password_is_refused(
+def test_serving_other_machines_needs_a_password(
     storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AUTOTUNE_DASHBOARD_PASSWORD", raising=False)
@@ -191,52 +200,52 @@ def test_serving_checks_storage_and_port_first(storage: str, tmp_path: Path) -> 
             serve(storage, port=port)
 
 
-def test_server_sends_nothing_out_and_watches_nothing() -> None:
-    flags = options("127.0.0.1", 8501, open_browser=False)
-    assert flags["browser.gatherUsageStats"] is False
-    assert flags["server.fileWatcherType"] == "none"
-    assert flags["server.address"] == "127.0.0.1"
+def test_server_sends_no_statistics_and_watches_no_files() -> None:
+    options = streamlit_options("127.0.0.1", 8501)
+    assert options["browser.gatherUsageStats"] is False
+    assert options["server.fileWatcherType"] == "none"
+    assert options["server.address"] == "127.0.0.1"
 
 
-def test_feed_fetches_only_what_is_new(tmp_path: Path) -> None:
+def test_live_study_reads_only_changes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'live.db'}"
     writer = open_store(url)
-    asked = samples.study("live")
-    writer.create_study(asked, {})
+    study = samples.study("live")
+    writer.create_study(study, {})
     reader = open_store(url, read_only=True)
-    feed = LiveStudy(reader, "live")
-    assert feed.refresh().trials == []
-    begun = writer.start("live", asked.baseline, origin=TrialOrigin.DEFAULT, seed=0)
-    seen = feed.refresh()
-    assert [t.number for t in seen.trials] == [0] and feed.revision == 1
-    assert feed.refresh() is seen and feed.revision == 1
-    writer.finish("live", begun.number, Completed(TrialResult()))
-    assert feed.refresh().trials[0].state.finished and feed.revision == 2
+    live = LiveStudy(reader, "live")
+    assert live.refresh().trials == []
+    trial = writer.start("live", study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
+    snapshot = live.refresh()
+    assert [t.number for t in snapshot.trials] == [0] and live.revision == 1
+    assert live.refresh() is snapshot and live.revision == 1
+    writer.finish("live", trial.number, Completed(TrialResult()))
+    assert live.refresh().trials[0].state.is_finished and live.revision == 2
     with pytest.raises(StoreUnavailableError):
-        reader.enqueue("live", asked.baseline, origin="x", seed=0)
+        reader.enqueue("live", study.baseline, origin=TrialOrigin.SAMPLED, seed=0)
 
 
-def test_a_study_counts_as_running_while_its_search_thinks(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path / 'thinks.db'}")
-    asked = samples.study("thinks")
-    samples.write(store, asked, list(samples.trials(asked, 3)))
+def test_study_counts_as_running_between_trials(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'between.db'}")
+    study = samples.study("between")
+    samples.write(store, study, list(samples.trials(study, 3)))
     (overview,) = store.studies_overview()
     assert _state(overview, 0.5) == "stopped" and _state(overview, 1.0) == "done"
     assert _state(replace(overview, changed_at=datetime.now(UTC)), 0.5) == "running"
 
 
-def test_readers_do_not_hold_up_a_running_search(tmp_path: Path) -> None:
+def test_readers_do_not_block_a_running_search(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'busy.db'}"
     writer = open_store(url)
-    asked = samples.study("busy")
-    samples.write(writer, asked, list(samples.trials(asked, 30)))
+    study = samples.study("busy")
+    samples.write(writer, study, list(samples.trials(study, 30)))
     reader = open_store(url, read_only=True)
     with reader._database.transaction() as connection:
         connection.exec_driver_sql("SELECT count(*) FROM trials").scalar_one()
-        begun = writer.start("busy", asked.baseline, origin="x", seed=0)
-        writer.finish("busy", begun.number, Completed(TrialResult()))
-        still = connection.exec_driver_sql("SELECT count(*) FROM trials").scalar_one()
-    assert still == 30
+        trial = writer.start("busy", study.baseline, origin=TrialOrigin.SAMPLED, seed=0)
+        writer.finish("busy", trial.number, Completed(TrialResult()))
+        count = connection.exec_driver_sql("SELECT count(*) FROM trials").scalar_one()
+    assert count == 30
     assert len(reader.trials("busy")) == 31
 
 
@@ -261,5 +270,7 @@ for page in ("", "front", "levers", "export"):
     assert not app.exception, app.exception
     assert app.title, page
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr[-2000:]
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr[-2000:]

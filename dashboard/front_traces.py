@@ -1,0 +1,275 @@
+"""The traces of the plot of the front: trials as marks, intervals, rings and the front line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from autotune.analysis.decimate import decimate
+from autotune.analysis.front import value_of
+from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
+from autotune.domain import State, Trial
+from autotune.report.axes import Axis
+from autotune.report.labels import wrapped_label
+from autotune.report.palette import GREEN, PINK, RED, SCALE, SKY, STATE_COLOUR, STATE_SYMBOL
+
+MAX_DOMINATED, MAX_VIOLATING, MAX_IN_STATUS_ROW, MAX_INTERVALS = 120, 40, 20, 40
+"""Marks sent to the browser. More are hard to tell apart and slow to draw."""
+MAX_DOMINATED_3D = 1_000
+"""The same in three dimensions, which the GPU draws."""
+Trace = dict[str, Any]
+"""A trace as Plotly's JavaScript reads it. Plotly's Python classes validate each setting, which is
+slow."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What to draw: axes, the trials that pass the filters, and the marked trials.
+
+    ``line`` is the front of the two metrics shown, which need not be all objectives.
+    """
+
+    x: Axis
+    y: Axis
+    colour: Axis | None
+    dominated: Sequence[Trial]
+    violating: Sequence[Trial]
+    front: Sequence[Trial]
+    line: Sequence[Trial] = ()
+    suggested: Trial | None = None
+    selected: Trial | None = None
+    bright_is_low: bool = False
+
+
+def plane_traces(snapshot: Snapshot, view: View) -> list[Trace]:
+    """The traces of two metrics. Those without a point are left out."""
+    dominated = _subsample(snapshot, view, view.dominated, MAX_DOMINATED)
+    traces = [
+        *([_legend_mark(view, "dominated", 7, 0.5)] if view.dominated else []),
+        *([_legend_mark(view, "front", 12, 1.0)] if view.front else []),
+        _marks(snapshot, view, "dominated", dominated, size=7, opacity=0.4),
+        _violating(snapshot, view),
+        _front_line(view),
+        _marks(snapshot, view, "front", view.front, size=12, opacity=1.0),
+        _intervals(snapshot, view),
+    ]
+    confirmed = [t for t in view.front if t.number in snapshot.confirmed]
+    rings = (
+        ("confirmed", confirmed, "circle-open", 19, GREEN),
+        ("default", _as_list(snapshot.baseline), "diamond", 14, RED),
+        ("suggested", _as_list(view.suggested), "star-open", 26, RED),
+        ("selected", _as_list(view.selected), "square-open", 24, PINK),
+    )
+    traces += [_ring(snapshot, view, *ring) for ring in rings]
+    return [trace for trace in traces if trace["x"]]
+
+
+def space_traces(snapshot: Snapshot, view: View) -> list[Trace]:
+    """The traces of three metrics."""
+    assert view.colour is not None
+    many = _subsample(snapshot, view, view.dominated, MAX_DOMINATED_3D)
+    default, suggested = _as_list(snapshot.baseline), _as_list(view.suggested)
+    groups = (
+        ("dominated", many, 0.35, {"size": 3, **_marker_colour(view, many)}),
+        ("front", view.front, 1.0, {"size": 6, **_marker_colour(view, view.front)}),
+        ("default", default, 1.0, {"size": 8, "color": RED, "symbol": "diamond"}),
+        ("suggested", suggested, 1.0, {"size": 14, "color": RED, "symbol": "circle-open"}),
+    )
+    return [
+        {
+            "type": "scatter3d",
+            "x": view.x.values(trials),
+            "y": view.y.values(trials),
+            "z": view.colour.values(trials),
+            "mode": "markers",
+            "name": name,
+            "opacity": opacity,
+            "marker": marker,
+            "showlegend": "coloraxis" not in marker,
+            **_hover_texts(snapshot, trials),
+        }
+        for name, trials, opacity, marker in groups
+        if trials
+    ]
+
+
+def status_row(snapshot: Snapshot, state: State) -> Trace:
+    """The trials in a state without a result, by number."""
+    trials = snapshot.by_state[state]
+    trials = trials[:: -(-len(trials) // MAX_IN_STATUS_ROW)]
+    return _scatter(
+        x=[t.number for t in trials],
+        y=[state.value] * len(trials),
+        xaxis="x2",
+        yaxis="y2",
+        showlegend=False,
+        marker={"symbol": STATE_SYMBOL[state], "color": STATE_COLOUR[state], "size": 8},
+        **_hover_texts(snapshot, trials),
+    )
+
+
+def _as_list(trial: Trial | None) -> list[Trial]:
+    return [] if trial is None else [trial]
+
+
+def _scatter(**settings: object) -> Trace:
+    return {"type": "scatter", "mode": "markers", **settings}
+
+
+def _legend_mark(view: View, name: str, size: int, opacity: float) -> Trace:
+    """A mark for the legend only, which cannot show a colour scale."""
+    marker = {
+        "size": size,
+        "color": SKY if view.colour is None else SCALE[2],
+        "line": {"width": 1, "color": SCALE[1]},
+    }
+    return _scatter(x=[None], y=[None], name=name, opacity=opacity, marker=marker)
+
+
+def _subsample(
+    snapshot: Snapshot, view: View, trials: Sequence[Trial], max_trials: int
+) -> list[Trial]:
+    """At most ``max_trials`` trials, without those that others hide."""
+    across = snapshot.metric_values(view.x.metric)
+    up = snapshot.metric_values(view.y.metric)
+    drawable = [t for t in trials if t.number in across and t.number in up]
+    xs, ys = [across[t.number] for t in drawable], [up[t.number] for t in drawable]
+    return [drawable[index] for index in decimate(xs, ys, max_trials)]
+
+
+def _drawable(view: View, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials that measured both metrics."""
+    return [
+        t
+        for t in trials
+        if value_of(t, view.x.metric) is not None and value_of(t, view.y.metric) is not None
+    ]
+
+
+def _marks(
+    snapshot: Snapshot, view: View, name: str, trials: Sequence[Trial], *,
+    size: int, opacity: float,
+) -> Trace:  # fmt: skip
+    trials = _drawable(view, trials)
+    line = {"width": 1, "color": "rgba(128,128,128,0.8)"}
+    return _scatter(
+        x=view.x.values(trials),
+        y=view.y.values(trials),
+        name=name,
+        showlegend=False,
+        opacity=opacity,
+        marker={"size": size, "line": line, **_marker_colour(view, trials)},
+        **_hover_texts(snapshot, trials),
+    )
+
+
+def _intervals(snapshot: Snapshot, view: View) -> Trace:
+    """The 95% intervals of the front, around the mean of the replicates of a confirmed trial. If
+    the front has more than :data:`MAX_INTERVALS` trials, only those of the front line."""
+    trials = _drawable(view, view.front if len(view.front) <= MAX_INTERVALS else view.line)
+    trials = trials[:: -(-len(trials) // MAX_INTERVALS) or 1]
+    across = [snapshot.replicates.estimate(t, view.x.metric) for t in trials]
+    up = [snapshot.replicates.estimate(t, view.y.metric) for t in trials]
+    return _scatter(
+        x=[view.x.scale(e.value) if e else None for e in across],
+        y=[view.y.scale(e.value) if e else None for e in up],
+        name="95% interval",
+        showlegend=False,
+        marker={"size": 1, "opacity": 0},
+        error_x=view.x.error_bars(across),
+        error_y=view.y.error_bars(up),
+        hoverinfo="skip",
+    )
+
+
+def _marker_colour(view: View, trials: Sequence[Trial]) -> dict[str, object]:
+    if view.colour is None:
+        return {"color": SKY}
+    return {"color": view.colour.values(trials), "coloraxis": "coloraxis"}
+
+
+def _violating(snapshot: Snapshot, view: View) -> Trace:
+    trials = _subsample(snapshot, view, view.violating, MAX_VIOLATING)
+    return _scatter(
+        x=view.x.values(trials),
+        y=view.y.values(trials),
+        name="outside",
+        opacity=0.55,
+        marker={"size": 7, "symbol": "x-thin", "line": {"width": 1.5, "color": PINK}},
+        **_hover_texts(snapshot, trials),
+    )
+
+
+def _front_line(view: View) -> Trace:
+    points = sorted(
+        (x, y)
+        for x, y in zip(view.x.values(view.line), view.y.values(view.line), strict=True)
+        if x is not None and y is not None
+    )
+    return {
+        "type": "scatter",
+        "x": [x for x, _ in points],
+        "y": [y for _, y in points],
+        "mode": "lines",
+        "name": "front line",
+        "line": {"color": SKY, "width": 2},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _ring(
+    snapshot: Snapshot, view: View, name: str, trials: Sequence[Trial],
+    symbol: str, size: int, colour: str,
+) -> Trace:  # fmt: skip
+    trials = _drawable(view, trials)
+    return _scatter(
+        x=view.x.values(trials),
+        y=view.y.values(trials),
+        name=name,
+        marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 2.5}},
+        **_hover_texts(snapshot, trials),
+    )
+
+
+_HOVER_CACHE: WeakKeyDictionary[Snapshot, dict[int, str]] = WeakKeyDictionary()
+"""Hover texts by snapshot and number of the trial. They do not depend on the axes."""
+
+
+def _hover_texts(snapshot: Snapshot, trials: Sequence[Trial]) -> dict[str, object]:
+    texts = _HOVER_CACHE.setdefault(snapshot, {})
+    for trial in trials:
+        if trial.number not in texts:
+            texts[trial.number] = _hover_text(snapshot, trial)
+    return {
+        "customdata": [[t.number] for t in trials],
+        "hovertext": [texts[t.number] for t in trials],
+        "hoverinfo": "text",
+    }
+
+
+def _hover_text(snapshot: Snapshot, trial: Trial) -> str:
+    """Status, objectives, settings, violations and end reason, escaped."""
+    lines = [f"<b>trial {trial.number}</b> ({wrapped_label(_status_text(snapshot, trial))})"]
+    for objective in snapshot.study.objectives:
+        value = value_of(trial, objective.metric)
+        if value is not None:
+            ratio = format_ratio_to_default(objective.metric, value, snapshot.baseline)
+            text = f"{metric_label(objective.metric)} {format_metric(objective.metric, value)}"
+            lines.append(wrapped_label(f"{text} ({ratio})" if ratio else text))
+    if trial.number in snapshot.front_probabilities:
+        probability = snapshot.front_probabilities[trial.number]
+        lines.append(f"{probability:.0%} probability to be on the front")
+    lines.append(wrapped_label(snapshot.strategy_differences[trial.number]))
+    lines += [wrapped_label(violation) for violation in snapshot.violations.get(trial.number, ())]
+    if trial.reason:
+        lines.append(wrapped_label(trial.reason))
+    return "<br>".join(lines)
+
+
+def _status_text(snapshot: Snapshot, trial: Trial) -> str:
+    verdict = snapshot.verdicts[trial.number]
+    return trial.state.value if verdict is Verdict.UNFINISHED else verdict.value
