@@ -1,7 +1,7 @@
-"""How alembic reaches the database: through a connection of autotune.store, or by URL.
+"""Runs the migrations on a connection of autotune.store, or on a URL from the command line.
 
-From the command line: ``alembic -x url=sqlite:///autotune.db current``; without ``-x url`` the
-variable AUTOTUNE_STORAGE is used, and then ``sqlalchemy.url`` of alembic.ini.
+From the command line: ``alembic -x url=sqlite:///autotune.db current``. Without ``-x url`` it uses
+the variable AUTOTUNE_STORAGE, then ``sqlalchemy.url`` of alembic.ini.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def run(connection: Connection) -> None:
 
 
 def url() -> str:
-    given = context.get_x_argument(as_dictionary=True).get("url")
+    argument = context.get_x_argument(as_dictionary=True).get("url")
     configured = context.config.get_main_option("sqlalchemy.url")
-    return given or os.environ.get("AUTOTUNE_STORAGE") or configured or ""
+    return argument or os.environ.get("AUTOTUNE_STORAGE") or configured or ""
 
 
 def main() -> None:
     if context.is_offline_mode():
         raise UsageError("migrations copy data and need a database: run without --sql")
-    given = context.config.attributes.get("connection")
-    if given is not None:
-        run(given)
+    connection = context.config.attributes.get("connection")
+    if connection is not None:
+        run(connection)
         return
     database = Database(url(), create=True, enforce_keys=False)
     with database.transaction(write=True) as connection:

@@ -1,7 +1,7 @@
-"""Count the changes of a study, and know who runs a trial and when it was last heard of.
+"""Add revisions to studies and trials, and driver and heartbeat to trials.
 
-Revision 0002, after 0001. Trials stored before get the revisions 1, 2, ... in order of number, so
-that whoever follows a study from the start sees each of them once.
+Revision 0002, after 0001. Existing trials get the revisions 1, 2, ... in order of number, so that a
+reader that follows a study from the start sees each of them once.
 """
 
 from __future__ import annotations

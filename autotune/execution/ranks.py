@@ -27,7 +27,7 @@ import psutil
 from autotune.domain import Completed, CurvePoint, Failed, FailureReason, Job, Outcome, Pruned
 from autotune.execution import memory, outcomes
 from autotune.execution.messages import DriverDisconnected, Ended, RankRange
-from autotune.levers.parallelism import layout
+from autotune.levers.layout import layout
 from autotune.ports import Evaluate, Report
 
 GRACE_SECONDS = 1.0

@@ -120,7 +120,7 @@ class BufferedStore(SqlStore):
             log.warning("trial %d is kept in the journal: %s", number, error)
             with self._journal_lock:
                 self._journal.append(study, number, outcome)
-            trial = running.finished(outcome, datetime.now(UTC))
+            trial = running.finish(outcome, datetime.now(UTC))
         return trial
 
     def flush(self) -> None:

@@ -102,7 +102,7 @@ class StudyTransaction:
         """
         row = self.row(number)
         trial = queries.trial_from(row, TrialResult())
-        ended = trial.finished(outcome, self.now)
+        ended = trial.finish(outcome, self.now)
         if trial.state == ended.state:
             return queries.full_trial(self.connection, self.key, number)
         if trial.state not in ACCEPTS_RESULT:

@@ -96,7 +96,7 @@ def test_environments_of_all_sessions(store: SqlStore) -> None:
 
 
 def test_study_with_another_task_is_refused(store: SqlStore) -> None:
-    with pytest.raises(IncompatibleStudyError, match="another task"):
+    with pytest.raises(IncompatibleStudyError, match="different task"):
         store.update_study(replace(study("bert"), task=Task(model="other")))
     assert store.study("bert") == study("bert")
 

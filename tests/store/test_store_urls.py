@@ -24,9 +24,9 @@ def test_postgresql_goes_through_psycopg(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "message", "hint"),
     [
-        ("runs/autotune.db", "not given as a URL", "sqlite:///runs/autotune.db"),
-        ("", "not given as a URL", "sqlite:///"),
-        ("://secret@h", "not given as a URL", "postgresql://"),
+        ("runs/autotune.db", "the storage is no URL", "sqlite:///runs/autotune.db"),
+        ("", "the storage is no URL", "sqlite:///"),
+        ("://secret@h", "the storage is no URL", "postgresql://"),
         ("mysql://h/db", "mysql is not supported", "sqlite:///autotune.db"),
         ("postgresql+asyncpg://h/db", "asyncpg is not supported", "postgresql://"),
         ("sqlite://", "needs a file", "three slashes"),
@@ -34,7 +34,7 @@ def test_postgresql_goes_through_psycopg(url: str) -> None:
         ("sqlite://autotune.db", "needs a file", "three slashes"),
         ("sqlite:///a.db?mode=ro", "options are not supported", "sqlite:///"),
         ("postgresql://u:secret@h", "names no database", "postgresql://"),
-        ("postgresql://u:secret@h:port/db", "not given as a URL", "postgresql://"),
+        ("postgresql://u:secret@h:port/db", "the storage is no URL", "postgresql://"),
     ],
 )
 def test_wrong_urls(url: str, message: str, hint: str) -> None:
