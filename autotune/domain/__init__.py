@@ -1,8 +1,8 @@
-"""The frozen vocabulary of autotune: what every room talks about, and nothing else.
+"""The data types that all packages share.
 
-Everything here is immutable and depends on the standard library alone, so that the store, the
-search, a worker on a bare GPU box and the dashboard can share it without sharing anything heavier.
-Quantities carry their unit in the name; what was not measured is ``None``, never zero.
+They are immutable and need only the standard library, so that the store, the search, workers and
+the dashboard can use them without further dependencies. Names of quantities end with their unit. A
+quantity that was not measured is ``None``, never zero.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from autotune.domain.study import (
     Limits,
     Objective,
     Prices,
-    SamplerChoice,
+    SamplerConfig,
     Study,
     Task,
 )
@@ -74,7 +74,7 @@ __all__ = [
     "Pruned",
     "Range",
     "Resources",
-    "SamplerChoice",
+    "SamplerConfig",
     "SearchSpace",
     "State",
     "Strategy",

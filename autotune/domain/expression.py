@@ -1,6 +1,6 @@
-"""A small language for conditions and rules: ``pruning_ratio > 0 and device == cuda``.
+"""The language of conditions and rules: ``pruning_ratio > 0 and device == cuda``.
 
-Grammar, loosest binding first::
+Grammar, lowest precedence first::
 
     expression  := conjunction ('or' conjunction)*
     conjunction := negation ('and' negation)*
@@ -11,10 +11,13 @@ Grammar, loosest binding first::
     atom        := number | word | 'quoted text' | '(' expression ')' | '-' atom
     list        := '[' atom (',' atom)* ']'
 
-A word that names a variable is that variable; ``true`` and ``false`` are themselves; any other word
-is text. Text is equal to its own family: ``device == cuda`` holds for ``cuda:0``, and both
-``parallelism == ddp`` and ``parallelism == tp`` for ``ddp:2 x tp:2``. Comparing text with a number
-by order is false, never an error, so that a condition cannot break a running search.
+A word is a variable if a variable has this name, a boolean if it is ``true`` or ``false``, and text
+otherwise. Text equals its family: ``device == cuda`` holds for ``cuda:0``, and ``parallelism ==
+ddp`` and ``parallelism == tp`` hold for ``ddp:2 x tp:2``. An order comparison of text with a number
+is false and never an error, so that a condition cannot break a running search.
+
+The parser is written by hand because Python's ``ast.parse`` rejects settings such as ``cuda:0`` and
+``ddp:2``, and cannot say in words what it expected at which column.
 """
 
 from __future__ import annotations
@@ -23,14 +26,14 @@ import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 
 from autotune.domain.strategy import Value
+from autotune.domain.text import closest
 from autotune.errors import ExpressionError
 
 Variables = Mapping[str, Value]
-Node = Callable[[Variables], Value]
+Evaluator = Callable[[Variables], Value]
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+)(?![\w:])
@@ -43,6 +46,8 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Token:
+    """``kind`` is a group of the regular expression, or ``end``; ``column`` is 0-based."""
+
     kind: str
     text: str
     column: int
@@ -50,47 +55,48 @@ class Token:
 
 @dataclass(frozen=True)
 class Expression:
-    """A parsed expression. ``names`` are the variables it reads."""
+    """A parsed expression. ``names`` are the variables that it reads."""
 
     text: str
     names: frozenset[str]
-    node: Node
+    evaluate: Evaluator
 
     def holds(self, variables: Variables) -> bool:
-        """Whether the expression is true for these variables."""
-        return bool(self.node(variables))
+        return bool(self.evaluate(variables))
 
 
 def parse(text: str, variables: Collection[str]) -> Expression:
-    """Read ``text``; words in ``variables`` are variables. Raises :class:`ExpressionError`."""
+    """Parse ``text`` with the names of the ``variables``. Raises :class:`ExpressionError`."""
     return _parse(text, frozenset(variables))
 
 
 @lru_cache(maxsize=4096)
 def _parse(text: str, variables: frozenset[str]) -> Expression:
     parser = _Parser(_tokens(text), variables, text)
-    node = parser.disjunction()
+    evaluate = parser.disjunction()
     parser.expect_end()
     if not parser.names:
-        raise ExpressionError(f"'{text}' names no variable", hint=_nearest(parser.words, variables))
-    return Expression(text, frozenset(parser.names), node)
+        raise ExpressionError(f"'{text}' names no variable", hint=_hint(parser.words, variables))
+    return Expression(text, frozenset(parser.names), evaluate)
 
 
-def _nearest(words: Collection[str], variables: Collection[str]) -> str:
-    close = [match for word in words for match in get_close_matches(word, variables, 1)]
-    return f"did you mean {close[0]}?" if close else f"valid names: {', '.join(sorted(variables))}"
+def _hint(words: Collection[str], variables: Collection[str]) -> str:
+    for word in words:
+        if match := closest(word, variables):
+            return f"did you mean {match}?"
+    return f"valid names: {', '.join(sorted(variables))}"
 
 
 def _tokens(text: str) -> list[Token]:
-    tokens, place = [], 0
-    while text[place:].strip():
-        match = _TOKEN.match(text, place)
+    tokens, position = [], 0
+    while text[position:].strip():
+        match = _TOKEN.match(text, position)
         if match is None:
-            column = place + len(text[place:]) - len(text[place:].lstrip())
+            column = position + len(text[position:]) - len(text[position:].lstrip())
             raise ExpressionError(f"cannot read '{text[column:]}' in '{text}'", column=column)
         kind = str(match.lastgroup)
         tokens.append(Token(kind, match.group(kind), match.start(kind)))
-        place = match.end()
+        position = match.end()
     return [*tokens, Token("end", "", len(text))]
 
 
@@ -103,20 +109,20 @@ def _equal(left: Value, right: Value) -> bool:
 
 
 def _families(text: str) -> list[str]:
-    return [part.split(":")[0] for part in text.split(" x ")]
+    return [component.split(":")[0] for component in text.split(" x ")]
 
 
 def _ordered(compare: Callable[[float, float], bool]) -> Callable[[Value, Value], bool]:
-    def safe(left: Value, right: Value) -> bool:
+    def compare_values(left: Value, right: Value) -> bool:
         if isinstance(left, str) or isinstance(right, str):
             return False
         return compare(left, right)
 
-    return safe
+    return compare_values
 
 
 def _arithmetic(apply: Callable[[float, float], float]) -> Callable[[Value, Value], Value]:
-    def safe(left: Value, right: Value) -> Value:
+    def apply_to_values(left: Value, right: Value) -> Value:
         if isinstance(left, str) or isinstance(right, str):
             return "undefined"
         try:
@@ -124,10 +130,10 @@ def _arithmetic(apply: Callable[[float, float], float]) -> Callable[[Value, Valu
         except ZeroDivisionError:
             return "undefined"
 
-    return safe
+    return apply_to_values
 
 
-_COMPARE: Mapping[str, Callable[[Value, Value], bool]] = {
+_COMPARISONS: Mapping[str, Callable[[Value, Value], bool]] = {
     "==": _equal,
     "!=": lambda left, right: not _equal(left, right),
     "<": _ordered(operator.lt),
@@ -143,89 +149,98 @@ _PRODUCTS = {
 }
 
 
-def _joined(left: Node, right: Node, join: Callable[[Iterable[Value]], bool]) -> Node:
-    return lambda v: join(node(v) for node in (left, right))
+def _combine(
+    left: Evaluator, right: Evaluator, combine: Callable[[Iterable[Value]], bool]
+) -> Evaluator:
+    return lambda v: combine(evaluate(v) for evaluate in (left, right))
 
 
-def _applied(apply: Callable[[Value, Value], Value], left: Node, right: Node) -> Node:
-    return lambda v: apply(left(v), right(v))
+def _apply(
+    function: Callable[[Value, Value], Value], left: Evaluator, right: Evaluator
+) -> Evaluator:
+    return lambda v: function(left(v), right(v))
 
 
 class _Parser:
-    """Recursive descent, one method a grammar line; builds closures, never source text."""
+    """A recursive-descent parser with one method per line of the grammar. It builds closures; no
+    Python source is evaluated."""
 
     def __init__(self, tokens: list[Token], variables: frozenset[str], text: str) -> None:
         self.tokens, self.variables, self.text = tokens, variables, text
-        self.place = 0
+        self.index = 0
         self.names: set[str] = set()
+        """Variables in the expression."""
         self.words: list[str] = []
+        """Other words in the expression."""
 
     def peek(self) -> Token:
-        return self.tokens[self.place]
+        return self.tokens[self.index]
 
     def take(self, *texts: str) -> Token | None:
+        """Consume the next token if it is one of ``texts``."""
         token = self.peek()
         if token.kind not in ("sign", "word") or token.text not in texts:
             return None
-        self.place += 1
+        self.index += 1
         return token
 
-    def fail(self, wanted: str) -> ExpressionError:
+    def error(self, expected: str) -> ExpressionError:
         token = self.peek()
-        found = f"'{token.text}'" if token.text else "the end"
-        return ExpressionError(
-            f"expected {wanted}, found {found} in '{self.text}'", column=token.column
-        )
+        actual = f"'{token.text}'" if token.text else "the end"
+        message = f"expected {expected}, found {actual} in '{self.text}'"
+        return ExpressionError(message, column=token.column)
 
     def expect(self, text: str) -> None:
         if self.take(text) is None:
-            raise self.fail(f"'{text}'")
+            raise self.error(f"'{text}'")
 
     def expect_end(self) -> None:
         if self.peek().kind != "end":
-            raise self.fail("an operator")
+            raise self.error("an operator")
 
-    def disjunction(self) -> Node:
-        node = self.conjunction()
+    def disjunction(self) -> Evaluator:
+        evaluate = self.conjunction()
         while self.take("or"):
-            node = _joined(node, self.conjunction(), any)
-        return node
+            evaluate = _combine(evaluate, self.conjunction(), any)
+        return evaluate
 
-    def conjunction(self) -> Node:
-        node = self.negation()
+    def conjunction(self) -> Evaluator:
+        evaluate = self.negation()
         while self.take("and"):
-            node = _joined(node, self.negation(), all)
-        return node
+            evaluate = _combine(evaluate, self.negation(), all)
+        return evaluate
 
-    def negation(self) -> Node:
+    def negation(self) -> Evaluator:
         if self.take("not"):
-            inner = self.negation()
-            return lambda v: not inner(v)
+            negated = self.negation()
+            return lambda v: not negated(v)
         return self.comparison()
 
-    def comparison(self) -> Node:
+    def comparison(self) -> Evaluator:
         left = self.binary(self.product, _SUMS)
         if self.take("in"):
             members = self.members()
             return lambda v: any(_equal(left(v), member(v)) for member in members)
-        sign = self.take(*_COMPARE)
+        sign = self.take(*_COMPARISONS)
         if sign is None:
             return left
-        right, compare = self.binary(self.product, _SUMS), _COMPARE[sign.text]
+        right, compare = self.binary(self.product, _SUMS), _COMPARISONS[sign.text]
         return lambda v: compare(left(v), right(v))
 
-    def product(self) -> Node:
+    def product(self) -> Evaluator:
         return self.binary(self.atom, _PRODUCTS)
 
     def binary(
-        self, operand: Callable[[], Node], table: Mapping[str, Callable[[Value, Value], Value]]
-    ) -> Node:
-        node = operand()
-        while sign := self.take(*table):
-            node = _applied(table[sign.text], node, operand())
-        return node
+        self,
+        operand: Callable[[], Evaluator],
+        operators: Mapping[str, Callable[[Value, Value], Value]],
+    ) -> Evaluator:
+        evaluate = operand()
+        while sign := self.take(*operators):
+            evaluate = _apply(operators[sign.text], evaluate, operand())
+        return evaluate
 
-    def members(self) -> list[Node]:
+    def members(self) -> list[Evaluator]:
         self.expect("[")
         members = [self.atom()]
         while self.take(","):
@@ -233,21 +248,21 @@ class _Parser:
         self.expect("]")
         return members
 
-    def atom(self) -> Node:
+    def atom(self) -> Evaluator:
         if self.take("("):
-            node = self.disjunction()
+            evaluate = self.disjunction()
             self.expect(")")
-            return node
+            return evaluate
         if self.take("-"):
-            inner = self.atom()
-            return lambda v: _SUMS["-"](0, inner(v))
+            negated = self.atom()
+            return lambda v: _SUMS["-"](0, negated(v))
         token = self.peek()
         if token.kind not in ("number", "word", "text"):
-            raise self.fail("a name or a value")
-        self.place += 1
+            raise self.error("a name or a value")
+        self.index += 1
         return self.leaf(token)
 
-    def leaf(self, token: Token) -> Node:
+    def leaf(self, token: Token) -> Evaluator:
         if token.kind == "word" and token.text in self.variables:
             self.names.add(token.text)
             return lambda v: v[token.text]

@@ -1,4 +1,4 @@
-"""A machine, its devices, and what a strategy holds of them."""
+"""A host, its devices, and the resources of it that a strategy occupies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autotune.domain.strategy import digest
 
 @dataclass(frozen=True)
 class Device:
-    """One place where tensors can live. ``id`` is torch's name: ``cpu``, ``cuda:0``, ``mps``."""
+    """A device for tensors. ``id`` is torch's name for it: ``cpu``, ``cuda:0``, ``mps``."""
 
     id: str
     kind: Literal["cpu", "cuda", "mps"]
@@ -22,7 +22,7 @@ class Device:
 
 @dataclass(frozen=True)
 class NodeClass:
-    """A kind of machine in a cluster: what one node of it has."""
+    """A class of cluster nodes, and what one node of it has."""
 
     name: str
     cores: int
@@ -31,9 +31,9 @@ class NodeClass:
 
 @dataclass(frozen=True)
 class Host:
-    """One machine as found. ``cores`` are the logical CPUs this process may use, by id.
+    """A machine. ``cores`` are the ids of the logical CPUs that this process can use.
 
-    In a cluster this is the roomiest machine of ``machines``, and ``node_classes`` are the kinds.
+    For a cluster, this is the largest of its ``num_nodes`` nodes, with the devices of all.
     """
 
     cpu: str | None
@@ -51,7 +51,7 @@ class Host:
 
     @property
     def fingerprint(self) -> str:
-        """The same for machines on which the same strategy should take the same time."""
+        """A digest that is equal for machines on which a strategy takes the same time."""
         devices = [(d.kind, d.name, d.memory_gib) for d in self.devices]
         return digest([self.cpu, len(self.cores), round(self.memory_gib), devices, self.system])
 
@@ -61,7 +61,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a strategy holds while it runs: known before it runs, paid for by the hour."""
+    """The resources that a trial of a strategy occupies. They are known before it runs."""
 
     processes: int = 1
     threads: int = 1

@@ -184,6 +184,13 @@ METRICS: Registry[Metric] = Registry("metric", (
 ))  # fmt: skip
 
 
+def get_metric(name: str) -> Metric:
+    """The record of a metric. For one that is not registered, such as that of a plug-in in a stored
+    study, a record with its name as label."""
+    unknown = Metric(name, name, "", "maximize", Phase.TRAIN, "A metric that is not registered", 4)
+    return METRICS.get(name, unknown)
+
+
 def select_metrics(condition: Callable[[Metric], object]) -> tuple[str, ...]:
     """The names of the metrics for which ``condition`` is true, in the order of their rank."""
     metrics = [metric for metric in METRICS.values() if condition(metric)]

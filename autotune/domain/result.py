@@ -1,4 +1,4 @@
-"""What a trial leaves behind: measurements, curves, events."""
+"""The result of a trial: measurements, curves, events."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number with its unit and the raw samples it was derived from.
+    """A value with its unit and the raw samples it was derived from.
 
-    ``n`` counts what the value rests on (windows timed, examples judged). ``ci95`` is the 95%
-    interval, or ``None`` where one run gives no spread. ``samples`` are steady-state raw values in
-    ``unit``; ``warmup`` were recorded but left out. ``source`` is the trial this number was shared
-    from, ``None`` where it was measured here.
+    ``n`` is the number of observations (windows timed, samples evaluated). ``ci95`` is the 95%
+    interval; ``None`` if a single run cannot give one. ``samples`` are steady-state raw values in
+    ``unit``; ``warmup`` are those before, which do not count. ``source`` is the number of the trial
+    that measured a cached value; ``None`` if this trial did.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Progress of a running trial: where it is, and what is known there.
+    """Progress of a running trial.
 
-    ``loss`` is the mean training loss since the last point. ``metrics`` holds validation scores
-    where the trial evaluated at this point; such a point is a rung, at which it may be stopped.
+    ``loss`` is the mean training loss since the last point. ``metrics`` are validation scores if
+    the trial was evaluated at this point; such a point is a rung, at which it can be stopped.
     """
 
     step: int
@@ -46,20 +46,21 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Event:
-    """Something worth knowing later that is no number: a phase begun, a fallback taken."""
+    """Something that happened in a trial, such as the start of a phase or the use of a fallback."""
 
-    at: datetime
+    time: datetime
     kind: str
     message: str
 
 
 CONCURRENT_TRIALS = "concurrent_trials"
-"""Name in a trial's environment of how many ran beside it; absent where it had the host alone."""
+"""Key in the environment of a trial: how many trials ran concurrently on the host. Absent for an
+isolated run."""
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial leaves behind whatever became of it. ``memory`` is (seconds, GiB) over time."""
+    """Everything that a trial recorded, whatever its outcome. ``memory`` are pairs (seconds, GiB)."""
 
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()

@@ -1,4 +1,4 @@
-"""A search space: its dimensions and rules, and how to complete, check, count and enumerate it."""
+"""Search spaces: dimensions and rules, and how to complete, check, count and enumerate them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Range:
-    """A numeric interval, ends included; ``step`` makes it a grid, ``log`` searches magnitudes."""
+    """A numeric interval, both ends included. ``step`` makes it a grid; ``log`` makes it
+    logarithmic."""
 
     low: float
     high: float
@@ -30,8 +31,8 @@ class Range:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One lever that the search may move. ``when`` (an expression over levers named before it)
-    says for which strategies it matters; otherwise the lever keeps its default."""
+    """One lever that is searched. Where the condition ``when`` (an expression over earlier levers)
+    does not hold, the lever has no effect and keeps its default."""
 
     lever: str
     domain: Categorical | Range
@@ -40,7 +41,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class ForbiddenClause:
-    """A combination that is not offered: ``excludes`` is an expression that is true for it."""
+    """A forbidden combination: ``excludes`` is an expression that holds for it."""
 
     excludes: str
     reason: str
@@ -48,7 +49,7 @@ class ForbiddenClause:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All strategies that a study may try: dimensions in order, and defaults for every lever."""
+    """All strategies of a study: dimensions in order, and the defaults of all levers."""
 
     dimensions: tuple[Dimension, ...]
     defaults: Mapping[str, Value]
@@ -56,7 +57,8 @@ class SearchSpace:
 
 
 def is_active(space: SearchSpace, dimension: Dimension, values: Mapping[str, Value]) -> bool:
-    """Whether ``dimension`` matters, given the levers before it (others at their default)."""
+    """Whether ``dimension`` has an effect, given the levers before it; other levers have their
+    default."""
     if dimension.when is None:
         return True
     condition = expression.parse(dimension.when, space.defaults.keys())
@@ -64,7 +66,7 @@ def is_active(space: SearchSpace, dimension: Dimension, values: Mapping[str, Val
 
 
 def complete(space: SearchSpace, choices: Mapping[str, Value]) -> Strategy:
-    """The strategy that ``choices`` describe: switched-off and unnamed levers at their default."""
+    """The strategy with ``choices``; levers that are inactive or not named have their default."""
     values = dict(space.defaults)
     for dimension in space.dimensions:
         if dimension.lever in choices and is_active(space, dimension, values):
@@ -74,12 +76,12 @@ def complete(space: SearchSpace, choices: Mapping[str, Value]) -> Strategy:
 
 
 def levers(space: SearchSpace) -> tuple[str, ...]:
-    """Names of the levers that the search moves."""
+    """Names of the levers that are searched."""
     return tuple(dimension.lever for dimension in space.dimensions)
 
 
 def excluded(space: SearchSpace, strategy: Strategy) -> ForbiddenClause | None:
-    """The first rule that keeps ``strategy`` out of the space, if any."""
+    """The first rule that forbids ``strategy``, if any."""
     values = {**space.defaults, **strategy.values}
     for rule in space.rules:
         if expression.parse(rule.excludes, values.keys()).holds(values):
@@ -101,7 +103,7 @@ def settings(domain: Categorical | Range) -> tuple[Value, ...] | None:
 
 
 def contains(domain: Categorical | Range, value: Value) -> bool:
-    """Whether ``value`` may be picked from ``domain``."""
+    """Whether ``value`` is in ``domain``."""
     if isinstance(domain, Categorical):
         return any(
             value == other and isinstance(value, str) == isinstance(other, str)
@@ -116,7 +118,7 @@ def contains(domain: Categorical | Range, value: Value) -> bool:
 
 
 def grid_values(domain: Categorical | Range, points: int) -> tuple[Value, ...]:
-    """The settings of ``domain``, a continuous one sampled at ``points`` even places."""
+    """The settings of ``domain``; for a continuous one, ``points`` evenly spaced values."""
     finite = settings(domain)
     if finite is not None:
         return finite
@@ -125,7 +127,7 @@ def grid_values(domain: Categorical | Range, points: int) -> tuple[Value, ...]:
 
 
 def quantile(domain: Categorical | Range, share: float) -> Value:
-    """The setting ``share`` (0 to 1) of the way through ``domain``, to four digits."""
+    """The setting at ``share`` (0 to 1) of ``domain``, rounded to four significant digits."""
     finite = settings(domain)
     if finite is not None:
         return finite[min(int(share * len(finite)), len(finite) - 1)]
@@ -136,50 +138,50 @@ def quantile(domain: Categorical | Range, share: float) -> Value:
 
 
 def grid(space: SearchSpace, points: int = 4) -> Iterator[Strategy]:
-    """Every strategy of the space once, continuous levers at ``points`` places, rules obeyed."""
-    seen: set[str] = set()
-    for values in _branches(space, _rules_due(space), 0, dict(space.defaults), points):
+    """Every allowed strategy of the space once, with continuous levers at ``points`` values."""
+    keys: set[str] = set()
+    for values in _branches(space, _rules_by_depth(space), 0, dict(space.defaults), points):
         strategy = Strategy(values)
-        if strategy.key not in seen:
-            seen.add(strategy.key)
+        if strategy.key not in keys:
+            keys.add(strategy.key)
             yield strategy
 
 
-def _rules_due(space: SearchSpace) -> list[list[expression.Expression]]:
-    """For each dimension the rules that can be judged once it is set, those over no dimension at
-    all before the first: a branch that breaks one is cut where it breaks."""
-    places = {dimension.lever: index for index, dimension in enumerate(space.dimensions)}
-    due: list[list[expression.Expression]] = [[] for _ in range(len(space.dimensions) + 1)]
+def _rules_by_depth(space: SearchSpace) -> list[list[expression.Expression]]:
+    """The rules by the number of dimensions that must be set before they can be evaluated, so that
+    a branch is cut at the first dimension that violates a rule."""
+    indices = {dimension.lever: index for index, dimension in enumerate(space.dimensions)}
+    rules: list[list[expression.Expression]] = [[] for _ in range(len(space.dimensions) + 1)]
     for rule in space.rules:
         parsed = expression.parse(rule.excludes, space.defaults.keys())
-        due[1 + max(places.get(name, -1) for name in parsed.names)].append(parsed)
-    return due
+        rules[1 + max(indices.get(name, -1) for name in parsed.names)].append(parsed)
+    return rules
 
 
 def _branches(
     space: SearchSpace,
-    due: list[list[expression.Expression]],
+    rules: list[list[expression.Expression]],
     index: int,
     values: dict[str, Value],
     points: int,
 ) -> Iterator[dict[str, Value]]:
-    """``values`` with the dimensions before ``index`` set, completed in every way."""
-    if any(rule.holds(values) for rule in due[index]):
+    """All completions of ``values``, in which the dimensions before ``index`` are set."""
+    if any(rule.holds(values) for rule in rules[index]):
         return
     if index == len(space.dimensions):
         yield values
         return
     dimension = space.dimensions[index]
-    settings_here: Iterable[Value] = (space.defaults[dimension.lever],)
+    candidates: Iterable[Value] = (space.defaults[dimension.lever],)
     if is_active(space, dimension, values):
-        settings_here = grid_values(dimension.domain, points)
-    for value in settings_here:
+        candidates = grid_values(dimension.domain, points)
+    for value in candidates:
         branch = {**values, dimension.lever: value}
-        yield from _branches(space, due, index + 1, branch, points)
+        yield from _branches(space, rules, index + 1, branch, points)
 
 
 def size(space: SearchSpace, limit: int = 100_000) -> int | None:
-    """How many strategies there are: ``None`` when continuous, ``limit`` when at least that."""
+    """The number of strategies, at most ``limit``; ``None`` if a lever is continuous."""
     if any(settings(dimension.domain) is None for dimension in space.dimensions):
         return None
     return sum(1 for _, _ in zip(range(limit), grid(space), strict=False))

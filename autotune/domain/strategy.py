@@ -1,4 +1,4 @@
-"""A strategy: one complete setting of every lever."""
+"""A strategy: one setting for every lever."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from functools import cached_property
 from typing import Any
 
 Value = bool | int | float | str
-"""One setting of one lever."""
+"""A setting of a lever."""
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """One complete setting of every lever: how a model is fine-tuned, never what is fine-tuned.
+    """A setting for every lever: how a model is fine-tuned, not which model on which data.
 
-    ``values`` names each lever once. Levers that a condition switches off hold their default, so
-    two strategies that would do the same work are equal and have the same :attr:`key`.
+    ``values`` has each lever once. Inactive levers have their default, so that two strategies that
+    do the same are equal and have the same :attr:`key`.
     """
 
     values: Mapping[str, Value]
@@ -36,20 +36,20 @@ class Strategy:
         return hash(self.key)
 
     def get(self, lever: str, default: Value) -> Value:
-        """The setting of ``lever``, or ``default`` where an older strategy does not know it."""
+        """The setting of ``lever``, or ``default`` if an older strategy does not have it."""
         return self.values.get(lever, default)
 
     @cached_property
     def key(self) -> str:
-        """A short digest (16 hex digits) that is the same wherever the settings are the same."""
+        """A digest (16 hex digits) that is equal for equal settings."""
         return digest(dict(self.values))
 
     def with_values(self, **values: Value) -> Strategy:
-        """This strategy with some levers set otherwise."""
+        """A copy with some settings replaced."""
         return Strategy({**self.values, **values})
 
     def differences(self, other: Strategy) -> dict[str, tuple[Value | None, Value | None]]:
-        """Levers set differently, as ``{lever: (here, there)}``."""
+        """The settings that differ, as ``{lever: (own, other)}``."""
         levers = sorted({*self.values, *other.values})
         pairs = {name: (self.values.get(name), other.values.get(name)) for name in levers}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

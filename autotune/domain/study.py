@@ -1,4 +1,4 @@
-"""A study: the task, what is wanted, what may be tried, and where it ends."""
+"""A study: its task, objectives, search space and budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Direction = Literal["maximize", "minimize"]
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns to read from the data set."""
+    """Names of the columns of the data set."""
 
     text: str = "text"
     text_pair: str | None = None
@@ -25,9 +25,9 @@ class Columns:
 class Task:
     """What is fine-tuned: the same for every trial of a study.
 
-    ``dataset`` is ``builtin:NAME``, a hub id (``glue/sst2`` names a configuration after the slash),
-    or files by split. ``max_length`` counts word pieces. ``steps`` (optimizer steps), where given,
-    takes the place of ``epochs``. ``train_samples`` and ``validation_samples`` cap the splits.
+    ``dataset`` is ``builtin:NAME``, a hub id (``glue/sst2`` is configuration ``sst2`` of ``glue``),
+    or files by split. ``max_length`` is in tokens. ``steps`` (optimizer steps) replaces ``epochs``
+    if it is set. ``train_samples`` and ``validation_samples`` limit the size of the splits.
     """
 
     kind: str = "text-classification"
@@ -44,20 +44,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to push, and the way to push it."""
+    """A metric to optimise."""
 
     metric: str
     direction: Direction
 
     @property
     def sign(self) -> float:
-        """+1 where more is better, -1 where less is."""
+        """+1 to maximise, -1 to minimise."""
         return 1.0 if self.direction == "maximize" else -1.0
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """``metric >= bound``, or ``metric >= baseline + offset`` where ``relative`` is set."""
+    """``metric >= bound``; if ``relative``, ``metric >= baseline + bound``."""
 
     metric: str
     operator: Literal[">=", "<=", ">", "<"]
@@ -73,9 +73,9 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Budget:
-    """Where the search ends: whichever comes first. ``None`` does not bound.
+    """Limits of a search; the first one reached ends it. ``None`` is no limit.
 
-    ``without_gain`` trials in a row that leave the hypervolume as it was end it as well.
+    ``patience`` is a number of consecutive trials that do not increase the hypervolume.
     """
 
     trials: int | None = None
@@ -86,7 +86,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one trial may take. Beyond it the trial is ended and recorded as infeasible."""
+    """Limits of one trial. A trial that exceeds them is aborted and recorded as infeasible."""
 
     memory_gib: float | None = None
     minutes: float | None = None
@@ -94,8 +94,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars per hour: one CPU core, GPUs by (part of) their name, whole nodes of a cluster by
-    their class. Unknown is ``None``."""
+    """US dollars per hour of a CPU core, of GPUs by a part of their name, and of cluster nodes by
+    their class."""
 
     cpu_core: float | None = None
     gpus: Mapping[str, float] = field(default_factory=dict)
@@ -104,11 +104,11 @@ class Prices:
 
 @dataclass(frozen=True)
 class ExecutorConfig:
-    """Where trials run: ``local`` worker processes, a ``ray`` cluster at ``address``, or nowhere:
-    ``replay`` looks up in a recorded ``landscape`` what they did.
+    """Where trials run. ``kind`` is a name of :data:`autotune.components.EXECUTORS`.
 
-    ``workers`` trials run at once; 0 is as many as the cluster holds. The trials of a driver that
-    was not heard of for ``takeover_seconds`` are run again by the others.
+    ``workers`` trials run concurrently; 0 for as many as the cluster can run. ``address`` is that
+    of a Ray cluster, ``landscape`` the file of recorded trials to replay. If the heartbeat of a
+    driver is older than ``takeover_seconds``, other drivers run its trials again.
     """
 
     kind: str = "local"
@@ -119,8 +119,8 @@ class ExecutorConfig:
 
 
 @dataclass(frozen=True)
-class SamplerChoice:
-    """Which sampler proposes strategies, and its seed."""
+class SamplerConfig:
+    """The sampler, a name of :data:`autotune.components.SAMPLERS`, and its seed."""
 
     kind: str = "factored"
     seed: int = 0
@@ -128,8 +128,8 @@ class SamplerChoice:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """How the front is confirmed: its ``top`` members run again, whole, with ``seeds`` other seeds
-    each, judged on a test split that the search never saw."""
+    """How the front is confirmed: the best ``top`` trials run again without cached results, with
+    ``seeds`` other seeds each, and are evaluated on a test split that the search did not use."""
 
     top: int
     seeds: int = 1
@@ -137,11 +137,12 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Study:
-    """One question put to one machine: a validated study file with every ``auto`` resolved.
+    """A study file that was validated and resolved on a host.
 
-    ``sharing`` lets trials that agree on all that matters for a number share it. ``warm_start``
-    names the study whose trials this one begins with. ``spec`` is the study file that ran, whole,
-    as plain data.
+    ``sharing``: whether trials reuse results of other trials that cannot differ. ``stopping`` is a
+    name of :data:`autotune.components.STOPPING_RULES`. ``warm_start`` is the name of the study
+    whose trials are imported. ``plugins`` are the plug-ins to load in each process
+    (:func:`autotune.plugins.load`). ``spec`` is the study file as plain data.
     """
 
     name: str
@@ -153,7 +154,7 @@ class Study:
     limits: Limits = field(default_factory=Limits)
     prices: Prices = field(default_factory=Prices)
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
-    sampler: SamplerChoice = field(default_factory=SamplerChoice)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
     start_with: tuple[Strategy, ...] = ()
     sharing: bool = True
     stopping: str = "optimistic"
@@ -164,5 +165,5 @@ class Study:
 
     @property
     def baseline(self) -> Strategy:
-        """The default configuration, measured first; every figure is also read against it."""
+        """The default strategy, which is measured first and with which results are compared."""
         return Strategy(self.space.defaults)

@@ -1,4 +1,4 @@
-"""A trial: the job, how it can end, and the record of it."""
+"""A trial: its state, origin, phases and outcome, and the job that runs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autotune.domain.study import Limits, Task
 
 
 class State(StrEnum):
-    """Where a trial is in its life."""
+    """The state of a trial."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -25,19 +25,19 @@ class State(StrEnum):
     INTERRUPTED = "interrupted"
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         return self not in (State.QUEUED, State.RUNNING)
 
 
 class Phase(StrEnum):
-    """What a trial runs, and what has to run for a metric to be known."""
+    """A part of a trial. A metric belongs to the phase that measures it."""
 
     PROFILE = "profile"
-    """Timed windows of training and inference: speed and memory, in seconds."""
+    """Short timed windows of training and inference: speed and memory."""
     TRAIN = "train"
-    """The whole fine-tune and its evaluation: scores."""
+    """The full training run and its evaluation: scores."""
     RUN = "run"
-    """Both: the time or the money of a whole fine-tune at the profiled speed."""
+    """Both: time, cost and energy of a full training run at the profiled speed."""
 
 
 PHASES = (Phase.PROFILE, Phase.TRAIN)
@@ -56,13 +56,13 @@ class TrialOrigin(StrEnum):
     RETRY = "rerun"
     """A strategy whose earlier trial was interrupted, or failed through no fault of its own."""
     CONFIRMATION = "confirm"
-    """A finalist again with another seed, evaluated on the test split."""
+    """A re-run of a finalist with another seed, evaluated on the test split."""
     ISOLATED_RERUN = "isolated"
-    """A result again with nothing else running on the host."""
+    """A re-run of a result with nothing else running on the host."""
     IMPORTED = "imported"
-    """A result of another study on a host like this one."""
+    """A result of another study on an equal host."""
     TRANSFERRED = "transferred"
-    """A result from another kind of host: prior knowledge for the sampler, no result here."""
+    """A result from another host: a prior for the sampler, not a result of this study."""
 
 
 class FailureReason(StrEnum):
@@ -74,13 +74,13 @@ class FailureReason(StrEnum):
     UNSUPPORTED = "unsupported"
     """This host or model cannot run the strategy."""
     PREDICTED = "predicted"
-    """Predicted not to fit in memory or time, and therefore not run."""
+    """Not run, because it was predicted to exceed memory or time."""
     ERROR = "error"
-    """An exception that nothing above explains."""
+    """Any other exception."""
     CRASH = "crash"
-    """The worker ended by a signal or without a result."""
+    """The worker was killed by a signal or exited without a result."""
     INFRASTRUCTURE = "infrastructure"
-    """The machine, not the strategy: run again elsewhere."""
+    """A fault of the machine and not of the strategy, which is run again."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Completed:
 
 @dataclass(frozen=True)
 class Pruned:
-    """The trial was stopped early because it could no longer matter; ``reason`` says why."""
+    """The trial was stopped early; ``reason`` says why."""
 
     reason: str
     result: TrialResult = field(default_factory=TrialResult)
@@ -102,7 +102,7 @@ class Pruned:
 
 @dataclass(frozen=True)
 class Infeasible:
-    """The strategy cannot work here: a result with a reason, which teaches the search."""
+    """The strategy cannot run here. The sampler learns from it."""
 
     failure: FailureReason
     reason: str
@@ -112,7 +112,7 @@ class Infeasible:
 
 @dataclass(frozen=True)
 class Failed:
-    """Something broke: an exception, a signal, or the machine."""
+    """The trial ended with an exception, a signal, or a fault of the machine."""
 
     failure: FailureReason
     reason: str
@@ -122,7 +122,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The driver went away or was told to stop; the strategy is run again on resume."""
+    """The driver died or was stopped; the strategy is run again on resume."""
 
     reason: str
     result: TrialResult = field(default_factory=TrialResult)
@@ -134,10 +134,10 @@ Outcome = Completed | Pruned | Infeasible | Failed | Interrupted
 
 @dataclass(frozen=True)
 class Trial:
-    """One strategy, tried once. ``result`` may come without raw samples when many are listed.
+    """One run of one strategy.
 
-    ``seed`` drives data order and initialisation. ``failure`` classifies why there is no result,
-    ``reason`` says it in words.
+    ``seed`` determines data order and initialisation. ``failure`` classifies why there is no
+    result, and ``reason`` describes it. ``result`` has no raw samples when many trials are listed.
     """
 
     number: int
@@ -153,7 +153,7 @@ class Trial:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Values by metric name: those measured."""
+        """The values of all measured metrics by name."""
         return {name: m.value for name, m in self.result.measurements.items()}
 
     def metric(self, name: str) -> float | None:
@@ -161,14 +161,14 @@ class Trial:
         return None if measurement is None else measurement.value
 
     @property
-    def imported(self) -> bool:
-        """Whether it ran in another study and costs this one nothing."""
+    def is_imported(self) -> bool:
+        """Whether it ran in another study."""
         return self.origin in (TrialOrigin.IMPORTED, TrialOrigin.TRANSFERRED)
 
     @property
     def is_result(self) -> bool:
-        """Whether it can be a point of the front: neither a confirmation, which is evaluated on
-        other examples, nor transferred from another host."""
+        """Whether it can be on the front. Confirmations cannot, because they are evaluated on other
+        samples; transferred trials cannot, because they ran on another host."""
         return self.origin not in (TrialOrigin.CONFIRMATION, TrialOrigin.TRANSFERRED)
 
     @property
@@ -177,28 +177,29 @@ class Trial:
 
     @property
     def is_informative(self) -> bool:
-        """Whether it says anything about its strategy; if not, the strategy may be run again."""
+        """Whether its outcome says anything about its strategy; if not, the strategy can be run
+        again."""
         return self.state is not State.INTERRUPTED and self.failure != FailureReason.INFRASTRUCTURE
 
     @property
     def counts_against_budget(self) -> bool:
-        """Whether it uses up one of the study's trials: it ran something new here."""
+        """Whether it counts as a trial of the budget: it measured something new in this study."""
         if self.state in (State.QUEUED, State.INTERRUPTED):
             return False
-        if self.failure == FailureReason.PREDICTED or self.imported:
+        if self.failure == FailureReason.PREDICTED or self.is_imported:
             return False
         return self.origin != TrialOrigin.ISOLATED_RERUN and not self.is_fully_cached
 
     @property
     def is_fully_cached(self) -> bool:
-        """Whether it measured nothing itself: all its numbers are those of other trials."""
+        """Whether all its measurements are those of other trials."""
         return self.state is State.COMPLETE and all(
             measurement.source is not None for measurement in self.result.measurements.values()
         )
 
     @property
     def uses_cache(self) -> bool:
-        """Whether it may take numbers from other trials instead of measuring them."""
+        """Whether it can reuse results of other trials instead of measuring."""
         return self.origin not in (
             TrialOrigin.DEFAULT,
             TrialOrigin.CONFIRMATION,
@@ -207,24 +208,24 @@ class Trial:
 
     @property
     def may_be_stopped(self) -> bool:
-        """Whether early stopping applies; trials that somebody asked for run to their end."""
+        """Whether early stopping applies. Trials that the user requested run to their end."""
         return self.origin in (TrialOrigin.SAMPLED, TrialOrigin.RETRY)
 
     @property
     def seconds(self) -> float | None:
-        """Wall-clock from start to finish; ``None`` while it runs."""
+        """Wall-clock time from start to finish; ``None`` while it runs."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
 
-    def finished(self, outcome: Outcome, at: datetime) -> Trial:
-        """This trial, ended with ``outcome``."""
+    def finish(self, outcome: Outcome, time: datetime) -> Trial:
+        """This trial with its outcome."""
         return replace(
             self,
             state=outcome.state,
             failure=getattr(outcome, "failure", None),
             reason=getattr(outcome, "reason", None),
-            finished_at=at,
+            finished_at=time,
             result=outcome.result,
         )
 

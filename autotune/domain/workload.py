@@ -1,4 +1,4 @@
-"""The sizes of a task's model and data: what predicts how much memory and time a trial takes."""
+"""The sizes of a task's model and data, from which memory and time of trials are predicted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WorkloadProfile:
-    """A model in numbers of parameters and widths, and its data in examples and word pieces.
+    """A model in numbers of parameters and widths, and its data in samples and tokens.
 
-    ``embedding_parameters`` come before the first layer and ``head_parameters`` after the last;
-    each of ``layers`` has ``layer_parameters``. ``dropout`` says whether the model drops out by
-    itself. Training examples have ``median``, ``p95`` and ``longest`` word pieces, and none more
-    than ``max_length``. ``idle_gib`` is what a worker holds of the host's memory before its trial.
-    ``steps`` is how many optimizer steps each trial takes; where it is ``None``, strategies say it
-    in epochs.
+    The embeddings have ``embedding_parameters``, each of ``layers`` has ``layer_parameters``, and
+    the modules after the last layer have ``head_parameters``. ``dropout``: whether the model's
+    configuration has dropout. Training samples have ``median``, ``p95`` and ``longest`` tokens,
+    none more than ``max_length``. ``idle_gib`` is the host memory of a worker without a trial.
+    ``steps`` is the number of optimizer steps of each trial; ``None`` if it follows from the epochs
+    of the strategy.
     """
 
     embedding_parameters: int
@@ -38,6 +38,6 @@ class WorkloadProfile:
 
     @property
     def parameters(self) -> int:
-        """All parameters of the model, before anything is pruned."""
+        """All parameters of the model before pruning."""
         layers = self.layers * self.layer_parameters
         return self.embedding_parameters + layers + self.head_parameters
