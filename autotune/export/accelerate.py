@@ -1,4 +1,4 @@
-"""Accelerate: ``accelerate.yaml`` for ``accelerate launch``, and a script that uses it."""
+"""Accelerate: ``accelerate.yaml`` for ``accelerate launch``, and the script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autotune.export.arguments import (
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import LOOP_GROUPS
 
-ABLE = ("ddp",)
+SUPPORTED_KINDS = ("ddp",)
 
 
 def command(strategy: Strategy) -> Sequence[str]:
@@ -57,16 +57,16 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
-    if parallel_degrees(strategy).keys() - {*ABLE}:
-        return unsupported_parallelism("accelerate", *ABLE)
+    if parallel_degrees(strategy).keys() - {*SUPPORTED_KINDS}:
+        return unsupported_parallelism("accelerate", *SUPPORTED_KINDS)
     if num_processes(strategy) > 1 and strategy["device"] == "cpu":
-        return {"parallelism": "accelerate launch starts several CPU processes through MPI alone"}
+        return {"parallelism": "accelerate launch needs MPI to start several CPU processes"}
     return uneven_batch(strategy)
 
 
 FORMAT = ScriptFormat(
     name="accelerate",
-    summary="Fine-tunes with Accelerate; `accelerate.yaml` is what `accelerate launch` reads.",
+    summary="Fine-tunes with Accelerate; `accelerate.yaml` configures `accelerate launch`.",
     template="train_accelerate",
     command=command,
     config=_config,

@@ -1,4 +1,4 @@
-"""What a script trains on: the task's data as JSON Lines, and the base model."""
+"""The assets of an exported script: the task's data as JSON Lines, and the base model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from autotune.trial.tasks.base import Examples
 
 
 def write_assets(task: Task, directory: Path) -> PreparedTask:
-    """Write ``data/SPLIT.jsonl`` with the very rows the trials saw, capped as the task says, and
-    copy the base model to ``model/``. A model of the hub stays there and is fetched by its id."""
+    """Write ``data/SPLIT.jsonl`` with the rows of the trials (task limits applied), and copy the
+    base model to ``model/`` unless the script can download it from the hub."""
     prepared = prepare_task(task)
     data = directory / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -26,13 +26,13 @@ def write_assets(task: Task, directory: Path) -> PreparedTask:
             file.writelines(
                 json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(task, examples)
             )
-    if not on_hub(task.model):
+    if not is_hub_model(task.model):
         _copy_model(Path(prepared.model_dir), directory / "model")
     return prepared
 
 
-def on_hub(model: str) -> bool:
-    """Whether a task's model is one of the hub's, and no directory or builtin."""
+def is_hub_model(model: str) -> bool:
+    """Whether a task's model is a hub id rather than a directory or a builtin."""
     return not model.startswith("builtin:") and not Path(model).expanduser().is_dir()
 
 

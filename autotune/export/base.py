@@ -1,10 +1,11 @@
-"""What exported folders have in common, and how one is written."""
+"""Writes exported folders: the script, the trainer's configuration, data, model and checksums."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from autotune.export.levers import (
     supports_all,
     unsupported_levers,
 )
-from autotune.export.requirements import requirements
+
+REQUIRED_PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "safetensors")
+"""Packages that every exported script needs."""
 
 
 def identity(strategy: Strategy) -> Strategy:
-    """For formats under which devices keep their numbers."""
+    """For formats that keep the device numbers of the trial."""
     return strategy
 
 
@@ -54,15 +57,15 @@ class ScriptFormat:
         return lever_locations(self.name, self.groups)
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
-        """Write the folder; what an earlier export wrote there is replaced.
+        """Write the folder, replacing an earlier export.
 
         Raises :class:`~autotune.errors.UsageError` for a strategy that the format cannot express
-        (without ``allow_partial``), and for a folder that holds other files.
+        (without ``allow_partial``), and for a folder that contains other files.
         """
         from autotune.export.assets import write_assets
 
         plugins.load(study.plugins)
-        missing = unsupported_levers(
+        left_out = unsupported_levers(
             self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial
         )
         trial = replace(trial, strategy=self.rewrite(trial.strategy))
@@ -71,7 +74,7 @@ class ScriptFormat:
         document = {
             **strategy_document(study, trial, self.name),
             "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
-            "left_out": dict(missing),
+            "left_out": dict(left_out),
             "command": list(self.command(trial.strategy)),
         }
         files = {
@@ -82,11 +85,11 @@ class ScriptFormat:
             "README.md": readme.readme(document, self.summary, self.locations),
         }
         write_files(directory, files)
-        return checksums.seal(directory)
+        return checksums.write_checksums(directory)
 
 
 def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:
-    """The strategy, the task, and what the trial measured, as plain data."""
+    """The strategy, the task and the trial's measurements, as plain data."""
     measurements = sorted(trial.result.measurements.items())
     return {
         "format": name,
@@ -99,6 +102,25 @@ def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:
         "measured": {metric: measurement_record(m) for metric, m in measurements},
         "environment": dict(trial.result.environment),
     }
+
+
+def requirements(packages: Sequence[str], trial: Trial) -> str:
+    """``requirements.txt`` with the versions of the trial, else those installed on this machine. A
+    package with neither has no version."""
+    versions = trial.result.environment
+    lines = []
+    for name in (*REQUIRED_PACKAGES, *packages):
+        full = str(versions.get(name) or _installed_version(name.partition("[")[0]))
+        public = full.partition("+")[0]  # no index has local builds (+cpu)
+        lines.append(f"{name}=={public}\n" if public else f"{name}\n")
+    return "".join(lines)
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def as_json(document: Any) -> str:

@@ -1,9 +1,9 @@
-"""``--with-model``: the fine-tuned model of an exported folder, and its card."""
+"""``--with-model``: the fine-tuned model of an exported folder, with a model card."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from autotune.analysis.text import format_interval, format_metric
 from autotune.errors import UsageError
 from autotune.export import checksums
 from autotune.export.readme import table
+from autotune.export.vendoring import rename_modules
 from autotune.ports import Executor
 
 CHECKPOINT = "checkpoint"
@@ -23,16 +24,16 @@ library_name: transformers
 
 # {model}, fine-tuned for {kind}
 
-Trial {trial} of the autotune study {study}, trained again with its strategy and seed ({seed}).
-`AutoModel...from_pretrained` loads it as it is.{pruned}
+Trained with the strategy and seed ({seed}) of trial {trial} of the autotune study {study}.
+Load it with `AutoModel...from_pretrained`.{pruned}
 
 ## Scores of this checkpoint
 
 {scores}
 
-`validation` is what the strategy was chosen by, `test` the search never saw.
+The search selected the strategy on `validation` and did not use `test`.
 
-## What the trial measured
+## Results of the trial
 
 {measured}
 
@@ -42,7 +43,7 @@ Trial {trial} of the autotune study {study}, trained again with its strategy and
 
 ## Data
 
-`{dataset}`, labels: {labels}. Texts are cut at {max_length} word pieces.
+`{dataset}`, labels: {labels}. Texts are truncated to {max_length} tokens.
 
 ## Environment
 
@@ -51,9 +52,9 @@ Trial {trial} of the autotune study {study}, trained again with its strategy and
 
 PRUNED = """
 
-Attention heads were removed in training. No config can say so: here they are zeros, which give the
-same outputs. `pruning.json` lists the heads that are real; `tuned.saving.load_pruned` of the
-exported folder removes the others again, for the speed."""
+Attention heads were pruned. The config cannot express this, so their weights are stored as zeros,
+which give the same outputs. `pruning.json` lists the remaining heads; `{load_pruned}` of the
+exported folder removes the others, which makes the model faster."""
 
 
 def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
@@ -77,12 +78,13 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
     trained = directory / CHECKPOINT
     card = model_card(document, metrics, pruned=(trained / "pruning.json").exists())
     (trained / "README.md").write_text(card, encoding="utf-8")
-    return checksums.seal(directory)
+    return checksums.write_checksums(directory)
 
 
 def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, pruned: bool) -> str:
     """The card as Markdown, from ``strategy.json`` and ``metrics.json``."""
-    from autotune.export.assets import on_hub
+    from autotune.export.assets import is_hub_model
+    from autotune.export.templates.checkpoint import load_pruned
 
     task, head = document["task"], ("metric", "value", "95% interval", "n")
     scores = [
@@ -93,10 +95,10 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, prune
     settings = [(lever, f"`{value}`") for lever, value in document["strategy"].items()]
     facts = [(name, str(value)) for name, value in sorted(document["environment"].items())]
     return CARD.format(
-        base=f"base_model: {task['model']}\n" if on_hub(task["model"]) else "",
+        base=f"base_model: {task['model']}\n" if is_hub_model(task["model"]) else "",
         **{name: document[name] for name in ("study", "trial", "seed")},
         **{name: task[name] for name in ("model", "kind", "dataset")},
-        pruned=PRUNED if pruned else "",
+        pruned=PRUNED.format(load_pruned=_vendored_name(load_pruned)) if pruned else "",
         scores=table(head, scores),
         measured=table(head, _rows(document["measured"])),
         strategy=table(("lever", "setting"), settings),
@@ -104,6 +106,11 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, prune
         max_length=document["data"]["max_length"],
         environment=table(("", ""), facts),
     )
+
+
+def _vendored_name(function: Callable[..., Any]) -> str:
+    """The dotted name of ``function`` in an exported folder."""
+    return rename_modules(f"{function.__module__}.{function.__name__}")
 
 
 def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:

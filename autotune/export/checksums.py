@@ -1,4 +1,4 @@
-"""The seal of an exported folder: a SHA-256 of each file, as ``sha256sum --check`` reads it."""
+"""Checksums of an exported folder: SHA-256 of each file, in the format of ``sha256sum --check``."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ from autotune.errors import UsageError
 
 MANIFEST = "SHA256SUMS"
 
-UNSEALED = (MANIFEST, "metrics.json")
-"""The seal itself, and what every run of the script writes anew."""
+EXCLUDED = (MANIFEST, "metrics.json")
+"""The manifest itself, and the file that every run of the script overwrites."""
 
 
 def clear_export_dir(directory: Path) -> None:
-    """See that ``directory`` may be written to: it is new, empty, or an earlier export, whose files
-    are removed. Raises :class:`UsageError` for a folder that holds something else."""
+    """Create ``directory``, or remove the files of an earlier export from it. Raises
+    :class:`UsageError` for a folder that contains other files."""
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file", hint="name a folder: --output DIR")
     if (directory / MANIFEST).is_file():
-        for name in _sums(directory):
+        for name in _read_manifest(directory):
             (directory / name).unlink(missing_ok=True)
         (directory / MANIFEST).unlink()
     elif directory.is_dir() and any(directory.iterdir()):
         raise UsageError(
-            f"{directory} holds files that no export wrote", hint="name a new folder: --output DIR"
+            f"{directory} contains files that are not from an export",
+            hint="name a new folder: --output DIR",
         )
     directory.mkdir(parents=True, exist_ok=True)
 
 
-def seal(directory: Path) -> Sequence[Path]:
-    """Write the sums of all files in ``directory`` and return the files, the sums among them."""
+def write_checksums(directory: Path) -> Sequence[Path]:
+    """Write the checksums of all files in ``directory``; return all files, the manifest included."""
     files = sorted(
         path
         for path in directory.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name not in UNSEALED
+        if path.is_file() and "__pycache__" not in path.parts and path.name not in EXCLUDED
     )
     lines = [f"{_sha256(path)}  {path.relative_to(directory).as_posix()}\n" for path in files]
     (directory / MANIFEST).write_text("".join(lines), encoding="utf-8")
     return [*files, directory / MANIFEST]
 
 
-def changed(directory: Path) -> list[str]:
-    """Names of files that are no longer as they were exported, or gone."""
+def changed_files(directory: Path) -> list[str]:
+    """Names of files that have changed or are missing since the export."""
     return [
         name
-        for name, expected in _sums(directory).items()
+        for name, expected in _read_manifest(directory).items()
         if not (directory / name).is_file() or _sha256(directory / name) != expected
     ]
 
 
-def _sums(directory: Path) -> dict[str, str]:
+def _read_manifest(directory: Path) -> dict[str, str]:
     lines = (directory / MANIFEST).read_text(encoding="utf-8").splitlines()
     pairs = (line.split("  ", 1) for line in lines if "  " in line)
     return {name: value for value, name in pairs if _is_inside(directory, name)}

@@ -1,4 +1,4 @@
-"""DeepSpeed: ``ds_config.json``, and a script around its engine."""
+"""DeepSpeed: ``ds_config.json``, and a script that uses its engine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
+from autotune.domain.training import peak_learning_rate
 from autotune.export.arguments import (
     accumulation_steps,
     micro_batch_size,
     num_processes,
     parallel_degrees,
-    peak_rate,
     uneven_batch,
     unsupported_parallelism,
 )
@@ -19,11 +19,11 @@ from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import LOOP_GROUPS
 
 ZERO_STAGE = {"zero1": 1, "fsdp": 3}
-"""What DeepSpeed calls sharding: of optimizer states; of these, gradients and parameters."""
+"""ZeRO stages: 1 shards optimizer states, 3 also gradients and parameters."""
 
 
-BUILT = ("adamw", "adamw-fused")
-"""Optimizers that DeepSpeed builds itself, and the only ones whose states it shards."""
+NATIVE_OPTIMIZERS = ("adamw", "adamw-fused")
+"""Optimizers that DeepSpeed implements, and the only ones whose states it shards."""
 
 
 def ds_config(strategy: Strategy) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def ds_config(strategy: Strategy) -> dict[str, Any]:
 
 
 def _zero(strategy: Strategy) -> dict[str, Any]:
-    """What is sharded over ranks, and what is kept in host memory."""
+    """ZeRO stage and offloading."""
     stage = max((ZERO_STAGE.get(kind, 0) for kind in parallel_degrees(strategy)), default=0)
     elements = int(strategy.get("ddp_bucket_mib", 25)) * 2**20 // 4
     zero: dict[str, Any] = {"stage": stage, "reduce_bucket_size": elements}
@@ -59,12 +59,12 @@ def _zero(strategy: Strategy) -> dict[str, Any]:
 
 
 def _optimizer(strategy: Strategy) -> dict[str, Any]:
-    """DeepSpeed builds AdamW itself; the others come from the script."""
+    """The section for AdamW. The script builds the other optimizers."""
     name = str(strategy["optimizer"])
-    if name not in BUILT:
+    if name not in NATIVE_OPTIMIZERS:
         return {}
     parameters = {
-        "lr": peak_rate(strategy),
+        "lr": peak_learning_rate(strategy),
         "betas": [0.9, 0.999],
         "eps": 1e-8,
         "weight_decay": 0.0,
@@ -78,19 +78,20 @@ def command(strategy: Strategy) -> Sequence[str]:
 
 
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
-    able = ("ddp", *ZERO_STAGE)
-    refused = {**uneven_batch(strategy)}
-    if parallel_degrees(strategy).keys() - {*able}:
-        refused = unsupported_parallelism(
-            "deepspeed", *able
-        )  # which of its processes share a batch is not known
-    if strategy["optimizer"] not in BUILT and _zero(strategy)["stage"]:
-        refused["optimizer"] = "DeepSpeed shards and offloads the states of AdamW alone"
+    supported = ("ddp", *ZERO_STAGE)
+    reasons = {**uneven_batch(strategy)}
+    if parallel_degrees(strategy).keys() - {*supported}:
+        # The script does not know which processes of other kinds share a batch.
+        reasons = unsupported_parallelism("deepspeed", *supported)
+    if strategy["optimizer"] not in NATIVE_OPTIMIZERS and _zero(strategy)["stage"]:
+        reasons["optimizer"] = "DeepSpeed shards and offloads only the states of AdamW"
     if strategy["device"] == "mps":
-        refused["device"] = "DeepSpeed has no engine for Apple's GPUs"
+        reasons["device"] = "DeepSpeed has no engine for Apple's GPUs"
     if strategy["pruning_method"] == "unstructured" and strategy["pruning_ratio"]:
-        refused["pruning_method"] = "the engine owns the weights, which a mask would have to hold"
-    return refused
+        reasons["pruning_method"] = (
+            "DeepSpeed's engine does not let masks be applied to its weights"
+        )
+    return reasons
 
 
 def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:

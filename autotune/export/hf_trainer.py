@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
+from autotune.domain.training import peak_learning_rate
 from autotune.export import torchrun
 from autotune.export.arguments import (
     accumulation_steps,
     micro_batch_size,
     num_processes,
     parallel_degrees,
-    peak_rate,
     uneven_batch,
     unsupported_parallelism,
 )
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import TRAINER_GROUPS
 
-ABLE = ("ddp",)
+SUPPORTED_KINDS = ("ddp",)
 
 OPTIMIZERS = {
     "adamw": "adamw_torch",
@@ -30,7 +30,7 @@ OPTIMIZERS = {
 
 
 def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
-    """Fields of ``TrainingArguments``; the trial's own settings where no lever says otherwise."""
+    """Fields of ``TrainingArguments``; those that no lever sets have the values of every trial."""
     strategy, task = trial.strategy, study.task
     precision = strategy["precision"]
     checkpointing = bool(strategy["activation_checkpointing"])
@@ -42,7 +42,7 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
         "gradient_accumulation_steps": accumulation_steps(strategy),
         **({"max_steps": task.steps} if task.steps else {}),
         "num_train_epochs": float(strategy["epochs"]),
-        "learning_rate": peak_rate(strategy),
+        "learning_rate": peak_learning_rate(strategy),
         "lr_scheduler_type": "linear",
         "warmup_steps": 0,
         "optim": OPTIMIZERS[str(strategy["optimizer"])],
@@ -77,8 +77,8 @@ def command(strategy: Strategy) -> Sequence[str]:
 
 
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
-    if parallel_degrees(strategy).keys() - {*ABLE}:
-        return unsupported_parallelism("hf-trainer", *ABLE)
+    if parallel_degrees(strategy).keys() - {*SUPPORTED_KINDS}:
+        return unsupported_parallelism("hf-trainer", *SUPPORTED_KINDS)
     return uneven_batch(strategy)
 
 

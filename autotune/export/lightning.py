@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Strategy, Study, Trial
+from autotune.domain.training import num_steps
 from autotune.export.arguments import (
     accumulation_steps,
     parallel_degrees,
-    steps,
     uneven_batch,
     unsupported_parallelism,
 )
@@ -26,7 +26,7 @@ PRECISIONS = {
 
 
 def trainer_arguments(study: Study, trial: Trial, examples: int) -> dict[str, Any]:
-    """Arguments of ``lightning.Trainer``, which has whole epochs alone: length is in steps."""
+    """Arguments of ``lightning.Trainer``. Its epochs are integers, so the length is in steps."""
     strategy = trial.strategy
     device = str(strategy["device"])
     return {
@@ -34,7 +34,7 @@ def trainer_arguments(study: Study, trial: Trial, examples: int) -> dict[str, An
         "devices": 1,
         "precision": PRECISIONS[str(strategy["precision"])],
         "max_epochs": -1,
-        "max_steps": study.task.steps or steps(strategy, examples),
+        "max_steps": study.task.steps or num_steps(strategy, examples),
         "accumulate_grad_batches": accumulation_steps(strategy),
         "gradient_clip_val": 1.0,
         "use_distributed_sampler": False,
@@ -52,10 +52,10 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
     if parallel_degrees(strategy):
         return unsupported_parallelism("lightning")
-    refused = {**uneven_batch(strategy)}
+    reasons = {**uneven_batch(strategy)}
     if strategy["precision"] == "fp16" and strategy["optimizer"] == "adamw-fused":
-        refused["optimizer"] = "Lightning cannot clip the gradients of a fused optimizer in fp16"
-    return refused
+        reasons["optimizer"] = "Lightning cannot clip the gradients of a fused optimizer in fp16"
+    return reasons
 
 
 FORMAT = ScriptFormat(

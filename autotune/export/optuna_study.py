@@ -1,4 +1,4 @@
-"""A whole study as an Optuna study in a database, for optuna-dashboard and Optuna's own tools."""
+"""Exports a study as an Optuna study in a database, for optuna-dashboard and Optuna's tools."""
 
 from __future__ import annotations
 

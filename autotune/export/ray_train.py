@@ -14,7 +14,7 @@ from autotune.levers.cluster import ANY
 
 
 def scaling(strategy: Strategy) -> dict[str, Any]:
-    """Arguments of ``ray.train.ScalingConfig``. A worker has one GPU, or all of a split model."""
+    """Arguments of ``ray.train.ScalingConfig``. A worker has one GPU, or all those of a split model."""
     on_gpu, workers = str(strategy["device"]).startswith("cuda"), num_processes(strategy)
     gpus = max(1, len(required_resources(strategy).devices) // workers)
     node_class = strategy.get("node_class", ANY)
@@ -34,19 +34,19 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
-    refused = {}
+    reasons = {}
     if strategy["device"] == "mps":
-        refused["device"] = "Ray does not hand out Apple's GPUs"
+        reasons["device"] = "Ray does not support Apple's GPUs"
     if strategy.get("placement", "single") == "mixed":
-        refused["placement"] = "workers of one ScalingConfig are alike: all on GPUs, or none"
+        reasons["placement"] = "the workers of a ScalingConfig all have GPUs, or none has"
     if strategy.get("offload", "none") == "parameters" and num_processes(strategy) == 1:
-        refused["offload"] = "a worker alone keeps its weights on the GPU; torchrun offloads them"
-    return refused
+        reasons["offload"] = "a single worker keeps its weights on the GPU; use torchrun"
+    return reasons
 
 
 FORMAT = ScriptFormat(
     name="ray-train",
-    summary="Fine-tunes with Ray Train's TorchTrainer; `scaling_config.json` says on how much.",
+    summary="Fine-tunes with Ray Train's TorchTrainer; `scaling_config.json` sets workers and resources.",
     template="train_ray_train",
     command=lambda strategy: ("python", "train.py"),
     config=_config,

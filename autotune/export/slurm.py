@@ -1,4 +1,4 @@
-"""Slurm: the folder of ``torchrun``, and a batch file that submits it."""
+"""Slurm: the folder of ``torchrun``, and a batch script that submits it."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ export OMP_NUM_THREADS={threads}
 srun {command}
 """
 
-SPARE = 2.0
-"""How many times the memory and time that the trial took are asked for."""
+SAFETY_FACTOR = 2.0
+"""Requested memory and time, relative to those of the trial."""
 
-UNMEASURED_GIB = 8.0
-UNMEASURED_SECONDS = 3600.0
+DEFAULT_MEMORY_GIB = 8.0
+DEFAULT_TRAIN_SECONDS = 3600.0
 
 
 def batch_file(study: Study, trial: Trial) -> str:
-    """The batch file. Time and memory are asked for with room to spare."""
+    """The batch script, which requests more time and memory than the trial used."""
     strategy = trial.strategy
     count, threads = num_processes(strategy), int(strategy["threads"])
-    memory = trial.metric("peak_memory_gib") or UNMEASURED_GIB
-    seconds = trial.metric("train_seconds") or UNMEASURED_SECONDS
+    memory = trial.metric("peak_memory_gib") or DEFAULT_MEMORY_GIB
+    seconds = trial.metric("train_seconds") or DEFAULT_TRAIN_SECONDS
     gpus = sum(device.startswith("cuda") for device in required_resources(strategy).devices)
     return BATCH.format(
         name=re.sub(r"[^A-Za-z0-9_.-]", "-", f"{study.name}-{trial.number}"),
         cores=count * threads,
         gpus=f"#SBATCH --gpus-per-node={gpus}\n" if gpus else "",
-        memory_gib=round(SPARE * memory + 1),
-        minutes=round(SPARE * seconds / 60 + 10),
+        memory_gib=round(SAFETY_FACTOR * memory + 1),
+        minutes=round(SAFETY_FACTOR * seconds / 60 + 10),
         threads=threads,
         command=" ".join(torchrun.command(strategy)),
     )
@@ -58,11 +58,11 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
 
 
 def _unsupported(strategy: Strategy) -> Mapping[str, str]:
-    return {"device": "no Slurm cluster has Apple's GPUs"} if strategy["device"] == "mps" else {}
+    return {"device": "Slurm clusters have no Apple GPUs"} if strategy["device"] == "mps" else {}
 
 
-def _as_slurm_counts(strategy: Strategy) -> Strategy:
-    """A job sees only the GPUs that it was given, counted from 0."""
+def _for_slurm(strategy: Strategy) -> Strategy:
+    """The strategy with the device numbers of a job: its GPUs count from 0."""
     on_gpu = str(strategy["device"]).startswith("cuda")
     return strategy.with_values(device="cuda:0") if on_gpu else strategy
 
@@ -70,9 +70,9 @@ def _as_slurm_counts(strategy: Strategy) -> Strategy:
 FORMAT = replace(
     torchrun.FORMAT,
     name="slurm",
-    summary="Submits a fine-tune in plain torch to Slurm; `job.sbatch` says what it needs.",
+    summary="Fine-tunes in plain torch on Slurm; `job.sbatch` requests the resources.",
     command=lambda strategy: ("sbatch", "job.sbatch"),
     config=_config,
     unsupported=_unsupported,
-    rewrite=_as_slurm_counts,
+    rewrite=_for_slurm,
 )

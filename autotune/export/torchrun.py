@@ -1,4 +1,4 @@
-"""Plain torch under ``torchrun``: the loop of the trial, in one process or several."""
+"""Plain torch under ``torchrun``: the training loop of the trial, in one process or several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def command(strategy: Strategy) -> Sequence[str]:
 
 FORMAT = ScriptFormat(
     name="torchrun",
-    summary="Fine-tunes in plain torch: the loop is in `tuned/looping.py`.",
+    summary="Fine-tunes in plain torch with the training loop of the trial.",
     template="train_torchrun",
     command=command,
     config=lambda study, trial, examples: {},

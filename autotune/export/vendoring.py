@@ -1,7 +1,7 @@
-"""Copies of the modules that an exported script needs, so that it needs no autotune.
+"""Copies the modules that an exported script needs, so that it does not need autotune.
 
-The script is a template; it imports what a trial runs. All of it is copied unchanged to the package
-:data:`PACKAGE`, except for the names in imports and in references of docstrings. Plug-in files are
+The script is a template that imports the modules of a trial. All are copied unchanged into the
+package :data:`PACKAGE`, except for module names in imports, strings and docstrings. Plug-in files are
 copied to :data:`EXTENSIONS` and loaded when the package is imported.
 """
 
@@ -46,12 +46,13 @@ def script(template: str, version: str, plugins: Sequence[str] = ()) -> Mapping[
 
     Raises :class:`~autotune.errors.UsageError` if two plug-in files have the same name.
     """
-    first = f"{TEMPLATES}.{template}"
+    script_module = f"{TEMPLATES}.{template}"
     extensions = _extensions(plugins)
-    files = {"train.py": renamed(_source(first))}
-    for module in sorted(needed(first, *extensions.values()) - {first}):
-        files[_path(module)] = renamed(_source(module))
-    files |= {f"{EXTENSIONS}/{name}.py": renamed(text) for name, text in extensions.items()}
+    files = {"train.py": rename_modules(_source(script_module))}
+    modules = required_modules(script_module, *extensions.values())
+    for module in sorted(modules - {script_module}):
+        files[_path(module)] = rename_modules(_source(module))
+    files |= {f"{EXTENSIONS}/{name}.py": rename_modules(text) for name, text in extensions.items()}
     for folder in {Path(name).parent for name in files} - {Path()}:
         files.setdefault(f"{folder}/__init__.py", "")
     files[f"{PACKAGE}/__init__.py"] = NOTICE.format(version=version) + _loader(extensions)
@@ -63,7 +64,7 @@ def vendored_path(module: str) -> str | None:
 
     ``None`` for code that is not copied: installed packages other than autotune.
     """
-    if _is_ours(module):
+    if _is_autotune(module):
         return _path(module).removesuffix("/__init__.py")
     file = getattr(sys.modules.get(module), "__file__", None)
     is_plugin_file = file is not None and "." not in module
@@ -91,7 +92,7 @@ def _loader(extensions: Collection[str]) -> str:
     return LOAD_EXTENSIONS.format(names=tuple(extensions), package=package)
 
 
-def needed(module: str, *sources: str) -> set[str]:
+def required_modules(module: str, *sources: str) -> set[str]:
     """Names of the modules of autotune that ``module`` and ``sources`` import, directly or not."""
     modules: set[str] = set()
     queue = [module, *(name for source in sources for name in _imports(source))]
@@ -103,8 +104,8 @@ def needed(module: str, *sources: str) -> set[str]:
     return modules
 
 
-def renamed(source: str) -> str:
-    """``source`` with the names that its modules have in an exported folder."""
+def rename_modules(source: str) -> str:
+    """``source`` with the module names of an exported folder."""
     source = re.sub(rf"\b{re.escape(TEMPLATES)}\b", PACKAGE, source)
     source = re.sub(
         r"^(\s*)from autotune import ", rf"\1from {PACKAGE} import ", source, flags=re.M
@@ -116,11 +117,11 @@ def _imports(source: str, *, follow: bool = True) -> Iterator[str]:
     """Modules of autotune that ``source`` imports, and those that it references as text if it
     is to ``follow`` references."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module and _is_ours(node.module):
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            modules = [name for name in inner if _file(name).exists()]
+        if isinstance(node, ast.ImportFrom) and node.module and _is_autotune(node.module):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            modules = [name for name in names if _file(name).exists()]
             yield from modules
-            if len(modules) < len(inner):
+            if len(modules) < len(names):
                 yield node.module
         elif follow and isinstance(node, ast.Constant) and isinstance(node.value, str):
             reference = REFERENCE.fullmatch(node.value)
@@ -128,7 +129,7 @@ def _imports(source: str, *, follow: bool = True) -> Iterator[str]:
                 yield reference[1]
 
 
-def _is_ours(module: str) -> bool:
+def _is_autotune(module: str) -> bool:
     return module.partition(".")[0] == "autotune"
 
 
@@ -143,5 +144,5 @@ def _source(module: str) -> str:
 
 
 def _path(module: str) -> str:
-    name = renamed(f"{module}.x").removesuffix(".x").replace(".", "/")
+    name = rename_modules(f"{module}.x").removesuffix(".x").replace(".", "/")
     return f"{name}/__init__.py" if _file(module).name == "__init__.py" else f"{name}.py"

@@ -1,4 +1,4 @@
-"""``autotune verify``: run an exported folder for real and hold it to what the trial measured."""
+"""``autotune verify``: runs an exported folder and compares its results with those of the trial."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from autotune.errors import ExecutionError, UsageError
 from autotune.measure import statistics
 
 SPEED_TOLERANCE = 0.05
-"""A speed within this share of the promise holds, however narrow the intervals are."""
+"""Allowed relative loss of speed, however narrow the confidence intervals are."""
 
 LOG = "verify.log"
 
-PATIENCE_SECONDS = 600.0
-"""How long the command may take to start, build and judge, beside :data:`PATIENCE` times the
-training time of the trial."""
+MIN_TIMEOUT_SECONDS = 600.0
+"""Time for start, model set-up and evaluation."""
 
-PATIENCE = 10.0
+TIMEOUT_FACTOR = 10.0
+"""Additional time, in multiples of the trial's training time."""
 
-WAITING: Mapping[str, Sequence[str]] = {"sbatch": ("--wait",)}
-"""What makes a launcher return no sooner than what it has launched."""
+WAIT_OPTIONS: Mapping[str, Sequence[str]] = {"sbatch": ("--wait",)}
+"""Options that make a launcher wait for the job that it launches."""
 
 Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise. ``held`` where ``reached`` is not worse than ``promised`` by more than
-    ``tolerance``, an absolute amount; a promise that is exceeded is held."""
+    """A metric of the trial (``promised``) against that of the export (``reached``).
+
+    The check passes if ``reached`` is at least ``promised`` minus ``tolerance`` (absolute).
+    """
 
     metric: str
     promised: float
@@ -49,41 +51,40 @@ class Check:
     tolerance: float
 
     @property
-    def held(self) -> bool:
+    def passed(self) -> bool:
         return self.reached >= self.promised - self.tolerance
 
     @property
     def ratio(self) -> float:
-        """Reached over promised."""
+        """``reached`` divided by ``promised``."""
         return self.reached / self.promised if self.promised else math.nan
 
 
 def verify(directory: Path, runs: int = 1) -> list[Check]:
     """Launch the folder's own command ``runs`` times and compare.
 
-    Speeds are compared in units of the reference workload that both the trial and the script time
-    beside their steps, so that a machine that has become slower meets both alike. Raises
-    :class:`UsageError` for a folder that cannot be run here, :class:`ExecutionError` where the
-    command fails.
+    Speeds are relative to the reference workload that both the trial and the script time during
+    training, so that a change of the machine's speed does not matter. Raises :class:`UsageError`
+    for a folder that cannot be run here, :class:`ExecutionError` if the command fails.
     """
     document = read_folder(directory)
     command = launchable(document["command"])
     promised: Mapping[str, Mapping[str, Any]] = document["measured"]
-    trained = promised["train_seconds"]["value"] if "train_seconds" in promised else 0.0
-    seconds = PATIENCE_SECONDS + PATIENCE * trained
-    results = [_launched(directory, command, seconds) for _ in range(runs)]
-    checks = [_speed(promised, results), *_scores(promised, results)]
-    found = [check for check in checks if check is not None]
-    if not found:
+    train_seconds = promised["train_seconds"]["value"] if "train_seconds" in promised else 0.0
+    seconds = MIN_TIMEOUT_SECONDS + TIMEOUT_FACTOR * train_seconds
+    results = [_launch(directory, command, seconds) for _ in range(runs)]
+    speed = _check_speed(promised, results)
+    checks = [*([speed] if speed is not None else []), *_check_scores(promised, results)]
+    if not checks:
         raise UsageError(
-            f"{directory}: the trial measured nothing that could be compared",
+            f"{directory}: the trial has no metric that can be compared",
             hint="export a completed trial",
         )
-    return found
+    return checks
 
 
 def read_folder(directory: Path) -> Mapping[str, Any]:
-    """``strategy.json`` of a folder that has a command to launch."""
+    """``strategy.json`` of a folder with a command to launch."""
     try:
         document: Mapping[str, Any] = json.loads((directory / "strategy.json").read_bytes())
         if document["command"]:
@@ -91,29 +92,29 @@ def read_folder(directory: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise UsageError(
-        f"{directory} is no exported folder that can be run",
+        f"{directory} is not an exported folder with a script",
         hint="autotune export STUDY --to hf-trainer --output DIR writes one",
     )
 
 
 def launchable(command: Sequence[str]) -> list[str]:
-    """The command with its program found: beside this Python first, then on PATH."""
+    """``command`` with the full path of its program: next to this Python first, then on PATH."""
     program, *arguments = command
-    arguments = [*WAITING.get(program, ()), *arguments]
+    arguments = [*WAIT_OPTIONS.get(program, ()), *arguments]
     if program == "python":
         return [sys.executable, *arguments]
-    beside = Path(sys.executable).with_name(program)
-    found = str(beside) if beside.is_file() else shutil.which(program)
-    if found is None:
+    sibling = Path(sys.executable).with_name(program)
+    path = str(sibling) if sibling.is_file() else shutil.which(program)
+    if path is None:
         raise UsageError(
             f"{program} is not installed here, so the folder cannot be run",
-            hint="pip install -r requirements.txt, in the folder, or verify where it is",
+            hint="run pip install -r requirements.txt in the folder",
         )
-    return [found, *arguments]
+    return [path, *arguments]
 
 
-def _launched(directory: Path, command: Sequence[str], seconds: float) -> Mapping[str, Any]:
-    """``metrics.json`` after one run, whose output goes to a log in the folder."""
+def _launch(directory: Path, command: Sequence[str], seconds: float) -> Mapping[str, Any]:
+    """Run the command once, with its output in a log in the folder; return ``metrics.json``."""
     metrics = directory / "metrics.json"
     metrics.unlink(missing_ok=True)
     log = directory / LOG
@@ -131,7 +132,7 @@ def _launched(directory: Path, command: Sequence[str], seconds: float) -> Mappin
                 hint=f"its output is in {log}",
             ) from error
         finally:
-            # Launchers start processes of their own, which would outlive them.
+            # Launchers start further processes, which would survive them.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -142,11 +143,11 @@ def _launched(directory: Path, command: Sequence[str], seconds: float) -> Mappin
             f"the exported command ended with code {code}: {last}",
             hint=f"its output is in {log}",
         )
-    found: Mapping[str, Any] = json.loads(metrics.read_bytes())
-    return found
+    document: Mapping[str, Any] = json.loads(metrics.read_bytes())
+    return document
 
 
-def _speed(
+def _check_speed(
     promised: Mapping[str, Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
 ) -> Check | None:
     windows = [w for result in results for w in result["windows"] if not w["warmup"]]
@@ -158,38 +159,37 @@ def _speed(
         name, reached = "relative_speed", _product(rate, statistics.median(reference))
     if name not in promised:
         return None
-    value, ends = _promise(promised[name])
-    spread = math.hypot(_half(ends) / value, _half(reached[1]) / reached[0])
+    value, ends = _estimate(promised[name])
+    spread = math.hypot(_half_width(ends) / value, _half_width(reached[1]) / reached[0])
     return Check(name, value, ends, *reached, value * max(SPEED_TOLERANCE, spread))
 
 
-def _scores(
+def _check_scores(
     promised: Mapping[str, Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
 ) -> list[Check]:
-    """Scores on validation of the last run; of ``accuracy``, the lower end of its interval holds
-    the promise."""
-    found: Mapping[str, Mapping[str, Any]] = results[-1]["validation"]
+    """Scores of the last run on validation. The tolerance is the lower half of the interval."""
+    reached: Mapping[str, Mapping[str, Any]] = results[-1]["validation"]
     checks = []
     shares = [m.name for m in METRICS.values() if m.kind is MetricKind.SHARE]
     for name in shares:
-        if name in promised and name in found:
-            value, ends = _promise(promised[name])
+        if name in promised and name in reached:
+            value, ends = _estimate(promised[name])
             tolerance = value - ends[0] if ends else 0.0
-            checks.append(Check(name, value, ends, *_promise(found[name]), tolerance))
+            checks.append(Check(name, value, ends, *_estimate(reached[name]), tolerance))
     return checks
 
 
-def _promise(record: Mapping[str, Any]) -> tuple[float, Interval]:
+def _estimate(record: Mapping[str, Any]) -> tuple[float, Interval]:
     ends = record["ci95"]
     return record["value"], (ends[0], ends[1]) if ends else None
 
 
-def _half(ends: Interval) -> float:
+def _half_width(ends: Interval) -> float:
     return 0.0 if ends is None else (ends[1] - ends[0]) / 2
 
 
 def _product(first: statistics.Estimate, second: statistics.Estimate) -> tuple[float, Interval]:
     """Two independent estimates multiplied; their relative half-widths add in quadrature."""
     value = first[0] * second[0]
-    spread = math.hypot(_half(first[1]) / first[0], _half(second[1]) / second[0])
+    spread = math.hypot(_half_width(first[1]) / first[0], _half_width(second[1]) / second[0])
     return value, (value * (1 - spread), value * (1 + spread)) if spread else None

@@ -1,4 +1,4 @@
-"""The strategy alone, as YAML, for other tools."""
+"""The strategy as YAML, for other tools."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from autotune.export.base import strategy_document, write_files
 
 @dataclass(frozen=True)
 class YamlFormat:
-    """Writes ``strategy.yaml``: every lever by name, the task, and what the trial measured."""
+    """Writes ``strategy.yaml``: all levers, the task and the trial's measurements."""
 
     name: str = "yaml"
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
-        """Write the file; raises :class:`~autotune.errors.UsageError` for a folder that holds
-        something else."""
+        """Write the file. Raises :class:`~autotune.errors.UsageError` for a folder that contains
+        other files."""
         checksums.clear_export_dir(directory)
         text = yaml.safe_dump(strategy_document(study, trial, self.name), sort_keys=False)
         write_files(directory, {"strategy.yaml": text})
-        return checksums.seal(directory)
+        return checksums.write_checksums(directory)
 
 
 FORMAT = YamlFormat()

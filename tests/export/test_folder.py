@@ -19,8 +19,7 @@ from autotune.components import EXPORT_FORMATS
 from autotune.domain import Columns
 from autotune.errors import UsageError
 from autotune.export import checksums, exporter
-from autotune.export.base import ScriptFormat
-from autotune.export.requirements import requirements
+from autotune.export.base import ScriptFormat, requirements
 from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.vendoring import script
 from autotune.trial.builtin import build_bert_tiny
@@ -128,14 +127,14 @@ def test_the_seal_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
     exporter("yaml").export(samples.study(), samples.trial(), tmp_path)
     command = ["sha256sum", "--check", "--quiet", checksums.MANIFEST]
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
-    assert checksums.changed(tmp_path) == []
+    assert checksums.changed_files(tmp_path) == []
     (tmp_path / "strategy.yaml").write_text("other")
-    assert checksums.changed(tmp_path) == ["strategy.yaml"]
+    assert checksums.changed_files(tmp_path) == ["strategy.yaml"]
 
 
 def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="no export wrote"):
+    with pytest.raises(UsageError, match="not from an export"):
         exporter("yaml").export(samples.study(), samples.trial(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

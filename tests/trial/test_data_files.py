@@ -205,7 +205,7 @@ def test_pairs_keep_their_token_types(files: dict[str, str]) -> None:
 
 
 def test_unknown_kinds_and_models(files: dict[str, str], tmp_path: Path) -> None:
-    assert "unknown 'translation'" in str(refuse(files, kind="translation"))
+    assert "unknown task kind 'translation'" in str(refuse(files, kind="translation"))
     for model, message in (
         ("builtin:gpt", "no builtin:gpt"),
         ("./nowhere", "no directory ./nowhere"),

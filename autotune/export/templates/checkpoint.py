@@ -1,4 +1,4 @@
-"""The fine-tuned model as files that ``from_pretrained`` loads."""
+"""Saves the fine-tuned model in the format of ``from_pretrained``."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PLAN = "pruning.json"
 def save(model: PreTrainedModel, tokenizer: Any, directory: Path) -> None:
     """Write config, safetensors and tokenizer.
 
-    No config of these families can say "fewer heads of the same size". Where heads were removed
-    the model is saved with zero weights in their places, which gives the same outputs, and
-    ``pruning.json`` says which to remove again for the speed: see :func:`load_pruned`.
+    The config cannot express fewer heads of the same size. Pruned heads are therefore saved as
+    zeros, which give the same outputs, and ``pruning.json`` lists the remaining heads for
+    :func:`load_pruned`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    if model.config.model_type in FAMILIES and (plan := removed_heads(model)) is not None:
+    if model.config.model_type in FAMILIES and (plan := unpadding_plan(model)) is not None:
         pad_heads(model)
         (directory / PLAN).write_text(json.dumps(plan) + "\n", encoding="utf-8")
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 
-def removed_heads(model: PreTrainedModel) -> PruningPlan | None:
-    """What to keep of the model once heads are padded; ``None`` where no head was removed."""
+def unpadding_plan(model: PreTrainedModel) -> PruningPlan | None:
+    """The plan that removes padded heads again; ``None`` if no head was pruned."""
     layers = encoder_of(model).layers
     if all(layer.attention_output.in_features == layer.attention_output.out_features
            for layer in layers):  # fmt: skip
@@ -43,8 +43,8 @@ def removed_heads(model: PreTrainedModel) -> PruningPlan | None:
 
 
 def load_pruned(auto_class: Any, directory: Path) -> PreTrainedModel:
-    """The model that :func:`save` wrote, with padded heads removed again: as small and fast as it
-    was trained. ``auto_class`` is such as ``AutoModelForSequenceClassification``."""
+    """The model that :func:`save` wrote, without the padded heads: as small and fast as in
+    training. ``auto_class`` is a class like ``AutoModelForSequenceClassification``."""
     model: PreTrainedModel = auto_class.from_pretrained(directory)
     plan = directory / PLAN
     if plan.exists():

@@ -1,4 +1,4 @@
-"""This folder as it was exported: the strategy, the task, and the data as batches."""
+"""The content of an exported folder: strategy, task, data and model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from autotune.trial.tasks import get_task_type
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """What ``strategy.json`` says, and the files beside it."""
+    """The content of ``strategy.json``, and the files next to it."""
 
     path: Path
     strategy: Strategy
@@ -38,26 +38,27 @@ class ExportFolder:
 
     @cached_property
     def model_dir(self) -> str:
-        """The base model: in this folder, where it was put there, else from the hub."""
-        inside = self.path / "model"
-        if inside.is_dir():
-            return str(inside)
+        """The directory of the base model: in this folder, else downloaded from the hub."""
+        exported_model = self.path / "model"
+        if exported_model.is_dir():
+            return str(exported_model)
         from huggingface_hub import snapshot_download
 
-        def fetch(*patterns: str) -> Path:
-            # sub-folders hold the same weights for other frameworks
-            wanted = list(patterns)
+        def download(*patterns: str) -> Path:
+            # Sub-folders have the same weights for other frameworks.
             return Path(
-                snapshot_download(self.task.model, allow_patterns=wanted, ignore_patterns="*/*")
+                snapshot_download(
+                    self.task.model, allow_patterns=list(patterns), ignore_patterns="*/*"
+                )
             )
 
-        found = fetch("*.json", "*.txt", "*.model", "*.safetensors")
-        safe = any(found.glob("*.safetensors"))
-        return str(found if safe else fetch("pytorch_model.bin"))
+        directory = download("*.json", "*.txt", "*.model", "*.safetensors")
+        has_safetensors = any(directory.glob("*.safetensors"))
+        return str(directory if has_safetensors else download("pytorch_model.bin"))
 
     @cached_property
     def prepared(self) -> PreparedTask:
-        """What building the model and batches needs to know of the task."""
+        """The task, as :func:`autotune.trial.setup.build_model` and collators need it."""
         return PreparedTask(
             kind=self.task.kind,
             folder=str(self.path / "data"),
@@ -72,26 +73,27 @@ class ExportFolder:
         )
 
     def split(self, name: str) -> Split:
-        """``train``, ``validation`` or ``test`` in word pieces, from ``data/NAME.jsonl``."""
-        kind = get_task_type(self.task.kind)
-        examples = kind.parse(read_table(self.path / "data" / f"{name}.jsonl"), self.task.columns)
+        """The tokenized split ``train``, ``validation`` or ``test``, from ``data/NAME.jsonl``."""
+        task_type = get_task_type(self.task.kind)
+        table = read_table(self.path / "data" / f"{name}.jsonl")
+        examples = task_type.parse(table, self.task.columns)
         ids = {label: index for index, label in enumerate(self.label_names)}
-        return Split(**kind.encode(self.tokenizer, examples, ids, self.task.max_length))
+        return Split(**task_type.encode(self.tokenizer, examples, ids, self.task.max_length))
 
     def train_collator(self, device: torch.device) -> Collator:
-        """How examples of ``train`` become batches on ``device``."""
+        """The collator of ``train`` for training on ``device``."""
         return training_collator(self.strategy, self.prepared, self.split("train"), device)
 
     def eval_collator(self, name: str, device: torch.device) -> Collator:
-        """How examples that are not trained on become batches: with as little padding as may be."""
+        """The collator of a split for evaluation: as little padding as possible."""
         return Collator(self.split(name), self.prepared.pad_token_id, device)
 
 
 def open_folder(path: Path) -> ExportFolder:
     """Read ``strategy.json`` in ``path``."""
     document = json.loads((path / "strategy.json").read_text(encoding="utf-8"))
-    facts: Mapping[str, Any] = document["task"]
-    task = Task(**{**facts, "columns": Columns(**facts["columns"])})
+    fields: Mapping[str, Any] = document["task"]
+    task = Task(**{**fields, "columns": Columns(**fields["columns"])})
     return ExportFolder(
         path=path,
         strategy=Strategy(document["strategy"]),
