@@ -20,7 +20,7 @@ from autotune.analysis.text import (
 )
 from autotune.cli.layout import INDENT, Column, Listing, Row
 from autotune.domain import Categorical, Host, Range
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import get_metric
 from autotune.export.verify import Check
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
@@ -56,7 +56,7 @@ def status_lines(record: Mapping[str, Any]) -> Group:
     for entry in record["best"]:
         metric = entry["metric"]
         value = format_metric(metric, entry["value"])
-        lines.append(Text(f"best {METRICS[metric].label}: {value} (trial {entry['trial']})"))
+        lines.append(Text(f"best {get_metric(metric).label}: {value} (trial {entry['trial']})"))
     if record["hypervolume"] is not None:
         lines.append(Text(f"hypervolume: {record['hypervolume']:.4f}"))
     lines += [Text(f"running: trial {t['number']}", style="cyan") for t in record["running"]]
@@ -67,9 +67,9 @@ def check_listing(checks: Sequence[Check]) -> Listing:
     """A row a promised metric: what the trial measured against what the export reached."""
     rows = []
     for check in checks:
-        result = Text("held", "green") if check.held else Text("FAILED", "bold red")
+        result = Text("held", "green") if check.passed else Text("FAILED", "bold red")
         cells: list[str | Text] = [
-            METRICS[check.metric].label,
+            get_metric(check.metric).label,
             _with_interval(check.metric, check.promised, check.promised_ci95),
             _with_interval(check.metric, check.reached, check.reached_ci95),
             f"{check.ratio:.3f}",

@@ -99,20 +99,20 @@ def verify(
     from dataclasses import asdict
 
     from autotune.cli.tables import check_listing
-    from autotune.export.checksums import changed
+    from autotune.export.checksums import changed_files
     from autotune.export.verify import read_folder
     from autotune.export.verify import verify as run_and_compare
 
     read_folder(directory)
-    for name in changed(directory):
+    for name in changed_files(directory):
         err.print(f"changed since the export: {name}", style="yellow", markup=False)
     with err.status("running the exported command"):
         checks = run_and_compare(directory, runs)
     if json:
-        print_json([{**asdict(c), "ratio": c.ratio, "held": c.held} for c in checks])
+        print_json([{**asdict(c), "ratio": c.ratio, "held": c.passed} for c in checks])
     else:
         out.print(check_listing(checks))
-    if not all(check.held for check in checks):
+    if not all(check.passed for check in checks):
         raise typer.Exit(1)
 
 
