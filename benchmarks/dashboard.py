@@ -1,8 +1,8 @@
-"""How fast the dashboard is over a study of 10,000 trials, seen by a real browser.
+"""Speed of the dashboard with a study of 10,000 trials, measured in a real browser.
 
 Prints one JSON document: seconds until the front is drawn (first and later views), milliseconds
-from a change to the redrawn picture, resident memory of the server, seconds to list 100 studies,
-and for comparison seconds until a page shows nothing but its title. Run it on an idle machine.
+from a change to the redrawn plot, resident memory of the server, seconds to list 100 studies, and
+for comparison seconds until a page shows only its title. Run it on an idle machine.
 
     python benchmarks/dashboard.py [--trials 10000] [--studies 100]
 """
@@ -33,7 +33,7 @@ from autotune.store import open_store
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 QUIET = "--disable-background-networking --disable-component-update --disable-sync"
-STAY_MILLISECONDS = 4_000
+VISIT_MILLISECONDS = 4_000
 LIMITS = {
     "first_view_seconds": 2.0,
     "interaction_milliseconds": 500.0,
@@ -51,19 +51,19 @@ def main() -> None:
         url = f"sqlite:///{Path(folder) / 'studies.db'}"
         _fill(url, options.trials, options.studies)
         with _server(url) as (address, process), _browser() as browser:
-            found = _measure(browser, address)
+            results = _measure(browser, address)
             memory = psutil.Process(process.pid).memory_info().rss / 1e6
-    found["server_memory_mb"] = round(memory, 1)
-    found["within_limits"] = {name: found[name] <= limit for name, limit in LIMITS.items()}
-    found |= {"trials": options.trials, "studies": options.studies}
-    print(json.dumps(found, indent=2))
+    results["server_memory_mb"] = round(memory, 1)
+    results["within_limits"] = {name: results[name] <= limit for name, limit in LIMITS.items()}
+    results |= {"trials": options.trials, "studies": options.studies}
+    print(json.dumps(results, indent=2))
 
 
 def _fill(url: str, trials: int, studies: int) -> None:
     store = open_store(url)
     for number in range(studies - 1):
-        asked = samples.study(f"study-{number:03d}")
-        samples.write(store, asked, list(samples.trials(asked, 24, seed=number)))
+        study = samples.study(f"study-{number:03d}")
+        samples.write(store, study, list(samples.trials(study, 24, seed=number)))
     big = samples.study("big", trials=trials)
     samples.write(store, big, list(samples.trials(big, trials)))
     store.close()
@@ -71,15 +71,15 @@ def _fill(url: str, trials: int, studies: int) -> None:
 
 def _measure(browser: BrowserContext, address: str) -> dict[str, object]:
     cold = _seconds_to_front(browser, f"{address}/front?study=study-000")
-    unread = _seconds_to_front(browser, f"{address}/front?study=big")
+    not_loaded = _seconds_to_front(browser, f"{address}/front?study=big")
     for url in (f"{address}/front?study=big", address) * 2:
         _visit(browser, url)
     views = [_seconds_to_front(browser, f"{address}/front?study=big") for _ in range(5)]
-    bare = [_seconds_to(browser, f"{address}/compare", "h1") for _ in range(5)]
+    title_only = [_seconds_to(browser, f"{address}/compare", "h1") for _ in range(5)]
     return {
-        "bare_page_seconds": round(statistics.median(bare), 3),
+        "bare_page_seconds": round(statistics.median(title_only), 3),
         "cold_server_seconds": round(cold, 3),
-        "study_read_for_the_first_time_seconds": round(unread, 3),
+        "study_read_for_the_first_time_seconds": round(not_loaded, 3),
         "first_view_seconds": round(statistics.median(views), 3),
         "interaction_milliseconds": round(_interaction(browser, address), 1),
         "list_of_studies_seconds": round(
@@ -96,32 +96,32 @@ def _seconds_to_list(browser: BrowserContext, address: str) -> float:
     return _seconds_to(browser, address, "[data-testid=stDataFrame] canvas")
 
 
-def _seconds_to(browser: BrowserContext, url: str, mark: str) -> float:
-    """From the address to ``mark`` on the screen."""
+def _seconds_to(browser: BrowserContext, url: str, selector: str) -> float:
+    """Seconds from the request to an element on the screen."""
     page = browser.new_page()
-    started = time.perf_counter()
+    start = time.perf_counter()
     page.goto(url, wait_until="commit")
-    page.locator(mark).first.wait_for(timeout=60_000)
-    seconds = time.perf_counter() - started
+    page.locator(selector).first.wait_for(timeout=60_000)
+    seconds = time.perf_counter() - start
     page.close()
     return seconds
 
 
 def _visit(browser: BrowserContext, url: str) -> None:
-    """Stay a while, as people do: only then does Chromium keep the compiled JavaScript."""
+    """Visit a page long enough for Chromium to keep the compiled JavaScript."""
     page = browser.new_page()
     page.goto(url)
     page.locator("h1").first.wait_for(timeout=60_000)
-    page.wait_for_timeout(STAY_MILLISECONDS)
+    page.wait_for_timeout(VISIT_MILLISECONDS)
     page.close()
 
 
 def _interaction(browser: BrowserContext, address: str) -> float:
-    """Median milliseconds from a filter or an axis change to the redrawn picture."""
+    """Median milliseconds from a change of a filter or an axis to the redrawn plot."""
     page = browser.new_page()
     page.goto(f"{address}/front?study=big")
     page.locator(".js-plotly-plot .scatterlayer .point").first.wait_for(timeout=60_000)
-    _quiet(page)
+    _wait_until_idle(page)
     times = []
     page.get_by_role("slider").first.focus()
     for _ in range(5):
@@ -136,33 +136,33 @@ def _interaction(browser: BrowserContext, address: str) -> float:
     return statistics.median(times)
 
 
-def _quiet(page: Page) -> None:
+def _wait_until_idle(page: Page) -> None:
     page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
     page.wait_for_timeout(1_000)
 
 
 def _until_redrawn(page: Page, act: Callable[[], None]) -> float:
-    """Milliseconds from ``act`` to the last of the redrawing that it sets off."""
+    """Milliseconds from ``act`` to the last change of the plot that it causes."""
     page.evaluate(
         """() => {
-            window.redrawn = null; window.begun = null;
+            window.redrawn = null; window.start = null;
             const drawn = node => node instanceof Element &&
                 (node.closest('.scatterlayer') || node.querySelector('.scatterlayer'));
-            window.watching?.disconnect();
-            window.watching = new MutationObserver(changes => {
+            window.observer?.disconnect();
+            window.observer = new MutationObserver(changes => {
                 if (changes.some(c => drawn(c.target) || [...c.addedNodes].some(drawn)))
                     window.redrawn = performance.now();
             });
-            window.watching.observe(document.body, {subtree: true, childList: true});
-            const start = () => { window.begun ??= performance.now(); };
-            document.addEventListener('keydown', start, {capture: true, once: true});
-            document.addEventListener('mousedown', start, {capture: true, once: true});
+            window.observer.observe(document.body, {subtree: true, childList: true});
+            const setStart = () => { window.start ??= performance.now(); };
+            document.addEventListener('keydown', setStart, {capture: true, once: true});
+            document.addEventListener('mousedown', setStart, {capture: true, once: true});
         }"""
     )
     act()
     page.wait_for_function("window.redrawn !== null", timeout=20_000)
-    _quiet(page)
-    return float(page.evaluate("window.redrawn - window.begun"))
+    _wait_until_idle(page)
+    return float(page.evaluate("window.redrawn - window.start"))
 
 
 @contextmanager
@@ -196,16 +196,16 @@ def _wait_for(url: str) -> None:
 
 @contextmanager
 def _browser() -> Iterator[BrowserContext]:
-    """A browser with a profile of its own on disk, as people use it: private windows, in which
-    tests run by default, keep no compiled JavaScript from one visit to the next."""
+    """A browser with a profile on disk. Private windows, the default of tests, keep no compiled
+    JavaScript between visits."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     with TemporaryDirectory(prefix="autotune-profile-") as profile, sync_playwright() as driver:
-        running = driver.chromium.launch_persistent_context(
+        context = driver.chromium.launch_persistent_context(
             profile, executable_path=path, args=[*FLAGS, *QUIET.split()],
             viewport={"width": 1280, "height": 900},
         )  # fmt: skip
-        yield running
-        running.close()
+        yield context
+        context.close()
 
 
 if __name__ == "__main__":

@@ -363,7 +363,7 @@ def _trial_row(key: int, trial: Trial) -> dict[str, Any]:
         "state": trial.state.value,
         "seed": trial.seed,
         "origin": trial.origin,
-        "kind": trial.failure,
+        "failure": trial.failure,
         "reason": trial.reason,
         "started_at": trial.started_at,
         "finished_at": trial.finished_at,

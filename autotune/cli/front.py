@@ -14,7 +14,7 @@ from autotune.cli.output import out
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, plot
 from autotune.cli.text import non_default_settings
 from autotune.domain import State, Trial
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import get_metric
 
 CONFIRMED = "✓"
 CONFIRMED_CAPTION = f"{CONFIRMED} full training run repeated with other seeds, on the test split"
@@ -42,7 +42,7 @@ def _why_no_front(snapshot: Snapshot) -> str:
     complete = snapshot.by_state[State.COMPLETE]
     for name in [objective.metric for objective in snapshot.study.objectives]:
         if complete and all(trial.metric(name) is None for trial in complete):
-            return f"no trial could measure {METRICS[name].label}"
+            return f"no trial could measure {get_metric(name).label}"
     return "no trial has met every constraint yet" if complete else "no trial has completed yet"
 
 
@@ -51,7 +51,7 @@ def front_listing(snapshot: Snapshot) -> Listing:
     to the default, then the settings."""
     columns = [Column("trial")]
     for objective in snapshot.study.objectives:
-        metric = METRICS[objective.metric]
+        metric = get_metric(objective.metric)
         columns.append(Column(metric.label, "" if metric.unit in ("ratio", "USD") else metric.unit))
     columns.append(Column("P(front)"))
     rows = [_point_row(snapshot, snapshot.front_points[trial.number]) for trial in snapshot.front]
@@ -90,7 +90,7 @@ def _confirmation(point: FrontPoint) -> str:
     """The number of confirmation runs, and the scores of these on the test split."""
     count = len(point.confirmations)
     scores = [
-        f"{METRICS[metric].label} {_with_interval(metric, estimate)}"
+        f"{get_metric(metric).label} {_with_interval(metric, estimate)}"
         for metric, estimate in point.test_estimates.items()
     ]
     runs = f"{CONFIRMED} {count} run{'s' * (count > 1)}"
@@ -111,7 +111,7 @@ def _with_interval(metric: str, estimate: Estimate) -> str:
     if estimate.ci95 is None or estimate.value == 0:
         return value
     half = (estimate.ci95[1] - estimate.ci95[0]) / 2
-    if METRICS[metric].unit == "ratio":
+    if get_metric(metric).unit == "ratio":
         return f"{value} ±{100 * half:.1f}"
     share = half / abs(estimate.value)
     return f"{value} ±{share:.0%}" if share <= 1 else f"{value} ±>100%"

@@ -23,7 +23,7 @@ from autotune.cli.layout import INDENT
 from autotune.cli.output import err
 from autotune.cli.text import STATE_STYLES, non_default_settings
 from autotune.domain import CurvePoint, State, Trial
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import get_metric
 
 REFRESH_HZ = 2
 """Drawing takes time from the trial that is measured on the same cores."""
@@ -100,7 +100,7 @@ class LiveView:
     def _header(self) -> Table:
         trials = self._snapshot.trials
         usage, budget = BudgetUsage(trials, datetime.now(UTC)), self._study.budget
-        finished = sum(t.state.finished and t.state is not State.INTERRUPTED for t in trials)
+        finished = sum(t.state.is_finished and t.state is not State.INTERRUPTED for t in trials)
         total = budget.trials
         volume = hypervolume(self._study, trials)
         parts = [f"{finished} of {total} trials" if total else f"{finished} trials"]
@@ -140,7 +140,7 @@ class LiveView:
         for best in best_trials(self._study, self._snapshot.trials):
             metric = best.objective.metric
             figure = self._figure(best.trial, metric)
-            label = METRICS[metric].label
+            label = get_metric(metric).label
             lines.append(Text(f"  best {label}: {figure}, trial {best.trial.number}"))
         return lines
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot
-from autotune.domain.metrics import METRICS, Metric
+from autotune.domain.metrics import Metric, get_metric
 
 MAX_WIDTH, HEIGHT = 76, 18
 TRIED, FRONT, KNEE, DEFAULT = "·", "●", "◆", "D"
@@ -23,7 +23,7 @@ Range = tuple[float, float]
 
 def plot(snapshot: Snapshot, width: int) -> Text:
     """The front against the other feasible trials. ``width`` is that of the terminal."""
-    across, up = (METRICS[objective.metric] for objective in snapshot.study.objectives[:2])
+    across, up = (get_metric(objective.metric) for objective in snapshot.study.objectives[:2])
     figure = plotext.figure
     figure.clear()
     figure.plot_size(min(width, MAX_WIDTH), HEIGHT)

@@ -19,7 +19,7 @@ from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.text import STATE_STYLES, non_default_settings
 from autotune.domain import CurvePoint, Measurement, Study, Trial
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import get_metric
 
 MAX_CURVE_ROWS = 8
 PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
@@ -28,7 +28,7 @@ PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
 
 def trial_listing(study: Study, trials: Sequence[Trial]) -> Listing:
     """A row a trial, with its settings and the reason why it ended."""
-    metrics = [METRICS[objective.metric] for objective in study.objectives]
+    metrics = [get_metric(objective.metric) for objective in study.objectives]
     figures = [Column(m.label, "" if m.unit in ("ratio", "USD") else m.unit) for m in metrics]
     columns = [Column("trial"), Column("state", left=True), *figures, Column("time", "s")]
     rows = []
@@ -61,7 +61,7 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
     blocks += [_strategy(snapshot.study, trial), _measurements(trial, snapshot.baseline)]
     blocks += [_predictions(trial), _confirmations(snapshot, trial), _curve(trial)]
     for event in trial.result.events:
-        blocks.append(Text(f"{event.at:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
+        blocks.append(Text(f"{event.time:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
     if trial.result.log:
         blocks.append(Text(f"log: {trial.result.log}"))
     return Group(*[block for block in blocks if block is not None])
@@ -107,7 +107,7 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
     if not runs:
         return None
     metrics = [objective.metric for objective in snapshot.study.objectives]
-    labels = [Column(METRICS[metric].label) for metric in metrics]
+    labels = [Column(get_metric(metric).label) for metric in metrics]
     columns = [Column("trial"), Column("seed"), Column("split", left=True), *labels]
     rows = []
     for run in (trial, *runs):

@@ -1,4 +1,4 @@
-"""A real search of a tiny BERT on generated text, run once, and a way to type commands at it."""
+"""A search of a tiny BERT on generated text, run once, and a way to run commands."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Desk:
-    """A working directory in which a user types ``autotune ...``."""
+class CommandLine:
+    """Runs ``autotune`` commands in a working directory."""
 
     path: Path
 
-    def type(self, *arguments: str, timeout: float = 240) -> Result:
-        done = subprocess.run(
+    def run(self, *arguments: str, timeout: float = 240) -> Result:
+        process = subprocess.run(
             [sys.executable, "-m", "autotune", *arguments],
             cwd=self.path, env=self.environment, capture_output=True, text=True, timeout=timeout,
             check=False,
         )  # fmt: skip
-        return Result(done.returncode, done.stdout, done.stderr)
+        return Result(process.returncode, process.stdout, process.stderr)
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("AUTOTUNE_")}
-        return {**kept, "AUTOTUNE_CACHE": str(self.path / "cache"), "COLUMNS": "120"}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("AUTOTUNE_")}
+        return {**inherited, "AUTOTUNE_CACHE": str(self.path / "cache"), "COLUMNS": "120"}
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -75,7 +75,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def write_data(directory: Path) -> None:
-    """Three splits of short sentences of two kinds."""
+    """Write three splits of short sentences in two classes."""
     rng = random.Random(0)
     for split, size in (("train", 96), ("validation", 40), ("test", 40)):
         rows = []
@@ -86,20 +86,20 @@ def write_data(directory: Path) -> None:
         write_rows(directory / f"{split}.jsonl", rows)
 
 
-def make_desk(directory: Path) -> Desk:
+def make_command_line(directory: Path) -> CommandLine:
     write_data(directory)
     (directory / "tiny.yaml").write_text(STUDY, encoding="utf-8")
-    return Desk(directory)
+    return CommandLine(directory)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """An empty desk with a study file and its data."""
-    return make_desk(tmp_path)
+def cli(tmp_path: Path) -> CommandLine:
+    """A working directory with a study file and its data."""
+    return make_command_line(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Result]:
-    """A desk at which ``autotune search tiny.yaml`` has been typed, and what it printed."""
-    desk = make_desk(tmp_path_factory.mktemp("desk"))
-    return desk, desk.type("search", "tiny.yaml")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Result]:
+    """A working directory after ``autotune search tiny.yaml``, and the output of that."""
+    cli = make_command_line(tmp_path_factory.mktemp("cli"))
+    return cli, cli.run("search", "tiny.yaml")

@@ -1,4 +1,4 @@
-"""The reference of the command line, made from the commands themselves.
+"""The reference of the command line, generated from the commands.
 
 ``python -m tests.cli.reference`` prints it; ``docs/cli.md`` holds it.
 """
@@ -16,11 +16,11 @@ from autotune.cli.app import app
 HEAD = """\
 # Command line
 
-Made from the commands themselves by `python -m tests.cli.reference > docs/cli.md`; a test keeps
-the two the same. Every reading command takes `--json` and then prints one document on stdout, all
-else on stderr. Exit codes: 0 done, 1 a run failed, 2 wrong input, 130 interrupted.
-`AUTOTUNE_STORAGE` stands for `--storage`, `AUTOTUNE_RUNS` names the folder of logs (`runs`),
-`AUTOTUNE_CACHE` that of prepared data.
+Generated from the commands with `python -m tests.cli.reference > docs/cli.md`; a test compares the
+two. Every command that reads takes `--json` and then prints one document on stdout, and everything
+else on stderr. Exit codes: 0 success, 1 a run failed, 2 wrong input, 130 interrupted.
+`AUTOTUNE_STORAGE` sets the default of `--storage`, `AUTOTUNE_RUNS` the directory of logs (`runs`),
+and `AUTOTUNE_CACHE` that of prepared data.
 """
 
 
@@ -46,11 +46,11 @@ def _rows(command: Any) -> Iterator[str]:
         if parameter.name in ("install_completion", "show_completion"):
             continue
         if parameter.param_type_name == "argument":
-            shown = parameter.metavar or str(parameter.name).upper()
+            name = parameter.metavar or str(parameter.name).upper()
         else:
-            shown = ", ".join([*parameter.opts, *parameter.secondary_opts])
+            name = ", ".join([*parameter.opts, *parameter.secondary_opts])
         meaning = str(getattr(parameter, "help", "") or "").replace("|", "\\|")
-        yield f"| `{shown}` | {meaning} |"
+        yield f"| `{name}` | {meaning} |"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``compare-devices``: a fine-tune on every device, side by side."""
+"""The command ``compare-devices``: a fine-tune on every device."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def _study(folder: Path) -> Path:
     return file
 
 
-def test_each_device_has_its_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_device_has_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
     file = _study(tmp_path)
     result = CliRunner().invoke(app, ["compare-devices", str(file), "--json"])
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["cpu"]["accuracy"] >= 0
-    assert found["cpu"]["train_samples_per_second"] > 0
+    document = json.loads(result.stdout)
+    assert document["cpu"]["accuracy"] >= 0
+    assert document["cpu"]["train_samples_per_second"] > 0
 
 
-def test_no_device_that_can_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_device_completing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
     file = _study(tmp_path)
     limit = ["--set", "limits.memory_gib=0.01"]

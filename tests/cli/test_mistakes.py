@@ -1,4 +1,4 @@
-"""Whatever is typed or lies in the files: words, an exit code, never a traceback."""
+"""Mistakes in commands and files: a message and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Desk, write_rows
+from tests.cli.conftest import CommandLine, write_rows
 
 ROWS = [{"text": f"some words {n}", "label": "ab"[n % 2]} for n in range(20)]
 
 
-def refused(desk: Desk, *arguments: str) -> str:
-    result = desk.type(*arguments)
+def expect_error(cli: CommandLine, *arguments: str) -> str:
+    result = cli.run(*arguments)
     assert result.code == 2, result.err
     assert "Traceback" not in result.err
     return result.err
 
 
-def test_every_mistake_of_a_file_has_its_place(desk: Desk) -> None:
-    path = desk.path / "tiny.yaml"
+def test_mistakes_in_a_file_have_a_line(cli: CommandLine) -> None:
+    path = cli.path / "tiny.yaml"
     path.write_text(
         path.read_text().replace("batch_size", "batch_sise").replace("seed: 1", "seed: x")
     )
-    found = refused(desk, "validate", "tiny.yaml")
-    assert "tiny.yaml:6:" in found
-    assert "did you mean batch_size" in found
+    error = expect_error(cli, "validate", "tiny.yaml")
+    assert "tiny.yaml:6:" in error
+    assert "did you mean batch_size" in error
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,15 @@ def test_every_mistake_of_a_file_has_its_place(desk: Desk) -> None:
     ],
     ids=lambda arguments: " ".join(arguments[:3]),
 )
-def test_wrong_input_is_answered_in_words(desk: Desk, arguments: tuple[str, ...]) -> None:
-    result = desk.type(*arguments)
+def test_wrong_input_is_an_error_message(cli: CommandLine, arguments: tuple[str, ...]) -> None:
+    result = cli.run(*arguments)
     assert result.code in (1, 2)
     assert "error:" in result.err
     assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([{"text": "words", "label": "a"}] * 20, "only one label"),
         ([{"words": "x", "label": "a"}] * 4, "column"),
@@ -58,30 +58,30 @@ def test_wrong_input_is_answered_in_words(desk: Desk, arguments: tuple[str, ...]
     ids=["one class", "missing column"],
 )
 def test_unusable_data_stops_before_any_trial(
-    desk: Desk, rows: list[dict[str, Any]], said: str
+    cli: CommandLine, rows: list[dict[str, Any]], message: str
 ) -> None:
-    write_rows(desk.path / "train.jsonl", rows)
-    text = refused(desk, "search", "tiny.yaml")
-    assert said in text
+    write_rows(cli.path / "train.jsonl", rows)
+    text = expect_error(cli, "search", "tiny.yaml")
+    assert message in text
     assert "train.jsonl" in text
-    assert desk.type("studies", "--json").document == [], "the name is still free"
+    assert cli.run("studies", "--json").document == [], "the name is still free"
 
 
-def test_devices_are_not_compared_on_unusable_data(desk: Desk) -> None:
-    write_rows(desk.path / "train.jsonl", [{"words": "x", "label": "a"}] * 4)
-    assert "column" in refused(desk, "compare-devices", "tiny.yaml")
+def test_compare_devices_checks_the_data_first(cli: CommandLine) -> None:
+    write_rows(cli.path / "train.jsonl", [{"words": "x", "label": "a"}] * 4)
+    assert "column" in expect_error(cli, "compare-devices", "tiny.yaml")
 
 
-def test_local_keeps_what_is_set_of_it() -> None:
+def test_local_executor_keeps_its_overrides() -> None:
     from autotune.cli.commands.search import _overrides
 
-    given = ["executor.workers=4", "task.seed=2"]
-    assert _overrides(given, "local", None, no_sharing=False) == [
-        *given, "executor=local", "executor.workers=4",
+    overrides = ["executor.workers=4", "task.seed=2"]
+    assert _overrides(overrides, "local", None, no_sharing=False) == [
+        *overrides, "executor=local", "executor.workers=4",
     ]  # fmt: skip
 
 
-def test_commands_to_type_next_name_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_commands_name_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     from autotune.cli.options import DEFAULT_STORAGE, storage_option
 
     monkeypatch.delenv("AUTOTUNE_STORAGE", raising=False)
@@ -93,44 +93,44 @@ def test_commands_to_type_next_name_the_storage(monkeypatch: pytest.MonkeyPatch)
     assert storage_option("sqlite:///mine.db") == ""
 
 
-def test_a_corrupt_database_is_named(desk: Desk) -> None:
-    (desk.path / "autotune.db").write_bytes(b"this is no database" * 100)
-    result = desk.type("studies")
+def test_corrupt_database_is_named(cli: CommandLine) -> None:
+    (cli.path / "autotune.db").write_bytes(b"this is no database" * 100)
+    result = cli.run("studies")
     assert result.code == 1
     assert "autotune.db" in result.err
     assert "Traceback" not in result.err
 
 
-def test_init_writes_a_file_that_is_valid(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.type("init", "mine.yaml").code == 0
-    assert desk.type("validate", "mine.yaml").code == 0
-    assert refused(desk, "init", "mine.yaml").count("exists")
+def test_init_writes_a_valid_file(tmp_path: Path) -> None:
+    cli = CommandLine(tmp_path)
+    assert cli.run("init", "mine.yaml").code == 0
+    assert cli.run("validate", "mine.yaml").code == 0
+    assert expect_error(cli, "init", "mine.yaml").count("exists")
 
 
-def test_shipped_studies_go_by_name(tmp_path: Path) -> None:
-    assert Desk(tmp_path).type("validate", "bert").code == 0
+def test_bundled_studies_have_a_name(tmp_path: Path) -> None:
+    assert CommandLine(tmp_path).run("validate", "bert").code == 0
 
 
 def test_explain_and_hardware(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert "tf32" in desk.type("validate", "bert", "--explain").out
-    document = desk.type("hardware", "--json").document
+    cli = CommandLine(tmp_path)
+    assert "tf32" in cli.run("validate", "bert", "--explain").out
+    document = cli.run("hardware", "--json").document
     assert document["levers"]["threads"]["auto"]
     assert document["fingerprint"]
 
 
 def test_db_check_and_upgrade(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.type("db", "upgrade").code == 0
-    assert desk.type("db", "check", "--json").document["state"] == "current"
+    cli = CommandLine(tmp_path)
+    assert cli.run("db", "upgrade").code == 0
+    assert cli.run("db", "check", "--json").document["state"] == "current"
 
 
 def test_version_and_quiet(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    assert desk.type("--version").out.startswith("autotune ")
-    assert desk.type("-q", "validate", "bert").err == ""
+    cli = CommandLine(tmp_path)
+    assert cli.run("--version").out.startswith("autotune ")
+    assert cli.run("-q", "validate", "bert").err == ""
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    assert "Traceback" in Desk(tmp_path).type("--debug", "validate", "nowhere.yaml").err
+    assert "Traceback" in CommandLine(tmp_path).run("--debug", "validate", "nowhere.yaml").err

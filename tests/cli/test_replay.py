@@ -1,4 +1,4 @@
-"""A search over a recorded landscape, typed at the command line."""
+"""A search over a tabular benchmark, from the command line."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from pathlib import Path
 import pytest
 
 from autotune.execution.replay.benchmark import write
-from tests.cli.conftest import Desk
+from tests.cli.conftest import CommandLine
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
 
 REPLAY = "executor: {kind: replay, landscape: hills.parquet}\n"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def cli(tmp_path: Path) -> CommandLine:
     write(synthetic_benchmark(), tmp_path / "hills.parquet")
     text = SPEC.replace("sampler: grid", "sampler: random")
     (tmp_path / "hills.yaml").write_text(text + REPLAY)
     (tmp_path / "bare.yaml").write_text(text + "executor: replay\n")
-    return Desk(tmp_path)
+    return CommandLine(tmp_path)
 
 
-def test_a_replayed_search_takes_simulated_time(desk: Desk) -> None:
-    result = desk.type("search", "hills.yaml", "--set", "budget={trials: 8}", "--no-sharing",
+def test_replayed_search_takes_simulated_time(cli: CommandLine) -> None:
+    result = cli.run("search", "hills.yaml", "--set", "budget={trials: 8}", "--no-sharing",
                        "--set", "early_stopping=none")  # fmt: skip
     assert result.code == 0, result.err
     assert "made up" in result.err, "the hardware is that of the recording"
-    trials = desk.type("trials", "hills", "--json").document
+    trials = cli.run("trials", "hills", "--json").document
     assert len(trials) == 8
     assert {t["state"] for t in trials} == {"complete"}
     spans = [[datetime.fromisoformat(t[end]) for end in ("started_at", "finished_at")]
              for t in trials]  # fmt: skip
-    taken = {round((finished - started).total_seconds(), 2) for started, finished in spans}
-    assert taken == {5.75, 9.75}, "seconds of the recording, which nobody has waited for"
+    seconds = {round((finished - started).total_seconds(), 2) for started, finished in spans}
+    assert seconds == {5.75, 9.75}, "seconds of the recording, in simulated time"
 
 
-def test_replay_without_a_recording_says_what_is_missing(desk: Desk) -> None:
-    result = desk.type("search", "bare.yaml")
+def test_replay_without_a_recording_is_an_error(cli: CommandLine) -> None:
+    result = cli.run("search", "bare.yaml")
     assert result.code == 2
     assert "landscape: FILE" in result.err

@@ -1,4 +1,4 @@
-"""A real search from the command line, and every command that reads what it stored."""
+"""A search from the command line, and the commands that read its results."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import time
 import pytest
 
 from autotune.domain import State
-from tests.cli.conftest import Desk, Result
+from tests.cli.conftest import CommandLine, Result
 
-Searched = tuple[Desk, Result]
+Searched = tuple[CommandLine, Result]
 
 
-def test_a_search_ends_in_a_front(searched: Searched) -> None:
+def test_search_prints_a_front(searched: Searched) -> None:
     _, result = searched
     assert result.code == 0, result.err
     assert "Pareto front of tiny" in result.out
@@ -27,8 +27,8 @@ def test_a_search_ends_in_a_front(searched: Searched) -> None:
 
 
 def test_trials_as_json(searched: Searched) -> None:
-    desk, _ = searched
-    trials = desk.type("trials", "tiny", "--json").document
+    cli, _ = searched
+    trials = cli.run("trials", "tiny", "--json").document
     assert [t["number"] for t in trials] == [0, 1, 2]
     assert {t["state"] for t in trials} <= {state.value for state in State}
     first = trials[0]
@@ -44,8 +44,8 @@ def test_trials_as_json(searched: Searched) -> None:
 
 
 def test_pareto_as_json(searched: Searched) -> None:
-    desk, _ = searched
-    document = desk.type("pareto", "tiny", "--json").document
+    cli, _ = searched
+    document = cli.run("pareto", "tiny", "--json").document
     assert document["study"] == "tiny"
     assert document["objectives"][0] == {
         "metric": "train_samples_per_second", "direction": "maximize",
@@ -56,13 +56,13 @@ def test_pareto_as_json(searched: Searched) -> None:
     assert document["hypervolume"] > 0
 
 
-def test_show_tells_all_of_a_trial(searched: Searched) -> None:
-    desk, _ = searched
-    document = desk.type("show", "tiny", "0", "--json").document
+def test_show_prints_all_details_of_a_trial(searched: Searched) -> None:
+    cli, _ = searched
+    document = cli.run("show", "tiny", "0", "--json").document
     assert document["samples"]["train_samples_per_second"]["samples"]
     assert document["curve"]
     assert document["memory_gib"]
-    shown = desk.type("show", "tiny", "0").out
+    shown = cli.run("show", "tiny", "0").out
     assert "Strategy" in shown
     assert "learning_rate" in shown
     assert "log:" in shown
@@ -71,49 +71,49 @@ def test_show_tells_all_of_a_trial(searched: Searched) -> None:
 @pytest.mark.parametrize(
     "command", [("studies",), ("status", "tiny"), ("trials", "tiny"), ("pareto", "tiny")]
 )
-def test_reading_commands_speak_both_ways(searched: Searched, command: tuple[str, ...]) -> None:
-    desk, _ = searched
-    assert "tiny" in desk.type(*command).out + " tiny"
-    result = desk.type(*command, "--json")
+def test_reading_commands_print_text_and_json(searched: Searched, command: tuple[str, ...]) -> None:
+    cli, _ = searched
+    assert "tiny" in cli.run(*command).out + " tiny"
+    result = cli.run(*command, "--json")
     json.loads(result.out)
     assert result.code == 0
 
 
-def test_a_search_again_continues(searched: Searched) -> None:
-    desk, _ = searched
-    before = desk.type("trials", "tiny", "--json").document
-    again = desk.type("search", "tiny.yaml", "--set", "budget.trials=4")
+def test_second_search_continues_the_study(searched: Searched) -> None:
+    cli, _ = searched
+    before = cli.run("trials", "tiny", "--json").document
+    again = cli.run("search", "tiny.yaml", "--set", "budget.trials=4")
     assert again.code == 0, again.err
-    after = desk.type("trials", "tiny", "--json").document
+    after = cli.run("trials", "tiny", "--json").document
     assert after[: len(before)] == before
     assert len(after) == 4
 
 
-def test_another_question_is_refused(searched: Searched) -> None:
-    desk, _ = searched
-    result = desk.type("search", "tiny.yaml", "--set", "task.seed=2")
+def test_study_with_different_settings_is_refused(searched: Searched) -> None:
+    cli, _ = searched
+    result = cli.run("search", "tiny.yaml", "--set", "task.seed=2")
     assert result.code == 2
     assert "seed" in result.err
     assert "--study" in result.err
     assert "Traceback" not in result.err
 
 
-def test_one_ctrl_c_finishes_the_trial(desk: Desk) -> None:
+def test_first_ctrl_c_finishes_the_running_trial(cli: CommandLine) -> None:
     command = [sys.executable, "-m", "autotune", "search", "tiny.yaml", "--set",
                "budget.trials=50"]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=desk.path, env=desk.environment, stdout=subprocess.PIPE,
+        command, cwd=cli.path, env=cli.environment, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for _ in range(600):
-        if desk.path.joinpath("runs/tiny/0001").is_dir():
+        if cli.path.joinpath("runs/tiny/0001").is_dir():
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "resume tiny" in err
-    trials = desk.type("trials", "tiny", "--json").document
+    trials = cli.run("trials", "tiny", "--json").document
     assert len(trials) < 50
     assert {t["state"] for t in trials} == {"complete"}
     assert "Pareto front" in out

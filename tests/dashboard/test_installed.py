@@ -1,4 +1,4 @@
-"""The installed wheel, away from the repository, shows a study in PostgreSQL to a real browser."""
+"""The installed wheel, outside of the repository, with a study in PostgreSQL and a real browser."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_wheel_shows_a_study_in_postgresql(
     tmp_path: Path,
 ) -> None:
     store = open_store(postgres_url)
-    asked = samples.study("far")
-    samples.write(store, asked, list(samples.trials(asked, 12, running=1)))
+    study = samples.study("far")
+    samples.write(store, study, list(samples.trials(study, 12, running=1)))
     store.close()
     port = free_port()
     code = (
