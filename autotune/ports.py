@@ -79,7 +79,7 @@ class StudyOverview:
     @property
     def finished(self) -> int:
         """The number of trials that have ended, whatever their outcome."""
-        return sum(count for state, count in self.counts.items() if state.finished)
+        return sum(count for state, count in self.counts.items() if state.is_finished)
 
 
 @runtime_checkable
@@ -175,21 +175,6 @@ class Store(Protocol):
     ) -> Sequence[Trial]:
         """Mark running trials as interrupted and return them: those of ``driver``, those without a
         heartbeat for ``stale_seconds``, or all."""
-
-    def enqueue(self, study: str, strategy: Strategy, *, origin: TrialOrigin, seed: int) -> Trial:
-        """Add a trial in state ``queued`` with the next free number."""
-
-    def start(
-        self,
-        study: str,
-        strategy: Strategy,
-        *,
-        origin: TrialOrigin,
-        seed: int,
-        number: int | None = None,
-    ) -> Trial:
-        """Add a trial in state ``running`` with the next free number, or start the queued trial
-        ``number``. Numbers count from 0 without gaps."""
 
     def claim(
         self, study: str, proposal: Proposal, *, number: int, queue: bool = False

@@ -24,12 +24,31 @@ from autotune.domain import (
     Outcome,
     Pruned,
     State,
+    Strategy,
+    Trial,
     TrialOrigin,
     TrialResult,
 )
 from autotune.errors import NotFoundError, UsageError
-from autotune.ports import Store
+from autotune.ports import Proposal, Store
 from tests.store.samples import ENVIRONMENT, completed, strategy, study, trial_result
+
+
+def start(store: Store, study: str, strategy: Strategy, *, origin: TrialOrigin, seed: int) -> Trial:
+    """Add a running trial."""
+    trial = store.claim(study, Proposal(strategy, origin, seed), number=len(store.trials(study)))
+    assert trial is not None
+    return trial
+
+
+def enqueue(
+    store: Store, study: str, strategy: Strategy, *, origin: TrialOrigin, seed: int
+) -> Trial:
+    """Add a queued trial."""
+    proposal = Proposal(strategy, origin, seed)
+    trial = store.claim(study, proposal, number=len(store.trials(study)), queue=True)
+    assert trial is not None
+    return trial
 
 
 class StoreContract:
@@ -82,13 +101,13 @@ class StoreContract:
 
     def test_numbers_count_from_zero_in_each_study(self, store: Store, bert: str) -> None:
         store.create_study(study("other"), {})
-        first = store.start(bert, strategy(0), origin=TrialOrigin.DEFAULT, seed=1)
-        queued = store.enqueue(bert, strategy(1), origin=TrialOrigin.ENQUEUED, seed=2)
-        elsewhere = store.start("other", strategy(2), origin=TrialOrigin.SAMPLED, seed=3)
+        first = start(store, bert, strategy(0), origin=TrialOrigin.DEFAULT, seed=1)
+        queued = enqueue(store, bert, strategy(1), origin=TrialOrigin.ENQUEUED, seed=2)
+        elsewhere = start(store, "other", strategy(2), origin=TrialOrigin.SAMPLED, seed=3)
         assert (first.number, queued.number, elsewhere.number) == (0, 1, 0)
 
     def test_start_gives_a_running_trial(self, store: Store, bert: str) -> None:
-        trial = store.start(bert, strategy(), origin=TrialOrigin.DEFAULT, seed=7)
+        trial = start(store, bert, strategy(), origin=TrialOrigin.DEFAULT, seed=7)
         assert (trial.state, trial.strategy, trial.origin) == (
             State.RUNNING,
             strategy(),
@@ -100,7 +119,7 @@ class StoreContract:
         assert store.trial(bert, 0) == trial
 
     def test_strategy_keeps_types(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         for trial in (store.trial(bert, 0), store.trials(bert)[0]):
             types = {name: type(value) for name, value in trial.strategy.values.items()}
             assert types == {
@@ -112,17 +131,25 @@ class StoreContract:
             }
             assert trial.strategy.key == strategy().key
 
-    def test_queued_trial_is_started_by_number(self, store: Store, bert: str) -> None:
-        store.enqueue(bert, strategy(1), origin=TrialOrigin.RETRY, seed=5)
-        assert store.trial(bert, 0).state == State.QUEUED
-        started = store.start(bert, strategy(1), origin=TrialOrigin.RETRY, seed=5, number=0)
-        assert (started.number, started.state, started.origin) == (0, State.RUNNING, "rerun")
-        assert started.started_at is not None
-        with pytest.raises(UsageError, match="running, not queued"):
-            store.start(bert, strategy(1), origin=TrialOrigin.RETRY, seed=5, number=0)
+    def test_a_claim_needs_the_next_free_number(self, store: Store, bert: str) -> None:
+        proposal = Proposal(strategy(), TrialOrigin.SAMPLED, 5)
+        assert store.claim(bert, proposal, number=1) is None
+        trial = store.claim(bert, proposal, number=0)
+        assert trial is not None and (trial.number, trial.state) == (0, State.RUNNING)
+        assert (trial.strategy, trial.origin, trial.seed) == (strategy(), "sampler", 5)
+        assert store.claim(bert, proposal, number=0) is None, "another driver was faster"
+
+    def test_the_queued_trial_with_the_lowest_number_is_claimed(
+        self, store: Store, bert: str
+    ) -> None:
+        enqueue(store, bert, strategy(1), origin=TrialOrigin.RETRY, seed=5)
+        enqueue(store, bert, strategy(2), origin=TrialOrigin.RETRY, seed=5)
+        trial = store.claim_next_queued(bert)
+        assert trial is not None and (trial.number, trial.state) == (0, State.RUNNING)
+        assert store.trial(bert, 1).state is State.QUEUED
 
     def test_finished_trial_returns_equal(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         ended = store.finish(bert, 0, completed())
         assert ended.result == trial_result()
         assert ended.seconds is not None
@@ -142,14 +169,14 @@ class StoreContract:
     def test_every_outcome(
         self, store: Store, bert: str, outcome: Outcome, state: State, kind: str | None
     ) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, outcome)
         trial = store.trial(bert, 0)
         assert (trial.state, trial.failure) == (state, kind)
         assert trial.reason == getattr(outcome, "reason", None)
 
     def test_listing_has_numbers_without_raw_samples(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, completed())
         (trial,) = store.trials(bert)
         assert trial.metrics == store.trial(bert, 0).metrics
@@ -160,7 +187,7 @@ class StoreContract:
 
     def test_listing_by_state_is_in_order(self, store: Store, bert: str) -> None:
         for index in range(4):
-            store.start(bert, strategy(index), origin=TrialOrigin.SAMPLED, seed=0)
+            start(store, bert, strategy(index), origin=TrialOrigin.SAMPLED, seed=0)
         for index in (3, 1):
             store.finish(bert, index, completed())
         trials = store.trials(bert, states=[State.COMPLETE])
@@ -168,22 +195,22 @@ class StoreContract:
         assert all(a.number < b.number for a, b in pairwise(store.trials(bert)))
 
     def test_finishing_twice_with_one_state_changes_nothing(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         first = store.finish(bert, 0, completed())
         assert store.finish(bert, 0, Completed(TrialResult())) == first
         assert store.trial(bert, 0) == first
 
     def test_finishing_with_another_state_is_refused(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, completed())
         with pytest.raises(UsageError, match="trial 0 is complete"):
             store.finish(bert, 0, Failed(FailureReason.ERROR, "late"))
-        store.enqueue(bert, strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
+        enqueue(store, bert, strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
         with pytest.raises(UsageError, match="trial 1 is queued"):
             store.finish(bert, 1, completed())
 
     def test_interrupted_trial_accepts_a_late_result(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, Interrupted("its driver went away"))
         store.finish(bert, 0, completed())
         trial = store.trial(bert, 0)
@@ -191,7 +218,7 @@ class StoreContract:
         assert trial.result == trial_result()
 
     def test_unknown_trial(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         with pytest.raises(NotFoundError, match="no trial 7"):
             store.trial(bert, 7)
         with pytest.raises(NotFoundError, match="no trial 7"):
@@ -201,26 +228,26 @@ class StoreContract:
 
     def test_reported_points_are_kept_in_order(self, store: Store, bert: str) -> None:
         points = tuple(CurvePoint(i, 20, 8 * i, i / 2, metrics={"f1": i / 7}) for i in range(5))
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         for point in points:
             store.report(bert, 0, point)
         assert store.trial(bert, 0).result.curve == points
 
     def test_curve_of_a_crashed_trial_is_kept(self, store: Store, bert: str) -> None:
         point = CurvePoint(1, 20, 8, 0.5, loss=2.0)
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.report(bert, 0, point)
         store.finish(bert, 0, Failed(FailureReason.CRASH, "signal 9"))
         assert store.trial(bert, 0).result.curve == (point,)
 
     def test_curve_of_the_outcome_replaces_reports(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.report(bert, 0, trial_result().curve[0])
         store.finish(bert, 0, completed())
         assert store.trial(bert, 0).result.curve == trial_result().curve
 
     def test_no_points_after_the_end(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, completed())
         with pytest.raises(UsageError, match="complete, not running"):
             store.report(bert, 0, CurvePoint(1, 20, 8, 0.5))
@@ -231,7 +258,7 @@ class StoreContract:
         nan, inf = float("nan"), float("inf")
         measured = Measurement("m", nan, "s", 3, (-inf, inf), (nan, inf, -inf, 1.0))
         point = CurvePoint(1, 2, 3, 4.0, loss=nan, metrics={"a": nan})
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(
             bert, 0, Failed(FailureReason.ERROR, "NaN", TrialResult({"m": measured}, (point,)))
         )
@@ -245,14 +272,14 @@ class StoreContract:
         three: Any = np.int64(3)
         measured = Measurement("m", half, "s", three, (half, half), (half,), (half,))
         point = CurvePoint(three, three, three, half, half, {"f1": half})
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         store.finish(bert, 0, Completed(TrialResult({"m": measured}, (point,), ((half, half),))))
         stored = store.trial(bert, 0).result
         assert stored.measurements == {"m": measured}
         assert (stored.curve, stored.memory) == ((point,), ((0.5, 0.5),))
 
     def test_text_that_databases_reject(self, store: Store, bert: str) -> None:
-        store.start(bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+        start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         odd = TrialResult(log="a\0b\ud800'; DROP TABLE trials; --", environment={"k\0": "\ud800"})
         store.finish(bert, 0, Failed(FailureReason.ERROR, "x" * 100_000 + "\0", odd))
         trial = store.trial(bert, 0)
