@@ -1,4 +1,4 @@
-"""Each lever has a page, and the table of levers is the registry.
+"""Each lever has a page, and the table of levers is generated from the registry.
 
 ``python -m tests.levers.test_docs`` writes the table.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autotune.levers import LEVERS, Lever
+from autotune.levers import LEVERS, Influence, Lever
 
 FOLDER = Path(__file__).parents[2] / "docs" / "levers"
 INDEX = FOLDER / "index.md"
@@ -21,17 +21,20 @@ def page(name: str) -> str:
 
 
 def table() -> str:
-    rows = ["| lever | what it sets | settings | default | changes |", "|---|---|---|---|---|"]
+    rows = ["| lever | purpose | settings | default | influences |", "|---|---|---|---|---|"]
     return "\n".join([*rows, *(_row(lever) for lever in LEVERS.values())]) + "\n"
 
 
 def _row(lever: Lever) -> str:
-    default = "by hardware" if callable(lever.default) else str(lever.default)
-    changes = ", ".join(
-        i.value for i in type(next(iter(lever.influences))) if i in lever.influences
-    )
+    is_host_dependent = callable(lever.default)
+    default = "depends on the hardware" if is_host_dependent else _format(lever.default)
+    influences = ", ".join(i.value for i in Influence if i in lever.influences)
     link = f"[`{lever.name}`]({page(lever.name)})"
-    return f"| {link} | {lever.summary} | {lever.describe()} | {default} | {changes} |"
+    return f"| {link} | {lever.summary} | {lever.describe()} | {default} | {influences} |"
+
+
+def _format(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @pytest.mark.parametrize("name", [n for n in LEVERS if not n.startswith("pruning_")])
@@ -47,14 +50,14 @@ def test_pruning_has_a_page() -> None:
     assert (FOLDER / "pruning.md").is_file()
 
 
-def test_no_page_outlives_its_lever() -> None:
+def test_each_page_belongs_to_a_lever() -> None:
     pages = {page(name) for name in LEVERS} | {"index.md"}
     assert {path.name for path in FOLDER.glob("*.md")} <= pages
 
 
-def test_the_table_is_the_registry() -> None:
-    written = INDEX.read_text(encoding="utf-8").split(START)[1].split(END)[0]
-    assert written == table(), "python -m tests.levers.test_docs"
+def test_the_table_is_generated_from_the_registry() -> None:
+    current = INDEX.read_text(encoding="utf-8").split(START)[1].split(END)[0]
+    assert current == table(), "python -m tests.levers.test_docs"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from autotune.levers import (
     forbidden_clauses,
     hourly_usd,
     profile_key,
-    resources,
+    required_resources,
 )
 from tests.spec.hosts import CPU, GPU, MAC
 
@@ -144,7 +144,7 @@ def test_unavailable_settings_name_what_the_host_lacks() -> None:
 def test_the_price_covers_all_resources() -> None:
     prices = Prices(0.05, {"H200": 4.0, "NVIDIA": 1.0, "T4": 0.5})
     on_gpu = Strategy({**defaults(GPU), "threads": 4})
-    assert resources(on_gpu).devices == ("cuda:0",)
+    assert required_resources(on_gpu).devices == ("cuda:0",)
     assert hourly_usd(on_gpu, GPU, prices) == pytest.approx(4 * 0.05 + 1.0)
     assert hourly_usd(on_gpu, GPU, Prices(0.05, {"H200": 4.0})) == pytest.approx(4.2)
     assert hourly_usd(on_gpu, GPU, Prices(0.05)) is None
