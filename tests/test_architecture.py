@@ -44,7 +44,12 @@ Optuna studies and a script for Ray Train."""
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
-FORMER_MODULES = """
+
+def _split(text: str) -> list[str]:
+    return text.split()
+
+
+FORMER_MODULES = _split("""
     autotune.constraints autotune.expression autotune.metrics autotune.space autotune.domain.anatomy
     autotune.domain.evidence autotune.search.refereeing autotune.search.solitude
     autotune.search.stopping autotune.search.sharing autotune.search.drivers autotune.search.folder
@@ -64,18 +69,20 @@ FORMER_MODULES = """
     autotune.export.templates.judging autotune.export.templates.building autotune.cli.hiring
     autotune.cli.searching autotune.cli.actions autotune.cli.reading dashboard.entrance
     dashboard.feed
-""".split()
+""")
 """Modules that were merged or renamed. Their names must not be used again for something else."""
 
 FORMER_WORDS = frozenset(
-    "anatomy carved claims course crew desk doubt dressed foretell foretold ground hired hiring "
-    "honest judged judging parcel referee refereeing rewarded roomiest seat seats solitude unheard "
-    "whole".split()
+    _split("""
+        anatomy carved claims course crew desk doubt dressed foretell foretold ground hired hiring
+        honest judged judging parcel referee refereeing rewarded roomiest seat seats solitude
+        unheard whole
+    """)
 )
 """Words of a private vocabulary that names must not contain: a name is a term of the field."""
 
 FORMER_NAMES = frozenset(
-    "alone at beside by found given known of seen told together wanted whole without".split()
+    _split("alone beside by found given known of seen told together wanted whole without")
 )
 """Participles, prepositions and pronouns that must not be a whole name."""
 
