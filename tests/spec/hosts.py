@@ -1,4 +1,4 @@
-"""Three machines to resolve studies on, none of them the one that runs the tests."""
+"""Three hosts on which tests resolve studies."""
 
 from __future__ import annotations
 

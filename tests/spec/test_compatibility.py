@@ -1,4 +1,4 @@
-"""When a study may go on under a changed file."""
+"""When a study can be continued with a changed study file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def study(*overrides: str) -> Study:
     return load(TEXT, host=CPU, overrides=overrides).study
 
 
-FREE = [
+COMPATIBLE = [
     "budget.trials=50",
     "limits.minutes=1",
     "executor.workers=2",
@@ -44,12 +44,12 @@ FREE = [
 ]
 
 
-@pytest.mark.parametrize("override", FREE)
-def test_changes_that_leave_the_numbers_alone(override: str) -> None:
+@pytest.mark.parametrize("override", COMPATIBLE)
+def test_compatible_changes(override: str) -> None:
     assert incompatibilities(study(), study(override)) == []
 
 
-CHANGED = [
+INCOMPATIBLE = [
     ("task.max_length=64", "task.max_length was 128, now 64"),
     ("task.dataset.train=a.csv", "task.dataset was builtin:docstrings, now {'train': 'a.csv'}"),
     ("objectives=[accuracy]", "objectives was maximize accuracy, minimize cost_usd, now maximize"),
@@ -66,26 +66,26 @@ CHANGED = [
 ]
 
 
-@pytest.mark.parametrize(("override", "sentence"), CHANGED)
-def test_changes_that_do_not(override: str, sentence: str) -> None:
-    found = incompatibilities(study(), study(override))
-    assert any(sentence in one for one in found), found
+@pytest.mark.parametrize(("override", "sentence"), INCOMPATIBLE)
+def test_incompatible_changes(override: str, sentence: str) -> None:
+    differences = incompatibilities(study(), study(override))
+    assert any(sentence in text for text in differences), differences
 
 
-def test_another_machine_has_another_default() -> None:
+def test_the_default_of_another_host_is_a_difference() -> None:
     elsewhere = load(TEXT, host=GPU).study
-    found = incompatibilities(study(), elsewhere)
-    assert "the default of device was cpu, now cuda:0" in found
+    differences = incompatibilities(study(), elsewhere)
+    assert "the default of device was cpu, now cuda:0" in differences
 
 
-def test_prices_are_free_where_nothing_is_counted_in_money() -> None:
+def test_prices_can_change_if_no_metric_depends_on_them() -> None:
     text = TEXT.replace(", cost_usd", "")
     dear = load(text, host=CPU, overrides=["prices.cpu_core=1"]).study
     assert incompatibilities(load(text, host=CPU).study, dear) == []
 
 
-def test_a_rule_that_bears_on_nothing_searched_is_no_new_question() -> None:
-    """A later version may know of combinations that do not work."""
+def test_a_new_rule_about_levers_that_are_not_searched_is_compatible() -> None:
+    """A later version can have further built-in rules."""
     old = study()
     rules = (
         *old.space.rules,

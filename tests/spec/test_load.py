@@ -1,4 +1,4 @@
-"""What a study file means on a host."""
+"""How a study file is resolved on a host."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def domain(loaded: ResolvedStudy, lever: str) -> Categorical | Range:
     return next(d.domain for d in loaded.study.space.dimensions if d.lever == lever)
 
 
-def test_dimensions_come_in_the_order_of_the_registry() -> None:
+def test_dimensions_are_in_registry_order() -> None:
     loaded = study("epochs: [1, 2], padding: auto, device: auto, batch_size: [8]")
     names = spaces.levers(loaded.study.space)
     assert names == tuple(n for n in LEVERS if n in names)
@@ -66,20 +66,20 @@ def test_dimensions_come_in_the_order_of_the_registry() -> None:
     ],
 )
 def test_the_forms_of_a_lever(space: str, lever: str, expected: Categorical | Range) -> None:
-    found = domain(study(space), lever)
-    assert found == expected
-    if isinstance(found, Categorical) and isinstance(expected, Categorical):
-        assert [type(v) for v in found.values] == [type(v) for v in expected.values]
+    resolved = domain(study(space), lever)
+    assert resolved == expected
+    if isinstance(resolved, Categorical) and isinstance(expected, Categorical):
+        assert [type(v) for v in resolved.values] == [type(v) for v in expected.values]
 
 
-def test_auto_is_what_the_host_can_do() -> None:
+def test_auto_is_what_the_host_can_run() -> None:
     assert domain(study("device: auto", host=GPU), "device") == Categorical(("cpu", "cuda:0"))
     assert domain(study("device: auto", host=MAC), "device") == Categorical(("cpu", "mps"))
     assert domain(study("precision: auto", host=MAC), "precision") == Categorical(("fp32",))
     assert study("device: auto").skipped == ()
 
 
-def test_named_settings_that_the_host_cannot_run_are_left_out_with_a_reason() -> None:
+def test_settings_that_the_host_cannot_run_are_skipped_with_a_reason() -> None:
     loaded = study("threads: [1, 2, 8], device: [cpu, cuda:0]")
     assert domain(loaded, "threads") == Categorical((1, 2))
     assert domain(loaded, "device") == Categorical(("cpu",))
@@ -87,13 +87,13 @@ def test_named_settings_that_the_host_cannot_run_are_left_out_with_a_reason() ->
     assert "2 cores" in loaded.skipped[1].reason
 
 
-def test_a_range_is_cut_to_what_the_host_can_run() -> None:
+def test_a_range_is_restricted_to_what_the_host_can_run() -> None:
     loaded = study("threads: {low: 1, high: 8}")
     assert domain(loaded, "threads") == Categorical((1, 2))
     assert loaded.skipped[0].value == "3 to 8"
 
 
-def test_a_fixed_lever_leaves_the_baseline_alone() -> None:
+def test_a_fixed_lever_does_not_change_the_baseline() -> None:
     loaded = study("batch_size: 32, pruning_ratio: 0.5").study
     assert loaded.baseline["batch_size"] == 8
     assert loaded.baseline["pruning_ratio"] == 0.0
@@ -106,7 +106,7 @@ def test_conditions_of_file_and_registry_are_joined() -> None:
     assert when == "(pruning_ratio > 0) and (batch_size >= 8)"
 
 
-def test_a_lever_that_only_matters_elsewhere_is_left_out_with_a_note() -> None:
+def test_a_lever_that_has_no_effect_on_this_host_is_skipped() -> None:
     text = "device: auto, compile: {values: [false, true], when: device == cuda}"
     assert spaces.levers(study(text).study.space) == ("device",)
     assert study(text).skipped[0].lever == "compile"
@@ -127,7 +127,7 @@ def test_task_epochs_are_the_default_of_the_lever() -> None:
     assert loaded.task.epochs == 3.0
 
 
-def test_a_whole_task() -> None:
+def test_all_keys_of_a_task() -> None:
     task = """\
 task:
   model: google-bert/bert-base-uncased
@@ -149,7 +149,7 @@ task:
     )
 
 
-def test_objectives_take_the_better_direction_of_their_metric() -> None:
+def test_objectives_default_to_the_direction_of_their_metric() -> None:
     loaded = load(
         "study: s\nobjectives: [accuracy, {metric: loss}, {metric: f1, direction: minimize}]\n"
         "space: {batch_size: 8}\n",
@@ -164,8 +164,8 @@ def test_objectives_take_the_better_direction_of_their_metric() -> None:
 
 def test_constraints() -> None:
     text = "constraints: [accuracy >= baseline - 0.01, loss<baseline, peak_memory_gib <= 8]"
-    found = study("batch_size: 8", text).study.constraints
-    assert [str(c) for c in found] == [
+    constraints = study("batch_size: 8", text).study.constraints
+    assert [str(c) for c in constraints] == [
         "accuracy >= baseline - 0.01",
         "loss < baseline + 0",
         "peak_memory_gib <= 8",
@@ -189,34 +189,34 @@ def test_cost_needs_a_price() -> None:
         assert study("device: auto", money, "prices: {gpus: {matrox: 0.1}}", host=rare)
 
 
-def test_own_prices_go_before_the_book() -> None:
+def test_prices_of_the_file_override_the_defaults() -> None:
     prices = study("batch_size: 8", "prices: {cpu_core: 0.1, gpus: {h100: 9}}").study.prices
     assert prices.cpu_core == 0.1
     assert prices.gpus["h100"] == 9.0
     assert "H100" not in prices.gpus
 
 
-def test_what_ends_a_search_and_what_follows() -> None:
+def test_stop_when_and_confirm() -> None:
     text = "stop_when: no hypervolume gain in 12 trials\nconfirm: {top: 3, seeds: 2}"
-    found = study("batch_size: 8", text).study
-    assert found.budget == Budget(patience=12), "no number of trials is put beside it"
-    assert found.confirm == Confirmation(3, 2)
+    both = study("batch_size: 8", text).study
+    assert both.budget == Budget(patience=12), "no default number of trials is added"
+    assert both.confirm == Confirmation(3, 2)
     once = study("batch_size: 8", "stop_when: no hypervolume gain in 1 trial\nconfirm: {top: 2}")
     assert (once.study.budget.patience, once.study.confirm) == (1, Confirmation(2))
     assert study("batch_size: 8").study.confirm is None
 
 
-def test_the_study_to_begin_with() -> None:
+def test_warm_start() -> None:
     assert study("batch_size: 8", "warm_start: other").study.warm_start == "other"
 
 
-def test_a_study_without_a_budget_ends() -> None:
+def test_a_study_without_a_budget_has_a_default_budget() -> None:
     assert study("batch_size: 8").study.budget == Budget(trials=DEFAULT_TRIALS)
     assert study("batch_size: 8", "budget: {minutes: 3}").study.budget == Budget(minutes=3)
     assert study("batch_size: 8", "budget:").study.budget == Budget(trials=DEFAULT_TRIALS)
 
 
-def test_start_with_may_go_beyond_what_is_searched_and_keeps_what_is_fixed() -> None:
+def test_start_with_can_leave_the_space_and_keeps_fixed_settings() -> None:
     more = "start_with: [{batch_size: 128, optimizer: sgd}]"
     (first,) = study("batch_size: [8, 16], padding: bucketed", more).study.start_with
     assert (first["batch_size"], first["optimizer"], first["padding"]) == (128, "sgd", "bucketed")
@@ -233,7 +233,7 @@ def test_short_and_long_forms_of_sampler_and_executor() -> None:
     assert (long.sampler.seed, long.executor.address, long.executor.workers) == (4, "auto", 2)
 
 
-def test_the_spec_is_kept_whole_but_for_the_storage() -> None:
+def test_the_spec_is_kept_without_the_storage() -> None:
     url = "postgresql+psycopg://u:secret@db/autotune"
     loaded = study("batch_size: [8, 16]", f"storage: {url}", overrides=("task.epochs=2",))
     assert loaded.storage == url
@@ -269,7 +269,7 @@ def test_overrides(override: str, path: tuple[str, ...], expected: object) -> No
     assert spec == expected
 
 
-def test_yaml_is_read_as_version_1_2() -> None:
+def test_yaml_1_2() -> None:
     text = (
         "study: 'on'\nobjectives: [loss]\nspace: {learning_rate: [1e-5, 1.5E-4, .001]}\n"
         "task: {dataset: no, model: 2024-01-01}\n"
@@ -286,11 +286,11 @@ OPTIONAL = re.compile(
 )
 
 
-def test_the_starter_works_as_it_is_and_with_its_comments_taken_away() -> None:
+def test_the_starter_is_valid_as_it_is_and_with_its_comments_removed() -> None:
     assert load(starter("mine"), host=CPU).study.name == "mine"
-    whole, taken = OPTIONAL.subn(r"\1\2", starter())
-    assert taken == 10
-    study = load(whole, host=CPU).study
+    text, count = OPTIONAL.subn(r"\1\2", starter())
+    assert count == 10
+    study = load(text, host=CPU).study
     assert study.start_with[0]["precision"] == "bf16"
     assert study.limits.memory_gib == 8
     assert [d.when for d in study.space.dimensions if d.lever == "pruning_method"] == [
@@ -298,7 +298,7 @@ def test_the_starter_works_as_it_is_and_with_its_comments_taken_away() -> None:
     ]
 
 
-def test_reading_a_study_loads_no_framework() -> None:
+def test_loading_a_study_imports_no_framework() -> None:
     heavy = "{'torch', 'ray', 'optuna', 'streamlit', 'sqlalchemy'}"
     code = f"import sys, autotune.spec; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Each mistake a study file can have, with the line and column it is reported at."""
+"""Every mistake that a study file can have, and the line and column where it is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mistakes(text: str, *overrides: str) -> list[Mistake]:
     return list(caught.value.mistakes)
 
 
-def test_the_good_file_has_none() -> None:
+def test_a_valid_file_has_no_mistakes() -> None:
     assert load(GOOD, host=CPU).study.name == "s"
 
 
@@ -89,9 +89,9 @@ SECTIONS = [
 
 @pytest.mark.parametrize(("section", "line", "column", "message"), SECTIONS)
 def test_a_mistake_in_a_section(section: str, line: int, column: int, message: str) -> None:
-    found = mistakes(GOOD + section + "\n")
-    assert [(m.line, m.column) for m in found] == [(line, column)], found
-    assert message in found[0].message
+    errors = mistakes(GOOD + section + "\n")
+    assert [(m.line, m.column) for m in errors] == [(line, column)], errors
+    assert message in errors[0].message
 
 
 LEVERS = [
@@ -128,9 +128,9 @@ LEVERS = [
 
 @pytest.mark.parametrize(("lever", "line", "column", "message"), LEVERS)
 def test_a_mistake_in_a_lever(lever: str, line: int, column: int, message: str) -> None:
-    found = mistakes(f"study: s\nobjectives: [accuracy]\nspace:\n  {lever}\n")
-    assert [(m.line, m.column) for m in found] == [(line, column)], found
-    assert message in found[0].message
+    errors = mistakes(f"study: s\nobjectives: [accuracy]\nspace:\n  {lever}\n")
+    assert [(m.line, m.column) for m in errors] == [(line, column)], errors
+    assert message in errors[0].message
 
 
 CONDITIONS = [
@@ -145,12 +145,12 @@ CONDITIONS = [
 
 @pytest.mark.parametrize(("when", "line", "column", "message"), CONDITIONS)
 def test_a_mistake_in_a_condition(when: str, line: int, column: int, message: str) -> None:
-    found = mistakes(f"{GOOD}  padding: {{values: [fixed], when: {when}}}\n")
-    assert [(m.line, m.column) for m in found] == [(line, column)], found
-    assert message in found[0].message
+    errors = mistakes(f"{GOOD}  padding: {{values: [fixed], when: {when}}}\n")
+    assert [(m.line, m.column) for m in errors] == [(line, column)], errors
+    assert message in errors[0].message
 
 
-FORM = [
+SYNTAX = [
     ("study: s\nstudy: t\n" + GOOD[9:], 2, 1, "'study' is given twice (first at line 1)"),
     ("study: s\n\tx: 1\n", 2, 1, "a tab"),
     ("study: [s\n", 2, 1, "not valid YAML"),
@@ -165,14 +165,14 @@ FORM = [
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "column", "message"), FORM)
-def test_a_mistake_of_form(text: str, line: int, column: int, message: str) -> None:
-    found = mistakes(text)
-    there = [m.message for m in found if (m.line, m.column) == (line, column)]
-    assert any(message in one for one in there), found
+@pytest.mark.parametrize(("text", "line", "column", "message"), SYNTAX)
+def test_a_syntax_error(text: str, line: int, column: int, message: str) -> None:
+    errors = mistakes(text)
+    messages = [m.message for m in errors if (m.line, m.column) == (line, column)]
+    assert any(message in text for text in messages), errors
 
 
-def test_all_mistakes_come_at_once_in_file_order() -> None:
+def test_all_mistakes_are_reported_in_file_order() -> None:
     text = """\
 study: bad name
 task: {epoch: 1, epochs: x}
@@ -188,8 +188,8 @@ space:
   pruning_method: {values: auto, when: pruning_rato > 0}
 budget: {trials: -1}
 """
-    found = mistakes(text)
-    assert [(m.line, m.column) for m in found] == [
+    errors = mistakes(text)
+    assert [(m.line, m.column) for m in errors] == [
         (1, 8),
         (2, 8),
         (2, 26),
@@ -202,46 +202,48 @@ budget: {trials: -1}
         (12, 40),
         (13, 18),
     ]
-    assert str(found[0]).startswith("<text>:1:8: study: 'bad name' is not a name")
+    assert str(errors[0]).startswith("<text>:1:8: study: 'bad name' is not a name")
 
 
-def test_sections_that_are_missing() -> None:
-    found = mistakes("task: {epochs: 1}\n")
-    assert [m.message for m in found] == [
+def test_missing_sections() -> None:
+    errors = mistakes("task: {epochs: 1}\n")
+    assert [m.message for m in errors] == [
         "'study' is missing",
         "'objectives' is missing",
         "'space' is missing",
     ]
 
 
-def test_an_objective_given_twice() -> None:
-    found = mistakes(GOOD.replace("[accuracy]", "[accuracy, accuracy]"))
-    assert [(m.line, m.column) for m in found] == [(2, 24)]
+def test_a_duplicate_objective() -> None:
+    errors = mistakes(GOOD.replace("[accuracy]", "[accuracy, accuracy]"))
+    assert [(m.line, m.column) for m in errors] == [(2, 24)]
 
 
-def test_rules_that_leave_nothing_together() -> None:
+def test_rules_that_exclude_everything_in_combination() -> None:
     text = GOOD.replace("batch_size: [8, 16]", "precision: [tf32, fp16]\n  device: cpu")
     with pytest.raises(SpecError, match=r"rules exclude every combination.*tf32, and fp16"):
         load(text, host=GPU)
 
 
-def test_overrides_are_checked_like_the_file_and_pointed_at() -> None:
-    found = mistakes(GOOD, "task.epochs=x", "budget.trils=3", "space.batch_size=[8, 0]", "nonsense")
-    assert [(m.file, m.line, m.column) for m in found] == [
+def test_overrides_are_checked_and_located() -> None:
+    errors = mistakes(
+        GOOD, "task.epochs=x", "budget.trils=3", "space.batch_size=[8, 0]", "nonsense"
+    )
+    assert [(m.file, m.line, m.column) for m in errors] == [
         ("--set", 1, 13),
         ("--set", 2, 1),
         ("--set", 3, 22),
         ("--set", 4, 1),
     ]
-    assert "did you mean trials?" in found[1].message
+    assert "did you mean trials?" in errors[1].message
 
 
-def test_an_override_of_an_item_that_is_not_there() -> None:
-    (found,) = mistakes(GOOD, "objectives.3.metric=loss")
-    assert found.message == "objectives has no item 3"
+def test_an_override_of_a_missing_item() -> None:
+    (error,) = mistakes(GOOD, "objectives.3.metric=loss")
+    assert error.message == "objectives has no item 3"
 
 
-def test_files_are_named_in_mistakes(tmp_path: Path) -> None:
+def test_mistakes_name_their_file(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(GOOD + "budgt: 1\n")
     with pytest.raises(SpecError) as caught:
@@ -249,14 +251,14 @@ def test_files_are_named_in_mistakes(tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{path}:5:1: unknown key 'budgt'")
 
 
-def test_a_file_that_is_not_there_names_its_neighbours(tmp_path: Path) -> None:
+def test_a_missing_file_suggests_a_similar_name(tmp_path: Path) -> None:
     (tmp_path / "bert.yaml").write_text(GOOD)
     with pytest.raises(NotFoundError) as caught:
         load(tmp_path / "brt.yaml", host=CPU)
     assert caught.value.hint is not None and "did you mean bert.yaml?" in caught.value.hint
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_bytes(b"study: \xff\n")
     with pytest.raises(UsageError, match="not UTF-8"):

@@ -1,4 +1,4 @@
-"""Whatever a file holds, the answer is a study or mistakes with places; never a crash."""
+"""Any content of a file gives a study, or mistakes with locations, and never a crash."""
 
 from __future__ import annotations
 

@@ -53,14 +53,14 @@ def test_the_default_study_fits_a_small_machine_without_a_network() -> None:
     assert (study.budget.trials, study.budget.minutes) == (24, 10)
 
 
-def test_every_kind_of_parallelism_is_tried_whatever_the_sampler_thinks() -> None:
+def test_every_kind_of_parallelism_runs_whatever_the_sampler_proposes() -> None:
     study = load(FOLDER / "bert-parallel.yaml", host=CPU).study
-    tried = {str(s["parallelism"]).partition(":")[0] for s in (study.baseline, *study.start_with)}
-    assert tried == {"none", *DATA_KINDS, *MODEL_KINDS}
+    kinds = {str(s["parallelism"]).partition(":")[0] for s in (study.baseline, *study.start_with)}
+    assert kinds == {"none", *DATA_KINDS, *MODEL_KINDS}
     assert study.budget.trials is not None and study.budget.trials > len(study.start_with)
 
 
-def test_the_command_line_turns_the_default_study_to_other_data() -> None:
+def test_overrides_set_the_data_of_the_default_study() -> None:
     overrides = [
         "study=sst2",
         "task.dataset.train=../shared/data/sst2/train.jsonl",
@@ -75,12 +75,12 @@ def test_the_command_line_turns_the_default_study_to_other_data() -> None:
     }
 
 
-def test_the_shipped_schema_is_the_generated_one() -> None:
-    shipped = (FOLDER / "schema.json").read_text(encoding="utf-8")
-    assert shipped == schema_text(), "python -m autotune.spec > search_spaces/schema.json"
+def test_the_bundled_schema_is_up_to_date() -> None:
+    bundled = (FOLDER / "schema.json").read_text(encoding="utf-8")
+    assert bundled == schema_text(), "python -m autotune.spec > search_spaces/schema.json"
 
 
-def test_the_schema_knows_every_section_lever_and_metric() -> None:
+def test_the_schema_has_every_section_lever_and_metric() -> None:
     schema = json_schema()
     assert sorted(schema["properties"]) == valid_keys(())
     levers = schema["properties"]["space"]["properties"]
@@ -90,14 +90,14 @@ def test_the_schema_knows_every_section_lever_and_metric() -> None:
     assert [one["const"] for one in metric["oneOf"]] == list(METRICS)
 
 
-def test_the_schema_refers_only_to_what_it_holds() -> None:
+def test_the_schema_refers_only_to_its_definitions() -> None:
     schema = json_schema()
-    referred = {part.split('"')[0] for part in json.dumps(schema).split("#/$defs/")[1:]}
-    assert referred == set(schema["$defs"])
+    references = {part.split('"')[0] for part in json.dumps(schema).split("#/$defs/")[1:]}
+    assert references == set(schema["$defs"])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_shipped_files_keep_to_the_schema(path: Path) -> None:
+def test_the_bundled_files_match_the_schema(path: Path) -> None:
     validator = Draft202012Validator(json_schema())
     data = yaml.safe_load(path.read_text(encoding="utf-8").replace("1e-5", "1.0e-5"))
     for lever in data["space"].values():
@@ -109,10 +109,10 @@ def test_the_shipped_files_keep_to_the_schema(path: Path) -> None:
     assert list(validator.iter_errors(data))
 
 
-def test_explain_tells_what_is_left_out_and_why() -> None:
+def test_explain_lists_what_is_left_out_and_why() -> None:
     def left_out(host: Host, lever: str) -> dict[str, str]:
-        found = explain(load(FOLDER / "bert.yaml", host=host), host)
-        return dict(next(one.left_out for one in found.levers if one.lever == lever))
+        explanation = explain(load(FOLDER / "bert.yaml", host=host), host)
+        return dict(next(e.left_out for e in explanation.levers if e.lever == lever))
 
     assert set(left_out(CPU, "precision")) == {"tf32", "fp16"}
     assert "8.0 or newer" in left_out(CPU, "precision")["tf32"]
@@ -120,7 +120,7 @@ def test_explain_tells_what_is_left_out_and_why() -> None:
     assert set(left_out(MAC, "allocator")) == {"tuned"}
 
 
-def test_explain_counts_what_rules_and_conditions_leave() -> None:
+def test_explain_counts_the_allowed_combinations() -> None:
     text = """\
 study: s
 objectives: [accuracy]
@@ -133,10 +133,10 @@ space:
   learning_rate: {low: 1e-5, high: 1e-3, log: true}
 """
     loaded = load(text, host=CPU)
-    found = explain(loaded, CPU)
-    whole = load(text.replace("{low: 1e-5, high: 1e-3, log: true}", "1e-4"), host=CPU)
-    assert found.combinations == size(whole.study.space) == 6 * 2 * 3
-    assert found.continuous == ("learning_rate",)
-    biting = {rule.excludes for rule in found.rules}
-    assert biting == {"micro_batch_size >= batch_size", "batch_size % micro_batch_size > 0"}
-    assert [one.lever for one in found.levers] == list(LEVERS)
+    explanation = explain(loaded, CPU)
+    finite = load(text.replace("{low: 1e-5, high: 1e-3, log: true}", "1e-4"), host=CPU)
+    assert explanation.combinations == size(finite.study.space) == 6 * 2 * 3
+    assert explanation.continuous == ("learning_rate",)
+    rules = {rule.excludes for rule in explanation.rules}
+    assert rules == {"micro_batch_size >= batch_size", "batch_size % micro_batch_size > 0"}
+    assert [one.lever for one in explanation.levers] == list(LEVERS)

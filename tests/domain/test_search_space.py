@@ -1,4 +1,4 @@
-"""Completing, checking, counting and enumerating a space."""
+"""Completing, checking, counting and enumerating a search space."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ SPACE = SearchSpace(
 )
 
 
-def test_a_lever_that_is_switched_off_holds_its_default() -> None:
-    idle = spaces.complete(SPACE, {"ratio": 0.0, "method": "layers"})
-    assert idle["method"] == "structured"
+def test_an_inactive_lever_has_its_default() -> None:
+    inactive = spaces.complete(SPACE, {"ratio": 0.0, "method": "layers"})
+    assert inactive["method"] == "structured"
     assert spaces.complete(SPACE, {"ratio": 0.5, "method": "layers"})["method"] == "layers"
 
 
-def test_levers_that_are_not_searched_may_still_be_set() -> None:
+def test_levers_that_are_not_searched_can_be_set() -> None:
     assert spaces.complete(SPACE, {"extra": 2})["extra"] == 2
 
 
-def test_grid_is_every_strategy_once() -> None:
-    found = list(spaces.grid(SPACE))
-    assert len({s.key for s in found}) == len(found) == 3 * 3
+def test_the_grid_has_every_strategy_once() -> None:
+    strategies = list(spaces.grid(SPACE))
+    assert len({s.key for s in strategies}) == len(strategies) == 3 * 3
     assert spaces.size(SPACE) == 9
 
 
-def test_the_first_rule_that_excludes_is_named() -> None:
+def test_the_first_violated_rule_is_returned() -> None:
     rule = spaces.excluded(SPACE, Strategy({**DEFAULTS, "micro": 8}))
     assert rule is not None and rule.reason == "no accumulation"
     assert spaces.excluded(SPACE, Strategy({**DEFAULTS, "micro": 8, "batch": 16})) is None
@@ -50,7 +50,7 @@ def test_steps_are_exact_in_decimals() -> None:
     assert spaces.settings(Range(0.0, 1.0)) is None
 
 
-def test_a_continuous_lever_is_sampled_at_even_places() -> None:
+def test_a_continuous_lever_has_evenly_spaced_values() -> None:
     assert spaces.grid_values(Range(1e-5, 1e-3, log=True), 3) == (1e-5, 1e-4, 1e-3)
     assert spaces.grid_values(Range(0.0, 1.0), 3) == (0.0, 0.5, 1.0)
     assert spaces.size(SearchSpace((Dimension("ratio", Range(0.0, 1.0)),), DEFAULTS)) is None
@@ -61,7 +61,7 @@ def test_size_stops_at_its_limit() -> None:
     assert spaces.size(wide, limit=10) == 10
 
 
-def test_text_and_numbers_are_not_the_same_setting() -> None:
+def test_text_and_numbers_are_different_settings() -> None:
     assert not spaces.contains(Categorical(("1",)), 1)
     assert spaces.contains(Range(0.0, 1.0), 0.3)
     assert not spaces.contains(Range(0.0, 1.0), "0.3")
@@ -70,16 +70,16 @@ def test_text_and_numbers_are_not_the_same_setting() -> None:
 
 @settings(deadline=None)
 @given(st.integers(-30, 30), st.integers(0, 40), st.integers(1, 9), st.booleans(), st.data())
-def test_a_range_contains_its_settings_and_nothing_else(
+def test_a_range_contains_exactly_its_settings(
     low: int, width: int, step: int, integer: bool, data: st.DataObject
 ) -> None:
     unit = 1 if integer else 10
     domain = Range(low / unit, (low + width) / unit, step / unit, integer=integer)
-    found = spaces.settings(domain)
-    assert found is not None
-    assert all(spaces.contains(domain, value) for value in found)
+    values = spaces.settings(domain)
+    assert values is not None
+    assert all(spaces.contains(domain, value) for value in values)
     other = data.draw(st.integers(-80, 80)) / (unit * 2)
-    assert spaces.contains(domain, other) is (other in found)
+    assert spaces.contains(domain, other) is (other in values)
 
 
 VALUES = st.lists(st.integers(0, 4), min_size=1, max_size=3, unique=True).map(tuple)
@@ -102,10 +102,10 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
 
 @settings(max_examples=60, deadline=None)
 @given(small_spaces())
-def test_every_strategy_of_the_grid_belongs_to_the_space(space: SearchSpace) -> None:
-    found = list(spaces.grid(space))
-    assert len({s.key for s in found}) == len(found) == spaces.size(space)
-    for strategy in found:
+def test_every_strategy_of_the_grid_is_in_the_space(space: SearchSpace) -> None:
+    strategies = list(spaces.grid(space))
+    assert len({s.key for s in strategies}) == len(strategies) == spaces.size(space)
+    for strategy in strategies:
         assert spaces.excluded(space, strategy) is None
         assert set(strategy) == set(space.defaults)
         for dimension in space.dimensions:
@@ -116,7 +116,7 @@ def test_every_strategy_of_the_grid_belongs_to_the_space(space: SearchSpace) -> 
 
 @settings(max_examples=60, deadline=None)
 @given(small_spaces(), st.fixed_dictionaries({name: st.integers(0, 4) for name in "abcd"}))
-def test_completing_twice_changes_nothing(space: SearchSpace, choices: dict[str, int]) -> None:
+def test_completing_is_idempotent(space: SearchSpace, choices: dict[str, int]) -> None:
     once = spaces.complete(space, choices)
     assert spaces.complete(space, once.values) == once
     assert set(once) == set(space.defaults)

@@ -1,4 +1,4 @@
-"""The language of conditions and rules."""
+"""Parsing and evaluation of conditions and rules."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ def test_values(text: str, expected: bool) -> None:
         ("1 == 1", 0, "names no variable"),
     ],
 )
-def test_mistakes_carry_their_column(text: str, column: int, message: str) -> None:
+def test_errors_have_a_column(text: str, column: int, message: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         parse(text, VARIABLES)
     assert caught.value.column == column
     assert message in caught.value.message
 
 
-def test_a_misspelt_variable_is_hinted_at() -> None:
+def test_a_misspelt_variable_gets_a_hint() -> None:
     with pytest.raises(ExpressionError) as caught:
         parse("bacth > 8", VARIABLES)
     assert caught.value.hint == "did you mean batch?"
 
 
-def test_names_are_the_variables_read() -> None:
+def test_names_are_the_variables_in_the_expression() -> None:
     assert parse("batch > 8 and device == cuda", VARIABLES).names == {"batch", "device"}
 
 
@@ -88,7 +88,7 @@ NAME = st.sampled_from(["a", "b", "c"])
 COMPARE = {"<": lt, "<=": le, "==": eq, "!=": ne, ">": gt, ">=": ge}
 
 Oracle = tuple[str, Callable[[dict[str, int]], bool]]
-"""An expression, and the Python function that means the same."""
+"""An expression and a Python function that evaluates it."""
 
 
 def _comparison(parts: tuple[str, str, int]) -> Oracle:
@@ -96,16 +96,16 @@ def _comparison(parts: tuple[str, str, int]) -> Oracle:
     return f"{name} {sign} {number}", lambda v: bool(COMPARE[sign](v[name], number))
 
 
-def _joined(parts: tuple[Oracle, str, Oracle]) -> Oracle:
+def _combination(parts: tuple[Oracle, str, Oracle]) -> Oracle:
     (left, a), word, (right, b) = parts
-    meaning = (lambda v: a(v) and b(v)) if word == "and" else (lambda v: a(v) or b(v))
-    return f"({left}) {word} ({right})", meaning
+    evaluate = (lambda v: a(v) and b(v)) if word == "and" else (lambda v: a(v) or b(v))
+    return f"({left}) {word} ({right})", evaluate
 
 
 EXPRESSION = st.recursive(
     st.tuples(NAME, st.sampled_from(sorted(COMPARE)), NUMBER).map(_comparison),
     lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(_joined),
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(_combination),
         inner.map(lambda one: (f"not ({one[0]})", lambda v: not one[1](v))),
     ),
     max_leaves=8,
@@ -114,13 +114,13 @@ SETTINGS = st.fixed_dictionaries(dict.fromkeys("abc", NUMBER))
 
 
 @given(EXPRESSION, SETTINGS)
-def test_it_means_what_python_would(one: Oracle, settings: dict[str, int]) -> None:
-    text, meaning = one
-    assert parse(text, settings).holds(settings) is meaning(settings)
+def test_results_equal_those_of_python(oracle: Oracle, settings: dict[str, int]) -> None:
+    text, evaluate = oracle
+    assert parse(text, settings).holds(settings) is evaluate(settings)
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_read_or_refused_in_words(text: str) -> None:
+def test_any_text_is_parsed_or_raises_an_expression_error(text: str) -> None:
     try:
         expression = parse(text, VARIABLES)
     except ExpressionError as error:
