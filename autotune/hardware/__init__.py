@@ -1,4 +1,4 @@
-"""What this machine is: its inventory, its software, and what an hour of it costs."""
+"""The hardware and software of this host."""
 
 from autotune.hardware.environment import environment
 from autotune.hardware.host import inventory, may_have_gpu, merge_hosts

@@ -1,4 +1,4 @@
-"""The software a study ran on, kept beside its results so that they can be judged later."""
+"""The hardware and software on which a study runs, stored with its results."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def environment(host: Host) -> Mapping[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that can move a number."""
-    found: dict[str, str] = {}
+    """The installed versions of the packages that can affect results."""
+    installed: dict[str, str] = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def git_commit(directory: Path) -> str | None:
-    """The commit checked out there, ``None`` outside a repository or without git."""
+    """The commit that is checked out; ``None`` outside a repository or without git."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=directory, capture_output=True, text=True, check=True, timeout=5,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()

@@ -1,4 +1,4 @@
-"""The inventory of this host, as far as it can be read. What cannot be read is ``None``."""
+"""The inventory of this host. Values that cannot be read are ``None``."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ CPUINFO = Path("/proc/cpuinfo")
 POWERCAP = Path("/sys/class/powercap")
 
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Device files of NVIDIA's, AMD's and WSL's drivers: without one, Linux has no GPU for torch."""
+"""Device files of the drivers of NVIDIA, AMD and WSL. Without one, torch has no GPU on Linux."""
 
 USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16")
-"""Instruction sets that decide which precision pays."""
+"""Instruction sets that decide which precision is fast."""
 
 
 def inventory() -> Host:
-    """This host as this process may use it. Imports torch (seconds) only to look at a GPU."""
+    """The hardware that this process can use. Imports torch, which takes seconds, only if there may
+    be a GPU."""
     flags = cpu_flags()
     memory = memory_gib()
     cpu = Device("cpu", "cpu", cpu_name(), memory, bf16=any("bf16" in flag for flag in flags))
@@ -49,17 +50,18 @@ def inventory() -> Host:
 
 
 def tools() -> tuple[str, ...]:
-    """What levers and metrics may need: a C++ compiler, and energy counters that can be read."""
-    found = ["c++"] if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else []
+    """What levers and metrics require of a host: a C++ compiler, and readable energy counters."""
+    names = ["c++"] if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else []
     if any(os.access(path, os.R_OK) for path in POWERCAP.glob("intel-rapl:*/energy_uj")):
-        found.append("rapl")
+        names.append("rapl")
     if Path(GPU_NODES[0]).exists() and importlib.util.find_spec("pynvml") is not None:
-        found.append("nvml")
-    return tuple(found)
+        names.append("nvml")
+    return tuple(names)
 
 
 def usable_cores() -> tuple[int, ...]:
-    """Ids of the logical CPUs this process may use, cut to a container's CPU quota."""
+    """The ids of the logical CPUs that this process can use: at most the CPU quota of its
+    container."""
     if hasattr(os, "sched_getaffinity"):
         ids = sorted(os.sched_getaffinity(0))
     else:
@@ -69,7 +71,7 @@ def usable_cores() -> tuple[int, ...]:
 
 
 def _cpu_quota() -> float | None:
-    """CPUs that cgroup v2 grants, ``None`` where it sets no bound."""
+    """The CPU quota of cgroup v2; ``None`` without one."""
     try:
         allowed, period = (CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -78,7 +80,7 @@ def _cpu_quota() -> float | None:
 
 
 def memory_gib() -> float:
-    """Host memory, or the container's share of it, in GiB."""
+    """Memory of the host in GiB, or of the container if that has a lower limit."""
     total, limit = float(psutil.virtual_memory().total), cgroup_bytes("memory.max")
     return round((total if limit is None else min(total, limit)) / GIB, 2)
 
@@ -93,10 +95,10 @@ def cgroup_bytes(name: str) -> float | None:
 
 
 def cpu_name() -> str | None:
-    """The CPU's model name."""
-    found = re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    if found:
-        return found.group(1).strip()
+    """The model name of the CPU."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    if match:
+        return match.group(1).strip()
     if platform.system() == "Darwin":
         return _sysctl("machdep.cpu.brand_string")
     return platform.processor() or None
@@ -104,18 +106,18 @@ def cpu_name() -> str | None:
 
 def _sysctl(name: str) -> str | None:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["sysctl", "-n", name], capture_output=True, text=True, check=True, timeout=5
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 def cpu_flags() -> tuple[str, ...]:
-    """Those of :data:`USEFUL_FLAGS` that the CPU has (x86 ``flags``, Arm ``Features``)."""
-    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    present = set(found.group(1).split()) if found else set()
+    """The :data:`USEFUL_FLAGS` that the CPU has (x86 ``flags``, Arm ``Features``)."""
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    present = set(match.group(1).split()) if match else set()
     return tuple(flag for flag in USEFUL_FLAGS if flag in present)
 
 
@@ -127,16 +129,16 @@ def _cpuinfo() -> str:
 
 
 def numa_nodes() -> tuple[tuple[int, ...], ...]:
-    """CPU ids by NUMA node; empty where the system does not tell."""
+    """CPU ids by NUMA node; empty where the system does not report them."""
     allowed = set(usable_cores())
     lists = sorted(NODES.glob("node[0-9]*/cpulist"), key=lambda path: int(path.parent.name[4:]))
-    nodes = (expand(path.read_text()) for path in lists)
-    mine = (tuple(cpu for cpu in node if cpu in allowed) for node in nodes)
-    return tuple(node for node in mine if node)
+    nodes = (parse_cpu_list(path.read_text()) for path in lists)
+    usable = (tuple(cpu for cpu in node if cpu in allowed) for node in nodes)
+    return tuple(node for node in usable if node)
 
 
-def expand(cpu_list: str) -> tuple[int, ...]:
-    """``0-2,8`` -> ``(0, 1, 2, 8)``: Linux's notation of CPU sets."""
+def parse_cpu_list(cpu_list: str) -> tuple[int, ...]:
+    """``0-2,8`` -> ``(0, 1, 2, 8)``: the notation of Linux for sets of CPUs."""
     ids: list[int] = []
     for part in filter(None, cpu_list.strip().split(",")):
         first, _, last = part.partition("-")
@@ -145,26 +147,26 @@ def expand(cpu_list: str) -> tuple[int, ...]:
 
 
 def libc() -> str | None:
-    """``glibc 2.36`` or the like; ``None`` where there is none to name."""
+    """Name and version of the C library, such as ``glibc 2.36``; ``None`` if unknown."""
     name, version = platform.libc_ver()
     return f"{name} {version}" if name else None
 
 
 def may_have_gpu() -> bool:
-    """Whether it is worth asking torch. Costs nothing."""
+    """Whether torch may find a GPU. Does not import torch."""
     return platform.system() != "Linux" or any(Path(node).exists() for node in GPU_NODES)
 
 
 def accelerators() -> tuple[Device, ...]:
-    """CUDA GPUs and Apple's GPU, as torch sees them."""
+    """The CUDA GPUs or the Apple GPU, as torch reports them."""
     if not may_have_gpu():
         return ()
     import torch
 
-    found = [_cuda(index) for index in range(torch.cuda.device_count())]
+    devices = [_cuda(index) for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append(Device("mps", "mps", "Apple GPU", memory_gib(), bf16=True))
-    return tuple(found)
+        devices.append(Device("mps", "mps", "Apple GPU", memory_gib(), bf16=True))
+    return tuple(devices)
 
 
 def _cuda(index: int) -> Device:
@@ -182,17 +184,20 @@ def _cuda(index: int) -> Device:
 
 
 def merge_hosts(nodes: Sequence[tuple[str | None, Host]]) -> Host:
-    """The machine with most accelerators, then cores, then memory, with the devices of all and the
-    classes of node there are; ``nodes`` are (class, hardware)."""
+    """One host that represents a cluster; ``nodes`` are (class, hardware).
+
+    It is the node with the most accelerators, then cores, then memory, with the devices of all
+    nodes and all node classes.
+    """
     hosts = [host for _, host in nodes]
     best = max(hosts, key=lambda host: (len(host.devices), len(host.cores), host.memory_gib))
     devices = {device.id: device for host in [*hosts, best] for device in host.devices}
     order = sorted(devices.values(), key=lambda device: (device.kind == "cpu", device.id))
-    classes = {name: _class(name, host) for name, host in reversed(nodes) if name is not None}
-    named = tuple(classes[name] for name in sorted(classes))
-    return replace(best, devices=tuple(order), node_classes=named, num_nodes=len(nodes))
+    classes = {name: _node_class(name, host) for name, host in reversed(nodes) if name is not None}
+    node_classes = tuple(classes[name] for name in sorted(classes))
+    return replace(best, devices=tuple(order), node_classes=node_classes, num_nodes=len(nodes))
 
 
-def _class(name: str, host: Host) -> NodeClass:
+def _node_class(name: str, host: Host) -> NodeClass:
     gpus = sum(device.kind == "cuda" for device in host.devices)
     return NodeClass(name, len(host.cores), gpus)

@@ -1,1 +1,1 @@
-"""From raw samples to numbers that can be believed: clocks, drift, memory, energy, statistics."""
+"""Timing, memory and energy measurement, drift reference, and confidence intervals."""

@@ -1,4 +1,4 @@
-"""Clocks that wait for the device, and the windows they cut out of a run."""
+"""A clock that waits for the device, and timing windows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until all work given to ``device`` is done; a CPU always is."""
+    """Wait until ``device`` has finished all submitted work; a no-op on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -17,15 +17,15 @@ def synchronise(device: torch.device) -> None:
 
 
 def now(device: torch.device) -> float:
-    """Seconds on a monotonic clock, read when the device has nothing left to do."""
+    """Seconds on a monotonic clock, read after the device has finished its work."""
     synchronise(device)
     return time.perf_counter()
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a run: examples done in it and the seconds it took. Windows of warm-up are
-    kept but count for nothing."""
+    """A timing window: the number of examples and the seconds. Warm-up windows are recorded but do
+    not enter any result."""
 
     examples: int
     seconds: float

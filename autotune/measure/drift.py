@@ -1,7 +1,7 @@
-"""The drift reference: a small fixed piece of work, timed beside whatever is measured.
+"""The drift reference: a small fixed workload, timed close to each measurement.
 
-Machines get faster and slower by the minute. A speed in units of this workload, timed in the same
-minutes, can be compared with one measured at another hour (docs/measurement.md).
+The speed of a machine changes from minute to minute. A speed in units of this workload, timed in
+the same minutes, is comparable with one measured at another time (docs/measurement.md).
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from torch.nn import functional
 from autotune.measure.clock import now
 
 HIDDEN = 384
-"""As MiniLM: on a CPU one call takes 50 to 100 ms, most of it in the kernels that training uses."""
+"""The hidden size of MiniLM. On a CPU one call takes 50 to 100 ms, mostly in kernels of
+training.
+"""
 
 _SHAPES = {"cpu": (4, 64, HIDDEN, 2), "accelerator": (32, 128, 1024, 8)}
-"""Batch, length, hidden size and repetitions of one call, by kind of device."""
+"""Batch size, length, hidden size and repetitions of one call, by kind of device."""
 
 
 @dataclass
 class ReferenceWorkload:
     """The forward and backward pass of one encoder layer in fp32, on one thread.
 
-    It knows nothing of the trial: no dropout, no precision setting, sizes that never change, so
-    that its time tells of the machine alone. :attr:`seconds` holds all timings after the first
-    call, which warms caches up and is kept in :attr:`warmup`.
+    It is independent of the trial: no dropout, no precision setting, constant sizes. So its time
+    depends on the machine only. :attr:`seconds` holds all timings after the first call, which fills
+    caches and is kept in :attr:`warmup`.
     """
 
     device: torch.device
@@ -39,10 +41,10 @@ class ReferenceWorkload:
         batch, length, hidden, self._repeats = _SHAPES[
             "cpu" if self.device.type == "cpu" else "accelerator"
         ]
-        source = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
 
         def random(*shape: int) -> torch.Tensor:
-            return torch.randn(*shape, generator=source).mul_(0.02).to(self.device)
+            return torch.randn(*shape, generator=generator).mul_(0.02).to(self.device)
 
         self._input = random(batch, length, hidden).requires_grad_()
         sizes = ((3 * hidden, hidden), (hidden, hidden), (4 * hidden, hidden), (hidden, 4 * hidden))
@@ -50,17 +52,17 @@ class ReferenceWorkload:
         self._heads = hidden // 32
 
     def measure(self, times: int = 1) -> None:
-        """Time ``times`` calls, and before the very first one a call to warm up."""
-        with _plain_arithmetic():
+        """Time ``times`` calls. The first use adds a warm-up call."""
+        with _fixed_arithmetic():
             if not self.warmup:
-                self.warmup.append(self._timed())
-            self.seconds.extend(self._timed() for _ in range(times))
+                self.warmup.append(self._time_call())
+            self.seconds.extend(self._time_call() for _ in range(times))
 
-    def _timed(self) -> float:
-        begun = now(self.device)
+    def _time_call(self) -> float:
+        start = now(self.device)
         for _ in range(self._repeats):
             torch.autograd.grad(self._loss(), [self._input, *self._weights])
-        return now(self.device) - begun
+        return now(self.device) - start
 
     def _loss(self) -> torch.Tensor:
         qkv, output, widen, narrow = self._weights
@@ -75,8 +77,8 @@ class ReferenceWorkload:
 
 
 @contextmanager
-def _plain_arithmetic() -> Iterator[None]:
-    """One thread and full fp32, whatever the trial has set; its settings come back afterwards."""
+def _fixed_arithmetic() -> Iterator[None]:
+    """One thread and full fp32 precision; restores the settings of the trial afterwards."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("highest")

@@ -1,7 +1,7 @@
-"""Energy from the counters that the hardware keeps: RAPL for CPU packages, NVML for NVIDIA GPUs.
+"""Energy from hardware counters: RAPL for CPU packages, NVML for NVIDIA GPUs.
 
-A counter covers all that its package or GPU does, other processes too. Without a counter there is
-no number.
+A counter covers all work of its package or GPU, including other processes. Without a counter there
+is no measurement.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ JOULES_PER_WH = 3600.0
 
 @dataclass(frozen=True)
 class EnergyCounter:
-    """``read`` gives joules since some moment; it starts over at ``wraps_at`` where that is set."""
+    """``read`` returns joules since an arbitrary time. It restarts from 0 at ``wraps_at``, if
+    set.
+    """
 
     name: str
     read: Callable[[], float]
     wraps_at: float | None = None
 
     def since(self, before: float) -> float:
-        """Joules used since ``before`` was read."""
+        """Joules since ``before`` was read."""
         used = self.read() - before
         return used + self.wraps_at if used < 0 and self.wraps_at is not None else used
 
@@ -36,10 +38,10 @@ class EnergyCounter:
 def counters(
     devices: Sequence[torch.device], powercap: Path = POWERCAP, *, packages: bool = True
 ) -> list[EnergyCounter]:
-    """Counters that can be read here: of the GPUs among ``devices``, and with ``packages`` of the
-    host's CPU packages, which one process of a machine counts for all."""
-    of_gpus = [counter for device in devices for counter in _nvml(device)]
-    return [*(_rapl(powercap) if packages else ()), *of_gpus]
+    """The readable counters of the GPUs among ``devices`` and, with ``packages``, of the host's CPU
+    packages. One process of each machine counts the packages for all its processes."""
+    gpus = [counter for device in devices for counter in _nvml(device)]
+    return [*(_rapl(powercap) if packages else ()), *gpus]
 
 
 def _rapl(powercap: Path) -> Iterator[EnergyCounter]:
@@ -50,7 +52,7 @@ def _rapl(powercap: Path) -> Iterator[EnergyCounter]:
                 continue
             wraps_at = int((zone / "max_energy_range_uj").read_text()) / 1e6
             _microjoules(zone)
-        except (OSError, ValueError):  # many kernels let only root read
+        except (OSError, ValueError):  # on many systems only root can read it
             continue
         yield EnergyCounter(name, lambda zone=zone: _microjoules(zone) / 1e6, wraps_at)  # type: ignore[misc]
 
@@ -71,7 +73,7 @@ def _nvml(device: torch.device) -> Iterator[EnergyCounter]:
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except nvml.NVMLError:  # before Volta there is no such counter
+    except nvml.NVMLError:  # GPUs before Volta have no such counter
         return
     yield EnergyCounter(
         uuid, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
@@ -79,21 +81,21 @@ def _nvml(device: torch.device) -> Iterator[EnergyCounter]:
 
 
 class EnergyMeter:
-    """Adds up the energy of the stretches that count. :attr:`wh` is ``None`` without a counter."""
+    """Sums the energy of the :meth:`running` contexts. :attr:`wh` is ``None`` without a counter."""
 
-    def __init__(self, sources: list[EnergyCounter]) -> None:
-        self._sources = sources
+    def __init__(self, counters: list[EnergyCounter]) -> None:
+        self._counters = counters
         self._joules = 0.0
 
     @property
     def wh(self) -> float | None:
-        return self._joules / JOULES_PER_WH if self._sources else None
+        return self._joules / JOULES_PER_WH if self._counters else None
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        before = [source.read() for source in self._sources]
+        before = [counter.read() for counter in self._counters]
         try:
             yield
         finally:
-            pairs = zip(self._sources, before, strict=True)
-            self._joules += sum(source.since(start) for source, start in pairs)
+            pairs = zip(self._counters, before, strict=True)
+            self._joules += sum(counter.since(start) for counter, start in pairs)

@@ -1,4 +1,4 @@
-"""Measurements out of raw samples. Units come from the catalogue of metrics."""
+"""Measurements from raw samples. Their units are those of the metric."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autotune.measure.clock import Window
 
 
 def exact(name: str, value: float) -> Measurement:
-    """A number that was read once and has no spread within one run."""
+    """A value without a confidence interval, such as a single reading."""
     return Measurement(name, value, METRICS[name].unit)
 
 
@@ -29,8 +29,7 @@ def sampled(
 
 
 def throughput(name: str, windows: Sequence[Window]) -> Measurement:
-    """Examples per second of the windows after warm-up. A run too short to have any is judged by
-    the windows that there are."""
+    """Samples per second over the windows after warm-up; over all windows if there are none."""
     steady = [window for window in windows if not window.warmup] or list(windows)
     warmup = [window.rate for window in windows if window not in steady]
     estimate = statistics.rate([w.examples for w in steady], [w.seconds for w in steady])
@@ -40,17 +39,23 @@ def throughput(name: str, windows: Sequence[Window]) -> Measurement:
 def product(name: str, first: Measurement, second: Measurement) -> Measurement:
     """Two independent measurements multiplied; their relative half-widths add in quadrature."""
     value = first.value * second.value
-    relative = math.hypot(_relative_half(first), _relative_half(second))
+    relative = math.hypot(_relative_half_width(first), _relative_half_width(second))
     ci95 = None if relative == 0 else (value * (1 - relative), value * (1 + relative))
     return Measurement(name, value, METRICS[name].unit, min(first.n, second.n), ci95)
 
 
-def _relative_half(of: Measurement) -> float:
-    return 0.0 if of.ci95 is None else (of.ci95[1] - of.ci95[0]) / 2 / of.value
+def _relative_half_width(measurement: Measurement) -> float:
+    """Half the width of the interval, relative to the value; 0 without an interval."""
+    if measurement.ci95 is None:
+        return 0.0
+    low, high = measurement.ci95
+    return (high - low) / 2 / measurement.value
 
 
-def inverse(name: str, numerator: float, of: Measurement) -> Measurement:
-    """``numerator`` over ``of``; an interval that reaches zero has no finite inverse."""
-    ends = of.ci95
+def inverse(name: str, numerator: float, denominator: Measurement) -> Measurement:
+    """``numerator`` divided by a measurement. Without an interval if that of the denominator
+    includes zero."""
+    ends = denominator.ci95
     ci95 = None if ends is None or ends[0] <= 0 else (numerator / ends[1], numerator / ends[0])
-    return Measurement(name, numerator / of.value, METRICS[name].unit, of.n, ci95)
+    value = numerator / denominator.value
+    return Measurement(name, value, METRICS[name].unit, denominator.n, ci95)

@@ -1,8 +1,8 @@
-"""Peak memory of this process and of the ranks below it.
+"""Peak memory of this process and its ranks.
 
-On Linux ``VmHWM`` is read, never ``ru_maxrss``: the latter is inherited over fork and exec, so that
-a small child of a large parent reports the parent's peak. On macOS it is each process's own, and
-the only one there is; of ranks, what they hold now.
+On Linux it is ``VmHWM``, never ``ru_maxrss``: the latter is inherited over fork and exec, so that a
+small child of a large parent reports the parent's peak. macOS has only ``ru_maxrss``, which is not
+inherited there; for ranks the current memory is used.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import psutil
 import torch
 from torch import nn
 
-MIB = 1024**2
-GIB = 1024**3
+from autotune.domain.units import GIB, MIB
+
 _RESET_PEAK = "5"
 
 
 def reset_peak() -> None:
-    """Start both peaks over: the kernel's for this process (Linux, where it may) and CUDA's."""
+    """Reset the peaks of the kernel for this process (Linux, where permitted) and of CUDA."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
     if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -31,15 +31,15 @@ def reset_peak() -> None:
 
 
 def peak_gib() -> float | None:
-    """Highest resident memory of this process and its living children, summed; ``None`` where the
-    kernel does not tell."""
+    """Sum of the peak resident memory of this process and its running children; ``None`` where the
+    kernel does not report it."""
     children = psutil.Process().children(recursive=True)
-    own = _peak_bytes(psutil.Process().pid)
-    if own is not None:
-        return (own + sum(_peak_bytes(child.pid) or 0 for child in children)) / GIB
+    peak = _peak_bytes(psutil.Process().pid)
+    if peak is not None:
+        return (peak + sum(_peak_bytes(child.pid) or 0 for child in children)) / GIB
     if sys.platform == "darwin":
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes there
-        return (own + sum(_resident_bytes(child) for child in children)) / GIB
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+        return (peak + sum(_resident_bytes(child) for child in children)) / GIB
     return None
 
 
@@ -60,8 +60,8 @@ def _resident_bytes(process: psutil.Process) -> int:
 
 
 def device_peaks_gib(device: torch.device) -> tuple[float, float] | None:
-    """Highest CUDA memory of a process that trains on ``device``, summed over all GPUs that it
-    uses (allocated to tensors, reserved by the caching allocator)."""
+    """Peak GPU memory of a process that trains on ``device``, summed over its GPUs: allocated to
+    tensors, and reserved by the caching allocator. ``None`` without CUDA."""
     if device.type != "cuda":
         return None
     gpus = range(torch.cuda.device_count())
@@ -70,6 +70,6 @@ def device_peaks_gib(device: torch.device) -> tuple[float, float] | None:
 
 
 def model_mib(model: nn.Module) -> float:
-    """Bytes of the weights as they are saved: a tensor that two modules share counts once."""
+    """Size of the saved weights in MiB. A tensor that two modules share counts once."""
     tensors = {t.data_ptr(): t.nbytes for t in model.state_dict().values()}
     return sum(tensors.values()) / MIB

@@ -1,4 +1,8 @@
-"""Values and 95% intervals from raw samples. Pure functions over plain floats."""
+"""Estimates and 95% confidence intervals from raw samples of plain floats.
+
+Every worker imports this module, and exported scripts contain a copy of it. ``scipy.stats`` has the
+same functions, but importing it costs each worker and rank tens of MiB, and exports a dependency.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,27 @@ from statistics import NormalDist
 
 Interval = tuple[float, float]
 Estimate = tuple[float, Interval | None]
-"""A value, and its 95% interval or ``None`` where one sample gives no spread."""
+"""A value and its 95% interval; ``None`` where one sample gives no interval."""
 
 _T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-_BOOTSTRAP_DRAWS = 400
+_BOOTSTRAP_SAMPLES = 400
 
 
-def t_quantile(freedom: int) -> float:
-    """The 97.5% point of Student's t: a table to 10 degrees of freedom, then the expansion around
-    the normal one (Abramowitz and Stegun 26.7.5), which is good to four digits there."""
-    if freedom < 1:
-        raise ValueError(f"Student's t needs a degree of freedom or more, not {freedom}")
-    if freedom <= len(_T_975):
-        return _T_975[freedom - 1]
+def t_quantile(degrees: int) -> float:
+    """The 97.5% quantile of Student's t distribution.
+
+    A table up to 10 degrees of freedom, then the expansion around the normal quantile (Abramowitz
+    and Stegun 26.7.5), which is accurate to four digits there.
+    """
+    if degrees < 1:
+        raise ValueError(f"Student's t needs at least one degree of freedom, not {degrees}")
+    if degrees <= len(_T_975):
+        return _T_975[degrees - 1]
     z = NormalDist().inv_cdf(0.975)
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+    return z + first / degrees + second / degrees**2 + third / degrees**3
 
 
 def mean(samples: Sequence[float]) -> Estimate:
@@ -40,9 +47,9 @@ def mean(samples: Sequence[float]) -> Estimate:
 
 
 def rate(amounts: Sequence[float], seconds: Sequence[float]) -> Estimate:
-    """All work over all time, with the interval of a ratio of means.
+    """Total amount over total time, with the interval of a ratio of means.
 
-    Windows need not last alike: a short last one weighs as little as it is. The interval is the
+    Windows can differ in length: each has weight in proportion to it. The interval is the
     t-interval of the residuals ``amount - rate * seconds`` (the linearised ratio estimator).
     """
     value = sum(amounts) / sum(seconds)
@@ -55,19 +62,19 @@ def rate(amounts: Sequence[float], seconds: Sequence[float]) -> Estimate:
     return value, (value - half, value + half)
 
 
-def percentile(samples: Sequence[float], share: float) -> float:
-    """The point below which ``share`` (0 to 1) of the samples lie, interpolated linearly."""
+def percentile(samples: Sequence[float], fraction: float) -> float:
+    """The value below which ``fraction`` (0 to 1) of the samples lie, interpolated linearly."""
     ordered = sorted(samples)
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
+    position = fraction * (len(ordered) - 1)
+    low = math.floor(position)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
-def quantile(samples: Sequence[float], share: float) -> Estimate:
-    """The percentile and its bootstrap interval, from draws of a fixed seed."""
-    value = percentile(samples, share)
-    return value, _bootstrap(samples, lambda drawn: percentile(drawn, share))
+def quantile(samples: Sequence[float], fraction: float) -> Estimate:
+    """The percentile and its bootstrap interval, with a fixed seed."""
+    value = percentile(samples, fraction)
+    return value, _bootstrap(samples, lambda resample: percentile(resample, fraction))
 
 
 def median(samples: Sequence[float]) -> Estimate:
@@ -80,6 +87,6 @@ def _bootstrap(
 ) -> Interval | None:
     if len(samples) < 3:
         return None
-    source = random.Random(0)
-    draws = [statistic(source.choices(samples, k=len(samples))) for _ in range(_BOOTSTRAP_DRAWS)]
-    return percentile(draws, 0.025), percentile(draws, 0.975)
+    rng = random.Random(0)
+    values = [statistic(rng.choices(samples, k=len(samples))) for _ in range(_BOOTSTRAP_SAMPLES)]
+    return percentile(values, 0.025), percentile(values, 0.975)

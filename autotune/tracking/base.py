@@ -1,4 +1,5 @@
-"""What trackers have in common. The store stays the truth: they are copies for other eyes."""
+"""The interface of trackers and their common parts. All state of a search is in the store; trackers
+only write copies."""
 
 from __future__ import annotations
 
@@ -6,19 +7,20 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from autotune.analysis.front import knee, pareto_front
+from autotune.analysis.text import strategy_difference
 from autotune.domain import CurvePoint, Study, Trial
 from autotune.ports import Observer
 
 
 class Tracker(Observer, Protocol):
-    """An observer that writes a copy of the search elsewhere, and is closed at its end."""
+    """An observer that writes a copy of the search to a service."""
 
     def close(self, study: Study, trials: Sequence[Trial]) -> None:
-        """The search has ended: write the members of the front, and let go of everything."""
+        """Write the front at the end of the search, and release all resources."""
 
 
 def curve(point: CurvePoint) -> dict[str, float]:
-    """The figures of a point, by the name that a tracker shows."""
+    """The metrics of a point, by their names in the tracker."""
     loss = {} if point.loss is None else {"train_loss": point.loss}
     return {**loss, **{f"validation_{name}": value for name, value in point.metrics.items()}}
 
@@ -26,19 +28,23 @@ def curve(point: CurvePoint) -> dict[str, float]:
 def front_markdown(study: Study, trials: Sequence[Trial]) -> str:
     """The front as a Markdown table."""
     front = pareto_front(study, trials)
-    middle = knee(study, front)
+    knee_trial = knee(study, front)
     metrics = [objective.metric for objective in study.objectives]
-    head = ["trial", *metrics, "otherwise than the default"]
+    head = ["trial", *metrics, "settings"]
     lines = [head, ["---"] * len(head)]
     for trial in front:
-        differences = trial.strategy.differences(study.baseline)
-        settings = ", ".join(f"{lever} {here}" for lever, (here, _) in differences.items())
-        mark = " (knee)" if trial is middle else ""
-        figures = [f"{trial.metric(metric):.6g}" for metric in metrics]
-        lines.append([f"{trial.number}{mark}", *figures, settings or "the default"])
+        mark = " (knee)" if trial is knee_trial else ""
+        values = [f"{trial.metric(metric):.6g}" for metric in metrics]
+        lines.append(
+            [
+                f"{trial.number}{mark}",
+                *values,
+                strategy_difference(trial.strategy, study.baseline.values),
+            ]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def front_numbers(study: Study, trials: Sequence[Trial]) -> frozenset[int]:
-    """Numbers of the trials on the front."""
+    """The numbers of the trials on the front."""
     return frozenset(trial.number for trial in pareto_front(study, trials))

@@ -1,4 +1,4 @@
-"""MLflow: an experiment a study and a run a trial, where ``MLFLOW_TRACKING_URI`` points."""
+"""MLflow: one experiment for each study, one run for each trial, at ``MLFLOW_TRACKING_URI``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "FINISHED", State.INTERRUPTE
 
 
 class MLflow:
-    """Writes settings, curves, final figures and whether a trial is on the front."""
+    """Writes settings, curves, final metrics, and whether a trial is on the front."""
 
     def __init__(self, study: Study) -> None:
         try:
@@ -22,9 +22,11 @@ class MLflow:
         except ImportError as error:
             raise MissingExtraError("mlflow-skinny", "trackers", "--log-to mlflow") from error
         self._client: Any = client()
-        found = self._client.get_experiment_by_name(study.name)
+        existing = self._client.get_experiment_by_name(study.name)
         self._experiment = (
-            self._client.create_experiment(study.name) if found is None else found.experiment_id
+            self._client.create_experiment(study.name)
+            if existing is None
+            else existing.experiment_id
         )
         self._runs: dict[int, str] = {}
 
@@ -42,7 +44,7 @@ class MLflow:
             self._client.log_metric(self._runs[trial.number], name, value, step=point.step)
 
     def finished(self, trial: Trial) -> None:
-        """Write final figures and end the run."""
+        """Write the final metrics and end the run."""
         run = self._runs.get(trial.number)
         if run is None:
             return
@@ -52,13 +54,13 @@ class MLflow:
         self._client.set_terminated(run, STATUS.get(trial.state, "FAILED"))
 
     def close(self, study: Study, trials: Sequence[Trial]) -> None:
-        """Mark the runs of this search that are on the front, and describe it."""
+        """Mark the runs of this search that are on the front, and write the front as a note."""
         front = front_numbers(study, trials)
         for trial in trials:
             if trial.number in self._runs:
                 self._tag(trial, {"on_front": str(trial.number in front).lower()})
-        words = front_markdown(study, trials)
-        self._client.set_experiment_tag(self._experiment, "mlflow.note.content", words)
+        markdown = front_markdown(study, trials)
+        self._client.set_experiment_tag(self._experiment, "mlflow.note.content", markdown)
 
     def _tag(self, trial: Trial, tags: Mapping[str, Any]) -> None:
         for name, value in tags.items():

@@ -1,4 +1,7 @@
-"""Weights & Biases: a project a study, a run a trial; ``WANDB_MODE=offline`` needs no network."""
+"""Weights & Biases: one project for each study, one run for each trial.
+
+Set ``WANDB_MODE=offline`` to run without a network.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from autotune.tracking.base import curve, front_markdown, front_numbers
 
 
 class Wandb:
-    """Writes settings as config, curves by step, final figures as summary, and the front."""
+    """Writes settings as config, curves by step, final metrics as summary, and the front."""
 
     def __init__(self, study: Study, directory: Path) -> None:
         try:
@@ -22,35 +25,35 @@ class Wandb:
             raise MissingExtraError("wandb", "trackers", "--log-to wandb") from error
         self._study, self._directory = study.name, directory
         directory.mkdir(parents=True, exist_ok=True)
-        self._open: dict[int, Any] = {}
+        self._runs: dict[int, Any] = {}
 
     def started(self, trial: Trial) -> None:
-        """Open the trial's run."""
-        self._open[trial.number] = self._run(f"trial {trial.number}", dict(trial.strategy.values))
+        """Open the run of the trial."""
+        self._runs[trial.number] = self._run(f"trial {trial.number}", dict(trial.strategy.values))
 
     def progressed(self, trial: Trial, point: CurvePoint) -> None:
         """Write loss and scores at the point's step."""
-        if figures := curve(point):
-            self._open[trial.number].log(figures, step=point.step)
+        if metrics := curve(point):
+            self._runs[trial.number].log(metrics, step=point.step)
 
     def finished(self, trial: Trial) -> None:
-        """Write the summary and end the run; a trial that did not complete is marked failed."""
-        run = self._open.pop(trial.number, None)
+        """Write the summary and end the run; it fails unless the trial is complete or pruned."""
+        run = self._runs.pop(trial.number, None)
         if run is None:
             return
         run.summary.update({**trial.metrics, "state": trial.state.value, "reason": trial.reason})
         run.finish(exit_code=0 if trial.state.value in ("complete", "pruned") else 1)
 
     def close(self, study: Study, trials: Sequence[Trial]) -> None:
-        """Write the front as a table in a run of its own."""
-        for run in self._open.values():
+        """Write the front as a table to a separate run."""
+        for run in self._runs.values():
             run.finish(exit_code=1)
         run = self._run("front", {})
         metrics = [objective.metric for objective in study.objectives]
         front = front_numbers(study, trials)
         rows = [[t.number, *map(t.metric, metrics)] for t in trials if t.number in front]
         run.log({"front": self._wandb.Table(columns=["trial", *metrics], data=rows)})
-        run.summary.update({"front_words": front_markdown(study, trials)})
+        run.summary.update({"front_markdown": front_markdown(study, trials)})
         run.finish()
 
     def _run(self, name: str, config: dict[str, Any]) -> Any:

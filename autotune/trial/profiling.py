@@ -60,7 +60,7 @@ def measure_model(state: TrainState, run: TrainingRun, job: Job) -> None:
 def record_inference(run: TrainingRun, job: Job, windows: list[Window]) -> None:
     """Record throughput and cost of batched inference."""
     speed = throughput("inference_samples_per_second", windows)
-    run.recorder.add(speed, *cost.of_inference(job.hourly_usd, speed))
+    run.recorder.add(speed, *cost.inference_cost(job.hourly_usd, speed))
 
 
 def record_throughput(run: TrainingRun, setup_seconds: float) -> None:
@@ -101,6 +101,6 @@ def record_cost(run: TrainingRun, job: Job, setup_seconds: float) -> None:
     remaining = max(0, run.plan.examples - run.examples)
     elapsed = setup_seconds + run.seconds
     seconds = elapsed + (remaining / speed.value if speed is not None else 0.0)
-    recorder.add(exact("train_seconds", seconds), *cost.of_fine_tune(job.hourly_usd, seconds))
+    recorder.add(exact("train_seconds", seconds), *cost.training_cost(job.hourly_usd, seconds))
     if (energy_wh := run.state.group.sum(run.meter.wh)) is not None:
         recorder.add(exact("energy_wh", energy_wh * seconds / elapsed))

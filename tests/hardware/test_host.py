@@ -1,4 +1,4 @@
-"""The inventory reads what the system says and leaves the rest unknown."""
+"""The inventory of a host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from autotune.hardware import environment, inventory
 from autotune.hardware.host import (
     cpu_flags,
     cpu_name,
-    expand,
     memory_gib,
     numa_nodes,
+    parse_cpu_list,
     tools,
     usable_cores,
 )
@@ -24,7 +24,7 @@ from autotune.hardware.host import (
 MODULE = "autotune.hardware.host"
 
 
-def test_this_host_has_a_cpu_to_train_on() -> None:
+def test_this_host_has_a_cpu() -> None:
     host = inventory()
     assert host.device("cpu") is not None
     assert len(host.cores) >= 1
@@ -32,7 +32,7 @@ def test_this_host_has_a_cpu_to_train_on() -> None:
     assert host.devices[-1].id == "cpu", "accelerators come before the CPU"
 
 
-def test_fingerprint_is_stable_and_tells_machines_apart() -> None:
+def test_fingerprint_is_stable_and_distinguishes_machines() -> None:
 
     host = inventory()
     assert inventory().fingerprint == host.fingerprint
@@ -41,17 +41,15 @@ def test_fingerprint_is_stable_and_tells_machines_apart() -> None:
 
 @pytest.mark.parametrize(("text", "ids"), [("0-2,8", (0, 1, 2, 8)), ("3", (3,)), ("\n", ())])
 def test_cpu_lists(text: str, ids: tuple[int, ...]) -> None:
-    assert expand(text) == ids
+    assert parse_cpu_list(text) == ids
 
 
 @given(st.sets(st.integers(0, 255), min_size=1))
 def test_cpu_lists_round_trip(ids: set[int]) -> None:
-    assert set(expand(",".join(map(str, sorted(ids))))) == ids
+    assert set(parse_cpu_list(",".join(map(str, sorted(ids))))) == ids
 
 
-def test_a_container_quota_bounds_the_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_container_quota_limits_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("100000 100000")
     (tmp_path / "memory.max").write_text(str(3 * 2**30))
     monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
@@ -59,7 +57,7 @@ def test_a_container_quota_bounds_the_cores(
     assert memory_gib() == pytest.approx(3.0)
 
 
-def test_no_quota_is_no_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_quota_is_no_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("max 100000")
     monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
     assert len(usable_cores()) == len(os.sched_getaffinity(0))
@@ -75,14 +73,14 @@ def test_flags_of_x86_and_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert cpu_flags() == ("bf16",)
 
 
-def test_unreadable_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_values_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{MODULE}.CPUINFO", tmp_path / "missing")
     monkeypatch.setattr(f"{MODULE}.NODES", tmp_path / "missing")
     assert cpu_flags() == ()
     assert numa_nodes() == ()
 
 
-def test_environment_names_versions_and_fingerprint() -> None:
+def test_environment_has_versions_and_fingerprint() -> None:
     host = inventory()
     found = environment(host)
     assert found["fingerprint"] == host.fingerprint

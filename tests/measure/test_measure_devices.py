@@ -1,4 +1,4 @@
-"""What is read off the machine: drift reference, memory, energy."""
+"""Measurements of the machine: drift reference, memory, energy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autotune.measure.energy import EnergyCounter, EnergyMeter, counters
 CPU = torch.device("cpu")
 
 
-def test_reference_runs_on_one_thread_and_puts_settings_back(
+def test_reference_runs_on_one_thread_and_restores_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[int] = []
@@ -39,7 +39,7 @@ def _watched(reference: ReferenceWorkload, seen: list[int]) -> torch.Tensor:
     return ReferenceWorkload._loss(reference)
 
 
-def test_reference_warms_up_once_and_is_the_same_work_every_time() -> None:
+def test_reference_warms_up_once_and_has_constant_work() -> None:
     first, second = ReferenceWorkload(CPU), ReferenceWorkload(CPU)
     assert torch.equal(first._loss(), second._loss())
     first.measure()
@@ -47,7 +47,7 @@ def test_reference_warms_up_once_and_is_the_same_work_every_time() -> None:
     assert len(first.warmup) == 1 and len(first.seconds) == 2
 
 
-def test_reference_leaves_the_random_state_alone() -> None:
+def test_reference_keeps_the_random_state() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -55,7 +55,7 @@ def test_reference_leaves_the_random_state_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_peak_memory_counts_what_was_freed_and_can_start_over() -> None:
+def test_peak_memory_includes_freed_memory_and_can_be_reset() -> None:
     script = (
         "from autotune.measure import memory\n"
         "memory.reset_peak(); low = memory.peak_gib()\n"
@@ -69,15 +69,15 @@ def test_peak_memory_counts_what_was_freed_and_can_start_over() -> None:
     assert after < 0.1
 
 
-def test_peak_memory_is_unknown_where_the_kernel_does_not_tell(
+def test_peak_memory_is_none_where_the_kernel_does_not_report_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(memory, "_peak_bytes", lambda pid: None)
     assert memory.peak_gib() is None
 
 
-def test_macos_tells_of_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its ``ru_maxrss`` is in bytes."""
+def test_peak_memory_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ru_maxrss`` is in bytes there."""
     monkeypatch.setattr(memory, "_peak_bytes", lambda pid: None)
     monkeypatch.setattr(memory.sys, "platform", "darwin")
     usage = SimpleNamespace(ru_maxrss=3 * 1024**3)
@@ -105,7 +105,7 @@ def _zone(folder: Path, name: str, microjoules: int) -> Path:
     return folder
 
 
-def test_rapl_packages_add_up_and_wrap_around(tmp_path: Path) -> None:
+def test_rapl_packages_are_summed_and_wrap_around(tmp_path: Path) -> None:
     first = _zone(tmp_path / "intel-rapl:0", "package-0", 1_000_000)
     second = _zone(tmp_path / "intel-rapl:1", "package-1", 4_000_000)
     _zone(tmp_path / "intel-rapl:0:0", "core", 7)
@@ -116,17 +116,17 @@ def test_rapl_packages_add_up_and_wrap_around(tmp_path: Path) -> None:
     assert meter.wh == pytest.approx((1.5 + 2.0) / 3600)
 
 
-def test_no_counter_means_no_number(tmp_path: Path) -> None:
+def test_no_counter_gives_no_measurement(tmp_path: Path) -> None:
     assert EnergyMeter(counters([CPU], tmp_path)).wh is None
 
 
-def test_one_process_of_a_machine_counts_its_packages(tmp_path: Path) -> None:
+def test_only_one_process_counts_the_packages(tmp_path: Path) -> None:
     _zone(tmp_path / "intel-rapl:0", "package-0", 1_000_000)
     assert counters([CPU], tmp_path, packages=False) == []
 
 
 class FakeNvml(ModuleType):
-    """Two GPUs that have used 7 and 9 J."""
+    """Two GPUs whose counters are at 7 and 9 J."""
 
     NVMLError = RuntimeError
 
@@ -140,7 +140,7 @@ class FakeNvml(ModuleType):
         return {"GPU-a": 7000, "GPU-b": 9000}[handle]
 
 
-def test_the_energy_of_every_gpu_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_energy_of_all_gpus_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda d: SimpleNamespace(uuid="ab"[d.index])
@@ -149,7 +149,7 @@ def test_the_energy_of_every_gpu_counts(tmp_path: Path, monkeypatch: pytest.Monk
     assert [c.read() for c in counters(gpus, tmp_path)] == [7.0, 9.0]
 
 
-def test_the_memory_of_every_gpu_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_all_gpus_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda gpu: (gpu + 1) * memory.GIB)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda gpu: (gpu + 2) * memory.GIB)

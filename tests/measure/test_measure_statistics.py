@@ -1,4 +1,4 @@
-"""Values and intervals from samples."""
+"""Estimates and intervals from samples."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from scipy import stats
 
 from autotune.measure import statistics
 from autotune.measure.clock import Window
-from autotune.measure.cost import of_fine_tune, of_inference
+from autotune.measure.cost import inference_cost, training_cost
 from autotune.measure.measurements import exact, inverse, product, sampled, throughput
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 5, 6, 7, 10, 30, 1000])
-def test_t_quantile_agrees_with_scipy(freedom: int) -> None:
-    assert statistics.t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=2e-4)
+@pytest.mark.parametrize("degrees", [1, 2, 5, 6, 7, 10, 30, 1000])
+def test_t_quantile_agrees_with_scipy(degrees: int) -> None:
+    assert statistics.t_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=2e-4)
 
 
 def test_mean_has_the_t_interval() -> None:
@@ -31,13 +31,13 @@ def test_one_sample_has_no_interval() -> None:
     assert statistics.median([3.0]) == (3.0, None)
 
 
-def test_rate_is_all_work_over_all_time() -> None:
+def test_rate_is_total_amount_over_total_time() -> None:
     value, ci95 = statistics.rate([100, 1], [1.0, 0.1])
     assert value == pytest.approx(101 / 1.1)
     assert ci95 is not None and ci95[0] < value < ci95[1]
 
 
-def test_rate_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_rate_interval_has_its_nominal_coverage() -> None:
     source, hits = random.Random(3), 0
     for _ in range(300):
         seconds = [source.uniform(0.8, 1.2) for _ in range(12)]
@@ -53,14 +53,14 @@ def test_percentile_interpolates() -> None:
     assert statistics.percentile([1.0, 2.0], 1.0) == 2.0
 
 
-def test_median_interval_is_the_same_every_time_and_holds_the_median() -> None:
+def test_median_interval_is_reproducible_and_includes_the_median() -> None:
     samples = [random.Random(1).gauss(10, 1) for _ in range(40)]
     value, ci95 = statistics.median(samples)
     assert statistics.median(samples) == (value, ci95)
     assert ci95 is not None and ci95[0] <= value <= ci95[1]
 
 
-def test_throughput_leaves_warm_up_out_but_keeps_it() -> None:
+def test_throughput_excludes_warm_up_but_records_it() -> None:
     windows = [Window(8, 8.0, warmup=True), Window(80, 1.0), Window(40, 0.5)]
     speed = throughput("train_samples_per_second", windows)
     assert speed.value == 80
@@ -69,11 +69,11 @@ def test_throughput_leaves_warm_up_out_but_keeps_it() -> None:
     assert speed.unit == "samples/s"
 
 
-def test_throughput_of_nothing_but_warm_up_is_that_of_the_warm_up() -> None:
+def test_throughput_of_warm_up_windows_only() -> None:
     assert throughput("train_samples_per_second", [Window(8, 2.0, warmup=True)]).value == 4
 
 
-def test_product_widens_and_inverse_turns_the_interval() -> None:
+def test_intervals_of_product_and_inverse() -> None:
     speed = throughput("train_samples_per_second", [Window(9, 1.0), Window(11, 1.0)])
     referred = sampled("reference_seconds", (0.5, (0.4, 0.6)), [0.4, 0.6])
     relative = product("relative_speed", speed, referred)
@@ -85,8 +85,8 @@ def test_product_widens_and_inverse_turns_the_interval() -> None:
     assert money.value == 4 and money.ci95 == pytest.approx((2 / 0.6, 2 / 0.4))
 
 
-def test_cost_is_price_times_time_and_absent_without_a_price() -> None:
-    assert of_fine_tune(3.6, 100)[0].value == pytest.approx(0.1)
+def test_cost_is_price_times_time_and_missing_without_a_price() -> None:
+    assert training_cost(3.6, 100)[0].value == pytest.approx(0.1)
     speed = exact("inference_samples_per_second", 1000.0)
-    assert of_inference(3.6, speed)[0].value == pytest.approx(1.0)
-    assert of_fine_tune(None, 100) == [] and of_inference(None, speed) == []
+    assert inference_cost(3.6, speed)[0].value == pytest.approx(1.0)
+    assert training_cost(None, 100) == [] and inference_cost(None, speed) == []

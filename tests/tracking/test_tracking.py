@@ -1,4 +1,4 @@
-"""Trackers, each read back by the service's own means, without a network."""
+"""Trackers: what they write is read back with the library of each service, without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRONT_METRIC = STUDY.objectives[0].metric
 
 
 def watch(tracking: TrackerGroup) -> None:
-    """A search of three trials with a point of the curve each."""
+    """Notify of a search with three trials and one point of each curve."""
     for trial in TRIALS:
         tracking.started(trial)
         tracking.progressed(trial, CurvePoint(5, 10, 40, 1.0, loss=0.5, metrics={"accuracy": 0.6}))
@@ -80,27 +80,27 @@ def test_wandb_writes_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert FRONT_METRIC.encode() in texts
 
 
-def test_a_tracker_that_fails_ends_no_search(
+def test_failing_tracker_is_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
         def __init__(self, *_: Any) -> None:
-            self.told = 0
+            self.calls = 0
 
         def started(self, trial: Trial) -> None:
-            self.told += 1
+            self.calls += 1
             raise ConnectionError("the service is away")
 
     broken = Broken()
     monkeypatch.setitem(TRACKERS, "broken", lambda *_: broken)  # type: ignore[misc]
     with caplog.at_level(logging.WARNING):
         watch(TrackerGroup(["broken", "tensorboard"], STUDY, tmp_path))
-    assert broken.told == 1
+    assert broken.calls == 1
     assert "the service is away" in caplog.text
     assert (tmp_path / "tensorboard/sample/front").is_dir()
 
 
-def test_a_tracker_that_cannot_be_opened_is_named(
+def test_error_names_the_tracker_that_cannot_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(study: object, directory: Path) -> Any:
@@ -111,27 +111,27 @@ def test_a_tracker_that_cannot_be_opened_is_named(
         TrackerGroup(["mlflow"], STUDY, tmp_path)
 
 
-def test_the_nearest_tracker_is_named(tmp_path: Path) -> None:
+def test_error_suggests_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         TrackerGroup(["tensorbord"], STUDY, tmp_path)
     assert "did you mean tensorboard?" in str(caught.value.hint)
 
 
-def test_observers_stand_together(tmp_path: Path) -> None:
-    heard: list[str] = []
+def test_composite_notifies_all_observers(tmp_path: Path) -> None:
+    calls: list[str] = []
 
-    class Listener:
+    class Recorder:
         def started(self, trial: Trial) -> None:
-            heard.append("started")
+            calls.append("started")
 
         def progressed(self, trial: Trial, point: CurvePoint) -> None:
-            heard.append("progressed")
+            calls.append("progressed")
 
         def finished(self, trial: Trial) -> None:
-            heard.append(json.dumps(trial.number))
+            calls.append(json.dumps(trial.number))
 
-    together = CompositeObserver((Listener(), Listener()))
-    together.started(TRIALS[0])
-    together.progressed(TRIALS[0], CurvePoint(1, 2, 3, 4.0))
-    together.finished(TRIALS[0])
-    assert heard == ["started"] * 2 + ["progressed"] * 2 + [str(TRIALS[0].number)] * 2
+    composite = CompositeObserver((Recorder(), Recorder()))
+    composite.started(TRIALS[0])
+    composite.progressed(TRIALS[0], CurvePoint(1, 2, 3, 4.0))
+    composite.finished(TRIALS[0])
+    assert calls == ["started"] * 2 + ["progressed"] * 2 + [str(TRIALS[0].number)] * 2
