@@ -1,5 +1,5 @@
-"""A small landscape whose speed and accuracy are known formulas, and a search over it that shares
-what trials have measured, with what each trial costs."""
+"""A study whose metrics are formulas, and a simulated search over it with the duration of its
+trials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autotune.domain import (
     Objective,
     Pruned,
     Range,
-    SamplerChoice,
+    SamplerConfig,
     SearchSpace,
     State,
     Strategy,
@@ -36,7 +36,7 @@ from autotune.search.samplers.factored import FactoredSampler
 from tests.search.small_study import HOST
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PROBE, EVALUATION = 1.0, 0.3
+PROFILE_SECONDS, EVALUATION_SECONDS = 1.0, 0.3
 
 SPEED_ONLY = (
     Dimension("threads", Categorical((1, 2))),
@@ -68,52 +68,60 @@ def study(
     seed: int = 0,
 ) -> Study:
     return Study(
-        name="world", task=Task(), objectives=tuple(objectives), constraints=tuple(constraints),
+        name="simulated", task=Task(), objectives=tuple(objectives), constraints=tuple(constraints),
         space=SearchSpace(tuple(dimensions), defaults(HOST), FORBIDDEN_CLAUSES),
-        sampler=SamplerChoice("factored", seed),
+        sampler=SamplerConfig("factored", seed),
     )  # fmt: skip
 
 
-def measured(strategy: Strategy) -> dict[str, float]:
-    """Log speed is a sum over levers; accuracy peaks at a rate, and pruning costs some of it."""
+def simulate_metrics(strategy: Strategy) -> dict[str, float]:
+    """The logarithm of the speed is a sum over levers. The accuracy has a maximum at one learning
+    rate and falls with pruning."""
     ratio, batch = float(strategy["pruning_ratio"]), float(strategy["batch_size"])
-    slow = 0.3 * bool(strategy["activation_checkpointing"])
-    quick = 0.2 * (strategy["attention"] == "sdpa") + 0.1 * (strategy["allocator"] == "tuned")
-    speed = 200 * int(strategy["threads"]) * math.exp(ratio + quick - slow + 0.1 * math.log(batch))
+    slowdown = 0.3 * bool(strategy["activation_checkpointing"])
+    speedup = 0.2 * (strategy["attention"] == "sdpa") + 0.1 * (strategy["allocator"] == "tuned")
+    log_factor = ratio + speedup - slowdown + 0.1 * math.log(batch)
+    speed = 200 * int(strategy["threads"]) * math.exp(log_factor)
     rate = math.log10(float(strategy["learning_rate"])) + 4
-    odds = 1.5 - rate**2 - 0.8 * ratio + 0.5 * math.log(float(strategy["epochs"]))
+    log_odds = 1.5 - rate**2 - 0.8 * ratio + 0.5 * math.log(float(strategy["epochs"]))
     samples, setup = 1000 * float(strategy["epochs"]), 0.1
     seconds = setup + samples / speed
     return {
         "train_samples_per_second": speed, "peak_memory_gib": 0.5 + 0.05 * batch,
-        "inference_latency_ms": 4.0 / math.exp(ratio + quick),
-        "setup_seconds": setup, "train_samples": samples, "accuracy": 1 / (1 + math.exp(-odds)),
+        "inference_latency_ms": 4.0 / math.exp(ratio + speedup),
+        "setup_seconds": setup, "train_samples": samples,
+        "accuracy": 1 / (1 + math.exp(-log_odds)),
         "train_seconds": seconds, "cost_usd": 1e-5 * int(strategy["threads"]) * seconds,
     }  # fmt: skip
 
 
-def finished(
-    number: int, strategy: Strategy, numbers: Mapping[str, float], *,
+def finished_trial(
+    number: int, strategy: Strategy, values: Mapping[str, float], *,
     sources: Mapping[str, int] | None = None, seconds: float = 2.0, state: str = "complete",
 ) -> Trial:  # fmt: skip
-    found = {
+    """A complete or pruned trial with these metrics; ``sources`` are the trials of cached ones."""
+    measurements = {
         name: Measurement(name, value, METRICS[name].unit, 500, source=(sources or {}).get(name))
-        for name, value in numbers.items()
+        for name, value in values.items()
     }
-    began = START + timedelta(seconds=100 * number)
+    started_at = START + timedelta(seconds=100 * number)
     running = Trial(
-        number, State.RUNNING, strategy, started_at=began,
+        number, State.RUNNING, strategy, started_at=started_at,
         origin=TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED,
     )  # fmt: skip
-    outcome = Pruned("dominated", TrialResult(found)) if state == "pruned" else Completed(
-        TrialResult(found)
-    )  # fmt: skip
-    return running.finished(outcome, began + timedelta(seconds=seconds))
+    result = TrialResult(measurements)
+    outcome = Pruned("dominated", result) if state == "pruned" else Completed(result)
+    return running.finish(outcome, started_at + timedelta(seconds=seconds))
+
+
+def failed_trial(number: int, strategy: Strategy, state: State, failure: str) -> Trial:
+    trial = finished_trial(number, strategy, {})
+    return replace(trial, state=state, failure=FailureReason(failure), reason="it failed")
 
 
 @dataclass
-class World:
-    """A search that shares; ``seconds`` is what all of it cost."""
+class SimulatedSearch:
+    """A search that reuses cached results. ``seconds`` is the total duration of its trials."""
 
     study: Study
     sampler: Sampler | None = None
@@ -121,41 +129,39 @@ class World:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._asked = self.sampler or FactoredSampler(self.study)
-        self._knowledge = ResultCache(self.study)
+        self._sampler = self.sampler or FactoredSampler(self.study)
+        self._cache = ResultCache(self.study)
         if not self.history:
-            self.run(self.study.baseline)
+            self.run_trial(self.study.baseline)
 
-    def run(self, strategy: Strategy) -> Trial:
-        """Measure what nobody knows yet."""
-        numbers = measured(strategy)
-        known = self._knowledge.find(strategy, self.study.task.seed)
+    def run_trial(self, strategy: Strategy) -> Trial:
+        """Add a trial of the phases without a cached result."""
+        values = simulate_metrics(strategy)
+        hit = self._cache.find(strategy, self.study.task.seed)
         sources = {
             name: source.number
-            for name in numbers
-            for part in [phase_of(Measurement(name, 0.0, ""))]
-            if part is not None and (source := known.source(part)) is not None
+            for name in values
+            for phase in [phase_of(Measurement(name, 0.0, ""))]
+            if phase is not None and (source := hit.source(phase)) is not None
         }
-        cost = 0.0 if known.profile else PROBE
-        cost += 0.0 if known.train else numbers["train_seconds"] + EVALUATION
-        trial = finished(len(self.history), strategy, numbers, sources=sources, seconds=cost)
-        self.seconds += cost
+        seconds = 0.0 if hit.profile else PROFILE_SECONDS
+        seconds += 0.0 if hit.train else values["train_seconds"] + EVALUATION_SECONDS
+        trial = finished_trial(
+            len(self.history), strategy, values, sources=sources, seconds=seconds
+        )
+        self.seconds += seconds
         self.history.append(trial)
-        self._knowledge.update(self.history)
+        self._cache.update(self.history)
         return trial
 
-    def steps(self, most: int) -> Iterator[Trial]:
-        """Ask and run until the sampler has nothing left, at most so many trials."""
-        while len(self.history) < most:
-            strategy = self._asked.ask(self.history)
+    def iterate(self, max_trials: int) -> Iterator[Trial]:
+        """Run proposals until there are ``max_trials``, or the space is exhausted."""
+        while len(self.history) < max_trials:
+            strategy = self._sampler.ask(self.history)
             if strategy is None:
                 return
-            yield self.run(strategy)
+            yield self.run_trial(strategy)
 
-    def walk(self, most: int) -> list[Trial]:
-        return [*self.history, *self.steps(most)]
-
-
-def failed(number: int, strategy: Strategy, state: State, kind: str) -> Trial:
-    ended = finished(number, strategy, {})
-    return replace(ended, state=state, failure=FailureReason(kind), reason="it did not work")
+    def run(self, max_trials: int) -> list[Trial]:
+        """The history after at most ``max_trials``."""
+        return [*self.history, *self.iterate(max_trials)]

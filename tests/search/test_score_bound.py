@@ -1,14 +1,14 @@
-"""What a strategy can be hoped to reach is learned from the groups that were trained."""
+"""The upper bound of a score, learned from the trained groups."""
 
 from __future__ import annotations
 
 from autotune.domain import Study, Trial
-from autotune.search.samplers.factored.score_bound import ENOUGH, GpScoreUpperBound
+from autotune.search.samplers.factored.score_bound import MIN_TRAINED_GROUPS, GpScoreUpperBound
 from tests.search.small_study import finished_trial
 
 
-def trained(study: Study, count: int) -> list[Trial]:
-    """Accuracy falls with pruning; nothing else matters much."""
+def trained_history(study: Study, count: int) -> list[Trial]:
+    """Accuracy depends mostly on the pruning ratio."""
     ratios = [0.0, 0.25, 0.5, 0.75]
     return [
         finished_trial(n, study.baseline.with_values(
@@ -17,25 +17,25 @@ def trained(study: Study, count: int) -> list[Trial]:
     ]  # fmt: skip
 
 
-def test_few_trainings_bound_nothing(study: Study) -> None:
-    history = trained(study, ENOUGH - 1)
+def test_no_bound_with_few_trained_groups(study: Study) -> None:
+    history = trained_history(study, MIN_TRAINED_GROUPS - 1)
     assert GpScoreUpperBound(study)(study.baseline, "accuracy", history, 2.5) is None
 
 
-def test_a_ceiling_lies_above_what_comes_and_knows_the_levers(study: Study) -> None:
-    history = trained(study, 12)
+def test_the_bound_is_above_the_score_and_depends_on_the_levers(study: Study) -> None:
+    history = trained_history(study, 12)
     pruned = study.baseline.with_values(pruning_ratio=0.75, precision="bf16", learning_rate=2e-4)
-    whole = pruned.with_values(pruning_ratio=0.0)
+    unpruned = pruned.with_values(pruning_ratio=0.0)
     low = GpScoreUpperBound(study)(pruned, "accuracy", history, 2.5)
-    high = GpScoreUpperBound(study)(whole, "accuracy", history, 2.5)
+    high = GpScoreUpperBound(study)(unpruned, "accuracy", history, 2.5)
     assert low is not None and high is not None
     assert 0.825 < low < high <= 1.0
 
 
-def test_it_is_a_function_of_the_history(study: Study) -> None:
-    history = trained(study, 12)
-    grown = GpScoreUpperBound(study)
+def test_the_bound_is_a_function_of_the_history(study: Study) -> None:
+    history = trained_history(study, 12)
+    incremental = GpScoreUpperBound(study)
     for size in range(4, 12):
-        grown(study.baseline, "accuracy", history[:size], 2.5)
+        incremental(study.baseline, "accuracy", history[:size], 2.5)
     fresh = GpScoreUpperBound(study)(study.baseline, "accuracy", history, 2.5)
-    assert grown(study.baseline, "accuracy", history, 2.5) == fresh
+    assert incremental(study.baseline, "accuracy", history, 2.5) == fresh

@@ -139,7 +139,9 @@ class _OptunaStudyCache:
     def update(self, history: Sequence[Trial]) -> optuna.Study:
         """Add the new trials of ``history`` and those that finished since the last call."""
         baseline = next((t for t in history if t.origin == TrialOrigin.DEFAULT and t.metrics), None)
-        finished = [history[number] for number in self._running if history[number].state.finished]
+        finished = [
+            history[number] for number in self._running if history[number].state.is_finished
+        ]
         for trial in (*finished, *history[self._trial_count :]):
             self._add(trial, baseline)
         self._trial_count = len(history)
@@ -170,7 +172,7 @@ class _OptunaStudyCache:
             del self._running[trial.number]
         else:
             trial_id = storage.create_new_trial(self._study_id, template_trial=frozen)
-            if not trial.state.finished:
+            if not trial.state.is_finished:
                 self._running[trial.number] = trial_id
 
 
@@ -192,7 +194,7 @@ def _freeze(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
         state = TrialState.PRUNED
     elif not trial.is_result or not trial.is_informative:
         state = TrialState.FAIL
-    elif trial.state.finished:
+    elif trial.state.is_finished:
         # Complete, since the genetic sampler ignores all others; the values are never compared.
         state, values = TrialState.COMPLETE, [0.0] * len(names)
         constraints = {"runs": INFEASIBLE_VIOLATION}

@@ -1,4 +1,4 @@
-"""The sampler that models speed and accuracy apart and asks for the best gain per second."""
+"""The default sampler: a Gaussian process per phase and expected hypervolume improvement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Candidates by the groups that they share measurements with, and what each would measure."""
+"""Candidates with posterior samples of their metrics and the time that their trials would take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autotune.domain import PHASES, Phase, Strategy, digest
 from autotune.levers import phase_levers
-from autotune.search.samplers.factored.encoding import Ids, group
+from autotune.search.samplers.factored.encoding import GroupKey, LevelIds, group_key
 from autotune.search.samplers.factored.gaussian_process import Floats
 from autotune.search.samplers.factored.observations import (
     POWER,
@@ -18,7 +18,6 @@ from autotune.search.samplers.factored.observations import (
     SECONDS,
     SETUP,
     SPEED,
-    Group,
     Observations,
 )
 from autotune.search.samplers.factored.surrogates import Surrogates
@@ -26,131 +25,141 @@ from autotune.search.samplers.factored.surrogates import Surrogates
 
 @dataclass(frozen=True)
 class PhaseFactor:
-    """The groups of one half among the candidates: ``index`` is each candidate's place in them."""
+    """The groups of one phase among the candidates, one member of each, and the ``index`` of each
+    candidate's group, shape (candidates,)."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[GroupKey, ...]
     members: tuple[Strategy, ...]
     index: NDArray[np.int64]
 
 
-def phase_factor(strategies: Sequence[Strategy], half: Phase) -> PhaseFactor:
-    """``strategies`` by what they agree on."""
-    places: dict[Group, int] = {}
+def factor_by_phase(strategies: Sequence[Strategy], phase: Phase) -> PhaseFactor:
+    """``strategies`` grouped by the levers of ``phase``."""
+    levers = phase_levers(phase)
+    group_indices: dict[GroupKey, int] = {}
     members: list[Strategy] = []
     index = np.empty(len(strategies), dtype=np.int64)
     for row, strategy in enumerate(strategies):
-        place = group(strategy, phase_levers(half))
-        if place not in places:
-            places[place] = len(members)
+        key = group_key(strategy, levers)
+        if key not in group_indices:
+            group_indices[key] = len(members)
             members.append(strategy)
-        index[row] = places[place]
-    return PhaseFactor(tuple(places), tuple(members), index)
+        index[row] = group_indices[key]
+    return PhaseFactor(tuple(group_indices), tuple(members), index)
 
 
 class CandidateBatch:
-    """Draws of every leaf for every candidate, and of the metrics that are made of them."""
+    """Posterior samples of the quantities of every candidate, and of the metrics composed of them.
+
+    ``pending`` are the groups that running trials measure. Samples are deterministic in ``seed``.
+    """
 
     def __init__(
         self,
         strategies: Sequence[Strategy],
-        facts: Observations,
+        observations: Observations,
         surrogates: Surrogates,
-        pending: Mapping[Phase, set[Group]],
-        draws: int,
+        pending: Mapping[Phase, set[GroupKey]],
+        sample_count: int,
         seed: int,
     ) -> None:
-        self.strategies, self._facts, self._surrogates = strategies, facts, surrogates
-        self._pending, self._draws, self._seed = pending, draws, seed
+        self.strategies = strategies
+        self._observations, self._surrogates = observations, surrogates
+        self._pending, self._sample_count, self._seed = pending, sample_count, seed
         self.factors: dict[Phase, PhaseFactor] = {
-            half: phase_factor(strategies, half) for half in PHASES
+            phase: factor_by_phase(strategies, phase) for phase in PHASES
         }
-        self._ids: dict[Phase, Ids] = {}
-        self._found: dict[tuple[Phase, str], Floats | None] = {}
-        self.basis = np.array([facts.basis(strategy) for strategy in strategies])
+        self._level_ids: dict[Phase, LevelIds] = {}
+        self._samples: dict[tuple[Phase, str], Floats | None] = {}
+        self._basis = np.array([observations.sample_basis(strategy) for strategy in strategies])
 
-    def known(self, half: Phase) -> NDArray[np.bool_]:
-        """Which candidates find this half measured already."""
-        known, part = self._facts.known[half], self.factors[half]
-        return np.array([place in known for place in part.groups], dtype=bool)[part.index]
+    def is_cached(self, phase: Phase) -> NDArray[np.bool_]:
+        """Which candidates can reuse the results of ``phase``, shape (candidates,)."""
+        cached, factor = self._observations.cached[phase], self.factors[phase]
+        return np.array([key in cached for key in factor.groups], dtype=bool)[factor.index]
 
-    def metric(self, name: str) -> Floats | None:
-        """Draws of a metric, shape (candidates, draws); ``None`` where nothing is known of it."""
-        for half in PHASES:
-            leaf = self._leaf(half, name)
-            if leaf is not None:
-                return leaf * self.basis[:, None] if name == SAMPLES else leaf
-        seconds = self._seconds()
+    def metric_samples(self, name: str) -> Floats | None:
+        """Samples of a metric, shape (candidates, samples); ``None`` without an observation."""
+        for phase in PHASES:
+            samples = self._quantity_samples(phase, name)
+            if samples is not None:
+                return samples * self._basis[:, None] if name == SAMPLES else samples
+        seconds = self._train_seconds()
         if name == SECONDS and seconds is not None:
             return seconds
         rate = self._rate(name)
         if rate is not None and seconds is not None:
             return rate * seconds
-        return self._leaf(Phase.RUN, name)
+        return self._quantity_samples(Phase.RUN, name)
 
     def _rate(self, name: str) -> Floats | None:
-        """What is paid or used a second of training."""
+        """Cost or energy per second of training."""
         if name == "cost_usd":
-            part = self.factors[Phase.PROFILE]
-            prices = self._facts.usd_per_second(part.members)
-            return None if prices is None else np.array(prices)[part.index, None]
-        return self._leaf(Phase.PROFILE, POWER) if name == "energy_wh" else None
+            factor = self.factors[Phase.PROFILE]
+            prices = self._observations.usd_per_second(factor.members)
+            return None if prices is None else np.array(prices)[factor.index, None]
+        return self._quantity_samples(Phase.PROFILE, POWER) if name == "energy_wh" else None
 
-    def _seconds(self) -> Floats | None:
-        speed, samples = self._leaf(Phase.PROFILE, SPEED), self._leaf(Phase.TRAIN, SAMPLES)
+    def _train_seconds(self) -> Floats | None:
+        speed = self._quantity_samples(Phase.PROFILE, SPEED)
+        samples = self._quantity_samples(Phase.TRAIN, SAMPLES)
         if speed is None or samples is None:
             return None
-        setup = self._leaf(Phase.PROFILE, SETUP)
-        return self.basis[:, None] * samples / speed + (0.0 if setup is None else setup)
+        setup = self._quantity_samples(Phase.PROFILE, SETUP)
+        return self._basis[:, None] * samples / speed + (0.0 if setup is None else setup)
 
-    def cost(self) -> Floats:
-        """Expected seconds that each candidate would take, shape (candidates,). Where both halves
-        are measured, the steps of the probe are the first ones of the training."""
-        facts, seconds = self._facts, self.metric(SECONDS)
+    def expected_seconds(self) -> Floats:
+        """Expected duration of a trial of each candidate, shape (candidates,). In a trial of both
+        phases, the steps of the profile phase are the first ones of the training."""
+        observations, seconds = self._observations, self.metric_samples(SECONDS)
         steps = np.full(len(self.strategies), 1.0)
         if seconds is not None:
             steps = np.exp(np.log(np.maximum(seconds, 1e-3)).mean(axis=1))
-        whole = np.maximum(steps + facts.beside_whole_seconds, facts.probe_seconds)
-        probing, training = ~self.known(Phase.PROFILE), ~self.known(Phase.TRAIN)
+        both = np.maximum(steps + observations.run_overhead_seconds, observations.profile_seconds)
+        profiles, trains = ~self.is_cached(Phase.PROFILE), ~self.is_cached(Phase.TRAIN)
         return np.select(
-            [probing & training, training, probing],
-            [whole, steps + facts.beside_training_seconds, facts.probe_seconds],
+            [profiles & trains, trains, profiles],
+            [both, steps + observations.train_overhead_seconds, observations.profile_seconds],
         )
 
-    def _leaf(self, half: Phase, leaf: str) -> Floats | None:
-        key = half, leaf
-        if key not in self._found:
-            self._found[key] = self._drawn(half, leaf)
-        return self._found[key]
+    def _quantity_samples(self, phase: Phase, quantity: str) -> Floats | None:
+        key = phase, quantity
+        if key not in self._samples:
+            self._samples[key] = self._sample(phase, quantity)
+        return self._samples[key]
 
-    def _drawn(self, half: Phase, leaf: str) -> Floats | None:
-        if half == Phase.RUN and Phase.RUN not in self.factors:
-            self.factors[Phase.RUN] = phase_factor(self.strategies, Phase.RUN)
-        surrogate = self._surrogates.of(half, leaf, self._facts.ordered(half))
+    def _sample(self, phase: Phase, quantity: str) -> Floats | None:
+        if phase not in self.factors:
+            self.factors[phase] = factor_by_phase(self.strategies, phase)
+        surrogate = self._surrogates.fit(phase, quantity, self._observations.by_number(phase))
         if surrogate is None:
             return None
-        part_ = self.factors[half]
-        if half not in self._ids:
-            self._ids[half] = self._surrogates.encoders[half].encode(part_.members)
-        drawn = surrogate.draws(self._ids[half], self._normal(half, leaf))
-        expectations = self._surrogates.expectations
-        drawn *= expectations.of(leaf, part_.groups, part_.members)[:, None]
-        self._clamp(drawn, half, leaf)
-        return np.asarray(drawn[part_.index])
+        factor = self.factors[phase]
+        if phase not in self._level_ids:
+            self._level_ids[phase] = self._surrogates.encoders[phase].encode(factor.members)
+        samples = surrogate.sample(self._level_ids[phase], self._normal(phase, quantity))
+        prior_mean = self._surrogates.prior_mean
+        samples *= prior_mean.values(quantity, factor.groups, factor.members)[:, None]
+        self._condition(samples, phase, quantity)
+        return np.asarray(samples[factor.index])
 
-    def _clamp(self, drawn: Floats, half: Phase, leaf: str) -> None:
-        """What was measured is no guess, and what is being measured is taken at its middle."""
-        measured, pending = self._facts.groups[half], self._pending.get(half, set())
-        for row, place in enumerate(self.factors[half].groups):
-            fact = measured.get(place)
-            if fact is not None and leaf in fact.values:
-                drawn[row] = fact.values[leaf]
-            elif place in pending:
-                drawn[row] = np.median(drawn[row])
+    def _condition(self, samples: Floats, phase: Phase, quantity: str) -> None:
+        """Replace the samples of measured groups by the measured value, and those of pending groups
+        by their median, so that two workers do not run the same."""
+        observations = self._observations.groups[phase]
+        pending = self._pending.get(phase, set())
+        for row, key in enumerate(self.factors[phase].groups):
+            observation = observations.get(key)
+            if observation is not None and quantity in observation.values:
+                samples[row] = observation.values[quantity]
+            elif key in pending:
+                samples[row] = np.median(samples[row])
 
-    def _normal(self, half: Phase, leaf: str) -> Floats:
-        """Evenly spaced quantiles of the standard normal distribution, shuffled for each leaf."""
+    def _normal(self, phase: Phase, quantity: str) -> Floats:
+        """Evenly spaced quantiles of the standard normal distribution, in another order for each
+        quantity, shape (samples,)."""
         from scipy.special import ndtri
 
-        seed = int(digest([self._seed, half, leaf])[:8], 16)
-        order = np.random.default_rng(seed).permutation(self._draws)
-        return np.asarray(ndtri((order + 0.5) / self._draws))
+        seed = int(digest([self._seed, phase, quantity])[:8], 16)
+        order = np.random.default_rng(seed).permutation(self._sample_count)
+        return np.asarray(ndtri((order + 0.5) / self._sample_count))

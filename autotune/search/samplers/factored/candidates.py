@@ -1,7 +1,7 @@
-"""What may be proposed next: all of a small space, or draws, neighbours and crosses of a large one.
+"""Candidate strategies: all of a small space; random, mutated and crossed ones of a large space.
 
-A cross joins settings that only speed depends on with settings that only training depends on, each
-from a strategy that did well: what both halves know already costs nothing to join.
+A crossover combines the settings that influence only the speed with those that influence the
+training, each of a good strategy. If both phases are cached, the combination costs nothing.
 """
 
 from __future__ import annotations
@@ -24,135 +24,142 @@ from autotune.domain.search_space import (
 from autotune.levers import phase_levers
 
 MAX_ENUMERATED = 2000
-"""A finite space of at most so many strategies is looked at whole."""
+"""Size of the largest space that is enumerated."""
 
-DRAWS = 500
-NEARBY = 200
-PARENTS = 12
-STEP = 0.08
-"""Log-uniform or linear share of a continuous lever by which a neighbour differs (one sigma)."""
+RANDOM_CANDIDATES = 500
+NEARBY_CANDIDATES = 200
+"""Mutations and crossovers of good strategies."""
+MAX_PARENTS = 12
+STEP_STD = 0.08
+"""Standard deviation of a mutation of a continuous lever, as a share of its range."""
+CROSSOVER_PROBABILITY = 0.5
 
 
 class Candidates:
-    """Strategies of a space that were not tried. Pure: a history gives the same candidates."""
+    """Untried strategies of a space, a pure function of the history."""
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
         self._space, self._seed = space, seed
-        self._rules = [(rule, tuple(rule.names)) for rule in _rules_that_matter(space)]
-        self._whole = self._everything()
-        self._drawn: tuple[int, list[Strategy]] = (0, [])
-        self._verdicts: dict[tuple[int, tuple[Value | None, ...]], bool] = {}
+        self._rules = [(rule, tuple(rule.names)) for rule in _relevant_rules(space)]
+        self._enumerated = self._enumerate()
+        self._random: tuple[int, list[Strategy]] = (0, [])
+        self._excluded: dict[tuple[int, tuple[Value | None, ...]], bool] = {}
 
-    def unseen(self, tried: set[str], best: Sequence[Strategy]) -> list[Strategy]:
-        """Candidates whose key is not in ``tried``; ``best`` are the parents of the nearby ones,
-        the most promising first."""
-        if self._whole is not None:
-            return [strategy for strategy in self._whole if strategy.key not in tried]
-        chance = random.Random(f"{self._seed}:{len(tried)}")
-        nearby = self._nearby(best[:PARENTS], chance) if best else iter(())
-        found = {s.key: s for s in self._draws(len(tried))}
-        found.update((s.key, s) for s in islice(nearby, NEARBY))
-        fresh = [s for key, s in found.items() if key not in tried]
-        return fresh or self._rest(tried)
+    def untried(self, tried: set[str], parents: Sequence[Strategy]) -> list[Strategy]:
+        """Candidates whose key is not in ``tried``. ``parents`` are the strategies to mutate and
+        cross, the best first."""
+        if self._enumerated is not None:
+            return [strategy for strategy in self._enumerated if strategy.key not in tried]
+        rng = random.Random(f"{self._seed}:{len(tried)}")
+        nearby = self._nearby_strategies(parents[:MAX_PARENTS], rng) if parents else iter(())
+        candidates = {s.key: s for s in self._random_strategies(len(tried))}
+        candidates.update((s.key, s) for s in islice(nearby, NEARBY_CANDIDATES))
+        untried = [strategy for key, strategy in candidates.items() if key not in tried]
+        return untried or self._untried_of_grid(tried)
 
-    def _everything(self) -> list[Strategy] | None:
+    def _enumerate(self) -> list[Strategy] | None:
         if any(settings(dimension.domain) is None for dimension in self._space.dimensions):
             return None
-        found = list(islice(grid(self._space), MAX_ENUMERATED + 1))
-        return found if len(found) <= MAX_ENUMERATED else None
+        strategies = list(islice(grid(self._space), MAX_ENUMERATED + 1))
+        return strategies if len(strategies) <= MAX_ENUMERATED else None
 
-    def _rest(self, tried: set[str]) -> list[Strategy]:
-        unseen = (s for s in grid(self._space, points=16) if s.key not in tried)
-        return list(islice(unseen, MAX_ENUMERATED))
+    def _untried_of_grid(self, tried: set[str]) -> list[Strategy]:
+        untried = (s for s in grid(self._space, points=16) if s.key not in tried)
+        return list(islice(untried, MAX_ENUMERATED))
 
-    def _draws(self, tried: int) -> list[Strategy]:
-        """Strategies drawn at random, others whenever the history has doubled."""
-        epoch = max(tried, 1).bit_length()
-        if self._drawn[0] != epoch:
-            chance = random.Random(f"{self._seed}/{epoch}")
-            drawn = (self._draw(chance) for _ in range(4 * DRAWS))
-            self._drawn = epoch, list(islice(self._legal(drawn), DRAWS))
-        return self._drawn[1]
+    def _random_strategies(self, tried_count: int) -> list[Strategy]:
+        """Random strategies, new ones whenever the history has doubled."""
+        epoch = max(tried_count, 1).bit_length()
+        if self._random[0] != epoch:
+            rng = random.Random(f"{self._seed}/{epoch}")
+            samples = (self._random_settings(rng) for _ in range(4 * RANDOM_CANDIDATES))
+            self._random = epoch, list(islice(self._allowed(samples), RANDOM_CANDIDATES))
+        return self._random[1]
 
-    def _draw(self, chance: random.Random) -> dict[str, Value]:
-        return {d.lever: quantile(d.domain, chance.random()) for d in self._space.dimensions}
+    def _random_settings(self, rng: random.Random) -> dict[str, Value]:
+        return {d.lever: quantile(d.domain, rng.random()) for d in self._space.dimensions}
 
-    def _legal(self, choices: Iterable[Mapping[str, Value]]) -> Iterator[Strategy]:
-        for chosen in choices:
-            strategy = complete(self._space, chosen)
-            if not any(self._excludes(place, strategy) for place in range(len(self._rules))):
+    def _allowed(self, samples: Iterable[Mapping[str, Value]]) -> Iterator[Strategy]:
+        """The strategies of ``samples`` that no rule excludes."""
+        for values in samples:
+            strategy = complete(self._space, values)
+            if not any(self._is_excluded(index, strategy) for index in range(len(self._rules))):
                 yield strategy
 
-    def _excludes(self, place: int, strategy: Strategy) -> bool:
-        """What a rule says of the few levers that it names, which it is asked over and over."""
-        rule, names = self._rules[place]
-        key = place, tuple(map(strategy.values.get, names))
-        if key not in self._verdicts:
-            self._verdicts[key] = rule.holds(strategy.values)
-        return self._verdicts[key]
+    def _is_excluded(self, index: int, strategy: Strategy) -> bool:
+        """Whether a rule excludes ``strategy``; cached by the few levers that the rule names."""
+        rule, names = self._rules[index]
+        key = index, tuple(map(strategy.values.get, names))
+        if key not in self._excluded:
+            self._excluded[key] = rule.holds(strategy.values)
+        return self._excluded[key]
 
-    def _nearby(self, best: Sequence[Strategy], chance: random.Random) -> Iterator[Strategy]:
-        return self._legal(self._variations(best, chance))
+    def _nearby_strategies(
+        self, parents: Sequence[Strategy], rng: random.Random
+    ) -> Iterator[Strategy]:
+        return self._allowed(self._variations(parents, rng))
 
     def _variations(
-        self, best: Sequence[Strategy], chance: random.Random
+        self, strategies: Sequence[Strategy], rng: random.Random
     ) -> Iterator[dict[str, Value]]:
-        parents = [self._choices(strategy, chance) for strategy in best]
-        for _ in range(4 * NEARBY):
-            parent = chance.choice(parents)
-            if chance.random() < 0.5:
-                yield self._crossover(parent, chance.choice(parents), chance)
+        parents = [self._searched_settings(strategy, rng) for strategy in strategies]
+        for _ in range(4 * NEARBY_CANDIDATES):
+            parent = rng.choice(parents)
+            if rng.random() < CROSSOVER_PROBABILITY:
+                yield self._crossover(parent, rng.choice(parents), rng)
             else:
-                yield self._mutate(dict(parent), chance)
+                yield self._mutate(dict(parent), rng)
 
-    def _choices(self, strategy: Strategy, chance: random.Random) -> dict[str, Value]:
-        """What a strategy sets of the searched levers; anew where the space does not offer it."""
+    def _searched_settings(self, strategy: Strategy, rng: random.Random) -> dict[str, Value]:
+        """The settings of the searched levers; random ones for values outside of the space."""
         return {
             d.lever: strategy[d.lever]
             if contains(d.domain, strategy[d.lever])
-            else quantile(d.domain, chance.random())
+            else quantile(d.domain, rng.random())
             for d in self._space.dimensions
         }
 
     def _crossover(
-        self, one: Mapping[str, Value], other: Mapping[str, Value], chance: random.Random
+        self, first: Mapping[str, Value], second: Mapping[str, Value], rng: random.Random
     ) -> dict[str, Value]:
-        """The training of one with the pure speed levers of the other, or the reverse, one of
-        those perhaps moved as well."""
-        speed = chance.random() < 0.5
-        keep = phase_levers(Phase.TRAIN if speed else Phase.PROFILE)
-        mixed = {lever: one[lever] if lever in keep else other[lever] for lever in one}
-        free = [d for d in self._space.dimensions if d.lever not in keep]
-        if free and chance.random() < 0.5:
-            dimension = chance.choice(free)
-            mixed[dimension.lever] = self._step(dimension, mixed[dimension.lever], chance)
-        return mixed
+        """The training levers of the first with the other levers of the second, or the same with
+        the speed levers. In half of the cases one of the other levers is mutated as well."""
+        phase = Phase.TRAIN if rng.random() < 0.5 else Phase.PROFILE
+        kept = phase_levers(phase)
+        child = {lever: first[lever] if lever in kept else second[lever] for lever in first}
+        free = [d for d in self._space.dimensions if d.lever not in kept]
+        if free and rng.random() < 0.5:
+            dimension = rng.choice(free)
+            child[dimension.lever] = self._step(dimension, child[dimension.lever], rng)
+        return child
 
-    def _mutate(self, parent: dict[str, Value], chance: random.Random) -> dict[str, Value]:
-        count = 1 if chance.random() < 0.6 else 2
-        moving = chance.sample(self._space.dimensions, min(count, len(self._space.dimensions)))
-        for dimension in moving:
-            parent[dimension.lever] = self._step(dimension, parent[dimension.lever], chance)
-        return parent
+    def _mutate(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
+        """Changes one lever, or two with probability 0.4."""
+        count = 1 if rng.random() < 0.6 else 2
+        count = min(count, len(self._space.dimensions))
+        for dimension in rng.sample(self._space.dimensions, count):
+            values[dimension.lever] = self._step(dimension, values[dimension.lever], rng)
+        return values
 
-    def _step(self, dimension: Dimension, value: Value, chance: random.Random) -> Value:
-        """Another setting of one lever: near in a continuous range, any of a finite one."""
+    def _step(self, dimension: Dimension, value: Value, rng: random.Random) -> Value:
+        """Another setting: a near one of a continuous range, any of a finite domain."""
         domain = dimension.domain
         if settings(domain) is None and isinstance(domain, Range) and not isinstance(value, str):
-            share = min(max(_share(domain, float(value)) + chance.gauss(0, STEP), 0.0), 1.0)
-            return quantile(domain, share)
+            share = _position(domain, float(value)) + rng.gauss(0, STEP_STD)
+            return quantile(domain, min(max(share, 0.0), 1.0))
         others = [v for v in grid_values(domain, 16) if v != value]
-        return chance.choice(others) if others else value
+        return rng.choice(others) if others else value
 
 
-def _rules_that_matter(space: SearchSpace) -> list[expression.Expression]:
-    """Rules that a searched lever can break; the others hold or not whatever is proposed."""
-    moved = set(levers(space))
+def _relevant_rules(space: SearchSpace) -> list[expression.Expression]:
+    """Rules over at least one searched lever, and rules that exclude every strategy."""
+    searched = set(levers(space))
     parsed = [expression.parse(rule.excludes, space.defaults.keys()) for rule in space.rules]
-    return [rule for rule in parsed if rule.names & moved or rule.holds(space.defaults)]
+    return [rule for rule in parsed if rule.names & searched or rule.holds(space.defaults)]
 
 
-def _share(domain: Range, value: float) -> float:
+def _position(domain: Range, value: float) -> float:
+    """Where ``value`` is in ``domain``, 0 to 1."""
     if domain.log:
         return math.log(max(value, 1e-300) / domain.low) / math.log(domain.high / domain.low)
     return (value - domain.low) / ((domain.high - domain.low) or 1.0)

@@ -1,7 +1,7 @@
-"""How likely a strategy is to run at all, by what became of strategies like it.
+"""The probability that a strategy runs, learned from failed trials.
 
-A Gaussian process on labels, +1 for what ran and -1 for what failed, squeezed through the normal
-distribution. Source: Rasmussen and Williams (2006), section 6.5, least-squares classification.
+A Gaussian process on labels, +1 for a success and -1 for a failure, with a probit link. Source:
+Rasmussen and Williams (2006), section 6.5, least-squares classification.
 """
 
 from __future__ import annotations
@@ -13,86 +13,102 @@ import numpy as np
 from autotune.domain import PHASES, Phase, SearchSpace, Strategy
 from autotune.levers import phase_levers
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
-from autotune.search.samplers.factored.encoding import Encoder, Ids, group
+from autotune.search.samplers.factored.encoding import Encoder, LevelIds, group_key
 from autotune.search.samplers.factored.gaussian_process import (
     Floats,
     GaussianProcess,
     KernelParams,
-    fit,
-    prior,
+    fit_params,
+    prior_params,
 )
-from autotune.search.samplers.factored.observations import (
-    Observations,
-)
-from autotune.search.samplers.factored.surrogates import due
+from autotune.search.samplers.factored.observations import Observations
+from autotune.search.samplers.factored.surrogates import fit_count
 
-NOISE, SLACK = 0.05, 0.05
-POINTS = 100
-"""Groups that ran, and groups that failed, that are looked at."""
+NOISE_VARIANCE = 0.05
+"""Prior median of the noise variance of labels."""
+PROBIT_VARIANCE = 0.05
+"""Variance of the probit link, in addition to that of the posterior."""
+MAX_GROUPS = 100
+"""Successful groups, and failed groups, to which the classifier is fitted."""
 
-RAN, FAILED = 1.0, -1.0
-HOPELESS = 0.1
-"""Chance below which a strategy is left for when nothing else is."""
+SUCCESS, FAILURE = 1.0, -1.0
 
-SKIPPED_CHANCE = 0.1
-"""Of a strategy whose speed group was predicted not to fit: it would be predicted so again."""
+MIN_P = 0.1
+"""Probabilities below are set to 0."""
+
+P_IF_SKIPPED = 0.1
+"""Factor for groups that the feasibility filter has skipped, and would skip again."""
 
 
 class FeasibilityClassifier:
-    """Learns from failures. State is a cache: the trials decide."""
+    """A pure function of the observations; fitted parameters are cached."""
 
     def __init__(self, space: SearchSpace) -> None:
-        self._encoders = {half: Encoder(space, phase_levers(half)) for half in PHASES}
-        self._fitted: dict[Phase, tuple[tuple[str, ...], KernelParams]] = {}
+        self._encoders = {phase: Encoder(space, phase_levers(phase)) for phase in PHASES}
+        self._params: dict[Phase, tuple[tuple[str, ...], KernelParams]] = {}
 
-    def chances(self, facts: Observations, pool: CandidateBatch) -> Floats:
-        """Probability, shape (candidates,), that each candidate runs."""
-        found = np.ones(len(pool.strategies))
-        for half in PHASES:
-            if any(failure.half == half for failure in facts.failures):
-                found *= self._chance(half, facts, pool)
-        if facts.skipped:
-            skipped = {group(s, phase_levers(Phase.PROFILE)) for s in facts.skipped.values()}
-            part = pool.factors[Phase.PROFILE]
-            again = np.array([place in skipped for place in part.groups])[part.index]
-            found = np.where(again, SKIPPED_CHANCE * found, found)
-        return found
+    def probabilities(self, observations: Observations, batch: CandidateBatch) -> Floats:
+        """The probability that each candidate runs, shape (candidates,)."""
+        probabilities = np.ones(len(batch.strategies))
+        for phase in PHASES:
+            if any(failure.phase == phase for failure in observations.failures):
+                probabilities *= self._phase_probabilities(phase, observations, batch)
+        if observations.predicted_infeasible:
+            levers = phase_levers(Phase.PROFILE)
+            skipped = {
+                group_key(strategy, levers)
+                for strategy in observations.predicted_infeasible.values()
+            }
+            factor = batch.factors[Phase.PROFILE]
+            is_skipped = np.array([key in skipped for key in factor.groups])[factor.index]
+            probabilities = np.where(is_skipped, P_IF_SKIPPED * probabilities, probabilities)
+        return probabilities
 
-    def _chance(self, half: Phase, facts: Observations, pool: CandidateBatch) -> Floats:
+    def _phase_probabilities(
+        self, phase: Phase, observations: Observations, batch: CandidateBatch
+    ) -> Floats:
         from scipy.special import ndtr
 
-        encoder, part = self._encoders[half], pool.factors[half]
-        good = _groups(half, [strategy for _, strategy in sorted(facts.passed.items())])
-        bad = _groups(half, [f.strategy for f in facts.failures if f.half == half])
-        hyper = self._hyper(half, good[: min(due(len(good)), POINTS)], bad[:POINTS])
-        ids, labels = self._data(half, good[-POINTS:], bad[-POINTS:])
-        process = GaussianProcess(encoder.axes, ids, labels, np.zeros(len(labels)), hyper)
-        mean, deviation = process.predict(encoder.encode(part.members))
-        chance = np.asarray(ndtr((mean + RAN) / np.sqrt(SLACK + deviation**2)))
-        return np.where(chance < HOPELESS, 0.0, chance)[part.index]
+        encoder, factor = self._encoders[phase], batch.factors[phase]
+        succeeded = _group_members(phase, [s for _, s in sorted(observations.successes.items())])
+        failed = _group_members(
+            phase, [f.strategy for f in observations.failures if f.phase == phase]
+        )
+        first = succeeded[: min(fit_count(len(succeeded)), MAX_GROUPS)]
+        params = self._fit_params(phase, first, failed[:MAX_GROUPS])
+        ids, labels = self._training_data(phase, succeeded[-MAX_GROUPS:], failed[-MAX_GROUPS:])
+        process = GaussianProcess(
+            encoder.kernel_dimensions, ids, labels, np.zeros(len(labels)), params
+        )
+        mean, deviation = process.predict(encoder.encode(factor.members))
+        z = (mean + SUCCESS) / np.sqrt(PROBIT_VARIANCE + deviation**2)
+        probabilities = np.asarray(ndtr(z))
+        return np.where(probabilities < MIN_P, 0.0, probabilities)[factor.index]
 
-    def _hyper(
-        self, half: Phase, good: Sequence[Strategy], bad: Sequence[Strategy]
+    def _fit_params(
+        self, phase: Phase, succeeded: Sequence[Strategy], failed: Sequence[Strategy]
     ) -> KernelParams:
-        """Fitted anew with every failure, and as the groups that ran grow by a third."""
-        key = tuple(strategy.key for strategy in (*good, *bad))
-        cached = self._fitted.get(half)
+        """Fitted after every failure, and whenever the successful groups have grown by a third."""
+        key = tuple(strategy.key for strategy in (*succeeded, *failed))
+        cached = self._params.get(phase)
         if cached is not None and cached[0] == key:
             return cached[1]
-        axes = self._encoders[half].axes
-        ids, labels = self._data(half, good, bad)
-        hyper = fit(axes, ids, labels, np.zeros(len(labels)), prior(len(axes), NOISE))
-        self._fitted[half] = key, hyper
-        return hyper
+        dimensions = self._encoders[phase].kernel_dimensions
+        ids, labels = self._training_data(phase, succeeded, failed)
+        prior = prior_params(len(dimensions), NOISE_VARIANCE)
+        params = fit_params(dimensions, ids, labels, np.zeros(len(labels)), prior)
+        self._params[phase] = key, params
+        return params
 
-    def _data(
-        self, half: Phase, good: Sequence[Strategy], bad: Sequence[Strategy]
-    ) -> tuple[Ids, Floats]:
-        """Levels, and labels as they differ from what is expected: that a strategy runs."""
-        labels = np.array([0.0] * len(good) + [FAILED - RAN] * len(bad))
-        return self._encoders[half].encode([*good, *bad]), labels
+    def _training_data(
+        self, phase: Phase, succeeded: Sequence[Strategy], failed: Sequence[Strategy]
+    ) -> tuple[LevelIds, Floats]:
+        """Levels, and labels relative to the prior mean, which is success."""
+        labels = np.array([0.0] * len(succeeded) + [FAILURE - SUCCESS] * len(failed))
+        return self._encoders[phase].encode([*succeeded, *failed]), labels
 
 
-def _groups(half: Phase, strategies: Sequence[Strategy]) -> list[Strategy]:
-    """One of each group, in the order in which groups came."""
-    return list({group(s, phase_levers(half)): s for s in strategies}.values())
+def _group_members(phase: Phase, strategies: Sequence[Strategy]) -> list[Strategy]:
+    """The last strategy of each group, in the order in which the groups first occur."""
+    levers = phase_levers(phase)
+    return list({group_key(strategy, levers): strategy for strategy in strategies}.values())

@@ -1,9 +1,13 @@
-"""What one quantity will be for strategies not measured yet: a Gaussian process over levers.
+"""Gaussian process regression of one quantity over the levers.
 
-Logarithms of speed, and log-odds of accuracy, are nearly sums of what each lever adds. So the
-kernel is a sum of one kernel a lever and of products of two of them, each lever with a weight of
-its own: a lever's effect is learned from every trial that moves it, whatever else they moved.
-Source: Duvenaud, Nickisch, Rasmussen (2011), Additive Gaussian Processes, of order two.
+The logarithm of a speed and the log-odds of an accuracy are nearly sums of the effects of the
+levers. The kernel is therefore a sum of one Matern 5/2 kernel per lever and of their pairwise
+products, each lever with its own variance: the effect of a lever is learned from every trial that
+changes it, whatever else the trial changes. Source: Duvenaud, Nickisch, Rasmussen (2011), Additive
+Gaussian Processes, order two.
+
+Scikit-learn has no additive kernels, no categorical inputs and no priors on kernel parameters.
+BoTorch has them, but would load torch into the driver.
 """
 
 from __future__ import annotations
@@ -15,200 +19,221 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.search.samplers.factored.encoding import Ids, KernelDimension
+from autotune.search.samplers.factored.encoding import KernelDimension, LevelIds
 
 Floats = NDArray[np.float64]
 
-CONSTANT = 4.0
-"""Prior variance of the mean, beside quantities scaled to a spread of about 1."""
+MEAN_VARIANCE = 4.0
+"""Prior variance of the mean; quantities are scaled to a standard deviation of about 1."""
 
-PAIRS = 0.3
-"""Prior share of a product of two levers beside what each adds."""
+PAIR_WEIGHT = 0.3
+"""Prior weight of the pairwise products relative to the sum of the single kernels."""
 
-LENGTH, LENGTH_SPREAD = 1.0, 0.5
-"""Prior median and log spread of the distance, the searched range being 1, at which levers bend."""
+LENGTH_SCALE, LENGTH_SCALE_LOG_STD = 1.0, 0.5
+"""Prior median and log standard deviation of a length scale; the searched range has length 1."""
 
-WEIGHT_SPREAD, PAIRS_SPREAD, NOISE_SPREAD = 1.0, 1.0, 1.0
+VARIANCE_LOG_STD, PAIR_WEIGHT_LOG_STD, NOISE_LOG_STD = 1.0, 1.0, 1.0
+"""Prior log standard deviations of the other parameters."""
 
 JITTER = 1e-6
-ROOT5 = 5**0.5
+SQRT5 = 5**0.5
+MAX_TABLE_LEVELS = 64
+"""Number of levels up to which the kernel is tabulated by pair of levels."""
 
 
 @dataclass(frozen=True)
 class KernelParams:
-    """Of a kernel: variance and length a lever, weight of pairs, and variance of the noise."""
+    """``variances`` and ``length_scales`` per kernel dimension, the weight of pairwise products,
+    and the variance of the noise."""
 
-    weights: Floats
-    lengths: Floats
-    pairs: float
-    noise: float
+    variances: Floats
+    length_scales: Floats
+    pair_weight: float
+    noise_variance: float
 
-    def packed(self) -> Floats:
-        return np.asarray(np.log([*self.weights, *self.lengths, self.pairs, self.noise]))
+    def to_log(self) -> Floats:
+        """Logarithms, shape (2 x dimensions + 2,)."""
+        values = [*self.variances, *self.length_scales, self.pair_weight, self.noise_variance]
+        return np.asarray(np.log(values))
 
-
-def unpacked(logs: Floats) -> KernelParams:
-    values = np.exp(logs)
-    axes = (len(values) - 2) // 2
-    return KernelParams(
-        values[:axes], values[axes : 2 * axes], float(values[-2]), float(values[-1])
-    )
-
-
-def prior(axes: int, noise: float) -> KernelParams:
-    """Before any measurement: every lever may matter alike."""
-    return KernelParams(np.full(axes, 1.0 / max(axes, 3)), np.full(axes, LENGTH), PAIRS, noise)
+    @staticmethod
+    def from_log(logs: Floats) -> KernelParams:
+        values = np.exp(logs)
+        count = (len(values) - 2) // 2
+        return KernelParams(
+            values[:count], values[count : 2 * count], float(values[-2]), float(values[-1])
+        )
 
 
-def matern52(axis: KernelDimension, left: Ids, right: Ids, length: float) -> Floats:
-    """How alike levels are, 0 to 1, shape (left, right): Matern 5/2 on a line, else equality."""
-    places = np.array(axis.places)
-    if len(places) <= 64:
-        table = _alike(places, places, length)
+def prior_params(count: int, noise_variance: float) -> KernelParams:
+    """Prior medians for ``count`` kernel dimensions, all of equal variance."""
+    variances = np.full(count, 1.0 / max(count, 3))
+    return KernelParams(variances, np.full(count, LENGTH_SCALE), PAIR_WEIGHT, noise_variance)
+
+
+def matern52(
+    dimension: KernelDimension, left: LevelIds, right: LevelIds, length_scale: float
+) -> Floats:
+    """Correlation of levels, shape (left, right): Matern 5/2 between positions, 1 for equal levels,
+    0 for other levels without a position."""
+    positions = np.array(dimension.positions)
+    if len(positions) <= MAX_TABLE_LEVELS:
+        table = _matern52_positions(positions, positions, length_scale)
         np.fill_diagonal(table, 1.0)
         return np.asarray(table[left[:, None], right[None, :]])
-    found = _alike(places[left], places[right], length)
-    found[left[:, None] == right[None, :]] = 1.0
-    return found
+    correlation = _matern52_positions(positions[left], positions[right], length_scale)
+    correlation[left[:, None] == right[None, :]] = 1.0
+    return correlation
 
 
-def _alike(left: Floats, right: Floats, length: float) -> Floats:
-    far = ROOT5 / length * np.abs(left[:, None] - right[None, :])
-    near = (1 + far + far**2 / 3) * np.exp(-far)
-    return np.asarray(np.nan_to_num(near, nan=0.0))
+def _matern52_positions(left: Floats, right: Floats, length_scale: float) -> Floats:
+    distance = SQRT5 / length_scale * np.abs(left[:, None] - right[None, :])
+    correlation = (1 + distance + distance**2 / 3) * np.exp(-distance)
+    return np.asarray(np.nan_to_num(correlation, nan=0.0))
 
 
-def _slope(axis: KernelDimension, left: Ids, right: Ids, length: float) -> Floats:
-    """Derivative of :func:`alike` by the logarithm of the length."""
-    places = np.array(axis.places)
-    far = ROOT5 / length * np.abs(places[left][:, None] - places[right][None, :])
-    return np.asarray(np.nan_to_num(far**2 * (1 + far) / 3 * np.exp(-far), nan=0.0))
+def _matern52_gradient(
+    dimension: KernelDimension, left: LevelIds, right: LevelIds, length_scale: float
+) -> Floats:
+    """Derivative of :func:`matern52` by the logarithm of the length scale."""
+    positions = np.array(dimension.positions)
+    distance = SQRT5 / length_scale * np.abs(positions[left][:, None] - positions[right][None, :])
+    gradient = distance**2 * (1 + distance) / 3 * np.exp(-distance)
+    return np.asarray(np.nan_to_num(gradient, nan=0.0))
 
 
 def kernel_matrix(
-    axes: Sequence[KernelDimension], left: Ids, right: Ids, hyper: KernelParams
+    dimensions: Sequence[KernelDimension], left: LevelIds, right: LevelIds, params: KernelParams
 ) -> Floats:
-    """Covariance of the quantity between strategies, noise left out."""
-    single = np.zeros((len(left), len(right)))
-    square = np.zeros_like(single)
-    for place, axis in enumerate(axes):
-        part = hyper.weights[place] * matern52(
-            axis, left[:, place], right[:, place], float(hyper.lengths[place])
+    """Prior covariance without noise, shape (left, right)."""
+    total = np.zeros((len(left), len(right)))
+    squares = np.zeros_like(total)
+    for index, dimension in enumerate(dimensions):
+        single = params.variances[index] * matern52(
+            dimension, left[:, index], right[:, index], float(params.length_scales[index])
         )
-        single += part
-        square += part * part
-    return np.asarray(CONSTANT + single + hyper.pairs / 2 * (single * single - square))
+        total += single
+        squares += single * single
+    return np.asarray(MEAN_VARIANCE + total + params.pair_weight / 2 * (total * total - squares))
 
 
-def self_variance(hyper: KernelParams) -> float:
-    total, square = float(hyper.weights.sum()), float((hyper.weights**2).sum())
-    return CONSTANT + total + hyper.pairs / 2 * (total**2 - square)
+def prior_variance(params: KernelParams) -> float:
+    """The diagonal of :func:`kernel_matrix`, the same for every strategy."""
+    total, squares = float(params.variances.sum()), float((params.variances**2).sum())
+    return MEAN_VARIANCE + total + params.pair_weight / 2 * (total**2 - squares)
 
 
 class GaussianProcess:
-    """A quantity given what was measured of it: ``values`` (centred, in units of ``scale``) at
-    ``ids``, with the variance that each measurement is known to have."""
+    """The posterior given ``values`` (centred and scaled) at ``ids``. ``variances`` are the known
+    variances of the measurements, in addition to the noise of the kernel parameters."""
 
     def __init__(
         self,
-        axes: Sequence[KernelDimension],
-        ids: Ids,
+        dimensions: Sequence[KernelDimension],
+        ids: LevelIds,
         values: Floats,
         variances: Floats,
-        hyper: KernelParams,
+        params: KernelParams,
     ) -> None:
-        self._axes, self._ids, self._hyper = axes, ids, hyper
-        covariance = kernel_matrix(axes, ids, ids, hyper)
-        covariance[np.diag_indices(len(ids))] += hyper.noise + variances + JITTER
-        self._root: Floats = np.asarray(np.linalg.cholesky(covariance))
-        self._solved = _solve(self._root, _solve(self._root, values), transposed=True)
+        self._dimensions, self._ids, self._params = dimensions, ids, params
+        covariance = kernel_matrix(dimensions, ids, ids, params)
+        covariance[np.diag_indices(len(ids))] += params.noise_variance + variances + JITTER
+        self._cholesky: Floats = np.asarray(np.linalg.cholesky(covariance))
+        self._weights = _solve(self._cholesky, _solve(self._cholesky, values), transposed=True)
 
-    def predict(self, ids: Ids) -> tuple[Floats, Floats]:
+    def predict(self, ids: LevelIds) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the noise-free quantity, each of shape (strategies,)."""
-        cross = kernel_matrix(self._axes, self._ids, ids, self._hyper)
-        half = _solve(self._root, cross)
-        variance = self_variance(self._hyper) - (half**2).sum(axis=0)
-        return cross.T @ self._solved, np.sqrt(np.maximum(variance, 1e-9))
+        cross = kernel_matrix(self._dimensions, self._ids, ids, self._params)
+        explained = _solve(self._cholesky, cross)
+        variance = prior_variance(self._params) - (explained**2).sum(axis=0)
+        return cross.T @ self._weights, np.sqrt(np.maximum(variance, 1e-9))
 
 
-def _solve(root: Floats, right: Floats, *, transposed: bool = False) -> Floats:
+def _solve(cholesky: Floats, right: Floats, *, transposed: bool = False) -> Floats:
     from scipy.linalg import solve_triangular
 
     return np.asarray(
-        solve_triangular(root, right, lower=True, trans=int(transposed), check_finite=False)
+        solve_triangular(cholesky, right, lower=True, trans=int(transposed), check_finite=False)
     )
 
 
-def fit(
-    axes: Sequence[KernelDimension],
-    ids: Ids,
+def fit_params(
+    dimensions: Sequence[KernelDimension],
+    ids: LevelIds,
     values: Floats,
     variances: Floats,
-    start: KernelParams,
+    prior: KernelParams,
 ) -> KernelParams:
-    """The most probable hyper-parameters given the measurements, ``start`` being the prior."""
+    """The parameters with the highest posterior density given the measurements."""
     from scipy.optimize import minimize
 
-    loss = _NegLogPosterior(axes, ids, values, variances, start)
-    found: Any = minimize(
-        loss, start.packed(), jac=True, method="L-BFGS-B",
-        bounds=[(m - 4 * s, m + 4 * s) for m, s in zip(loss.middle, loss.spread, strict=True)],
-        options={"maxiter": 30},
-    )  # fmt: skip
-    return unpacked(np.asarray(found.x))
+    loss = _NegLogPosterior(dimensions, ids, values, variances, prior)
+    bounds = [(m - 4 * s, m + 4 * s) for m, s in zip(loss.mean, loss.deviation, strict=True)]
+    result: Any = minimize(
+        loss, prior.to_log(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 30}
+    )
+    return KernelParams.from_log(np.asarray(result.x))
 
 
 class _NegLogPosterior:
-    """Negative log posterior of the hyper-parameters, and its gradient, at their logarithms."""
+    """Negative log posterior density of the log parameters, and its gradient."""
 
     def __init__(
         self,
-        axes: Sequence[KernelDimension],
-        ids: Ids,
+        dimensions: Sequence[KernelDimension],
+        ids: LevelIds,
         values: Floats,
         variances: Floats,
-        start: KernelParams,
+        prior: KernelParams,
     ) -> None:
-        self._axes, self._ids, self._values, self._variances = axes, ids, values, variances
-        self.middle = start.packed()
-        count = len(axes)
-        self.spread = np.concatenate([
-            np.full(count, WEIGHT_SPREAD), np.full(count, LENGTH_SPREAD),
-            [PAIRS_SPREAD, NOISE_SPREAD],
+        self._dimensions, self._ids = dimensions, ids
+        self._values, self._variances = values, variances
+        self.mean = prior.to_log()
+        count = len(dimensions)
+        self.deviation = np.concatenate([
+            np.full(count, VARIANCE_LOG_STD), np.full(count, LENGTH_SCALE_LOG_STD),
+            [PAIR_WEIGHT_LOG_STD, NOISE_LOG_STD],
         ])  # fmt: skip
 
     def __call__(self, logs: Floats) -> tuple[float, Floats]:
-        hyper = unpacked(logs)
-        parts = np.stack([self._part(place, hyper) for place in range(len(self._axes))])
-        single = parts.sum(axis=0)
-        double = (single * single - (parts * parts).sum(axis=0)) / 2
-        covariance = CONSTANT + single + hyper.pairs * double
-        covariance[np.diag_indices(len(self._ids))] += hyper.noise + self._variances + JITTER
-        root: Floats = np.asarray(np.linalg.cholesky(covariance))
-        inverse = _solve(root, np.eye(len(root)))
+        params = KernelParams.from_log(logs)
+        count = len(self._dimensions)
+        singles = np.stack([self._single_kernel(index, params) for index in range(count)])
+        total = singles.sum(axis=0)
+        pairs = (total * total - (singles * singles).sum(axis=0)) / 2
+        covariance = MEAN_VARIANCE + total + params.pair_weight * pairs
+        covariance[np.diag_indices(len(self._ids))] += (
+            params.noise_variance + self._variances + JITTER
+        )
+        cholesky: Floats = np.asarray(np.linalg.cholesky(covariance))
+        inverse = _solve(cholesky, np.eye(len(cholesky)))
         inverse = inverse.T @ inverse
-        solved = inverse @ self._values
-        sensitivity = (inverse - np.outer(solved, solved)) / 2
-        outer = sensitivity[None] * (1 + hyper.pairs * (single[None] - parts))
-        slope = np.empty_like(logs)
-        count = len(self._axes)
-        slope[:count] = (outer * parts).sum(axis=(1, 2))
-        for place in range(count):
-            slope[count + place] = self._length_slope(place, hyper, outer[place])
-        slope[-2] = hyper.pairs * (sensitivity * double).sum()
-        slope[-1] = hyper.noise * np.trace(sensitivity)
-        away = (logs - self.middle) / self.spread
-        loss = self._values @ solved / 2 + np.log(np.diag(root)).sum() + (away**2).sum() / 2
-        return float(loss), slope + away / self.spread
+        weights = inverse @ self._values
+        sensitivity = (inverse - np.outer(weights, weights)) / 2
+        single_sensitivity = sensitivity[None] * (1 + params.pair_weight * (total[None] - singles))
+        gradient = np.empty_like(logs)
+        gradient[:count] = (single_sensitivity * singles).sum(axis=(1, 2))
+        for index in range(count):
+            gradient[count + index] = self._length_gradient(
+                index, params, single_sensitivity[index]
+            )
+        gradient[-2] = params.pair_weight * (sensitivity * pairs).sum()
+        gradient[-1] = params.noise_variance * np.trace(sensitivity)
+        standardized = (logs - self.mean) / self.deviation
+        log_determinant = np.log(np.diag(cholesky)).sum()
+        loss = self._values @ weights / 2 + log_determinant + (standardized**2).sum() / 2
+        return float(loss), gradient + standardized / self.deviation
 
-    def _part(self, place: int, hyper: KernelParams) -> Floats:
-        column = self._ids[:, place]
-        near = matern52(self._axes[place], column, column, float(hyper.lengths[place]))
-        return np.asarray(hyper.weights[place] * near)
+    def _single_kernel(self, index: int, params: KernelParams) -> Floats:
+        ids = self._ids[:, index]
+        correlation = matern52(
+            self._dimensions[index], ids, ids, float(params.length_scales[index])
+        )
+        return np.asarray(params.variances[index] * correlation)
 
-    def _length_slope(self, place: int, hyper: KernelParams, outer: Floats) -> float:
-        axis, column = self._axes[place], self._ids[:, place]
-        if not axis.is_numeric:
+    def _length_gradient(self, index: int, params: KernelParams, sensitivity: Floats) -> float:
+        dimension, ids = self._dimensions[index], self._ids[:, index]
+        if not dimension.is_numeric:
             return 0.0
-        slope = _slope(axis, column, column, float(hyper.lengths[place]))
-        return float(hyper.weights[place] * (outer * slope).sum())
+        gradient = _matern52_gradient(dimension, ids, ids, float(params.length_scales[index]))
+        return float(params.variances[index] * (sensitivity * gradient).sum())

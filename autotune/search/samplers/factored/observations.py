@@ -1,9 +1,10 @@
-"""What the trials of a study have measured, once a group of strategies that share it.
+"""The measurements of a study's trials, as training data of the surrogates.
 
-A *leaf* is a quantity that depends on half of the levers: a metric of the speed probe or of the
-training run, or a part from which a metric of the whole run follows. ``train_seconds`` is made of
-``setup_seconds``, ``train_samples`` and ``train_samples_per_second``; money and energy of a rate
-and of ``train_seconds``. What cannot be taken apart is a quantity of the whole strategy.
+A *quantity* depends on the levers of one phase: a metric of the profile or of the train phase, or a
+component of a metric of the full run. ``train_seconds`` is composed of ``setup_seconds``,
+``train_samples`` and ``train_samples_per_second``; cost and energy of a rate and ``train_seconds``.
+Other metrics of the full run are quantities that depend on all levers. Strategies that agree on the
+levers of a phase are a *group*, which has one observation.
 """
 
 from __future__ import annotations
@@ -28,235 +29,238 @@ from autotune.domain import (
 from autotune.domain.metrics import METRICS
 from autotune.levers import phase_levers, required_resources
 from autotune.search.cache import measured_phases
-from autotune.search.samplers.factored.encoding import group
-
-Group = tuple[Value | None, ...]
+from autotune.search.samplers.factored.encoding import GroupKey, group_key
 
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
 SECONDS = "train_seconds"
 POWER = "energy_wh per second"
 
-PROBE_SECONDS = 1.0
-"""What the windows of a probe take, and a trial beside its steps, before any is known."""
+INITIAL_OVERHEAD_SECONDS = 1.0
+"""Assumed seconds of a profiling run, and of a trial's overhead, before any was measured."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What trial ``number`` measured of its group. ``n`` counts the examples behind a score.
+    """The values that trial ``number`` measured for its group. ``n`` counts the samples behind a
+    score.
 
-    ``shared`` numbers are those of every strategy of the group; a ``hint`` is from elsewhere.
+    ``is_shared``: other strategies of the group reuse the values. ``is_transferred``: measured on
+    another host.
     """
 
     number: int
     strategy: Strategy
     values: Mapping[str, float]
     n: Mapping[str, int] = field(default_factory=dict)
-    shared: bool = False
-    transferred: bool = False
+    is_shared: bool = False
+    is_transferred: bool = False
 
     @property
-    def rank(self) -> tuple[bool, bool, int]:
-        """Of two facts of one group the lower one counts, whichever was learned first."""
-        return self.transferred, not self.shared, self.number
+    def priority(self) -> tuple[bool, bool, int]:
+        """Of two observations of one group the one with the lower priority value is kept, so that
+        the order of the trials does not matter."""
+        return self.is_transferred, not self.is_shared, self.number
 
 
 @dataclass(frozen=True)
 class Failure:
+    """A trial without a result. ``phase`` is the phase whose levers caused it: the train phase for
+    a NaN loss, else the profile phase."""
+
     number: int
     strategy: Strategy
-    half: Phase
-    """The levers to blame: training arithmetic for a loss that is no number, else the rest."""
+    phase: Phase
 
 
 class Observations:
-    """Grown trial by trial; a pure function of the trials seen, in whatever order they ended."""
+    """A pure function of the trials added, in whatever order they finished."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._seen: dict[int, State] = {}
-        self.groups: dict[Phase, dict[Group, Observation]] = {
-            Phase.PROFILE: {},
-            Phase.TRAIN: {},
-            Phase.RUN: {},
-        }
-        self.known: dict[Phase, set[Group]] = {
-            Phase.PROFILE: set(),
-            Phase.TRAIN: set(),
-            Phase.RUN: set(),
-        }
-        """Groups whose numbers are shared with the next strategy of the group."""
+        self._states: dict[int, State] = {}
+        self.groups: dict[Phase, dict[GroupKey, Observation]] = {phase: {} for phase in Phase}
+        self.cached: dict[Phase, set[GroupKey]] = {phase: set() for phase in Phase}
+        """Groups whose values the next strategy of the group reuses."""
         self.failures: list[Failure] = []
-        self.passed: dict[int, Strategy] = {}
-        self.skipped: dict[int, Strategy] = {}
-        """Strategies whose memory was predicted not to suffice: not tried, so no evidence."""
-        self.stopped: dict[int, Strategy] = {}
-        """Strategies that were found not to gain, though nobody knows how they would have ended."""
-        self.points: dict[int, Trial] = {}
-        """Trials that may be on the front."""
-        self.tried: set[str] = set()
-        self._ordered: dict[Phase, list[tuple[Group, Observation]]] = {}
+        self.successes: dict[int, Strategy] = {}
+        self.predicted_infeasible: dict[int, Strategy] = {}
+        """Strategies that were not run because they were predicted not to fit in memory."""
+        self.early_stopped: dict[int, Strategy] = {}
+        """Strategies that could not improve the front; their final scores are unknown."""
+        self.complete: dict[int, Trial] = {}
+        """Complete trials of this host, which can be on the front."""
+        self.tried_keys: set[str] = set()
+        self._sorted: dict[Phase, list[tuple[GroupKey, Observation]]] = {}
         self._prices: dict[int, tuple[tuple[Resources, Value], float]] = {}
-        self._seconds: dict[str, dict[int, float]] = {
-            Phase.PROFILE: {},
-            Phase.TRAIN: {},
-            Phase.RUN: {},
-        }
-        self._wanted = _wanted(study)
+        self._durations: dict[Phase, dict[int, float]] = {phase: {} for phase in Phase}
+        self._training_metrics = _training_metrics(study)
 
-    def learn(self, history: Sequence[Trial]) -> Observations:
-        """Take in what is new in ``history``."""
+    def update(self, history: Sequence[Trial]) -> Observations:
+        """Add the new trials of ``history`` and those whose state has changed."""
         for trial in history:
-            if self._seen.get(trial.number) is not trial.state:
-                self._seen[trial.number] = trial.state
+            if self._states.get(trial.number) is not trial.state:
+                self._states[trial.number] = trial.state
                 if trial.origin != TrialOrigin.TRANSFERRED:
-                    self.tried.add(trial.strategy.key)
-                if trial.state.finished:
+                    self.tried_keys.add(trial.strategy.key)
+                if trial.state.is_finished:
                     self._add(trial)
         return self
 
-    def ordered(self, half: Phase) -> list[tuple[Group, Observation]]:
-        """Groups of one half by the number of the trial that measured them."""
-        if half not in self._ordered:
-            found = self.groups[half].items()
-            self._ordered[half] = sorted(found, key=lambda item: item[1].number)
-        return self._ordered[half]
+    def by_number(self, phase: Phase) -> list[tuple[GroupKey, Observation]]:
+        """Groups of one phase in the order of the trials that measured them."""
+        if phase not in self._sorted:
+            groups = self.groups[phase].items()
+            self._sorted[phase] = sorted(groups, key=lambda item: item[1].number)
+        return self._sorted[phase]
 
     @property
-    def probe_seconds(self) -> float:
-        """Time of a trial that only probes."""
-        return self._median(Phase.PROFILE, self.beside_whole_seconds + PROBE_SECONDS)
+    def profile_seconds(self) -> float:
+        """Duration of a trial that only profiles."""
+        fallback = self.run_overhead_seconds + INITIAL_OVERHEAD_SECONDS
+        return self._median_duration(Phase.PROFILE, fallback)
 
     @property
-    def beside_training_seconds(self) -> float:
-        """Time that a trial that only trains takes beside its steps: starting, evaluating."""
-        return self._median(Phase.TRAIN, self.beside_whole_seconds)
+    def train_overhead_seconds(self) -> float:
+        """Time besides the steps of a trial that only trains: start and evaluation."""
+        return self._median_duration(Phase.TRAIN, self.run_overhead_seconds)
 
     @property
-    def beside_whole_seconds(self) -> float:
-        """The same for a trial that does both."""
-        return self._median(Phase.RUN, PROBE_SECONDS)
+    def run_overhead_seconds(self) -> float:
+        """Time besides the steps of a trial that profiles and trains."""
+        return self._median_duration(Phase.RUN, INITIAL_OVERHEAD_SECONDS)
 
-    def _median(self, kind: str, otherwise: float) -> float:
-        seen = self._seconds[kind]
-        return median(seen.values()) if seen else otherwise
+    def _median_duration(self, phase: Phase, fallback: float) -> float:
+        durations = self._durations[phase]
+        return median(durations.values()) if durations else fallback
 
     def usd_per_second(self, strategies: Sequence[Strategy]) -> list[float] | None:
-        """Price of what each strategy holds: as paid for the same before, else by the number of
-        cores or devices; ``None`` where no trial had a price."""
+        """Price of the resources of each strategy: as measured for the same resources, else
+        proportional to the number of cores or devices; ``None`` if no trial had a price."""
         if not self._prices:
             return None
-        known = dict(self._prices[number] for number in sorted(self._prices, reverse=True))
-        each = median(price / _size(held) for (held, _), price in known.items())
+        prices = dict(self._prices[number] for number in sorted(self._prices, reverse=True))
+        unit_price = median(price / _unit_count(held) for (held, _), price in prices.items())
         return [
-            known.get(holding, each * _size(holding[0])) for holding in map(_holding, strategies)
+            prices.get(key, unit_price * _unit_count(key[0])) for key in map(_price_key, strategies)
         ]
+
+    def sample_basis(self, strategy: Strategy) -> float:
+        """The lever value to which the number of training samples is proportional."""
+        lever = "epochs" if self._study.task.steps is None else "batch_size"
+        value = strategy.get(lever, 1.0)
+        return float(value) if isinstance(value, int | float) and value > 0 else 1.0
 
     def _add(self, trial: Trial) -> None:
         if trial.origin == TrialOrigin.TRANSFERRED and trial.state is not State.COMPLETE:
-            return  # what another machine could not run, this one may
+            return  # a strategy that is infeasible on another host can be feasible on this one
         if trial.failure == FailureReason.PREDICTED:
-            self.skipped[trial.number] = trial.strategy
+            self.predicted_infeasible[trial.number] = trial.strategy
         elif (
             trial.state in (State.INFEASIBLE, State.FAILED)
             and trial.failure != FailureReason.INFRASTRUCTURE
         ):
-            half: Phase = Phase.TRAIN if trial.failure == FailureReason.NAN_LOSS else Phase.PROFILE
-            self.failures.append(Failure(trial.number, trial.strategy, half))
+            is_nan = trial.failure == FailureReason.NAN_LOSS
+            phase = Phase.TRAIN if is_nan else Phase.PROFILE
+            self.failures.append(Failure(trial.number, trial.strategy, phase))
             self.failures.sort(key=lambda failure: failure.number)
         elif trial.state in (State.COMPLETE, State.PRUNED) and not trial.is_confirmation:
-            self.passed[trial.number] = trial.strategy
-            self._measure(trial)
+            self.successes[trial.number] = trial.strategy
+            self._add_measurements(trial)
 
-    def _measure(self, trial: Trial) -> None:
+    def _add_measurements(self, trial: Trial) -> None:
         own = {n: m.value for n, m in trial.result.measurements.items() if m.source is None}
-        parts = measured_phases(trial)
-        speed = _speed_leaves(own, trial)
-        if speed:
-            alone = CONCURRENT_TRIALS not in trial.result.environment
-            self._put(Phase.PROFILE, trial, speed, shared=Phase.PROFILE in parts and alone)
+        phases = measured_phases(trial)
+        profile = _profile_quantities(own, trial)
+        if profile:
+            is_isolated = CONCURRENT_TRIALS not in trial.result.environment
+            is_shared = Phase.PROFILE in phases and is_isolated
+            self._put(Phase.PROFILE, trial, profile, is_shared=is_shared)
         if trial.state is State.PRUNED:
-            self.stopped[trial.number] = trial.strategy
+            self.early_stopped[trial.number] = trial.strategy
             return
         if trial.origin != TrialOrigin.TRANSFERRED:
-            self.points[trial.number] = trial
-        training = self._training_leaves(trial, own)
+            self.complete[trial.number] = trial
+        training = self._training_quantities(trial, own)
         if training:
-            right = trial.seed == self._study.task.seed
-            self._put(Phase.TRAIN, trial, training, shared=Phase.TRAIN in parts and right)
-        if (price := _rate(trial, "cost_usd")) is not None:
-            self._prices[trial.number] = _holding(trial.strategy), price
-        whole = {name: v for name, v in trial.metrics.items() if math.isfinite(v)}
-        self._put(Phase.RUN, trial, whole, shared=False)
-        self._time(trial, bool(speed), bool(training))
+            has_study_seed = trial.seed == self._study.task.seed
+            is_shared = Phase.TRAIN in phases and has_study_seed
+            self._put(Phase.TRAIN, trial, training, is_shared=is_shared)
+        if (price := _per_second(trial, "cost_usd")) is not None:
+            self._prices[trial.number] = _price_key(trial.strategy), price
+        finite = {name: value for name, value in trial.metrics.items() if math.isfinite(value)}
+        self._put(Phase.RUN, trial, finite, is_shared=False)
+        self._add_duration(trial, bool(profile), bool(training))
 
-    def _put(self, half: Phase, trial: Trial, values: Mapping[str, float], *, shared: bool) -> None:
-        place, hint = (
-            group(trial.strategy, phase_levers(half)),
-            trial.origin == TrialOrigin.TRANSFERRED,
-        )
-        shared = shared and self._study.sharing and not hint
-        if shared:
-            self.known[half].add(place)
+    def _put(
+        self, phase: Phase, trial: Trial, values: Mapping[str, float], *, is_shared: bool
+    ) -> None:
+        key = group_key(trial.strategy, phase_levers(phase))
+        is_transferred = trial.origin == TrialOrigin.TRANSFERRED
+        is_shared = is_shared and self._study.sharing and not is_transferred
+        if is_shared:
+            self.cached[phase].add(key)
         counts = {n: m.n for n, m in trial.result.measurements.items() if n in values}
-        fact = Observation(trial.number, trial.strategy, values, counts, shared, hint)
-        before = self.groups[half].get(place)
-        if before is None or fact.rank < before.rank:
-            self.groups[half][place] = fact
-            self._ordered.pop(half, None)
+        observation = Observation(
+            trial.number, trial.strategy, values, counts, is_shared, is_transferred
+        )
+        previous = self.groups[phase].get(key)
+        if previous is None or observation.priority < previous.priority:
+            self.groups[phase][key] = observation
+            self._sorted.pop(phase, None)
 
-    def _training_leaves(self, trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
-        leaves = {n: own[n] for n in self._wanted if _phase(n) is Phase.TRAIN and n in own}
-        if not leaves:
+    def _training_quantities(self, trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
+        quantities = {n: own[n] for n in self._training_metrics if n in own}
+        if not quantities:
             return {}
         samples = trial.metric(SAMPLES)
         seconds, speed = trial.metric(SECONDS), trial.metric(SPEED)
         if samples is None and seconds is not None and speed is not None:
             samples = (seconds - (trial.metric(SETUP) or 0.0)) * speed
         if samples is not None and samples > 0:
-            leaves[SAMPLES] = samples / self.basis(trial.strategy)
-        return {n: v for n, v in leaves.items() if math.isfinite(v)}
+            quantities[SAMPLES] = samples / self.sample_basis(trial.strategy)
+        return {name: value for name, value in quantities.items() if math.isfinite(value)}
 
-    def basis(self, strategy: Strategy) -> float:
-        """What the number of examples trained is proportional to."""
-        lever = "epochs" if self._study.task.steps is None else "batch_size"
-        value = strategy.get(lever, 1.0)
-        return float(value) if isinstance(value, int | float) and value > 0 else 1.0
-
-    def _time(self, trial: Trial, speed: bool, training: bool) -> None:
-        if trial.seconds is None or trial.imported:
+    def _add_duration(self, trial: Trial, has_profile: bool, has_training: bool) -> None:
+        if trial.seconds is None or trial.is_imported:
             return
-        beside = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
-        if training:
-            self._seconds[Phase.RUN if speed else Phase.TRAIN][trial.number] = beside
-        elif speed:
-            self._seconds[Phase.PROFILE][trial.number] = trial.seconds
+        overhead = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
+        if has_training:
+            self._durations[Phase.RUN if has_profile else Phase.TRAIN][trial.number] = overhead
+        elif has_profile:
+            self._durations[Phase.PROFILE][trial.number] = trial.seconds
 
 
-def _phase(metric: str) -> Phase | None:
+def _metric_phase(metric: str) -> Phase | None:
     return METRICS[metric].phase if metric in METRICS else None
 
 
-def _wanted(study: Study) -> tuple[str, ...]:
-    asked = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
-    return tuple(dict.fromkeys([*asked, SAMPLES, "accuracy"]))
+def _training_metrics(study: Study) -> tuple[str, ...]:
+    """Metrics of the train phase that are modelled: those of the study, samples and accuracy."""
+    names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
+    names += [SAMPLES, "accuracy"]
+    return tuple(name for name in dict.fromkeys(names) if _metric_phase(name) is Phase.TRAIN)
 
 
-def _speed_leaves(own: Mapping[str, float], trial: Trial) -> dict[str, float]:
-    found = {n: v for n, v in own.items() if _phase(n) is Phase.PROFILE and 0 < v < math.inf}
-    energy = _rate(trial, "energy_wh")
-    return found if energy is None or not found else {**found, POWER: energy}
+def _profile_quantities(own: Mapping[str, float], trial: Trial) -> dict[str, float]:
+    quantities = {
+        name: value
+        for name, value in own.items()
+        if _metric_phase(name) is Phase.PROFILE and 0 < value < math.inf
+    }
+    power = _per_second(trial, "energy_wh")
+    return quantities if power is None or not quantities else {**quantities, POWER: power}
 
 
-def _rate(trial: Trial, metric: str) -> float | None:
-    """The metric a second of training."""
+def _per_second(trial: Trial, metric: str) -> float | None:
+    """The metric per second of training."""
     seconds, value = trial.metric(SECONDS), trial.metric(metric)
     return value / seconds if seconds and value is not None else None
 
 
-def _holding(strategy: Strategy) -> tuple[Resources, Value]:
-    """What a strategy pays for."""
+def _price_key(strategy: Strategy) -> tuple[Resources, Value]:
+    """What the price of a strategy depends on."""
     return required_resources(strategy), strategy.get("node_class", "any")
 
 
-def _size(held: Resources) -> int:
+def _unit_count(held: Resources) -> int:
     return len(held.devices) or held.cores

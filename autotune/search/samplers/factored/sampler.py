@@ -1,8 +1,9 @@
-"""Propose the strategy with the best expected gain of hypervolume per second of its cost.
+"""Bayesian optimization with a Gaussian process per quantity and expected hypervolume improvement.
 
-Speed and accuracy are modelled apart, each over the levers that influence it. What is measured
-already costs nothing, so that joining two known halves is free, and training a new group is tried
-where it is fast. See docs/search.md.
+It proposes the strategy with the greatest expected improvement per second of its trial. Unlike
+other samplers of this kind (qNEHVI, ParEGO), it models the profile and the train phase separately,
+each over the levers that influence it. Results of a phase are cached, so combining two cached
+phases is free, and a new training group is tried with fast settings. See docs/search.md.
 """
 
 from __future__ import annotations
@@ -14,76 +15,79 @@ from functools import cache
 from threadpoolctl import ThreadpoolController
 
 from autotune.analysis.front import find_baseline
-from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile, digest
+from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile
 from autotune.levers import phase_levers
+from autotune.search.samplers.common import derive_seed
+from autotune.search.samplers.factored.acquisition import AcquisitionScorer
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.candidates import Candidates
-from autotune.search.samplers.factored.encoding import group
+from autotune.search.samplers.factored.encoding import GroupKey, group_key
 from autotune.search.samplers.factored.feasibility_classifier import FeasibilityClassifier
-from autotune.search.samplers.factored.observations import (
-    Group,
-    Observations,
-)
-from autotune.search.samplers.factored.scorer import AcquisitionScorer
+from autotune.search.samplers.factored.observations import Observations
 from autotune.search.samplers.factored.surrogates import Surrogates
 
-DRAWS = 32
-"""Joint draws of what a candidate may measure."""
+POSTERIOR_SAMPLES = 32
+"""Joint posterior samples of the metrics of the candidates."""
 
 MAX_STOPPED_TRIALS = 64
-"""Stopped trials that are kept in mind."""
-
+"""Latest early-stopped trials that a proposal takes into account."""
 
 DEFAULT_ORIGINS = (TrialOrigin.DEFAULT, TrialOrigin.ENQUEUED, TrialOrigin.RETRY)
-"""Origins that the trial of the default strategy can have."""
+"""Origins among which the trial of the default strategy is looked up."""
 
 
 class FactoredSampler:
-    """See the module. State is a cache: a fresh sampler proposes the same. With an ``anatomy`` of
-    the task's model and data, speeds are expected to go by the work that they take."""
+    """A pure function of the history: a fresh sampler proposes the same strategy.
 
-    def __init__(self, study: Study, anatomy: WorkloadProfile | None = None) -> None:
+    With a ``workload``, the prior mean of speeds follows from the floating-point operations.
+    """
+
+    def __init__(self, study: Study, workload: WorkloadProfile | None = None) -> None:
         self._study = study
-        self._facts = Observations(study)
+        self._observations = Observations(study)
         self._candidates = Candidates(study.space, study.sampler.seed)
-        self._surrogates = Surrogates(study.space, anatomy)
+        self._surrogates = Surrogates(study.space, workload)
         self._feasibility = FeasibilityClassifier(study.space)
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
-        """The next strategy; ``None`` when the space is exhausted."""
-        # Its matrices are small: more threads take longer, and cores from trials being measured.
+        """The next strategy; ``None`` if the space is exhausted."""
+        # Small matrices: more threads would be slower and disturb the trials being measured.
         with _blas().limit(limits=1, user_api="blas"):
             return self._ask(history)
 
     def _ask(self, history: Sequence[Trial]) -> Strategy | None:
-        facts = self._facts.learn(history)
-        view = AcquisitionScorer(self._study, facts, find_baseline(self._study, _early(history)))
-        strategies = self._candidates.unseen(facts.tried, view.parents())
-        if not strategies:
+        observations = self._observations.update(history)
+        default_trials = [trial for trial in history if trial.origin in DEFAULT_ORIGINS]
+        default = find_baseline(self._study, default_trials)
+        scorer = AcquisitionScorer(self._study, observations, default)
+        candidates = self._candidates.untried(observations.tried_keys, scorer.parents())
+        if not candidates:
             return None
-        seed = int(digest([self._study.sampler.seed, len(history)])[:8], 16)
-        stopped = [facts.stopped[number] for number in sorted(facts.stopped)[-MAX_STOPPED_TRIALS:]]
-        everything = [*strategies, *stopped]
-        pool = CandidateBatch(everything, facts, self._surrogates, _pending(history), DRAWS, seed)
-        scores = view.scores(pool, len(strategies), self._feasibility.chances(facts, pool))
+        seed = derive_seed(self._study.sampler.seed, len(history))
+        numbers = sorted(observations.early_stopped)[-MAX_STOPPED_TRIALS:]
+        stopped = [observations.early_stopped[number] for number in numbers]
+        batch = CandidateBatch(
+            [*candidates, *stopped], observations, self._surrogates, _pending_groups(history),
+            POSTERIOR_SAMPLES, seed,
+        )  # fmt: skip
+        feasibility = self._feasibility.probabilities(observations, batch)
+        scores = scorer.scores(batch, len(candidates), feasibility)
         if scores is None:
-            return random.Random(seed).choice(strategies)
-        return strategies[int(scores.argmax())]
+            return random.Random(seed).choice(candidates)
+        return candidates[int(scores.argmax())]
 
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Whatever multiplies matrices in this process, scipy's own library among it."""
+    """All BLAS libraries of this process, including the one that SciPy loads."""
     import scipy.linalg  # noqa: F401
 
     return ThreadpoolController()
 
 
-def _early(history: Sequence[Trial]) -> Sequence[Trial]:
-    """Where the default configuration is found."""
-    return [trial for trial in history if trial.origin in DEFAULT_ORIGINS]
-
-
-def _pending(history: Sequence[Trial]) -> dict[Phase, set[Group]]:
-    running = [trial.strategy for trial in history if not trial.state.finished]
-    return {half: {group(s, phase_levers(half)) for s in running} for half in Phase}
+def _pending_groups(history: Sequence[Trial]) -> dict[Phase, set[GroupKey]]:
+    """The groups that running trials measure."""
+    running = [trial.strategy for trial in history if not trial.state.is_finished]
+    return {
+        phase: {group_key(strategy, phase_levers(phase)) for strategy in running} for phase in Phase
+    }

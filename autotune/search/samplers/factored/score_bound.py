@@ -1,4 +1,4 @@
-"""The best score that a strategy can be hoped to reach before any training of it is seen."""
+"""An upper bound on the score that a strategy can reach, for early stopping."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from autotune.domain.metrics import METRICS
 from autotune.search.samplers.factored.observations import Observations
 from autotune.search.samplers.factored.surrogates import Surrogates
 
-ENOUGH = 6
-"""Training groups that have to be known before anything is said about another."""
+MIN_TRAINED_GROUPS = 6
+"""Training groups with a score below which there is no bound."""
 
 
 class GpScoreUpperBound:
-    """Upper bounds of training metrics, from the groups whose score is known and the model's own
-    uncertainty about the one asked for. State is a cache: the history decides."""
+    """Upper confidence bounds of metrics of the train phase, by the Gaussian process of the
+    sampler. A pure function of the history."""
 
     def __init__(self, study: Study) -> None:
-        self._facts = Observations(study)
+        self._observations = Observations(study)
         self._surrogates = Surrogates(study.space)
 
     def __call__(
         self, strategy: Strategy, metric: str, history: Sequence[Trial], deviations: float
     ) -> float | None:
-        """The metric so many standard deviations on the better side of what is expected."""
-        known = self._facts.learn(history).ordered(Phase.TRAIN)
-        if sum(metric in fact.values for _, fact in known) < ENOUGH:
+        """The score ``deviations`` standard deviations better than expected; ``None`` with fewer
+        than :data:`MIN_TRAINED_GROUPS` groups."""
+        observations = self._observations.update(history).by_number(Phase.TRAIN)
+        if sum(metric in o.values for _, o in observations) < MIN_TRAINED_GROUPS:
             return None
-        model = self._surrogates.of(Phase.TRAIN, metric, known)
-        if model is None:
+        surrogate = self._surrogates.fit(Phase.TRAIN, metric, observations)
+        if surrogate is None:
             return None
         sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
         ids = self._surrogates.encoders[Phase.TRAIN].encode([strategy])
-        return float(model.draws(ids, np.array([sign * deviations]))[0, 0])
+        return float(surrogate.sample(ids, np.array([sign * deviations]))[0, 0])

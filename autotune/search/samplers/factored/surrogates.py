@@ -1,187 +1,218 @@
-"""The models of all leaves: what each group will measure, as joint draws."""
+"""Surrogate models of all quantities: Gaussian processes over the levers of a phase.
+
+Values are modelled relative to a prior mean. A speed or latency is expected to be proportional to
+the floating-point operations per sample, so a surrogate models only the deviation from that. Thus
+pruning is tried early, since it saves operations, and activation checkpointing late, since it
+repeats some; where the hardware does not follow the operations, the first measurements show it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 
-from autotune.domain import Phase, SearchSpace, WorkloadProfile
+from autotune.domain import Phase, SearchSpace, Strategy, WorkloadProfile
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers
-from autotune.search.samplers.factored.encoding import Encoder, Ids
+from autotune.search.feasibility.flops import inference_flops, training_flops
+from autotune.search.samplers.factored.encoding import Encoder, GroupKey, LevelIds
 from autotune.search.samplers.factored.gaussian_process import (
     Floats,
     GaussianProcess,
     KernelParams,
-    fit,
-    prior,
+    fit_params,
+    prior_params,
 )
-from autotune.search.samplers.factored.observations import (
-    SAMPLES,
-    Group,
-    Observation,
-)
-from autotune.search.samplers.factored.prior_mean import FlopsPriorMean
+from autotune.search.samplers.factored.observations import SAMPLES, Observation
 
-POINTS = 200
-"""Measurements that a process rests on at most."""
+MAX_OBSERVATIONS = 200
+"""Observations of a Gaussian process."""
 
-FITTED = 96
-"""Measurements that hyper-parameters are fitted to at most."""
+MAX_FIT_OBSERVATIONS = 96
+"""Observations to which kernel parameters are fitted."""
 
-REFIT = tuple(sorted({round(2 * 1.3**step) for step in range(16)} | {1, 2, 3, 4, 5}))
-"""Numbers of measurements at which hyper-parameters are fitted anew."""
+REFIT_COUNTS = tuple(sorted({round(2 * 1.3**step) for step in range(16)} | {1, 2, 3, 4, 5}))
+"""Numbers of observations at which kernel parameters are fitted again."""
 
-CERTAIN = (0.002, 0.998)
-"""Log-odds of shares beyond are taken to be no farther out."""
+SHARE_LIMITS = (0.002, 0.998)
+"""Shares are clipped to these limits before their log-odds are taken."""
 
 LOG_SCALE, LOGIT_SCALE = 0.5, 1.2
-"""By how much quantities are expected to spread, in the space in which they are modelled."""
+"""Prior standard deviations of logarithms and log-odds."""
 
-NOISE = {"log": 0.01, "logit": 0.02, "plain": 0.01}
-"""Prior median of the variance of the noise, in squared units of the scale."""
+NOISE_VARIANCE = {"log": 0.01, "logit": 0.02, "linear": 0.01}
+"""Prior median of the noise variance by kind of transform, in squared units of its scale."""
+
+TRANSFERRED_VARIANCE = 0.1
+"""Variance of values measured on another host, in squared units of the scale."""
+
+FLOPS: Mapping[str, Callable[[WorkloadProfile, Strategy], float]] = {
+    "training": training_flops,
+    "inference": inference_flops,
+}
+"""Operations per sample, by the ``proportional_to`` of a metric's record."""
+
+GroupObservations = Sequence[tuple[GroupKey, Observation]]
 
 
-HINT_VARIANCE = 0.1
-"""Of what another machine measured, in squared units of the scale."""
+class FlopsPriorMean:
+    """Prior means for a workload; constant without a ``workload``."""
+
+    def __init__(self, workload: WorkloadProfile | None) -> None:
+        self._workload = workload
+        self._means: dict[str, dict[GroupKey, float]] = {}
+
+    def values(
+        self, quantity: str, groups: Sequence[GroupKey], members: Sequence[Strategy]
+    ) -> Floats:
+        """Prior means up to a constant factor, shape (groups,), computed for one member of each
+        group. All 1 for quantities without a prior."""
+        metric = METRICS.get(quantity)
+        if self._workload is None or metric is None or metric.proportional_to is None:
+            return np.ones(len(members))
+        means, flops = self._means.setdefault(quantity, {}), FLOPS[metric.proportional_to]
+        exponent = -1.0 if metric.is_rate else 1.0
+        for group, member in zip(groups, members, strict=True):
+            if group not in means:
+                means[group] = flops(self._workload, member) ** exponent
+        return np.array([means[group] for group in groups])
 
 
 @dataclass(frozen=True)
 class Transform:
-    """From a quantity to the space where levers add up, and back."""
+    """Between a quantity and the scale on which the effects of levers are additive. ``kind`` is
+    ``log``, ``logit`` or ``linear``."""
 
     kind: str
     scale: float
-    centre: float = 0.0
+    center: float = 0.0
 
     def forward(self, values: Floats) -> Floats:
         if self.kind == "log":
             values = np.log(values)
         elif self.kind == "logit":
-            clipped = np.clip(values, *CERTAIN)
+            clipped = np.clip(values, *SHARE_LIMITS)
             values = np.log(clipped / (1 - clipped))
-        return (values - self.centre) / self.scale
+        return (values - self.center) / self.scale
 
-    def back(self, values: Floats) -> Floats:
-        values = values * self.scale + self.centre
+    def inverse(self, values: Floats) -> Floats:
+        values = values * self.scale + self.center
         if self.kind == "log":
             return np.asarray(np.exp(np.clip(values, -60, 60)))
         return np.asarray(1 / (1 + np.exp(-values))) if self.kind == "logit" else values
 
-    def variance(self, values: Floats, counts: Floats) -> Floats:
-        """Of a share of ``counts`` examples, by the binomial distribution."""
+    def sampling_variance(self, values: Floats, counts: Floats) -> Floats:
+        """Binomial variance of shares of ``counts`` samples on the transformed scale; 0 for other
+        quantities."""
         if self.kind != "logit":
             return np.zeros(len(values))
         share = np.clip(values, 0.5 / counts, 1 - 0.5 / counts)
         return np.asarray(1 / (counts * share * (1 - share)) / self.scale**2)
 
 
-def _is_share(leaf: str) -> bool:
-    return leaf in METRICS and METRICS[leaf].kind is MetricKind.SHARE
-
-
-def transform(leaf: str, values: Floats) -> Transform:
-    """How to model a leaf whose measured ``values`` these are."""
-    if _is_share(leaf) and values.min() >= 0 and values.max() <= 1:
+def choose_transform(quantity: str, values: Floats) -> Transform:
+    """The transform for a quantity with these observed values, centred on their mean."""
+    is_share = quantity in METRICS and METRICS[quantity].kind is MetricKind.SHARE
+    if is_share and values.min() >= 0 and values.max() <= 1:
         kind, scale = "logit", LOGIT_SCALE
     elif values.min() > 0:
         kind, scale = "log", LOG_SCALE
     else:
-        kind, scale = "plain", float(np.std(values)) or abs(float(values[0])) or 1.0
-    plain = Transform(kind, scale)
-    return Transform(kind, scale, float(np.mean(plain.forward(values))) * scale)
+        kind, scale = "linear", float(np.std(values)) or abs(float(values[0])) or 1.0
+    uncentered = Transform(kind, scale)
+    return Transform(kind, scale, float(np.mean(uncentered.forward(values))) * scale)
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted process of one leaf, in units of what is expected of it."""
+    """The posterior of one quantity relative to its prior mean."""
 
     transform: Transform
     process: GaussianProcess | None = None
-    """``None`` for what is the same everywhere."""
+    """``None`` for a constant."""
 
-    def draws(self, ids: Ids, normal: Floats) -> Floats:
-        """Shape (strategies, draws), given standard normal numbers (draws,)."""
+    def sample(self, ids: LevelIds, normal: Floats) -> Floats:
+        """Samples, shape (strategies, samples), from standard normal numbers (samples,). Samples of
+        different strategies are perfectly correlated."""
         if self.process is None:
-            return np.full((len(ids), len(normal)), self.transform.back(np.zeros(1))[0])
+            constant = self.transform.inverse(np.zeros(1))[0]
+            return np.full((len(ids), len(normal)), constant)
         mean, deviation = self.process.predict(ids)
-        return self.transform.back(mean[:, None] + deviation[:, None] * normal[None, :])
+        return self.transform.inverse(mean[:, None] + deviation[:, None] * normal[None, :])
 
 
 class Surrogates:
-    """Makes and keeps the models of one study."""
+    """Creates the surrogates of one study and caches their kernel parameters."""
 
-    def __init__(self, space: SearchSpace, anatomy: WorkloadProfile | None = None) -> None:
-        self.expectations = FlopsPriorMean(anatomy)
-        self.encoders = {half: Encoder(space, phase_levers(half)) for half in Phase}
-        self._encoded: dict[tuple[Phase, int], Ids] = {}
-        self._hypers: dict[tuple[Phase, str, tuple[int, ...]], KernelParams] = {}
+    def __init__(self, space: SearchSpace, workload: WorkloadProfile | None = None) -> None:
+        self.prior_mean = FlopsPriorMean(workload)
+        self.encoders = {phase: Encoder(space, phase_levers(phase)) for phase in Phase}
+        self._level_ids: dict[tuple[Phase, int], LevelIds] = {}
+        self._params: dict[tuple[Phase, str, tuple[int, ...]], KernelParams] = {}
 
-    def of(
-        self, half: Phase, leaf: str, facts: Sequence[tuple[Group, Observation]]
-    ) -> Surrogate | None:
-        """The model of ``leaf`` from those of ``facts`` that have it, in units of what is expected
-        of it; ``None`` without any."""
-        having = [(place, fact) for place, fact in facts if leaf in fact.values]
+    def fit(self, phase: Phase, quantity: str, observations: GroupObservations) -> Surrogate | None:
+        """The surrogate of ``quantity``, fitted to the ``observations`` that have it; ``None``
+        without any."""
+        having = [(key, o) for key, o in observations if quantity in o.values]
         if not having:
             return None
-        if leaf == SAMPLES:  # counted in what it is proportional to
-            return Surrogate(Transform("plain", 1.0, median(f.values[leaf] for _, f in having)))
-        hyper = self._hyper(half, leaf, having)
-        ids, values, variances, shape = self._data(half, leaf, _thinned(having, POINTS))
-        return Surrogate(
-            shape, GaussianProcess(self.encoders[half].axes, ids, values, variances, hyper)
+        if quantity == SAMPLES:  # in units of the lever value to which it is proportional
+            constant = median(observation.values[quantity] for _, observation in having)
+            return Surrogate(Transform("linear", 1.0, constant))
+        params = self._fit_params(phase, quantity, having)
+        ids, values, variances, transform = self._training_data(
+            phase, quantity, _subsample(having, MAX_OBSERVATIONS)
         )
+        dimensions = self.encoders[phase].kernel_dimensions
+        return Surrogate(transform, GaussianProcess(dimensions, ids, values, variances, params))
 
-    def _data(
-        self, half: Phase, leaf: str, having: Sequence[tuple[Group, Observation]]
-    ) -> tuple[Ids, Floats, Floats, Transform]:
-        facts = [fact for _, fact in having]
-        raw = np.array([fact.values[leaf] for fact in facts])
-        members = [fact.strategy for fact in facts]
-        raw = raw / self.expectations.of(leaf, [place for place, _ in having], members)
-        counts = np.array([max(fact.n.get(leaf, 1), 1) for fact in facts], dtype=float)
-        shape = transform(leaf, raw)
-        ids = np.array([self._levels(half, fact) for fact in facts])
-        hints = np.array([fact.transferred for fact in facts])
-        variances = shape.variance(raw, counts) + np.where(hints, HINT_VARIANCE, 0.0)
-        return ids, shape.forward(raw), variances, shape
+    def _training_data(
+        self, phase: Phase, quantity: str, observations: GroupObservations
+    ) -> tuple[LevelIds, Floats, Floats, Transform]:
+        """Levels, transformed values, their known variances, and the transform."""
+        keys, members = [key for key, _ in observations], [o for _, o in observations]
+        raw = np.array([o.values[quantity] for o in members])
+        raw = raw / self.prior_mean.values(quantity, keys, [o.strategy for o in members])
+        counts = np.array([max(o.n.get(quantity, 1), 1) for o in members], dtype=float)
+        transform = choose_transform(quantity, raw)
+        ids = np.array([self._encode(phase, o) for o in members])
+        transferred = np.array([o.is_transferred for o in members])
+        variances = transform.sampling_variance(raw, counts)
+        variances = variances + np.where(transferred, TRANSFERRED_VARIANCE, 0.0)
+        return ids, transform.forward(raw), variances, transform
 
-    def _levels(self, half: Phase, fact: Observation) -> Ids:
-        key = half, fact.number
-        if key not in self._encoded:
-            self._encoded[key] = self.encoders[half].encode([fact.strategy])[0]
-        return self._encoded[key]
+    def _encode(self, phase: Phase, observation: Observation) -> LevelIds:
+        key = phase, observation.number
+        if key not in self._level_ids:
+            self._level_ids[key] = self.encoders[phase].encode([observation.strategy])[0]
+        return self._level_ids[key]
 
-    def _hyper(
-        self, half: Phase, leaf: str, having: Sequence[tuple[Group, Observation]]
+    def _fit_params(
+        self, phase: Phase, quantity: str, observations: GroupObservations
     ) -> KernelParams:
-        """Fitted to the first so many measurements, as of the last refit that was due."""
-        first = _thinned(having[: due(len(having))], FITTED)
-        key = half, leaf, tuple(fact.number for _, fact in first)
-        found = self._hypers.get(key)
-        if found is None:
-            ids, values, variances, shape = self._data(half, leaf, first)
-            axes = self.encoders[half].axes
-            start = prior(len(axes), NOISE[shape.kind])
-            found = self._hypers[key] = fit(axes, ids, values, variances, start)
-        return found
+        """Parameters fitted to the observations up to the latest refit."""
+        subset = _subsample(observations[: fit_count(len(observations))], MAX_FIT_OBSERVATIONS)
+        key = phase, quantity, tuple(observation.number for _, observation in subset)
+        if key not in self._params:
+            ids, values, variances, transform = self._training_data(phase, quantity, subset)
+            dimensions = self.encoders[phase].kernel_dimensions
+            prior = prior_params(len(dimensions), NOISE_VARIANCE[transform.kind])
+            self._params[key] = fit_params(dimensions, ids, values, variances, prior)
+        return self._params[key]
 
 
-def due(count: int) -> int:
-    """The number of measurements, of ``count``, that hyper-parameters are fitted to."""
-    return max((size for size in REFIT if size <= count), default=0)
+def fit_count(count: int) -> int:
+    """The number of the first ``count`` observations to which kernel parameters are fitted."""
+    return max((size for size in REFIT_COUNTS if size <= count), default=0)
 
 
-def _thinned(
-    facts: Sequence[tuple[Group, Observation]], most: int
-) -> Sequence[tuple[Group, Observation]]:
-    """All, or the latest half and as many of the others, evenly spread."""
-    if len(facts) <= most:
-        return facts
-    early, late = facts[: -most // 2], facts[-most // 2 :]
-    places = np.linspace(0, len(early) - 1, most - len(late)).round().astype(int)
-    return [*(early[place] for place in dict.fromkeys(places.tolist())), *late]
+def _subsample(observations: GroupObservations, max_count: int) -> GroupObservations:
+    """All, or the ``max_count / 2`` latest and as many evenly spaced earlier ones."""
+    if len(observations) <= max_count:
+        return observations
+    early, late = observations[: -max_count // 2], observations[-max_count // 2 :]
+    indices = np.linspace(0, len(early) - 1, max_count - len(late)).round().astype(int)
+    return [*(early[index] for index in dict.fromkeys(indices.tolist())), *late]
