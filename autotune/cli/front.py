@@ -12,7 +12,7 @@ from autotune.analysis.text import compare_with_default, format_metric, format_r
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import out
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, plot
-from autotune.cli.text import non_default_settings
+from autotune.cli.text import non_default_settings, unit_heading
 from autotune.domain import State, Trial
 from autotune.domain.metrics import get_metric
 
@@ -52,7 +52,7 @@ def front_listing(snapshot: Snapshot) -> Listing:
     columns = [Column("trial")]
     for objective in snapshot.study.objectives:
         metric = get_metric(objective.metric)
-        columns.append(Column(metric.label, "" if metric.unit in ("ratio", "USD") else metric.unit))
+        columns.append(Column(metric.label, unit_heading(metric)))
     columns.append(Column("P(front)"))
     rows = [_point_row(snapshot, snapshot.front_points[trial.number]) for trial in snapshot.front]
     if snapshot.baseline is not None and snapshot.baseline not in snapshot.front:
@@ -111,7 +111,7 @@ def _with_interval(metric: str, estimate: Estimate) -> str:
     if estimate.ci95 is None or estimate.value == 0:
         return value
     half = (estimate.ci95[1] - estimate.ci95[0]) / 2
-    if get_metric(metric).unit == "ratio":
+    if get_metric(metric).is_ratio:
         return f"{value} ±{100 * half:.1f}"
     share = half / abs(estimate.value)
     return f"{value} ±{share:.0%}" if share <= 1 else f"{value} ±>100%"

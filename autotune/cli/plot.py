@@ -9,7 +9,7 @@ from rich.text import Text
 
 from autotune.analysis.front import value_of
 from autotune.analysis.snapshot import Snapshot
-from autotune.domain.metrics import Metric, get_metric
+from autotune.domain.metrics import Metric, MetricKind, get_metric
 
 MAX_WIDTH, HEIGHT = 76, 18
 TRIED, FRONT, KNEE, DEFAULT = "·", "●", "◆", "D"
@@ -27,13 +27,13 @@ def plot(snapshot: Snapshot, width: int) -> Text:
     figure = plotext.figure
     figure.clear()
     figure.plot_size(min(width, MAX_WIDTH), HEIGHT)
-    drawn: list[tuple[float, float]] = []
+    all_points: list[tuple[float, float]] = []
     for marker, points in _layers(snapshot, across.name, up.name):
         if points:
             xs, ys = zip(*points, strict=True)
             figure.draw(figure.signal(list(xs), list(ys), marker=marker))
-            drawn += points
-    for side, metric, values in zip("xy", (across, up), zip(*drawn, strict=True), strict=True):
+            all_points += points
+    for side, metric, values in zip("xy", (across, up), zip(*all_points, strict=True), strict=True):
         limits = axis_range(metric, values)
         ticks = axis_ticks(limits)
         ruler = figure.ruler(side)
@@ -75,14 +75,14 @@ def axis_range(metric: Metric, values: Sequence[float]) -> Range:
     low, high = min(values), max(values)
     margin = (high - low) * MARGIN or abs(high) * MARGIN or MARGIN
     least, most = metric_range(metric)
-    return max(low - margin, least), min(high + margin, most)
+    return max(low - margin, min(least, low)), min(high + margin, max(most, high))
 
 
 def metric_range(metric: Metric) -> Range:
-    """What a metric can be at all."""
-    if metric.name == "mcc":
+    """The values that a metric can have."""
+    if metric.kind is MetricKind.CORRELATION:
         return -1.0, 1.0
-    return 0.0, 1.0 if metric.unit == "ratio" else float("inf")
+    return 0.0, 1.0 if metric.kind is MetricKind.SHARE else float("inf")
 
 
 def axis_ticks(limits: Range) -> list[float]:
@@ -91,6 +91,6 @@ def axis_ticks(limits: Range) -> list[float]:
 
 
 def tick_label(metric: Metric, value: float) -> str:
-    if metric.unit == "ratio" and metric.name != "mcc":
+    if metric.kind is MetricKind.SHARE:
         return f"{100 * value:.1f}%"
-    return f"${value:.3g}" if metric.unit.startswith("USD") else f"{value:.4g}"
+    return f"${value:.3g}" if metric.kind is MetricKind.MONEY else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""States and settings as the commands print them."""
+"""States, settings and units as the commands print them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from autotune.analysis.text import strategy_settings
 from autotune.domain import State, Study, Trial
+from autotune.domain.metrics import Metric
 
 STATE_STYLES: Mapping[State, str] = {
     State.QUEUED: "dim",
@@ -21,3 +22,8 @@ STATE_STYLES: Mapping[State, str] = {
 def non_default_settings(study: Study, trial: Trial) -> str:
     """The settings that differ from the default, as ``lever=value lever=value``."""
     return " ".join(strategy_settings(trial.strategy, study.baseline)) or "the default"
+
+
+def unit_heading(metric: Metric) -> str:
+    """The unit below the label of a metric; empty if each value has it, as in ``81.2%``."""
+    return "" if metric.unit in ("ratio", "USD") else metric.unit

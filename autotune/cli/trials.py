@@ -17,7 +17,7 @@ from autotune.analysis.text import (
 )
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import Column, Listing, Row
-from autotune.cli.text import STATE_STYLES, non_default_settings
+from autotune.cli.text import STATE_STYLES, non_default_settings, unit_heading
 from autotune.domain import CurvePoint, Measurement, Study, Trial
 from autotune.domain.metrics import get_metric
 
@@ -29,7 +29,7 @@ PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
 def trial_listing(study: Study, trials: Sequence[Trial]) -> Listing:
     """A row a trial, with its settings and the reason why it ended."""
     metrics = [get_metric(objective.metric) for objective in study.objectives]
-    figures = [Column(m.label, "" if m.unit in ("ratio", "USD") else m.unit) for m in metrics]
+    figures = [Column(metric.label, unit_heading(metric)) for metric in metrics]
     columns = [Column("trial"), Column("state", left=True), *figures, Column("time", "s")]
     rows = []
     for trial in trials:

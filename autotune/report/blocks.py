@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written as."""
+"""The blocks of a report, independent of its format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 @dataclass(frozen=True)
 class Heading:
-    """A title; ``level`` 1 is the report's own."""
+    """A heading. ``level`` 1 is the title of the report."""
 
     text: str
     level: int = 2
@@ -25,14 +25,15 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Command:
-    """What to type next."""
+    """A command to run next."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """``rows`` are as wide as ``head``; ``numbers`` are the columns that are aligned as such."""
+    """``rows`` are as wide as ``head``. ``numbers`` are the indices of columns with numbers. A
+    ``folded`` table is collapsed at first."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -42,10 +43,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot, and in words what it shows for whoever cannot see it."""
+    """A plot and its description, for readers who cannot see it."""
 
     figure: go.Figure
-    words: str
+    description: str
 
 
 Block = Heading | Paragraph | Command | Table | Figure

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no network: styles and the plotting library are inside."""
+"""A report as one HTML page that contains its styles and the plotting library."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ summary { cursor: pointer; color: var(--blue); }
 
 
 def html_page(title: str, blocks: Sequence[Block]) -> str:
-    """The whole document. Text from the study is escaped."""
+    """The document. Text from the study is escaped."""
     from plotly.offline import get_plotlyjs
 
-    inside = "\n".join(_blocks(blocks))
+    body = "\n".join(_blocks(blocks))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n"
-        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{inside}\n</body>\n</html>\n"
+        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 
@@ -78,15 +78,15 @@ def _block(block: Block, number: int) -> str:
             return f"<pre>{escape(text)}</pre>"
         case Table():
             return _table(block)
-        case Figure(figure, words):
+        case Figure(figure, description):
             plot = figure.to_html(
                 full_html=False,
                 include_plotlyjs=False,
                 div_id=f"figure-{number}",
                 config={"displaylogo": False, "responsive": True, "displayModeBar": False},
             )
-            caption = f"<figcaption>{escape(words)}</figcaption>"
-            return f'<figure role="img" aria-label="{escape(words)}">{plot}{caption}</figure>'
+            caption = f"<figcaption>{escape(description)}</figcaption>"
+            return f'<figure role="img" aria-label="{escape(description)}">{plot}{caption}</figure>'
 
 
 def _anchor(text: str) -> str:
@@ -96,13 +96,13 @@ def _anchor(text: str) -> str:
 def _table(table: Table) -> str:
     head = _row("th", table.head, table.numbers)
     rows = "\n".join(_row("td", row, table.numbers) for row in table.rows)
-    inside = f'<div class="wide"><table><thead>{head}</thead>\n<tbody>{rows}</tbody></table></div>'
+    content = f'<div class="wide"><table><thead>{head}</thead>\n<tbody>{rows}</tbody></table></div>'
     if not table.folded:
-        return inside
-    return f"<details><summary>{len(table.rows)} rows</summary>{inside}</details>"
+        return content
+    return f"<details><summary>{len(table.rows)} rows</summary>{content}</details>"
 
 
 def _row(tag: str, cells: Sequence[str], numbers: frozenset[int]) -> str:
-    opened = [f'<{tag} class="n">' if n in numbers else f"<{tag}>" for n in range(len(cells))]
-    inside = (f"{o}{escape(text)}</{tag}>" for o, text in zip(opened, cells, strict=True))
-    return f"<tr>{''.join(inside)}</tr>"
+    tags = [f'<{tag} class="n">' if n in numbers else f"<{tag}>" for n in range(len(cells))]
+    content = (f"{start}{escape(text)}</{tag}>" for start, text in zip(tags, cells, strict=True))
+    return f"<tr>{''.join(content)}</tr>"

@@ -8,28 +8,29 @@ from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, T
 
 
 def markdown_text(blocks: Sequence[Block]) -> str:
-    """The whole document."""
+    """The document."""
     return "\n\n".join(_block(block) for block in blocks) + "\n"
 
 
 def _block(block: Block) -> str:
     match block:
-        case Heading(words, level):
-            return f"{'#' * level} {words}"
-        case Paragraph(words):
-            return words
-        case Command(words):
-            return f"```\n{words}\n```"
-        case Figure(_, words):
-            return f"*Plot, in the HTML report: {words}*"
+        case Heading(text, level):
+            return f"{'#' * level} {text}"
+        case Paragraph(text):
+            return text
+        case Command(text):
+            return f"```\n{text}\n```"
+        case Figure(_, description):
+            return f"*Plot, in the HTML report: {description}*"
         case Table():
             lines = [table_row(block.head), _rule(block), *map(table_row, block.rows)]
             return "\n".join(lines)
 
 
 def table_row(cells: Sequence[str]) -> str:
-    inside = " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {inside} |"
+    """A row of a Markdown table, with pipes escaped."""
+    content = " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"| {content} |"
 
 
 def _rule(table: Table) -> str:

@@ -81,7 +81,7 @@ def _cells(overview: StudyOverview, row: live.StudyRow | None) -> dict[str, obje
         "best so far (times the default)": "…" if row is None else row.bests or "nothing yet",
         "budget left": "…" if row is None else row.budget,
         "started": live.format_age(overview.started_at, now()),
-        "trials": overview.finished,
+        "trials": overview.finished_trials,
         "without result": without_result,
         "model": overview.study.task.model,
     }
@@ -102,11 +102,11 @@ def _is_running(overview: StudyOverview) -> bool:
 
 def _watch(overviews: Sequence[StudyOverview]) -> None:
     """Draw the page again when a study has changed or was added."""
-    drawn = [(o.study.name, o.revision, _is_running(o)) for o in overviews]
+    rows = [(o.study.name, o.revision, _is_running(o)) for o in overviews]
 
     def has_changed() -> bool:
         current = live.store().studies_overview()[::-1]
-        return [(o.study.name, o.revision, _is_running(o)) for o in current] != drawn
+        return [(o.study.name, o.revision, _is_running(o)) for o in current] != rows
 
     auto_refresh(
         has_changed, refresh_interval(any(_is_running(overview) for overview in overviews))

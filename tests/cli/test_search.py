@@ -82,8 +82,8 @@ def test_reading_commands_print_text_and_json(searched: Searched, command: tuple
 def test_second_search_continues_the_study(searched: Searched) -> None:
     cli, _ = searched
     before = cli.run("trials", "tiny", "--json").document
-    again = cli.run("search", "tiny.yaml", "--set", "budget.trials=4")
-    assert again.code == 0, again.err
+    result = cli.run("search", "tiny.yaml", "--set", "budget.trials=4")
+    assert result.code == 0, result.err
     after = cli.run("trials", "tiny", "--json").document
     assert after[: len(before)] == before
     assert len(after) == 4

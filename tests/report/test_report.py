@@ -73,7 +73,7 @@ def test_rows_are_as_wide_as_their_heads_and_all_trials_are_listed() -> None:
 def test_plots_have_a_description() -> None:
     figures = [b for b in content(Snapshot(STUDY, TRIALS), ENVIRONMENT) if isinstance(b, Figure)]
     assert figures
-    assert all(len(figure.words) > 20 for figure in figures)
+    assert all(len(figure.description) > 20 for figure in figures)
 
 
 def test_text_of_the_study_is_escaped(tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ INTERRUPTED = 130
 
 LogOption = Annotated[
     list[str] | None,
-    typer.Option("--log-to", help="Also write to tensorboard, mlflow or wandb; may be repeated."),
+    typer.Option("--log-to", help="Also log to tensorboard, mlflow or wandb. Can be repeated."),
 ]
 
 
 def search(
     file: SpecArgument,
     study: Annotated[
-        str | None, typer.Option("--study", help="Name to store it under, if not the file's own.")
+        str | None, typer.Option("--study", help="Name of the study, instead of that in the file.")
     ] = None,
     override: SetOption = None,
     storage: StorageOption = None,
@@ -52,7 +52,7 @@ def search(
     warm_start: WarmStartOption = None,
     log_to: LogOption = None,
 ) -> None:
-    """Search a study file; an existing study of the same name is continued."""
+    """Search a study file. Continues an existing study of the same name."""
     from autotune import spec
     from autotune.cli.commands.study import resolve_study_path
 
@@ -78,7 +78,7 @@ def resume(
     no_sharing: SharingOption = False,
     log_to: LogOption = None,
 ) -> None:
-    """Continue a study where it ended or was killed; --set raises its budget."""
+    """Continue a study that ended or was killed. Raise its budget with --set."""
     from autotune import spec
     from autotune.store import open_store
 
