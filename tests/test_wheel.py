@@ -1,4 +1,4 @@
-"""An installed wheel works away from the repository: migrations, study files and pages included."""
+"""The wheel works without the repository: it contains migrations, study files and the dashboard."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel unpacked where nothing of the repository is on the path."""
+    """The wheel, unpacked in a folder of its own."""
     folder = tmp_path_factory.mktemp("site")
     zipfile.ZipFile(wheel).extractall(folder)
     return folder
 
 
-def typed(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_autotune(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     code = (
         "import sys; "
@@ -45,7 +45,7 @@ def typed(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedPr
     )  # fmt: skip
 
 
-def test_all_that_is_needed_is_in_it(wheel: Path) -> None:
+def test_all_files_are_in_the_wheel(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for part in ("_alembic/env.py", "_search_spaces/bert.yaml", "_search_spaces/schema.json",
                  "_dashboard/main.py", "py.typed"):  # fmt: skip
@@ -53,19 +53,21 @@ def test_all_that_is_needed_is_in_it(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests/", "alembic/", "dashboard/"))]
 
 
-def test_shipped_studies_validate(installed: Path, tmp_path: Path) -> None:
-    done = typed(installed, tmp_path, "validate", "bert")
-    assert done.returncode == 0, done.stderr
+def test_bundled_studies_validate(installed: Path, tmp_path: Path) -> None:
+    process = run_autotune(installed, tmp_path, "validate", "bert")
+    assert process.returncode == 0, process.stderr
 
 
 def test_migrations_run(installed: Path, tmp_path: Path) -> None:
-    done = typed(installed, tmp_path, "db", "upgrade", "--storage", f"sqlite:///{tmp_path}/w.db")
-    assert done.returncode == 0, done.stderr
+    process = run_autotune(
+        installed, tmp_path, "db", "upgrade", "--storage", f"sqlite:///{tmp_path}/w.db"
+    )
+    assert process.returncode == 0, process.stderr
     assert (tmp_path / "w.db").exists()
 
 
-def test_the_dashboard_is_found(installed: Path, tmp_path: Path) -> None:
-    done = typed(installed, tmp_path, "dashboard", "--storage", "sqlite:///missing.db")
-    assert done.returncode != 0
-    assert "missing.db" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_dashboard_starts(installed: Path, tmp_path: Path) -> None:
+    process = run_autotune(installed, tmp_path, "dashboard", "--storage", "sqlite:///missing.db")
+    assert process.returncode != 0
+    assert "missing.db" in process.stderr
+    assert "Traceback" not in process.stderr

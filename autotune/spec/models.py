@@ -62,9 +62,9 @@ ExecutorName = Annotated[str, NameIn(EXECUTORS)]
 SamplerName = Annotated[str, NameIn(SAMPLERS)]
 StoppingRuleName = Annotated[str, NameIn(STOPPING_RULES)]
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Word = Annotated[str, Field(min_length=1)]
-Positive = Annotated[float, Field(gt=0)]
+StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+NonEmptyText = Annotated[str, Field(min_length=1)]
+PositiveNumber = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Price = Annotated[float, Field(ge=0)]
@@ -76,7 +76,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def _short(key: str, *kinds: type) -> Callable[[Any], Any]:
+def _short_form(key: str, *kinds: type) -> Callable[[Any], Any]:
     """Accept a bare value of one of ``kinds`` as short for the mapping ``{key: value}``."""
     return lambda value: {key: value} if isinstance(value, kinds) else value
 
@@ -84,13 +84,13 @@ def _short(key: str, *kinds: type) -> Callable[[Any], Any]:
 class DatasetFiles(Section):
     """Local files by split: CSV, JSON Lines or Parquet."""
 
-    train: Word
-    validation: Word | None = None
-    test: Word | None = None
+    train: NonEmptyText
+    validation: NonEmptyText | None = None
+    test: NonEmptyText | None = None
 
 
 Dataset = Annotated[
-    Annotated[Word, Tag("name")] | Annotated[DatasetFiles, Tag("files")],
+    Annotated[NonEmptyText, Tag("name")] | Annotated[DatasetFiles, Tag("files")],
     Discriminator(lambda value: "files" if isinstance(value, dict | DatasetFiles) else "name"),
 ]
 
@@ -98,16 +98,16 @@ Dataset = Annotated[
 class ColumnsSpec(Section):
     """Names of the data set's columns."""
 
-    text: Word = "text"
-    text_pair: Word | None = None
-    label: Word = "label"
+    text: NonEmptyText = "text"
+    text_pair: NonEmptyText | None = None
+    label: NonEmptyText = "label"
 
 
 class TaskSpec(Section):
     """Model, data set and training length, the same for every trial."""
 
     kind: TaskKindName = "text-classification"
-    model: Word = Field(
+    model: NonEmptyText = Field(
         "builtin:minilm",
         description="builtin:minilm, builtin:bert-tiny, a hub id, or a local directory",
     )
@@ -132,7 +132,7 @@ class TaskSpec(Section):
 class ObjectiveSpec(Section):
     """A metric to optimise; ``direction`` defaults to the metric's own."""
 
-    metric: Word
+    metric: NonEmptyText
     direction: Direction | None = None
 
 
@@ -144,22 +144,22 @@ class LeverSpec(Section):
     high: float | None = None
     step: float | None = None
     log: bool | None = None
-    when: Word | None = None
+    when: NonEmptyText | None = None
 
 
 class RuleSpec(Section):
     """A forbidden combination of settings."""
 
-    exclude: Word
-    because: Word = "the study excludes it"
+    exclude: NonEmptyText
+    because: NonEmptyText = "the study excludes it"
 
 
 class BudgetSpec(Section):
     """Limits of the search; the first one reached ends it."""
 
     trials: Count | None = None
-    minutes: Positive | None = None
-    usd: Positive | None = None
+    minutes: PositiveNumber | None = None
+    usd: PositiveNumber | None = None
 
 
 class ConfirmSpec(Section):
@@ -172,16 +172,16 @@ class ConfirmSpec(Section):
 class LimitsSpec(Section):
     """Limits of one trial."""
 
-    memory_gib: Positive | None = None
-    minutes: Positive | None = None
+    memory_gib: PositiveNumber | None = None
+    minutes: PositiveNumber | None = None
 
 
 class PricesSpec(Section):
     """US dollars per hour. GPUs are named by a part of their name, nodes by their class."""
 
     cpu_core: Price | None = None
-    gpus: dict[Word, Price] = {}
-    nodes: dict[Word, Price] = {}
+    gpus: dict[NonEmptyText, Price] = {}
+    nodes: dict[NonEmptyText, Price] = {}
 
 
 class ExecutorSpec(Section):
@@ -192,21 +192,21 @@ class ExecutorSpec(Section):
         None,
         description="Concurrent trials; defaults to 1, on ray to as many as the cluster can run",
     )
-    address: Word | None = Field(
+    address: NonEmptyText | None = Field(
         None, description="Address of a running Ray cluster: auto or HOST:PORT"
     )
     takeover_seconds: Annotated[float, Field(ge=2)] = Field(
         60.0,
         description="Age of a driver's heartbeat after which other drivers run its trials again",
     )
-    landscape: Word | None = Field(
+    landscape: NonEmptyText | None = Field(
         None, description="Parquet file of recorded trials for the executor replay"
     )
 
 
 Executor = Annotated[
     ExecutorSpec,
-    BeforeValidator(_short("kind", str), json_schema_input_type=ExecutorSpec | ExecutorName),
+    BeforeValidator(_short_form("kind", str), json_schema_input_type=ExecutorSpec | ExecutorName),
 ]
 
 
@@ -226,27 +226,28 @@ class SamplerSpec(Section):
 class StudyFile(Section):
     """A study: what to fine-tune, what to optimise, and which settings to search."""
 
-    study: Name = Field(description="Name of the study in the store")
-    plugins: list[Word] = Field(
+    study: StudyName = Field(description="Name of the study in the store")
+    plugins: list[NonEmptyText] = Field(
         [], description="Python files that register levers, metrics, task kinds or other components"
     )
     task: TaskSpec = TaskSpec()
     objectives: list[
         Annotated[
             ObjectiveSpec,
-            BeforeValidator(_short("metric", str), json_schema_input_type=ObjectiveSpec | str),
+            BeforeValidator(_short_form("metric", str), json_schema_input_type=ObjectiveSpec | str),
         ]
     ] = Field(min_length=1)
-    constraints: list[Word] = Field(
+    constraints: list[NonEmptyText] = Field(
         [], description="Such as 'accuracy >= baseline - 0.01' or 'peak_memory_gib <= 8'"
     )
     space: dict[
         str,
-        Annotated[LeverSpec, BeforeValidator(_short("values", str, int, float, bool, list))],
+        Annotated[LeverSpec, BeforeValidator(_short_form("values", str, int, float, bool, list))],
     ] = Field(min_length=1, description="The levers to search")
     rules: list[
         Annotated[
-            RuleSpec, BeforeValidator(_short("exclude", str), json_schema_input_type=RuleSpec | str)
+            RuleSpec,
+            BeforeValidator(_short_form("exclude", str), json_schema_input_type=RuleSpec | str),
         ]
     ] = []
     start_with: list[dict[str, Any]] = Field([], description="Strategies to run first")
@@ -255,7 +256,7 @@ class StudyFile(Section):
         "optimistic", description="Rule that stops trials early: see docs/search.md"
     )
     budget: BudgetSpec = BudgetSpec()
-    stop_when: Word | None = Field(
+    stop_when: NonEmptyText | None = Field(
         None,
         description="Ends the search: 'no hypervolume gain in 12 trials'",
         json_schema_extra={"pattern": r"^\s*no hypervolume gain in [1-9]\d* trials?\s*$"},
@@ -263,7 +264,7 @@ class StudyFile(Section):
     confirm: ConfirmSpec | None = Field(
         None, description="Run the best trials again at the end and evaluate them on the test split"
     )
-    warm_start: Name | None = Field(
+    warm_start: StudyName | None = Field(
         None, description="Start from the trials of this study of the same store and task"
     )
     limits: LimitsSpec = LimitsSpec()
@@ -271,7 +272,7 @@ class StudyFile(Section):
     executor: Executor = ExecutorSpec()
     sampler: Annotated[
         SamplerSpec,
-        BeforeValidator(_short("kind", str), json_schema_input_type=SamplerSpec | SamplerName),
+        BeforeValidator(_short_form("kind", str), json_schema_input_type=SamplerSpec | SamplerName),
     ] = SamplerSpec()
     storage: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://")] | None = Field(
         None, description="SQLAlchemy URL of the store"

@@ -1,18 +1,18 @@
-"""Where rows come from: ``builtin:NAME``, files by split, or a data set of the hub.
+"""Data sources: ``builtin:NAME``, files by split, or a data set of the hub.
 
-A source is named before it is read. Its identity changes when its rows may have changed, so that
-what was made from it can be found again without reading it.
+A source has an identity that changes whenever its rows could have changed. It is a cache key that
+can be computed without reading the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from autotune.domain import digest
+from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.data import cache, docstrings
 from autotune.trial.data.tables import Table, read_table
@@ -20,13 +20,13 @@ from autotune.trial.data.tables import Table, read_table
 SPLITS = ("train", "validation", "test")
 
 ReadTables = Callable[[], Mapping[str, Table]]
-"""Reads every split that the source has; ``train`` is always among them."""
+"""Reads all splits of a source; ``train`` is always one of them."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Rows that can be read. ``identity`` (plain data) is the same while the rows are the same;
-    ``places`` says in words where each split comes from."""
+    """``identity`` (plain data) does not change while the rows stay the same. ``descriptions``
+    describes the origin of each split."""
 
     identity: Any
     descriptions: Mapping[str, str]
@@ -34,14 +34,14 @@ class Source:
 
 
 def find_source(dataset: str | Mapping[str, str]) -> Source:
-    """The source that ``task.dataset`` names. Raises :class:`DataError` where it names none."""
+    """The source that ``task.dataset`` names. Raises :class:`DataError` if there is none."""
     if not isinstance(dataset, str):
         return _files(dataset)
     if dataset.startswith("builtin:"):
         return _builtin(dataset.removeprefix("builtin:"))
     if Path(dataset).exists():
         raise DataError(
-            f"task.dataset: {dataset} is a path, and says not which split it is",
+            f"task.dataset: {dataset} is a path without the name of its split",
             hint=f"task.dataset: {{train: {dataset}}}",
         )
     return _hub(dataset)
@@ -51,7 +51,7 @@ def _builtin(name: str) -> Source:
     if name not in BUILTIN:
         raise DataError(
             f"task.dataset: there is no builtin:{name}",
-            hint=f"there are {', '.join(f'builtin:{known}' for known in BUILTIN)}",
+            hint=f"there are {', '.join(f'builtin:{name}' for name in BUILTIN)}",
         )
     return BUILTIN[name]()
 
@@ -73,10 +73,10 @@ BUILTIN = {"docstrings": _docstrings}
 def _files(files: Mapping[str, str]) -> Source:
     for split in files:
         if split not in SPLITS:
-            near = get_close_matches(split, SPLITS, n=1, cutoff=0.3)
+            match = closest(split, SPLITS, cutoff=0.3)
             raise DataError(
                 f"task.dataset: unknown split {split!r}",
-                hint=f"task.dataset.{near[0] if near else 'validation'}: {files[split]}",
+                hint=f"task.dataset.{match or 'validation'}: {files[split]}",
             )
     if "train" not in files:
         raise DataError("task.dataset: no train split", hint="task.dataset.train: FILE")
@@ -90,7 +90,7 @@ def _files(files: Mapping[str, str]) -> Source:
 
 
 def _file_stamp(path: Path) -> tuple[str, int, int]:
-    """Place, size and time of change: these move when the content does, and cost no reading."""
+    """Path, size and modification time, which change with the content."""
     try:
         state = path.stat()
     except OSError as error:
@@ -106,43 +106,43 @@ def _file_stamp(path: Path) -> tuple[str, int, int]:
 
 def _nearest_file(path: Path) -> Path | None:
     names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, names, n=1)
-    return path.with_name(near[0]) if near else None
+    match = closest(path.name, names)
+    return path.with_name(match) if match else None
 
 
 def _hub(name: str) -> Source:
-    place = {split: f"{name} ({split}) of the hub" for split in SPLITS}
-    return Source({"hub": name}, place, lambda: _read_hub(name))
+    descriptions = {split: f"{name} ({split}) from the hub" for split in SPLITS}
+    return Source({"hub": name}, descriptions, lambda: _read_hub(name))
 
 
 def _read_hub(name: str) -> Mapping[str, Table]:
-    found = _load_hub(name)
-    if "train" not in found:
+    splits = _load_hub(name)
+    if "train" not in splits:
         raise DataError(
-            f"task.dataset: {name} has no split train, only {', '.join(map(str, found))}",
+            f"task.dataset: {name} has no split train, only {', '.join(map(str, splits))}",
             hint="save the splits as files: task.dataset: {train: train.jsonl}",
         )
     tables = {
-        split: _hub_table(f"{name} {split}", found[split]) for split in SPLITS if split in found
+        split: _hub_table(f"{name} {split}", splits[split]) for split in SPLITS if split in splits
     }
     return {split: table for split, table in tables.items() if not _is_unlabelled(table)}
 
 
 def _load_hub(name: str) -> Mapping[str, Any]:
-    """``owner/set``, ``set/configuration`` and ``owner/set/configuration`` are all in use."""
+    """Accepts ``owner/set``, ``set/configuration`` and ``owner/set/configuration``."""
     from datasets import load_dataset
 
-    problems: list[Exception] = []
+    errors: list[Exception] = []
     for arguments in _load_arguments(name):
         try:
             return dict(load_dataset(*arguments))
         except (OSError, ValueError) as error:  # not found, no such configuration, out of reach
-            problems.append(error)
+            errors.append(error)
     raise DataError(
-        f"task.dataset: cannot load {name} from the hub: {_first_line(problems[-1])}",
+        f"task.dataset: cannot load {name} from the hub: {_first_line(errors[-1])}",
         hint="check the name and the network, or use files: "
         "task.dataset: {train: train.jsonl, validation: validation.jsonl}",
-    ) from problems[-1]
+    ) from errors[-1]
 
 
 def _load_arguments(name: str) -> Sequence[tuple[str, ...]]:
@@ -165,5 +165,5 @@ def _hub_table(name: str, rows: Any) -> Table:
 
 
 def _is_unlabelled(table: Table) -> bool:
-    """Whether it is one of those test splits whose answers are kept back (every label is -1)."""
+    """Whether the labels are withheld: every label is -1, as in some test splits."""
     return any(all(value == -1 for value in table.columns[column]) for column in table.classes)

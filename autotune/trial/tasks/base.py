@@ -1,29 +1,29 @@
-"""What every kind of task has to say about itself, and what the kinds share."""
+"""The interface of task kinds, and what the kinds share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Protocol
 
 import numpy as np
 
 from autotune.domain import Columns, Measurement
+from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.data.tables import Table
 
 IGNORE_INDEX = -100
-"""The label of a word piece that is not judged; what torch's cross entropy skips by default."""
+"""The label of tokens that are not evaluated; the default of torch's cross-entropy."""
 
 Arrays = dict[str, np.ndarray]
-"""``tokens`` (int32, all examples end to end), ``offsets`` (int64, one more than examples),
-``labels`` (int64, one an example or one a token) and, for pairs, ``types`` (int32, one a token)."""
+"""``tokens`` (int32, all examples concatenated), ``offsets`` (int64, one more than examples),
+``labels`` (int64, one per example or token) and, for pairs, ``types`` (int32, one per token)."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Checked rows, still in words. ``inputs`` and ``labels`` are what the kind makes of them;
+    """Validated, untokenized rows. ``inputs`` and ``labels`` have the form of their task kind;
     names of labels are strings."""
 
     inputs: Sequence[Any]
@@ -43,27 +43,27 @@ class TaskType(Protocol):
     """The class of transformers that loads a model with the right head."""
 
     tokenizer_options: Mapping[str, Any]
-    """What the tokenizer must be loaded with to read this kind of input."""
+    """Arguments with which the tokenizer must be loaded for this kind of input."""
 
     def parse(self, table: Table, columns: Columns) -> Examples:
-        """Check every row. Raises :class:`DataError` with its place for one that cannot be used."""
+        """Validate every row. Raises :class:`DataError` with the location of an invalid one."""
 
     def to_row(self, inputs: Any, labels: Any, columns: Columns) -> Mapping[str, Any]:
         """One example as a row that :meth:`parse` reads: the inverse of it."""
 
     def example_labels(self, labels: Any) -> Sequence[str]:
-        """The names of labels that one example carries."""
+        """The names of the labels of one example."""
 
     def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
         """All labels, in the order of the model's outputs."""
 
     def stratum(self, labels: Any) -> str:
-        """What must stay in proportion when examples are drawn."""
+        """The stratum of an example for stratified sampling."""
 
     def encode(
         self, tokenizer: Any, examples: Examples, ids: Mapping[str, int], max_length: int
     ) -> Arrays:
-        """Word pieces without padding."""
+        """Tokenize without padding."""
 
     def scores(
         self,
@@ -72,24 +72,24 @@ class TaskType(Protocol):
         offsets: np.ndarray,
         label_names: Sequence[str],
     ) -> dict[str, Measurement]:
-        """``accuracy``, ``f1`` and what else is usual. ``predictions`` has the shape of
-        ``labels``: one an example, or one a token, in the order of the split."""
+        """``accuracy``, ``f1`` and other usual scores. ``predictions`` has the shape and order of
+        ``labels``: one per example or per token."""
 
 
 def get_column(table: Table, name: str, key: str) -> Sequence[Any]:
     """The column that ``task.columns.<key>`` names."""
     if name in table.columns:
         return table.columns[name]
-    near = get_close_matches(name, table.columns, n=1, cutoff=0.3)
+    match = closest(name, table.columns, cutoff=0.3)
     raise DataError(
         f"{table.name}: no column {name!r}; it has {', '.join(table.columns)}",
-        hint=f"task.columns.{key}: {near[0] if near else next(iter(table.columns))}",
+        hint=f"task.columns.{key}: {match or next(iter(table.columns))}",
     )
 
 
 def parse_label(value: Any, where: str) -> str:
-    """The name of a label that is a string or an integer. Whole floats, which is what tables make
-    of integers beside a gap, are read as integers."""
+    """The name of a label that is a string or an integer. Integral floats are read as integers:
+    tables convert integers to floats if a value is missing."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) and value.strip():
@@ -98,19 +98,19 @@ def parse_label(value: Any, where: str) -> str:
         return str(value)
     problem = "is missing" if value is None or value == "" else f"is {value!r}"
     raise DataError(
-        f"{where}: the label {problem}", hint="a label is a name or a whole number; drop such rows"
+        f"{where}: the label {problem}", hint="a label is a name or an integer; drop such rows"
     )
 
 
 def sort_labels(names: set[str]) -> tuple[str, ...]:
-    """Sorted; numbers by value."""
+    """Labels in ascending order; integers by value."""
     if all(name.lstrip("-").isdigit() for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
 
 
 def flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows end to end (int32), and where each begins and the last ends (int64)."""
+    """Concatenated rows (int32), and the offset of each row and of the end (int64)."""
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     flat = np.fromiter((item for row in rows for item in row), dtype=np.int32, count=offsets[-1])
