@@ -93,4 +93,6 @@ def axis_ticks(limits: Range) -> list[float]:
 def tick_label(metric: Metric, value: float) -> str:
     if metric.kind is MetricKind.SHARE:
         return f"{100 * value:.1f}%"
-    return f"${value:.3g}" if metric.kind is MetricKind.MONEY else f"{value:.4g}"
+    if metric.kind is MetricKind.MONEY:
+        return f"${value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
