@@ -32,7 +32,7 @@ def clear_export_dir(directory: Path) -> None:
 
 
 def write_checksums(directory: Path) -> Sequence[Path]:
-    """Write the checksums of all files in ``directory``; return all files, the manifest included."""
+    """Write the checksums of all files in ``directory``; return all files and the manifest."""
     files = sorted(
         path
         for path in directory.rglob("*")

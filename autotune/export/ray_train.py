@@ -14,7 +14,7 @@ from autotune.levers.cluster import ANY
 
 
 def scaling(strategy: Strategy) -> dict[str, Any]:
-    """Arguments of ``ray.train.ScalingConfig``. A worker has one GPU, or all those of a split model."""
+    """Arguments of ``ray.train.ScalingConfig``. A worker has one GPU, or those of a split model."""
     on_gpu, workers = str(strategy["device"]).startswith("cuda"), num_processes(strategy)
     gpus = max(1, len(required_resources(strategy).devices) // workers)
     node_class = strategy.get("node_class", ANY)
@@ -46,7 +46,7 @@ def unsupported(strategy: Strategy) -> Mapping[str, str]:
 
 FORMAT = ScriptFormat(
     name="ray-train",
-    summary="Fine-tunes with Ray Train's TorchTrainer; `scaling_config.json` sets workers and resources.",
+    summary="Fine-tunes with Ray Train's TorchTrainer; `scaling_config.json` sets the workers.",
     template="train_ray_train",
     command=lambda strategy: ("python", "train.py"),
     config=_config,

@@ -1,8 +1,8 @@
 """Copies the modules that an exported script needs, so that it does not need autotune.
 
 The script is a template that imports the modules of a trial. All are copied unchanged into the
-package :data:`PACKAGE`, except for module names in imports, strings and docstrings. Plug-in files are
-copied to :data:`EXTENSIONS` and loaded when the package is imported.
+package :data:`PACKAGE`, except for module names in imports, strings and docstrings. Plug-in files
+are copied to :data:`EXTENSIONS` and loaded when the package is imported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a trainer's own configuration to levers: one file a trainer, and one line here."""
+"""Readers of trainers' configurations. To add one, write a module and add one line here."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ READERS: Mapping[frozenset[str], Callable[[Mapping[str, Any]], ImportedConfig]] 
     frozenset({"compute_environment", "distributed_type"}): accelerate.read,
     frozenset({"train_micro_batch_size_per_gpu", "train_batch_size"}): deepspeed.read,
 }
-"""Readers, each told by any of the names that its files hold."""
+"""Readers by keys. A file with any of the keys is in the reader's format."""

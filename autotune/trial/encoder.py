@@ -1,7 +1,7 @@
-"""One view over the BERT-like encoders of transformers, for whatever must reach inside them.
+"""A common view of the layers, heads and neurons of BERT-like encoders of transformers.
 
-The families differ only in where things are kept and what they are called. A family is one entry
-of :data:`FAMILIES`; everything else in this room speaks of layers, heads and neurons.
+Model families differ only in the names of their modules. To add a family, add one entry to
+:data:`FAMILIES`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from autotune.errors import Unsupported
 
 @dataclass(frozen=True)
 class Family:
-    """Where a family keeps its parts: dotted paths, and the names of what counts them.
+    """The module paths and attribute names of a model family.
 
-    ``layers`` starts at the base model, the other paths at one layer. ``attention`` is the module
-    that runs the heads; ``heads`` and ``width`` are its attributes for their number and for all
-    their features together. ``ffn_size`` is the config's name for the number of neurons.
+    ``layers`` is relative to the base model, other paths to a layer. ``attention`` is the module
+    that runs the heads; ``heads`` and ``width`` are its attributes for the number of heads and of
+    their features. ``ffn_size`` is the config's attribute for the number of neurons.
     """
 
     layers: str
@@ -72,13 +72,13 @@ FAMILIES = {
     "roberta": BERT,
     "xlm-roberta": BERT,
 }
-"""By ``config.model_type``. MiniLM is a ``bert``. ALBERT (one layer shared by all) and MPNet (one
-position bias for the heads of all layers) are left out: their heads cannot go layer by layer."""
+"""Families by ``config.model_type``. MiniLM is a ``bert``. ALBERT (one layer shared by all) and
+MPNet (one position bias for all layers) are missing: their heads cannot be pruned by layer."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Handles into one layer; they stay valid when the weights behind them shrink.
+    """The modules of one layer. They stay valid when their weights shrink.
 
     Weights are ``(out_features, in_features)``: a head is ``head_size`` rows of query, key and
     value and as many columns of ``attention_output``; a neuron is a row of ``ffn_in`` and a column
@@ -110,17 +110,17 @@ class Layer:
         return (*attention, self.ffn_in, self.ffn_out)
 
     def update_head_count(self) -> None:
-        """Tell the attention module how many heads its weights hold now."""
+        """Set the attention module's number of heads to that of its weights."""
         setattr(self.attention, self.family.heads, self.heads)
         setattr(self.attention, self.family.width, self.heads * self.head_size)
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The encoder inside a model.
+    """The encoder of a model.
 
-    ``embeddings`` are the modules before the first layer (ELECTRA projects them in a second one).
-    ``holder`` is the list that the model walks through; ``layers`` are the views of its members.
+    ``embeddings`` are the modules before the first layer (ELECTRA has a projection too).
+    ``module_list`` is the list that the model iterates over; ``layers`` are views of its members.
     """
 
     family: Family
@@ -134,26 +134,28 @@ class Encoder:
 
 
 def encoder_of(model: PreTrainedModel) -> Encoder:
-    """The view of ``model``, read from its modules as they are now.
+    """A view of the current modules of ``model``.
 
-    Raises :class:`~autotune.errors.Unsupported` for a family not in :data:`FAMILIES`, or where a
-    plain ``nn.Linear`` was expected and something else (an adapter, a quantised one) was found.
+    Raises :class:`~autotune.errors.Unsupported` for a family not in :data:`FAMILIES`, or if a
+    module is not a plain ``nn.Linear`` (an adapter, a quantised one).
     """
     kind = str(model.config.model_type)
     family = FAMILIES.get(kind)
     if family is None:
         raise Unsupported(
-            f"the inside of a model of type {kind!r} is not known; known: {', '.join(FAMILIES)}",
-            hint="keep pruning_ratio and freeze_layers at 0 for this model, or take a known type",
+            f"models of type {kind!r} are not supported; supported: {', '.join(FAMILIES)}",
+            hint="set pruning_ratio and freeze_layers to 0, or use a supported type",
         )
     base: nn.Module = model.base_model
-    holder = base.get_submodule(family.layers)
-    if not isinstance(holder, nn.ModuleList):
-        raise Unsupported(f"{kind}: {family.layers} is a {type(holder).__name__}, not a ModuleList")
+    module_list = base.get_submodule(family.layers)
+    if not isinstance(module_list, nn.ModuleList):
+        raise Unsupported(
+            f"{kind}: {family.layers} is a {type(module_list).__name__}, not a ModuleList"
+        )
     names = ("embeddings", "embeddings_project")
     embeddings = tuple(getattr(base, name) for name in names if hasattr(base, name))
-    layers = tuple(_layer(module, family) for module in holder)
-    return Encoder(family, embeddings, holder, layers)
+    layers = tuple(_layer(module, family) for module in module_list)
+    return Encoder(family, embeddings, module_list, layers)
 
 
 def _layer(module: nn.Module, family: Family) -> Layer:
@@ -172,10 +174,10 @@ def _layer(module: nn.Module, family: Family) -> Layer:
 
 
 def _linear(module: nn.Module, path: str) -> nn.Linear:
-    found = module.get_submodule(path)
-    if type(found) is not nn.Linear:
+    linear = module.get_submodule(path)
+    if type(linear) is not nn.Linear:
         raise Unsupported(
-            f"{path} is a {type(found).__name__}, not a plain Linear",
-            hint="prune and freeze before adapters or quantisation are put in",
+            f"{path} is a {type(linear).__name__}, not a plain Linear",
+            hint="prune and freeze before adding adapters or quantisation",
         )
-    return found
+    return linear

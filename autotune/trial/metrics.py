@@ -1,4 +1,4 @@
-"""How good predictions are: scores with the interval that so many examples allow."""
+"""Scores of predictions, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Z95 = NormalDist().inv_cdf(0.975)
 
 
 def classification_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, Measurement]:
-    """``accuracy``, ``f1`` (macro) and ``mcc`` of class indices, one an example.
+    """``accuracy``, ``f1`` (macro) and ``mcc`` of class indices, one per example.
 
-    The point values are scikit-learn's, which is not imported: it would take 60 MiB in every
-    process. ``accuracy`` carries a Wilson interval; ``f1`` and ``mcc`` a percentile bootstrap over
-    examples (1,000 resamples, always the same ones).
+    The values are those of scikit-learn, which is not imported because it takes 60 MiB in every
+    process. ``accuracy`` has a Wilson interval, ``f1`` and ``mcc`` a percentile bootstrap over
+    examples (1,000 resamples with a fixed seed).
     """
     size = int(max(labels.max(), predictions.max())) + 1
     counts = np.bincount(labels * size + predictions, minlength=size * size)
     resampled = resample(counts).reshape(RESAMPLES, size, size)
-    found = counts.reshape(1, size, size)
+    confusion = counts.reshape(1, size, size)
     accuracy = float((labels == predictions).mean())
-    f1, mcc = float(macro_f1(found)[0]), float(matthews(found)[0])
+    f1, mcc = float(macro_f1(confusion)[0]), float(matthews(confusion)[0])
     n = len(labels)
     return {
         "accuracy": Measurement("accuracy", accuracy, "ratio", n, wilson_interval(accuracy, n)),
@@ -59,23 +59,23 @@ def registered_scores(
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
-    """The 95% score interval (Wilson 1927) of a share of ``n`` independent cases."""
+    """The 95% score interval (Wilson 1927) of a proportion of ``n`` independent cases."""
     centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 * sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def resample(counts: np.ndarray) -> np.ndarray:
-    """``counts`` of kinds of cases, drawn anew 1,000 times: ``[resamples, *kinds]``.
+    """1,000 bootstrap resamples of the ``counts`` of categories: ``[resamples, *categories]``.
 
-    Drawing cases with replacement draws their counts from a multinomial, which is far cheaper.
+    Counts of cases sampled with replacement are multinomial; sampling these directly is faster.
     """
     total = int(counts.sum())
     return np.random.default_rng(0).multinomial(total, counts / total, size=RESAMPLES)
 
 
 def percentile_interval(values: np.ndarray) -> tuple[float, float]:
-    """Where the middle 95% of ``values`` begin and end."""
+    """The 2.5th and 97.5th percentile of ``values``."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
@@ -87,7 +87,7 @@ def _interval(
 
 
 def macro_f1(confusions: np.ndarray) -> np.ndarray:
-    """Mean F1 of the classes that occur, of each ``[label, prediction]`` table of counts."""
+    """Mean F1 over the classes that occur, of each ``[label, prediction]`` confusion matrix."""
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     marginals = confusions.sum(axis=-1) + confusions.sum(axis=-2)
     occurs = marginals > 0
@@ -96,11 +96,11 @@ def macro_f1(confusions: np.ndarray) -> np.ndarray:
 
 
 def matthews(confusions: np.ndarray) -> np.ndarray:
-    """Matthews correlation (its form for many classes, Gorodkin 2004) of each table of counts."""
+    """Matthews correlation (multi-class, Gorodkin 2004) of each confusion matrix."""
     tables = confusions.astype(np.float64)
     actual, predicted = tables.sum(axis=-1), tables.sum(axis=-2)
     total = tables.sum(axis=(-2, -1))
     hits = np.trace(tables, axis1=-2, axis2=-1)
     covariance = hits * total - (actual * predicted).sum(axis=-1)
-    spread = (total**2 - (actual**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
-    return np.divide(covariance, np.sqrt(spread), out=np.zeros(total.shape), where=spread > 0)
+    variance = (total**2 - (actual**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
+    return np.divide(covariance, np.sqrt(variance), out=np.zeros(total.shape), where=variance > 0)

@@ -1,6 +1,6 @@
-"""Where a model comes from: ``builtin:NAME``, a directory, or the hub.
+"""Model sources: ``builtin:NAME``, a directory, or the hub.
 
-Like a data source, a model is named and identified before anything is read or downloaded.
+Like a data source, a model source has an identity that changes when its files change.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from autotune.errors import ModelError
 from autotune.trial import builtin
 
 InstallModel = Callable[[Path, Sequence[str]], str]
-"""Puts the model where it can be loaded from, given an empty folder and the training texts.
-Answers with the model's directory; one inside the folder is relative to it."""
+"""Installs the model, given an empty folder and the training texts. Returns the model's directory,
+relative to the folder if it is inside."""
 
 FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
-"""What is fetched from the hub, and :data:`PICKLED` only where there is nothing safer."""
+"""Files to download from the hub; :data:`PICKLED` only if there are no safetensors."""
 
 PICKLED = "pytorch_model.bin"
-"""Weights as torch saves them. transformers reads tensors from it, and nothing that runs."""
+"""Weights in torch's format, from which transformers loads only tensors, never code."""
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model that can be had. ``identity`` (plain data) is the same while its files are."""
+    """``identity`` (plain data) does not change while the model's files stay the same."""
 
     identity: Any
     install: InstallModel
 
 
 def find_model(name: str, seed: int) -> ModelSource:
-    """The model that ``task.model`` names; ``seed`` draws the weights of ``builtin:bert-tiny``."""
+    """The model that ``task.model`` names; ``seed`` initialises ``builtin:bert-tiny``."""
     if name.startswith("builtin:"):
         return _builtin(name, seed)
     path = Path(name).expanduser()
@@ -43,7 +43,7 @@ def find_model(name: str, seed: int) -> ModelSource:
     if path.is_absolute() or name.startswith((".", "~")):
         raise ModelError(
             f"task.model: there is no directory {name}",
-            hint=f"paths start at {Path.cwd()}; a hub id looks like bert-base-uncased",
+            hint=f"paths are relative to {Path.cwd()}; a hub id looks like bert-base-uncased",
         )
     return _directory(_download(name))
 
@@ -59,31 +59,31 @@ def _builtin(name: str, seed: int) -> ModelSource:
 
 
 def _minilm(directory: Path) -> ModelSource:
-    def place(folder: Path, texts: Sequence[str]) -> str:
+    def install(folder: Path, texts: Sequence[str]) -> str:
         builtin.verify_minilm(directory)
         return str(directory)
 
-    return ModelSource(_file_stamps(directory), place)
+    return ModelSource(_file_stamps(directory), install)
 
 
 def _bert_tiny(seed: int) -> ModelSource:
-    def place(folder: Path, texts: Sequence[str]) -> str:
+    def install(folder: Path, texts: Sequence[str]) -> str:
         builtin.build_bert_tiny(folder / "model", texts, seed)
         return "model"
 
-    return ModelSource({"bert-tiny": builtin.VOCABULARY, "seed": seed}, place)
+    return ModelSource({"bert-tiny": builtin.VOCABULARY_SIZE, "seed": seed}, install)
 
 
 def _directory(path: Path) -> ModelSource:
-    def place(folder: Path, texts: Sequence[str]) -> str:
+    def install(folder: Path, texts: Sequence[str]) -> str:
         require_encoder(path)
         return str(path.resolve())
 
-    return ModelSource(_file_stamps(path), place)
+    return ModelSource(_file_stamps(path), install)
 
 
 def _file_stamps(directory: Path) -> list[list[Any]]:
-    """Place, size and time of change of each file: these move when the content does."""
+    """Path, size and modification time of each file, which change with the content."""
     files = sorted(path for path in directory.iterdir() if path.is_file())
     states = [(path, path.stat()) for path in files]
     return [[str(path.resolve()), state.st_size, state.st_mtime_ns] for path, state in states]
@@ -102,13 +102,13 @@ def require_encoder(directory: Path) -> None:
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{directory}: no model here: config.json {_error_text(error)}",
-            hint="name a directory that save_pretrained has written",
+            f"{directory}: not a model: config.json {_error_text(error)}",
+            hint="name a directory written by save_pretrained",
         ) from error
     both = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES} & {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES}
     if kind not in both or config.get("is_encoder_decoder") or config.get("is_decoder"):
         raise ModelError(
-            f"{directory}: a model of type {kind!r} is no BERT-like encoder",
+            f"{directory}: a model of type {kind!r} is not a BERT-like encoder",
             hint="try bert, distilbert, roberta, electra, or another masked language model",
         )
 
@@ -120,22 +120,22 @@ def _error_text(error: Exception) -> str:
 
 
 def _download(name: str) -> Path:
-    """The model's folder in the hub's own cache; the hub is asked only for what is not there."""
+    """The model's folder in the cache of the hub's client; only missing files are downloaded."""
     from huggingface_hub import snapshot_download
 
     def fetch(*patterns: str, local: bool) -> Path:
-        # sub-folders hold the same weights for other frameworks
-        found = snapshot_download(
+        # Sub-folders have the same weights for other frameworks.
+        directory = snapshot_download(
             name, allow_patterns=list(patterns), ignore_patterns="*/*", local_files_only=local
         )
-        return Path(found)
+        return Path(directory)
 
     try:
         folder = fetch(*FILES, local=True)
         if _has_weights(folder):
             return folder
     except (OSError, ValueError):
-        pass  # not here yet
+        pass  # not cached yet
     try:
         folder = fetch(*FILES, local=False)
         return folder if _has_weights(folder) else fetch(PICKLED, local=False)
@@ -147,9 +147,9 @@ def _download(name: str) -> Path:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """What a model in ``folder`` is loaded from; :data:`PICKLED` only where nothing is safer."""
-    safe = any(folder.glob("*.safetensors"))
-    patterns = FILES if safe else (*FILES, PICKLED)
+    """The files of a model in ``folder``; :data:`PICKLED` only if there are no safetensors."""
+    has_safetensors = any(folder.glob("*.safetensors"))
+    patterns = FILES if has_safetensors else (*FILES, PICKLED)
     return [path for pattern in patterns for path in folder.glob(pattern)]
 
 

@@ -1,4 +1,4 @@
-"""The model of a trial: a BERT-like encoder with a fresh head, from local files alone."""
+"""Loads the model of a trial from local files: a BERT-like encoder with a new head."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ DROPOUTS = (
     "pooler_dropout",
     "seq_classif_dropout",
 )
-"""What the families call the probabilities of dropout in their configurations."""
+"""Names of dropout probabilities in the configs of model families."""
 
 
 def load_model(
     prepared: PreparedTask, *, attention: str = "sdpa", dropout: float | None = None, seed: int = 0
 ) -> PreTrainedModel:
-    """The pretrained model of ``prepared`` in fp32 on the CPU, its head drawn with ``seed``.
+    """The pretrained model of ``prepared`` in fp32 on the CPU, its head initialised with ``seed``.
 
-    ``attention`` is ``eager`` or ``sdpa``; a model that transformers has no sdpa attention for is
-    eager all the same, as it is with Trainer (:func:`stand_in` says so). ``dropout`` replaces every
-    dropout probability of the model; ``None`` keeps its own. Raises :class:`ModelError` where the
-    files hold no such model.
+    ``attention`` is ``eager`` or ``sdpa``. A model without sdpa attention in transformers uses
+    ``eager``, as with Trainer (:func:`attention_fallback`). ``dropout`` replaces all dropout
+    probabilities of the model; ``None`` keeps them. Raises :class:`ModelError` if the files are not
+    such a model.
     """
     names = dict(enumerate(prepared.label_names))
     try:
@@ -58,7 +58,7 @@ def load_model(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{prepared.model_dir}: the model cannot be loaded: {str(error).splitlines()[0]}",
-            hint="name a directory that save_pretrained has written, or a hub id",
+            hint="name a directory written by save_pretrained, or a hub id",
         ) from error
     _require_weights(prepared, model, report)
     return model
@@ -76,7 +76,7 @@ def _load(
             attn_implementation=attention,
             dtype=torch.float32,
             local_files_only=True,
-            ignore_mismatched_sizes=True,  # a head that was trained for other labels is drawn anew
+            ignore_mismatched_sizes=True,  # initialise a head that has other labels
             output_loading_info=True,
         )
     return model, report
@@ -90,8 +90,8 @@ def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
 
 
 def attention_fallback(prepared: PreparedTask, attention: str) -> str | None:
-    """In words, that :func:`load_model` takes another attention than is asked; ``None`` where it
-    does not. The model must be one that loads."""
+    """A note that :func:`load_model` does not use the requested ``attention``; ``None`` if it does.
+    The model must be loadable."""
     config = AutoConfig.from_pretrained(prepared.model_dir, local_files_only=True)
     model_class = _model_class(prepared, config)
     if attention == "eager" or model_class._supports_sdpa:
@@ -108,27 +108,27 @@ def _model_class(prepared: PreparedTask, config: PretrainedConfig) -> type[PreTr
 def _require_weights(
     prepared: PreparedTask, model: PreTrainedModel, report: dict[str, Any]
 ) -> None:
-    """Only the head, and the pooler that goes with it, may start from scratch."""
-    absent = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    """Raise if weights other than those of the head and the pooler are missing."""
+    missing = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     prefix = f"{model.base_model_prefix}."
-    encoder = sorted(key for key in absent if key.startswith(prefix) and ".pooler." not in key)
+    encoder = sorted(key for key in missing if key.startswith(prefix) and ".pooler." not in key)
     if encoder:
         raise ModelError(
             f"{prepared.model_dir}: the weights lack {len(encoder)} tensors of the encoder, "
             f"such as {encoder[0]}",
-            hint="the weights do not belong to this config.json; save or download the model again",
+            hint="the weights do not match config.json; save or download the model again",
         )
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the report on the new head and the progress bar, which say nothing in a trial."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    """Suppress the warning about the new head and the progress bar."""
+    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
-        if bars:
+        if has_bars:
             logging.enable_progress_bar()

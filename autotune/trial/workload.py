@@ -1,4 +1,4 @@
-"""What a task's model and data measure, for those who predict what a trial of it will take."""
+"""Sizes of a task's model and data, from which memory and time of trials are predicted."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from autotune.trial.tasks import get_task_type
 
 
 def profile_workload(task: Task) -> WorkloadProfile:
-    """The anatomy of ``task``, which is made ready first where it is not. No weight is loaded.
+    """The workload profile of ``task``, which is prepared first if necessary. Loads no weights.
 
     Raises :class:`~autotune.errors.DataError` or :class:`~autotune.errors.ModelError`, as
-    :func:`~autotune.trial.data.datasets.prepare` does.
+    :func:`~autotune.trial.data.datasets.prepare_task` does.
     """
     from autotune.measure import memory
 
@@ -25,11 +25,11 @@ def profile_workload(task: Task) -> WorkloadProfile:
     model = _meta_model(prepared)
     config = model.config
     layers = int(config.num_hidden_layers)
-    embedding, inside = _embedding_parameters(model), _layer_parameters(model)
+    embedding, in_layers = _embedding_parameters(model), _layer_parameters(model)
     return WorkloadProfile(
         embedding_parameters=embedding,
-        layer_parameters=inside // layers,
-        head_parameters=model.num_parameters() - embedding - inside,
+        layer_parameters=in_layers // layers,
+        head_parameters=model.num_parameters() - embedding - in_layers,
         layers=layers,
         hidden=int(config.hidden_size),
         heads=int(config.num_attention_heads),
@@ -51,7 +51,7 @@ def profile_workload(task: Task) -> WorkloadProfile:
 
 
 def _meta_model(prepared: PreparedTask) -> Any:
-    """The model without weights: shapes alone."""
+    """The model on the meta device: shapes without weights."""
     import torch
     import transformers
 
@@ -70,7 +70,7 @@ def _embedding_parameters(model: Any) -> int:
 
 
 def _layer_parameters(model: Any) -> int:
-    """Parameters of all layers: those of the longest list of modules, which every encoder has."""
+    """Parameters of all layers, which are the longest ``ModuleList`` of every encoder."""
     import torch
 
     lists = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList)]
@@ -82,5 +82,5 @@ def _count(parameters: Iterable[Any]) -> int:
 
 
 def _first(config: Any, *names: str) -> Any:
-    """The first of ``names`` that the configuration knows; families call things differently."""
+    """The value of the first of ``names`` in the config; model families use different names."""
     return next((getattr(config, name) for name in names if getattr(config, name, None)), None)

@@ -234,5 +234,5 @@ def test_loaders_and_offload_are_taken(tmp_path: Path) -> None:
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(document: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a\.json: a value is not of the kind"):
+    with pytest.raises(UsageError, match=r"a\.json: a setting has a value of the wrong type"):
         read_configuration(written(tmp_path / "a.json", document))

@@ -114,7 +114,7 @@ def test_unreadable_files_are_named_with_their_line(
         ({"text": " \n", "label": "no"}, "train.jsonl:4: text is empty"),
         ({"text": None, "label": "no"}, "train.jsonl:4: text is missing"),
         ({"label": "no"}, "train.jsonl:4: text is missing"),
-        ({"text": 7, "label": "no"}, "train.jsonl:4: text is no text but 7"),
+        ({"text": 7, "label": "no"}, "train.jsonl:4: text is not a text: 7"),
         ({"text": "x", "label": None}, "train.jsonl:4: the label is missing"),
         ({"text": "x", "label": ""}, "train.jsonl:4: the label is missing"),
         ({"text": "x", "label": 0.5}, "train.jsonl:4: the label is 0.5"),

@@ -1,4 +1,4 @@
-"""What is carved, capped, cached, and loaded again."""
+"""Splits are held out, limited, cached, and loaded again."""
 
 from __future__ import annotations
 
@@ -26,38 +26,40 @@ from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 LOADED = """
 import sys
 from autotune.domain import Task
-from autotune.trial.data.datasets import load_split, prepare
-prepared = prepare(Task(model="builtin:bert-tiny", dataset={dataset!r}, max_length=16))
+from autotune.trial.data.datasets import load_split, prepare_task
+prepared = prepare_task(Task(model="builtin:bert-tiny", dataset={dataset!r}, max_length=16))
 load_split(prepared, "train")
 heavy = {{"torch", "transformers", "datasets", "tokenizers", "pyarrow", "sklearn"}}
 print(sorted(heavy & set(sys.modules)))
 """
 
 
-def test_carving_keeps_proportions_and_disjoint_rows() -> None:
+def test_held_out_rows_are_stratified_and_disjoint() -> None:
     strata = ["a"] * 100 + ["b"] * 30 + ["c"] * 6 + ["d"]
-    rows_of = holdout_rows(strata, list(range(137)), ["validation", "test"], seed=3)
-    drawn = {split: Counter(strata[i] for i in picked) for split, picked in rows_of.items()}
-    assert drawn["validation"] == drawn["test"] == {"a": 10, "b": 3, "c": 2}
-    assert drawn["train"]["d"] == 1
-    assert sorted(i for picked in rows_of.values() for i in picked) == list(range(137))
-    assert rows_of == holdout_rows(strata, list(range(137)), ["validation", "test"], seed=3)
-    assert rows_of != holdout_rows(strata, list(range(137)), ["validation", "test"], seed=4)
+    rows_by_split = holdout_rows(strata, list(range(137)), ["validation", "test"], seed=3)
+    counts = {
+        split: Counter(strata[i] for i in indices) for split, indices in rows_by_split.items()
+    }
+    assert counts["validation"] == counts["test"] == {"a": 10, "b": 3, "c": 2}
+    assert counts["train"]["d"] == 1
+    assert sorted(i for indices in rows_by_split.values() for i in indices) == list(range(137))
+    assert rows_by_split == holdout_rows(strata, list(range(137)), ["validation", "test"], seed=3)
+    assert rows_by_split != holdout_rows(strata, list(range(137)), ["validation", "test"], seed=4)
 
 
-def test_a_repeated_text_is_never_carved() -> None:
+def test_a_repeated_text_is_never_held_out() -> None:
     texts = ["same"] * 30 + [f"text {i}" for i in range(30)]
-    carved = holdout_rows(["a"] * 60, texts, ["validation"], seed=0)
-    assert len(carved["validation"]) >= 2
-    assert all(texts[i] != "same" for i in carved["validation"])
+    held_out = holdout_rows(["a"] * 60, texts, ["validation"], seed=0)
+    assert len(held_out["validation"]) >= 2
+    assert all(texts[i] != "same" for i in held_out["validation"])
 
 
-def test_too_little_to_carve() -> None:
+def test_train_is_too_small_to_hold_out_a_split() -> None:
     with pytest.raises(DataError, match="no validation split and too few rows in train"):
         holdout_rows(["a", "b"], ["one", "two"], ["validation"], seed=0)
 
 
-def test_caps_keep_proportions_and_every_label() -> None:
+def test_limits_keep_proportions_and_every_label() -> None:
     strata = ["a"] * 80 + ["b"] * 19 + ["c"]
     assert Counter(strata[i] for i in stratified_subsample(strata, 20, seed=0)) == {
         "a": 16,
@@ -65,18 +67,18 @@ def test_caps_keep_proportions_and_every_label() -> None:
         "c": 1,
     }
     assert stratified_subsample(strata, 500, seed=0) == list(range(100))
-    with pytest.raises(DataError, match="2 samples cannot hold one of each of 3 labels"):
+    with pytest.raises(DataError, match="2 samples are fewer than the 3 labels"):
         stratified_subsample(strata, 2, seed=0)
 
 
-def test_absent_splits_come_out_of_train_and_are_said(tmp_path: Path) -> None:
+def test_missing_splits_are_held_out_from_train_and_noted(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "only.jsonl", rows(60))
     prepared = prepare_task(tiny({"train": str(path)}, train_samples=20, validation_samples=4))
     assert prepared.sizes == {"train": 20, "validation": 4, "test": 6}
-    assert prepared.sources["test"] == "carved from train"
+    assert prepared.sources["test"] == "held out from train"
     assert prepared.notes == (
-        "validation: 6 rows carved from train",
-        "test: 6 rows carved from train",
+        "validation: 6 rows held out from train",
+        "test: 6 rows held out from train",
         "train: 20 of 48 rows",
         "validation: 4 of 6 rows",
     )
@@ -98,7 +100,7 @@ def test_batches_hold_the_rows_and_padding(tmp_path: Path) -> None:
     assert out[[3, 1]].tolist() == [7, 8] and out.sum() == 15
 
 
-def test_prepared_is_found_again_without_heavy_imports(tmp_path: Path) -> None:
+def test_a_cached_task_is_loaded_without_heavy_imports(tmp_path: Path) -> None:
     dataset = write_splits(tmp_path)
     prepare_task(tiny(dataset))
     program = LOADED.format(dataset=dataset)
@@ -108,7 +110,7 @@ def test_prepared_is_found_again_without_heavy_imports(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_matters_changes_the_key_and_what_does_not_does_not(tmp_path: Path) -> None:
+def test_only_relevant_settings_change_the_cache_key(tmp_path: Path) -> None:
     dataset = write_splits(tmp_path)
     task = tiny(dataset)
     first = prepare_task(task)
@@ -133,7 +135,7 @@ def test_the_same_task_gives_the_same_bytes_in_another_cache(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "delete", "no seal", "a file in its place"])
-def test_a_damaged_cache_mends_itself(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_entry_is_rebuilt(tmp_path: Path, damage: str) -> None:
     task = tiny(write_splits(tmp_path))
     prepared = prepare_task(task)
     expected = load_split(prepared, "train").tokens.tolist()

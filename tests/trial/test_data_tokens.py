@@ -110,5 +110,5 @@ def test_rows_that_do_not_fit(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             prepare_task(task(tmp_path, [sentence]))
     path = write_jsonl(tmp_path / "text.jsonl", [{"text": "plain", "label": ["O"]}])
-    with pytest.raises(DataError, match=r"text.jsonl:1: text is no list of tokens"):
+    with pytest.raises(DataError, match=r"text.jsonl:1: text is not a list of tokens"):
         prepare_task(tiny({"train": str(path)}, kind="token-classification"))

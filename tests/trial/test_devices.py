@@ -157,7 +157,7 @@ def test_the_head_receives_its_input_on_the_main_device(
 
 def test_layers_are_split_by_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = {"meta": 4.0, "cpu": 1.0}
-    monkeypatch.setattr(device_map, "_layers_per_second", lambda encoder, device: speeds[device.type])
+    monkeypatch.setattr(device_map, "_layers_per_second", lambda _, device: speeds[device.type])
     model = tiny_model(layers=5)
     dispatch_model(model, "split:time", [META, CPU])
     layers = encoder_of(model).module_list

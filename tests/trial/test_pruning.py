@@ -178,9 +178,9 @@ def test_wrong_input_is_refused_before_anything_is_cut() -> None:
     before = model.num_parameters()
     with pytest.raises(UsageError, match="pruning_ratio is 1"):
         prune(model, ratio=1.0)
-    with pytest.raises(UsageError, match="no pruning method 'random'"):
+    with pytest.raises(UsageError, match="unknown pruning method 'random'"):
         prune(model, ratio=0.5, method="random")
-    with pytest.raises(UsageError, match="no pruning score 'luck'"):
+    with pytest.raises(UsageError, match="unknown pruning score 'luck'"):
         prune(model, ratio=0.5, score="luck")
     with pytest.raises(DataError, match="at least one training batch"):
         prune(model, ratio=0.5, batches=[])

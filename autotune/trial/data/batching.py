@@ -1,7 +1,7 @@
-"""Lever ``padding``: how examples become batches of ``batch_size``.
+"""Lever ``padding``: batches of ``batch_size`` examples.
 
-Everything is indexed out of the flat arrays of a split, and a batch is put together in tens of
-microseconds. The loader's threads (``loader_workers``) can still do it ahead of time.
+Batches are indexed from the flat arrays of a split, which takes tens of microseconds. The loader's
+threads (``loader_workers``) can do it ahead of time.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from autotune.trial.data.split import Split
 from autotune.trial.tasks.base import IGNORE_INDEX
 
 Indices = np.ndarray
-"""Numbers of examples of a split, ``int64[n]``."""
+"""Indices of examples of a split, ``int64[n]``."""
 
 BUCKET_BATCHES = 100
-"""Batches that are sorted by length together. More waste less padding and mix examples less."""
+"""Batches whose examples are sorted by length together. Higher values need less padding and
+shuffle less."""
 
 COMPILED_MULTIPLE = 16
-"""Lengths are rounded up to it under torch.compile, for kernels that like whole tiles."""
+"""With torch.compile, lengths are rounded up to a multiple, which suits matrix kernels."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Arguments of the model; labels, ``[n]`` or ``[n, length]``; and how many of them count."""
+    """Model arguments, labels (``[n]`` or ``[n, length]``), and the number of labels that are not
+    ignored."""
 
     inputs: dict[str, Tensor]
     labels: Tensor
@@ -40,11 +42,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Collator:
-    """Puts examples of ``split`` together into batches on ``device``.
+    """Makes batches of examples of ``split`` on ``device``.
 
-    Rows are as long as the longest of the batch, rounded up to ``multiple``, or ``length`` where
-    that is set. A batch without any padding comes without a mask, which lets attention take its
-    fast path, unless ``always_mask`` (a compiled model wants the same arguments every time).
+    Rows are padded to the longest of the batch, rounded up to ``multiple``, or to ``length`` if it
+    is set. A batch without padding has no mask, which enables faster attention, unless
+    ``always_mask`` is set: a compiled model needs the same arguments every time.
     """
 
     split: Split
@@ -64,14 +66,14 @@ class Collator:
         return Batch(inputs, self._tensor(labels), int((labels != IGNORE_INDEX).sum()))
 
     def padded_to(self, multiple: int) -> Collator:
-        """This, with rows as long as a multiple of ``multiple``."""
+        """This collator with lengths rounded up to ``multiple`` too."""
         if multiple == 1:
             return self
         length = None if self.length is None else math.ceil(self.length / multiple) * multiple
         return replace(self, length=length, multiple=math.lcm(self.multiple, multiple))
 
     def count_labels(self, rows: Indices) -> int:
-        """How many labels of the examples ``rows`` count."""
+        """The number of labels of the examples ``rows`` that are not ignored."""
         labels, offsets = self.split.labels, self.split.offsets
         if not self.split.labels_by_token:
             return int((labels[rows] != IGNORE_INDEX).sum())
@@ -93,40 +95,41 @@ class Collator:
 def training_collator(
     strategy: Strategy, prepared: PreparedTask, split: Split, device: torch.device
 ) -> Collator:
-    """How the ``padding`` lever wants training batches padded."""
-    compiled = strategy["compile"] is True
+    """The collator of training batches under the levers ``padding``, ``compile`` and
+    ``pinned_memory``."""
+    is_compiled = strategy["compile"] is True
     return Collator(
         split,
         prepared.pad_token_id,
         device,
         length=prepared.max_length if strategy["padding"] == "fixed" else None,
-        multiple=COMPILED_MULTIPLE if compiled else 1,
-        always_mask=compiled,
+        multiple=COMPILED_MULTIPLE if is_compiled else 1,
+        always_mask=is_compiled,
         pinned=strategy["pinned_memory"] is True,
     )
 
 
 def batch_order(lengths: np.ndarray, batch_size: int, padding: str, seed: int) -> Iterator[Indices]:
-    """Global batches for ever, epoch after epoch, each example once an epoch.
+    """An endless iterator over global batches; each epoch has every example once.
 
-    The last batch of an epoch may be small, as in Trainer. With ``bucketed``, examples of like
-    length share a batch and the batches are shuffled; the very first is the one with the longest
-    example, so that a strategy that runs out of memory does so at once.
+    The last batch of an epoch can be smaller, as in Trainer. With ``bucketed``, examples of
+    similar length share a batch and the batches are shuffled. The first batch has the longest
+    example, so that a strategy that needs too much memory fails at once.
     """
-    random = np.random.default_rng(seed)
-    first = True
+    rng = np.random.default_rng(seed)
+    is_first_epoch = True
     while True:
-        shuffled = random.permutation(len(lengths))
+        shuffled = rng.permutation(len(lengths))
         if padding != "bucketed":
             yield from chunks(shuffled, batch_size)
             continue
         batches = list(_buckets(shuffled, lengths, batch_size))
-        mixed = [batches[place] for place in random.permutation(len(batches))]
-        if first:
-            longest = max(range(len(mixed)), key=lambda place: lengths[mixed[place]].max())
-            mixed.insert(0, mixed.pop(longest))
-        first = False
-        yield from mixed
+        batches = [batches[index] for index in rng.permutation(len(batches))]
+        if is_first_epoch:
+            longest = max(range(len(batches)), key=lambda index: lengths[batches[index]].max())
+            batches.insert(0, batches.pop(longest))
+        is_first_epoch = False
+        yield from batches
 
 
 def _buckets(shuffled: Indices, lengths: np.ndarray, batch_size: int) -> Iterator[Indices]:
@@ -135,15 +138,15 @@ def _buckets(shuffled: Indices, lengths: np.ndarray, batch_size: int) -> Iterato
 
 
 def chunks(indices: Indices, size: int) -> Iterator[Indices]:
-    """``indices`` in pieces of ``size``, the last one as it comes."""
+    """``indices`` in chunks of ``size``; the last one can be smaller."""
     return (indices[start : start + size] for start in range(0, len(indices), size))
 
 
 def select_examples(split: Split, rows: Indices) -> Split:
-    """The examples ``rows`` of ``split``, in that order, as a split of their own."""
+    """A split of the examples ``rows`` of ``split``, in that order."""
     lengths = split.lengths[rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.concatenate([np.arange(split.offsets[r], split.offsets[r + 1]) for r in rows])
-    labels = split.labels[places if split.labels_by_token else rows]
-    types = None if split.types is None else split.types[places]
-    return Split(split.tokens[places], offsets, labels, types)
+    tokens = np.concatenate([np.arange(split.offsets[r], split.offsets[r + 1]) for r in rows])
+    labels = split.labels[tokens if split.labels_by_token else rows]
+    types = None if split.types is None else split.types[tokens]
+    return Split(split.tokens[tokens], offsets, labels, types)

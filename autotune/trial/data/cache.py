@@ -1,8 +1,8 @@
-"""Folders that are made once, used by every trial, and made again when they are found damaged.
+"""A cache of folders that are built once, used by every trial, and rebuilt if damaged.
 
-An entry appears whole or not at all: it is drafted beside its place and renamed into it. Its seal
-(sizes and checksums of all files) is looked at before each use, so that a half-written disk, a
-careless hand or a cleaned-up cache costs a rebuild and never a wrong number.
+Entries are built in a temporary folder and renamed, so that an incomplete one is never visible.
+Before each use an entry is checked against its manifest (sizes and checksums of all files), so
+that damage costs a rebuild instead of wrong results.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def cache_root() -> Path:
 
 
 def get_or_build(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-    """The folder of ``kind`` for ``key``; ``build`` fills an empty one where it is not there yet.
+    """The folder of ``kind`` for ``key``; if there is none, ``build`` fills an empty folder.
 
-    Safe with several processes at once: the first builds, and the others wait for it.
+    Safe for concurrent processes: the first one builds, the others wait for it.
     """
     folder = cache_root() / kind / key
     if is_valid(folder):
@@ -50,8 +50,8 @@ def get_or_build(kind: str, key: str, build: Callable[[Path], None]) -> Path:
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as workshop:
-        draft = Path(workshop) / "new"
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".draft-") as directory:
+        draft = Path(directory) / "new"
         draft.mkdir()
         build(draft)
         _write_manifest(draft)
@@ -60,8 +60,8 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
 
 @contextmanager
 def _build_lock(name: str) -> Iterator[None]:
-    """Wait for whoever builds this entry now. Where a disk knows no locks, each builds its own
-    draft, and the first to finish is kept."""
+    """Wait for a process that builds this entry. On file systems without locks each process builds
+    its own draft, and the first to finish is kept."""
     locks = cache_root() / ".locks"
     locks.mkdir(exist_ok=True)
     lock = os.open(locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
@@ -74,22 +74,22 @@ def _build_lock(name: str) -> Iterator[None]:
 
 
 def is_valid(folder: Path) -> bool:
-    """Whether every file of a sealed folder is there, with the content it was sealed with."""
+    """Whether all files of the manifest exist with the size and checksum listed there."""
     try:
-        seal = json.loads((folder / MANIFEST).read_bytes())
-        return all(_fingerprint(folder / name) == tuple(mark) for name, mark in seal.items())
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        return all(_fingerprint(folder / name) == tuple(f) for name, f in manifest.items())
     except (OSError, ValueError, AttributeError, TypeError):
         return False
 
 
 def _write_manifest(folder: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    marks = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}
-    (folder / MANIFEST).write_text(json.dumps(marks, indent=1), encoding="utf-8")
+    manifest = {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
 def _fingerprint(path: Path) -> tuple[int, int]:
-    """Size in bytes and CRC-32: against damage, not against attack."""
+    """Size in bytes and CRC-32, which detects damage but not manipulation."""
     size = checksum = 0
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -99,13 +99,13 @@ def _fingerprint(path: Path) -> tuple[int, int]:
 
 
 def _publish(draft: Path, folder: Path) -> None:
-    """Rename ``draft`` to ``folder``, unless another process has put a whole one there."""
+    """Rename ``draft`` to ``folder``, unless another process has published a valid one."""
     for attempt in range(3):
         with suppress(OSError):
             draft.replace(folder)
             return
         if is_valid(folder):
             return
-        with suppress(FileNotFoundError):  # damaged: out of the way, to go with the draft
+        with suppress(FileNotFoundError):  # damaged: move it into the temporary folder
             folder.replace(draft.with_name(f"damaged-{attempt}"))
     draft.replace(folder)

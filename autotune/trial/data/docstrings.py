@@ -1,9 +1,9 @@
-"""``builtin:docstrings``: real text that is on every machine, so that a first study needs no hub.
+"""``builtin:docstrings``: a data set of real text that needs no hub.
 
-Which of five libraries is a paragraph of documentation from? The paragraphs are the docstrings of
-packages that autotune itself depends on, read with ``ast`` (nothing is imported). Names of the
-libraries are masked, paragraphs that occur in two libraries are dropped, and no source file gives
-paragraphs to two splits, so that a model has to read rather than remember.
+The task is to tell which of five libraries a paragraph of documentation is from. The paragraphs are
+from docstrings of packages that autotune depends on, read with ``ast`` without importing them.
+Names of the libraries are masked, paragraphs that occur in two libraries are dropped, and a source
+file contributes to one split only, so that a model cannot memorise the answers.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from pathlib import Path
 from autotune.errors import DataError
 
 LIBRARIES = ("optuna", "sqlalchemy", "streamlit", "torch", "transformers")
-"""Import names, which are the labels and the names of the distributions too."""
+"""Import names, which are also the labels and the names of the distributions."""
 
 SIZES: Mapping[str, int] = {"train": 400, "validation": 100, "test": 100}
 """Paragraphs of each library, by split."""
 
 RECIPE_VERSION = 1
-"""Raised when the same packages would give other rows than before."""
+"""Increment it when the same packages give different rows."""
 
 WORDS_PER_PARAGRAPH = range(12, 81)
-"""How many words a paragraph may have."""
+"""Allowed number of words of a paragraph."""
 
 PARAGRAPHS_PER_FILE = 12
-"""So that no single file colours the whole split it falls into."""
+"""Limits the influence of a single file on its split."""
 
 NAMES = re.compile(
     r"\b(optuna|sql-?alchemy|streamlit|py-?torch|torch|transformers|hugging ?face)\w*"
@@ -60,7 +60,7 @@ class Paragraph:
 
 
 def library_versions() -> dict[str, str]:
-    """The installed version of each library: the rows depend on these alone."""
+    """The installed version of each library, which determine the rows."""
     try:
         return {name: importlib.metadata.version(name) for name in LIBRARIES}
     except importlib.metadata.PackageNotFoundError as error:
@@ -74,8 +74,8 @@ def library_versions() -> dict[str, str]:
 def write_splits(folder: Path, sizes: Mapping[str, int] = SIZES) -> None:
     """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` (text, label, source).
 
-    ``sizes`` are paragraphs of each library by split; a library that has less text gives what it
-    has, in the same proportions.
+    ``sizes`` are paragraphs of each library by split; a library with less text contributes
+    fewer, in the same proportions.
     """
     rows: dict[str, list[Paragraph]] = {split: [] for split in sizes}
     for paragraphs in _gather(sum(sizes.values())):
@@ -86,16 +86,17 @@ def write_splits(folder: Path, sizes: Mapping[str, int] = SIZES) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _gather(wanted: int) -> list[list[Paragraph]]:
-    """Paragraphs by library, about ``wanted`` each, none that two of them share."""
-    found = [_read_library(name, wanted + wanted // 10 + PARAGRAPHS_PER_FILE) for name in LIBRARIES]
-    holders = Counter(paragraph.text for paragraphs in found for paragraph in paragraphs)
-    return [[p for p in paragraphs if holders[p.text] == 1] for paragraphs in found]
+def _gather(count: int) -> list[list[Paragraph]]:
+    """About ``count`` paragraphs of each library; none occurs in two of them."""
+    min_count = count + count // 10 + PARAGRAPHS_PER_FILE
+    by_library = [_read_library(name, min_count) for name in LIBRARIES]
+    uses = Counter(paragraph.text for paragraphs in by_library for paragraph in paragraphs)
+    return [[p for p in paragraphs if uses[p.text] == 1] for paragraphs in by_library]
 
 
-def _read_library(name: str, wanted: int) -> list[Paragraph]:
-    """At least ``wanted`` different paragraphs, where there are so many, and no more files read
-    than that takes. Files come in an order that depends on their names alone."""
+def _read_library(name: str, min_count: int) -> list[Paragraph]:
+    """At least ``min_count`` different paragraphs, if there are enough. Reads no more files than
+    necessary, in an order that depends only on their names."""
     root = _root(name)
     files = sorted(
         (p.relative_to(root) for p in root.rglob("*.py")), key=lambda p: _order(p.as_posix())
@@ -103,10 +104,10 @@ def _read_library(name: str, wanted: int) -> list[Paragraph]:
     texts: dict[str, Paragraph] = {}
     for file in files:
         source = f"{name}/{file.as_posix()}"
-        fresh = (text for text in _paragraphs(root / file) if text not in texts)
-        for _, text in zip(range(PARAGRAPHS_PER_FILE), fresh, strict=False):
+        new_texts = (text for text in _paragraphs(root / file) if text not in texts)
+        for _, text in zip(range(PARAGRAPHS_PER_FILE), new_texts, strict=False):
             texts[text] = Paragraph(text, name, source)
-        if len(texts) >= wanted:
+        if len(texts) >= min_count:
             break
     return list(texts.values())
 
@@ -129,9 +130,9 @@ def _paragraphs(file: Path) -> Iterator[str]:
     """Masked prose paragraphs of the docstrings in ``file``, in order of appearance."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries' own escapes, not ours to mend
+            warnings.simplefilter("ignore")  # about escapes in the libraries' code
             tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):  # templates and files for other Pythons
+    except (SyntaxError, ValueError):  # templates, and files for other Python versions
         return
     for docstring in _docstrings(tree):
         for block in re.split(r"\n\s*\n", inspect.cleandoc(docstring)):
@@ -141,7 +142,7 @@ def _paragraphs(file: Path) -> Iterator[str]:
 
 
 def _docstrings(node: ast.Module | ast.ClassDef | Function) -> Iterator[str]:
-    """Those of a module, its classes and functions; functions inside functions have few."""
+    """The docstrings of a module, its classes and functions; not of nested functions."""
     if docstring := ast.get_docstring(node, clean=False):
         yield docstring
     if not isinstance(node, Function):
@@ -166,14 +167,14 @@ def _is_prose(block: str, text: str) -> bool:
 
 
 def _divide(paragraphs: list[Paragraph], sizes: Mapping[str, int]) -> dict[str, list[Paragraph]]:
-    """Whole files to splits, each to the one that is furthest from its size; then cut to size."""
-    share = min(1.0, len(paragraphs) / sum(sizes.values()))
-    wanted = {split: max(1, int(size * share)) for split, size in sizes.items()}
+    """Assign files to the splits that are furthest from their size, then cut the splits to size."""
+    fraction = min(1.0, len(paragraphs) / sum(sizes.values()))
+    target_sizes = {split: max(1, int(size * fraction)) for split, size in sizes.items()}
     files: dict[str, list[Paragraph]] = {}
     for paragraph in paragraphs:
         files.setdefault(paragraph.source, []).append(paragraph)
     splits: dict[str, list[Paragraph]] = {split: [] for split in sizes}
     for rows in files.values():
-        neediest = min(splits, key=lambda split: len(splits[split]) / wanted[split])
-        splits[neediest] += rows
-    return {split: rows[: wanted[split]] for split, rows in splits.items()}
+        smallest = min(splits, key=lambda split: len(splits[split]) / target_sizes[split])
+        splits[smallest] += rows
+    return {split: rows[: target_sizes[split]] for split, rows in splits.items()}

@@ -1,7 +1,4 @@
-"""A task made ready: what a trial needs to know of it, and its splits.
-
-:mod:`autotune.trial.data.datasets` makes these; training needs nothing else of it.
-"""
+"""A prepared task and its splits, as :mod:`autotune.trial.data.datasets` makes them."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ from autotune.trial.data.split import Split
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """A task made ready. Plain and small: it travels to workers on the same machine.
+    """The files and facts of a prepared task. Small: it is sent to workers on the same machine.
 
-    ``max_length`` is what the model allows of what the task asks. ``tokens`` says how long training
-    examples are, in word pieces (``p50 p95 max``). ``sources`` says where each split came from, and
-    ``notes`` what else a reader of the results should know.
+    ``max_length`` is that of the task, limited by the model. ``tokens`` has the lengths of training
+    examples in tokens (``p50 p95 max``). ``sources`` describes the origin of each split; ``notes``
+    are for readers of the results.
     """
 
     kind: str
@@ -48,5 +45,6 @@ def load_split(prepared: PreparedTask, split: str) -> Split:
         return Split(**load_file(path))
     except (OSError, SafetensorError) as error:
         raise DataError(
-            f"{path}: prepared data is gone or damaged: {error}", hint="run the same command again"
+            f"{path}: prepared data is missing or damaged: {error}",
+            hint="run the same command again",
         ) from error

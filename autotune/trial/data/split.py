@@ -1,4 +1,4 @@
-"""One split of a prepared task, and how rows of it become a padded batch."""
+"""One split of a prepared task, and its padded batches."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autotune.trial.tasks.base import IGNORE_INDEX, Arrays
 
 @dataclass(frozen=True)
 class Split:
-    """Examples end to end: example ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``.
+    """Concatenated examples: example ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``.
 
-    ``labels`` holds one class an example, or one a token (:data:`IGNORED` where none is due).
-    ``types`` (one a token) tells the two texts of a pair apart.
+    ``labels`` has one class per example, or one per token (:data:`IGNORE_INDEX` for tokens without
+    a label). ``types`` (one per token) distinguishes the two texts of a pair.
     """
 
     tokens: np.ndarray
@@ -28,7 +28,7 @@ class Split:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Word pieces of each example, special ones included."""
+        """Tokens of each example, special tokens included."""
         return np.diff(self.offsets)
 
     @property
@@ -36,36 +36,39 @@ class Split:
         return len(self.labels) != len(self)
 
     def batch(self, rows: Any, pad_token_id: int, length: int | None = None) -> Arrays:
-        """The inputs of a model for ``rows``: int64 ``[rows, length]`` (``labels``: ``[rows]``
-        unless by token). ``length`` is that of the longest row unless a greater one is given."""
-        here, mask = self._cell_indices(rows, length)
+        """Model inputs for ``rows``: int64 ``[rows, length]`` (``labels``: ``[rows]`` unless there
+        is one per token). ``length`` is at least that of the longest row."""
+        indices, mask = self._cell_indices(rows, length)
         batch = {
-            "input_ids": _padded(self.tokens, here, mask, pad_token_id),
+            "input_ids": _padded(self.tokens, indices, mask, pad_token_id),
             "attention_mask": mask.astype(np.int64),
         }
         if self.types is not None:
-            batch["token_type_ids"] = _padded(self.types, here, mask, 0)
+            batch["token_type_ids"] = _padded(self.types, indices, mask, 0)
         by_token = self.labels_by_token
-        labels = _padded(self.labels, here, mask, IGNORE_INDEX) if by_token else self.labels[rows]
+        labels = (
+            _padded(self.labels, indices, mask, IGNORE_INDEX) if by_token else self.labels[rows]
+        )
         return {**batch, "labels": labels}
 
     def scatter(self, rows: Any, predictions: np.ndarray, out: np.ndarray) -> None:
-        """Write the ``predictions`` for a batch of ``rows`` (shaped like its labels) to where their
-        labels are: ``out`` is shaped like :attr:`labels`."""
+        """Write the ``predictions`` for a batch of ``rows``, in the shape of its labels, to their
+        positions in ``out``, which has the shape of :attr:`labels`."""
         if self.labels_by_token:
-            here, mask = self._cell_indices(rows, predictions.shape[1])
-            out[here[mask]] = predictions[mask]
+            indices, mask = self._cell_indices(rows, predictions.shape[1])
+            out[indices[mask]] = predictions[mask]
         else:
             out[rows] = predictions
 
     def _cell_indices(self, rows: Any, length: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Where in :attr:`tokens` each cell of the padded batch is, and which cells are real."""
+        """The index into :attr:`tokens` of each cell of the padded batch, and the mask of the cells
+        that are not padding."""
         lengths = self.lengths[rows]
         steps = np.arange(max(int(lengths.max()), length or 0))
         return self.offsets[:-1][rows][:, None] + steps, steps < lengths[:, None]
 
 
-def _padded(flat: np.ndarray, here: np.ndarray, mask: np.ndarray, filling: int) -> np.ndarray:
-    cells = np.full(mask.shape, filling, dtype=np.int64)
-    cells[mask] = flat[here[mask]]
+def _padded(flat: np.ndarray, indices: np.ndarray, mask: np.ndarray, value: int) -> np.ndarray:
+    cells = np.full(mask.shape, value, dtype=np.int64)
+    cells[mask] = flat[indices[mask]]
     return cells

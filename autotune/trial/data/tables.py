@@ -1,7 +1,6 @@
-"""Rows as they were read, and where each came from.
+"""Reads tables from CSV, JSON Lines and Parquet files, with the line of each row.
 
-CSV, JSON Lines and Parquet are read here rather than through ``datasets`` because a mistake in a
-file should be answered with its line, and because it starts a second sooner.
+``datasets`` is not used, because its errors do not name the line and its import takes a second.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from autotune.errors import DataError
 
 @dataclass(frozen=True)
 class Table:
-    """One split. ``columns`` (equally long) by name; ``lines`` are 1-based places in a text file.
+    """One split: ``columns`` of equal length by name, and 1-based ``lines`` of a text file.
 
-    ``classes`` holds the names of integer labels for the columns where the source gives them.
+    ``classes`` has the names of integer labels, for the columns where the source declares them.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Table:
         return len(next(iter(self.columns.values()), ()))
 
     def where(self, row: int) -> str:
-        """``file:line``, or ``file row 7`` (1-based) where there are no lines."""
+        """``file:line``, or ``file row 7`` (1-based) for files without lines."""
         return (
             f"{self.name} row {row + 1}" if self.lines is None else f"{self.name}:{self.lines[row]}"
         )
@@ -42,7 +41,7 @@ class Table:
 
 def read_table(path: Path) -> Table:
     """The rows of a ``.csv``, ``.tsv``, ``.jsonl``, ``.json`` (one object a line) or ``.parquet``
-    file. Raises :class:`DataError` with ``file:line`` for what cannot be read."""
+    file. Raises :class:`DataError` with ``file:line`` for a row that cannot be read."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
@@ -72,7 +71,7 @@ def _read_jsonl(path: Path) -> Table:
 def _json_object(raw: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(raw.removeprefix(b"\xef\xbb\xbf"))
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError alike
+    except ValueError as error:  # JSONDecodeError or UnicodeDecodeError
         raise DataError(
             f"{where}: not a JSON object: {error}", hint="write one JSON object on each line"
         ) from error
@@ -89,7 +88,7 @@ def _read_csv(path: Path) -> Table:
     rows: list[list[str]] = []
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.reader(io.StringIO(_decode(path), newline=""), delimiter=delimiter, strict=True)
-    limit = csv.field_size_limit(sys.maxsize)  # a long text is no mistake
+    limit = csv.field_size_limit(sys.maxsize)  # long texts are valid
     try:
         names = next(reader, [])
         start = reader.line_num + 1
@@ -102,7 +101,7 @@ def _read_csv(path: Path) -> Table:
     except csv.Error as error:
         raise DataError(
             f"{path}:{reader.line_num}: not CSV: {error}",
-            hint="look for a quote without its end",
+            hint="look for a missing closing quote",
         ) from error
     finally:
         csv.field_size_limit(limit)
@@ -123,7 +122,7 @@ def _check_width(row: list[str], names: list[str], where: str) -> None:
         raise DataError(
             f"{where}: {len(row)} fields where the first line names {len(names)} "
             f"({', '.join(names)})",
-            hint='quote a text that holds commas: "so, like this"',
+            hint='quote texts that contain commas: "so, like this"',
         )
 
 

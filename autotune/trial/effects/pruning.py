@@ -1,9 +1,9 @@
 """Levers ``pruning_ratio``, ``pruning_method`` and ``pruning_score``: make an encoder smaller.
 
-Three methods. ``structured`` removes attention heads and feed-forward neurons, the same share in
-every layer, so that what remains is an ordinary, smaller, faster model. ``layers`` removes whole
-layers from the top. ``unstructured`` holds single weights at zero: no faster on dense kernels, but
-the classic yardstick for what the other two lose.
+There are three methods. ``structured`` removes the same fraction of attention heads and
+feed-forward neurons from every layer; the result is an ordinary, smaller and faster model.
+``layers`` removes layers from the top. ``unstructured`` keeps single weights at zero: not faster
+with dense kernels, but the usual baseline for the accuracy of the others.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ METHODS = ("structured", "unstructured", "layers")
 SCORES = ("taylor", "magnitude")
 
 FLOPS_LENGTH = 128
-"""Tokens a sequence for which the ratio of floating-point operations is estimated."""
+"""Sequence length for which the ratio of floating-point operations is computed."""
 
 
 @dataclass(frozen=True)
 class PruningReport:
-    """What was done. ``plan`` is plain JSON data and repeats the removal on a fresh model.
+    """The result of pruning. ``plan`` is JSON data, and repeats the removal on a new model.
 
-    ``flops_ratio`` is the encoder's floating-point operations after over before, for sequences of
-    :data:`FLOPS_LENGTH` tokens, zeros counted as work. ``masks`` is set by the unstructured method
-    alone and must be kept applied while training (:meth:`Masks.hold`).
+    ``flops_ratio`` is the encoder's floating-point operations after pruning divided by those
+    before, for sequences of :data:`FLOPS_LENGTH` tokens; zeros count as operations. Only the
+    unstructured method sets ``masks``, which must be reapplied after every optimizer step.
     """
 
     plan: PruningPlan
@@ -57,12 +57,11 @@ def prune(
 ) -> PruningReport:
     """Prune the encoder of ``model`` in place by ``ratio``, in [0, 1); 0 changes nothing.
 
-    Prune before the optimizer is built and before anything wraps the model or its layers.
-    ``score`` ranks heads and neurons for ``structured`` only; ``taylor`` reads all of ``batches``
-    (a few dozen samples do), in the order given.
+    Call it before the optimizer is built and before the model or its layers are wrapped. Only
+    ``structured`` uses ``score``; ``taylor`` uses all of ``batches`` (a few dozen samples suffice).
 
-    Raises :class:`~autotune.errors.UsageError` for a ratio, method or score that does not exist,
-    :class:`~autotune.errors.Unsupported` for a model that cannot be looked into.
+    Raises :class:`~autotune.errors.UsageError` for an unknown ratio, method or score,
+    :class:`~autotune.errors.Unsupported` for a model family that is not supported.
     """
     _check(ratio, method, score)
     plan, masks = identity_plan(model), None
@@ -87,15 +86,15 @@ def prune(
 
 def _check(ratio: float, method: str, score: str) -> None:
     if not 0 <= ratio < 1:
-        raise UsageError(f"pruning_ratio is {ratio:g}", hint="give a share from 0 to below 1")
+        raise UsageError(f"pruning_ratio is {ratio:g}", hint="set it to at least 0 and below 1")
     if method not in METHODS:
-        raise UsageError(f"no pruning method {method!r}", hint=f"one of {', '.join(METHODS)}")
+        raise UsageError(f"unknown pruning method {method!r}", hint=f"one of {', '.join(METHODS)}")
     if score not in SCORES:
-        raise UsageError(f"no pruning score {score!r}", hint=f"one of {', '.join(SCORES)}")
+        raise UsageError(f"unknown pruning score {score!r}", hint=f"one of {', '.join(SCORES)}")
 
 
 def structured_plan(scores: list[LayerScores], ratio: float) -> PruningPlan:
-    """Keep the most important heads and neurons of each layer, in their old order."""
+    """Keep the most important heads and neurons of each layer, in their original order."""
     return PruningPlan(
         layers=list(range(len(scores))),
         heads=[_best(s.heads, units_to_keep(len(s.heads), ratio)) for s in scores],
@@ -103,28 +102,28 @@ def structured_plan(scores: list[LayerScores], ratio: float) -> PruningPlan:
     )
 
 
-def drop_top_layers(whole: PruningPlan, ratio: float) -> PruningPlan:
-    """Keep the lowest layers: dropping from the top loses least of the ways to choose layers, or
-    near to it, over models and tasks (Sajjad et al., "Poor Man's BERT"): the top is closest to the
-    task it was pretrained on, and fine-tuning rewrites it anyway."""
-    count = units_to_keep(len(whole["layers"]), ratio)
+def drop_top_layers(plan: PruningPlan, ratio: float) -> PruningPlan:
+    """Keep the lowest layers. Over models and tasks, dropping top layers loses least or close to it
+    (Sajjad et al., "Poor Man's BERT"): they are closest to the pretraining task, and fine-tuning
+    changes them most."""
+    count = units_to_keep(len(plan["layers"]), ratio)
     return PruningPlan(
-        layers=whole["layers"][:count],
-        heads=whole["heads"][:count],
-        neurons=whole["neurons"][:count],
+        layers=plan["layers"][:count],
+        heads=plan["heads"][:count],
+        neurons=plan["neurons"][:count],
     )
 
 
 def units_to_keep(total: int, ratio: float, multiple: int = 1) -> int:
-    """How many of ``total`` units stay: the nearest multiple of ``multiple`` to the exact share,
-    but at least one multiple and at most all."""
+    """How many of ``total`` units to keep: the multiple of ``multiple`` nearest to the exact
+    number, at least one multiple and at most all."""
     steps = int(total * (1 - ratio) / multiple + 0.5)
     return min(total, max(1, steps) * multiple)
 
 
 def neurons_to_keep(total: int, ratio: float) -> int:
-    """How many neurons stay: a multiple of 64, or of the next lower power of two that divides the
-    whole into four steps or more, so that a tile of a matrix kernel is rarely cut."""
+    """How many neurons to keep: a multiple of 64, or of the next lower power of two of which
+    ``total`` has at least four. Multiples suit the tiles of matrix kernels."""
     multiple = 64
     while multiple > 1 and total < 4 * multiple:
         multiple //= 2
@@ -132,7 +131,7 @@ def neurons_to_keep(total: int, ratio: float) -> int:
 
 
 def encoder_flops(model: PreTrainedModel, length: int = FLOPS_LENGTH) -> float:
-    """Floating-point operations of the encoder's matrix products for one sequence, forward."""
+    """Floating-point operations of the encoder's matrix products in a forward pass."""
     total = 0
     for layer in encoder_of(model).layers:
         weights = sum(linear.weight.numel() for linear in layer.linears)

@@ -1,4 +1,4 @@
-"""Unstructured pruning: single weights held at zero while the others are trained."""
+"""Unstructured pruning: single weights are kept at zero while the others are trained."""
 
 from __future__ import annotations
 
@@ -10,66 +10,65 @@ from torch.optim import Optimizer
 
 
 class Masks:
-    """Which weights are held at zero, for a list of Linear layers.
+    """Masks of pruned weights for a list of Linear layers.
 
-    The layers are remembered, not their parameters, so a later cast or move of the model is
-    harmless. A layer whose weight changes its shape afterwards (a shard of it, say) is not.
+    They refer to layers rather than parameters, so the model can be cast or moved later. After
+    sharding the weights, call :meth:`shard_like_weights`.
     """
 
-    def __init__(self, linears: Sequence[nn.Linear], dropped: Sequence[Tensor]) -> None:
+    def __init__(self, linears: Sequence[nn.Linear], pruned: Sequence[Tensor]) -> None:
         self._linears = tuple(linears)
-        self._dropped = list(dropped)
+        self._pruned = list(pruned)
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Set the dropped weights to zero."""
+        """Set the pruned weights to zero."""
         for index, linear in enumerate(self._linears):
-            self._dropped[index] = self._dropped[index].to(linear.weight.device)
-            linear.weight.masked_fill_(self._dropped[index], 0.0)
+            self._pruned[index] = self._pruned[index].to(linear.weight.device)
+            linear.weight.masked_fill_(self._pruned[index], 0.0)
 
     def shard_like_weights(self) -> None:
-        """Cut the masks as their weights have been cut over ranks since."""
+        """Shard the masks over ranks as their weights are sharded."""
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         for index, linear in enumerate(self._linears):
             weight = linear.weight
             if isinstance(weight, DTensor):
                 mesh, placements = weight.device_mesh, weight.placements
-                self._dropped[index] = distribute_tensor(self._dropped[index], mesh, placements)
+                self._pruned[index] = distribute_tensor(self._pruned[index], mesh, placements)
 
     def restrict_to(self, model: nn.Module) -> None:
-        """Let go of the masks of weights that ``model``, a part of the whole, does not have."""
-        held = {id(weight) for weight in model.parameters()}
-        pairs = zip(self._linears, self._dropped, strict=True)
-        kept = [(linear, mask) for linear, mask in pairs if id(linear.weight) in held]
-        self._linears = tuple(linear for linear, _ in kept)
-        self._dropped = [mask for _, mask in kept]
+        """Drop the masks of weights that ``model``, a part of the original one, does not have."""
+        local_weights = {id(weight) for weight in model.parameters()}
+        pairs = zip(self._linears, self._pruned, strict=True)
+        remaining = [(linear, mask) for linear, mask in pairs if id(linear.weight) in local_weights]
+        self._linears = tuple(linear for linear, _ in remaining)
+        self._pruned = [mask for _, mask in remaining]
 
     def reapply_after_step(self, optimizer: Optimizer) -> None:
-        """Apply after every step of ``optimizer``, whose momentum would revive dropped weights."""
+        """Apply after every step of ``optimizer``, whose momentum changes pruned weights."""
         optimizer.register_step_post_hook(lambda *_: self.apply())
 
     @property
     def sparsity(self) -> float:
-        """Share of the weights of these layers that is dropped."""
-        total = sum(dropped.numel() for dropped in self._dropped)
-        return sum(int(dropped.sum()) for dropped in self._dropped) / total
+        """The fraction of the weights of these layers that is pruned."""
+        total = sum(pruned.numel() for pruned in self._pruned)
+        return sum(int(pruned.sum()) for pruned in self._pruned) / total
 
 
 def magnitude_masks(linears: Sequence[nn.Linear], ratio: float) -> Masks:
-    """Drop the smallest ``ratio`` of the weights, by absolute value over all ``linears`` together.
+    """Prune the fraction ``ratio`` of the weights of all ``linears`` with the smallest magnitude.
 
-    The share is met to the weight: among equal ones, which low precision has many of, those that
-    come first go first.
+    The number is exact: among equal weights, frequent in low precision, the first ones are pruned.
     """
     size = torch.cat([linear.weight.detach().flatten().abs() for linear in linears])
-    dropped = torch.zeros_like(size, dtype=torch.bool)
+    pruned = torch.zeros_like(size, dtype=torch.bool)
     count = round(len(size) * ratio)
     if count:
         threshold = size.kthvalue(count).values
-        dropped = size < threshold
+        pruned = size < threshold
         equal = (size == threshold).nonzero().flatten()
-        dropped[equal[: count - int(dropped.sum())]] = True
+        pruned[equal[: count - int(pruned.sum())]] = True
     shapes = [linear.weight.shape for linear in linears]
-    pieces = dropped.split([shape.numel() for shape in shapes])
+    pieces = pruned.split([shape.numel() for shape in shapes])
     return Masks(linears, [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)])

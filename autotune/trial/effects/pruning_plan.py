@@ -1,7 +1,7 @@
-"""What is left of a pruned encoder, as plain data, and the surgery that makes a model so.
+"""Pruning plans: what to keep of an encoder, as JSON data, and its application to a model.
 
-A plan names what is *kept*, by index in the model it is applied to, so that a fresh copy of the
-same model can be cut to the same shape and then take the weights of the pruned one.
+A plan has the indices of what is *kept*, so that a new copy of the model can be reduced to the same
+shape and load the weights of the pruned one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autotune.trial.encoder import Encoder, Layer, encoder_of
 
 
 class PruningPlan(TypedDict):
-    """Kept layers, and for each kept layer the kept heads and neurons; ascending. JSON as it is."""
+    """Indices of the kept layers, and of the kept heads and neurons of each; ascending."""
 
     layers: list[int]
     heads: list[list[int]]
@@ -36,15 +36,15 @@ def identity_plan(model: PreTrainedModel) -> PruningPlan:
 
 
 def apply_plan(model: PreTrainedModel, plan: PruningPlan) -> None:
-    """Remove from ``model``, in place, all that ``plan`` does not keep.
+    """Remove from ``model``, in place, everything that ``plan`` does not keep.
 
-    The weights that stay keep their values, dtype, device and ``requires_grad``. They are new
-    parameters: build the optimizer afterwards. The config follows where it can say it: the number
-    of layers, and the number of neurons where all layers agree. The number of heads in the config
-    stays, because transformers derives the head size from it.
+    The kept weights have the same values, dtype, device and ``requires_grad``, but are new
+    parameters: build the optimizer afterwards. The config is updated as far as it can express the
+    plan: number of layers, and number of neurons if all layers have the same. Its number of heads
+    does not change, because transformers derives the head size from it.
 
-    Raises :class:`~autotune.errors.ModelError`, before anything is cut, if the plan is for
-    another model.
+    Raises :class:`~autotune.errors.ModelError`, before any change, if the plan is for another
+    model.
     """
     encoder = encoder_of(model)
     _check(plan, encoder)
@@ -57,11 +57,11 @@ def apply_plan(model: PreTrainedModel, plan: PruningPlan) -> None:
 
 
 def pad_heads(model: PreTrainedModel) -> None:
-    """Give every layer its original number of heads back, the added ones with zero weights.
+    """Restore the original number of heads of every layer, with zero weights.
 
-    The outputs stay the same, and ``from_pretrained`` can load the result without special code:
-    no config of these families can say "fewer heads of the same size". The time that the missing
-    heads saved is lost; the smaller feed-forward layers stay.
+    The outputs do not change, and ``from_pretrained`` can load the result, because the config
+    cannot express fewer heads of the same size. The speed-up of the pruned heads is lost; the
+    feed-forward layers stay small.
     """
     for layer in encoder_of(model).layers:
         missing = layer.attention_output.out_features - layer.attention_output.in_features

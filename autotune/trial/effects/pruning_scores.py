@@ -1,6 +1,6 @@
-"""How much each attention head and each feed-forward neuron matters.
+"""Importance scores of attention heads and feed-forward neurons.
 
-Both scores give, for each layer, one number a head and one a neuron; more is more important.
+Both scores return one number per head and per neuron of each layer; higher is more important.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autotune.errors import DataError, NanLoss
 from autotune.trial.encoder import Layer, encoder_of
 
 Batches = Iterable[Mapping[str, Tensor]]
-"""Training batches as the model takes them, ``labels`` included; on any device."""
+"""Training batches as model arguments, with ``labels``; on any device."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class LayerScores:
 
 
 def magnitude_scores(model: PreTrainedModel) -> list[LayerScores]:
-    """L2 norm of the weights that feed a unit times that of those that read it.
+    """L2 norm of the input weights of a unit times that of its output weights.
 
-    The product bounds what the unit can pass on: it is zero as soon as either side is.
+    The product bounds the unit's contribution, which is zero if either norm is.
     """
     return [_magnitude(layer) for layer in encoder_of(model).layers]
 
@@ -53,10 +53,10 @@ def taylor_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]
     With a gate of 1 on each unit's output ``x``, this is ``|d loss / d gate| = |sum(x * dL/dx)|``
     over the tokens of a sample (Molchanov et al. 2017; Michel et al. 2019 for heads), which equals
     the sum of ``w * dL/dw`` over the weights that read the unit. Dropout is off while scoring; the
-    model's mode and its parameters' gradients are left as they were found.
+    model's mode and its parameters' gradients are not changed.
 
     Raises :class:`~autotune.errors.DataError` without a batch, :class:`~autotune.errors.NanLoss`
-    where a score is no finite number.
+    if a score is not finite.
     """
     units = [unit for layer in encoder_of(model).layers for unit in _units(layer)]
     training = model.training
@@ -69,7 +69,7 @@ def taylor_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]
 
 
 Unit = tuple[nn.Linear, int]
-"""The Linear that reads units, and how many of its input features make one unit."""
+"""The Linear whose input the units are, and its number of input features per unit."""
 
 
 def _units(layer: Layer) -> tuple[Unit, Unit]:
@@ -78,9 +78,9 @@ def _units(layer: Layer) -> tuple[Unit, Unit]:
 
 def _gate_gradients(model: PreTrainedModel, units: list[Unit], batches: Batches) -> list[Tensor]:
     sums = [torch.zeros(reader.in_features // size, device=model.device) for reader, size in units]
-    seen = False
+    num_batches = 0
     for batch in batches:
-        seen = True
+        num_batches += 1
         with _inputs_of([reader for reader, _ in units]) as inputs, torch.enable_grad():
             arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
             loss = model(**arguments).loss
@@ -88,7 +88,7 @@ def _gate_gradients(model: PreTrainedModel, units: list[Unit], batches: Batches)
         for total, (_, size), x, gradient in zip(sums, units, inputs, gradients, strict=True):
             by_sample = (x.detach().float() * gradient.float()).sum(dim=1)
             total.add_(by_sample.unflatten(1, (-1, size)).sum(dim=2).abs().sum(dim=0))
-    if not seen:
+    if num_batches == 0:
         raise DataError("Taylor scores need at least one training batch")
     if not all(torch.isfinite(total).all() for total in sums):
         raise NanLoss("the Taylor scores for pruning are not finite: the loss or a gradient is not")
@@ -97,17 +97,17 @@ def _gate_gradients(model: PreTrainedModel, units: list[Unit], batches: Batches)
 
 @contextmanager
 def _inputs_of(modules: list[nn.Linear]) -> Iterator[list[Tensor]]:
-    """What each module reads in the next forward, in order of use, with a gradient to ask for."""
+    """The inputs of each module in the next forward pass, in order of use, requiring gradients."""
     inputs: list[Tensor] = []
 
-    def watch(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+    def record(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
         (x,) = arguments
-        if not x.requires_grad:  # below it everything is frozen
+        if not x.requires_grad:  # all layers below are frozen
             x = x.detach().requires_grad_()
         inputs.append(x)
         return (x,)
 
-    hooks = [module.register_forward_pre_hook(watch) for module in modules]
+    hooks = [module.register_forward_pre_hook(record) for module in modules]
     try:
         yield inputs
     finally:

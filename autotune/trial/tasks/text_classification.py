@@ -1,4 +1,4 @@
-"""One label for a text, or for a pair of texts."""
+"""Text classification: one label for a text, or for a pair of texts."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _texts(table: Table, name: str, key: str) -> Sequence[str]:
 def _fault(value: Any) -> str:
     if value is None:
         return "is missing"
-    return "is empty" if isinstance(value, str) else f"is no text but {value!r:.40}"
+    return "is empty" if isinstance(value, str) else f"is not a text: {value!r:.40}"
 
 
 def _labels(table: Table, name: str) -> list[str]:
@@ -108,6 +108,6 @@ def _class(classes: Sequence[str], value: Any, where: str) -> str:
     if isinstance(value, int) and 0 <= value < len(classes):
         return classes[value]
     raise DataError(
-        f"{where}: the label is {value!r}, and classes are 0 to {len(classes) - 1}",
+        f"{where}: the label is {value!r}; classes are 0 to {len(classes) - 1}",
         hint="drop the rows without a label",
     )

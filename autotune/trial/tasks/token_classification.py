@@ -1,4 +1,4 @@
-"""A tag for each token: named entities in the BIO notation, or any other tags."""
+"""Token classification: a tag per token, for named entities in BIO notation or any other tags."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from autotune.trial.tasks.base import (
 )
 
 Span = tuple[int, int, str]
-"""First token, token after the last, type of entity."""
+"""First token, token after the last, entity type."""
 
 
 class TokenClassification:
-    """Inputs are lists of tokens and labels tuples of tags, equally long.
+    """Inputs are lists of words, labels are tuples of tags of the same length.
 
-    The column that ``task.columns.text`` names holds the tokens, ``label`` the tags. The first word
-    piece of a token carries its tag; the others, and tokens that give no piece, are not judged.
+    The column ``task.columns.text`` has the words, ``label`` the tags. The first token of a word
+    has its tag. The other tokens, and words without tokens, are not evaluated.
     """
 
     auto_class = "AutoModelForTokenClassification"
@@ -55,8 +55,8 @@ class TokenClassification:
         return labels
 
     def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
-        seen = {tag for tags in train.labels for tag in tags}
-        return tuple(table.classes.get(columns.label) or sort_labels(seen))
+        tags = {tag for row in train.labels for tag in row}
+        return tuple(table.classes.get(columns.label) or sort_labels(tags))
 
     def stratum(self, labels: tuple[str, ...]) -> str:
         return "entities" if any(tag != "O" for tag in labels) else "none"
@@ -75,7 +75,7 @@ class TokenClassification:
         )
         tokens, offsets = flatten_rows(encoded["input_ids"])
         labels = [
-            _first_pieces(encoded.word_ids(row), tags, ids)
+            _token_labels(encoded.word_ids(row), tags, ids)
             for row, tags in enumerate(examples.labels)
         ]
         return {
@@ -91,73 +91,77 @@ class TokenClassification:
         offsets: np.ndarray,
         label_names: Sequence[str],
     ) -> dict[str, Measurement]:
-        """``accuracy`` of tokens; ``f1`` of whole entities over all types (both ends and the type
-        must be right), with a bootstrap interval over sentences."""
-        judged = labels != IGNORE_INDEX
-        accuracy = float((labels == predictions)[judged].mean())
-        tokens = int(judged.sum())
+        """``accuracy`` of words; ``f1`` of entities over all types (both ends and the type must
+        match), with a bootstrap interval over sentences."""
+        is_evaluated = labels != IGNORE_INDEX
+        accuracy = float((labels == predictions)[is_evaluated].mean())
+        num_words = int(is_evaluated.sum())
         counts = np.array(
             [
                 _entity_counts(labels[a:b], predictions[a:b], label_names)
                 for a, b in pairwise(offsets)
             ]
         )
-        draws = np.random.default_rng(0).multinomial(
+        resamples = np.random.default_rng(0).multinomial(
             len(counts), np.full(len(counts), 1 / len(counts)), size=metrics.RESAMPLES
         )
-        f1, interval = _f1(counts.sum(axis=0)), metrics.percentile_interval(_f1(draws @ counts))
+        f1, interval = _f1(counts.sum(axis=0)), metrics.percentile_interval(_f1(resamples @ counts))
         return {
             "accuracy": Measurement(
-                "accuracy", accuracy, "ratio", tokens, metrics.wilson_interval(accuracy, tokens)
+                "accuracy",
+                accuracy,
+                "ratio",
+                num_words,
+                metrics.wilson_interval(accuracy, num_words),
             ),
             "f1": Measurement("f1", float(f1), "ratio", int(counts[:, 1].sum()), interval),
         }
 
 
 def entities(tags: Sequence[str]) -> Iterator[Span]:
-    """The entities in a sentence of BIO tags. An ``I-`` that continues nothing begins an entity,
-    as in the CoNLL evaluation; a tag without a prefix is an entity of one token."""
-    begin, kind = 0, ""
-    for place, tag in enumerate([*tags, "O"]):
+    """The entities in a sentence of BIO tags. An ``I-`` without predecessor starts an entity, as in
+    the CoNLL evaluation; a tag without a prefix is an entity of one word."""
+    start, kind = 0, ""
+    for index, tag in enumerate([*tags, "O"]):
         prefix, _, rest = tag.partition("-")
         if kind and not (prefix == "I" and rest == kind):
-            yield begin, place, kind
+            yield start, index, kind
             kind = ""
         if not kind and tag != "O":
-            begin, kind = place, rest or tag
+            start, kind = index, rest or tag
 
 
 def _entity_counts(
     labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]
 ) -> tuple[int, int, int]:
-    """Entities of one sentence: found and right, there to find, found."""
-    judged = labels != IGNORE_INDEX
-    actual = set(entities([label_names[i] for i in labels[judged]]))
-    found = set(entities([label_names[i] for i in predictions[judged]]))
-    return len(actual & found), len(actual), len(found)
+    """Entities of one sentence: correctly predicted, actual, predicted."""
+    is_evaluated = labels != IGNORE_INDEX
+    actual = set(entities([label_names[i] for i in labels[is_evaluated]]))
+    predicted = set(entities([label_names[i] for i in predictions[is_evaluated]]))
+    return len(actual & predicted), len(actual), len(predicted)
 
 
 def _f1(counts: np.ndarray) -> np.ndarray:
-    """F1 of ``[..., (right, actual, found)]``; 0 where nothing is to be found and nothing was."""
-    both = counts[..., 1] + counts[..., 2]
-    return np.divide(2 * counts[..., 0], both, out=np.zeros(both.shape), where=both > 0)
+    """F1 of ``[..., (correct, actual, predicted)]``; 0 if there are no entities at all."""
+    total = counts[..., 1] + counts[..., 2]
+    return np.divide(2 * counts[..., 0], total, out=np.zeros(total.shape), where=total > 0)
 
 
-def _first_pieces(
+def _token_labels(
     words: Sequence[int | None], tags: Sequence[str], ids: Mapping[str, int]
 ) -> list[int]:
-    """The label of each word piece, from the token (or none) that it is of."""
-    before: Sequence[int | None] = [None, *words]
+    """The label of each token, from the index of its word (``None``: special token)."""
+    previous_words: Sequence[int | None] = [None, *words]
     return [
         IGNORE_INDEX if word is None or word == previous else ids[tags[word]]
-        for word, previous in zip(words, before, strict=False)
+        for word, previous in zip(words, previous_words, strict=False)
     ]
 
 
 def _tokens(value: Any, name: str, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(token, str) for token in value):
         raise DataError(
-            f"{where}: {name} is no list of tokens but {value!r:.40}",
+            f"{where}: {name} is not a list of tokens: {value!r:.40}",
             hint='rows look like {"tokens": ["a", "b"], "tags": ["O", "O"]}, '
             "with task.columns: {text: tokens, label: tags}",
         )
@@ -170,9 +174,9 @@ def _tags(
     value: Any, tokens: Sequence[str], classes: Sequence[str] | None, where: str
 ) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) != len(tokens):
-        found = f"{len(value)} tags" if isinstance(value, list) else f"{value!r:.40}"
+        tags = f"{len(value)} tags" if isinstance(value, list) else f"{value!r:.40}"
         raise DataError(
-            f"{where}: {found} for {len(tokens)} tokens", hint="give each token exactly one tag"
+            f"{where}: {tags} for {len(tokens)} tokens", hint="give each token exactly one tag"
         )
     if classes is not None:
         return tuple(classes[tag] for tag in value)
