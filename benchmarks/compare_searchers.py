@@ -1,14 +1,14 @@
-"""Ours against the peers on recorded landscapes: simulated seconds until the search has reached 90,
-95 and 99% of the hypervolume of trying everything.
+"""autotune against other search libraries on tabular benchmarks: simulated seconds until a search
+has reached 90, 95 and 99% of the hypervolume of all strategies.
 
     pip install -e '.[benchmarks]'        # Syne Tune and Ax
     python benchmarks/compare_searchers.py benchmarks/landscapes/sst2.parquet --seeds 30
 
-Every searcher starts after the default configuration was measured, pays what its trials took (of
-those it stopped early, until then), and never pays twice for a strategy. Ours is the whole search
-as it is: tuner, store, sampler, sharing and early stopping. Walks are kept in ``--cache``, so that
-a run that was cut short goes on; ``--fresh NAME`` forgets those of a searcher. Ax thinks for
-seconds before each trial: give it processes of its own with ``--searchers Ax --jobs N``.
+Every searcher starts after the default configuration was measured, pays the time of its trials
+(until the stop, if stopped early), and never pays twice for a strategy. autotune runs in full:
+tuner, store, sampler, cached results and early stopping. Traces are kept in ``--cache``, so that an
+aborted run can continue; ``--fresh NAME`` discards those of a searcher. Ax needs seconds per
+proposal: run it separately with ``--searchers Ax --jobs N``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -27,38 +27,37 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from peers import PEERS, Space
-from peers import walk as walk_of_peer
-from replaying import ENOUGH, Judge, Step, Walk, ours
+from peers import PEERS, Space, run_peer
+from replay import TARGET_SHARE, Scorer, SearchTrace, TraceStep, run_autotune
 
 from autotune.execution.replay.benchmark import read
 
 SHARES = (0.90, 0.95, 0.99)
-AT = 0.95
-"""The share at which searchers are set against each other."""
+COMPARED_SHARE = 0.95
+"""The share at which searchers are compared."""
 
-OURS = "autotune"
+AUTOTUNE = "autotune"
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    OURS: {"sampler": "factored"},
+    AUTOTUNE: {"sampler": "factored"},
     "autotune, nothing stopped": {"sampler": "factored", "stopping": "none"},
     "autotune, nothing shared": {"sampler": "factored", "sharing": False, "stopping": "none"},
     "autotune, sampler tpe": {"sampler": "tpe"},
     "autotune, sampler random": {"sampler": "random"},
 }
-"""Our search, and what each of its parts adds (asked for with ``--searchers``)."""
+"""autotune, and without each of its parts (select with ``--searchers``)."""
 
-DEFAULT = (OURS, *PEERS)
+DEFAULT = (AUTOTUNE, *PEERS)
 
-MOST_TRIALS = {"Ax": 80, "Syne Tune MO-ASHA": 432}
-UNTIL = {"Ax": 0.95}
-"""Where a peer is cut off that takes minutes of real time: Ax to think, and MO-ASHA to sort what it
-has stopped again and again. Ax is also let go when it has reached 95%."""
+MAX_PROPOSALS = {"Ax": 80, "Syne Tune MO-ASHA": 432}
+TARGETS = {"Ax": 0.95}
+"""Limits of searchers that need minutes of real time: Ax for its proposals, MO-ASHA for sorting its
+stopped trials. Ax also ends at 95%."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """One walk to be taken: whose, over which landscape, with which seed."""
+class RunSpec:
+    """One search to run: benchmark, searcher and seed."""
 
     landscape: Path
     searcher: str
@@ -73,68 +72,73 @@ class Order:
 
 @dataclass(frozen=True)
 class Result:
-    """What one searcher needed: seconds by share, one for each seed, infinite where it never got
-    there; ``thinking`` are those to 95% with the time that it took to think."""
+    """Simulated seconds by share of the hypervolume, one per seed, infinite if it was not reached.
+    ``seconds_with_asking`` are those to 95% including the CPU time of proposals."""
 
     searcher: str
     seconds: Mapping[float, Sequence[float]]
-    thinking: Sequence[float]
+    seconds_with_asking: Sequence[float]
     ask_ms: float
     curves: Sequence[Sequence[tuple[float, float]]]
 
 
-def take(order: Order) -> None:
-    """Take a walk, unless it was taken before."""
-    if order.path.exists():
+def run_search(spec: RunSpec) -> None:
+    """Run a search unless its trace is cached."""
+    if spec.path.exists():
         return
-    judge = Judge(read(order.landscape))
-    if order.searcher in VARIANTS:
-        walk = ours(judge, seed=order.seed, **VARIANTS[order.searcher])
+    scorer = Scorer(read(spec.landscape))
+    if spec.searcher in VARIANTS:
+        trace = run_autotune(scorer, seed=spec.seed, **VARIANTS[spec.searcher])
     else:
-        peer = PEERS[order.searcher](Space.of(judge), order.seed)
-        most = {"proposals": MOST_TRIALS[order.searcher]} if order.searcher in MOST_TRIALS else {}
-        walk = walk_of_peer(judge, peer, UNTIL.get(order.searcher, ENOUGH), **most)
+        peer = PEERS[spec.searcher](Space.from_scorer(scorer), spec.seed)
+        limit = MAX_PROPOSALS.get(spec.searcher)
+        limits = {} if limit is None else {"max_proposals": limit}
+        trace = run_peer(scorer, peer, TARGETS.get(spec.searcher, TARGET_SHARE), **limits)
     steps, stopped = (
-        [[step.seconds, step.strategy.key, round(step.thought, 4)] for step in some]
-        for some in (walk.steps, walk.stopped)
+        [[step.seconds, step.strategy.key, round(step.ask_seconds, 4)] for step in part]
+        for part in (trace.steps, trace.stopped)
     )
-    text = json.dumps({"steps": steps, "stopped": stopped, "seconds": walk.seconds,
-                       "asked": [round(seconds, 5) for seconds in walk.asked]})  # fmt: skip
-    part = order.path.with_suffix(f".{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(order.path)
+    text = json.dumps({"steps": steps, "stopped": stopped, "seconds": trace.seconds,
+                       "asked": [round(seconds, 5) for seconds in trace.ask_seconds]})  # fmt: skip
+    temporary = spec.path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(spec.path)
 
 
-def taken(order: Order, judge: Judge) -> Walk:
-    """A walk from the cache."""
-    found = json.loads(order.path.read_text(encoding="utf-8"))
+def load_trace(spec: RunSpec, scorer: Scorer) -> SearchTrace:
+    """A trace from the cache."""
+    document = json.loads(spec.path.read_text(encoding="utf-8"))
     steps, stopped = (
-        [Step(at, judge.trials[key].strategy, thought) for at, key, thought in found[name]]
+        [
+            TraceStep(seconds, scorer.trials[key].strategy, ask_seconds)
+            for seconds, key, ask_seconds in document[name]
+        ]
         for name in ("steps", "stopped")
     )
-    return Walk(steps, found["seconds"], found["asked"], stopped)
+    return SearchTrace(steps, document["seconds"], document["asked"], stopped)
 
 
-def result(searcher: str, walks: Sequence[Walk], judge: Judge) -> Result:
-    curves = [judge.reached(walk.steps) for walk in walks]
-    asked_for = [share for share in SHARES if share <= UNTIL.get(searcher, 1.0)]
+def summarize(searcher: str, traces: Sequence[SearchTrace], scorer: Scorer) -> Result:
+    curves = [scorer.shares(trace.steps) for trace in traces]
+    shares = [share for share in SHARES if share <= TARGETS.get(searcher, 1.0)]
     seconds = {
-        share: [next((at for at, now in curve if now >= share), math.inf) for curve in curves]
-        for share in asked_for
+        share: [next((at for at, s in curve if s >= share), math.inf) for curve in curves]
+        for share in shares
     }
-    thinking = [
+    seconds_with_asking = [
         next(
             (
-                at + step.thought
-                for step, (at, now) in zip(walk.steps, curve, strict=True)
-                if now >= AT
+                at + step.ask_seconds
+                for step, (at, share) in zip(trace.steps, curve, strict=True)
+                if share >= COMPARED_SHARE
             ),
             math.inf,
         )
-        for walk, curve in zip(walks, curves, strict=True)
+        for trace, curve in zip(traces, curves, strict=True)
     ]
-    asked = [seconds for walk in walks for seconds in walk.asked]
-    return Result(searcher, seconds, thinking, 1e3 * median(asked) if asked else 0.0, curves)
+    ask_seconds = [seconds for trace in traces for seconds in trace.ask_seconds]
+    ask_ms = 1e3 * median(ask_seconds) if ask_seconds else 0.0
+    return Result(searcher, seconds, seconds_with_asking, ask_ms, curves)
 
 
 # ---------------------------------------------------------------------------------------- printing
@@ -146,25 +150,28 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return float(first), float(middle), float(third)
 
 
-def table(results: Sequence[Result], judge: Judge) -> Iterator[str]:
-    """Simulated seconds, median and quartiles; shares of the exhaustive cost; ratios to ours."""
-    total = judge.exhaustive_seconds
-    mine = next((r for r in results if r.searcher == OURS), None)
+def table(results: Sequence[Result], scorer: Scorer) -> Iterator[str]:
+    """Simulated seconds, median and quartiles; share of the exhaustive cost; ratio to autotune."""
+    total = scorer.exhaustive_seconds
+    own = next((r for r in results if r.searcher == AUTOTUNE), None)
     yield (
-        f"{judge.landscape.name}: {len(judge.trials)} strategies, {total:,.0f} s to try all; "
-        f"{len(judge.best)} on the front; {len(results[0].curves)} seeds"
+        f"{scorer.landscape.name}: {len(scorer.trials)} strategies, {total:,.0f} s for all; "
+        f"{len(scorer.best)} on the front; {len(results[0].curves)} seeds"
     )
     header = "".join(f"{f'seconds to {share:.0%}':>26}" for share in SHARES)
-    header += f"{'at 95%: cost':>14}{'x ours':>8}{'with thinking':>15}{'x ours':>8}{'ask ms':>9}"
+    header += f"{'at 95%: cost':>14}{'ratio':>8}{'with asking':>15}{'ratio':>8}{'ask ms':>9}"
     yield f"{'':26}{header}"
-    for found in results:
-        cells = "".join(f"{_cell(found.seconds.get(share)):>26}" for share in SHARES)
-        at, thinking = _median(found.seconds[AT]), _median(found.thinking)
-        by = at / _median(mine.seconds[AT]) if mine is not None else math.nan
-        by_thinking = thinking / _median(mine.thinking) if mine is not None else math.nan
+    for entry in results:
+        cells = "".join(f"{_cell(entry.seconds.get(share)):>26}" for share in SHARES)
+        seconds = _median(entry.seconds[COMPARED_SHARE])
+        with_asking = _median(entry.seconds_with_asking)
+        ratio = ratio_with_asking = math.nan
+        if own is not None:
+            ratio = seconds / _median(own.seconds[COMPARED_SHARE])
+            ratio_with_asking = with_asking / _median(own.seconds_with_asking)
         yield (
-            f"{found.searcher:26}{cells}{_percent(at / total):>14}{_times(by):>8}"
-            f"{_seconds(thinking):>15}{_times(by_thinking):>8}{found.ask_ms:9.1f}"
+            f"{entry.searcher:26}{cells}{_percent(seconds / total):>14}{_times(ratio):>8}"
+            f"{_seconds(with_asking):>15}{_times(ratio_with_asking):>8}{entry.ask_ms:9.1f}"
         )
 
 
@@ -191,22 +198,22 @@ def _times(value: float) -> str:
     return "-" if not math.isfinite(value) else f"{value:.1f}"
 
 
-def document(results: Sequence[Result], judge: Judge) -> dict[str, Any]:
-    """All figures as plain data; ``null`` where a search never got there."""
+def document(results: Sequence[Result], scorer: Scorer) -> dict[str, Any]:
+    """All figures as plain data; ``null`` if a share was not reached."""
     return {
-        "landscape": judge.landscape.name,
-        "strategies": len(judge.trials),
-        "exhaustive_seconds": judge.exhaustive_seconds,
+        "landscape": scorer.landscape.name,
+        "strategies": len(scorer.trials),
+        "exhaustive_seconds": scorer.exhaustive_seconds,
         "searchers": {
-            found.searcher: {
-                "ask_ms": found.ask_ms,
-                "seconds_to_95_with_thinking": [_plain(v) for v in found.thinking],
+            entry.searcher: {
+                "ask_ms": entry.ask_ms,
+                "seconds_to_95_with_thinking": [_plain(v) for v in entry.seconds_with_asking],
                 "seconds": {
                     f"{share:.0%}": [_plain(v) for v in values]
-                    for share, values in found.seconds.items()
+                    for share, values in entry.seconds.items()
                 },
             }
-            for found in results
+            for entry in results
         },
     }
 
@@ -219,15 +226,15 @@ def _plain(value: float) -> float | None:
 
 WIDTH, HEIGHT, LEFT, TOP = 760, 360, 60, 40
 COLOURS = ("#0b6e4f", "#8d99ae", "#3a5ba0", "#c8553d", "#e0a030", "#7b4b94", "#444444", "#5fad56")
-LEAST_COST, LEAST_SHARE = 0.002, 0.5
+MIN_COST, MIN_SHARE = 0.002, 0.5
 
 
-def plot(results: Sequence[Result], judge: Judge) -> str:
-    """Median share of the hypervolume over the cost, in shares of trying everything, as SVG."""
-    costs = np.geomspace(LEAST_COST, 1.0, 160)
+def plot(results: Sequence[Result], scorer: Scorer) -> str:
+    """SVG of the median share of the hypervolume by the share of the exhaustive cost."""
+    costs = np.geomspace(MIN_COST, 1.0, 160)
     parts = [
-        f'<text x="{LEFT}" y="20">{judge.landscape.name}: hypervolume reached (median over seeds)'
-        f" by simulated cost, both as shares of trying all {len(judge.trials)} strategies</text>"
+        f'<text x="{LEFT}" y="20">{scorer.landscape.name}: hypervolume reached (median over seeds)'
+        f" by simulated cost, both as shares of those of all {len(scorer.trials)} strategies</text>"
     ]
     for cost in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
         x = _x(cost)
@@ -237,17 +244,17 @@ def plot(results: Sequence[Result], judge: Judge) -> str:
         y = _y(share)
         parts.append(f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" class="g"/>')
         parts.append(f'<text x="{LEFT - 36}" y="{y + 4:.1f}">{share:.0%}</text>')
-    for place, (found, colour) in enumerate(zip(results, COLOURS, strict=False)):
-        middle = np.median([_sampled(c, costs, judge) for c in found.curves], axis=0)
+    for index, (entry, colour) in enumerate(zip(results, COLOURS, strict=False)):
+        middle = np.median([_sampled(c, costs, scorer) for c in entry.curves], axis=0)
         points = " ".join(
             f"{_x(cost):.1f},{_y(share):.1f}"
             for cost, share in zip(costs, middle, strict=True)
-            if share >= LEAST_SHARE
+            if share >= MIN_SHARE
         )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" class="c"/>')
-        y = TOP + 20 + 17 * place
+        y = TOP + 20 + 17 * index
         parts.append(f'<text x="{LEFT + WIDTH + 14}" y="{y}" fill="{colour}">'
-                     f"{found.searcher}</text>")  # fmt: skip
+                     f"{entry.searcher}</text>")  # fmt: skip
     style = ".g{stroke:#ddd}.c{stroke-width:2}.m{text-anchor:middle}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 180} '
@@ -258,71 +265,75 @@ def plot(results: Sequence[Result], judge: Judge) -> str:
 
 
 def _x(cost: float) -> float:
-    return LEFT + WIDTH * math.log(cost / LEAST_COST) / math.log(1 / LEAST_COST)
+    return LEFT + WIDTH * math.log(cost / MIN_COST) / math.log(1 / MIN_COST)
 
 
 def _y(share: float) -> float:
-    return TOP + HEIGHT * (1 - (share - LEAST_SHARE) / (1 - LEAST_SHARE))
+    return TOP + HEIGHT * (1 - (share - MIN_SHARE) / (1 - MIN_SHARE))
 
 
-def _sampled(curve: Sequence[tuple[float, float]], costs: np.ndarray, judge: Judge) -> list[float]:
-    """The share reached by each cost."""
-    reached, place, found = 0.0, 0, []
+def _sampled(
+    curve: Sequence[tuple[float, float]], costs: np.ndarray, scorer: Scorer
+) -> list[float]:
+    """The share reached at each cost."""
+    reached, index, shares = 0.0, 0, []
     for cost in costs:
-        while place < len(curve) and curve[place][0] <= cost * judge.exhaustive_seconds:
-            reached = curve[place][1]
-            place += 1
-        found.append(reached)
-    return found
+        while index < len(curve) and curve[index][0] <= cost * scorer.exhaustive_seconds:
+            reached = curve[index][1]
+            index += 1
+        shares.append(reached)
+    return shares
 
 
 # ------------------------------------------------------------------------------------ command line
 
 
 def main() -> None:
-    options = parsed()
+    options = parse_options()
     options.cache.mkdir(parents=True, exist_ok=True)
-    judge = Judge(read(options.landscape), as_recorded=options.as_recorded)
-    orders = {
-        name: [Order(options.landscape, name, seed, options.cache) for seed in range(options.seeds)]
+    scorer = Scorer(read(options.landscape), as_recorded=options.as_recorded)
+    specs = {
+        name: [
+            RunSpec(options.landscape, name, seed, options.cache) for seed in range(options.seeds)
+        ]
         for name in options.searchers
     }
     for name in options.fresh:
-        for order in orders.get(name, []):
-            order.path.unlink(missing_ok=True)
-    run(take, [order for some in orders.values() for order in some], options.jobs)
+        for spec in specs.get(name, []):
+            spec.path.unlink(missing_ok=True)
+    run_all([spec for group in specs.values() for spec in group], options.jobs)
     results = [
-        result(name, [taken(order, judge) for order in some], judge)
-        for name, some in orders.items()
+        summarize(name, [load_trace(spec, scorer) for spec in group], scorer)
+        for name, group in specs.items()
     ]
     if options.plot:
-        options.plot.write_text(plot(results, judge), encoding="utf-8")
+        options.plot.write_text(plot(results, scorer), encoding="utf-8")
     if options.json:
-        print(json.dumps(document(results, judge), indent=1))
+        print(json.dumps(document(results, scorer), indent=1))
     else:
-        print("\n".join(table(results, judge)))
+        print("\n".join(table(results, scorer)))
 
 
-def run(work: Callable[[Order], None], orders: Sequence[Order], jobs: int) -> None:
-    """All orders, ``jobs`` at once."""
+def run_all(specs: Sequence[RunSpec], jobs: int) -> None:
+    """Run all searches, ``jobs`` concurrently."""
     if jobs == 1:
-        for order in orders:
-            work(order)
+        for spec in specs:
+            run_search(spec)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        list(pool.map(work, orders))
+        list(pool.map(run_search, specs))
 
 
-def parsed() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("landscape", type=Path)
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--searchers", nargs="+", default=DEFAULT, choices=[*VARIANTS, *PEERS])
     parser.add_argument("--cache", type=Path, default=Path("runs/compare_searchers"))
     parser.add_argument("--fresh", nargs="*", default=[], help="searchers to run again")
-    parser.add_argument("--jobs", type=int, default=1, help="walks at once")
+    parser.add_argument("--jobs", type=int, default=1, help="concurrent searches")
     parser.add_argument("--as-recorded", action="store_true",
-                        help="score by each trial's own numbers, not by medians")  # fmt: skip
+                        help="score by each trial's own values, not by medians")  # fmt: skip
     parser.add_argument("--plot", type=Path, help="SVG to write")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()

@@ -1,8 +1,8 @@
-"""The peers, each driven the way its documentation says, over a recorded landscape.
+"""Other search libraries, each used as documented, over a tabular benchmark.
 
-All get the same space, pay the recorded seconds of each trial (of what it ran, where they stop it
-early), pay nothing for a strategy that they propose again, and begin after the default
-configuration has been measured. Every number is told as it was measured.
+All have the same space and start after the default configuration was measured. They pay the
+recorded seconds of each trial, until the rung if they stop it early, and nothing for a repeated
+proposal. Values are reported to them as recorded.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
-from replaying import Judge, Step, Walk
+from replay import Scorer, SearchTrace, TraceStep
 
 from autotune.domain import Categorical, Dimension, Job, Limits, Resources, Strategy, Task, Value
 from autotune.domain.search_space import complete
 from autotune.execution.replay.benchmark import Record
 from autotune.execution.replay.events import replay_events
 
-PROPOSALS = 1_000
-"""Where a peer is given up that keeps proposing what it knows."""
+MAX_PROPOSALS = 1_000
+"""Proposals after which a search that repeats itself is ended."""
 
 Settings = Mapping[str, Any]
 
 
 class Peer(Protocol):
-    """Asked and told in turns. ``rung`` says whether a trial is to be stopped there."""
+    """An ask-and-tell interface. ``should_stop`` is called at each rung of a trial."""
 
     def ask(self) -> tuple[Any, Settings]:
-        """A handle of the trial, and a setting of every lever."""
+        """A handle of the trial, and a value of every lever."""
 
     def tell(self, handle: Any, values: Mapping[str, float]) -> None: ...
-    def rung(self, handle: Any, index: int, values: Mapping[str, float]) -> bool: ...
+    def should_stop(self, handle: Any, index: int, values: Mapping[str, float]) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Space:
-    """What the peers are told of the study: levers with their settings, metrics and directions."""
+    """The search space of the peers: levers with their values, metrics with their signs."""
 
     levers: Mapping[str, tuple[Value, ...]]
     signs: Mapping[str, float]
 
     @staticmethod
-    def of(judge: Judge) -> Space:
-        study = judge.study
+    def from_scorer(scorer: Scorer) -> Space:
+        study = scorer.study
         levers = {d.lever: _settings(d) for d in study.space.dimensions}
         return Space(
             {name: values for name, values in levers.items() if len(values) > 1},
@@ -54,85 +54,87 @@ class Space:
         )
 
     def is_ordered(self, lever: str) -> bool:
-        """Whether neighbours are alike: numbers, in rising order."""
+        """Whether the values are numbers."""
         return all(isinstance(v, int | float) and not isinstance(v, bool)
                    for v in self.levers[lever])  # fmt: skip
 
 
 def _settings(dimension: Dimension) -> tuple[Value, ...]:
-    assert isinstance(dimension.domain, Categorical), "a recorded grid has choices only"
+    assert isinstance(dimension.domain, Categorical), "a recorded grid has categorical levers only"
     return dimension.domain.values
 
 
-def walk(judge: Judge, peer: Peer, enough: float, proposals: int = PROPOSALS) -> Walk:
-    """Let ``peer`` search until it has reached ``enough`` of the hypervolume."""
-    done, add, default = Walk(), judge.progress(), judge.study.baseline
+def run_peer(
+    scorer: Scorer, peer: Peer, target: float, max_proposals: int = MAX_PROPOSALS
+) -> SearchTrace:
+    """A search of ``peer`` until it has reached the share ``target`` of the hypervolume."""
+    trace, add, default = SearchTrace(), scorer.progress(), scorer.study.baseline
     finished: set[str] = set()
     paid: dict[str, float] = {}
-    _pay(done, paid, default, _record(judge, default).seconds)
-    add(_step(done, default))
-    for _ in range(proposals):
-        begun = time.process_time()
+    _pay(trace, paid, default, _record(scorer, default).seconds)
+    add(_add_step(trace, default))
+    for _ in range(max_proposals):
+        start = time.process_time()
         handle, settings = peer.ask()
-        done.asked.append(time.process_time() - begun)
-        strategy = complete(judge.study.space, _whole(judge, settings))
-        record = _record(judge, strategy)
+        trace.ask_seconds.append(time.process_time() - start)
+        strategy = complete(scorer.study.space, _with_fixed_levers(scorer, settings))
+        record = _record(scorer, strategy)
         stopped = False
         for index, (seconds, values) in enumerate(rungs(record)):
-            _pay(done, paid, strategy, seconds)
-            if stopped := peer.rung(handle, index, values):
+            _pay(trace, paid, strategy, seconds)
+            if stopped := peer.should_stop(handle, index, values):
                 break
         if stopped:
-            done.stopped.append(Step(done.seconds, strategy, sum(done.asked)))
+            trace.stopped.append(TraceStep(trace.seconds, strategy, sum(trace.ask_seconds)))
             continue
-        _pay(done, paid, strategy, record.seconds)
+        _pay(trace, paid, strategy, record.seconds)
         peer.tell(handle, {n: m.value for n, m in record.measurements.items()})
         if strategy.key not in finished:
             finished.add(strategy.key)
-            if add(_step(done, strategy)) >= enough:
+            if add(_add_step(trace, strategy)) >= target:
                 break
-    return done
+    return trace
 
 
-def _whole(judge: Judge, settings: Settings) -> dict[str, Value]:
-    """``settings`` with the levers that the study fixes to a value other than the default."""
-    fixed = {d.lever: _settings(d)[0] for d in judge.study.space.dimensions}
+def _with_fixed_levers(scorer: Scorer, settings: Settings) -> dict[str, Value]:
+    """``settings`` with the levers that the study fixes."""
+    fixed = {d.lever: _settings(d)[0] for d in scorer.study.space.dimensions}
     return {**fixed, **settings}
 
 
-def _record(judge: Judge, strategy: Strategy) -> Record:
-    record = judge.landscape.find(strategy, judge.study.task.seed)
+def _record(scorer: Scorer, strategy: Strategy) -> Record:
+    record = scorer.landscape.find(strategy, scorer.study.task.seed)
     if record is None:
-        raise LookupError(f"the landscape does not hold {dict(strategy.values)}")
+        raise LookupError(f"the benchmark has no record of {dict(strategy.values)}")
     return record
 
 
-def _pay(done: Walk, paid: dict[str, float], strategy: Strategy, seconds: float) -> None:
-    """Count what running ``strategy`` so far costs beyond what was paid for it before."""
-    done.seconds += max(0.0, seconds - paid.get(strategy.key, 0.0))
+def _pay(trace: SearchTrace, paid: dict[str, float], strategy: Strategy, seconds: float) -> None:
+    """Add the time of ``strategy`` beyond what was paid for it before."""
+    trace.seconds += max(0.0, seconds - paid.get(strategy.key, 0.0))
     paid[strategy.key] = max(seconds, paid.get(strategy.key, 0.0))
 
 
-def _step(done: Walk, strategy: Strategy) -> Strategy:
-    done.steps.append(Step(done.seconds, strategy, sum(done.asked)))
+def _add_step(trace: SearchTrace, strategy: Strategy) -> Strategy:
+    trace.steps.append(TraceStep(trace.seconds, strategy, sum(trace.ask_seconds)))
     return strategy
 
 
 def rungs(record: Record) -> Iterator[tuple[float, Mapping[str, float]]]:
     """(seconds, metrics) of a trial's rungs: the scores there, and its speed and cost."""
-    known = {name: m.value for name, m in record.measurements.items()}
+    values = {name: m.value for name, m in record.measurements.items()}
     job = Job("", 0, record.strategy, Task(), record.seed, Resources(), Limits(), "")
-    for after, what in replay_events(record, job):
-        scores = getattr(what, "metrics", {})
+    for seconds, event in replay_events(record, job):
+        scores = getattr(event, "metrics", {})
         if "accuracy" in scores:
-            yield after, {**known, **scores}
+            yield seconds, {**values, **scores}
 
 
 # ----------------------------------------------------------------------------------- random search
 
 
 class RandomSearch:
-    """Each strategy drawn evenly from the grid."""
+    """Samples the grid uniformly."""
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._random = space, np.random.default_rng(seed)
@@ -143,7 +145,7 @@ class RandomSearch:
 
     def tell(self, handle: None, values: Mapping[str, float]) -> None: ...
 
-    def rung(self, handle: None, index: int, values: Mapping[str, float]) -> bool:
+    def should_stop(self, handle: None, index: int, values: Mapping[str, float]) -> bool:
         return False
 
 
@@ -151,8 +153,8 @@ class RandomSearch:
 
 
 class Optuna:
-    """A study of several objectives; numbers are integers over their places, so that neighbours
-    are alike."""
+    """A multi-objective study; numeric levers are integers over their indices, which keeps their
+    order."""
 
     def __init__(self, space: Space, seed: int, sampler: str) -> None:
         import optuna
@@ -164,18 +166,18 @@ class Optuna:
         self._study = optuna.create_study(directions=directions, sampler=make(seed=seed))
 
     def ask(self) -> tuple[Any, Settings]:
-        trial, chosen = self._study.ask(), {}
+        trial, settings = self._study.ask(), {}
         for name, values in self._space.levers.items():
             if self._space.is_ordered(name):
-                chosen[name] = values[trial.suggest_int(name, 0, len(values) - 1)]
+                settings[name] = values[trial.suggest_int(name, 0, len(values) - 1)]
             else:
-                chosen[name] = trial.suggest_categorical(name, values)
-        return trial, chosen
+                settings[name] = trial.suggest_categorical(name, values)
+        return trial, settings
 
     def tell(self, handle: Any, values: Mapping[str, float]) -> None:
         self._study.tell(handle, [values[metric] for metric in self._space.signs])
 
-    def rung(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
+    def should_stop(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
         return False  # its pruners take one objective
 
 
@@ -183,8 +185,8 @@ class Optuna:
 
 
 class MoAsha:
-    """Syne Tune's MOASHA. The recorded rungs are a quarter and a half of the way, so time counts in
-    quarters and each rung lets half pass. It minimises all metrics, so signs are turned."""
+    """Syne Tune's MOASHA. The recorded rungs are after a quarter and a half of the steps, so time
+    is in quarters and each rung keeps half of the trials. It minimizes, so signs are reversed."""
 
     QUARTERS = (1, 2)
 
@@ -213,9 +215,11 @@ class MoAsha:
         self._scheduler.on_trial_add(trial)
         return trial, suggestion.config
 
-    def rung(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
-        answer = self._scheduler.on_trial_result(handle, self._result(self.QUARTERS[index], values))
-        return bool(answer == "STOP")
+    def should_stop(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
+        decision = self._scheduler.on_trial_result(
+            handle, self._result(self.QUARTERS[index], values)
+        )
+        return bool(decision == "STOP")
 
     def tell(self, handle: Any, values: Mapping[str, float]) -> None:
         self._scheduler.on_trial_complete(handle, self._result(4, values))
@@ -229,8 +233,8 @@ class MoAsha:
 
 
 class Ax:
-    """Ax's client with the generation strategy that it chooses itself: Sobol, then a Gaussian
-    process and expected hypervolume gain."""
+    """Ax's client with its default generation strategy: Sobol, then a Gaussian process with
+    expected hypervolume improvement."""
 
     def __init__(self, space: Space, seed: int) -> None:
         import logging
@@ -257,18 +261,18 @@ class Ax:
                 for name, values in space.levers.items()
             ]
         )
-        wanted = (f"{'' if sign > 0 else '-'}{metric}" for metric, sign in space.signs.items())
-        self._client.configure_optimization(objective=", ".join(wanted))
+        objectives = (f"{'' if sign > 0 else '-'}{metric}" for metric, sign in space.signs.items())
+        self._client.configure_optimization(objective=", ".join(objectives))
 
     def ask(self) -> tuple[Any, Settings]:
         [(index, settings)] = self._client.get_next_trials(max_trials=1).items()
         return index, settings
 
     def tell(self, handle: Any, values: Mapping[str, float]) -> None:
-        told = {metric: values[metric] for metric in self._space.signs}
-        self._client.complete_trial(trial_index=handle, raw_data=told)
+        objectives = {metric: values[metric] for metric in self._space.signs}
+        self._client.complete_trial(trial_index=handle, raw_data=objectives)
 
-    def rung(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
+    def should_stop(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
         return False
 
 

@@ -1,6 +1,4 @@
-"""Searches over a recorded landscape, and how good they are: for the benchmarks of the search,
-``compare_searchers`` and ``stopping``.
-"""
+"""Runs and scores searches over a tabular benchmark, for ``compare_searchers`` and ``stopping``."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ from autotune.domain import (
     Measurement,
     Outcome,
     Phase,
-    SamplerChoice,
+    SamplerConfig,
     State,
     Strategy,
     Study,
@@ -41,52 +39,53 @@ from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import make_tuner
 from autotune.store import open_store
 
-ENOUGH = 0.995
-"""Share of the exhaustive hypervolume at which a search has nothing left to show."""
+TARGET_SHARE = 0.995
+"""Share of the hypervolume of all strategies at which a search ends."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Step:
-    """A trial that ended when the search had taken so many simulated ``seconds``, and had
-    ``thought`` for so many of a CPU. ``trained`` are its seconds of training steps."""
+class TraceStep:
+    """A finished trial. ``seconds`` is the simulated time of the search at its end, ``ask_seconds``
+    the CPU time of all proposals so far, ``training_seconds`` the time of its training steps."""
 
     seconds: float
     strategy: Strategy
-    thought: float = 0.0
-    trained: float = 0.0
+    ask_seconds: float = 0.0
+    training_seconds: float = 0.0
 
 
 @dataclass
-class Walk:
-    """What a search did: the trials that gave it all numbers of a strategy, those that it stopped
-    early (or that could not run), the simulated seconds of all, and the CPU seconds that thinking
-    of each proposal took."""
+class SearchTrace:
+    """What a search did: its complete trials, its stopped or infeasible trials, the simulated
+    seconds of all, and the CPU seconds of each proposal."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TraceStep] = field(default_factory=list)
     seconds: float = 0.0
-    asked: list[float] = field(default_factory=list)
-    stopped: list[Step] = field(default_factory=list)
+    ask_seconds: list[float] = field(default_factory=list)
+    stopped: list[TraceStep] = field(default_factory=list)
 
 
 class Scorer:
-    """Knows the whole landscape, and how much of its hypervolume a walk has reached.
+    """The share of the benchmark's hypervolume that a search trace has reached.
 
-    What a strategy is worth is the median over all trials that measured it, each number over those
-    that share it: one lucky window does not make a front. A searcher sees what one trial measured.
-    With ``as_recorded``, a strategy is worth what its own trial measured.
+    A strategy is scored by medians over all records of its profile group and its training group,
+    so that one lucky measurement does not change the front. A search sees single records.
+    With ``as_recorded``, a strategy is scored by its own record.
     """
 
     def __init__(self, landscape: TabularBenchmark, *, as_recorded: bool = False) -> None:
         self.landscape = landscape
         self.study = spec.load(landscape.spec, host=landscape.host).study
-        records = [_of_today(r, self.study) for r in landscape.records
+        records = [_complete_record(r, self.study) for r in landscape.records
                    if r.seed == self.study.task.seed]  # fmt: skip
         self.exhaustive_seconds = sum(record.seconds for record in records)
         complete = [record for record in records if record.state is State.COMPLETE]
-        worth = _as_recorded(complete) if as_recorded else _medians(self.study, complete, landscape)
-        self.trials = {r.strategy.key: _trial(r, worth[r.strategy.key]) for r in complete}
+        values = (
+            _as_recorded(complete) if as_recorded else _medians(self.study, complete, landscape)
+        )
+        self.trials = {r.strategy.key: _trial(r, values[r.strategy.key]) for r in complete}
         self._points = self._scaled()
         front = IncrementalHypervolume(len(self.study.objectives))
         for point in self._points.values():
@@ -96,17 +95,21 @@ class Scorer:
         """Keys of the strategies on the front."""
 
     def _scaled(self) -> Mapping[str, np.ndarray]:
-        """Points of the feasible strategies over the reference, in units of the default."""
+        """Objectives of the feasible strategies relative to the reference point, in units of the
+        default."""
         trials = list(self.trials.values())
         default = self.trials[self.study.baseline.key]
-        frames = [reference_and_unit(self.study, objective, default) for objective in self.study.objectives]
+        frames = [
+            reference_and_unit(self.study, objective, default)
+            for objective in self.study.objectives
+        ]
         reference, unit = np.array(frames, dtype=float).T
         members = feasible_trials(self.study, trials)
         points = (signed_objectives(self.study, members) - reference) / unit
         return {trial.strategy.key: point for trial, point in zip(members, points, strict=True)}
 
     def progress(self) -> Callable[[Strategy], float]:
-        """Takes strategies one by one; gives the share of the hypervolume reached."""
+        """A function that adds a strategy and returns the share of the hypervolume reached."""
         front = IncrementalHypervolume(len(self.study.objectives))
 
         def add(strategy: Strategy) -> float:
@@ -117,18 +120,18 @@ class Scorer:
 
         return add
 
-    def reached(self, steps: Iterable[Step]) -> list[tuple[float, float]]:
+    def shares(self, steps: Iterable[TraceStep]) -> list[tuple[float, float]]:
         """(seconds, share of the hypervolume) after each step."""
         add = self.progress()
         return [(step.seconds, add(step.strategy)) for step in steps]
 
-    def seconds_to(self, share: float, steps: Iterable[Step]) -> float | None:
-        """Simulated seconds until the share was reached, ``None`` where it never was."""
-        return next((at for at, now in self.reached(steps) if now >= share), None)
+    def seconds_to(self, share: float, steps: Iterable[TraceStep]) -> float | None:
+        """Simulated seconds until the share was reached; ``None`` if it never was."""
+        return next((seconds for seconds, s in self.shares(steps) if s >= share), None)
 
 
-def _of_today(record: Record, study: Study) -> Record:
-    """The record with levers at their default that did not exist when it was made."""
+def _complete_record(record: Record, study: Study) -> Record:
+    """The record with defaults for levers that did not exist when it was made."""
     return replace(record, strategy=Strategy({**study.space.defaults, **record.strategy.values}))
 
 
@@ -139,18 +142,18 @@ def _as_recorded(records: Sequence[Record]) -> dict[str, dict[str, float]]:
 def _medians(
     study: Study, records: Sequence[Record], landscape: TabularBenchmark
 ) -> dict[str, dict[str, float]]:
-    """Values by strategy: medians over its speed group and its training group, and the time and
-    money of the whole run from those."""
+    """Values by strategy: medians over its profile group and its training group, and the time and
+    cost of the full training run that follow from them."""
     keys = {Phase.PROFILE: profile_key, Phase.TRAIN: training_key}
-    seen: dict[tuple[str, str], list[float]] = {}
+    samples: dict[tuple[str, str], list[float]] = {}
     for record in records:
-        for name, found in record.measurements.items():
+        for name, measurement in record.measurements.items():
             if (key := keys.get(METRICS[name].phase)) is not None:
-                seen.setdefault((name, key(record.strategy)), []).append(found.value)
-    worth = {}
+                samples.setdefault((name, key(record.strategy)), []).append(measurement.value)
+    medians = {}
     for record in records:
         values = {
-            name: median(seen[name, key(record.strategy)])
+            name: median(samples[name, key(record.strategy)])
             for name in record.measurements
             if (key := keys.get(METRICS[name].phase)) is not None
         }
@@ -159,24 +162,24 @@ def _medians(
         price = hourly_usd(record.strategy, landscape.host, study.prices)
         if price is not None:
             values["cost_usd"] = price * values["train_seconds"] / 3600
-        worth[record.strategy.key] = values
-    return worth
+        medians[record.strategy.key] = values
+    return medians
 
 
 def _trial(record: Record, values: Mapping[str, float]) -> Trial:
-    numbers = {name: Measurement(name, v, METRICS[name].unit) for name, v in values.items()}
-    return Trial(0, State.COMPLETE, record.strategy, result=TrialResult(numbers))
+    measurements = {name: Measurement(name, v, METRICS[name].unit) for name, v in values.items()}
+    return Trial(0, State.COMPLETE, record.strategy, result=TrialResult(measurements))
 
 
-# ------------------------------------------------------------------------------------- our search
+# -------------------------------------------------------------------------- search with autotune
 
 
-class _Watch:
-    """Notes the steps of a search, and ends it when there is nothing left to find."""
+class _TraceObserver:
+    """Records the trace of a search and ends it at the target."""
 
-    def __init__(self, judge: Scorer, executor: ReplayExecutor, enough: float) -> None:
-        self.walk = Walk()
-        self._add, self._clock, self._enough = judge.progress(), executor.clock, enough
+    def __init__(self, scorer: Scorer, executor: ReplayExecutor, target: float) -> None:
+        self.trace = SearchTrace()
+        self._add, self._clock, self._target = scorer.progress(), executor.clock, target
         self.stop: Callable[[str], None] = lambda reason: None
 
     def started(self, trial: Trial) -> None: ...
@@ -184,66 +187,67 @@ class _Watch:
 
     def finished(self, trial: Trial) -> None:
         curve = trial.result.curve
-        trained = curve[-1].seconds if curve else 0.0
-        step = Step(self._clock.seconds, trial.strategy, sum(self.walk.asked), trained)
-        self.walk.seconds = self._clock.seconds
+        training_seconds = curve[-1].seconds if curve else 0.0
+        ask_seconds = sum(self.trace.ask_seconds)
+        step = TraceStep(self._clock.seconds, trial.strategy, ask_seconds, training_seconds)
+        self.trace.seconds = self._clock.seconds
         if trial.state is State.COMPLETE:
-            self.walk.steps.append(step)
-            if self._add(trial.strategy) >= self._enough:
-                self.stop("enough")
+            self.trace.steps.append(step)
+            if self._add(trial.strategy) >= self._target:
+                self.stop("target reached")
         else:
-            self.walk.stopped.append(step)
+            self.trace.stopped.append(step)
 
 
-class _Timed:
-    """A sampler, and how long it thinks."""
+class _TimedSampler:
+    """Measures the CPU time of each proposal."""
 
-    def __init__(self, study: Study, anatomy: WorkloadProfile | None, walk: Walk) -> None:
-        self.sampler, self._walk = make_sampler(study, anatomy), walk
+    def __init__(self, study: Study, workload: WorkloadProfile | None, trace: SearchTrace) -> None:
+        self.sampler, self._trace = make_sampler(study, workload), trace
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
-        begun = time.process_time()
+        start = time.process_time()
         strategy = self.sampler.ask(history)
-        self._walk.asked.append(time.process_time() - begun)
+        self._trace.ask_seconds.append(time.process_time() - start)
         return strategy
 
 
-def ours(
-    judge: Scorer,
+def run_autotune(
+    scorer: Scorer,
     sampler: str,
     seed: int,
     *,
     sharing: bool = True,
     stopping: str = "optimistic",
-    enough: float = ENOUGH,
+    target: float = TARGET_SHARE,
     budget: Budget | None = None,
-) -> Walk:
-    """One search of this project as it is, over the landscape."""
+) -> SearchTrace:
+    """A search with autotune over the benchmark."""
     study = replace(
-        judge.study, sampler=SamplerChoice(sampler, seed), sharing=sharing,
+        scorer.study, sampler=SamplerConfig(sampler, seed), sharing=sharing,
         stopping=stopping, budget=budget or Budget(trials=100_000),
     )  # fmt: skip
-    executor = ReplayExecutor(judge.landscape)
-    watch = _Watch(judge, executor, enough)
-    with tempfile.TemporaryDirectory(dir=_quick_folder()) as folder:
+    executor = ReplayExecutor(scorer.landscape)
+    observer = _TraceObserver(scorer, executor, target)
+    with tempfile.TemporaryDirectory(dir=_temporary_directory()) as folder:
         store = open_store(f"sqlite:///{folder}/replay.db", clock=executor.clock)
         store.create_study(study, {})
-        timed = _Timed(study, judge.landscape.workload, watch.walk)
+        timed_sampler = _TimedSampler(study, scorer.landscape.workload, observer.trace)
         tuner = make_tuner(
-            study, store, timed, executor, judge.landscape.host,
-            directory=Path(folder), observer=watch, clock=executor.clock,
+            study, store, timed_sampler, executor, scorer.landscape.host,
+            directory=Path(folder), observer=observer, clock=executor.clock,
         )  # fmt: skip
-        watch.stop = tuner.stop
-        tuner.run(never)
+        observer.stop = tuner.stop
+        tuner.run(fail_if_run)
         store.close()
-    return watch.walk
+    return observer.trace
 
 
-def never(job: Job, report: Report) -> Outcome:
-    """What runs trials elsewhere; nothing runs in a replay."""
-    raise AssertionError(f"trial {job.trial} was to be run for real")
+def fail_if_run(job: Job, report: Report) -> Outcome:
+    """The trial function: a replay runs no trials."""
+    raise AssertionError(f"trial {job.trial} must not run")
 
 
-def _quick_folder() -> str | None:
-    """Memory, where the system offers some as a folder: a store commits several times a trial."""
+def _temporary_directory() -> str | None:
+    """A directory in memory if there is one, since the store commits several times per trial."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None

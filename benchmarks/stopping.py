@@ -1,11 +1,10 @@
-"""What early stopping saves and what it costs, by replay of a recorded landscape.
+"""What early stopping saves and costs, by replay of a tabular benchmark.
 
     python benchmarks/stopping.py benchmarks/landscapes/sst2.parquet --seeds 30
 
-The same strategies in the same order (drawn at random) are tried by a search that stops nothing and
-by one for each rule; nothing is shared, so that stopping alone is seen. Printed are the training
-seconds saved, the hypervolume lost, and the regret: how many of the stopped trials would have been
-on the front of all that were tried.
+A search without early stopping and one with each rule try the same random strategies in the same
+order, without reuse of results. Prints the training time saved, the hypervolume lost, and the
+regret: the share of the stopped trials that would have been on the front of all tried strategies.
 """
 
 from __future__ import annotations
@@ -16,47 +15,54 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from replaying import Judge, Walk, ours
+from replay import Scorer, SearchTrace, run_autotune
 
-from autotune.analysis.front import undominated
+from autotune.analysis.front import pareto_optimal
 from autotune.domain import Budget
 from autotune.execution.replay.benchmark import read
 
 RULES = ("optimistic", "asha")
-EVERYTHING = 2.0
-"""A share of the hypervolume that no search reaches, so that none ends before its budget."""
+UNREACHABLE_SHARE = 2.0
+"""A target that no search reaches, so that every search uses its budget."""
 
 
-def compared(judge: Judge, rule: str, trials: int, seed: int) -> dict[str, float]:
-    """One search with the rule against the same without."""
-    whole, ruled = (
-        ours(judge, "random", seed, sharing=False, stopping=stopping, enough=EVERYTHING,
-             budget=Budget(trials=trials))
+def compare(scorer: Scorer, rule: str, trials: int, seed: int) -> dict[str, float]:
+    """One search with the rule against the same search without."""
+    unstopped, stopped = (
+        run_autotune(
+            scorer,
+            "random",
+            seed,
+            sharing=False,
+            stopping=stopping,
+            target=UNREACHABLE_SHARE,
+            budget=Budget(trials=trials),
+        )
         for stopping in ("none", rule)
-    )  # fmt: skip
-    tried = [judge.trials[step.strategy.key] for step in whole.steps]
-    front = {trial.strategy.key for trial in undominated(judge.study, tried)}
-    stopped = {step.strategy.key for step in ruled.stopped}
+    )
+    tried = [scorer.trials[step.strategy.key] for step in unstopped.steps]
+    front = {trial.strategy.key for trial in pareto_optimal(scorer.study, tried)}
+    stopped_keys = {step.strategy.key for step in stopped.stopped}
     return {
-        "training_saved": 1 - _trained(ruled) / _trained(whole),
-        "all_saved": 1 - ruled.seconds / whole.seconds,
-        "hypervolume_lost": 1 - _volume(judge, ruled) / _volume(judge, whole),
-        "stopped": len(stopped),
-        "stopped_of_front": len(stopped & front),
+        "training_saved": 1 - _training_seconds(stopped) / _training_seconds(unstopped),
+        "all_saved": 1 - stopped.seconds / unstopped.seconds,
+        "hypervolume_lost": 1 - _final_share(scorer, stopped) / _final_share(scorer, unstopped),
+        "stopped": len(stopped_keys),
+        "stopped_of_front": len(stopped_keys & front),
         "front": len(front),
     }
 
 
-def _trained(walk: Walk) -> float:
-    return sum(step.trained for step in [*walk.steps, *walk.stopped])
+def _training_seconds(trace: SearchTrace) -> float:
+    return sum(step.training_seconds for step in [*trace.steps, *trace.stopped])
 
 
-def _volume(judge: Judge, walk: Walk) -> float:
-    return judge.reached(walk.steps)[-1][1]
+def _final_share(scorer: Scorer, trace: SearchTrace) -> float:
+    return scorer.shares(trace.steps)[-1][1]
 
 
 def summary(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Medians over seeds; regret is counted over all of them."""
+    """Medians over seeds; regret over the trials of all seeds."""
     stopped = sum(row["stopped"] for row in rows)
     return {
         "training_saved": median(row["training_saved"] for row in rows),
@@ -76,18 +82,18 @@ def main() -> None:
     parser.add_argument("--rules", nargs="+", default=RULES, choices=RULES)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    judge = Judge(read(options.landscape))
-    found = {
-        rule: summary([compared(judge, rule, options.trials, n) for n in range(options.seeds)])
+    scorer = Scorer(read(options.landscape))
+    summaries = {
+        rule: summary([compare(scorer, rule, options.trials, n) for n in range(options.seeds)])
         for rule in options.rules
     }
     if options.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(summaries, indent=1))
         return
-    print(f"{judge.landscape.name}: {options.trials} random trials, {options.seeds} seeds")
+    print(f"{scorer.landscape.name}: {options.trials} random trials, {options.seeds} seeds")
     print(f"{'':12}{'training saved':>16}{'of all time':>13}{'hypervolume lost (most)':>26}"
           f"{'stopped':>9}{'would have been on the front':>30}")  # fmt: skip
-    for rule, row in found.items():
+    for rule, row in summaries.items():
         lost = f"{row['hypervolume_lost']:.2%} ({row['hypervolume_lost_most']:.2%})"
         print(f"{rule:12}{row['training_saved']:16.1%}{row['all_saved']:13.1%}{lost:>26}"
               f"{row['stopped']:9.0f}{row['regret']:30.2%}")  # fmt: skip
