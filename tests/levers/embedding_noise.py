@@ -22,6 +22,7 @@ def add_noise(model: Any, strategy: Strategy, context: Any) -> None:
         scale = float(strategy["embedding_noise"]) / math.sqrt(math.prod(embeddings.shape[1:]))
         return embeddings + torch.empty_like(embeddings).uniform_(-scale, scale)
 
+    print(f"embedding noise {strategy['embedding_noise']} on {context.device}")
     model.get_input_embeddings().register_forward_hook(perturb)
 
 

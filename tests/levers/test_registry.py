@@ -28,6 +28,7 @@ from autotune.levers import (
     profile_key,
     required_resources,
 )
+from autotune.levers.effects import load_effect
 from tests.spec.hosts import CPU, GPU, MAC
 
 EACH_LEVER = pytest.mark.parametrize("lever", LEVERS.values(), ids=list(LEVERS))
@@ -67,6 +68,16 @@ def test_each_lever_has_a_summary_and_influences(lever: Lever) -> None:
     assert lever.describe()
     assert 10 < len(lever.summary) < 100
     assert not lever.summary.endswith(".")
+
+
+@EACH_LEVER
+def test_each_effect_exists(lever: Lever) -> None:
+    assert callable(load_effect(lever))
+
+
+@EACH_LEVER
+def test_each_lever_is_exported_somewhere(lever: Lever) -> None:
+    assert lever.exports or lever.name == "nodes"  # no format starts several nodes
 
 
 @pytest.mark.parametrize("clause", FORBIDDEN_CLAUSES, ids=lambda clause: clause.excludes)
