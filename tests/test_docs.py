@@ -1,8 +1,10 @@
-"""The documents match the code: command reference, links, anchors, commands and scripts."""
+"""The documents match the code: command reference, links, commands, scripts, packages."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +19,9 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 MAX_README_LINES = 120
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+LEAVES = {"domain", "errors"}
+"""Packages that every other may import."""
 
 
 def test_the_command_reference_is_up_to_date() -> None:
@@ -64,6 +69,57 @@ def test_scripts_behind_the_figures_exist() -> None:
     scripts = set(re.findall(r"`((?:benchmarks|scripts)/[\w./]+)`", page))
     assert scripts
     assert all((ROOT / script).is_file() for script in scripts)
+
+
+def test_packages_import_what_the_architecture_page_lists() -> None:
+    documented = dict(packages_of_the_page())
+    code = {name: imported_packages(paths) for name, paths in package_files()}
+    assert documented.keys() == code.keys()
+    for name, imported in code.items():
+        if documented[name] != {"all"}:
+            assert imported - {name} - LEAVES == documented[name], name
+
+
+def test_files_of_the_architecture_page_exist() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8").split("## Names")[0]
+    paths = set(re.findall(r"`([\w/]+(?:\.py|/))`", text))
+    assert len(paths) > 20
+    missing = [
+        p for p in paths if not any((base / p).exists() for base in (ROOT, ROOT / "autotune"))
+    ]
+    assert not missing
+
+
+def packages_of_the_page() -> Iterator[tuple[str, set[str]]]:
+    """Each package of the page's table with the packages that it may import."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    for line in text.split("<!-- packages -->")[1].split("<!-- /packages -->")[0].splitlines():
+        if line.startswith("| `"):
+            name, _, imported = line.strip("|").split("|")
+            yield name.strip(" `"), set(re.findall(r"\w+", imported))
+
+
+def package_files() -> Iterator[tuple[str, list[Path]]]:
+    """Each package and top-level module of autotune, and the dashboard, with its files."""
+    for path in sorted([*(ROOT / "autotune").iterdir(), ROOT / "dashboard"]):
+        if path.suffix == ".py" and not path.stem.startswith("__"):
+            yield path.stem, [path]
+        elif path.is_dir() and list(path.glob("*.py")):
+            yield path.name, sorted(path.rglob("*.py"))
+
+
+def imported_packages(paths: list[Path]) -> set[str]:
+    """Packages and top-level modules of autotune that ``paths`` import, inside functions too."""
+    names: set[str] = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    parts = [name.split(".") for name in names]
+    packages = {name for name, _ in package_files()}
+    return {top[1] for top in parts if top[0] == "autotune" and len(top) > 1} & packages
 
 
 @pytest.mark.parametrize("script", ["scripts/run", "scripts/test", ".ci/run"])
