@@ -55,7 +55,8 @@ def format_metric(metric: str, value: float | None, *, unit: bool = True) -> str
     if entry.kind is MetricKind.CORRELATION:
         return f"{value:.3f}"
     if entry.kind is MetricKind.MONEY:
-        return f"${value:.{_usd_decimals(value)}f}" + entry.unit.removeprefix("USD")
+        suffix = entry.unit.removeprefix("USD") if unit else ""
+        return f"${value:.{_usd_decimals(value)}f}{suffix}"
     return f"{value:,.{entry.decimals}f}{f' {entry.unit}' if unit else ''}"
 
 

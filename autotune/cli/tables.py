@@ -16,9 +16,9 @@ from autotune.analysis.text import (
     format_metric,
     format_ratio,
     format_setting,
-    metric_label,
 )
 from autotune.cli.layout import INDENT, Column, Listing, Row
+from autotune.cli.text import label_with_unit
 from autotune.domain import Categorical, Host, Range
 from autotune.domain.metrics import get_metric
 from autotune.export.verify import Check
@@ -67,22 +67,21 @@ def check_listing(checks: Sequence[Check]) -> Listing:
     """A row a promised metric: what the trial measured against what the export reached."""
     rows = []
     for check in checks:
-        result = Text("held", "green") if check.passed else Text("FAILED", "bold red")
         cells: list[str | Text] = [
-            get_metric(check.metric).label,
-            _with_interval(check.metric, check.promised, check.promised_ci95),
-            _with_interval(check.metric, check.reached, check.reached_ci95),
+            label_with_unit(check.metric),
+            format_metric(check.metric, check.promised, unit=False),
+            format_metric(check.metric, check.reached, unit=False),
             f"{check.ratio:.3f}",
-            result,
+            Text("held", "green") if check.passed else Text("FAILED", "bold red"),
         ]
-        rows.append(Row(cells))
-    heads = ("promised (95% interval)", "reached (95% interval)", "ratio", "result")
-    return Listing([Column("metric", left=True), *map(Column, heads)], rows)
-
-
-def _with_interval(metric: str, value: float, ends: tuple[float, float] | None) -> Text:
-    text = Text(format_metric(metric, value))
-    return text.append(f" ({format_interval(metric, ends)})", "dim") if ends else text
+        promised = format_interval(check.metric, check.promised_ci95) or "unknown"
+        reached = format_interval(check.metric, check.reached_ci95) or "unknown"
+        rows.append(Row(cells, [Text(f"promised {promised}, reached {reached}", "dim")]))
+    columns = [
+        Column("metric", left=True),
+        *map(Column, ("promised", "reached", "ratio", "result")),
+    ]
+    return Listing(columns, rows, details="95% intervals")
 
 
 def difference_listings(difference: Difference) -> Group:
@@ -96,9 +95,9 @@ def difference_listings(difference: Difference) -> Group:
     for metric in difference.figures:
         relation = {True: "apart", False: "overlap", None: ""}[metric.apart]
         cells = [
-            metric_label(metric.metric),
-            format_metric(metric.metric, metric.first),
-            format_metric(metric.metric, metric.second),
+            label_with_unit(metric.metric),
+            format_metric(metric.metric, metric.first, unit=False),
+            format_metric(metric.metric, metric.second, unit=False),
             "" if metric.ratio is None else format_ratio(metric.ratio),
             relation,
         ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autotune.analysis.text import strategy_settings
+from autotune.analysis.text import metric_label, strategy_settings
 from autotune.domain import State, Study, Trial
-from autotune.domain.metrics import Metric
+from autotune.domain.metrics import METRICS, Metric
 
 STATE_STYLES: Mapping[State, str] = {
     State.QUEUED: "dim",
@@ -27,3 +27,9 @@ def non_default_settings(study: Study, trial: Trial) -> str:
 def unit_heading(metric: Metric) -> str:
     """The unit below the label of a metric; empty if each value has it, as in ``81.2%``."""
     return "" if metric.unit in ("ratio", "USD") else metric.unit
+
+
+def label_with_unit(name: str) -> str:
+    """The label of a metric with its unit, for rows of values without it."""
+    unit = unit_heading(METRICS[name]) if name in METRICS else ""
+    return f"{metric_label(name)} ({unit})" if unit else metric_label(name)

@@ -17,7 +17,12 @@ from autotune.analysis.text import (
 )
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import Column, Listing, Row
-from autotune.cli.text import STATE_STYLES, non_default_settings, unit_heading
+from autotune.cli.text import (
+    STATE_STYLES,
+    label_with_unit,
+    non_default_settings,
+    unit_heading,
+)
 from autotune.domain import CurvePoint, Measurement, Study, Trial
 from autotune.domain.metrics import get_metric
 
@@ -84,8 +89,8 @@ def _measurements(trial: Trial, default: Trial | None) -> Listing | None:
     for name, measurement in trial.result.measurements.items():
         source = measurement.source
         cells = [
-            metric_label(name),
-            format_metric(name, measurement.value),
+            label_with_unit(name),
+            format_metric(name, measurement.value, unit=False),
             _interval(name, measurement),
             str(measurement.n),
             format_ratio_to_default(name, measurement.value, default) or "",
