@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+REPOSITORY_PATH = re.compile(
+    r"\b((?:alembic|autotune|benchmarks|dashboard|docs|search_spaces|tests)/[\w./-]*\w\.\w+)"
+)
 MAX_README_LINES = 120
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 LEAVES = {"domain", "errors"}
@@ -80,13 +83,19 @@ def test_packages_import_what_the_architecture_page_lists() -> None:
             assert imported - {name} - LEAVES == documented[name], name
 
 
-def test_files_of_the_architecture_page_exist() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    named = set(REPOSITORY_PATH.findall(page.read_text(encoding="utf-8")))
+    missing = {path for path in named if not (ROOT / path).exists()}
+    assert not missing
+
+
+def test_modules_that_the_architecture_page_names_exist() -> None:
     text = ARCHITECTURE.read_text(encoding="utf-8").split("## Names")[0]
     paths = set(re.findall(r"`([\w/]+(?:\.py|/))`", text))
     assert len(paths) > 20
-    missing = [
-        p for p in paths if not any((base / p).exists() for base in (ROOT, ROOT / "autotune"))
-    ]
+    bases = (ROOT, ROOT / "autotune")
+    missing = {path for path in paths if not any((base / path).exists() for base in bases)}
     assert not missing
 
 
