@@ -79,7 +79,7 @@ NODES = Lever(
     when="parallelism != none",
     unavailable=_too_few_nodes,
     auto=_powers_of_two,
-    effect="autotune.execution.ray.resources:nodes",
+    effect="autotune.execution.ray.resources:num_nodes",
     forbidden=(
         ForbiddenClause("nodes > 1 and placement == mixed",
             "the CPU and the GPU of a mixed trial are on one node"),

@@ -12,7 +12,7 @@ LEARNING_RATE = Lever(
     default=5e-5,
     influences=frozenset({ACCURACY}),
     auto=lambda host: Range(1e-5, 1e-3, log=True),
-    effect="autotune.trial.effects.optimizers:peak_rate",
+    effect="autotune.domain.training:peak_learning_rate",
     exports={
         LOOP: "{effect}",
         "hf-trainer": "learning_rate",
@@ -26,7 +26,7 @@ LEARNING_RATE_SCALING = Lever(
     domain=Categorical(("none", "sqrt", "linear")),
     default="none",
     influences=frozenset({ACCURACY}),
-    effect="autotune.trial.effects.optimizers:peak_rate",
+    effect="autotune.domain.training:peak_learning_rate",
     exports={
         LOOP: "{effect}",
         "hf-trainer": "learning_rate, scaled to the batch size",
@@ -51,7 +51,7 @@ OPTIMIZER = Lever(
     domain=Categorical(("adamw", "adamw-fused", "sgd", "adafactor")),
     default="adamw-fused",
     influences=frozenset({SPEED, MEMORY, ACCURACY}),
-    effect="autotune.trial.effects.optimizers:for_strategy",
+    effect="autotune.trial.effects.optimizers:build_for_strategy",
     exports={
         LOOP: "{effect}",
         "hf-trainer": "optim; momentum of sgd in train.py",

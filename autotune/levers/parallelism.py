@@ -134,7 +134,7 @@ SEQUENCE_PARALLEL = Lever(
     default=False,
     influences=frozenset({SPEED, MEMORY}),
     when="parallelism == tp",
-    effect="autotune.trial.distributed.tensor:split",
+    effect="autotune.trial.distributed.tensor:shard_layers",
     exports={TRIAL_LOOP: "{effect}"},
 )
 
@@ -191,6 +191,6 @@ PINNING = Lever(
     default="cores",
     influences=frozenset({SPEED}),
     when="parallelism != none",
-    effect="autotune.execution.ranks:cores_of",
+    effect="autotune.execution.ranks:rank_cores",
     exports={SCRIPT: "{autotune.export.templates.device}: cores of each process"},
 )

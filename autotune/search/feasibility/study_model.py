@@ -61,7 +61,7 @@ class StudyModel:
 
     def fit(self, history: Sequence[Trial], bound: OutOfMemoryBound) -> None:
         """Fit to the trials of ``history`` that have ended, if there are new ones."""
-        ended = [t for t in history if t.state.finished and t.failure != FailureReason.PREDICTED]
+        ended = [t for t in history if t.state.is_finished and t.failure != FailureReason.PREDICTED]
         numbers = tuple(t.number for t in ended)
         if numbers == self._fitted_to:
             return
@@ -115,7 +115,7 @@ class StudyModel:
 
 def _timed(trials: Iterable[Trial]) -> Iterator[TimedTrial]:
     for trial in trials:
-        if trial.seconds is None or trial.imported:
+        if trial.seconds is None or trial.is_imported:
             continue
         if trial.failure == FailureReason.TIMEOUT:
             yield TimedTrial(trial.strategy, trial.seconds, None)
