@@ -42,7 +42,7 @@ class BudgetUsage:
 
     @cached_property
     def _trials(self) -> Sequence[Trial]:
-        return [trial for trial in self._all if not trial.imported]
+        return [trial for trial in self._all if not trial.is_imported]
 
     @cached_property
     def trials(self) -> int:
@@ -134,7 +134,9 @@ def typical_seconds(trials: Sequence[Trial]) -> float:
 def _executed(trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials that ran at least one phase in this study."""
     return [
-        t for t in trials if t.state is State.COMPLETE and not t.imported and not t.is_fully_cached
+        t
+        for t in trials
+        if t.state is State.COMPLETE and not t.is_imported and not t.is_fully_cached
     ]
 
 
@@ -144,7 +146,7 @@ def busy_seconds(trials: Sequence[Trial], now: datetime | None = None) -> float:
     spans = sorted(
         (trial.started_at, end)
         for trial in trials
-        if not trial.imported
+        if not trial.is_imported
         and trial.started_at is not None
         and (end := trial.finished_at or now) is not None
     )

@@ -49,7 +49,7 @@ def find_baseline(study: Study, trials: Sequence[Trial]) -> Trial | None:
         trial
         for trial in trials
         if trial.origin == TrialOrigin.DEFAULT
-        or (trial.strategy.values == strategy.values and not trial.imported and trial.is_result)
+        or (trial.strategy.values == strategy.values and not trial.is_imported and trial.is_result)
     ]
     complete = [trial for trial in candidates if trial.state is State.COMPLETE]
     isolated = [trial for trial in complete if trial.origin == TrialOrigin.ISOLATED_RERUN]

@@ -54,7 +54,7 @@ def hypervolume(study: Study, trials: Sequence[Trial]) -> float | None:
 def hypervolume_history(study: Study, trials: Sequence[Trial]) -> list[HypervolumePoint]:
     """The hypervolume after each finished trial, in the order of finishing. With four objectives or
     more it has at most :data:`MAX_HISTORY_POINTS` points, since each volume then takes long."""
-    finished = [trial for trial in trials if trial.state.finished]
+    finished = [trial for trial in trials if trial.state.is_finished]
     finished.sort(key=lambda t: (t.finished_at is None, _timestamp(t.finished_at), t.number))
     members = feasible_trials(study, trials)
     points = _scaled_objectives(study, trials, members)
@@ -157,10 +157,10 @@ def _scaled_objectives(
     """Objectives of ``members`` relative to the reference point, in units of the default."""
     default = find_baseline(study, trials)
     scales = [reference_and_unit(study, objective, default) for objective in study.objectives]
-    known = [scale for scale in scales if scale is not None]
-    if len(known) < len(scales):
+    measured = [scale for scale in scales if scale is not None]
+    if len(measured) < len(scales):
         return None
-    reference, unit = np.array(known, dtype=float).reshape(len(scales), 2).T
+    reference, unit = np.array(measured, dtype=float).reshape(len(scales), 2).T
     return np.asarray((signed_objectives(study, members) - reference) / unit)
 
 

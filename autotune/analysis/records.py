@@ -7,10 +7,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from autotune.analysis.front import find_baseline, knee, pareto_front
 from autotune.analysis.hypervolume import hypervolume
-from autotune.analysis.probability import FrontPoint, front_points
+from autotune.analysis.probability import FrontPoint
 from autotune.analysis.replicates import Estimate, Replicates, confirmed_trial
+from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import best_trials, budget_use, count_by_state
 from autotune.analysis.timeline import prediction_checks
 from autotune.domain import Measurement, State, Study, Trial
@@ -51,13 +51,13 @@ def trial_record(trial: Trial) -> Record:
 
 def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
     """The front, as ``autotune pareto --json`` prints it. ``knee`` is a trial number."""
-    front, default = pareto_front(study, trials), find_baseline(study, trials)
-    knee_trial = knee(study, front)
+    snapshot = Snapshot(study, trials)
+    default, knee_trial = snapshot.baseline, snapshot.knee
     return {
         "study": study.name,
         "objectives": objective_records(study),
         "baseline": None if default is None else trial_record(default),
-        "front": [point_record(point) for point in front_points(study, trials, front)],
+        "front": [point_record(point) for point in snapshot.front_points.values()],
         "hypervolume": hypervolume(study, trials),
         "knee": None if knee_trial is None else knee_trial.number,
     }
@@ -143,7 +143,7 @@ def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, A
         "curve": [asdict(point) for point in result.curve],
         "memory_gib": [list(point) for point in result.memory],
         "events": [
-            {"at": event.at.isoformat(), "kind": event.kind, "message": event.message}
+            {"at": event.time.isoformat(), "kind": event.kind, "message": event.message}
             for event in result.events
         ],
         "predicted": [asdict(check) for check in prediction_checks(trial)],

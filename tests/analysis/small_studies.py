@@ -65,7 +65,7 @@ def trial(
         Strategy(values or (default if number == 0 else other)),
         origin=origin or ("baseline" if number == 0 else TrialOrigin.SAMPLED),
         started_at=started_at if state is not State.QUEUED else None,
-        finished_at=started_at + timedelta(seconds=50) if state.finished else None,
+        finished_at=started_at + timedelta(seconds=50) if state.is_finished else None,
         result=TrialResult(measurements),
         **fields,
     )

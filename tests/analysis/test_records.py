@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from small_studies import ACCURACY, SPEED, study, trial, trials
+from small_studies import ACCURACY, SPEED, START, study, trial, trials
 
 from autotune.analysis.records import (
     full_trial_record,
@@ -15,7 +15,7 @@ from autotune.analysis.records import (
     study_record,
     trial_record,
 )
-from autotune.domain import Measurement, State, TrialOrigin, TrialResult
+from autotune.domain import CurvePoint, Event, Measurement, State, TrialOrigin, TrialResult
 
 
 def test_trial_record() -> None:
@@ -86,3 +86,30 @@ def test_study_and_status_records_are_json() -> None:
     assert [entry["number"] for entry in status["running"]] == [2]
     assert status["best"][0] == {"metric": SPEED, "value": 20.0, "trial": 1}
     assert json.loads(json.dumps(status)) == status
+
+
+def test_keys_of_the_full_trial_record() -> None:
+    predicted = {"predicted": {SPEED: 12.0, "intervals": {SPEED: [10.0, 14.0]}}}
+    base = trial(1, {SPEED: 10.0})
+    result = TrialResult(
+        base.result.measurements,
+        curve=(CurvePoint(5, 10, 40, 1.0, loss=0.7, metrics={ACCURACY: 0.5}),),
+        events=(Event(START, "fallback", "sdpa is not supported"),),
+        environment=predicted,
+    )
+    record = full_trial_record(replace(base, result=result))
+    assert list(record) == [
+        "number", "state", "strategy", "metrics", "reason", "kind", "origin", "seed",
+        "started_at", "finished_at", "confirming", "confirms", "samples", "curve", "memory_gib",
+        "events", "predicted", "environment", "artifacts", "log",
+    ]  # fmt: skip
+    assert record["curve"] == [
+        {"step": 5, "total_steps": 10, "samples": 40, "seconds": 1.0, "loss": 0.7,
+         "metrics": {ACCURACY: 0.5}}
+    ]  # fmt: skip
+    assert record["events"] == [
+        {"at": "2026-03-01T12:00:00+00:00", "kind": "fallback", "message": "sdpa is not supported"}
+    ]
+    assert record["predicted"] == [
+        {"metric": SPEED, "predicted": 12.0, "measured": 10.0, "interval": (10.0, 14.0)}
+    ]
