@@ -11,16 +11,16 @@ from autotune.domain import Value
 from autotune.export.levers import unsupported_levers
 from autotune.levers import LEVERS
 from autotune.tracking import TRACKERS
-from tests.export.test_export_levers import SCRIPTS, SETTINGS, lone
+from tests.export.test_export_levers import SCRIPTS, SETTINGS, trial_with
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-SAID_AS = {
+DESCRIPTIONS = {
     "device": "Apple's GPUs",
     "optimizer": "fused AdamW in fp16",
     "pruning_method": "unstructured pruning",
 }
-"""Refusals that are not told by the name of their lever."""
+"""Unsupported settings that the table does not describe with the name of their lever."""
 
 
 @pytest.mark.parametrize("name", EXPORT_FORMATS)
@@ -31,20 +31,21 @@ def test_every_format_is_described(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize(("lever", "value"), SETTINGS)
-def test_every_refusal_is_described(name: str, lever: str, value: Value) -> None:
-    found, strategy = SCRIPTS[name], lone(lever, value).strategy
-    told = refusals(name)
-    for refused in unsupported_levers(
+def test_every_unsupported_setting_is_described(name: str, lever: str, value: Value) -> None:
+    found, strategy = SCRIPTS[name], trial_with(lever, value).strategy
+    text = unsupported_cell(name)
+    for unsupported in unsupported_levers(
         name, strategy, found.locations, found.unsupported, allowed=True
     ):
-        # Where a lever matters only beside another, that one is refused before it.
-        beside = (LEVERS[refused].when or refused).partition(" ")[0]
-        words = (f"`{refused}", f"`{beside}", SAID_AS.get(refused, f"`{refused}"))
-        assert any(word in told for word in words), refused
+        # The table names a lever, or the lever in its condition.
+        parent = (LEVERS[unsupported].when or unsupported).partition(" ")[0]
+        default = f"`{unsupported}"
+        phrases = (default, f"`{parent}", DESCRIPTIONS.get(unsupported, default))
+        assert any(phrase in text for phrase in phrases), unsupported
 
 
-def refusals(name: str) -> str:
-    """What the table of refusals says of a format."""
+def unsupported_cell(name: str) -> str:
+    """The text of a format in the table of unsupported settings."""
     text = (DOCS / "exporters/index.md").read_text(encoding="utf-8")
     table = text.partition("| | does not take |")[2].partition("\n\n")[0]
     rows = [row.split("|") for row in table.splitlines() if row.startswith("|")]

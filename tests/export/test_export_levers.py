@@ -1,4 +1,4 @@
-"""Every lever arrives in every format, or is refused with a reason."""
+"""Every format sets every lever, or refuses it with a reason."""
 
 from __future__ import annotations
 
@@ -24,30 +24,35 @@ from autotune.levers import LEVERS, Lever
 from tests.export import samples
 
 SCRIPTS = {name: fmt for name in EXPORT_FORMATS if isinstance(fmt := exporter(name), ScriptFormat)}
-BLAMED: dict[tuple[str, Value], str] = {
+NAMED_INSTEAD: dict[tuple[str, Value], str] = {
     ("lightning", "fp16"): "optimizer",  # which is a fused one
     ("micro_batch_size", 3): "batch_size",  # which is 16
 }
-"""Levers that a refusal names where another was set, by the format or that lever, and the value."""
+"""Levers that an error names instead of the lever that was set, by format or lever, and value."""
 
-READ_AS = {"split_gpus": "required_resources(strategy).devices"}
-"""What a script says to be told of a lever that it does not name itself."""
+INDIRECT_READS = {"split_gpus": "required_resources(strategy).devices"}
+"""Code that reads a lever whose name is not in the script."""
 
-ODD: dict[str, Value] = {"device": "cuda:1", "parallelism": "ddp:4", "threads": 3, "dropout": 0.25}
+EXTRA_VALUES: dict[str, Value] = {
+    "device": "cuda:1",
+    "parallelism": "ddp:4",
+    "threads": 3,
+    "dropout": 0.25,
+}
 
 
 def other_values(lever: Lever) -> list[Value]:
-    """Legal settings that are not the default: all of a choice, some of a range or a pattern."""
+    """Legal settings other than the default: all of a list, some of a range or a pattern."""
     default, domain = lever.default_on(samples.HOST), lever.domain
-    offered: list[Value] = [ODD[lever.name]] if lever.name in ODD else []
+    values: list[Value] = [EXTRA_VALUES[lever.name]] if lever.name in EXTRA_VALUES else []
     if isinstance(domain, Categorical):
-        offered += domain.values
+        values += domain.values
     elif isinstance(domain, Range):
         low = int(domain.low)
-        offered += [low + 1, low + 2] if domain.integer else [domain.high]
+        values += [low + 1, low + 2] if domain.integer else [domain.high]
     else:
-        offered += domain.example.split(", ")
-    return [v for v in (*offered, *lever.named_values) if v != default and lever.is_legal(v)]
+        values += domain.example.split(", ")
+    return [v for v in (*values, *lever.named_values) if v != default and lever.is_legal(v)]
 
 
 SETTINGS = [
@@ -58,7 +63,7 @@ SETTINGS = [
 
 
 def config(name: str, **levers: Any) -> dict[str, Any]:
-    """The trainer's own configuration, read back."""
+    """The trainer's own configuration, parsed."""
     files = SCRIPTS[name].config(samples.study(), samples.trial(**levers), 80)
     (text,) = files.values()
     document: dict[str, Any] = yaml.safe_load(text)
@@ -67,46 +72,48 @@ def config(name: str, **levers: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize(("lever", "value"), SETTINGS)
-def test_no_setting_is_lost_in_silence(name: str, lever: str, value: Value) -> None:
-    found = SCRIPTS[name]
-    strategy = lone(lever, value).strategy
+def test_each_setting_is_exported_or_refused(name: str, lever: str, value: Value) -> None:
+    script = SCRIPTS[name]
+    strategy = trial_with(lever, value).strategy
     try:
         missing = unsupported_levers(
-            name, strategy, found.locations, found.unsupported, allowed=False
+            name, strategy, script.locations, script.unsupported, allowed=False
         )
     except UsageError as error:
-        blamed = BLAMED.get((name, value), BLAMED.get((lever, value), lever))
-        assert f"{blamed} = {strategy[blamed]}" in error.message
+        named = NAMED_INSTEAD.get((name, value), NAMED_INSTEAD.get((lever, value), lever))
+        assert f"{named} = {strategy[named]}" in error.message
     else:
-        assert lever in found.locations
+        assert lever in script.locations
         assert not missing
-        assert is_heard(found, lever, value)
+        assert is_applied(script, lever, value)
 
 
-def lone(lever: str, value: Value) -> Trial:
-    """A trial that sets one lever, at a batch whose size makes all others of weight."""
+def trial_with(lever: str, value: Value) -> Trial:
+    """A trial that sets one lever, with a batch size at which all levers matter."""
     levers: dict[str, Any] = {"batch_size": 16, lever: value}
     return samples.trial(**levers)
 
 
-def is_heard(found: ScriptFormat, lever: str, value: Value) -> bool:
-    """Whether the trainer's configuration or the command differ, or the script asks for it."""
-    written = [
-        (found.config(samples.study(), trial, 80), found.command(trial.strategy))
-        for trial in (samples.trial(batch_size=16), lone(lever, value))
+def is_applied(script: ScriptFormat, lever: str, value: Value) -> bool:
+    """Whether the trainer's config or the command changes, or the script reads the lever."""
+    outputs = [
+        (script.config(samples.study(), trial, 80), script.command(trial.strategy))
+        for trial in (samples.trial(batch_size=16), trial_with(lever, value))
     ]
-    return written[0] != written[1] or READ_AS.get(lever, f'"{lever}"') in code(found.template)
+    return outputs[0] != outputs[1] or INDIRECT_READS.get(lever, f'"{lever}"') in code(
+        script.template
+    )
 
 
 @cache
 def code(template: str) -> str:
-    """What an exported folder runs, less the declarations of levers, which name them all."""
+    """The code of an exported folder, without the records of levers, which name them all."""
     files = vendoring.script(template, "1.0")
     return "".join(text for path, text in files.items() if not path.startswith("tuned/levers/"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_the_readme_points_at_files_that_are_there(name: str) -> None:
+def test_the_readme_names_existing_files(name: str) -> None:
     files = vendoring.script(SCRIPTS[name].template, "1.0")
     for lever, where in SCRIPTS[name].locations.items():
         for path in re.findall(r"tuned/[a-z_/]+(?:\.py)?", where):
@@ -117,22 +124,22 @@ def test_the_readme_points_at_files_that_are_there(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_lever_that_a_format_does_not_know_stops_the_export(name: str) -> None:
+def test_an_unknown_lever_stops_the_export(name: str) -> None:
     strategy = Strategy({**samples.trial().strategy.values, "sparkle": 3})
-    found = SCRIPTS[name]
+    script = SCRIPTS[name]
     with pytest.raises(UsageError, match="sparkle = 3"):
-        unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=False)
-    missing = unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=True)
+        unsupported_levers(name, strategy, script.locations, script.unsupported, allowed=False)
+    missing = unsupported_levers(name, strategy, script.locations, script.unsupported, allowed=True)
     assert set(missing) == {"sparkle"}
 
 
-def test_a_partial_export_says_loudly_what_is_left_out(tmp_path: Path) -> None:
-    whole = samples.study(samples.write_data(tmp_path))
-    odd = samples.trial(device="mps")
+def test_a_partial_export_lists_what_is_left_out(tmp_path: Path) -> None:
+    study = samples.study(samples.write_data(tmp_path))
+    on_mps = samples.trial(device="mps")
     with pytest.raises(UsageError, match="device = mps"):
-        exporter("ray-train").export(whole, odd, tmp_path / "out")
+        exporter("ray-train").export(study, on_mps, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    exporter("ray-train", allow_partial=True).export(whole, odd, tmp_path / "out")
+    exporter("ray-train", allow_partial=True).export(study, on_mps, tmp_path / "out")
     document = json.loads((tmp_path / "out/strategy.json").read_text())
     assert "device" in document["left_out"]
     assert "LEFT OUT" in (tmp_path / "out/README.md").read_text()
@@ -152,7 +159,7 @@ def test_a_partial_export_says_loudly_what_is_left_out(tmp_path: Path) -> None:
         (24, 64, "none", None),
     ],
 )
-def test_a_batch_that_would_be_another_is_refused(
+def test_a_batch_size_that_would_change_is_refused(
     name: str, batch: int, micro: Value, parallelism: str, unit: int | None
 ) -> None:
     levers: dict[str, Any] = {
@@ -161,13 +168,13 @@ def test_a_batch_that_would_be_another_is_refused(
         "parallelism": parallelism,
     }
     strategy = samples.trial(device="cuda:0", **levers).strategy
-    refused = SCRIPTS[name].unsupported(strategy)
-    assert ("batch_size" in refused) == (unit is not None)
+    reasons = SCRIPTS[name].unsupported(strategy)
+    assert ("batch_size" in reasons) == (unit is not None)
     if unit is None:
-        whole = micro_batch_size(strategy) * accumulation_steps(strategy) * num_replicas(strategy)
-        assert whole == batch
+        total = micro_batch_size(strategy) * accumulation_steps(strategy) * num_replicas(strategy)
+        assert total == batch
     else:
-        assert f"a multiple of {unit} does" in refused["batch_size"]
+        assert f"a multiple of {unit} does" in reasons["batch_size"]
         divides = strategy.with_values(batch_size=unit * 2)
         assert not SCRIPTS[name].unsupported(divides)
 
@@ -184,11 +191,11 @@ def test_micro_batches_that_do_not_divide_are_refused_by_lightning() -> None:
 def test_deepspeed_refuses_optimizers_that_its_engine_refuses(
     optimizer: str, levers: dict[str, Any]
 ) -> None:
-    refuse = SCRIPTS["deepspeed"].unsupported
+    unsupported = SCRIPTS["deepspeed"].unsupported
     sharded = samples.trial(device="cuda:0", optimizer=optimizer, **levers).strategy
-    assert "optimizer" in refuse(sharded)
-    assert "optimizer" not in refuse(sharded.with_values(parallelism="ddp:2", offload="none"))
-    assert "optimizer" not in refuse(sharded.with_values(optimizer="adamw"))
+    assert "optimizer" in unsupported(sharded)
+    assert "optimizer" not in unsupported(sharded.with_values(parallelism="ddp:2", offload="none"))
+    assert "optimizer" not in unsupported(sharded.with_values(optimizer="adamw"))
 
 
 @pytest.mark.parametrize(
@@ -201,9 +208,11 @@ def test_deepspeed_refuses_optimizers_that_its_engine_refuses(
         ({"placement": "embeddings-on-cpu"}, None),
     ],
 )
-def test_ray_refuses_what_its_workers_do_not_do(levers: dict[str, Any], lever: str | None) -> None:
-    refused = SCRIPTS["ray-train"].unsupported(samples.trial(device="cuda:0", **levers).strategy)
-    assert [*refused] == ([lever] if lever else [])
+def test_ray_refuses_what_its_workers_do_not_support(
+    levers: dict[str, Any], lever: str | None
+) -> None:
+    reasons = SCRIPTS["ray-train"].unsupported(samples.trial(device="cuda:0", **levers).strategy)
+    assert [*reasons] == ([lever] if lever else [])
 
 
 @pytest.mark.parametrize(
@@ -215,16 +224,18 @@ def test_ray_refuses_what_its_workers_do_not_do(levers: dict[str, Any], lever: s
         ({"placement": "split:memory"}, 1),
     ],
 )
-def test_a_ray_worker_is_given_the_gpus_that_it_uses(levers: dict[str, Any], gpus: int) -> None:
-    asked = config("ray-train", device="cuda:1", **levers)
-    assert asked["resources_per_worker"]["GPU"] == gpus
+def test_a_ray_worker_gets_the_gpus_that_it_uses(levers: dict[str, Any], gpus: int) -> None:
+    settings = config("ray-train", device="cuda:1", **levers)
+    assert settings["resources_per_worker"]["GPU"] == gpus
 
 
 @pytest.mark.parametrize("name", ["torchrun", "slurm", "ray-train"])
 def test_models_are_split_by_the_loop_of_the_trial(name: str) -> None:
-    found = SCRIPTS[name]
+    script = SCRIPTS[name]
     strategy = samples.trial(device="cuda:0", placement="split:time", split_gpus=2).strategy
-    assert not unsupported_levers(name, strategy, found.locations, found.unsupported, allowed=False)
+    assert not unsupported_levers(
+        name, strategy, script.locations, script.unsupported, allowed=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,23 +266,23 @@ def test_models_are_split_by_the_loop_of_the_trial(name: str) -> None:
         ({"device": "cpu"}, {"use_cpu": True}),
     ],
 )
-def test_transformers_own_parser_reads_the_arguments(
+def test_the_parser_of_transformers_reads_the_arguments(
     levers: dict[str, Any], fields: dict[str, Any], tmp_path: Path
 ) -> None:
     from transformers import HfArgumentParser, TrainingArguments
 
     path = tmp_path / "training_args.json"
     path.write_text(json.dumps(config("hf-trainer", **levers)))
-    (read,) = HfArgumentParser(TrainingArguments).parse_json_file(path)  # type: ignore[arg-type]
-    assert {name: getattr(read, name) for name in fields} == fields
+    (arguments,) = HfArgumentParser(TrainingArguments).parse_json_file(path)  # type: ignore[arg-type]
+    assert {name: getattr(arguments, name) for name in fields} == fields
 
 
 def test_the_arguments_are_fields_of_the_installed_version() -> None:
     from transformers import TrainingArguments
 
-    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    names = {field.name for field in dataclasses.fields(TrainingArguments)}
     for levers in ({}, {"precision": "tf32"}, {"activation_checkpointing": True}):
-        assert config("hf-trainer", **levers).keys() <= known
+        assert config("hf-trainer", **levers).keys() <= names
 
 
 def test_accelerate_reads_its_configuration(tmp_path: Path) -> None:
@@ -280,9 +291,13 @@ def test_accelerate_reads_its_configuration(tmp_path: Path) -> None:
     path = tmp_path / "accelerate.yaml"
     for levers, precision in ({"precision": "bf16"}, "bf16"), ({"compile": True}, "no"):
         path.write_text(yaml.safe_dump(config("accelerate", **levers)))
-        read = load_config_from_file(str(path))  # raises for a key that it does not know
-        assert (read.mixed_precision, read.use_cpu, read.num_processes) == (precision, True, 1)
-        assert bool(read.dynamo_config) == ("compile" in levers)
+        launch = load_config_from_file(str(path))  # raises for a key that it does not know
+        assert (launch.mixed_precision, launch.use_cpu, launch.num_processes) == (
+            precision,
+            True,
+            1,
+        )
+        assert bool(launch.dynamo_config) == ("compile" in levers)
 
 
 @pytest.mark.parametrize(
@@ -299,46 +314,50 @@ def test_accelerate_reads_its_configuration(tmp_path: Path) -> None:
 def test_deepspeed_reads_its_configuration(
     levers: dict[str, Any], ranks: int, stage: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepspeed.runtime import config as theirs
+    from deepspeed.runtime import config as deepspeed_config
 
     class Grid:
         def get_data_parallel_world_size(self) -> int:
             return ranks
 
-    written = config("deepspeed", **levers)
-    monkeypatch.setattr(theirs.dist, "get_rank", lambda: 0)  # as if the ranks had met
-    read = theirs.DeepSpeedConfig(dict(written), mpu=Grid())
-    assert read.train_batch_size == levers.get("batch_size", 8)
-    assert read.train_batch_size == (
-        read.train_micro_batch_size_per_gpu * read.gradient_accumulation_steps * ranks
+    document = config("deepspeed", **levers)
+    monkeypatch.setattr(deepspeed_config.dist, "get_rank", lambda: 0)  # without a process group
+    parsed = deepspeed_config.DeepSpeedConfig(dict(document), mpu=Grid())
+    assert parsed.train_batch_size == levers.get("batch_size", 8)
+    assert parsed.train_batch_size == (
+        parsed.train_micro_batch_size_per_gpu * parsed.gradient_accumulation_steps * ranks
     )
-    assert read.zero_config.stage == stage
-    assert read.gradient_clipping == 1.0
-    assert read.bfloat16_config.enabled == (levers.get("precision") == "bf16-pure")
-    assert read.torch_autocast_enabled == (levers.get("precision") == "bf16")
+    assert parsed.zero_config.stage == stage
+    assert parsed.gradient_clipping == 1.0
+    assert parsed.bfloat16_config.enabled == (levers.get("precision") == "bf16-pure")
+    assert parsed.torch_autocast_enabled == (levers.get("precision") == "bf16")
 
 
 def test_lightning_takes_its_arguments() -> None:
     import lightning
 
-    written = config("lightning", batch_size=32, micro_batch_size=8, precision="bf16", epochs=1.5)
-    assert written.keys() <= inspect.signature(lightning.Trainer).parameters.keys()
-    made = lightning.Trainer(**written)
-    assert made.accumulate_grad_batches == 4
-    assert made.precision == "bf16-mixed"
-    assert made.max_steps == 5  # one and a half times 80 examples in batches of 32
+    arguments = config("lightning", batch_size=32, micro_batch_size=8, precision="bf16", epochs=1.5)
+    assert arguments.keys() <= inspect.signature(lightning.Trainer).parameters.keys()
+    trainer = lightning.Trainer(**arguments)
+    assert trainer.accumulate_grad_batches == 4
+    assert trainer.precision == "bf16-mixed"
+    assert trainer.max_steps == 5  # one and a half times 80 samples in batches of 32
 
 
 def test_ray_takes_its_scaling() -> None:
     from ray.train import ScalingConfig
 
     levers = {"threads": 2, "parallelism": "ddp:3", "node_class": "gpu-a10"}
-    made = ScalingConfig(**config("ray-train", **levers))
-    assert made.label_selector == {"node-class": "gpu-a10"}
-    assert (made.num_workers, made.use_gpu, made.resources_per_worker) == (3, False, {"CPU": 2})
+    scaling = ScalingConfig(**config("ray-train", **levers))
+    assert scaling.label_selector == {"node-class": "gpu-a10"}
+    assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (
+        3,
+        False,
+        {"CPU": 2},
+    )
 
 
-def test_slurm_asks_for_what_the_trial_took() -> None:
+def test_slurm_requests_a_multiple_of_the_trials_usage() -> None:
     measured = samples.trial({"peak_memory_gib": 3.0, "train_seconds": 600.0}, threads=4)
     (text,) = SCRIPTS["slurm"].config(samples.study(), measured, 80).values()
     for line in ("--cpus-per-task=4", "--mem=7G", "--time=30", "OMP_NUM_THREADS=4"):
@@ -355,7 +374,7 @@ def test_slurm_asks_for_what_the_trial_took() -> None:
         ({"placement": "split:time", "split_gpus": 2}, 2),
     ],
 )
-def test_slurm_asks_for_the_gpus_that_are_used(levers: dict[str, Any], gpus: int) -> None:
+def test_slurm_requests_the_gpus_of_the_strategy(levers: dict[str, Any], gpus: int) -> None:
     (text,) = (
         SCRIPTS["slurm"]
         .config(samples.study(), samples.trial(device="cuda:0", **levers), 80)
@@ -364,12 +383,12 @@ def test_slurm_asks_for_the_gpus_that_are_used(levers: dict[str, Any], gpus: int
     assert f"--gpus-per-node={gpus}\n" in text
 
 
-@pytest.mark.parametrize(("device", "there"), [("cuda:1", "cuda:0"), ("cpu", "cpu")])
-def test_a_job_of_slurm_counts_its_gpus_from_0(device: str, there: str, tmp_path: Path) -> None:
-    whole = samples.study(samples.write_data(tmp_path))
-    exporter("slurm").export(whole, samples.trial(device=device), tmp_path / "out")
+@pytest.mark.parametrize(("device", "exported"), [("cuda:1", "cuda:0"), ("cpu", "cpu")])
+def test_a_slurm_job_counts_its_gpus_from_0(device: str, exported: str, tmp_path: Path) -> None:
+    study = samples.study(samples.write_data(tmp_path))
+    exporter("slurm").export(study, samples.trial(device=device), tmp_path / "out")
     document = json.loads((tmp_path / "out/strategy.json").read_text())
-    assert document["strategy"]["device"] == there
+    assert document["strategy"]["device"] == exported
 
 
 def test_the_yaml_holds_every_lever(tmp_path: Path) -> None:
