@@ -1,11 +1,12 @@
-"""The best strategy that a search finds, against ``Trainer``'s defaults, on a split it never saw.
+"""The best strategy of a search against ``Trainer``'s defaults, on a split the search did not use.
 
     python benchmarks/best_strategy.py --data DIR     # DIR/{train,validation,test}.jsonl, as SST-2
 
-First a search (a part of the training split, validation accuracy within one point of the default's)
-unless ``--strategy FILE`` names its outcome. Then, seed by seed and in turn, the strategy found and
-``Trainer`` as it comes each fine-tune on the whole training split in a fresh process and are judged
-on the test split. Printed are ratios of training and inference speed and the accuracies.
+A search runs first (on a part of the training split, with validation accuracy within one point of
+the default's), unless ``--strategy FILE`` contains its result. Then, alternating over seeds, the
+strategy and ``Trainer`` with its defaults fine-tune on the full training split in new processes and
+are evaluated on the test split. The output is the ratios of training and inference speed and the
+accuracies.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ budget: {{trials: {trials}, minutes: {minutes}}}
 
 
 def search(data: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The fastest strategy to train that kept the default's accuracy on validation."""
+    """The strategy that trains fastest at the default's accuracy on validation."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "best.yaml"
         path.write_text(
@@ -76,18 +77,18 @@ def search(data: Path, options: argparse.Namespace) -> dict[str, Any]:
     return dict(best["strategy"])
 
 
-def ours(
+def fine_tune_with_autotune(
     data: str, model: str, train: int | None, strategy: Mapping[str, Any], seed: int, test: str
 ) -> dict[str, float]:
-    """One whole trial of ours, judged on the test split."""
+    """One full trial, evaluated on the test split."""
     from autotune.domain import Job, Limits, Strategy, Task
     from autotune.hardware import inventory
-    from autotune.levers import defaults, resources
+    from autotune.levers import defaults, required_resources
     from autotune.trial.effects import allocator
     from autotune.trial.run import run_trial
 
-    chosen = Strategy({**defaults(inventory()), **strategy})
-    allocator.apply(str(chosen["allocator"]))
+    full_strategy = Strategy({**defaults(inventory()), **strategy})
+    allocator.apply(str(full_strategy["allocator"]))
     task = Task(
         model=model,
         dataset={"train": f"{data}/train.jsonl", "validation": test},
@@ -96,7 +97,16 @@ def ours(
         train_samples=train,
     )
     with tempfile.TemporaryDirectory() as folder:
-        job = Job("best", seed, chosen, task, seed, resources(chosen), Limits(), folder)
+        job = Job(
+            "best",
+            seed,
+            full_strategy,
+            task,
+            seed,
+            required_resources(full_strategy),
+            Limits(),
+            folder,
+        )
         outcome = run_trial(job, lambda point: None)
     measured = {name: m.value for name, m in outcome.result.measurements.items()}
     return {
@@ -106,8 +116,10 @@ def ours(
     }
 
 
-def trainers(data: str, model: str, train: int | None, seed: int, test: str) -> dict[str, float]:
-    """``Trainer`` with nothing set but the number of epochs, judged on the test split."""
+def fine_tune_with_trainer(
+    data: str, model: str, train: int | None, seed: int, test: str
+) -> dict[str, float]:
+    """``Trainer`` with defaults except for the number of epochs, evaluated on the test split."""
     import numpy as np
     from transformers import (
         AutoTokenizer,
@@ -118,10 +130,10 @@ def trainers(data: str, model: str, train: int | None, seed: int, test: str) -> 
     )
 
     from autotune.domain import Task
-    from autotune.trial.data.datasets import load_split, prepare
+    from autotune.trial.data.datasets import load_split, prepare_task
     from autotune.trial.models import load_model
 
-    prepared = prepare(
+    prepared = prepare_task(
         Task(
             model=model,
             max_length=MAX_LENGTH,
@@ -141,7 +153,7 @@ def trainers(data: str, model: str, train: int | None, seed: int, test: str) -> 
         bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
         return [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
 
-    examples, judged = rows("train"), rows("validation")
+    train_rows, test_rows = rows("train"), rows("validation")
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             folder,
@@ -156,26 +168,28 @@ def trainers(data: str, model: str, train: int | None, seed: int, test: str) -> 
         trainer = Trainer(
             load_model(prepared, seed=seed),
             arguments,
-            train_dataset=examples,
+            train_dataset=train_rows,
             data_collator=collate,
             callbacks=[Clock()],
         )
         trainer.train()
-        begun = time.perf_counter()
-        found = trainer.predict(judged)
-        seconds = time.perf_counter() - begun
+        start = time.perf_counter()
+        predictions = trainer.predict(test_rows)
+        seconds = time.perf_counter() - start
     steps = len(ends) - WARMUP_STEPS
     return {
         "train": steps
         * arguments.per_device_train_batch_size
         / (ends[-1] - ends[WARMUP_STEPS - 1]),
-        "inference": len(judged) / seconds,
-        "accuracy": float(np.mean(found.predictions.argmax(-1) == found.label_ids)),
+        "inference": len(test_rows) / seconds,
+        "accuracy": float(np.mean(predictions.predictions.argmax(-1) == predictions.label_ids)),
     }
 
 
-def apart(function: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
-    """``function`` in a fresh process, so that no run leaves anything to the next."""
+def run_in_new_process(
+    function: Callable[..., dict[str, float]], *arguments: Any
+) -> dict[str, float]:
+    """Call ``function`` in a new process, so that runs do not affect each other."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -201,9 +215,21 @@ def main() -> None:
     runs: dict[str, list[dict[str, float]]] = {"found": [], "trainer": []}
     for seed in range(options.seeds):
         runs["found"].append(
-            apart(ours, str(data), options.model, options.train, strategy, seed, test)
+            run_in_new_process(
+                fine_tune_with_autotune,
+                str(data),
+                options.model,
+                options.train,
+                strategy,
+                seed,
+                test,
+            )
         )
-        runs["trainer"].append(apart(trainers, str(data), options.model, options.train, seed, test))
+        runs["trainer"].append(
+            run_in_new_process(
+                fine_tune_with_trainer, str(data), options.model, options.train, seed, test
+            )
+        )
     means = {
         side: {key: mean(run[key] for run in found) for key in found[0]}
         for side, found in runs.items()

@@ -1,17 +1,17 @@
-"""How fast exported folders train against the trial that they come from, on SST-2.
+"""Training throughput of exported folders relative to their trial, on SST-2.
 
-For the fastest, the knee and the most accurate trial of a search, the trial and its exports to each
-trainer train side by side in processes of their own, but never at the same time: they take turns of
-half a second, between two steps, so that drift of the machine meets all alike. All of them train on
-the same batches, so the times of the same steps are compared, warm-up left out. Printed are the
-ratios of speed exported / trial over all steps, with a 95% interval by leaving out one eighth of a
-run at a time (jackknife), and whether accuracy is within the interval of the trial::
+The trials are the fastest, the knee and the most accurate one of a search. A trial and its exports
+to each trainer train in processes of their own, but never concurrently: they take turns of half a
+second between two steps, so that drift of the machine affects all alike. All train on the same
+batches, so the times of the same steps are compared, without the warm-up. The output is the ratio
+of speeds, export / trial, over all steps, with a 95% interval by the jackknife over eighths of a
+run, and whether accuracy is within the interval of the trial::
 
-    python benchmarks/export_parity.py --folder parity    # a search first, then all of it
+    python benchmarks/export_parity.py --folder parity    # runs a search first
     python benchmarks/export_parity.py --folder parity --trial knee --format torchrun --rounds 1
 
-The folder keeps the search, the exports and every round. What is there is not measured again: a
-long benchmark can be had in pieces. The data is looked for in ``AUTOTUNE_DATA``, then in
+The folder stores the search, the exports and every round. Existing rounds are not measured again,
+so a long benchmark can be interrupted. The data is read from ``AUTOTUNE_DATA``, by default
 ``../shared/data``.
 """
 
@@ -44,31 +44,32 @@ PICKS = ("fastest", "knee", "most-accurate")
 FORMATS = ("hf-trainer", "accelerate", "torchrun", "lightning", "ray-train")
 STUDY = "sst2"
 WARMUP_STEPS = 5
-PARTS = 8
-JUDGED = 16
+JACKKNIFE_PARTS = 8
+TEST_EXAMPLES = 16
+"""Test examples of an export. The trial does not use the test split, so that most are removed."""
 
-TAKING_TURNS = '''
+TURN_TAKING_CODE = '''
 
-from tuned.turns import Seat
+from tuned.turns import TurnClient
 
-_add = Recorder.add
+_add = {recorder}.add
 
 
 def _add_and_wait(self, window):
-    """A window is a step here; between two of them others have their turn."""
+    """A window is one step here; other processes have their turn between two of them."""
     _add(self, window)
     if len(self.windows) == 1:
-        self.seat = Seat({address!r}, {name!r})
-    self.seat.step(window.seconds, last=len(self.windows) == self._steps)
+        self.turns = TurnClient({address!r}, {name!r})
+    self.turns.step(window.seconds, last=len(self.windows) == self._total_steps)
 
 
-Recorder.add = _add_and_wait
+{recorder}.add = _add_and_wait
 '''
 
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds of each step of an exported folder and of its trial beside it."""
+    """Seconds of each step of an exported folder and of its trial."""
 
     pick: str
     trial: int
@@ -79,17 +80,17 @@ class Round:
     promised_accuracy: tuple[float, float]
 
     def parts(self) -> list[tuple[float, float]]:
-        """Seconds of the trial and of the folder, in parts of the run."""
+        """Seconds of the trial and of the export, in parts of the run."""
         steps = len(self.seconds)
         begin = min(WARMUP_STEPS, steps // 4)
-        parts = min(PARTS, steps - begin)
+        parts = min(JACKKNIFE_PARTS, steps - begin)
         ends = [begin + (steps - begin) * n // parts for n in range(parts + 1)]
         spans = [slice(*pair) for pair in pairwise(ends)]
         return [(sum(self.trial_seconds[span]), sum(self.seconds[span])) for span in spans]
 
 
 def search(storage: str, folder: Path, trials: int, examples: int) -> None:
-    """A short search of the shipped study on SST-2, or the rest of one."""
+    """A short search of the bundled study on SST-2; continues an interrupted one."""
     data = Path(os.environ.get("AUTOTUNE_DATA", ROOT.parent / "shared/data")).resolve() / "sst2"
     settings = {
         **{f"task.dataset.{s}": data / f"{s}.jsonl" for s in ("train", "validation", "test")},
@@ -99,7 +100,7 @@ def search(storage: str, folder: Path, trials: int, examples: int) -> None:
         "budget.minutes": 60,
     }
     command = ["search", "bert", "--study", STUDY, "--storage", storage]
-    command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     environment = {**os.environ, "AUTOTUNE_RUNS": str(folder / "runs")}
     subprocess.run(
         [sys.executable, "-m", "autotune", *command], cwd=ROOT, env=environment, check=True
@@ -107,55 +108,58 @@ def search(storage: str, folder: Path, trials: int, examples: int) -> None:
 
 
 def run_trial(job_file: str, address: str) -> None:
-    """This process as the trial: what ``python -m autotune.trial`` does, in turns."""
+    """Run the trial in this process as ``python -m autotune.trial`` does, in turns."""
     from autotune.export.templates.device import pin_cores
-    from autotune.trial import training
-    from autotune.trial.job_files import read_job
+    from autotune.trial import evaluate, training
     from autotune.trial.effects import allocator
-    from autotune.trial import evaluate
+    from autotune.trial.job_files import read_job
 
     job = read_job(Path(job_file))
     pin_cores(job.strategy, local_rank=0)
     allocator.apply(str(job.strategy["allocator"]))
     training.WINDOW_SECONDS = 0.0
-    seats: list[turns.Seat] = []
-    done = 0.0
+    clients: list[turns.TurnClient] = []
+    previous_seconds = 0.0
 
     def report(point: CurvePoint) -> None:
-        nonlocal done
-        if not seats:
-            seats.append(turns.Seat(address, "trial"))
-        seats[0].step(point.seconds - done, last=point.step == point.total_steps)
-        done = point.seconds
+        nonlocal previous_seconds
+        if not clients:
+            clients.append(turns.TurnClient(address, "trial"))
+        is_last = point.step == point.total_steps
+        clients[0].step(point.seconds - previous_seconds, last=is_last)
+        previous_seconds = point.seconds
 
     evaluate(job, report)
 
 
-def exported(study: Study, trial: Trial, name: str, folder: Path, address: str) -> Path:
-    """A fresh export that takes turns between its steps."""
-    from autotune.export import exporter
+def export_with_turns(study: Study, trial: Trial, name: str, folder: Path, address: str) -> Path:
+    """A new export that takes turns between its steps."""
+    from autotune.export import exporter, vendoring
+    from autotune.export.templates import metrics
+    from autotune.trial import training
 
     exporter(name).export(study, trial, folder)
     with (folder / "data/test.jsonl").open("r+", encoding="utf-8") as file:
-        first = "".join(islice(file, JUDGED))  # what the trial did not judge takes no time here
+        lines = "".join(islice(file, TEST_EXAMPLES))
         file.seek(0)
-        file.write(first)
+        file.write(lines)
         file.truncate()
-    code = folder / "tuned"
-    shutil.copyfile(Path(turns.__file__), code / "turns.py")
-    for path in (code / "recording.py", code / "trial/training.py"):
-        if path.exists():  # a window is to end with every step
+    shutil.copyfile(Path(turns.__file__), folder / "tuned/turns.py")
+    paths = [folder / str(vendoring.vendored_path(m.__name__)) for m in (metrics, training)]
+    for path in paths:
+        if path.exists():  # end a window with every step
             text, count = re.subn(
                 r"(?m)^WINDOW_SECONDS = .*$", "WINDOW_SECONDS = 0.0", path.read_text()
             )
             assert count == 1, path
             path.write_text(text)
-    with (code / "recording.py").open("a", encoding="utf-8") as file:
-        file.write(TAKING_TURNS.format(address=address, name=name))
+    recorder = metrics.ThroughputRecorder.__name__
+    with paths[0].open("a", encoding="utf-8") as file:
+        file.write(TURN_TAKING_CODE.format(recorder=recorder, address=address, name=name))
     return folder
 
 
-def side_by_side(
+def run_round(
     study: Study, trial: Trial, pick: str, formats: Sequence[str], folder: Path
 ) -> list[Round]:
     """One round: the trial and each format, in turns."""
@@ -171,26 +175,28 @@ def side_by_side(
     (folder / "job.json").write_bytes(TypeAdapter(Job).dump_json(job))
     running = []
     with (
-        tempfile.TemporaryDirectory(prefix="turns-") as short,  # of a socket's path, 108 bytes
+        tempfile.TemporaryDirectory(prefix="turns-") as socket_folder,  # paths: at most 108 bytes
         socket.socket(socket.AF_UNIX) as listener,
         (folder / "log.txt").open("w") as log,
     ):
-        address = f"{short}/turns"
+        address = f"{socket_folder}/turns"
         listener.bind(address)
         listener.listen()
-        itself = [sys.executable, __file__, "--as-trial", str(folder / "job.json"), address]
-        side = subprocess.Popen(itself, cwd=ROOT, stdout=log, stderr=log)
+        trial_command = [sys.executable, __file__, "--as-trial", str(folder / "job.json"), address]
+        trial_process = subprocess.Popen(trial_command, cwd=ROOT, stdout=log, stderr=log)
         for name in formats:
-            place = exported(study, trial, name, folder / f"{pick}-{name}", address)
-            command = launchable(read_folder(place)["command"])
-            running.append(subprocess.Popen(command, cwd=place, stdout=log, stderr=log))
+            export_folder = export_with_turns(
+                study, trial, name, folder / f"{pick}-{name}", address
+            )
+            command = launchable(read_folder(export_folder)["command"])
+            running.append(subprocess.Popen(command, cwd=export_folder, stdout=log, stderr=log))
         try:
-            seconds = turns.take_turns(listener, [side, *running])
-            side.kill()  # what it would evaluate is known
+            seconds = turns.take_turns(listener, [trial_process, *running])
+            trial_process.kill()  # its evaluation is known
             if any(process.wait() for process in running):
                 raise SystemExit(f"an exported command failed; see {log.name}")
         finally:
-            for process in (side, *running):
+            for process in (trial_process, *running):
                 process.kill()
                 process.wait()
     ends = trial.result.measurements["accuracy"].ci95 or (0.0, 1.0)
@@ -201,40 +207,40 @@ def side_by_side(
     ]  # fmt: skip
 
 
-def _accuracy(place: Path) -> float:
-    found = json.loads((place / "metrics.json").read_bytes())
-    return float(found["validation"]["accuracy"]["value"])
+def _accuracy(folder: Path) -> float:
+    metrics = json.loads((folder / "metrics.json").read_bytes())
+    return float(metrics["validation"]["accuracy"]["value"])
 
 
-def summary(found: Sequence[Round]) -> dict[str, Any]:
-    """All rounds of a pick through a format."""
-    one = found[0]
-    value, ci95 = faster([part for round_ in found for part in round_.parts()])
-    accuracy = statistics.mean([round_.accuracy for round_ in found])[0]
-    low, high = one.promised_accuracy
+def summarise(rounds: Sequence[Round]) -> dict[str, Any]:
+    """The result of all rounds of a pick in a format."""
+    first = rounds[0]
+    value, ci95 = speed_ratio([part for round_ in rounds for part in round_.parts()])
+    accuracy = statistics.mean([round_.accuracy for round_ in rounds])[0]
+    low, high = first.promised_accuracy
     return {
-        "pick": one.pick, "trial": one.trial, "format": one.format, "rounds": len(found),
+        "pick": first.pick, "trial": first.trial, "format": first.format, "rounds": len(rounds),
         "ratio": value, "ci95": ci95, "accuracy": accuracy, "promised_accuracy": (low, high),
         "within": low <= accuracy <= high,
     }  # fmt: skip
 
 
-def faster(parts: Sequence[tuple[float, float]]) -> tuple[float, tuple[float, float]]:
-    """How many times faster the second of each pair of seconds is in all, and its 95% interval.
+def speed_ratio(parts: Sequence[tuple[float, float]]) -> tuple[float, tuple[float, float]]:
+    """The total of the first seconds of all pairs over that of the second, with its 95% interval.
 
     Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 11.
     """
     pairs = np.array(parts)
-    theirs, own = pairs.sum(axis=0)
-    without = (theirs - pairs[:, 0]) / (own - pairs[:, 1])
+    trial_total, export_total = pairs.sum(axis=0)
+    jackknife = (trial_total - pairs[:, 0]) / (export_total - pairs[:, 1])
     count = len(pairs)
-    error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
+    error = math.sqrt((count - 1) / count * float(((jackknife - jackknife.mean()) ** 2).sum()))
     half = statistics.t_quantile(count - 1) * error
-    ratio = float(theirs / own)
+    ratio = float(trial_total / export_total)
     return ratio, (ratio - half, ratio + half)
 
 
-def in_words(line: dict[str, Any]) -> str:
+def format_summary(line: dict[str, Any]) -> str:
     ends = "{:.1%} to {:.1%}".format(*line["promised_accuracy"])
     return (
         f"{line['pick']:14s}trial {line['trial']:<3d}{line['format']:11s}"
@@ -244,61 +250,63 @@ def in_words(line: dict[str, Any]) -> str:
 
 
 class Results:
-    """Rounds, kept in a file a line each."""
+    """Rounds, stored in a file with one line per round."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self._found = [Round(**json.loads(line)) for line in lines]
+        self._rounds = [Round(**json.loads(line)) for line in lines]
 
-    def of(self, pick: str, name: str) -> list[Round]:
-        return [c for c in self._found if (c.pick, c.format) == (pick, name)]
+    def select(self, pick: str, name: str) -> list[Round]:
+        return [c for c in self._rounds if (c.pick, c.format) == (pick, name)]
 
-    def add(self, found: Sequence[Round]) -> None:
-        self._found += found
+    def add(self, rounds: Sequence[Round]) -> None:
+        self._rounds += rounds
         with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(one)) + "\n" for one in found)
+            file.writelines(json.dumps(asdict(round_)) + "\n" for round_ in rounds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Exported folders against the trial's promise")
-    parser.add_argument("--folder", type=Path, help="where all is kept")
+    parser = argparse.ArgumentParser(
+        description="Throughput of exported folders relative to their trial"
+    )
+    parser.add_argument("--folder", type=Path, help="stores search, exports and rounds")
     parser.add_argument("--trial", action="append", help=f"default: {', '.join(PICKS)}")
     parser.add_argument("--format", action="append", help=f"default: {', '.join(FORMATS)}")
-    parser.add_argument("--rounds", type=int, default=2, help="of each, in all")
-    parser.add_argument("--trials", type=int, default=10, help="of the search")
-    parser.add_argument("--examples", type=int, default=800, help="of training")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of each trial and format")
+    parser.add_argument("--trials", type=int, default=10, help="trials of the search")
+    parser.add_argument("--examples", type=int, default=800, help="training examples")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--as-trial", nargs=2, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.as_trial:
-        run_trial(*asked.as_trial)
+    options = parser.parse_args()
+    if options.as_trial:
+        run_trial(*options.as_trial)
         return
-    if asked.folder is None:
+    if options.folder is None:
         parser.error("--folder is required")
-    folder = asked.folder.resolve()
+    folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    measure(asked, folder)
+    measure(options, folder)
 
 
-def measure(asked: argparse.Namespace, folder: Path) -> None:
-    """All rounds that are asked for and not there yet."""
+def measure(options: argparse.Namespace, folder: Path) -> None:
+    """Run the requested rounds that do not exist yet."""
     from autotune.analysis.select import select_trial
     from autotune.store import open_store
 
     storage = f"sqlite:///{folder / 'parity.db'}"
     results = Results(folder / "results.jsonl")
     if not (folder / "results.jsonl").exists():
-        search(storage, folder, asked.trials, asked.examples)  # or the rest of it
+        search(storage, folder, options.trials, options.examples)
     store = open_store(storage, read_only=True)
     study, trials = store.study(STUDY), store.trials(STUDY)
-    formats = asked.format or FORMATS
-    for pick in asked.trial or PICKS:
+    formats = options.format or FORMATS
+    for pick in options.trial or PICKS:
         trial = store.trial(STUDY, select_trial(study, trials, pick).number)
-        while short := [f for f in formats if len(results.of(pick, f)) < asked.rounds]:
-            results.add(side_by_side(study, trial, pick, short, folder))
-        for line in (summary(results.of(pick, name)) for name in formats):
-            print(json.dumps(line) if asked.json else in_words(line), flush=True)
+        while missing := [f for f in formats if len(results.select(pick, f)) < options.rounds]:
+            results.add(run_round(study, trial, pick, missing, folder))
+        for line in (summarise(results.select(pick, name)) for name in formats):
+            print(json.dumps(line) if options.json else format_summary(line), flush=True)
     store.close()
 
 

@@ -1,9 +1,9 @@
 """Throughput of a trial's training loop against Hugging Face's ``Trainer``, paired and interleaved.
 
-Both sides train the same model on the same examples with the same settings, each in a process of
-its own that lives for the whole benchmark, and take turns (A B A B ...), so that drift of the
-machine meets both alike. A turn is a fresh fine-tune over one epoch, its first steps left out.
-Printed are the ratios trial / Trainer of the pairs, as their mean with its 95% interval::
+Both train the same model on the same examples with the same settings, each in a process of its own
+that lives for the entire benchmark, and take turns (A B A B ...), so that drift of the machine
+affects both alike. A turn is a new fine-tune over one epoch without its first steps. The output is
+the mean ratio trial / Trainer of the pairs with its 95% interval::
 
     python benchmarks/trainer_parity.py                # both comparisons, 8 pairs each
     python benchmarks/trainer_parity.py --pairs 18 --json
@@ -28,7 +28,7 @@ WARMUP_STEPS = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """What both sides share, and (last) what the trial alone does otherwise."""
+    """Settings of both sides, and (last) those that only the trial uses."""
 
     model: str
     dataset: str | dict[str, str]
@@ -41,11 +41,11 @@ class Settings:
     allocator: str = "system"
 
 
-def prepared_task(settings: Settings) -> Any:
+def prepare(settings: Settings) -> Any:
     from autotune.domain import Task
-    from autotune.trial.data.datasets import prepare
+    from autotune.trial.data.datasets import prepare_task
 
-    return prepare(
+    return prepare_task(
         Task(
             model=settings.model,
             dataset=settings.dataset,
@@ -55,8 +55,8 @@ def prepared_task(settings: Settings) -> Any:
     )
 
 
-def trial_side(settings: Settings, turns: Connection) -> None:
-    """Answer each turn (a seed) with the examples per second of a trial's training loop."""
+def run_trial_turns(settings: Settings, turns: Connection) -> None:
+    """Answer each turn (a seed) with the samples per second of a trial's training loop."""
     from autotune import levers
     from autotune.domain import Strategy, Task
     from autotune.hardware import inventory
@@ -65,9 +65,8 @@ def trial_side(settings: Settings, turns: Connection) -> None:
     from autotune.trial.data.batching import training_collator
     from autotune.trial.data.datasets import load_split
     from autotune.trial.effects.devices import init_device
-    from autotune.trial.plan import schedule
-    from autotune.trial.setup import apply_strategy
-    from autotune.trial.training import train
+    from autotune.trial.plan import plan_training
+    from autotune.trial.training import TrainingLoop, init_train_state
 
     strategy = Strategy(levers.defaults(inventory())).with_values(
         device="cpu",
@@ -78,18 +77,21 @@ def trial_side(settings: Settings, turns: Connection) -> None:
         padding=settings.padding,
     )
     device = init_device(strategy)
-    prepared = prepared_task(settings)
+    prepared = prepare(settings)
     collate = training_collator(strategy, prepared, load_split(prepared, "train"), device)
     while (seed := turns.recv()) is not None:
-        ready = apply_strategy(strategy, prepared, collate, seed)
-        plan = replace(schedule(strategy, Task(), collate, seed), rungs=frozenset())
-        windows = [progress.window for progress in train(ready, plan, EnergyMeter([]))]
+        state = init_train_state(strategy, prepared, collate, seed)
+        plan = replace(plan_training(strategy, Task(), collate, seed), rungs=frozenset())
+        loop = TrainingLoop(state, plan, EnergyMeter([]))
+        windows = []
+        while not loop.is_finished:
+            windows.append(loop.run_window().window)
         turns.send(throughput("train_samples_per_second", windows).value)
 
 
-def trainer_side(settings: Settings, turns: Connection) -> None:
-    """Answer each turn (a seed) with the examples per second of ``Trainer`` on the same batches
-    that a trial with dynamic padding trains on."""
+def run_trainer_turns(settings: Settings, turns: Connection) -> None:
+    """Answer each turn (a seed) with the samples per second of ``Trainer`` on the batches of a
+    trial with dynamic padding."""
     from itertools import islice
 
     import torch
@@ -106,14 +108,14 @@ def trainer_side(settings: Settings, turns: Connection) -> None:
     from autotune.trial.models import load_model
 
     torch.set_num_threads(settings.threads)
-    prepared = prepared_task(settings)
+    prepared = prepare(settings)
     split = load_split(prepared, "train")
     bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
     dataset = [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
     collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
     steps = -(-len(split) // settings.batch_size)
 
-    class SameOrder(Trainer):  # type: ignore[misc]
+    class SameOrderTrainer(Trainer):  # type: ignore[misc]
         def _get_train_sampler(self, train_dataset: Any = None) -> list[int]:
             batches = islice(
                 batch_order(split.lengths, settings.batch_size, "dynamic", seed), steps
@@ -142,33 +144,33 @@ def trainer_side(settings: Settings, turns: Connection) -> None:
                 seed=seed,
             )
             model = load_model(prepared, seed=seed)
-            SameOrder(
+            SameOrderTrainer(
                 model, arguments, train_dataset=dataset, data_collator=collate, callbacks=[clock]
             ).train()
         examples = len(split) - WARMUP_STEPS * settings.batch_size
         turns.send(examples / (clock.ends[-1] - clock.ends[WARMUP_STEPS - 1]))
 
 
-Side = Callable[[Settings, Connection], None]
+TurnFunction = Callable[[Settings, Connection], None]
 
 
 @contextmanager
-def running(side: Side, settings: Settings) -> Iterator[Connection]:
-    """``side`` in a process of its own."""
+def start_side(side: TurnFunction, settings: Settings) -> Iterator[Connection]:
+    """Run ``side`` in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=side, args=(settings, there), daemon=True)
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=side, args=(settings, child_end), daemon=True)
     process.start()
-    there.close()
+    child_end.close()
     try:
-        yield here
+        yield parent_end
     finally:
         if process.is_alive():
-            here.send(None)
+            parent_end.send(None)
         process.join()
 
 
-def turn(side: Connection, seed: int) -> float:
+def run_turn(side: Connection, seed: int) -> float:
     side.send(seed)
     return float(side.recv())
 
@@ -178,12 +180,15 @@ def compare(settings: Settings, pairs: int) -> dict[str, Any]:
     from autotune.measure import statistics
 
     speeds: dict[str, list[float]] = {"trial": [], "trainer": []}
-    prepared_task(settings)
-    with running(trial_side, settings) as trial, running(trainer_side, settings) as trainer:
+    prepare(settings)
+    with (
+        start_side(run_trial_turns, settings) as trial,
+        start_side(run_trainer_turns, settings) as trainer,
+    ):
         sides = {"trial": trial, "trainer": trainer}
         for pair in range(pairs + 1):
             for name in list(sides)[:: 1 if pair % 2 else -1]:
-                speeds[name].append(turn(sides[name], pair))
+                speeds[name].append(run_turn(sides[name], pair))
     ratios = [a / b for a, b in zip(speeds["trial"][1:], speeds["trainer"][1:], strict=True)]
     value, ci95 = statistics.mean(ratios)
     return {
@@ -196,7 +201,7 @@ def compare(settings: Settings, pairs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A trial's training loop against Trainer")
+    parser = argparse.ArgumentParser(description="A trial's training loop relative to Trainer")
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--model", default="builtin:minilm")
     parser.add_argument("--dataset", default="builtin:docstrings", help="or a train.jsonl")
@@ -206,24 +211,24 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    dataset = asked.dataset if ":" in asked.dataset else {"train": asked.dataset}
-    same = Settings(
-        asked.model,
+    options = parser.parse_args()
+    dataset = options.dataset if ":" in options.dataset else {"train": options.dataset}
+    settings = Settings(
+        options.model,
         dataset,
-        asked.examples,
-        asked.batch_size,
-        asked.threads,
-        asked.precision,
-        asked.max_length,
+        options.examples,
+        options.batch_size,
+        options.threads,
+        options.precision,
+        options.max_length,
     )
     results = {
-        "dynamic padding": compare(same, asked.pairs),
+        "dynamic padding": compare(settings, options.pairs),
         "length buckets, tuned allocator": compare(
-            replace(same, padding="bucketed", allocator="tuned"), asked.pairs
+            replace(settings, padding="bucketed", allocator="tuned"), options.pairs
         ),
     }
-    if asked.json:
+    if options.json:
         print(json.dumps(results, indent=1))
         return
     for name, result in results.items():

@@ -1,6 +1,6 @@
-"""What starting and ending a trial costs with the local executor, measured on no-op jobs.
+"""Overhead of starting and ending a trial with the local executor, measured on no-op jobs.
 
-``start`` is from the driver's ask to the job running with torch at hand; ``end`` from the job's
+``start`` is from the driver's ask to the running job with torch imported, ``end`` from the job's
 return to the driver's tell. Run as ``python benchmarks/trial_overhead.py [--json] [--jobs N]``.
 """
 
@@ -30,42 +30,42 @@ from autotune.ports import Report
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
-    """Do nothing, and say when. The clock is the machine's, the same for every process."""
-    began = time.monotonic()
-    torch_at_hand = "torch" in sys.modules
+    """Do nothing and return the time, on a clock that all processes share."""
+    started_at = time.monotonic()
+    has_torch = "torch" in sys.modules
     return Completed(
         TrialResult(
-            environment={"began": began, "torch": torch_at_hand, "returned": time.monotonic()}
+            environment={"started": started_at, "torch": has_torch, "returned": time.monotonic()}
         )
     )
 
 
 def measure(executor: LocalExecutor, directory: Path, jobs: int) -> dict[str, float]:
     """Median seconds of starting and ending a trial, over ``jobs`` after one that warms up."""
-    asked: list[float] = []
+    ask_times: list[float] = []
     starts: list[float] = []
     ends: list[float] = []
 
     def ask() -> Job | None:
-        number = len(asked)
+        number = len(ask_times)
         if number > jobs:
             return None
-        asked.append(time.monotonic())
+        ask_times.append(time.monotonic())
         return Job(
             "overhead", number, Strategy({}), Task(), 0, Resources(), Limits(), str(directory)
         )
 
     def tell(job: Job, outcome: Outcome) -> None:
-        said = outcome.result.environment
-        if not said.get("torch"):
+        environment = outcome.result.environment
+        if not environment.get("torch"):
             raise SystemExit(f"the job did not run as it should: {outcome}")
-        starts.append(said["began"] - asked[-1])
-        ends.append(time.monotonic() - said["returned"])
+        starts.append(environment["started"] - ask_times[-1])
+        ends.append(time.monotonic() - environment["returned"])
 
-    def advise(job: Job, point: CurvePoint) -> None:
+    def should_stop(job: Job, point: CurvePoint) -> None:
         return None
 
-    executor.run(ask, evaluate, tell, advise)
+    executor.run(ask, evaluate, tell, should_stop)
     both = [start + end for start, end in zip(starts[1:], ends[1:], strict=True)]
     return {
         "jobs": jobs,
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--jobs", type=int, default=20, help="no-op jobs to measure (default 20)")
     options = parser.parse_args()
-    # Workers import what they run, and this file's own functions are in no module of theirs yet.
+    # Workers import the function by name, so this file must be importable.
     sys.path.insert(0, str(Path(__file__).parent))
     import trial_overhead
 

@@ -1,4 +1,4 @@
-"""Exported folders really run, without autotune, and train what the trial trained."""
+"""Exported folders run without autotune and train the model of the trial."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ LEVERS: Mapping[str, Any] = {
     "learning_rate": 2e-3,
     "allocator": "tuned",
 }
-RUNNERS = ("hf-trainer", "accelerate", "lightning", "ray-train")
-CLOSE = 2e-4
+TRAINERS = ("hf-trainer", "accelerate", "lightning", "ray-train")
+TOLERANCE = 2e-4
 
 
 @dataclass(frozen=True)
-class Ran:
+class ExportRun:
     folder: Path
 
     @property
@@ -51,73 +51,73 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
-    """Export to a format and launch its command, in a Python that may not import autotune."""
-    home = tmp_path_factory.mktemp("runs")
-    study = samples.study(samples.write_data(home, 80))
-    wall = home / "wall" / "autotune"
-    wall.mkdir(parents=True)
-    (wall / "__init__.py").write_text("raise ImportError('an export needs no autotune')")
-    done: dict[str, Ran] = {}
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ExportRun]:
+    """Export to a format and run its command in a Python that cannot import autotune."""
+    root = tmp_path_factory.mktemp("runs")
+    study = samples.study(samples.write_data(root, 80))
+    blocked = root / "blocked" / "autotune"
+    blocked.mkdir(parents=True)
+    (blocked / "__init__.py").write_text("raise ImportError('an export needs no autotune')")
+    runs: dict[str, ExportRun] = {}
 
-    def run(name: str, **levers: Any) -> Ran:
+    def run(name: str, **levers: Any) -> ExportRun:
         key = "-".join([name, *levers])
-        if key not in done:
-            folder = home / key
+        if key not in runs:
+            folder = root / key
             exporter(name).export(study, samples.trial(**{**LEVERS, **levers}), folder)
             command = launchable(json.loads((folder / "strategy.json").read_bytes())["command"])
             environment = {
                 **os.environ,
-                "PYTHONPATH": str(wall.parent),
+                "PYTHONPATH": str(blocked.parent),
                 "TUNED_REFERENCE": "1",
-                "RAY_ADDRESS": "local",  # not the cluster of a test that runs beside this one
+                "RAY_ADDRESS": "local",  # not the cluster of a concurrent test
                 "RAY_DEDUP_LOGS": "0",
                 "OMP_NUM_THREADS": "1",
             }
-            ended = subprocess.run(
+            process = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
                 check=False,
             )  # fmt: skip
-            assert ended.returncode == 0, ended.stderr[-3000:]
-            done[key] = Ran(folder)
-        return done[key]
+            assert process.returncode == 0, process.stderr[-3000:]
+            runs[key] = ExportRun(folder)
+        return runs[key]
 
     return run
 
 
-def apart(one: Ran, other: Ran) -> float:
-    """The largest difference between two trained models, weight by weight."""
-    here, there = one.weights, other.weights
-    assert here.keys() == there.keys()
-    return max(float((here[name] - there[name]).abs().max()) for name in here)
+def max_difference(first: ExportRun, second: ExportRun) -> float:
+    """The largest difference between the weights of two trained models."""
+    weights, other_weights = first.weights, second.weights
+    assert weights.keys() == other_weights.keys()
+    return max(float((weights[n] - other_weights[n]).abs().max()) for n in weights)
 
 
-@pytest.mark.parametrize("name", RUNNERS)
-def test_every_trainer_trains_the_same_model(run: Callable[..., Ran], name: str) -> None:
-    assert apart(run(name), run("torchrun")) < CLOSE
+@pytest.mark.parametrize("name", TRAINERS)
+def test_every_trainer_trains_the_same_model(run: Callable[..., ExportRun], name: str) -> None:
+    assert max_difference(run(name), run("torchrun")) < TOLERANCE
 
 
-def test_micro_batches_larger_than_the_batch_end(run: Callable[..., Ran]) -> None:
+def test_micro_batches_can_be_larger_than_the_batch(run: Callable[..., ExportRun]) -> None:
     levers = {"batch_size": 8, "micro_batch_size": 16}
-    assert apart(run("accelerate", **levers), run("torchrun", **levers)) < CLOSE
+    assert max_difference(run("accelerate", **levers), run("torchrun", **levers)) < TOLERANCE
 
 
-def test_training_changes_the_model(run: Callable[..., Ran]) -> None:
-    """Else the test above would hold for scripts that do nothing."""
-    start = load_file(run("torchrun").folder / "model/model.safetensors")
+def test_training_changes_the_model(run: Callable[..., ExportRun]) -> None:
+    """Otherwise the test above would pass for scripts that do nothing."""
+    initial = load_file(run("torchrun").folder / "model/model.safetensors")
     trained = run("torchrun").weights
     name = next(key for key in trained if key.endswith("layer.1.output.LayerNorm.weight"))
-    before = start[name.removeprefix("bert.")]
-    assert float((trained[name] - before).abs().max()) > 10 * CLOSE
+    before = initial[name.removeprefix("bert.")]
+    assert float((trained[name] - before).abs().max()) > 10 * TOLERANCE
     frozen = next(key for key in trained if key.endswith("word_embeddings.weight"))
-    assert torch.equal(trained[frozen], start[frozen.removeprefix("bert.")])
+    assert torch.equal(trained[frozen], initial[frozen.removeprefix("bert.")])
 
 
-def test_the_trial_itself_scores_the_same(run: Callable[..., Ran], tmp_path: Path) -> None:
+def test_the_trial_has_the_same_scores(run: Callable[..., ExportRun], tmp_path: Path) -> None:
     from autotune.trial.run import run_trial
 
-    ran = run("torchrun")
-    document = json.loads((ran.folder / "strategy.json").read_bytes())
+    export = run("torchrun")
+    document = json.loads((export.folder / "strategy.json").read_bytes())
     strategy = Strategy(document["strategy"])
     task = samples.study(Path(document["task"]["dataset"]["train"])).task
     threads = torch.get_num_threads()
@@ -125,12 +125,12 @@ def test_the_trial_itself_scores_the_same(run: Callable[..., Ran], tmp_path: Pat
     outcome = run_trial(job, lambda point: None)
     torch.set_num_threads(threads)
     measured = outcome.result.measurements
-    assert ran.metrics["validation"]["accuracy"]["value"] == measured["accuracy"].value
-    assert ran.metrics["validation"]["f1"]["value"] == pytest.approx(measured["f1"].value)
+    assert export.metrics["validation"]["accuracy"]["value"] == measured["accuracy"].value
+    assert export.metrics["validation"]["f1"]["value"] == pytest.approx(measured["f1"].value)
 
 
-@pytest.mark.parametrize("name", [*RUNNERS, "torchrun"])
-def test_every_script_measures_itself(run: Callable[..., Ran], name: str) -> None:
+@pytest.mark.parametrize("name", [*TRAINERS, "torchrun"])
+def test_every_script_writes_metrics(run: Callable[..., ExportRun], name: str) -> None:
     metrics = run(name).metrics
     assert sum(window["examples"] for window in metrics["windows"]) == 64  # 80% of 80
     assert metrics["windows"][0]["warmup"]
@@ -139,14 +139,14 @@ def test_every_script_measures_itself(run: Callable[..., Ran], name: str) -> Non
     assert metrics["test"]["accuracy"]["n"] == 8
 
 
-def test_two_processes_train_the_model_of_one(run: Callable[..., Ran]) -> None:
-    alone = run("torchrun", dropout=0.0)
-    together = run("torchrun", dropout=0.0, parallelism="ddp:2")
-    assert apart(together, alone) < CLOSE
-    assert sum(window["examples"] for window in together.metrics["windows"]) == 64
+def test_two_processes_train_the_model_of_one(run: Callable[..., ExportRun]) -> None:
+    single = run("torchrun", dropout=0.0)
+    parallel = run("torchrun", dropout=0.0, parallelism="ddp:2")
+    assert max_difference(parallel, single) < TOLERANCE
+    assert sum(window["examples"] for window in parallel.metrics["windows"]) == 64
 
 
-def test_the_model_loads_natively_and_pruned(run: Callable[..., Ran]) -> None:
+def test_the_model_loads_with_and_without_padded_heads(run: Callable[..., ExportRun]) -> None:
     trained = run("torchrun").folder / "trained"
     padded = AutoModelForSequenceClassification.from_pretrained(trained).train(False)
     pruned = load_pruned(AutoModelForSequenceClassification, trained).train(False)
@@ -158,15 +158,15 @@ def test_the_model_loads_natively_and_pruned(run: Callable[..., Ran]) -> None:
 
 
 def test_with_model_hides_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that is split over GPUs wants those after its own."""
-    seen: list[str] = []
+    """A model that is split over GPUs needs those after its own."""
+    visible_devices: list[str] = []
 
-    def fine_tune(*given: Any) -> None:
-        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    def fine_tune(*arguments: Any) -> None:
+        visible_devices.append(os.environ["CUDA_VISIBLE_DEVICES"])
         raise InterruptedError
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    monkeypatch.setattr(single_process, "take_cores", lambda strategy, rank: None)
+    monkeypatch.setattr(single_process, "pin_cores", lambda strategy, rank: None)
     monkeypatch.setattr(single_process, "fine_tune", fine_tune)
     threads = torch.get_num_threads()
     study = samples.study(samples.write_data(tmp_path, 80))
@@ -174,18 +174,18 @@ def test_with_model_hides_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(InterruptedError):
         single_process.run(str(tmp_path / "out"), "checkpoint")
     torch.set_num_threads(threads)
-    assert seen == ["2,3"]
+    assert visible_devices == ["2,3"]
 
 
-def test_with_model_refuses_weights_in_host_memory(tmp_path: Path) -> None:
+def test_with_model_does_not_support_offloaded_parameters(tmp_path: Path) -> None:
     from autotune.export.checkpoint import add_model
 
     study = samples.study(samples.write_data(tmp_path, 80))
-    odd = samples.trial(device="cuda:0", offload="parameters")
-    exporter("torchrun").export(study, odd, tmp_path / "out")
-    nobody: Any = None
+    trial = samples.trial(device="cuda:0", offload="parameters")
+    exporter("torchrun").export(study, trial, tmp_path / "out")
+    no_executor: Any = None
     with pytest.raises(UsageError, match="offload = parameters"):
-        add_model(tmp_path / "out", nobody)
+        add_model(tmp_path / "out", no_executor)
 
 
 def test_with_model_adds_the_checkpoint_and_its_card(tmp_path: Path) -> None:
@@ -207,6 +207,6 @@ def test_with_model_adds_the_checkpoint_and_its_card(tmp_path: Path) -> None:
         "checkpoint/pruning.json",
     } <= names
     card = (tmp_path / "out/checkpoint/README.md").read_text()
-    assert "base_model" not in card  # a builtin is no name on the hub
-    for said in ("validation accuracy", "test accuracy", "75.0%", "`bucketed`", "food, weather"):
-        assert said in card
+    assert "base_model" not in card  # a builtin is not a hub id
+    for text in ("validation accuracy", "test accuracy", "75.0%", "`bucketed`", "food, weather"):
+        assert text in card

@@ -1,4 +1,4 @@
-"""What lies in an exported folder, and who may write there."""
+"""The content of exported folders, and the protection of other files."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from tests.export import samples
 SCRIPTS = {name: fmt for name in EXPORT_FORMATS if isinstance(fmt := exporter(name), ScriptFormat)}
 TEMPLATES = sorted({found.template for found in SCRIPTS.values()})
 
-OTHERS_BRING = {"huggingface_hub", "pyarrow"}
-"""transformers brings the one; the other reads Parquet, which no folder holds."""
+INDIRECT_PACKAGES = {"huggingface_hub", "pyarrow"}
+"""transformers requires the first; the second reads Parquet, which no folder contains."""
 
-LAUNCHED = {"accelerate", "tokenizers"}
-"""Packages that no script imports, and transformers does."""
+IMPORTED_BY_TRANSFORMERS = {"accelerate", "tokenizers"}
+"""Packages that no script imports directly."""
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_script_brings_all_that_it_imports(template: str) -> None:
+def test_a_folder_contains_all_modules_of_its_script(template: str) -> None:
     files = script(template, "1.0")
     modules = {
         name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files
@@ -68,12 +68,12 @@ def test_data_and_strategy_are_those_of_the_trial(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["pytorch_model.bin", "model.safetensors"])
-def test_weights_are_copied_however_they_are_kept(kept: str, tmp_path: Path) -> None:
+def test_weights_are_copied_in_either_format(kept: str, tmp_path: Path) -> None:
     model = tmp_path / "mine"
     texts = [f"{word} bread" for word in "rain wind sun"]
     build_bert_tiny(model, texts, seed=0)
     weights = load_file(model / "model.safetensors")
-    torch.save(weights, model / "pytorch_model.bin")  # beside others it is not wanted
+    torch.save(weights, model / "pytorch_model.bin")  # not copied if there are safetensors
     if kept == "pytorch_model.bin":
         (model / "model.safetensors").unlink()
     whole = samples.study(samples.write_data(tmp_path))
@@ -88,7 +88,7 @@ def test_weights_are_copied_however_they_are_kept(kept: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("safe", [True, False])
-def test_weights_are_fetched_however_they_are_kept(
+def test_weights_are_downloaded_in_either_format(
     safe: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
@@ -105,7 +105,7 @@ def test_weights_are_fetched_however_they_are_kept(
     assert (["pytorch_model.bin"] in asked) != safe
 
 
-def test_tokens_with_tags_are_exported_too(tmp_path: Path) -> None:
+def test_token_classification_is_exported(tmp_path: Path) -> None:
     rows = [
         {"tokens": ["Ada", "saw", f"Rome{i}"], "tags": ["B-PER", "O", "B-LOC" if i % 2 else "O"]}
         for i in range(60)
@@ -123,7 +123,7 @@ def test_tokens_with_tags_are_exported_too(tmp_path: Path) -> None:
     assert np.array_equal(there.labels, here.labels)
 
 
-def test_the_seal_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
+def test_sha256sum_can_check_the_checksums(tmp_path: Path) -> None:
     exporter("yaml").export(samples.study(), samples.trial(), tmp_path)
     command = ["sha256sum", "--check", "--quiet", checksums.MANIFEST]
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
@@ -132,14 +132,14 @@ def test_the_seal_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
     assert checksums.changed_files(tmp_path) == ["strategy.yaml"]
 
 
-def test_a_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UsageError, match="not from an export"):
         exporter("yaml").export(samples.study(), samples.trial(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
+def test_an_earlier_export_is_replaced_completely(tmp_path: Path) -> None:
     whole = samples.study(samples.write_data(tmp_path))
     out = tmp_path / "out"
     exporter("hf-trainer").export(whole, samples.trial(), out)
@@ -148,7 +148,7 @@ def test_an_earlier_export_is_replaced_whole(tmp_path: Path) -> None:
     assert left == {"strategy.yaml", checksums.MANIFEST}
 
 
-def test_a_seal_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
+def test_a_manifest_cannot_delete_files_outside_its_folder(tmp_path: Path) -> None:
     victim, out = tmp_path / "victim.txt", tmp_path / "out"
     victim.write_text("keep me")
     out.mkdir()
@@ -158,14 +158,14 @@ def test_a_seal_cannot_reach_outside_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_requirements_have_what_a_script_imports(name: str) -> None:
+def test_requirements_list_what_a_script_imports(name: str) -> None:
     found = SCRIPTS[name]
     lines = requirements(found.packages, samples.trial()).splitlines()
     listed = {re.split(r"[=\[]", line)[0] for line in lines}
     files = script(found.template, "1.0").values()
-    imported = {top for text in files for top in imports(text)} - {"tuned", *OTHERS_BRING}
+    imported = {top for text in files for top in imports(text)} - {"tuned", *INDIRECT_PACKAGES}
     assert imported - sys.stdlib_module_names <= listed
-    assert listed - imported <= LAUNCHED
+    assert listed - imported <= IMPORTED_BY_TRANSFORMERS
 
 
 def imports(text: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""``import``: a study that starts from a trainer's own configuration."""
+"""``import``: a study that starts with a trainer's configuration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def written(path: Path, document: Any) -> Path:
     return path
 
 
-def test_training_arguments_come_back(tmp_path: Path) -> None:
+def test_exported_training_arguments_are_imported(tmp_path: Path) -> None:
     exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0))
     imported = read_configuration(written(tmp_path / "args.json", exported))
     assert imported.levers == {**LEVERS, "device": "cpu"}
@@ -50,7 +50,7 @@ def test_training_arguments_come_back(tmp_path: Path) -> None:
     assert imported.skipped == {}
 
 
-def test_accelerates_configuration_comes_back(tmp_path: Path) -> None:
+def test_an_exported_accelerate_configuration_is_imported(tmp_path: Path) -> None:
     one = samples.trial(precision="bf16", compile=True).strategy
     imported = read_configuration(written(tmp_path / "config.yaml", launch_config(one)))
     assert imported.levers == {"precision": "bf16", "device": "cpu", "compile": True}
@@ -60,20 +60,20 @@ def test_accelerates_configuration_comes_back(tmp_path: Path) -> None:
     assert imported.skipped == {}
 
 
-def test_deepspeeds_configuration_comes_back(tmp_path: Path) -> None:
+def test_an_exported_deepspeed_configuration_is_imported(tmp_path: Path) -> None:
     config = ds_config(samples.trial(**{**LEVERS, "optimizer": "adamw-fused"}).strategy)
     imported = read_configuration(written(tmp_path / "ds.json", config))
     assert imported.levers == {**LEVERS, "optimizer": "adamw-fused"}
 
 
-def test_what_has_no_lever_is_told(tmp_path: Path) -> None:
+def test_settings_without_a_lever_are_skipped(tmp_path: Path) -> None:
     document = {"output_dir": "x", "warmup_steps": 100, "optim": "lomo", "neftune_noise_alpha": 5}
     imported = read_configuration(written(tmp_path / "args.json", document))
     assert set(imported.skipped) == {"warmup_steps", "optim", "neftune_noise_alpha"}
     assert all(f"#   {key}: " in study_file(imported, "mine") for key in imported.skipped)
 
 
-def test_parameters_of_deepspeeds_optimizer_are_told(tmp_path: Path) -> None:
+def test_parameters_of_deepspeeds_optimizer_are_skipped(tmp_path: Path) -> None:
     parameters = {"lr": 3e-5, "weight_decay": 0.01, "betas": [0.8, 0.999], "eps": 1e-8}
     optimizer = {"type": "AdamW", "params": {**parameters, "bias_correction": True}}
     document = {"train_batch_size": 8, "gradient_clipping": 1.0, "optimizer": optimizer}
@@ -83,7 +83,7 @@ def test_parameters_of_deepspeeds_optimizer_are_told(tmp_path: Path) -> None:
     assert imported.skipped["optimizer.params.betas"].startswith("is [0.8, 0.999]")
 
 
-def test_keys_of_accelerate_that_no_lever_stands_for_are_told(tmp_path: Path) -> None:
+def test_keys_of_accelerate_without_a_lever_are_skipped(tmp_path: Path) -> None:
     document = {
         "compute_environment": "LOCAL_MACHINE",
         "distributed_type": "MULTI_GPU",
@@ -103,7 +103,7 @@ def test_keys_of_accelerate_that_no_lever_stands_for_are_told(tmp_path: Path) ->
     assert set(imported.skipped) == {"gpu_ids", "enable_cpu_affinity", "dynamo_config.dynamo_mode"}
 
 
-def test_copies_and_buckets_of_training_arguments(tmp_path: Path) -> None:
+def test_pinned_memory_and_bucket_size_of_training_arguments(tmp_path: Path) -> None:
     document = {"output_dir": "x", "dataloader_pin_memory": False, "ddp_bucket_cap_mb": 100}
     imported = read_configuration(written(tmp_path / "args.json", document))
     assert imported.levers["pinned_memory"] is False
@@ -116,15 +116,15 @@ def test_copies_and_buckets_of_training_arguments(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", [{"group_by_length": True}, {"train_sampling_strategy": "group_by_length"}]
+    "options", [{"group_by_length": True}, {"train_sampling_strategy": "group_by_length"}]
 )
-def test_examples_of_like_length_are_buckets(asked: dict[str, Any], tmp_path: Path) -> None:
-    imported = read_configuration(written(tmp_path / "args.json", {"output_dir": "x", **asked}))
+def test_grouping_by_length_is_bucketed_padding(options: dict[str, Any], tmp_path: Path) -> None:
+    imported = read_configuration(written(tmp_path / "args.json", {"output_dir": "x", **options}))
     assert imported.levers["padding"] == "bucketed"
     assert imported.skipped == {}
 
 
-def test_an_order_of_examples_that_trials_have_not_is_told(tmp_path: Path) -> None:
+def test_an_unsupported_sampling_strategy_is_skipped(tmp_path: Path) -> None:
     document = {"output_dir": "x", "train_sampling_strategy": "sequential"}
     imported = read_configuration(written(tmp_path / "args.json", document))
     assert set(imported.skipped) == {"train_sampling_strategy"}
@@ -154,14 +154,14 @@ def test_accelerates_fsdp_is_fsdp(
     assert spec.load(path, host=GPUS).study.start_with[0]["parallelism"] == "fsdp:4"
 
 
-def test_settings_of_fsdp_that_no_lever_stands_for_are_told(tmp_path: Path) -> None:
+def test_settings_of_fsdp_without_a_lever_are_skipped(tmp_path: Path) -> None:
     config = {"fsdp_sharding_strategy": "HYBRID_SHARD", "fsdp_use_orig_params": True}
     document = {"distributed_type": "FSDP", "num_processes": 4, "fsdp_config": config}
     imported = read_configuration(written(tmp_path / "config.yaml", document))
     assert set(imported.skipped) == {f"fsdp_config.{key}" for key in config}
 
 
-def test_deepspeed_by_accelerate_is_no_ddp(tmp_path: Path) -> None:
+def test_deepspeed_through_accelerate_is_skipped(tmp_path: Path) -> None:
     config = {"zero_stage": 3}
     document = {"distributed_type": "DEEPSPEED", "num_processes": 4, "deepspeed_config": config}
     imported = read_configuration(written(tmp_path / "config.yaml", document))
@@ -201,19 +201,19 @@ def test_the_study_file_is_valid_and_starts_there(length: dict[str, int], tmp_pa
     ("name", "text"),
     [("a.json", "{"), ("a.json", "[]"), ("a.json", '{"x": 1}'), ("a.yaml", "a: [")],
 )
-def test_other_files_are_refused(name: str, text: str, tmp_path: Path) -> None:
+def test_other_files_are_errors(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError) as caught:
         read_configuration(tmp_path / name)
     assert name in caught.value.message
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_configuration(tmp_path / "none.json")
 
 
-def test_loaders_and_offload_are_taken(tmp_path: Path) -> None:
+def test_loader_workers_and_offload_are_imported(tmp_path: Path) -> None:
     document = {"output_dir": "x", "dataloader_num_workers": 2, "dataloader_prefetch_factor": 4}
     imported = read_configuration(written(tmp_path / "args.json", document))
     assert (imported.levers["loader_workers"], imported.levers["prefetch"]) == (2, 4)
@@ -233,6 +233,6 @@ def test_loaders_and_offload_are_taken(tmp_path: Path) -> None:
         {"distributed_type": "NO", "num_processes": "two"},
     ],
 )
-def test_values_of_the_wrong_kind_are_refused(document: dict[str, Any], tmp_path: Path) -> None:
+def test_values_of_the_wrong_type_are_errors(document: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"a\.json: a setting has a value of the wrong type"):
         read_configuration(written(tmp_path / "a.json", document))

@@ -1,4 +1,4 @@
-"""What ``verify`` calls held: the folder here runs in no time and measures what the test says."""
+"""``verify`` on a folder whose script writes given metrics at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def accuracy(value: float) -> dict[str, Any]:
 
 
 def folder(path: Path, *, speed: int = 100, reference: float = 0.5, score: float = 0.8) -> Path:
-    """A trial that promised 100 samples/s beside a reference of 0.5 s, and a script."""
+    """A trial with 100 samples/s and a reference of 0.5 s, and a script with given results."""
     metrics = {
         "windows": [window(1, warmup=True), *(window(speed) for _ in range(5))],
         "reference_seconds": [reference] * 4,
@@ -46,42 +46,42 @@ def folder(path: Path, *, speed: int = 100, reference: float = 0.5, score: float
     return path
 
 
-def held(checks: list[Check]) -> dict[str, bool]:
+def results(checks: list[Check]) -> dict[str, bool]:
     return {check.metric: check.passed for check in checks}
 
 
-def test_what_was_promised_is_reached(tmp_path: Path) -> None:
+def test_checks_pass_for_the_results_of_the_trial(tmp_path: Path) -> None:
     checks = verify(folder(tmp_path))
-    assert held(checks) == {"relative_speed": True, "accuracy": True}
+    assert results(checks) == {"relative_speed": True, "accuracy": True}
     assert checks[0].reached == pytest.approx(50.0)
     assert checks[0].ratio == pytest.approx(1.0)
 
 
-def test_a_slower_script_is_told_of(tmp_path: Path) -> None:
-    assert held(verify(folder(tmp_path, speed=90)))["relative_speed"] is False
+def test_a_slower_script_fails(tmp_path: Path) -> None:
+    assert results(verify(folder(tmp_path, speed=90)))["relative_speed"] is False
 
 
 def test_a_little_slower_is_within_the_noise(tmp_path: Path) -> None:
-    assert held(verify(folder(tmp_path, speed=96)))["relative_speed"] is True
+    assert results(verify(folder(tmp_path, speed=96)))["relative_speed"] is True
 
 
 def test_a_slower_machine_is_no_broken_promise(tmp_path: Path) -> None:
     """Half the speed beside a reference that takes twice as long is the same strategy."""
-    assert held(verify(folder(tmp_path, speed=50, reference=1.0)))["relative_speed"] is True
+    assert results(verify(folder(tmp_path, speed=50, reference=1.0)))["relative_speed"] is True
 
 
 def test_a_faster_machine_hides_no_broken_promise(tmp_path: Path) -> None:
-    assert held(verify(folder(tmp_path, speed=100, reference=0.25)))["relative_speed"] is False
+    assert results(verify(folder(tmp_path, speed=100, reference=0.25)))["relative_speed"] is False
 
 
 def test_accuracy_below_the_interval_is_told_of(tmp_path: Path) -> None:
-    assert held(verify(folder(tmp_path, score=0.71)))["accuracy"] is True
-    assert held(verify(folder(tmp_path, score=0.69)))["accuracy"] is False
+    assert results(verify(folder(tmp_path, score=0.71)))["accuracy"] is True
+    assert results(verify(folder(tmp_path, score=0.69)))["accuracy"] is False
 
 
 def test_runs_are_pooled(tmp_path: Path) -> None:
     checks = verify(folder(tmp_path), runs=2)
-    assert all(held(checks).values())
+    assert all(results(checks).values())
 
 
 def test_a_script_that_fails_names_its_log(tmp_path: Path) -> None:
