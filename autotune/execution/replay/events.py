@@ -73,7 +73,7 @@ def _within_time_limit(job: Job, events: Iterator[TimedEvent]) -> Iterator[Timed
 
 def _events(record: Record, job: Job) -> Iterator[TimedEvent]:
     """The recorded events of the job's phases, without a time limit."""
-    times, limit = _Times.of(record), job.limits.memory_gib
+    times, limit = _Times.from_record(record), job.limits.memory_gib
     peak = record.measurements.get("peak_memory_gib")
     if limit is not None and peak is not None and peak.value > limit:
         reason = f"the recorded peak of {peak.value:.2f} GiB exceeds the limit of {limit:g} GiB"
@@ -154,7 +154,7 @@ class _Times:
     windows_without_rungs: float
 
     @staticmethod
-    def of(record: Record) -> _Times:
+    def from_record(record: Record) -> _Times:
         phases, curve = record.phases, record.curve
         windows = next((point.seconds for point in curve if SPEED in point.metrics), 0.0)
         training = windows + phases.get("5 train", 0.0)
