@@ -51,7 +51,7 @@ ShouldStop = Callable[[Job, CurvePoint], str | None]
 class Proposal:
     """A strategy to try, with the reason for it and the seed.
 
-    ``outcome`` is given where it is known without running the trial.
+    ``outcome`` is set if it follows without running the trial.
     """
 
     strategy: Strategy
@@ -77,7 +77,7 @@ class StudyOverview:
     heartbeat_at: datetime | None = None
 
     @property
-    def finished(self) -> int:
+    def finished_trials(self) -> int:
         """The number of trials that have ended, whatever their outcome."""
         return sum(count for state, count in self.counts.items() if state.is_finished)
 

@@ -69,7 +69,7 @@ class ResultCache:
     def update(self, trials: Sequence[Trial]) -> Self:
         """Add the finished ones of ``trials`` that are new or have another state now."""
         for trial in trials:
-            if trial.state.finished and self._states.get(trial.number) is not trial.state:
+            if trial.state.is_finished and self._states.get(trial.number) is not trial.state:
                 self._states[trial.number] = trial.state
                 self._add(trial)
         return self

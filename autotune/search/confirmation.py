@@ -19,11 +19,11 @@ from autotune.domain import PHASES, Budget, Confirmation, State, Strategy, Study
 from autotune.search.cache import measured_phases
 
 RESERVE_DIVISOR = 3
-"""At most one in so many trials, minutes and dollars is reserved for confirmations. Otherwise a
+"""At most one third of the trials, minutes and dollars is reserved for confirmations. Otherwise a
 slow default would leave no time to search for something faster."""
 
 MAX_OVERHEAD_TRIALS = 16
-"""The latest trials from which the overhead of a trial, beside its training, is estimated."""
+"""The number of recent trials from which the overhead of a trial is estimated."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _full_run_usd(trial: Trial, history: Sequence[Trial]) -> float:
 
 
 def _overhead_seconds(history: Sequence[Trial]) -> Iterator[float]:
-    """The time beside training of the latest trials that ran all phases."""
+    """The time outside of training, for the latest trials that ran all phases."""
     full_runs = (trial for trial in reversed(history) if _ran_all_phases(trial))
     for trial in islice(full_runs, MAX_OVERHEAD_TRIALS):
         yield max((trial.seconds or 0.0) - (trial.metric("train_seconds") or 0.0), 0.0)
@@ -111,7 +111,7 @@ def _overhead_seconds(history: Sequence[Trial]) -> Iterator[float]:
 
 def _ran_all_phases(trial: Trial) -> bool:
     """Whether ``trial`` ran on this host without cached results."""
-    if trial.state is not State.COMPLETE or trial.imported:
+    if trial.state is not State.COMPLETE or trial.is_imported:
         return False
     return measured_phases(trial) == PHASES
 

@@ -32,8 +32,9 @@ from autotune.search.history import History
 from autotune.search.started_trial import StartedTrial
 
 ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
-"""Bounds a score (metric of the train phase) of a strategy: its expected value, given the history,
-plus so many standard deviations towards better values. ``None`` if there is too little data."""
+"""Bounds a score, a metric of the train phase. Called with the strategy, the metric, the history and
+the number of standard deviations by which the bound is better than the expected score. ``None`` if
+there is too little data."""
 
 MAX_SPEED_GAIN = 0.05
 """Metrics of the profile phase can improve by at most this fraction in the rest of the trial."""
@@ -55,7 +56,7 @@ REDUCTION_FACTOR = 3
 """Successive halving lets one trial out of this many pass a rung."""
 
 MAX_SINGLE_CURVES = 8
-"""Up to so many learning curves are read one by one; more are read in one query."""
+"""Up to this many learning curves are read one by one; more are read in one query."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class EarlyStopper:
             history = self._history.refresh()
             self._load_curves(self._curves.missing(history))
         except StoreUnavailableError:
-            return None  # the other trials are not known, so this one continues
+            return None  # without the other trials there is no reason to stop
         points = self._curves.points(trial.number)
         progress = TrialProgress.from_points(
             trial.strategy, points, cached.metrics if cached is not None else {}

@@ -66,5 +66,5 @@ class History:
         self._changes.append(trial)
         self._counted_trials += trial.counts_against_budget
         self._unfinished.pop(trial.number, None)
-        if not trial.state.finished:
+        if not trial.state.is_finished:
             self._unfinished[trial.number] = trial

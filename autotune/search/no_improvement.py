@@ -22,7 +22,9 @@ def should_end_search(study: Study, history: Sequence[Trial]) -> str | None:
     patience = study.budget.patience
     if patience is None:
         return None
-    ended = sorted((t for t in history if t.state.finished), key=lambda t: (_ended_at(t), t.number))
+    ended = sorted(
+        (t for t in history if t.state.is_finished), key=lambda t: (_ended_at(t), t.number)
+    )
     indices = [
         index for index, t in enumerate(ended) if t.counts_against_budget and not t.is_confirmation
     ]

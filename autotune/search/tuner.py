@@ -172,7 +172,7 @@ class Tuner:
         if trial is None:
             return None
         outcome = choice.outcome if isinstance(choice, Proposal) else None
-        if trial.imported and outcome is not None:
+        if trial.is_imported and outcome is not None:
             self.store.finish(self.study.name, trial.number, outcome)
             return None
         started = start_trial(trial, turn, self._directory)

@@ -31,7 +31,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
-from autotune.domain.metrics import METRICS, MetricKind
+from autotune.domain.metrics import METRICS, MetricKind, get_metric
 from autotune.domain.search_space import contains, excluded
 from autotune.errors import IncompatibleStudyError
 from autotune.ports import Proposal, Store
@@ -85,7 +85,7 @@ def can_import(source: SourceStudy, study: Study, history: Sequence[Trial]) -> b
     """Whether trials can be imported now. Those from another host wait for the default, which
     measures the speed of this one."""
     default = find_baseline(study, history)
-    return source.same_host or (default is not None and default.state.finished)
+    return source.same_host or (default is not None and default.state.is_finished)
 
 
 def next_import(
@@ -96,7 +96,7 @@ def next_import(
     imported = {
         (t.strategy.key, t.seed): t.number
         for t in history
-        if t.imported and t.state not in (State.INTERRUPTED, State.QUEUED)
+        if t.is_imported and t.state not in (State.INTERRUPTED, State.QUEUED)
     }
     numbers: dict[int, int] = {}  # of imported trials here, by their number in the source
     for trial in _importable_trials(source):
@@ -210,7 +210,7 @@ def _repriced(
 ) -> Iterator[tuple[str, Measurement]]:
     """The measurements, with costs at this study's prices."""
     for name, measurement in measurements.items():
-        if METRICS[name].kind is not MetricKind.MONEY:
+        if get_metric(name).kind is not MetricKind.MONEY:
             yield name, measurement
     if hourly_usd is None:
         return

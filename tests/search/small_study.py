@@ -89,7 +89,7 @@ def finished_trial(number: int, strategy: Strategy, **changes: Any) -> Trial:
         number, State.RUNNING, strategy, started_at=start,
         origin=TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED,
     )  # fmt: skip
-    trial = running.finished(completed(strategy), start + timedelta(seconds=10))
+    trial = running.finish(completed(strategy), start + timedelta(seconds=10))
     return replace(trial, **changes)
 
 

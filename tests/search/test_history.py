@@ -42,7 +42,7 @@ def change(store: ChangingStore, rng: random.Random) -> None:
         return
     trial = rng.choice(started)
     if trial.state is State.RUNNING and rng.random() < 0.3:
-        store.put(trial.finished(Interrupted("its driver is gone"), datetime.now(UTC)))
+        store.put(trial.finish(Interrupted("its driver is gone"), datetime.now(UTC)))
     else:
         store.put(finished_trial(trial.number, trial.strategy))
 
@@ -58,7 +58,7 @@ def test_totals_follow_the_changes() -> None:
         trials = snapshot.trials
         changes += history.drain_changes()
         assert snapshot.counted_trials == BudgetUsage(trials, None).trials
-        unfinished = [trial for trial in trials if not trial.state.finished]
+        unfinished = [trial for trial in trials if not trial.state.is_finished]
         assert sorted(snapshot.unfinished, key=lambda trial: trial.number) == unfinished
     assert {t.number: t for t in changes} == {t.number: t for t in history.refresh()}
     assert history.drain_changes() == []

@@ -17,8 +17,8 @@ from tests.search.small_study import HOST, InlineExecutor, RecordingObserver, fo
 
 
 class FormulaExecutor(InlineExecutor):
-    """Computes a formula whatever function it is given. It has a clock, as an executor that
-    replays trials, so that the session loads neither model nor data."""
+    """Computes a formula instead of a trial. It has a clock, as an executor that replays trials, so
+    that the session loads neither model nor data."""
 
     clock: Clock | None = staticmethod(lambda: datetime.now(UTC))
 

@@ -66,7 +66,7 @@ def trials(study: Study, count: int = 3) -> list[Trial]:
 
 
 class FixedSampler:
-    """Proposes one strategy, or none, and keeps the histories that it was given."""
+    """Proposes one strategy, or none, and records the histories that it gets."""
 
     def __init__(self, strategy: Strategy | None) -> None:
         self.strategy = strategy
@@ -252,7 +252,7 @@ def test_trials_of_the_same_host_are_proposed_with_their_outcomes(study: Study) 
         assert isinstance(proposal.outcome, Completed)
         assert proposal.origin is TrialOrigin.IMPORTED
         trial = running(len(history), proposal.strategy, origin=proposal.origin)
-        history.append(trial.finished(proposal.outcome, NOW))
+        history.append(trial.finish(proposal.outcome, NOW))
     assert [t.strategy for t in history] == [t.strategy for t in trials(study)[1:]]
 
 

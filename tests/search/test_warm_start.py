@@ -163,20 +163,20 @@ def test_a_strategy_outside_of_the_space_is_a_hint(
         ),
     )
     after = run(second(study, space=narrow), store, tmp_path)
-    origins = {t.strategy["precision"]: t.origin for t in after if t.imported}
+    origins = {t.strategy["precision"]: t.origin for t in after if t.is_imported}
     assert {t.strategy["precision"] for t in source_trials} == {"fp32", "bf16"}
     assert origins["bf16"] == TrialOrigin.TRANSFERRED
     assert all(
         t.origin == TrialOrigin.IMPORTED
         for t in after
-        if t.imported and t.strategy["precision"] == "fp32"
+        if t.is_imported and t.strategy["precision"] == "fp32"
     )
 
 
 def test_trials_of_another_host_are_hints(study: Study, store: SqlStore, tmp_path: Path) -> None:
     source_trials = first(study, store, tmp_path)
     after = run(second(study), store, tmp_path, host=OTHER_HOST, reference=0.05)
-    imports = [t for t in after if t.imported]
+    imports = [t for t in after if t.is_imported]
     complete = [t for t in source_trials[1:] if t.state is State.COMPLETE]
     assert {t.origin for t in imports} == {TrialOrigin.TRANSFERRED}
     assert [t.strategy for t in imports] == [t.strategy for t in complete]
@@ -237,7 +237,7 @@ def test_every_sampler_goes_on_from_hints(
     study = replace(study, space=space, sampler=SamplerConfig(kind, 3))
     hinted = [t.strategy for t in first(study, store, tmp_path, 10)]
     after = run(second(study, 40), store, tmp_path, host=OTHER_HOST)
-    own = [t.strategy for t in after if not t.imported]
+    own = [t.strategy for t in after if not t.is_imported]
     assert len(own) == len(set(own))
     assert set(own) & set(hinted[1:]), "a hint does not keep a strategy from being tried here"
 
@@ -245,7 +245,7 @@ def test_every_sampler_goes_on_from_hints(
 def test_imports_use_no_budget(study: Study, store: SqlStore, tmp_path: Path) -> None:
     first(study, store, tmp_path)
     after = run(second(study), store, tmp_path)
-    used, own = BudgetUsage(after, None), [t for t in after if not t.imported]
+    used, own = BudgetUsage(after, None), [t for t in after if not t.is_imported]
     assert used.trials == len(own) == 4
     assert used.seconds == pytest.approx(sum(t.seconds or 0.0 for t in own), abs=0.1)
     assert used.usd == pytest.approx(BudgetUsage(own, None).usd)
@@ -276,4 +276,4 @@ def test_predictions_and_confirmations_are_not_imported(
     store.start("small", source_trials[1].strategy, origin=TrialOrigin.CONFIRMATION, seed=1)
     store.finish("small", 3, evaluate_as(source_trials[1].strategy))
     after = run(second(study), store, tmp_path)
-    assert [t.strategy for t in after if t.imported] == [source_trials[1].strategy]
+    assert [t.strategy for t in after if t.is_imported] == [source_trials[1].strategy]

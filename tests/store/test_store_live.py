@@ -81,7 +81,7 @@ def test_overview_counts_by_state(store: SqlStore) -> None:
     bert, empty = store.studies_overview()
     assert bert.study == study("bert")
     assert bert.counts == {State.RUNNING: 2, State.QUEUED: 1, State.COMPLETE: 1}
-    assert bert.finished == 1
+    assert bert.finished_trials == 1
     assert bert.started_at == store.trial("bert", 0).started_at
     assert bert.changed_at == store.trial("bert", 1).finished_at
     assert bert.revision == store.trials_since("bert")[1]

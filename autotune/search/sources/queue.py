@@ -42,7 +42,7 @@ class TrialQueue:
     def retry(self, trials: Sequence[Trial]) -> None:
         """Queue trials again. Confirmations and imports have sources of their own."""
         for trial in trials:
-            if not trial.is_confirmation and not trial.imported:
+            if not trial.is_confirmation and not trial.is_imported:
                 self.add(trial.strategy, TrialOrigin.RETRY, trial.seed)
 
 
