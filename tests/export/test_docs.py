@@ -47,7 +47,7 @@ def test_every_unsupported_setting_is_described(name: str, lever: str, value: Va
 def unsupported_cell(name: str) -> str:
     """The text of a format in the table of unsupported settings."""
     text = (DOCS / "exporters/index.md").read_text(encoding="utf-8")
-    table = text.partition("| | does not take |")[2].partition("\n\n")[0]
+    table = text.partition("| | does not support |")[2].partition("\n\n")[0]
     rows = [row.split("|") for row in table.splitlines() if row.startswith("|")]
     return "".join(row[2] for row in rows if f"`{name}`" in row[1] or "all" in row[1])
 

@@ -6,6 +6,7 @@ import math
 from functools import cached_property
 
 from autotune.domain import Strategy, WorkloadProfile
+from autotune.domain.training import num_steps
 from autotune.levers import LEVERS
 from autotune.levers.layout import Layout, layout
 from autotune.levers.model_shape import ModelShape
@@ -121,8 +122,7 @@ class WorkloadShape:
     @property
     def steps(self) -> int:
         """Optimizer steps of a full training run."""
-        per_epoch = math.ceil(self.profile.train_samples / int(self.strategy["batch_size"]))
-        return self.profile.steps or max(1, math.ceil(float(self.strategy["epochs"]) * per_epoch))
+        return self.profile.steps or num_steps(self.strategy, self.profile.train_samples)
 
     @property
     def train_samples(self) -> float:
