@@ -35,9 +35,6 @@ MAX_CHARACTERS = 50_000
 
 @study_page("Export", no_trial="There is nothing to export yet: no trial has finished.")
 def page(_study: LiveStudy, snapshot: Snapshot) -> None:
-    if not EXPORT_FORMATS:
-        st.info("This installation has no export formats.")
-        return
     query = st.text_input(
         "Trial",
         "knee",
