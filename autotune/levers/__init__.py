@@ -1,4 +1,4 @@
-"""Levers: the settings that a study may search."""
+"""Levers: the settings that a study can search."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class ModelShape:
     """Whether pruned weights stay in place and are held at zero."""
 
     has_gradient_scores: bool = False
-    """Whether set-up computes gradients of the whole model in order to score them."""
+    """Whether set-up computes gradients of the full model, to score heads and units."""
 
     recomputes_activations: bool = False
     operations: float = 1.0
