@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from autotune.analysis.select import select_trial
+from autotune.analysis.select import PICKS, QUERY_FORMS, select_trial
 from autotune.analysis.snapshot import Snapshot
 from autotune.components import EXPORT_FORMATS
 from autotune.domain import Study, Trial
@@ -19,7 +19,7 @@ from ..live import LiveStudy
 from ..settings import current
 from ..text import escape_markdown
 
-EXAMPLES = ("knee", "fastest", "most-accurate", "cheapest")
+EXAMPLES = ("knee", *PICKS)
 LANGUAGES = {
     ".py": "python",
     ".json": "json",
@@ -40,8 +40,7 @@ def page(_study: LiveStudy, snapshot: Snapshot) -> None:
         "knee",
         key="choice",
         bind="query-params",
-        help="A trial number, knee, fastest, most-accurate, cheapest, "
-        "or a condition such as: accuracy >= 0.9 then cheapest",
+        help=QUERY_FORMS.capitalize(),
     )
     st.caption(f"For example {', '.join(EXAMPLES)}, 12, or `accuracy >= 0.75 then cheapest`")
     trial = _select_trial(snapshot, query or "knee")

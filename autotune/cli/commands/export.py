@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from autotune.cli.options import JsonOption, StorageOption, StudyArgument, reading_store
 from autotune.cli.output import err, info, out, print_json
 from autotune.components import EXPORT_FORMATS, STUDY_EXPORT_FORMATS, StudyExportFormat
+from autotune.domain.metrics import Pick
 from autotune.domain.registry import import_object
 
 STUDY_TARGETS = ", ".join(f"for {f.name}, {f.target}" for f in STUDY_EXPORT_FORMATS.values())
@@ -20,7 +21,7 @@ def export(
     study: StudyArgument,
     trial: Annotated[
         str,
-        typer.Option(help="A number, knee, fastest, most-accurate, cheapest, "
+        typer.Option(help=f"A number, knee, {', '.join(get_args(Pick))}, "
                           "or a condition: 'accuracy >= 0.9 then cheapest'."),
     ] = "knee",
     to: Annotated[
