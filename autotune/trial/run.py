@@ -20,7 +20,6 @@ from autotune.measure.energy import EnergyMeter, counters
 from autotune.measure.measurements import exact
 from autotune.ports import Report
 from autotune.trial import profiling
-from autotune.trial.data.trial_data import read_data
 from autotune.trial.effects.devices import (
     init_device,
     init_process_group,
@@ -32,6 +31,7 @@ from autotune.trial.plan import plan_training
 from autotune.trial.recorder import TrialRecorder, describe_environment
 from autotune.trial.training import init_train_state
 from autotune.trial.training_run import TrainingRun, evaluate_split
+from autotune.trial.trial_data import read_data
 
 
 def run_trial(job: Job, report: Report) -> Outcome:

@@ -12,11 +12,11 @@ from autotune.measure.energy import EnergyMeter
 from autotune.ports import Report
 from autotune.trial import evaluation
 from autotune.trial.data.split import Split
-from autotune.trial.data.trial_data import TrialData
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.recorder import TrialRecorder
 from autotune.trial.state import TrainState
 from autotune.trial.training import TrainingLoop
+from autotune.trial.trial_data import TrialData
 
 REFERENCE_INTERVAL_SECONDS = 4.0
 """Seconds of training between two timings of the reference workload."""

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from autotune.domain import Completed, CurvePoint, Job, Outcome, TrialResult
 from autotune.ports import Report
-from autotune.trial.data.trial_data import read_data
 from autotune.trial.effects.devices import init_device, init_process_group
 from autotune.trial.plan import plan_training
 from autotune.trial.training import init_train_state, train_step
 from autotune.trial.training_run import evaluate_split
+from autotune.trial.trial_data import read_data
 
 
 def train_and_return_losses(job: Job, report: Report) -> Outcome:

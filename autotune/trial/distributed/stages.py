@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
 
 from autotune.trial.distributed.embedding import replace_embeddings
 from autotune.trial.effects.precision import Precision
@@ -85,7 +86,7 @@ class Stage(nn.Module):
         if not self.is_last:
             return self._hidden(num_rows, length)
         config = self.model.config
-        shape = (num_rows, length) if "Token" in type(self.model).__name__ else (num_rows,)
+        shape = (num_rows, length) if _has_label_per_token(self.model) else (num_rows,)
         dtype = self._dtype if self._precision.name in ("fp32", "tf32", "bf16-pure") else None
         return torch.empty(
             *shape, int(config.num_labels or 0), dtype=dtype or torch.bfloat16, device="meta"
@@ -94,6 +95,10 @@ class Stage(nn.Module):
     def _hidden(self, num_rows: int, length: int) -> Tensor:
         shape = (num_rows, length, int(self.model.config.hidden_size))
         return torch.empty(*shape, dtype=self._dtype, device="meta").requires_grad_()
+
+
+def _has_label_per_token(model: PreTrainedModel) -> bool:
+    return type(model).__name__ in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.values()
 
 
 def build_stage(
