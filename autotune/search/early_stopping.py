@@ -32,9 +32,9 @@ from autotune.search.history import History
 from autotune.search.started_trial import StartedTrial
 
 ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
-"""Bounds a score, a metric of the train phase. Called with the strategy, the metric, the history and
-the number of standard deviations by which the bound is better than the expected score. ``None`` if
-there is too little data."""
+"""Returns an upper bound of a score (a metric of the train phase), given the strategy, the metric,
+the history, and the number of standard deviations by which the bound is better than the expected
+score. ``None`` if there is too little data."""
 
 MAX_SPEED_GAIN = 0.05
 """Metrics of the profile phase can improve by at most this fraction in the rest of the trial."""

@@ -45,7 +45,7 @@ class SamplerContract:
             assert make(study).ask(history[:cut]) == history[cut].strategy
 
     def test_running_trials_do_not_disturb(self, make: MakeSampler, study: Study) -> None:
-        """What is running is not proposed again, and its end is taken in."""
+        """A running strategy is not proposed again, and the sampler learns from its outcome."""
         history = search(make(study), study, 12)
         sampler = make(study)
         running = replace(history[-1], state=State.RUNNING, finished_at=None)
@@ -62,7 +62,7 @@ class SamplerContract:
         outcome = Infeasible(FailureReason.OUT_OF_MEMORY, "too large")
         at = history[5].finished_at
         assert at is not None
-        history[5] = history[5].finished(outcome, at)
+        history[5] = history[5].finish(outcome, at)
         assert isinstance(make(study).ask(history), Strategy)
 
     def test_an_exhausted_space_ends_the_search(self, make: MakeSampler, study: Study) -> None:
