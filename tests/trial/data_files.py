@@ -1,4 +1,4 @@
-"""Small data sets in files, for the tests beside this file."""
+"""Small data sets in files."""
 
 from __future__ import annotations
 

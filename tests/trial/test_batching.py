@@ -1,4 +1,4 @@
-"""Batches: which examples, in what order, padded how."""
+"""Batches and plans: order of examples, padding, steps."""
 
 from __future__ import annotations
 

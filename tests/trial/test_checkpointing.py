@@ -1,4 +1,4 @@
-"""Activation checkpointing computes layers twice and changes no number."""
+"""Activation checkpointing recomputes layers and does not change results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_loss_and_gradients_are_the_same(kind: str, preparation: str) -> None:
     torch.testing.assert_close(gradients_again, gradients)
 
 
-def test_evaluation_is_not_slowed() -> None:
+def test_evaluation_is_not_recomputed() -> None:
     model = tiny_model()
     enable_activation_checkpointing(model)
     used: list[object] = []
@@ -60,7 +60,7 @@ def test_evaluation_is_not_slowed() -> None:
     assert len(used) == 1
 
 
-def test_a_model_that_cannot_is_unsupported() -> None:
+def test_a_model_without_support_is_unsupported() -> None:
     albert = AlbertForSequenceClassification(
         AlbertConfig(vocab_size=50, embedding_size=8, num_hidden_layers=2, **BERT_NAMES)
     )

@@ -66,13 +66,13 @@ def test_masking() -> None:
     assert docstrings.mask("a transformer, the best first.") == "a transformer, the best first."
 
 
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docstrings, "LIBRARIES", ("torch", "no-such-library"))
     with pytest.raises(DataError, match="no-such-library is not installed"):
         docstrings.library_versions()
 
 
-def test_built_once_and_then_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_set_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the first build, neither another task nor the same one reads the packages again."""
     write = docstrings.write_splits
     monkeypatch.setattr(docstrings, "write", lambda folder: write(folder, SMALL))

@@ -1,4 +1,4 @@
-"""Files of every format, and what is said about those that cannot be used."""
+"""Data files of every format, and error messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def refuse(dataset: dict[str, str], **settings: Any) -> AutotuneError:
 
 
 def decode(prepared: PreparedTask, split: str) -> list[str]:
-    """The texts of a prepared split, back from its word pieces."""
+    """The texts of a prepared split, back from its word examples."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(prepared.model_dir)
     packed = load_split(prepared, split)
-    pieces = np.split(packed.tokens, packed.offsets[1:-1])
-    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in pieces]
+    examples = np.split(packed.tokens, packed.offsets[1:-1])
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in examples]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_every_format_gives_the_same_rows(
     assert prepared.sizes == {"train": 24, "validation": 6, "test": 6}
 
 
-def test_tables_know_their_lines(tmp_path: Path) -> None:
+def test_tables_have_the_lines_of_their_rows(tmp_path: Path) -> None:
     csv = tmp_path / "a.csv"
     csv.write_text('\ufefftext,label\n"two\nlines",a\n\nlast,b\n', encoding="utf-8")
     table = read_table(csv)
@@ -78,7 +78,7 @@ def test_tables_know_their_lines(tmp_path: Path) -> None:
     assert read_table(tsv).columns == {"text": ["one, two"], "label": ["a"]}
 
 
-def test_line_separators_inside_a_text_are_no_line_ends(tmp_path: Path) -> None:
+def test_line_separators_inside_a_text_do_not_end_lines(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", rows(1))
     path.write_text('{"text": "one\u2028two", "label": "a"}\n', encoding="utf-8")
     assert read_table(path).columns["text"] == ["one\u2028two"]
@@ -99,7 +99,7 @@ def test_line_separators_inside_a_text_are_no_line_ends(tmp_path: Path) -> None:
         ("a.csv", b"text,label\n", "a.csv: no rows"),
     ],
 )
-def test_unreadable_files_are_named_with_their_line(
+def test_errors_in_files_name_the_line(
     tmp_path: Path, files: dict[str, str], name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
@@ -121,39 +121,37 @@ def test_unreadable_files_are_named_with_their_line(
         ({"text": "x", "label": ["no"]}, "train.jsonl:4: the label is ['no']"),
     ],
 )
-def test_rows_that_cannot_be_used_are_named_with_their_line(
-    files: dict[str, str], spoilt: Row, message: str
-) -> None:
+def test_errors_in_rows_name_the_line(files: dict[str, str], spoilt: Row, message: str) -> None:
     write_jsonl(Path(files["train"]), [*rows(3), spoilt, *rows(3)])
     assert message in str(refuse(files))
 
 
-def test_missing_file_names_the_nearest(files: dict[str, str]) -> None:
+def test_a_missing_file_suggests_the_nearest_name(files: dict[str, str]) -> None:
     error = refuse(files | {"train": files["train"].replace("train", "trian")})
     assert "trian.jsonl: No such file" in str(error)
     assert error.hint is not None and "train.jsonl?" in error.hint
 
 
-def test_missing_column_lists_those_there_and_the_nearest(files: dict[str, str]) -> None:
+def test_a_missing_column_lists_the_columns_and_suggests_the_nearest(files: dict[str, str]) -> None:
     error = refuse(files, columns=Columns(text="texts"))
     assert "no column 'texts'; it has text, label" in str(error)
     assert error.hint == "task.columns.text: text"
 
 
-def test_one_class_is_nothing_to_learn(files: dict[str, str]) -> None:
+def test_a_single_label_is_an_error(files: dict[str, str]) -> None:
     write_jsonl(Path(files["train"]), rows(labels=("yes",)))
     assert "only one label, 'yes'" in str(refuse(files))
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_labels_unseen_in_training(files: dict[str, str], split: str) -> None:
+def test_labels_that_do_not_occur_in_train_are_errors(files: dict[str, str], split: str) -> None:
     write_jsonl(Path(files[split]), rows(6, labels=("yes", "maybe")))
     error = refuse(files)
     assert f"{split}.jsonl:2: label 'maybe' does not occur in train" in str(error)
     assert error.hint == "train has no, yes"
 
 
-def test_splits_and_sources_that_do_not_exist(files: dict[str, str]) -> None:
+def test_unknown_splits_and_sources_are_errors(files: dict[str, str]) -> None:
     assert "unknown split 'valid'" in str(refuse({"train": files["train"], "valid": "x.csv"}))
     assert "no train split" in str(refuse({"test": files["test"]}))
     for dataset, message in (
@@ -164,7 +162,7 @@ def test_splits_and_sources_that_do_not_exist(files: dict[str, str]) -> None:
             prepare_task(Task(model="builtin:bert-tiny", dataset=dataset))
 
 
-def test_a_long_text_is_cut_to_max_length(files: dict[str, str], tmp_path: Path) -> None:
+def test_a_long_text_is_truncated_to_max_length(files: dict[str, str], tmp_path: Path) -> None:
     long = {"text": "house " * 10_000, "label": "no"}
     write_jsonl(Path(files["train"]), [long, *rows()])
     prepared = prepare_task(tiny(files))
@@ -179,7 +177,7 @@ def test_max_length_beyond_the_model_is_noted(files: dict[str, str]) -> None:
     assert "max_length is 512, the most that the model takes" in prepared.notes
 
 
-def test_numbers_are_labels_in_order_of_value(files: dict[str, str]) -> None:
+def test_integer_labels_are_ordered_by_value(files: dict[str, str]) -> None:
     for split in files:
         write_jsonl(Path(files[split]), rows(24, labels=(10, 9, 1.0)))
     prepared = prepare_task(tiny(files))

@@ -85,7 +85,7 @@ def test_missing_splits_are_held_out_from_train_and_noted(tmp_path: Path) -> Non
     assert np.bincount(load_split(prepared, "train").labels).tolist() == [10, 10]
 
 
-def test_batches_hold_the_rows_and_padding(tmp_path: Path) -> None:
+def test_batches_contain_the_rows_and_padding(tmp_path: Path) -> None:
     prepared = prepare_task(tiny(write_splits(tmp_path)))
     split = load_split(prepared, "train")
     batch = split.batch(np.array([3, 1]), prepared.pad_token_id, length=16)
@@ -157,21 +157,21 @@ def test_a_damaged_cache_entry_is_rebuilt(tmp_path: Path, damage: str) -> None:
     assert not list(folder.parent.glob(".draft-*"))
 
 
-def test_data_that_went_away_says_so(tmp_path: Path) -> None:
+def test_missing_prepared_data_is_an_error(tmp_path: Path) -> None:
     prepared = prepare_task(tiny(write_splits(tmp_path)))
     (Path(prepared.folder) / "test.safetensors").unlink()
     with pytest.raises(DataError, match="gone or damaged"):
         load_split(prepared, "test")
 
 
-def test_several_builders_at_once_leave_one_whole_entry(cache_folder: Path) -> None:
+def test_concurrent_builders_leave_one_complete_entry(cache_folder: Path) -> None:
     def build(folder: Path) -> None:
         (folder / "a").write_text("whole", encoding="utf-8")
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: cache.get_or_build("kind", "key", build), range(32)))
-    assert set(found) == {cache_folder / "kind" / "key"}
-    assert cache.is_valid(found[0])
+        folders = list(pool.map(lambda _: cache.get_or_build("kind", "key", build), range(32)))
+    assert set(folders) == {cache_folder / "kind" / "key"}
+    assert cache.is_valid(folders[0])
     assert [path.name for path in (cache_folder / "kind").iterdir()] == ["key"]
 
 
@@ -205,7 +205,7 @@ def glue(labels: list[int]) -> Any:
     return datasets.Dataset.from_dict({"sentence": sentences, "label": labels}, features=features)
 
 
-def test_hub_sets_keep_their_label_names_and_lose_hidden_answers(
+def test_hub_sets_keep_label_names_and_lose_unlabelled_splits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     splits = {"train": glue([1, 0] * 20), "validation": glue([0, 1, 1]), "test": glue([-1] * 5)}
@@ -218,8 +218,11 @@ def test_hub_sets_keep_their_label_names_and_lose_hidden_answers(
 
 
 def test_hub_names_in_all_their_forms(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = datasets.DatasetDict({"train": glue([1, 0] * 20)})
-    hub(monkeypatch, {("plain",): found, ("owner/set",): found, ("owner/set", "config"): found})
+    folders = datasets.DatasetDict({"train": glue([1, 0] * 20)})
+    hub(
+        monkeypatch,
+        {("plain",): folders, ("owner/set",): folders, ("owner/set", "config"): folders},
+    )
     for name in ("plain", "owner/set", "owner/set/config"):
         assert prepare_task(tiny(name, columns=Columns(text="sentence"))).num_labels == 2
     with pytest.raises(DataError, match="cannot load owner/nothing from the hub") as caught:

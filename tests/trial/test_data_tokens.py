@@ -1,4 +1,4 @@
-"""Token classification: alignment with word pieces, and scores of whole entities."""
+"""Token classification: alignment with tokens, and scores of entities."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def task(tmp_path: Path, sentences: list[tuple[list[str], str]] = SENTENCES) -> 
     return tiny({"train": str(path)}, kind="token-classification", columns=columns)
 
 
-def test_the_first_piece_of_each_token_carries_its_tag(tmp_path: Path) -> None:
+def test_the_first_token_of_each_word_has_its_tag(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     prepared = prepare_task(task(tmp_path))
@@ -53,18 +53,18 @@ def test_the_first_piece_of_each_token_carries_its_tag(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
-def test_a_whole_trial_learns_names(tmp_path: Path, ratio: float) -> None:
+def test_a_trial_learns_named_entities(tmp_path: Path, ratio: float) -> None:
     """Ada always is a person and London always a place."""
-    asked = replace(make_job(tmp_path, batch_size=4, learning_rate=3e-3, pruning_ratio=ratio),
+    job = replace(make_job(tmp_path, batch_size=4, learning_rate=3e-3, pruning_ratio=ratio),
                     task=replace(task(tmp_path), epochs=10))  # fmt: skip
-    outcome = run.run_trial(asked, lambda point: None)
+    outcome = run.run_trial(job, lambda point: None)
     assert isinstance(outcome, Completed)
     measured = outcome.result.measurements
     assert measured["f1"].value > 0.9 and measured["accuracy"].value > 0.9
     assert "mcc" not in measured
 
 
-def test_a_model_learns_from_a_batch_and_predictions_find_their_place(tmp_path: Path) -> None:
+def test_a_model_learns_from_a_batch_and_predictions_are_scattered(tmp_path: Path) -> None:
     prepared = prepare_task(task(tmp_path))
     split, model = load_split(prepared, "train"), load_model(prepared)
     batch = split.batch([0, 1], prepared.pad_token_id)
@@ -90,7 +90,7 @@ def test_entities(tags: str, spans: list[Any]) -> None:
     assert list(entities(tags.split())) == spans
 
 
-def test_scores_count_whole_entities() -> None:
+def test_f1_is_that_of_entities() -> None:
     names = ("O", "B-a", "I-a", "B-b")
     labels = np.array([-100, 1, 2, 0, 3, -100, -100, 1, 0, -100])
     offsets = np.array([0, 6, 10])
@@ -102,7 +102,7 @@ def test_scores_count_whole_entities() -> None:
     assert low <= 2 / 3 <= high
 
 
-def test_rows_that_do_not_fit(tmp_path: Path) -> None:
+def test_invalid_rows_are_errors(tmp_path: Path) -> None:
     for sentence, message in (
         ((["one"], "O O"), r"train.jsonl:1: 3 tags for 2 tokens"),
         (([], ""), r"only one label"),

@@ -194,11 +194,11 @@ def test_every_kind_trains_on_gpus_the_model_of_one_gpu(workspace: Workspace, ki
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_and_the_cpu_train_the_model_of_the_gpu(workspace: Workspace) -> None:
-    alone, _, weights = workspace.train_single_process(json.dumps({"device": "cuda:0"}))
+    single_losses, _, weights = workspace.train_single_process(json.dumps({"device": "cuda:0"}))
     losses, _, its_weights = workspace.train(
         parallelism="ddp:2", device="cuda:0", placement="mixed"
     )
-    assert losses == pytest.approx(alone, abs=1e-3)
+    assert losses == pytest.approx(single_losses, abs=1e-3)
     assert all(torch.allclose(weights[n].cpu(), its_weights[n].cpu(), atol=1e-2) for n in weights)
 
 

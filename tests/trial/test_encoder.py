@@ -1,4 +1,4 @@
-"""The view reaches the right modules in every family, and says so when it cannot."""
+"""The view of encoders of every family, and errors for unsupported models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_sizes_are_read_from_the_modules(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_embeddings_layers_and_the_rest_are_told_apart(kind: str) -> None:
+def test_embeddings_and_layers_are_distinguished_from_the_rest(kind: str) -> None:
     model = tiny_model(kind)
     encoder = encoder_of(model)
     parts = nn.ModuleList([*encoder.embeddings, encoder.module_list])
@@ -52,7 +52,7 @@ def test_the_linears_are_all_matrices_of_the_layers_in_order_of_use(kind: str) -
     assert used == list(encoder.linears)
 
 
-def test_an_unknown_type_is_named_with_the_known_ones() -> None:
+def test_an_unsupported_type_lists_the_supported_ones() -> None:
     albert = AlbertForSequenceClassification(
         AlbertConfig(vocab_size=50, embedding_size=8, num_hidden_layers=2, **BERT_NAMES)
     )
@@ -60,7 +60,7 @@ def test_an_unknown_type_is_named_with_the_known_ones() -> None:
         encoder_of(albert)
 
 
-def test_a_linear_that_is_not_plain_is_refused() -> None:
+def test_a_linear_that_is_not_plain_is_unsupported() -> None:
     class Wrapped(nn.Linear):
         pass
 

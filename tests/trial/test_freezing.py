@@ -1,4 +1,4 @@
-"""Frozen parts do not train and cost no backward pass; what is above them trains."""
+"""Frozen parts have no backward pass; the parts above them are trained."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ LAYERS = 3
 
 def inputs_with_gradient(model: PreTrainedModel) -> list[bool]:
     """Whether the backward pass goes on below each layer, from the lowest layer up."""
-    found: list[bool] = []
+    requires_gradient: list[bool] = []
 
     def look(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        found.append(arguments[0].requires_grad)
+        requires_gradient.append(arguments[0].requires_grad)
 
     for layer in encoder_of(model).module_list:
         layer.register_forward_pre_hook(look)
     model.train()
     model(**batches(1)[0]).loss.backward()
-    return found
+    return requires_gradient
 
 
 @pytest.mark.parametrize("frozen", range(LAYERS + 2))
@@ -50,7 +50,7 @@ def test_too_many_layers_freeze_the_encoder_but_not_the_classifier() -> None:
     assert count == sum(p.numel() for p in model.parameters() if not p.requires_grad) > 0
 
 
-def test_nothing_is_frozen_by_zero() -> None:
+def test_zero_freezes_nothing() -> None:
     model = tiny_model()
     assert freeze(model, 0) == 0
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -64,6 +64,6 @@ def test_layers_are_counted_after_pruning() -> None:
     assert all(p.requires_grad for p in encoder_of(model).module_list[1].parameters())
 
 
-def test_a_negative_count_is_refused() -> None:
+def test_a_negative_number_is_an_error() -> None:
     with pytest.raises(UsageError, match="freeze_layers is -1"):
         freeze(tiny_model(), -1)

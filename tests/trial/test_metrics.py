@@ -1,4 +1,4 @@
-"""Scores agree with scikit-learn, and their intervals cover what they should."""
+"""Scores equal those of scikit-learn; their intervals have the right coverage."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from autotune.trial.metrics import (
 )
 
 
-def judged(n: int, right: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def make_predictions(n: int, right: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Labels of four classes, and predictions of which about ``right`` are right."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 4, n)
     return labels, np.where(random.random(n) < right, labels, random.integers(0, 4, n))
 
 
-def test_tables_of_counts_give_the_scores_of_scikit_learn() -> None:
-    labels, predictions = judged(200, 0.6)
+def test_scores_equal_those_of_scikit_learn() -> None:
+    labels, predictions = make_predictions(200, 0.6)
     tables = np.bincount(labels * 4 + predictions, minlength=16).reshape(1, 4, 4)
     expected = f1_score(labels, predictions, average="macro")
     assert macro_f1(tables)[0] == pytest.approx(expected)
@@ -32,31 +32,31 @@ def test_tables_of_counts_give_the_scores_of_scikit_learn() -> None:
 
 
 def test_scores_are_ratios_with_intervals_around_them() -> None:
-    found = classification_scores(*judged(400, 0.7))
-    assert set(found) == {"accuracy", "f1", "mcc"}
-    for name, score in found.items():
+    measured = classification_scores(*make_predictions(400, 0.7))
+    assert set(measured) == {"accuracy", "f1", "mcc"}
+    for name, score in measured.items():
         assert (score.name, score.unit, score.n) == (name, "ratio", 400)
         assert score.ci95 is not None
         assert score.ci95[0] < score.value < score.ci95[1]
         assert 0.03 < score.ci95[1] - score.ci95[0] < 0.2
-    assert found == classification_scores(*judged(400, 0.7))
+    assert measured == classification_scores(*make_predictions(400, 0.7))
 
 
 def test_intervals_shrink_with_the_root_of_n() -> None:
     widths = []
     for times in (1, 16):
-        labels, predictions = (np.tile(array, times) for array in judged(200, 0.7))
+        labels, predictions = (np.tile(array, times) for array in make_predictions(200, 0.7))
         low, high = classification_scores(labels, predictions)["f1"].ci95 or (0.0, 0.0)
         widths.append(high - low)
     assert widths[0] / widths[1] == pytest.approx(4, rel=0.1)
 
 
 @pytest.mark.parametrize("prediction", [0, 1])
-def test_one_sided_predictions_have_scores_too(prediction: int) -> None:
+def test_constant_predictions_have_scores(prediction: int) -> None:
     labels = np.array([0, 0, 0, 1])
-    found = classification_scores(labels, np.full(4, prediction))
-    assert found["mcc"].value == 0
-    assert found["accuracy"].value == (0.75 if prediction == 0 else 0.25)
+    measured = classification_scores(labels, np.full(4, prediction))
+    assert measured["mcc"].value == 0
+    assert measured["accuracy"].value == (0.75 if prediction == 0 else 0.25)
 
 
 def test_wilson_by_hand() -> None:
@@ -66,7 +66,7 @@ def test_wilson_by_hand() -> None:
 
 
 def test_resampling_keeps_the_total() -> None:
-    drawn = resample(np.array([5, 0, 15]))
-    assert drawn.shape == (RESAMPLES, 3)
-    assert (drawn.sum(axis=1) == 20).all() and (drawn[:, 1] == 0).all()
-    assert drawn[:, 0].mean() == pytest.approx(5, abs=0.3)
+    samples = resample(np.array([5, 0, 15]))
+    assert samples.shape == (RESAMPLES, 3)
+    assert (samples.sum(axis=1) == 20).all() and (samples[:, 1] == 0).all()
+    assert samples[:, 0].mean() == pytest.approx(5, abs=0.3)

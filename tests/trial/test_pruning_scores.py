@@ -1,4 +1,4 @@
-"""Scores agree with an independent derivation and find the units that do nothing."""
+"""Scores equal an independent derivation, and are lowest for units without effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.trial.tiny_encoders import HEAD_SIZE, HEADS, KINDS, NEURONS, batches,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_taylor_is_weight_times_gradient_of_the_reading_weights(kind: str) -> None:
+def test_taylor_score_is_weight_times_gradient(kind: str) -> None:
     model = tiny_model(kind)
     (batch,) = batches(1, samples=1)
     scores = taylor_scores(model, [batch])
@@ -64,7 +64,7 @@ def test_taylor_does_not_need_trainable_parameters() -> None:
     torch.testing.assert_close(found[1].neurons, expected[1].neurons)
 
 
-def test_scoring_leaves_no_hook_behind() -> None:
+def test_scoring_removes_its_hooks() -> None:
     model = tiny_model()
     taylor_scores(model, batches())
     assert not any(module._forward_pre_hooks for module in model.modules())
@@ -72,7 +72,7 @@ def test_scoring_leaves_no_hook_behind() -> None:
 
 @pytest.mark.parametrize("score", ["taylor", "magnitude"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_units_that_do_nothing_go_first(kind: str, score: str) -> None:
+def test_units_without_effect_have_the_lowest_score(kind: str, score: str) -> None:
     model = tiny_model(kind)
     layer = encoder_of(model).layers[1]
     idle = set(range(40, 72))
@@ -84,7 +84,7 @@ def test_units_that_do_nothing_go_first(kind: str, score: str) -> None:
     assert report.plan["neurons"][1] == sorted(set(range(NEURONS)) - idle)
 
 
-def test_magnitude_sees_both_sides_of_a_unit() -> None:
+def test_magnitude_uses_both_sides_of_a_unit() -> None:
     model = tiny_model()
     layer = encoder_of(model).layers[0]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A whole trial, from job to outcome."""
+"""A trial, from job to outcome."""
 
 from __future__ import annotations
 

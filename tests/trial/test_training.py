@@ -1,4 +1,4 @@
-"""The training loop: its arithmetic, its optimizers, its windows."""
+"""The training loop: losses, optimizers, precision, windows."""
 
 from __future__ import annotations
 
