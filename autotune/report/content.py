@@ -72,11 +72,13 @@ def recommended(snapshot: Snapshot) -> dict[str, Trial]:
 def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
     study, counts = snapshot.study, count_by_state(snapshot.trials)
     minutes = busy_seconds(snapshot.trials) / 60
-    aims = _listed([f"{o.direction} {Axis(o.metric).title}" for o in study.objectives])
+    aims = _listed([f"{o.direction} {metric_label(o.metric)}" for o in study.objectives])
     constraints = _listed([str(constraint) for constraint in study.constraints])
     condition = f"where {constraints}" if constraints else "without constraints"
     others = ", ".join(
-        f"{counts[state]} {state.value}" for state in State if counts[state] and state != "complete"
+        f"{counts[state]} {state.value}"
+        for state in State
+        if counts[state] and state is not State.COMPLETE
     )
     yield Paragraph(
         f"{study.task.model} was fine-tuned for {study.task.kind} on {_data(study)} in "
