@@ -27,11 +27,11 @@ STATES: Mapping[State, TrialState] = {
 
 
 def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
-    """Create the Optuna study ``study.name`` at ``url`` with all finished trials; returns how many.
+    """Create the Optuna study ``study.name`` at ``url``; return its number of finished trials.
 
-    Levers of the space become parameters; other settings, all metrics and the reason of a trial
-    that did not complete become user attributes. Raises :class:`UsageError` where a study of this
-    name is there, :class:`StoreUnavailableError` where the database cannot be written.
+    Levers of the space become parameters. Other settings, all metrics and the failure reason become
+    user attributes. Raises :class:`UsageError` if there is a study of this name,
+    :class:`StoreUnavailableError` if the database cannot be written.
     """
     finished = [trial for trial in trials if trial.state in STATES]
     distributions = {
@@ -41,19 +41,21 @@ def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        made = optuna.create_study(
+        optuna_study = optuna.create_study(
             storage=url,
             study_name=study.name,
             directions=[objective.direction for objective in study.objectives],
         )
         with warnings.catch_warnings():  # naming objectives is experimental since 3.2
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            made.set_metric_names([objective.metric for objective in study.objectives])
+            optuna_study.set_metric_names([objective.metric for objective in study.objectives])
         snapshot = Snapshot(study, trials)
-        made.add_trials([_frozen(snapshot, trial, distributions) for trial in finished])
+        optuna_study.add_trials(
+            [_frozen_trial(snapshot, trial, distributions) for trial in finished]
+        )
     except optuna.exceptions.DuplicatedStudyError as error:
         raise UsageError(
-            f"{url} has a study {study.name} already", hint="name another database: --output URL"
+            f"{url} already has a study {study.name}", hint="name another database: --output URL"
         ) from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ValueError) as error:
         raise StoreUnavailableError(
@@ -69,33 +71,35 @@ def _tried_values(lever: str, trials: Sequence[Trial]) -> list[Value]:
     return [trial.strategy[lever] for trial in trials if lever in trial.strategy.values]
 
 
-def _frozen(
+def _frozen_trial(
     snapshot: Snapshot, trial: Trial, distributions: Mapping[str, BaseDistribution]
 ) -> FrozenTrial:
     settings = trial.strategy.values
     values = [value_of(trial, objective.metric) for objective in snapshot.study.objectives]
-    whole = trial.state is State.COMPLETE and None not in values
-    state = STATES[trial.state] if whole or trial.state is not State.COMPLETE else TrialState.FAIL
-    known = {lever: d for lever, d in distributions.items() if lever in settings}
-    frozen = create_trial(
+    is_measured = trial.state is State.COMPLETE and None not in values
+    state = STATES[trial.state]
+    if trial.state is State.COMPLETE and not is_measured:
+        state = TrialState.FAIL
+    active = {lever: d for lever, d in distributions.items() if lever in settings}
+    frozen_trial = create_trial(
         state=state,
-        values=[value for value in values if value is not None] if whole else None,
-        params={lever: settings[lever] for lever in known},
-        distributions=known,
+        values=[value for value in values if value is not None] if is_measured else None,
+        params={lever: settings[lever] for lever in active},
+        distributions=active,
         user_attrs={
             "trial": trial.number,
             "origin": trial.origin,
             "verdict": snapshot.verdicts[trial.number].value,
             **({"reason": trial.reason} if trial.reason else {}),
-            **{lever: value for lever, value in settings.items() if lever not in known},
+            **{lever: value for lever, value in settings.items() if lever not in active},
             **trial.metrics,
         },
     )
-    frozen.datetime_start = _local(trial.started_at) or datetime.now()
-    frozen.datetime_complete = _local(trial.finished_at) or frozen.datetime_start
-    return frozen
+    frozen_trial.datetime_start = _local_time(trial.started_at) or datetime.now()
+    frozen_trial.datetime_complete = _local_time(trial.finished_at) or frozen_trial.datetime_start
+    return frozen_trial
 
 
-def _local(at: datetime | None) -> datetime | None:
-    """Optuna keeps local times without their zone."""
-    return None if at is None else at.astimezone().replace(tzinfo=None)
+def _local_time(time: datetime | None) -> datetime | None:
+    """``time`` as Optuna stores it: local, without a time zone."""
+    return None if time is None else time.astimezone().replace(tzinfo=None)

@@ -76,7 +76,7 @@ def build_model(
 
 
 def compile_model(strategy: Strategy, model: PreTrainedModel) -> Callable[..., Any]:
-    """What training calls: ``model``, or its compiled form if the strategy asks for it.
+    """What training calls: ``model``, or its compiled form with ``compile``.
 
     Compilation takes about half a minute a graph, so variable lengths share one dynamic graph.
     """
