@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.analysis.front import value_of
-from autotune.analysis.text import format_value
+from autotune.analysis.text import format_value, value_sort_key
 from autotune.domain import Categorical, Dimension, State, Study, Trial, Value
 from autotune.domain.search_space import settings
 
@@ -146,9 +146,9 @@ def _in_order(study: Study, lever: str, tried: set[Value]) -> list[Value]:
     domain = next((d.domain for d in study.space.dimensions if d.lever == lever), None)
     listed = (settings(domain) or ()) if domain is not None else ()
     if isinstance(domain, Categorical) and any(isinstance(v, str | bool) for v in listed):
-        others = sorted(tried - set(listed), key=sort_key)
+        others = sorted(tried - set(listed), key=value_sort_key)
         return [*(value for value in listed if value in tried), *others]
-    return sorted(tried, key=sort_key)
+    return sorted(tried, key=value_sort_key)
 
 
 def lever_importance(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
@@ -208,9 +208,3 @@ def _optuna_study(optuna_trials: Sequence[Any]) -> Any:
     study = optuna.load_study(study_name="levers", storage=storage)
     study.add_trials(optuna_trials)
     return study
-
-
-def sort_key(value: Value) -> tuple[bool, float, str]:
-    """Numbers by size, then words."""
-    is_word = isinstance(value, str)
-    return is_word, 0.0 if isinstance(value, str) else float(value), str(value)

@@ -11,7 +11,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from autotune.analysis.importance import sort_key
+from autotune.analysis.text import value_sort_key
 from autotune.domain import Categorical, Range, Value
 from autotune.domain.search_space import contains, settings
 
@@ -33,7 +33,7 @@ def distribution(
     is_range = finite is None or not finite_as_categorical
     if isinstance(domain, Range) and is_range and all(contains(domain, v) for v in tried):
         return range_distribution(domain)
-    choices = dict.fromkeys([*(finite or ()), *sorted(tried, key=sort_key)])
+    choices = dict.fromkeys([*(finite or ()), *sorted(tried, key=value_sort_key)])
     return CategoricalDistribution(list(choices))
 
 

@@ -24,6 +24,12 @@ def format_setting(value: Value | None) -> str:
     return str(value).lower() if isinstance(value, bool) else format_value(value)
 
 
+def value_sort_key(value: Value) -> tuple[bool, float, str]:
+    """Sorts numbers by size, then words."""
+    is_word = isinstance(value, str)
+    return is_word, 0.0 if isinstance(value, str) else float(value), str(value)
+
+
 def strategy_difference(strategy: Strategy, default: Mapping[str, Value]) -> str:
     """The settings that differ from ``default``, in the order of the strategy:
     ``batch_size 16, precision bf16``."""
