@@ -1,10 +1,10 @@
-"""What the driver costs beside the trials: ask, start, report and tell at 1,000 stored trials.
+"""Overhead of the driver per trial: ask, start, report and tell with 1,000 stored trials.
 
 Usage: python benchmarks/driver_overhead.py [--trials 1000] [--cycles 30] [--sampler KIND] [--json]
 
-A study in the shape of ``bert.yaml`` is filled in a fresh SQLite file; then a real tuner runs
-``--cycles`` trials whose evaluation costs nothing, on an executor that calls it in place, so that
-all the time is the driver's.
+A study like ``bert.yaml`` is filled with trials in a new SQLite file. Then a real tuner runs
+``--cycles`` trials whose evaluation takes no time, on an executor that calls it in the same
+process, so that all time is spent in the driver.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from autotune.domain import (
     Job,
     Measurement,
     Outcome,
-    SamplerChoice,
+    SamplerConfig,
     Study,
     Trial,
     TrialOrigin,
@@ -66,36 +66,36 @@ def measure(trials: int, cycles: int, sampler: str) -> dict[str, Any]:
     study = replace(
         study,
         budget=Budget(trials=trials + cycles),
-        sampler=SamplerChoice(sampler),
+        sampler=SamplerConfig(sampler),
         prices=replace(study.prices, cpu_core=0.04),
     )
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{folder}/overhead.db")
         store.create_study(study, {})
         fill(store, study, trials)
-        executor = Inline()
+        executor = InlineExecutor()
         tuner = make_tuner(
             study, store, make_sampler(study, profile_workload(study.task)), executor, host,
-            directory=Path(folder), observer=Silent(),
+            directory=Path(folder), observer=SilentObserver(),
         )  # fmt: skip
         tuner.run(outcome_of)
         store.close()
-    spent = executor.seconds[1:]  # the first ask reads the whole history
+    seconds = executor.seconds[1:]  # the first ask reads the complete history
     return {
         "sampler": sampler,
         "trials": trials,
-        "median_ms": 1000 * median(spent),
-        "p95_ms": 1000 * quantiles(spent, n=20)[-1],
+        "median_ms": 1000 * median(seconds),
+        "p95_ms": 1000 * quantiles(seconds, n=20)[-1],
         "first_ms": 1000 * executor.seconds[0],
     }
 
 
 def fill(store: Any, study: Study, trials: int) -> None:
-    """``trials`` finished trials at random places of the space."""
-    chance = make_sampler(replace(study, sampler=SamplerChoice("random", 1)))
+    """Store ``trials`` finished trials with random strategies."""
+    sampler = make_sampler(replace(study, sampler=SamplerConfig("random", 1)))
     history: list[Trial] = []
     for number in range(trials):
-        strategy = study.baseline if number == 0 else chance.ask(history)
+        strategy = study.baseline if number == 0 else sampler.ask(history)
         assert strategy is not None
         started = store.start(
             study.name,
@@ -109,21 +109,21 @@ def fill(store: Any, study: Study, trials: int) -> None:
 
 
 def outcome_of(job: Job, report: Report) -> Outcome:
-    """A completed trial with every metric, a few raw samples each, and one report on the way."""
+    """A complete trial with every metric, 20 raw samples each, and one reported point."""
     report(CurvePoint(1, 2, 8, 1.0, 0.5))
     pruned = 1 + float(job.strategy["pruning_ratio"])
     speed = 20.0 * pruned * (1 + int(job.strategy["threads"]))
     accuracy = 0.8 - 0.1 * pruned - abs(float(job.strategy["learning_rate"]) - 2e-4)
-    known = {"train_samples_per_second": speed, "accuracy": accuracy, "cost_usd": 1 / speed}
+    values = {"train_samples_per_second": speed, "accuracy": accuracy, "cost_usd": 1 / speed}
     return Completed(TrialResult({
-        name: Measurement(name, value := known.get(name, speed), metric.unit, 20,
+        name: Measurement(name, value := values.get(name, speed), metric.unit, 20,
                           (0.9 * value, 1.1 * value), (value,) * 20)
         for name, metric in METRICS.items()
     }))  # fmt: skip
 
 
-class Inline:
-    """Calls each evaluation in place and keeps the time of everything else, in seconds."""
+class InlineExecutor:
+    """Evaluates jobs in the same process, and records the seconds of each cycle."""
 
     clock: Clock | None = None
     workload: WorkloadProfile | None = None
@@ -133,24 +133,24 @@ class Inline:
 
     def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         while True:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             job = ask()
             if job is None:
                 return
             tell(job, evaluate(job, lambda point, job=job: advise(job, point)))
-            self.seconds.append(time.perf_counter() - begun)
+            self.seconds.append(time.perf_counter() - start)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
     def stop(self) -> None:
-        """Nothing runs beside the driver."""
+        """Do nothing: no job runs concurrently with the driver."""
 
     def close(self) -> None:
-        """There is no process to end."""
+        """Do nothing: there is no process to end."""
 
 
-class Silent:
+class SilentObserver:
     def started(self, trial: Trial) -> None: ...
     def progressed(self, trial: Trial, point: CurvePoint) -> None: ...
     def finished(self, trial: Trial) -> None: ...

@@ -1,15 +1,15 @@
-"""How well peaks of memory and times are predicted, and how many trials run out of memory.
+"""Errors of predicted peak memory and time, and the number of trials that run out of memory.
 
 Usage: python benchmarks/feasibility.py [--model builtin:bert-tiny] [--storage URL] [--json]
        python benchmarks/feasibility.py --landscape benchmarks/landscapes/trec.parquet [--data DIR]
 
-Without a landscape, both parts are real trials on this host. First 30 random trials without a
-limit: the peaks of later ones are predicted from the first 0, 5, 10 and 20, in 10 shuffled orders.
-Then a search of 40 trials whose memory limit is the median of those peaks, so that half of the grid
-does not fit. A run that was interrupted goes on where it was. Budget: about 10 minutes.
+Without a landscape, both parts run real trials on this host. First 30 random trials without a
+limit: the peaks of later trials are predicted from the first 0, 5, 10 and 20, in 10 shuffled
+orders. Then a search of 40 trials whose memory limit is the median of those peaks, so that half of
+the grid does not fit. An interrupted run continues. It takes about 10 minutes.
 
-With a landscape only the first part is done, on its records. The files of its task are looked for
-under ``--data`` (or ``$AUTOTUNE_DATA``), to be measured.
+With a landscape only the first part is done, on its records. The files of its task are looked up
+under ``--data`` (or ``$AUTOTUNE_DATA``), because their sizes are needed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from autotune.search.feasibility.time_model import TimedTrial, TimeModel
 from autotune.store import open_store
 from autotune.trial.workload import profile_workload
 
-LEARNED_FROM = (0, 5, 10, 20)
-ORDERS = 10
-RECORDED, SEARCHED = 30, 40
+TRAINING_SIZES = (0, 5, 10, 20)
+NUM_ORDERS = 10
+RANDOM_TRIALS, SEARCH_TRIALS = 30, 40
 
 STUDY = """
 study: feasibility
@@ -74,33 +74,33 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.landscape is not None:
-        result = {"errors": _errors(*_recorded(options.landscape, options.data))}
+        result = {"errors": _errors(*_from_landscape(options.landscape, options.data))}
     else:
-        result = _really(options.model, options.storage)
-    print(json.dumps(result) if options.json else _told(result))
+        result = _from_trials(options.model, options.storage)
+    print(json.dumps(result) if options.json else format_result(result))
 
 
-def _really(model: str, storage: str) -> dict[str, Any]:
-    _search(model, storage, "recorded", [f"budget={{trials: {RECORDED}}}"])
+def _from_trials(model: str, storage: str) -> dict[str, Any]:
+    _search(model, storage, "recorded", [f"budget={{trials: {RANDOM_TRIALS}}}"])
     task, trials = _trials(storage, "recorded")
     complete = [t for t in trials if t.state is State.COMPLETE]
     peaks = [t.metric("peak_memory_gib") or 0.0 for t in complete]
     limit = median(peaks)
-    settings = [f"budget={{trials: {SEARCHED}}}", f"limits.memory_gib={limit:.4f}"]
+    settings = [f"budget={{trials: {SEARCH_TRIALS}}}", f"limits.memory_gib={limit:.4f}"]
     _search(model, storage, "searched", [*settings, "sampler.seed=1"])
     _, searched = _trials(storage, "searched")
-    kinds = [trial.failure for trial in searched]
+    failures = [trial.failure for trial in searched]
     return {
-        "errors": _errors(_anatomy(task), [_seen(t) for t in complete]),
+        "errors": _errors(_profile(task), [_observation(t) for t in complete]),
         "memory_limit_gib": limit,
-        "ran": sum(kind != FailureReason.PREDICTED for kind in kinds),
-        "skipped": kinds.count("predicted"),
-        "out_of_memory": kinds.count("out_of_memory"),
+        "ran": sum(failure != FailureReason.PREDICTED for failure in failures),
+        "skipped": failures.count(FailureReason.PREDICTED),
+        "out_of_memory": failures.count(FailureReason.OUT_OF_MEMORY),
     }
 
 
 def _search(model: str, storage: str, name: str, overrides: Sequence[str]) -> None:
-    settings = [part for override in overrides for part in ("--set", override)]
+    settings = [argument for override in overrides for argument in ("--set", override)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "feasibility.yaml"
         file.write_text(STUDY.format(model=model))
@@ -116,22 +116,22 @@ def _trials(storage: str, name: str) -> tuple[Task, Sequence[Trial]]:
         store.close()
 
 
-Seen = tuple[Strategy, float, float, float]
-"""A strategy, its peak in GiB, its seconds and its speed."""
+Observation = tuple[Strategy, float, float, float]
+"""A strategy, its peak memory in GiB, its seconds, and its speed in samples per second."""
 
 
-def _seen(trial: Trial) -> Seen:
-    found = [trial.metric(name) or 0.0 for name in ("peak_memory_gib", "train_samples_per_second")]
-    return trial.strategy, found[0], trial.seconds or 0.0, found[1]
+def _observation(trial: Trial) -> Observation:
+    values = [trial.metric(name) or 0.0 for name in ("peak_memory_gib", "train_samples_per_second")]
+    return trial.strategy, values[0], trial.seconds or 0.0, values[1]
 
 
-def _recorded(path: Path, data: Path | str) -> tuple[WorkloadProfile, Sequence[Seen]]:
+def _from_landscape(path: Path, data: Path | str) -> tuple[WorkloadProfile, Sequence[Observation]]:
     landscape = read(path)
     task = spec.load(landscape.spec, host=landscape.host).study.task
     if isinstance(task.dataset, Mapping):
         files = {split: str(Path(data) / name) for split, name in task.dataset.items()}
         task = replace(task, dataset=files)
-    seen = [
+    observations = [
         (
             record.strategy,
             record.measurements["peak_memory_gib"].value,
@@ -141,10 +141,10 @@ def _recorded(path: Path, data: Path | str) -> tuple[WorkloadProfile, Sequence[S
         for record in landscape.records
         if record.state is State.COMPLETE
     ]
-    return _anatomy(task), seen
+    return _profile(task), observations
 
 
-def _anatomy(task: Task) -> WorkloadProfile:
+def _profile(task: Task) -> WorkloadProfile:
     executor = LocalExecutor()
     try:
         return executor.call(profile_workload, task)
@@ -152,19 +152,24 @@ def _anatomy(task: Task) -> WorkloadProfile:
         executor.close()
 
 
-def _errors(anatomy: WorkloadProfile, seen: Sequence[Seen]) -> list[dict[str, float]]:
-    """Mean absolute relative errors, the median and the worst over shuffled orders."""
-    peaks = [Peak(memory_footprints(anatomy, strategy, "host"), gib) for strategy, gib, *_ in seen]
+def _errors(
+    workload: WorkloadProfile, observations: Sequence[Observation]
+) -> list[dict[str, float]]:
+    """Mean absolute relative errors: median and maximum over shuffled orders."""
+    peaks = [
+        Peak(memory_footprints(workload, strategy, "host"), gib)
+        for strategy, gib, *_ in observations
+    ]
     rows = []
-    for count in LEARNED_FROM:
+    for count in TRAINING_SIZES:
         memory, seconds = [], []
-        for order in range(ORDERS):
-            places = random.Random(order).sample(range(len(seen)), len(seen))
-            shuffled = [peaks[place] for place in places]
+        for order in range(NUM_ORDERS):
+            indices = random.Random(order).sample(range(len(observations)), len(observations))
+            shuffled = [peaks[index] for index in indices]
             memory.append(_memory_error(shuffled[:count], shuffled[count:]))
             if count:
-                timed = [seen[place] for place in places]
-                seconds.append(_time_error(anatomy, timed[:count], timed[count:]))
+                timed = [observations[index] for index in indices]
+                seconds.append(_time_error(workload, timed[:count], timed[count:]))
         rows.append(
             {
                 "trials": count,
@@ -176,19 +181,23 @@ def _errors(anatomy: WorkloadProfile, seen: Sequence[Seen]) -> list[dict[str, fl
     return rows
 
 
-def _memory_error(known: Sequence[Peak], rest: Sequence[Peak]) -> float:
-    model = MemoryModel(known)
-    return mean(abs(model.predict(peak.footprints).value / peak.gib - 1) for peak in rest)
+def _memory_error(training: Sequence[Peak], test: Sequence[Peak]) -> float:
+    model = MemoryModel(training)
+    return mean(abs(model.predict(peak.footprints).value / peak.gib - 1) for peak in test)
 
 
-def _time_error(anatomy: WorkloadProfile, known: Sequence[Seen], rest: Sequence[Seen]) -> float:
-    model = TimeModel(anatomy, [TimedTrial(s, seconds, speed) for s, _, seconds, speed in known])
-    predicted = [(model.predict(s), seconds) for s, _, seconds, _ in rest]
+def _time_error(
+    workload: WorkloadProfile, training: Sequence[Observation], test: Sequence[Observation]
+) -> float:
+    model = TimeModel(
+        workload, [TimedTrial(s, seconds, speed) for s, _, seconds, speed in training]
+    )
+    predicted = [(model.predict(s), seconds) for s, _, seconds, _ in test]
     return mean(abs(p.value / seconds - 1) for p, seconds in predicted if p is not None)
 
 
-def _told(result: dict[str, Any]) -> str:
-    lines = ["learned from   peak memory off by (worst order)   time off by"]
+def format_result(result: dict[str, Any]) -> str:
+    lines = ["learned from   peak memory error (worst order)      time error"]
     for row in result["errors"]:
         memory = f"{row['memory']:.1%} ({row['memory_worst']:.1%})"
         seconds = f"{row['time']:.1%}" if row["trials"] else "unknown"

@@ -1,8 +1,8 @@
-"""What Ray adds to a trial, and a small study on Ray against the same on the local executor.
+"""Overhead of Ray per trial, and a small study on Ray compared with the local executor.
 
-The overhead is the time from asking for a job that does nothing to telling its outcome, for jobs
-all of one shape, and of two shapes in turn. The study is 12 jobs of single-threaded arithmetic, as
-long as small fine-tunes, with 2 workers; the executors take turns. Run as
+The overhead is the time from asking for an empty job to telling its outcome: for jobs with the same
+resources, and for jobs with alternating resources. The study is 12 jobs of single-threaded
+arithmetic, as long as small fine-tunes, with 2 workers; the executors alternate. Run as
 ``python benchmarks/ray_overhead.py [--jobs N] [--rounds N] [--products N]``.
 """
 
@@ -22,12 +22,12 @@ from autotune.execution.local import LocalExecutor
 from autotune.ports import Executor, Report
 
 
-def nothing(job: Job, report: Report) -> Outcome:
-    began = time.monotonic()
-    return Completed(TrialResult(environment={"began": began, "returned": time.monotonic()}))
+def run_empty_job(job: Job, report: Report) -> Outcome:
+    start = time.monotonic()
+    return Completed(TrialResult(environment={"began": start, "returned": time.monotonic()}))
 
 
-def arithmetic(job: Job, report: Report) -> Outcome:
+def run_arithmetic(job: Job, report: Report) -> Outcome:
     import torch
 
     matrix = torch.ones(1024, 1024)
@@ -36,7 +36,7 @@ def arithmetic(job: Job, report: Report) -> Outcome:
     return Completed(TrialResult())
 
 
-def jobs(
+def make_jobs(
     count: int, directory: Path, threads: Callable[[int], int], products: int = 0
 ) -> Iterator[Job]:
     strategy = Strategy({"products": products})
@@ -45,37 +45,43 @@ def jobs(
         yield Job("b", number, strategy, Task(), 0, resources, Limits(), str(directory))
 
 
-def overhead(executor: Executor, count: int, threads: Callable[[int], int]) -> tuple[float, float]:
-    """Median and worst seconds from ask to tell, less what the job itself took, after the first."""
-    asked: dict[int, float] = {}
-    costs: list[float] = []
+def measure_overhead(
+    executor: Executor, count: int, threads: Callable[[int], int]
+) -> tuple[float, float]:
+    """Median and maximum of the seconds from ask to tell without the job itself; the first job is
+    excluded."""
+    asked_at: dict[int, float] = {}
+    overheads: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        source = jobs(count + 1, Path(folder), threads)
+        source = make_jobs(count + 1, Path(folder), threads)
 
         def ask() -> Job | None:
             job = next(source, None)
             if job is not None:
-                asked[job.trial] = time.monotonic()
+                asked_at[job.trial] = time.monotonic()
             return job
 
         def tell(job: Job, outcome: Outcome) -> None:
-            said = outcome.result.environment
-            worked = said["returned"] - said["began"]
-            costs.append(time.monotonic() - asked[job.trial] - worked)
+            environment = outcome.result.environment
+            seconds = environment["returned"] - environment["began"]
+            overheads.append(time.monotonic() - asked_at[job.trial] - seconds)
 
-        executor.run(ask, nothing, tell, lambda job, point: None)
-    return statistics.median(costs[1:]), max(costs[1:])
+        executor.run(ask, run_empty_job, tell, lambda job, point: None)
+    return statistics.median(overheads[1:]), max(overheads[1:])
 
 
-def study(executor: Executor, products: int) -> float:
+def run_study(executor: Executor, products: int) -> float:
     """Seconds from the first ask to the last tell of 12 jobs."""
     with tempfile.TemporaryDirectory() as folder:
-        source = jobs(12, Path(folder), lambda number: 1, products)
-        began = time.monotonic()
+        source = make_jobs(12, Path(folder), lambda number: 1, products)
+        start = time.monotonic()
         executor.run(
-            lambda: next(source, None), arithmetic, lambda job, outcome: None, lambda job, p: None
+            lambda: next(source, None),
+            run_arithmetic,
+            lambda job, outcome: None,
+            lambda job, p: None,
         )
-        return time.monotonic() - began
+        return time.monotonic() - start
 
 
 @contextmanager
@@ -92,31 +98,33 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--products", type=int, default=300, help="of matrices, in each job")
     options = parser.parse_args()
-    # Workers import what they run, and this file's own functions are in no module of theirs yet.
+    # Workers import the functions that they run, so these must be in an importable module.
     sys.path.insert(0, str(Path(__file__).parent))
-    import ray_overhead as here
+    import ray_overhead as module
 
-    from autotune.execution.ray.executor import RayExecutor  # a second, which workers are spared
+    from autotune.execution.ray.executor import (
+        RayExecutor,
+    )  # takes a second, which workers need not spend
 
     with closing(LocalExecutor()) as local, closing(RayExecutor(1)) as one:
         for executor in (local, one):
             executor.call(time.time)  # until torch is loaded
         for name, executor, threads in (
             ("local", local, lambda n: 1),
-            ("ray, one shape", one, lambda n: 1),
-            ("ray, two shapes in turn", one, lambda n: 1 + n % 2),
+            ("ray, same resources", one, lambda n: 1),
+            ("ray, alternating resources", one, lambda n: 1 + n % 2),
         ):
-            middle, worst = here.overhead(executor, options.jobs, threads)
-            print(f"{name:<28} {middle:6.3f} s a trial (worst {worst:.3f})", flush=True)
+            typical, worst = module.measure_overhead(executor, options.jobs, threads)
+            print(f"{name:<28} {typical:6.3f} s per trial (max {worst:.3f})", flush=True)
         with closing(LocalExecutor(2)) as pair, closing(RayExecutor(2)) as ray_pair:
             ratios = []
             for executor in (pair, ray_pair):
                 executor.call(time.time)
             for _ in range(options.rounds):
-                here_seconds = here.study(pair, options.products)
-                ray_seconds = here.study(ray_pair, options.products)
-                ratios.append(here_seconds / ray_seconds)
-                print(f"12 jobs: local {here_seconds:.1f} s, ray {ray_seconds:.1f} s", flush=True)
+                local_seconds = module.run_study(pair, options.products)
+                ray_seconds = module.run_study(ray_pair, options.products)
+                ratios.append(local_seconds / ray_seconds)
+                print(f"12 jobs: local {local_seconds:.1f} s, ray {ray_seconds:.1f} s", flush=True)
             print(f"local / ray: {statistics.median(ratios):.3f}")
 
 

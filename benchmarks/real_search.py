@@ -1,10 +1,10 @@
-"""How soon the default search reaches what 24 random trials found, for real, on this machine.
+"""Time until the default search reaches the front of 24 random trials, measured on this machine.
 
 Usage: python benchmarks/real_search.py [--spec search_spaces/bert.yaml] [--storage URL] [--seed 0]
 
-Runs the study twice: once as whole random trials (nothing shared, nothing stopped), once as the
-study file has it. Both are read in units of the random search's default. A run that was
-interrupted goes on where it was; a finished one is only read. Budget: about 15 minutes.
+Runs the study twice: once with complete random trials (no sharing, no early stopping), once as in
+the study file. Both are in units of the default of the random search. An interrupted run continues;
+a finished one is only read. It takes about 15 minutes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from autotune.analysis.budget import busy_seconds
-from autotune.analysis.front import baseline
+from autotune.analysis.front import find_baseline
 from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.store import open_store
 
 ROOT = Path(__file__).parents[1]
 TRIALS = 24
-PLAIN = (
+RANDOM_SEARCH = (
     "sampler=random", "sharing=false", "early_stopping=none", "confirm=null",
     f"budget={{trials: {TRIALS}}}",
 )  # fmt: skip
@@ -40,41 +40,41 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     seed = [f"sampler.seed={options.seed}"]
-    _search(options, "plain", [*PLAIN, *seed])
+    _search(options, "plain", [*RANDOM_SEARCH, *seed])
     _search(options, "default", ["confirm=null", *seed])
     result = compare(options.storage)
-    print(json.dumps(result) if options.json else _told(result))
+    print(json.dumps(result) if options.json else format_result(result))
 
 
 def _search(options: argparse.Namespace, name: str, overrides: Sequence[str]) -> None:
-    settings = [part for override in overrides for part in ("--set", override)]
+    settings = [argument for override in overrides for argument in ("--set", override)]
     command = [sys.executable, "-m", "autotune", "search", options.spec, "--study", name]
     subprocess.run([*command, "--storage", options.storage, *settings], check=True)
 
 
 def compare(storage: str) -> dict[str, Any]:
-    """Seconds to the hypervolume of the random search, and to shares of it."""
+    """Seconds until fractions of the hypervolume of the random search."""
     store = open_store(storage, read_only=True)
     plain, default = store.study("plain"), store.study("default")
-    theirs, ours = store.trials("plain"), store.trials("default")
+    random_trials, default_trials = store.trials("plain"), store.trials("default")
     store.close()
-    reference = baseline(plain, theirs)
-    goal = hypervolume(plain, theirs)
+    reference = find_baseline(plain, random_trials)
+    goal = hypervolume(plain, random_trials)
     if reference is None or goal is None:
         raise SystemExit("the random search has no default to compare with")
     return {
-        "random_seconds": busy_seconds(theirs),
+        "random_seconds": busy_seconds(random_trials),
         "random_hypervolume": goal,
-        "random_trials": len(theirs),
-        "default_trials": len(ours),
-        "default_seconds": busy_seconds(ours),
-        "default_hypervolume": _volume(default, reference, ours),
+        "random_trials": len(random_trials),
+        "default_trials": len(default_trials),
+        "default_seconds": busy_seconds(default_trials),
+        "default_hypervolume": _volume(default, reference, default_trials),
         "seconds_to_share": {
-            str(share): _seconds_to(share * goal, default, reference, ours)
+            str(share): _seconds_to(share * goal, default, reference, default_trials)
             for share in (0.9, 0.95, 1.0)
         },
         "random_seconds_to_share": {
-            str(share): _seconds_to(share * goal, plain, reference, theirs)
+            str(share): _seconds_to(share * goal, plain, reference, random_trials)
             for share in (0.9, 0.95, 1.0)
         },
     }
@@ -83,7 +83,7 @@ def compare(storage: str) -> dict[str, Any]:
 def _seconds_to(
     goal: float, study: Study, reference: Trial, trials: Sequence[Trial]
 ) -> float | None:
-    """Seconds of the search after which its front held ``goal``."""
+    """Seconds of the search until its front has the hypervolume ``goal``."""
     for seconds, finished in _over_time(trials):
         if _volume(study, reference, finished) >= goal - 1e-12:
             return seconds
@@ -98,12 +98,12 @@ def _over_time(trials: Sequence[Trial]) -> Iterator[tuple[float, list[Trial]]]:
 
 
 def _volume(study: Study, reference: Trial, trials: Sequence[Trial]) -> float:
-    """In units of ``reference``, which is also the first point of every front."""
+    """Hypervolume in units of ``reference``, which is also the first point of every front."""
     others = [t for t in trials if t.origin != TrialOrigin.DEFAULT and t.state is State.COMPLETE]
     return hypervolume(study, [reference, *others]) or 0.0
 
 
-def _told(result: dict[str, Any]) -> str:
+def format_result(result: dict[str, Any]) -> str:
     lines = [
         f"random: {result['random_trials']} trials in {result['random_seconds']:.0f} s, "
         f"hypervolume {result['random_hypervolume']:.3f}",

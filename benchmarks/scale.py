@@ -1,11 +1,11 @@
-"""How a driver and PostgreSQL bear many workers and many trials, with trials that do nothing.
+"""Latency of a driver with PostgreSQL, many workers and many trials that do nothing.
 
 A simulated executor keeps ``--workers`` trials running and ends them in random order, so that all
-time goes into asking, storing and telling. The full size is
+time is spent in asking, storing and telling. The full size is
 
     python benchmarks/scale.py --workers 1000 --trials 50000 --plot docs/images/scale.svg
 
-and the default a tenth of the workers and a fiftieth of the trials, about a minute. Without
+The default is a tenth of the workers and a fiftieth of the trials; it takes about a minute. Without
 ``--storage URL`` a PostgreSQL server is started for the run; its ``fsync`` is off.
 """
 
@@ -40,7 +40,7 @@ from autotune.domain import (
     Objective,
     Outcome,
     Range,
-    SamplerChoice,
+    SamplerConfig,
     SearchSpace,
     Study,
     Task,
@@ -61,8 +61,8 @@ MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What a tenth of the search cost. Latencies in milliseconds."""
+class Segment:
+    """The cost of one tenth of the search. Latencies are in milliseconds."""
 
     trials: int
     ask_ms: float
@@ -73,16 +73,16 @@ class Stretch:
     database_mib: float
 
 
-class Silent:
-    """An observer that looks away."""
+class SilentObserver:
+    """An observer that does nothing."""
 
     def started(self, trial: Trial) -> None: ...
     def progressed(self, trial: Trial, point: CurvePoint) -> None: ...
     def finished(self, trial: Trial) -> None: ...
 
 
-class Simulation:
-    """An executor whose workers are numbers."""
+class SimulatedExecutor:
+    """An executor without workers: jobs end in random order."""
 
     clock: Clock | None = None
     workload: WorkloadProfile | None = None
@@ -92,16 +92,16 @@ class Simulation:
         workers: int,
         trials: int,
         size: Callable[[], float],
-        show: Callable[[Stretch], None],
+        show: Callable[[Segment], None],
     ) -> None:
         self._workers, self._size, self._show = workers, size, show
-        self._each = max(trials // 10, 1)
+        self._segment_size = max(trials // 10, 1)
         self._asks: list[float] = []
         self._tells: list[float] = []
         self._cpu = time.process_time()
-        self._chance = random.Random(0)
-        self.told = 0
-        self.stretches: list[Stretch] = []
+        self._rng = random.Random(0)
+        self.finished = 0
+        self.segments: list[Segment] = []
 
     def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
         running: list[Job] = []
@@ -112,7 +112,7 @@ class Simulation:
                 continue
             if not running:
                 return
-            ended = running.pop(self._chance.randrange(len(running)))
+            ended = running.pop(self._rng.randrange(len(running)))
             outcome = evaluate(ended, lambda point: None)
             self._timed(self._tells, tell, ended, outcome)
             self._count()
@@ -124,28 +124,28 @@ class Simulation:
     def close(self) -> None: ...
 
     def _timed(self, times: list[float], action: Callable[..., Any], *args: Any) -> Any:
-        began = time.perf_counter()
+        start = time.perf_counter()
         result = action(*args)
-        times.append(1000 * (time.perf_counter() - began))
+        times.append(1000 * (time.perf_counter() - start))
         return result
 
     def _count(self) -> None:
-        self.told += 1
-        if self.told % self._each:
+        self.finished += 1
+        if self.finished % self._segment_size:
             return
         cpu = time.process_time()
-        self.stretches.append(
-            Stretch(
-                self.told,
+        self.segments.append(
+            Segment(
+                self.finished,
                 median(self._asks or [0.0]),
                 _p95(self._asks),
                 median(self._tells),
                 _p95(self._tells),
-                100 * (cpu - self._cpu) / self._each,
+                100 * (cpu - self._cpu) / self._segment_size,
                 self._size(),
             )
         )
-        self._show(self.stretches[-1])
+        self._show(self.segments[-1])
         self._asks, self._tells, self._cpu = [], [], cpu
 
 
@@ -154,9 +154,9 @@ def _p95(times: Sequence[float]) -> float:
 
 
 def fake_trial(job: Job, report: Report) -> Outcome:
-    """The evidence of a small fine-tune."""
+    """The result of a small fine-tune."""
     rate = float(job.strategy["learning_rate"])
-    measured = {
+    measurements = {
         "accuracy": Measurement("accuracy", 1 - rate, "ratio", 400, (0.3, 0.4)),
         "train_samples_per_second": Measurement(
             "train_samples_per_second", 200 + 1 / rate, "1/s", 10, (190.0, 210.0), SAMPLES
@@ -164,7 +164,9 @@ def fake_trial(job: Job, report: Report) -> Outcome:
         "cost_usd": Measurement("cost_usd", rate, "USD"),
     }
     curve = tuple(CurvePoint(n, 10, 8 * n, float(n), 1.0 / n) for n in range(1, 11))
-    return Completed(TrialResult(measured, curve, memory=tuple((float(n), 0.3) for n in range(20))))
+    return Completed(
+        TrialResult(measurements, curve, memory=tuple((float(n), 0.3) for n in range(20)))
+    )
 
 
 def study(trials: int, sampler: str) -> Study:
@@ -181,15 +183,15 @@ def study(trials: int, sampler: str) -> Study:
             defaults(HOST),
         ),
         budget=Budget(trials=trials),
-        sampler=SamplerChoice(sampler),
+        sampler=SamplerConfig(sampler),
     )
 
 
 @contextmanager
-def storage(given: str | None) -> Iterator[str]:
-    """The URL of a database: the given one, or that of a server for the run."""
-    if given is not None:
-        yield given
+def storage(url: str | None) -> Iterator[str]:
+    """The URL of a database; without ``url`` that of a server for this run."""
+    if url is not None:
+        yield url
         return
     programs = server_programs()
     if programs is None:
@@ -206,32 +208,32 @@ def storage(given: str | None) -> Iterator[str]:
 
 
 def measure(
-    url: str, workers: int, trials: int, sampler: str, show: Callable[[Stretch], None]
-) -> list[Stretch]:
-    """A whole search, cut into ten stretches; ``show`` is called after each."""
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as beside:
+    url: str, workers: int, trials: int, sampler: str, show: Callable[[Segment], None]
+) -> list[Segment]:
+    """Run a search and measure it in ten segments; ``show`` is called after each."""
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
 
         def size() -> float:
-            row = beside.execute("SELECT pg_database_size(current_database())").fetchone()
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
             assert row is not None
             return float(row[0]) / MIB
 
         with tempfile.TemporaryDirectory() as folder:
             store = open_driver_store(url, Path(folder))
-            question = replace(study(trials, sampler), name=f"scale-{time.time_ns()}")
-            store.create_study(question, {})
-            simulation = Simulation(workers, trials, size, show)
+            scale_study = replace(study(trials, sampler), name=f"scale-{time.time_ns()}")
+            store.create_study(scale_study, {})
+            executor = SimulatedExecutor(workers, trials, size, show)
             tuner = make_tuner(
-                question, store, make_sampler(question), simulation, HOST,
-                directory=Path(folder), observer=Silent(),
+                scale_study, store, make_sampler(scale_study), executor, HOST,
+                directory=Path(folder), observer=SilentObserver(),
             )  # fmt: skip
             tuner.run(fake_trial)
             store.close()
-    return simulation.stretches
+    return executor.segments
 
 
-def plot(stretches: Sequence[Stretch], title: str) -> str:
-    """Three small charts over the number of trials, as SVG."""
+def plot(segments: Sequence[Segment], title: str) -> str:
+    """Three charts over the number of trials, as SVG."""
     charts = [
         ("ask, ms (median, 95%)", ["ask_ms", "ask_p95_ms"]),
         ("tell, ms (median, 95%)", ["tell_ms", "tell_p95_ms"]),
@@ -239,18 +241,18 @@ def plot(stretches: Sequence[Stretch], title: str) -> str:
     ]
     parts = [f'<text x="10" y="20" font-size="14">{title}</text>']
     for index, (name, fields) in enumerate(charts):
-        top = max(getattr(s, field) for s in stretches for field in fields) or 1.0
+        top = max(getattr(s, field) for s in segments for field in fields) or 1.0
         left = 50 + 290 * index
         parts.append(f'<text x="{left}" y="48">{name}</text>')
         parts.append(f'<path d="M{left} 60V220H{left + 220}" fill="none" stroke="#888"/>')
         parts.append(f'<text x="{left - 6}" y="66" text-anchor="end">{top:.0f}</text>')
         parts.append(f'<text x="{left - 6}" y="222" text-anchor="end">0</text>')
-        last = stretches[-1].trials
+        last = segments[-1].trials
         parts.append(f'<text x="{left + 220}" y="238" text-anchor="end">{last:,} trials</text>')
         for field, colour in zip(fields, ("#1f77b4", "#ff7f0e"), strict=False):
             points = " ".join(
                 f"{left + 220 * s.trials / last:.1f},{220 - 160 * getattr(s, field) / top:.1f}"
-                for s in stretches
+                for s in segments
             )
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
     body = "\n".join(parts)
@@ -269,26 +271,26 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="SVG to write")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no server may outlive the run
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends with the run
     show = ignore if options.json else line
     if not options.json:
         print("trials   ask ms   (95%)  tell ms   (95%)  CPU s/100  database MiB", flush=True)
     with storage(options.storage) as url:
-        stretches = measure(url, options.workers, options.trials, options.sampler, show)
+        segments = measure(url, options.workers, options.trials, options.sampler, show)
     if options.plot:
         title = f"{options.workers:,} workers, {options.sampler} sampler"
-        options.plot.write_text(plot(stretches, title), encoding="utf-8")
+        options.plot.write_text(plot(segments, title), encoding="utf-8")
     if options.json:
-        print(json.dumps([asdict(stretch) for stretch in stretches], indent=1))
+        print(json.dumps([asdict(segment) for segment in segments], indent=1))
 
 
-def line(s: Stretch) -> None:
-    """Print one stretch."""
+def line(s: Segment) -> None:
+    """Print one segment."""
     print(f"{s.trials:6} {s.ask_ms:8.1f} {s.ask_p95_ms:7.1f} {s.tell_ms:8.1f}", end=" ")
     print(f"{s.tell_p95_ms:7.1f} {s.cpu_seconds_per_100:10.2f} {s.database_mib:13.1f}", flush=True)
 
 
-def ignore(s: Stretch) -> None:
+def ignore(s: Segment) -> None:
     """Print nothing."""
 
 

@@ -106,7 +106,7 @@ def one_per_training_key(study: Study) -> Iterator[Strategy]:
 def load_benchmark(store: SqlStore, name: str, text: str) -> TabularBenchmark:
     """All finished trials of the study except interrupted ones, which have been run again."""
     finished = [
-        t for t in store.trials(name) if t.state.finished and t.state is not State.INTERRUPTED
+        t for t in store.trials(name) if t.state.is_finished and t.state is not State.INTERRUPTED
     ]
     records = tuple(to_record(store.trial(name, trial.number)) for trial in finished)
     return TabularBenchmark(name, records, text, store.environment(name))

@@ -261,7 +261,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_profile_phase_has_the_windows_of_a_real_trial() -> None:
     from autotune.trial import profiling, training
 
-    assert events.PROFILE_WINDOWS == profiling.STEADY_WINDOWS
+    assert events.PROFILE_WINDOWS == profiling.MIN_STEADY_WINDOWS
     assert events.PROFILE_WINDOW_SECONDS == training.WINDOW_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks of the search, over a small landscape made up: what they count, and what not."""
+"""The benchmarks of searches, on a small synthetic `TabularBenchmark`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module", autouse=True)
 def benchmarks() -> Any:
-    """Benchmarks are scripts, which import what lies beside them."""
+    """Put the folder of the benchmarks on the import path: they are scripts."""
     sys.path.insert(0, str(BENCHMARKS))
     yield
     sys.path.remove(str(BENCHMARKS))
@@ -35,156 +35,172 @@ def benchmark() -> TabularBenchmark:
 
 
 @pytest.fixture(scope="module")
-def judge(benchmark: TabularBenchmark) -> Any:
-    from replaying import Judge
+def scorer(benchmark: TabularBenchmark) -> Any:
+    from replay import Scorer
 
-    return Judge(benchmark)
+    return Scorer(benchmark)
 
 
-def test_trying_everything_reaches_the_whole_hypervolume(
-    benchmark: TabularBenchmark, judge: Any
+def test_all_strategies_reach_the_complete_hypervolume(
+    benchmark: TabularBenchmark, scorer: Any
 ) -> None:
-    from replaying import Step
+    from replay import TraceStep
 
-    steps = [Step(float(n), record.strategy) for n, record in enumerate(benchmark.records)]
-    reached = judge.reached(steps)
-    assert reached[-1] == (24.0, pytest.approx(1.0))
-    assert [share for _, share in reached] == sorted(share for _, share in reached)
-    assert judge.exhaustive_seconds == pytest.approx(13 * 9.75 + 12 * 5.75)
-    first = next(seconds for seconds, share in reached if share >= 0.9)
-    assert judge.seconds_to(0.9, steps) == first
-    assert judge.seconds_to(1.1, steps) is None
+    steps = [TraceStep(float(n), record.strategy) for n, record in enumerate(benchmark.records)]
+    shares = scorer.shares(steps)
+    assert shares[-1] == (24.0, pytest.approx(1.0))
+    assert [share for _, share in shares] == sorted(share for _, share in shares)
+    assert scorer.exhaustive_seconds == pytest.approx(13 * 9.75 + 12 * 5.75)
+    first = next(seconds for seconds, share in shares if share >= 0.9)
+    assert scorer.seconds_to(0.9, steps) == first
+    assert scorer.seconds_to(1.1, steps) is None
 
 
 def test_strategy_has_the_median_of_its_measurements(benchmark: TabularBenchmark) -> None:
-    from replaying import Judge
+    from replay import Scorer
 
     lucky = benchmark.records[1]
-    faster = {n: replace(m, value=m.value * (3 if n == "train_samples_per_second" else 1))
-              for n, m in lucky.measurements.items()}  # fmt: skip
+    faster = {
+        name: replace(m, value=m.value * (3 if name == "train_samples_per_second" else 1))
+        for name, m in lucky.measurements.items()
+    }
     records = (benchmark.records[0], replace(lucky, measurements=faster), *benchmark.records[2:])
     noisy = replace(benchmark, records=records)
     key, metric = lucky.strategy.key, "train_samples_per_second"
-    assert Judge(noisy, as_recorded=True).trials[key].metric(metric) == pytest.approx(
+    assert Scorer(noisy, as_recorded=True).trials[key].metric(metric) == pytest.approx(
         3 * lucky.measurements[metric].value
     )
     twin = benchmark.records[2].measurements[metric].value
-    assert Judge(noisy).trials[key].metric(metric) < 3 * twin
+    assert Scorer(noisy).trials[key].metric(metric) < 3 * twin
 
 
-class Stubborn:
-    """A peer that proposes one strategy for ever, and stops it at ``rung`` where one is given."""
+class ConstantPeer:
+    """A peer that always proposes the same strategy, and stops it at ``rung`` if given."""
 
     def __init__(self, rung: int | None = None) -> None:
-        self._rung, self.told = rung, 0
+        self._rung, self.tells = rung, 0
 
     def ask(self) -> tuple[None, Mapping[str, Any]]:
-        return None, {"batch_size": 8, "attention": "eager", "pruning_ratio": 0.0,
-                      "learning_rate": 1e-4}  # fmt: skip
+        return None, {
+            "batch_size": 8,
+            "attention": "eager",
+            "pruning_ratio": 0.0,
+            "learning_rate": 1e-4,
+        }
 
     def tell(self, handle: None, values: Mapping[str, float]) -> None:
-        self.told += 1
+        self.tells += 1
 
-    def rung(self, handle: None, index: int, values: Mapping[str, float]) -> bool:
+    def should_stop(self, handle: None, index: int, values: Mapping[str, float]) -> bool:
         return index == self._rung
 
 
-def test_a_peer_pays_once_for_a_strategy(judge: Any) -> None:
-    from peers import walk
+def test_peer_pays_once_for_a_strategy(scorer: Any) -> None:
+    from peers import run_peer
 
-    peer = Stubborn()
-    done = walk(judge, peer, 0.99, proposals=5)
-    assert done.seconds == pytest.approx(2 * 9.75), "the default, and its one strategy"
-    assert (peer.told, len(done.steps)) == (5, 2)
+    peer = ConstantPeer()
+    trace = run_peer(scorer, peer, 0.99, max_proposals=5)
+    assert trace.seconds == pytest.approx(2 * 9.75), "the default, and its one strategy"
+    assert (peer.tells, len(trace.steps)) == (5, 2)
 
 
-def test_a_peer_that_stops_a_trial_pays_until_then(benchmark: TabularBenchmark, judge: Any) -> None:
-    from peers import rungs, walk
+def test_peer_pays_for_a_stopped_trial_until_then(benchmark: TabularBenchmark, scorer: Any) -> None:
+    from peers import run_peer, rungs
 
-    done = walk(judge, Stubborn(rung=0), 0.99, proposals=5)
+    trace = run_peer(scorer, ConstantPeer(rung=0), 0.99, max_proposals=5)
     until = next(iter(rungs(benchmark.records[1])))[0]
-    assert done.seconds == pytest.approx(9.75 + until)
-    assert len(done.steps) == 1, "what was stopped is not known"
-    assert len(done.stopped) == 5
+    assert trace.seconds == pytest.approx(9.75 + until)
+    assert len(trace.steps) == 1, "a stopped trial has no result"
+    assert len(trace.stopped) == 5
 
 
-def test_rungs_are_where_scores_were_told(benchmark: TabularBenchmark) -> None:
+def test_rungs_are_the_points_with_scores(benchmark: TabularBenchmark) -> None:
     from peers import rungs
 
-    found = [values["accuracy"] for _, values in rungs(benchmark.records[0])]
-    scores = [p.metrics["accuracy"] for p in benchmark.records[0].curve if p.metrics]
-    assert found == scores
+    accuracies = [values["accuracy"] for _, values in rungs(benchmark.records[0])]
+    expected = [p.metrics["accuracy"] for p in benchmark.records[0].curve if p.metrics]
+    assert accuracies == expected
 
 
 @pytest.mark.parametrize("name", ["random", "Optuna TPE", "Optuna NSGA-II"])
-def test_peers_find_their_way(judge: Any, name: str) -> None:
-    from peers import PEERS, Space, walk
+def test_peers_reach_the_target(scorer: Any, name: str) -> None:
+    from peers import PEERS, Space, run_peer
 
-    space = Space.of(judge)
+    space = Space.from_scorer(scorer)
     assert space.is_ordered("batch_size")
     assert not space.is_ordered("attention")
-    done = walk(judge, PEERS[name](space, 0), 0.9, proposals=300)
-    assert judge.seconds_to(0.9, done.steps) == done.seconds
-    assert done.seconds <= judge.exhaustive_seconds
+    trace = run_peer(scorer, PEERS[name](space, 0), 0.9, max_proposals=300)
+    assert scorer.seconds_to(0.9, trace.steps) == trace.seconds
+    assert trace.seconds <= scorer.exhaustive_seconds
 
 
-def test_ours_shares_what_it_knows(judge: Any) -> None:
-    from replaying import ours
+def test_sharing_saves_time(scorer: Any) -> None:
+    from replay import run_autotune
 
     plain, shared = (
-        ours(judge, "random", 1, sharing=sharing, stopping="none", enough=2.0,
-             budget=Budget(trials=20))
+        run_autotune(
+            scorer,
+            "random",
+            1,
+            sharing=sharing,
+            stopping="none",
+            target=2.0,
+            budget=Budget(trials=20),
+        )
         for sharing in (False, True)
-    )  # fmt: skip
+    )
     assert len(plain.steps) == 20
-    alike = shared.steps[:20]
-    assert [step.strategy for step in plain.steps] == [step.strategy for step in alike]
-    assert alike[-1].seconds < 0.8 * plain.seconds
+    same = shared.steps[:20]
+    assert [step.strategy for step in plain.steps] == [step.strategy for step in same]
+    assert same[-1].seconds < 0.8 * plain.seconds
 
 
-def test_a_comparison_is_kept_and_printed(
-    benchmark: TabularBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_comparison_is_cached_and_printed(
+    benchmark: TabularBenchmark,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     import compare_searchers
 
     path = tmp_path / "hills.parquet"
     write(benchmark, path)
-    arguments = ["compare", str(path), "--seeds", "2", "--cache", str(tmp_path / "walks"),
+    arguments = ["compare", str(path), "--seeds", "2", "--cache", str(tmp_path / "traces"),
                  "--searchers", "autotune, sampler random", "random",
                  "--plot", str(tmp_path / "plot.svg")]  # fmt: skip
     monkeypatch.setattr(sys, "argv", arguments)
     compare_searchers.main()
-    printed = capsys.readouterr().out
-    assert "24 strategies" in printed or "25 strategies" in printed
-    assert len(list((tmp_path / "walks").glob("*.json"))) == 4
+    output = capsys.readouterr().out
+    assert "24 strategies" in output or "25 strategies" in output
+    assert len(list((tmp_path / "traces").glob("*.json"))) == 4
     assert "<polyline" in (tmp_path / "plot.svg").read_text()
-    monkeypatch.setattr(compare_searchers, "take", pytest.fail)
+    monkeypatch.setattr(compare_searchers, "run_autotune", pytest.fail)
+    monkeypatch.setattr(compare_searchers, "run_peer", pytest.fail)
     monkeypatch.setattr(sys, "argv", [*arguments, "--json"])
-    monkeypatch.setattr(compare_searchers, "run", lambda *_: None)
     compare_searchers.main()
     document = json.loads(capsys.readouterr().out)
     assert set(document["searchers"]) == {"autotune, sampler random", "random"}
 
 
-def test_stopping_is_counted_on_the_same_strategies(judge: Any) -> None:
-    from stopping import compared, summary
+def test_stopping_is_compared_on_the_same_strategies(scorer: Any) -> None:
+    from stopping import compare, summary
 
-    row = compared(judge, "asha", 20, 0)
+    row = compare(scorer, "asha", 20, 0)
     assert row["stopped"] > 0
     assert 0 < row["training_saved"] < 1
     assert row["stopped_of_front"] <= row["front"]
     assert summary([row])["regret"] == row["stopped_of_front"] / row["stopped"]
 
 
-def test_shared_pairs_agree_where_nothing_disturbs_them(benchmark: TabularBenchmark) -> None:
+def test_shared_pairs_agree_without_noise(benchmark: TabularBenchmark) -> None:
     from sharing_validation import report
 
-    again = [replace(r, seed=1) for r in benchmark.records[1:5]]
-    found = report(replace(benchmark, records=(*benchmark.records, *again)))
-    assert found["accuracy"]["shared"]["pairs"] > 10
-    assert found["accuracy"]["shared"]["95%"] == pytest.approx(0.0)
-    assert found["train_samples_per_second"]["seeds"] == {"pairs": 4, "median": 0.0, "95%": 0.0}
+    replicates = [replace(r, seed=1) for r in benchmark.records[1:5]]
+    differences = report(replace(benchmark, records=(*benchmark.records, *replicates)))
+    assert differences["accuracy"]["shared"]["pairs"] > 10
+    assert differences["accuracy"]["shared"]["95%"] == pytest.approx(0.0)
+    speed = differences["train_samples_per_second"]
+    assert speed["seeds"] == {"pairs": 4, "median": 0.0, "95%": 0.0}
 
 
 def test_stored_trial_becomes_a_record(benchmark: TabularBenchmark) -> None:
