@@ -127,7 +127,9 @@ def load_installed() -> list[str]:
     return list(names)
 
 
-def call_with_plugins(names: Sequence[str], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def call_with_plugins(
+    names: Sequence[str], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Load the plug-ins ``names``, then call ``function``. For calls in worker processes."""
     load(names)
     return function(*args, **kwargs)

@@ -116,6 +116,15 @@ def fine_tune_with_autotune(
     }
 
 
+def _rows(prepared: Any, name: str) -> list[dict[str, Any]]:
+    """The samples of a split of a prepared task as ``Trainer`` takes them."""
+    from autotune.trial.data.datasets import load_split
+
+    split = load_split(prepared, name)
+    bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
+    return [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
+
+
 def fine_tune_with_trainer(
     data: str, model: str, train: int | None, seed: int, test: str
 ) -> dict[str, float]:
@@ -130,7 +139,7 @@ def fine_tune_with_trainer(
     )
 
     from autotune.domain import Task
-    from autotune.trial.data.datasets import load_split, prepare_task
+    from autotune.trial.data.datasets import prepare_task
     from autotune.trial.models import load_model
 
     prepared = prepare_task(
@@ -148,22 +157,12 @@ def fine_tune_with_trainer(
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(time.perf_counter())
 
-    def rows(name: str) -> list[dict[str, Any]]:
-        split = load_split(prepared, name)
-        bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
-        return [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
-
-    train_rows, test_rows = rows("train"), rows("validation")
+    train_rows, test_rows = _rows(prepared, "train"), _rows(prepared, "validation")
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            folder,
-            num_train_epochs=1,
-            use_cpu=True,
-            report_to=[],
-            save_strategy="no",
-            disable_tqdm=True,
-            seed=seed,
-        )
+            folder, num_train_epochs=1, use_cpu=True, report_to=[], save_strategy="no",
+            disable_tqdm=True, seed=seed,
+        )  # fmt: skip
         collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
         trainer = Trainer(
             load_model(prepared, seed=seed),
@@ -177,10 +176,9 @@ def fine_tune_with_trainer(
         predictions = trainer.predict(test_rows)
         seconds = time.perf_counter() - start
     steps = len(ends) - WARMUP_STEPS
+    num_samples = steps * arguments.per_device_train_batch_size
     return {
-        "train": steps
-        * arguments.per_device_train_batch_size
-        / (ends[-1] - ends[WARMUP_STEPS - 1]),
+        "train": num_samples / (ends[-1] - ends[WARMUP_STEPS - 1]),
         "inference": len(test_rows) / seconds,
         "accuracy": float(np.mean(predictions.predictions.argmax(-1) == predictions.label_ids)),
     }

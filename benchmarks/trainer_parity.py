@@ -64,7 +64,7 @@ def run_trial_turns(settings: Settings, turns: Connection) -> None:
     from autotune.measure.measurements import throughput
     from autotune.trial.data.batching import training_collator
     from autotune.trial.data.datasets import load_split
-    from autotune.trial.effects.devices import init_device
+    from autotune.trial.devices import init_device
     from autotune.trial.plan import plan_training
     from autotune.trial.training import TrainingLoop, init_train_state
 

@@ -60,7 +60,7 @@ isolated run."""
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Everything that a trial recorded, whatever its outcome. ``memory`` are pairs (seconds, GiB)."""
+    """Everything that a trial recorded. ``memory`` are pairs (seconds, GiB)."""
 
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()

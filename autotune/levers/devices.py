@@ -56,7 +56,7 @@ DEVICE = Lever(
     influences=frozenset({SPEED, MEMORY}),
     unavailable=_device_missing,
     auto=_devices,
-    effect="autotune.trial.effects.devices:init_device",
+    effect="autotune.trial.devices:init_device",
     exports={
         SCRIPT: f"{SCRIPT_DEVICE}, before the first tensor",
         "accelerate": f"use_cpu; {SCRIPT_DEVICE}",
@@ -74,7 +74,7 @@ THREADS = Lever(
     influences=frozenset({SPEED}),
     unavailable=_too_many_threads,
     auto=_thread_counts,
-    effect="autotune.trial.effects.devices:init_device",
+    effect="autotune.trial.devices:init_device",
     exports={
         SCRIPT: f"{SCRIPT_DEVICE}: intra-op threads, each on a core of its own",
         "accelerate": f"--num_cpu_threads_per_process; {SCRIPT_DEVICE}",

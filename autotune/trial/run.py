@@ -20,7 +20,7 @@ from autotune.measure.energy import EnergyMeter, counters
 from autotune.measure.measurements import exact
 from autotune.ports import Report
 from autotune.trial import profiling
-from autotune.trial.effects.devices import (
+from autotune.trial.devices import (
     init_device,
     init_process_group,
     is_local_main_process,

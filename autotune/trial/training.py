@@ -18,10 +18,10 @@ from autotune.measure.clock import Window, now
 from autotune.measure.energy import EnergyMeter
 from autotune.trial.data.batching import Batch, Collator
 from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.devices import model_devices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.device_map import dispatch_model
-from autotune.trial.effects.devices import model_devices
 from autotune.trial.loss import summed_loss
 from autotune.trial.plan import TrainingPlan, linear_decay
 from autotune.trial.setup import build_model, compile_model

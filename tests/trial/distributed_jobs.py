@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from autotune.domain import Completed, CurvePoint, Job, Outcome, TrialResult
 from autotune.ports import Report
-from autotune.trial.effects.devices import init_device, init_process_group
+from autotune.trial.devices import init_device, init_process_group
 from autotune.trial.plan import plan_training
 from autotune.trial.training import init_train_state, train_step
 from autotune.trial.training_run import evaluate_split

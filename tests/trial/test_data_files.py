@@ -21,7 +21,7 @@ from data_files import (
 from autotune.domain import Columns, Task
 from autotune.errors import AutotuneError, DataError, ModelError, UsageError
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
-from autotune.trial.data.tables import read_table
+from autotune.trial.tables import read_table
 
 
 @pytest.fixture

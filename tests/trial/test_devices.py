@@ -16,10 +16,10 @@ from trial_cases import make_collator, make_job, make_plan, make_split, make_sta
 from autotune.domain import Completed
 from autotune.errors import Unsupported
 from autotune.levers import required_resources
-from autotune.trial import evaluate
+from autotune.trial import devices, evaluate
 from autotune.trial.distributed import collectives
 from autotune.trial.distributed.pipeline import balance_stages
-from autotune.trial.effects import device_map, devices, optimizers
+from autotune.trial.effects import device_map, optimizers
 from autotune.trial.effects.device_map import CPU, dispatch_model, split_proportionally
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of

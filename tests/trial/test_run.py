@@ -29,10 +29,9 @@ from autotune.domain import (
 )
 from autotune.domain.metrics import METRICS
 from autotune.measure.energy import EnergyMeter
-from autotune.trial import profiling, run, setup
+from autotune.trial import devices, profiling, run, setup
 from autotune.trial.data.batching import training_collator
 from autotune.trial.data.datasets import load_split, prepare_task
-from autotune.trial.effects import devices
 from autotune.trial.state import TrainState
 from autotune.trial.training import TrainingLoop, init_train_state
 

@@ -12,8 +12,8 @@ from autotune.export.templates.evaluation import evaluate
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.loop import fine_tune
 from autotune.export.templates.metrics import ThroughputRecorder
+from autotune.trial.devices import init_device
 from autotune.trial.distributed.process_group import SingleProcess
-from autotune.trial.effects.devices import init_device
 
 
 def run(directory: str, target: str) -> None:

@@ -26,9 +26,9 @@ from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.loop import fine_tune
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.levers.layout import layout
+from autotune.trial.devices import init_device
 from autotune.trial.distributed.collectives import CUDA_BACKEND, DistributedGroup
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
-from autotune.trial.effects.devices import init_device
 
 HERE = Path(__file__).resolve().parent
 

@@ -17,7 +17,7 @@ from autotune.export.templates.evaluation import evaluate, print_summary
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.loop import fine_tune
 from autotune.export.templates.metrics import ThroughputRecorder
-from autotune.trial.effects.devices import init_device, init_process_group
+from autotune.trial.devices import init_device, init_process_group
 
 HERE = Path(__file__).resolve().parent
 

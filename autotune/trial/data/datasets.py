@@ -21,8 +21,8 @@ from autotune.trial.data import cache
 from autotune.trial.data.prepared import PreparedTask, load_split
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 from autotune.trial.data.sources import SPLITS, Source, find_source
-from autotune.trial.data.tables import Table
 from autotune.trial.model_sources import ModelSource, find_model
+from autotune.trial.tables import Table
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import Arrays, Examples, TaskType
 
@@ -68,7 +68,7 @@ def _build(
 ) -> None:
     from safetensors.numpy import save_file
 
-    given, examples, names, notes = _complete_splits(task, task_type, source)
+    source_splits, examples, names, notes = _complete_splits(task, task_type, source)
     model_dir = model.install(folder, [" ".join(inputs) for inputs in examples["train"].inputs])
     tokenizer, max_length = _tokenizer(folder / model_dir, task_type, task.max_length)
     if max_length < task.max_length:
@@ -85,7 +85,7 @@ def _build(
         "pad_token_id": tokenizer.pad_token_id,
         "tokens": _percentiles(arrays["train"]),
         "sources": {split: source.descriptions.get(split, "train") for split in examples}
-        | {split: "held out from train" for split in examples if split not in given},
+        | {split: "held out from train" for split in examples if split not in source_splits},
         "notes": notes,
     }
     (folder / "prepared.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
@@ -137,12 +137,12 @@ def _label_names(
 
 
 def _fill_splits(
-    task_type: TaskType, given: Mapping[str, Examples], task: Task
+    task_type: TaskType, source_examples: Mapping[str, Examples], task: Task
 ) -> tuple[dict[str, Examples], list[str]]:
     """All three splits with the task's limits applied, and notes on what was done."""
-    examples, notes = dict(given), []
-    if missing := [split for split in SPLITS if split not in given]:
-        train = given["train"]
+    examples, notes = dict(source_examples), []
+    if missing := [split for split in SPLITS if split not in source_examples]:
+        train = source_examples["train"]
         rows = holdout_rows(
             [task_type.stratum(label) for label in train.labels], train.inputs, missing, task.seed
         )

@@ -15,7 +15,7 @@ from autotune.domain import digest
 from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.data import cache, docstrings
-from autotune.trial.data.tables import Table, read_table
+from autotune.trial.tables import Table, read_table
 
 SPLITS = ("train", "validation", "test")
 

@@ -11,7 +11,7 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.domain.text import closest
 from autotune.errors import DataError
-from autotune.trial.data.tables import Table
+from autotune.trial.tables import Table
 
 IGNORE_INDEX = -100
 """The label of tokens that are not evaluated; the default of torch's cross-entropy."""
