@@ -1,4 +1,4 @@
-"""Lets tests, and the workers they start, import the contract suites."""
+"""Puts the folder of the contract suites on the import path of tests and their workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that outlive everything but being killed."""
+"""Jobs that run until they are killed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from autotune.ports import Report
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
-    """Say who runs, then run for ever."""
-    here = Path(job.directory)
+    """Write the process ids, then run without end."""
+    directory = Path(job.directory)
     if job.strategy["do"] == "with_child":
         child = subprocess.Popen(["sleep", "600"])
-        (here / "child").write_text(str(child.pid))
-    (here / "pid").write_text(str(os.getpid()))
+        (directory / "child").write_text(str(child.pid))
+    (directory / "pid").write_text(str(os.getpid()))
     if job.strategy["do"] == "holding_the_lock":
         ctypes.PyDLL(None).sleep(600)
     time.sleep(600)

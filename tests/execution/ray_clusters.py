@@ -1,4 +1,4 @@
-"""Ray for tests: small, without a dashboard, one for each module."""
+"""A small Ray cluster for the tests of one module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OBJECT_STORE = 80 * 2**20
 
 @pytest.fixture(scope="module")
 def small_ray() -> Iterator[None]:
-    """One node with two CPUs and one GPU that no job of the contract touches."""
+    """One node with two CPUs and one GPU, which no job of the contract uses."""
     ray.init(
         num_cpus=2,
         num_gpus=1,

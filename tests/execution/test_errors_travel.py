@@ -1,4 +1,4 @@
-"""Every error keeps its message, hint and the rest on its way between processes."""
+"""Every error keeps its message, hint and attributes when it is sent between processes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from autotune import errors
 
 
-def _every_kind(root: type[errors.AutotuneError]) -> list[type[errors.AutotuneError]]:
-    return [root, *(kind for sub in root.__subclasses__() for kind in _every_kind(sub))]
+def _all_subclasses(root: type[errors.AutotuneError]) -> list[type[errors.AutotuneError]]:
+    return [root, *(error for sub in root.__subclasses__() for error in _all_subclasses(sub))]
 
 
-OWN_ARGUMENTS: dict[type[errors.AutotuneError], errors.AutotuneError] = {
+SPECIAL_ERRORS: dict[type[errors.AutotuneError], errors.AutotuneError] = {
     errors.SpecError: errors.SpecError([errors.Mistake("a.yaml", 1, 2, "no")], hint="fix"),
     errors.MissingExtraError: errors.MissingExtraError("ray", "cluster", "the cluster"),
     errors.ExpressionError: errors.ExpressionError("unreadable", column=4, hint="quote it"),
 }
 
 
-@pytest.mark.parametrize("kind", _every_kind(errors.AutotuneError))
+@pytest.mark.parametrize("kind", _all_subclasses(errors.AutotuneError))
 def test_errors_survive_pickling(kind: type[errors.AutotuneError]) -> None:
-    error = OWN_ARGUMENTS.get(kind) or kind("what is wrong", hint="what to type")
+    error = SPECIAL_ERRORS.get(kind) or kind("what is wrong", hint="what to type")
     error.add_note("seen by the worker")
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is kind

@@ -1,4 +1,4 @@
-"""LocalExecutor keeps the contract, and leaves no process behind whatever happens to it."""
+"""LocalExecutor: the contract, and no process left behind under any fault."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from autotune.execution.local import LocalExecutor
 from autotune.execution.outcomes import SHARED_HOST
 
 LIGHT = ("autotune.execution.worker",)
-PATIENCE_SECONDS = 15.0
+TIMEOUT_SECONDS = 15.0
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -67,7 +67,7 @@ class TestLocalExecutor(ExecutorContract):
     """The contract, over local workers."""
 
 
-def test_a_job_is_pinned_to_the_cores_it_is_given(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_job_is_pinned_to_its_cores(executor: LocalExecutor, tmp_path: Path) -> None:
     job = make_job(tmp_path, resources=Resources(threads=1))
     environment = run_job(executor, job).result.environment
     assert len(environment["cores"]) == 1
@@ -75,7 +75,7 @@ def test_a_job_is_pinned_to_the_cores_it_is_given(executor: LocalExecutor, tmp_p
     assert environment["threads"] == "1"
 
 
-def test_a_job_that_asks_for_more_cores_than_there_are_still_runs(
+def test_job_with_more_cores_than_the_host_runs_on_all(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
     job = make_job(tmp_path, resources=Resources(processes=64, threads=64))
@@ -106,16 +106,16 @@ def test_close_does_not_wait_for_imports(slow_module: str) -> None:
     assert set(psutil.Process().children()) == before
 
 
-def test_what_a_trial_started_ends_with_it(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_child_processes_end_with_the_trial(executor: LocalExecutor, tmp_path: Path) -> None:
     jobs = iter([make_job(tmp_path)])
-    told: list[Outcome] = []
+    ended: list[Outcome] = []
     executor.run(
         lambda: next(jobs, None),
         leave_a_child,
-        lambda job, outcome: told.append(outcome),
+        lambda job, outcome: ended.append(outcome),
         never_stop,
     )
-    child = told[0].result.environment["child"]
+    child = ended[0].result.environment["child"]
     assert wait_until(lambda: not alive(child))
 
 
@@ -126,35 +126,35 @@ def leave_a_child(job: Job, report: object) -> Outcome:
     return done(job, child=child.pid)
 
 
-def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
-    local = LocalExecutor(preload=("antigravity_that_does_not_exist",))
-    told: list[Outcome] = []
+def test_error_names_a_module_that_cannot_be_imported(tmp_path: Path) -> None:
+    local = LocalExecutor(preload=("module_that_does_not_exist",))
+    ended: list[Outcome] = []
     jobs = iter([make_job(tmp_path)])
-    with pytest.raises(ExecutionError, match="antigravity_that_does_not_exist"):
+    with pytest.raises(ExecutionError, match="module_that_does_not_exist"):
         local.run(
             lambda: next(jobs, None),
             evaluate,
-            lambda job, outcome: told.append(outcome),
+            lambda job, outcome: ended.append(outcome),
             never_stop,
         )
-    assert [type(outcome) for outcome in told] == [Interrupted]
+    assert [type(outcome) for outcome in ended] == [Interrupted]
     local.close()
 
 
-def test_functions_that_workers_cannot_import_are_refused(executor: LocalExecutor) -> None:
+def test_functions_without_a_module_are_refused(executor: LocalExecutor) -> None:
     with pytest.raises(ExecutionError, match="cannot import") as caught:
         executor.call(lambda: 1)
     assert caught.value.hint is not None
 
 
 def forkserver() -> psutil.Process:
-    """The one of this process, the standard library's not counted."""
+    """The forkserver of this process, other than that of the standard library."""
     children = psutil.Process().children()
     [server] = [p for p in children if "autotune.execution.forkserver" in str(p.cmdline())]
     return server
 
 
-def test_a_lost_forkserver_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_lost_forkserver_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
     first, second = (make_job(tmp_path, n) for n in (0, 1))
     assert isinstance(run_job(executor, first), Completed)
     server = forkserver()
@@ -163,20 +163,20 @@ def test_a_lost_forkserver_is_replaced(executor: LocalExecutor, tmp_path: Path) 
     assert isinstance(run_job(executor, second), Completed)
 
 
-def test_jobs_of_a_lost_forkserver_are_not_held_against_the_strategy(
+def test_jobs_of_a_lost_forkserver_fail_for_infrastructure(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
-    seen: list[int] = []
+    pids: list[int] = []
 
-    def lose_it(job: Job, point: object) -> None:
+    def kill_forkserver(job: Job, point: object) -> None:
         children = psutil.Process().children(recursive=True)
-        seen.extend(p.pid for p in children)
+        pids.extend(p.pid for p in children)
         forkserver().kill()
 
-    outcome = run_job(executor, make_job(tmp_path, do="hang"), lose_it)
+    outcome = run_job(executor, make_job(tmp_path, do="hang"), kill_forkserver)
     assert isinstance(outcome, Failed)
     assert outcome.failure == FailureReason.INFRASTRUCTURE
-    assert wait_until(lambda: not any(map(alive, seen)))
+    assert wait_until(lambda: not any(map(alive, pids)))
 
 
 DRIVER = """
@@ -198,7 +198,7 @@ def start_driver(directory: Path, actions: list[str], preload: str) -> subproces
     return subprocess.Popen([sys.executable, "-c", code])
 
 
-def kill_and_see_all_gone(driver: subprocess.Popen[bytes], pids: list[int]) -> None:
+def kill_and_check_processes(driver: subprocess.Popen[bytes], pids: list[int]) -> None:
     assert pids
     assert all(map(alive, pids))
     os.kill(driver.pid, signal.SIGKILL)
@@ -206,46 +206,42 @@ def kill_and_see_all_gone(driver: subprocess.Popen[bytes], pids: list[int]) -> N
     assert wait_until(lambda: not any(map(alive, pids)), seconds=2.0)
 
 
-def test_no_worker_outlives_a_killed_driver(tmp_path: Path) -> None:
-    """One worker has a child of its own, one never lets go of the interpreter lock."""
+def test_workers_end_with_a_killed_driver(tmp_path: Path) -> None:
+    """One worker has a child process, one never releases the interpreter lock."""
     driver = start_driver(tmp_path, ["with_child", "holding_the_lock"], *LIGHT)
     files = [tmp_path / "0" / "child", tmp_path / "0" / "pid", tmp_path / "1" / "pid"]
     assert wait_until(lambda: all(file.exists() and file.read_text() for file in files))
     pids = [int(file.read_text()) for file in files]
     servers = [child.pid for child in psutil.Process(driver.pid).children()]
-    kill_and_see_all_gone(driver, pids + servers)
+    kill_and_check_processes(driver, pids + servers)
 
 
-def test_a_worker_notices_by_itself_that_the_driver_is_gone(tmp_path: Path) -> None:
+def test_worker_detects_a_dead_driver_by_itself(tmp_path: Path) -> None:
     driver = start_driver(tmp_path, ["with_child"], *LIGHT)
     files = [tmp_path / "0" / "child", tmp_path / "0" / "pid"]
     assert wait_until(lambda: all(file.exists() and file.read_text() for file in files))
     pids = [int(file.read_text()) for file in files]
     [server] = psutil.Process(driver.pid).children()
-    server.suspend()  # so that only the worker itself can notice
-    kill_and_see_all_gone(driver, pids)
+    server.suspend()  # so that only the worker itself can detect it
+    kill_and_check_processes(driver, pids)
     server.kill()
 
 
-def test_a_forkserver_still_importing_does_not_outlive_its_driver(
-    tmp_path: Path, slow_module: str
-) -> None:
+def test_importing_forkserver_ends_with_its_driver(tmp_path: Path, slow_module: str) -> None:
     driver = start_driver(tmp_path, [], slow_module)
 
     def servers() -> list[int]:
         return [child.pid for child in psutil.Process(driver.pid).children()]
 
     assert wait_until(lambda: bool(servers()))
-    kill_and_see_all_gone(driver, servers())
+    kill_and_check_processes(driver, servers())
 
 
-def test_speeds_measured_beside_another_trial_are_marked(
-    pair: LocalExecutor, tmp_path: Path
-) -> None:
+def test_concurrent_trials_are_marked(pair: LocalExecutor, tmp_path: Path) -> None:
     one = Resources(threads=1)
-    together = run_jobs(pair, [make_job(tmp_path, n, resources=one) for n in range(2)])
-    marks = [outcome.result.environment.get(CONCURRENT_TRIALS) for _, outcome in together]
+    concurrent = run_jobs(pair, [make_job(tmp_path, n, resources=one) for n in range(2)])
+    marks = [outcome.result.environment.get(CONCURRENT_TRIALS) for _, outcome in concurrent]
     assert marks == [1, 1]
-    assert all(o.result.events[-1].kind == SHARED_HOST for _, o in together)
-    [(_, alone)] = run_jobs(pair, [make_job(tmp_path, 2, resources=one)])
-    assert CONCURRENT_TRIALS not in alone.result.environment
+    assert all(o.result.events[-1].kind == SHARED_HOST for _, o in concurrent)
+    [(_, isolated)] = run_jobs(pair, [make_job(tmp_path, 2, resources=one)])
+    assert CONCURRENT_TRIALS not in isolated.result.environment

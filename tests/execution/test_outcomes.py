@@ -1,4 +1,4 @@
-"""The table from errors, exit codes and limits to outcomes."""
+"""Outcomes of exceptions, exit codes and limits."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from autotune.execution import memory, outcomes
 
 
 @pytest.fixture(autouse=True)
-def _no_refusal_yet() -> None:
+def _clear_errno() -> None:
     memory.clear_errno()
 
 
-def test_a_refusal_by_the_c_library_is_seen() -> None:
+def test_allocation_refused_by_the_c_library_is_out_of_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     assert libc.malloc(ctypes.c_size_t(2**60)) is None
-    assert memory.is_out_of_memory(RuntimeError("whatever it says"))
+    assert memory.is_out_of_memory(RuntimeError("any message"))
 
 
-def test_a_runtime_error_without_refusal_is_none() -> None:
+def test_runtime_error_without_refused_allocation_is_not_out_of_memory() -> None:
     assert not memory.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
 
 
-def test_a_refusal_is_forgotten() -> None:
+def test_errno_can_be_cleared() -> None:
     memory._errno().value = errno.ENOMEM
     memory.clear_errno()
     assert not memory.is_out_of_memory(RuntimeError())
 
 
-def test_a_cause_counts() -> None:
+def test_cause_of_an_error_counts() -> None:
     error = ValueError("cannot load the model")
     error.__cause__ = MemoryError()
     assert memory.is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "said"),
+    ("code", "failure", "message"),
     [
         (-signal.SIGSEGV, "crash", "SIGSEGV"),
         (7, "crash", "code 7"),
@@ -49,20 +49,20 @@ def test_a_cause_counts() -> None:
         (None, "infrastructure", "lost"),
     ],
 )
-def test_ends_without_a_word(code: int | None, kind: str, said: str) -> None:
-    outcome = outcomes.of_exit(code, "there/log.txt")
+def test_exit_without_an_outcome(code: int | None, failure: str, message: str) -> None:
+    outcome = outcomes.of_exit(code, "folder/log.txt")
     assert isinstance(outcome, Failed)
-    assert outcome.failure == kind
-    assert said in outcome.reason
-    assert "there/log.txt" in outcome.reason
+    assert outcome.failure == failure
+    assert message in outcome.reason
+    assert "folder/log.txt" in outcome.reason
 
 
-def test_what_the_trial_says_stands_before_what_the_driver_saw() -> None:
-    own = CurvePoint(1, 2, 8, 0.5)
-    seen = CurvePoint(2, 2, 16, 1.0)
-    said = Completed(TrialResult(curve=(own,)))
-    assert outcomes.with_result(said, [seen], [(0.1, 1.0)], "log").result == TrialResult(
-        curve=(own,), memory=((0.1, 1.0),), log="log"
-    )
-    silent = Infeasible(FailureReason.TIMEOUT, "still running")
-    assert outcomes.with_result(silent, [seen], [], None).result.curve == (seen,)
+def test_reports_of_the_trial_precede_those_of_the_driver() -> None:
+    trial_point = CurvePoint(1, 2, 8, 0.5)
+    driver_point = CurvePoint(2, 2, 16, 1.0)
+    complete = Completed(TrialResult(curve=(trial_point,)))
+    assert outcomes.with_result(
+        complete, [driver_point], [(0.1, 1.0)], "log"
+    ).result == TrialResult(curve=(trial_point,), memory=((0.1, 1.0),), log="log")
+    timeout = Infeasible(FailureReason.TIMEOUT, "still running")
+    assert outcomes.with_result(timeout, [driver_point], [], None).result.curve == (driver_point,)

@@ -1,4 +1,4 @@
-"""Jobs that need torch, for workers of a forkserver that has it preloaded."""
+"""Jobs that need torch, for workers of a forkserver that has imported it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TENSOR_BYTES = 64 * 2**20
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
-    """Do what the strategy says."""
+    """Run the action that the strategy names."""
     match job.strategy["do"]:
         case "ask_for_a_terabyte":
             torch.empty(2**40, dtype=torch.int8)
         case "keep_allocating":
-            kept = []
+            tensors = []
             while True:
-                kept.append(torch.empty(TENSOR_BYTES, dtype=torch.int8))
+                tensors.append(torch.empty(TENSOR_BYTES, dtype=torch.int8))
         case "mistake_a_shape":
             torch.ones(2, 3) @ torch.ones(2, 3)
     return Completed(TrialResult(environment=_environment()))
@@ -34,7 +34,7 @@ def _environment() -> dict[str, float]:
 
 
 def _faults_per_step() -> float:
-    """Pages the kernel supplies for one large tensor, once the heap has grown to its size."""
+    """Page faults for one large tensor, once the heap has grown to its size."""
     counts = []
     for _ in range(STEPS):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -44,5 +44,5 @@ def _faults_per_step() -> float:
 
 
 def libraries() -> frozenset[str]:
-    """What this process has imported, by name of the library."""
+    """The names of the libraries that this process has imported."""
     return frozenset(name.partition(".")[0] for name in sys.modules)
