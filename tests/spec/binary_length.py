@@ -10,7 +10,7 @@ from autotune.domain import Columns, Phase
 from autotune.domain.metrics import Metric, MetricKind
 from autotune.domain.tasks import TaskKind
 from autotune.plugins import register_metric, register_task_kind
-from autotune.trial.data.tables import Table
+from autotune.trial.tables import Table
 from autotune.trial.tasks.base import Examples
 from autotune.trial.tasks.text_classification import TextClassification
 
