@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from autotune.domain import Trial
+from autotune.domain import Trial, Value
 from autotune.ports import Store
 
 
@@ -25,10 +25,17 @@ class HistorySnapshot:
 
 
 class History:
-    """All trials of one study, updated with what has changed. Thread-safe."""
+    """All trials of one study, updated with what has changed. Thread-safe.
 
-    def __init__(self, store: Store, study: str) -> None:
+    Trials from before a lever was added, for example by a plug-in, ran without it: their strategies
+    are completed with the setting in ``defaults``.
+    """
+
+    def __init__(
+        self, store: Store, study: str, defaults: Mapping[str, Value] | None = None
+    ) -> None:
         self._store, self._study = store, study
+        self._defaults = defaults or {}
         self._trials: list[Trial] = []
         self._cursor = 0
         self._unfinished: dict[int, Trial] = {}
@@ -45,7 +52,7 @@ class History:
         with self._lock:
             changes, self._cursor = self._store.trials_since(self._study, self._cursor)
             for trial in changes:
-                self._apply(trial)
+                self._apply(self._complete(trial))
             return HistorySnapshot(
                 tuple(self._trials),
                 tuple(self._unfinished.values()),
@@ -58,6 +65,12 @@ class History:
         with self._lock:
             changes, self._changes = self._changes, []
             return changes
+
+    def _complete(self, trial: Trial) -> Trial:
+        missing = {n: v for n, v in self._defaults.items() if n not in trial.strategy.values}
+        if not missing:
+            return trial
+        return replace(trial, strategy=trial.strategy.with_values(**missing))
 
     def _apply(self, trial: Trial) -> None:
         for before in self._trials[trial.number : trial.number + 1]:

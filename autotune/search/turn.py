@@ -109,7 +109,7 @@ class TurnReader:
         feasibility: FeasibilityFilter | None = None,
     ) -> None:
         self.study, self.store = study, store
-        self.history = History(store, study.name)
+        self.history = History(store, study.name, study.space.defaults)
         self._host, self._clock, self._feasibility = host, clock, feasibility
         self._concurrent: dict[int, bool] = {}
         is_concurrent = study.executor.kind != "local" or study.executor.workers > 1
