@@ -96,7 +96,7 @@ def test_a_search_uses_the_metric_and_the_task_kind_of_a_plug_in(tmp_path: Path)
         assert recall.n == 48
         assert {"accuracy", "loss"} <= trial.metrics.keys()
     shutil.rmtree(tmp_path / "studies")
-    for command in ("trials", "pareto", "status", "show"):  # reading needs no plug-in
+    for command in ("trials", "pareto", "show"):  # reading needs no plug-in
         more = ("0",) if command == "show" else ()
         shown = autotune(tmp_path, command, "lengths", *more)
         assert shown.returncode == 0, shown.stderr

@@ -156,7 +156,7 @@ def test_unknown_splits_and_sources_are_errors(files: dict[str, str]) -> None:
     assert "no train split" in str(refuse({"test": files["test"]}))
     for dataset, message in (
         ("builtin:poems", "no builtin:poems"),
-        (files["train"], "says not which split"),
+        (files["train"], "without the name of its split"),
     ):
         with pytest.raises(DataError, match=message):
             prepare_task(Task(model="builtin:bert-tiny", dataset=dataset))
