@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from autotune import plugins
-from autotune.domain import Categorical, ForbiddenClause, Phase, Range, State, Strategy
+from autotune.domain import Categorical, ForbiddenClause, Phase, Range, State, Strategy, Trial
 from autotune.domain.search_space import complete, excluded
 from autotune.errors import UsageError
 from autotune.export import exporter
@@ -29,7 +30,9 @@ from autotune.levers import (
     training_key,
 )
 from autotune.levers.effects import MODEL_LEVERS, load_effect, model_effects
+from autotune.ports import Store
 from autotune.search.feasibility.flops import training_flops
+from autotune.search.history import History
 from autotune.spec import json_schema, load
 from autotune.store import open_store
 from tests.export import samples
@@ -161,6 +164,18 @@ def test_its_forbidden_combinations_are_excluded() -> None:
         assert clauses <= {*space.rules}
         strategy = complete(space, {"my_lever": "high", "epochs": 2.0})
         assert excluded(space, strategy) is not None
+
+
+def test_trials_from_before_the_lever_ran_at_its_default() -> None:
+    register_lever(MINIMAL)
+    before = {name: value for name, value in defaults(CPU).items() if name != "my_lever"}
+
+    class OneTrial:
+        def trials_since(self, study: str, revision: int) -> tuple[list[Trial], int]:
+            return [Trial(0, State.COMPLETE, Strategy(before))], 1
+
+    history = History(cast(Store, OneTrial()), "s", defaults(CPU))
+    assert [trial.strategy for trial in history.refresh()] == [Strategy(defaults(CPU))]
 
 
 # ------------------------------------------------------------------------------------ the effect
