@@ -13,6 +13,7 @@ from typing import Literal
 
 from autotune.domain import Strategy, WorkloadProfile
 from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE
+from autotune.domain.units import GIB
 from autotune.levers.model_shape import ModelShape
 from autotune.search.feasibility.shapes import FLOAT_BYTES, WorkloadShape
 
@@ -28,8 +29,6 @@ MemoryFootprint = tuple[float, float, float, float, float]
 
 ProcessBytes = tuple[float, float, float, float]
 """Bytes in one process of all components but the first."""
-
-GIB = 2**30
 
 LIBRARIES_GIB = 0.15
 """Kernels and thread pools, beyond an idle process."""
