@@ -103,7 +103,7 @@ class World:
         start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number)
         origin = TrialOrigin.DEFAULT if number == 0 else TrialOrigin.SAMPLED
         running = Trial(number, State.RUNNING, strategy, started_at=start, origin=origin)
-        return running.finished(outcome, start + timedelta(seconds=seconds))
+        return running.finish(outcome, start + timedelta(seconds=seconds))
 
 
 def study_of(study: Study, limits: Limits) -> Study:

@@ -51,7 +51,7 @@ def shuffled(seed: int) -> list[Strategy]:
 
 def skipped(number: int, strategy: Strategy, rejection: Infeasible) -> Trial:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    return Trial(number, State.RUNNING, strategy, started_at=now).finished(rejection, now)
+    return Trial(number, State.RUNNING, strategy, started_at=now).finish(rejection, now)
 
 
 def search(study: Study, world: World, seed: int, trials: int) -> list[Trial]:
@@ -142,7 +142,7 @@ def test_a_failure_is_not_repeated(study: Study, outcome: Outcome, same: dict[st
     world = World()
     start = datetime(2026, 1, 2, tzinfo=UTC)
     running = Trial(1, State.RUNNING, HUGE, started_at=start)
-    history = [world.trial(0, DEFAULT), running.finished(outcome, start)]
+    history = [world.trial(0, DEFAULT), running.finish(outcome, start)]
     feasibility = FeasibilityFilter(study_of(study, Limits(memory_gib=6)), HOST, MINILM)
     rejection = feasibility.check(HUGE.with_values(**same), history)
     assert rejection is not None
@@ -153,7 +153,7 @@ def test_a_failure_is_not_repeated(study: Study, outcome: Outcome, same: dict[st
 def test_a_raised_limit_allows_strategies_that_did_not_fit(study: Study) -> None:
     start = datetime(2026, 1, 2, tzinfo=UTC)
     environment = {PREDICTIONS: {"limits": {"peak_memory_gib": 1.0}}}
-    out_of_memory = Trial(1, State.RUNNING, HUGE, started_at=start).finished(
+    out_of_memory = Trial(1, State.RUNNING, HUGE, started_at=start).finish(
         Infeasible(
             FailureReason.OUT_OF_MEMORY, "used too much", TrialResult(environment=environment)
         ),
