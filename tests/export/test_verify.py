@@ -133,5 +133,5 @@ def test_a_job_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_that_is_no_export(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "strategy.json").write_text(text)
-    with pytest.raises(UsageError, match="no exported folder"):
+    with pytest.raises(UsageError, match="not an exported folder"):
         verify(tmp_path)
