@@ -177,10 +177,10 @@ class MemoryWatchdog:
             self.flush()
 
     def _end_for_memory(self, total_gib: float, rank_gib: Sequence[float]) -> NoReturn:
-        reason = f"held {total_gib:.2f} GiB of host memory, the limit is {self._limit_gib:.2f} GiB"
+        reason = f"used {total_gib:.2f} GiB of host memory, the limit is {self._limit_gib:.2f} GiB"
         if rank_gib:
             rank = max(range(len(rank_gib)), key=rank_gib.__getitem__)
-            reason += f"; rank {rank} held the most, {rank_gib[rank]:.2f} GiB"
+            reason += f"; rank {rank} used the most, {rank_gib[rank]:.2f} GiB"
         self.flush(GRACE_SECONDS)
         self._channel.send(Ended(Infeasible(FailureReason.OUT_OF_MEMORY, reason)), GRACE_SECONDS)
         end_group()

@@ -248,7 +248,7 @@ def test_a_rank_that_runs_out_of_memory_is_named(workspace: Workspace) -> None:
 def test_the_memory_limit_applies_to_the_sum_over_ranks(workspace: Workspace) -> None:
     outcome = fail(workspace, "grow", memory_gib=1.5)
     assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.OUT_OF_MEMORY
-    assert "rank 1 held the most" in outcome.reason
+    assert "rank 1 used the most" in outcome.reason
 
 
 def test_a_rank_that_hangs_is_named_before_the_time_limit(workspace: Workspace) -> None:
