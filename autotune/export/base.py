@@ -20,7 +20,7 @@ from autotune.export.levers import (
     unsupported_levers,
 )
 
-REQUIRED_PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "safetensors")
+REQUIRED_PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "safetensors", "psutil")
 """Packages that every exported script needs."""
 
 

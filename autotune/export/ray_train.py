@@ -51,6 +51,6 @@ FORMAT = ScriptFormat(
     command=lambda strategy: ("python", "train.py"),
     config=_config,
     groups=TRIAL_LOOP_GROUPS,
-    packages=("ray[train]", "psutil"),
+    packages=("ray[train]",),
     unsupported=unsupported,
 )

@@ -21,5 +21,4 @@ FORMAT = ScriptFormat(
     command=command,
     config=lambda study, trial, examples: {},
     groups=TRIAL_LOOP_GROUPS,
-    packages=("psutil",),
 )
