@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,8 +38,9 @@ def _finite(document: Any) -> Any:
 
 
 def info(message: str) -> None:
-    """Print a note to stderr. Long paths and URLs stay in one piece."""
-    err.print(message, style="dim", markup=False, overflow="ignore")
+    """Print a note to stderr, wrapped at spaces only, so that paths and URLs stay in one piece."""
+    lines = textwrap.wrap(message, err.width, break_long_words=False, break_on_hyphens=False)
+    err.print("\n".join(lines), style="dim", markup=False, soft_wrap=True)
 
 
 def print_error(error: AutotuneError) -> None:

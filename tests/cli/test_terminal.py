@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from autotune.analysis.snapshot import Snapshot
+from autotune.cli import output
 from autotune.cli.front import front_listing
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, TRIED, axis_range, plot
@@ -103,3 +104,14 @@ def test_one_trial_is_one_mark() -> None:
 def test_the_plot_fits_the_terminal(width: int) -> None:
     drawing = plot(SNAPSHOT, width).plain.splitlines()[1:-1]
     assert max(map(len, drawing)) <= width
+
+
+def test_notes_are_wrapped_at_spaces_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "/a/long/path/" + "x" * 60
+    monkeypatch.setattr(output, "err", Console(width=40, stderr=True, highlight=False))
+    output.info(f"wrote {path}; all the words of this note are printed")
+    assert capsys.readouterr().err.split() == [
+        "wrote", f"{path};", *["all", "the", "words", "of", "this", "note", "are", "printed"],
+    ]  # fmt: skip
