@@ -18,8 +18,16 @@ from autotune.analysis.timeline import Rung, TimelineBar
 from autotune.domain import CurvePoint, Measurement, State, Trial
 from autotune.report.axes import Axis
 from autotune.report.figures import apply_theme
-from autotune.report.labels import one_line_label, wrapped_label
-from autotune.report.palette import GREY, ORANGE, SERIES, SKY, STATE_COLOUR, SYMBOLS
+from autotune.report.style import (
+    GREY,
+    ORANGE,
+    SERIES,
+    SKY,
+    STATE_COLOUR,
+    SYMBOLS,
+    one_line_label,
+    wrapped_label,
+)
 
 MAX_BARS = 2_000
 

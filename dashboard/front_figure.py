@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import State
-from autotune.report.palette import SCALE
+from autotune.report.style import SCALE
 
 from .front_traces import Trace, View, plane_traces, space_traces, status_row
 

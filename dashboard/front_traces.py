@@ -13,8 +13,16 @@ from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
 from autotune.domain import State, Trial
 from autotune.report.axes import Axis
-from autotune.report.labels import wrapped_label
-from autotune.report.palette import GREEN, PINK, RED, SCALE, SKY, STATE_COLOUR, STATE_SYMBOL
+from autotune.report.style import (
+    GREEN,
+    PINK,
+    RED,
+    SCALE,
+    SKY,
+    STATE_COLOUR,
+    STATE_SYMBOL,
+    wrapped_label,
+)
 
 MAX_DOMINATED, MAX_VIOLATING, MAX_IN_STATUS_ROW, MAX_INTERVALS = 120, 40, 20, 40
 """Marks sent to the browser. More are hard to tell apart and slow to draw."""

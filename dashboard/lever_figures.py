@@ -21,8 +21,7 @@ from autotune.analysis.text import format_metric, metric_label
 from autotune.domain import Trial
 from autotune.report.axes import Axis, error_lengths
 from autotune.report.figures import apply_theme
-from autotune.report.labels import one_line_label, wrapped_label
-from autotune.report.palette import RED, SCALE, SERIES, SKY
+from autotune.report.style import RED, SCALE, SERIES, SKY, one_line_label, wrapped_label
 
 MAX_LINES = 250
 MAX_DOTS = 1_000

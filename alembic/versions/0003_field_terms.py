@@ -6,9 +6,8 @@ Revision 0003, after 0002. Values are renamed; no figure changes:
 - origins ``alone``, ``warm`` and ``prior`` become ``isolated``, ``imported`` and ``transferred``;
 - phases in events: ``1 place`` becomes ``1 devices``, ``3 apply`` ``3 setup``, ``4 probe``
   ``4 profile``, ``7 account`` ``7 record``;
-- keys of JSON documents: ``other_trials_on_host`` of a trial's environment becomes
-  ``concurrent_trials``, ``machines`` of a host ``num_nodes``, ``without_gain`` of a budget
-  ``patience``.
+- keys of JSON documents: ``machines`` of a host becomes ``num_nodes``, ``without_gain`` of a
+  budget ``patience``.
 
 Rows are renamed in SQL. JSON documents are rewritten in Python, a batch at a time: a database's
 own JSON functions may change how a number is written, and with it its type.
@@ -48,7 +47,6 @@ def upgrade() -> None:
     op.execute("ALTER TABLE trials RENAME COLUMN kind TO failure")
     rename_origins()
     rename_phases()
-    rewrite("trials", "environment", "other_trials_on_host", rename_concurrent_trials)
     rewrite("environments", "document", "machines", rename_num_nodes)
     rewrite("studies", "study", "without_gain", rename_patience)
 
@@ -89,10 +87,6 @@ def rewrite(table: str, column: str, key: str, change: Callable[[Document], Docu
         for last_id, value in documents:
             changed = rows.update().where(rows.c.id == last_id).values({column: change(value)})
             connection.execute(changed)
-
-
-def rename_concurrent_trials(environment: Document) -> Document:
-    return with_key_renamed(environment, "other_trials_on_host", "concurrent_trials")
 
 
 def rename_num_nodes(environment: Document) -> Document:

@@ -10,9 +10,8 @@ from autotune.analysis.replicates import Estimate
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import compare_with_default, format_metric, format_ratio_to_default
 from autotune.cli.layout import Column, Listing, Row
-from autotune.cli.output import out
+from autotune.cli.output import non_default_settings, out, unit_heading
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, plot
-from autotune.cli.text import non_default_settings, unit_heading
 from autotune.domain import State, Trial
 from autotune.domain.metrics import get_metric
 

@@ -20,8 +20,7 @@ from autotune.analysis.summary import best_trials
 from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import INDENT
-from autotune.cli.output import err
-from autotune.cli.text import STATE_STYLES, non_default_settings
+from autotune.cli.output import STATE_STYLES, err, non_default_settings
 from autotune.domain import CurvePoint, State, Trial
 from autotune.domain.metrics import get_metric
 

@@ -18,7 +18,7 @@ from autotune.analysis.text import (
     format_setting,
 )
 from autotune.cli.layout import INDENT, Column, Listing, Row
-from autotune.cli.text import label_with_unit
+from autotune.cli.output import label_with_unit
 from autotune.domain import Categorical, Host, Range
 from autotune.domain.metrics import get_metric
 from autotune.export.verify import Check
@@ -115,7 +115,8 @@ def difference_listings(difference: Difference) -> Group:
 def hardware_record(host: Host) -> dict[str, Any]:
     """``autotune hardware --json``."""
     levers = {lever.name: lever_record(lever, host) for lever in LEVERS.values()}
-    return {"fingerprint": host.fingerprint, **asdict(host), "levers": levers}
+    document = {"fingerprint": host.fingerprint, **asdict(host), "levers": levers}
+    return {"machines" if key == "num_nodes" else key: value for key, value in document.items()}
 
 
 def lever_record(lever: Lever, host: Host) -> dict[str, Any]:

@@ -70,3 +70,7 @@ class Resources:
     @property
     def cores(self) -> int:
         return self.processes * self.threads
+
+
+MIB = 2**20
+GIB = 2**30

@@ -53,7 +53,7 @@ class Event:
     message: str
 
 
-CONCURRENT_TRIALS = "concurrent_trials"
+CONCURRENT_TRIALS = "other_trials_on_host"
 """Key in the environment of a trial: how many trials ran concurrently on the host. Absent for an
 isolated run."""
 

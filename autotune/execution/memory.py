@@ -24,7 +24,7 @@ from typing import NoReturn
 import psutil
 
 from autotune.domain import FailureReason, Infeasible
-from autotune.domain.units import GIB
+from autotune.domain.host import GIB
 from autotune.errors import OutOfMemory
 from autotune.execution.messages import Channel, DriverDisconnected, Ended, MemorySamples
 from autotune.hardware.host import cgroup_bytes

@@ -61,7 +61,7 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
     """Fine-tune in a worker as ``directory`` says, write the model to its ``checkpoint/`` with a
     card, and return all files. Raises :class:`UsageError` for a folder without a script, and for
     a strategy that its one process cannot follow."""
-    from autotune.export.templates.single_process import run
+    from autotune.export.templates.loop import run
 
     if not (directory / "train.py").is_file():
         raise UsageError(

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from autotune.domain import Device, Host, NodeClass
-from autotune.domain.units import GIB
+from autotune.domain.host import GIB
 
 CGROUP = Path("/sys/fs/cgroup")
 NODES = Path("/sys/devices/system/node")

@@ -14,7 +14,6 @@ from autotune.levers.base import (
     Pattern,
     Stage,
 )
-from autotune.levers.pricing import hourly_usd
 from autotune.levers.registry import (
     FORBIDDEN_CLAUSES,
     LEVERS,
@@ -25,7 +24,7 @@ from autotune.levers.registry import (
     register_lever,
     training_key,
 )
-from autotune.levers.resources import required_resources
+from autotune.levers.resources import hourly_usd, required_resources
 
 __all__ = [
     "ACCURACY",

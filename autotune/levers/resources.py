@@ -1,8 +1,9 @@
-"""Resources that a strategy occupies while it runs: processes, threads and devices."""
+"""Resources that a strategy occupies (processes, threads, devices), and their price per hour."""
 
 from __future__ import annotations
 
-from autotune.domain import Resources, Strategy
+from autotune.domain import Host, Prices, Resources, Strategy
+from autotune.levers.cluster import ANY
 from autotune.levers.layout import layout
 
 
@@ -24,3 +25,38 @@ def required_resources(strategy: Strategy) -> Resources:
         return Resources(world, threads, (device,))
     kind, _, first = device.partition(":")
     return Resources(world, threads, tuple(f"{kind}:{int(first) + n}" for n in range(count)))
+
+
+def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
+    """Dollars per hour of all resources of ``strategy``; ``None`` if a price is unknown.
+
+    A GPU has the price of the longest key in the price table that is part of its name.
+    """
+    usage = required_resources(strategy)
+    by_node = _node_usd(strategy, usage, host, prices)
+    if by_node is not None:
+        return by_node
+    if prices.cpu_core is None:
+        return None
+    total = prices.cpu_core * usage.cores
+    for device_id in usage.devices:
+        device = host.device(device_id)
+        name = (device.name or "") if device is not None else ""
+        matches = [key for key in prices.gpus if key.lower() in name.lower()]
+        if not matches:
+            return None
+        total += prices.gpus[max(matches, key=len)]
+    return total
+
+
+def _node_usd(strategy: Strategy, usage: Resources, host: Host, prices: Prices) -> float | None:
+    """The price of a share of ``nodes`` nodes, which are priced as units; the share is the larger
+    one of cores and of GPUs. ``None`` if the node class or its price is unknown."""
+    name = str(strategy.get("node_class", ANY))
+    price = prices.nodes.get(name)
+    node = next((node for node in host.node_classes if node.name == name), None)
+    if price is None or node is None:
+        return None
+    gpus = sum(device.startswith("cuda") for device in usage.devices)
+    share = max(usage.cores / node.cores, gpus / node.gpus if node.gpus else 0.0)
+    return price * min(share, float(strategy.get("nodes", 1)))

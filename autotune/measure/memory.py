@@ -16,7 +16,7 @@ import psutil
 import torch
 from torch import nn
 
-from autotune.domain.units import GIB, MIB
+from autotune.domain.host import GIB, MIB
 
 _RESET_PEAK = "5"
 

@@ -16,8 +16,7 @@ from autotune.analysis.snapshot import Snapshot, Verdict
 from autotune.analysis.text import format_metric
 from autotune.domain import Trial
 from autotune.report.axes import Axis, error_lengths
-from autotune.report.labels import wrapped_label
-from autotune.report.palette import BLUE, INK, ORANGE, PALE, RED, SKY
+from autotune.report.style import BLUE, INK, ORANGE, PALE, RED, SKY, wrapped_label
 
 MAX_MARKED_STEPS = 200
 """Steps of the hypervolume beyond which they are not marked."""

@@ -21,7 +21,6 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autotune.domain import (
-    CONCURRENT_TRIALS,
     Completed,
     CurvePoint,
     Failed,
@@ -246,11 +245,7 @@ def _with_current_names(fields: dict[str, Any]) -> dict[str, Any]:
     if "evidence" not in fields:
         return fields
     names = {"kind": "failure", "evidence": "result"}
-    fields = {names.get(name, name): value for name, value in fields.items()}
-    environment = fields["result"]["environment"]
-    if "other_trials_on_host" in environment:
-        environment[CONCURRENT_TRIALS] = environment.pop("other_trials_on_host")
-    return fields
+    return {names.get(name, name): value for name, value in fields.items()}
 
 
 def _to_document(outcome: Outcome) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.report.labels import one_line_label, wrapped_label
+from autotune.report.style import one_line_label, wrapped_label
 from dashboard.text import escape_markdown
 
 MARKUP = '<img src=x onerror="alert(1)"> **bold** [x](javascript:1)'

@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from autotune.domain import Job, Limits, Strategy, Trial
 from autotune.errors import UsageError
 from autotune.export import exporter
-from autotune.export.templates import single_process
+from autotune.export.templates import loop
 from autotune.export.templates.checkpoint import load_pruned
 from autotune.export.verify import launchable
 from autotune.levers import required_resources
@@ -166,13 +166,13 @@ def test_with_model_hides_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise InterruptedError
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    monkeypatch.setattr(single_process, "pin_cores", lambda strategy, rank: None)
-    monkeypatch.setattr(single_process, "fine_tune", fine_tune)
+    monkeypatch.setattr(loop, "pin_cores", lambda strategy, rank: None)
+    monkeypatch.setattr(loop, "fine_tune", fine_tune)
     threads = torch.get_num_threads()
     study = samples.study(samples.write_data(tmp_path, 80))
     exporter("torchrun").export(study, samples.trial(), tmp_path / "out")
     with pytest.raises(InterruptedError):
-        single_process.run(str(tmp_path / "out"), "checkpoint")
+        loop.run(str(tmp_path / "out"), "checkpoint")
     torch.set_num_threads(threads)
     assert visible_devices == ["2,3"]
 

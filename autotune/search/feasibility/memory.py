@@ -12,8 +12,8 @@ import math
 from typing import Literal
 
 from autotune.domain import Strategy, WorkloadProfile
+from autotune.domain.host import GIB
 from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE
-from autotune.domain.units import GIB
 from autotune.levers.model_shape import ModelShape
 from autotune.search.feasibility.shapes import FLOAT_BYTES, WorkloadShape
 

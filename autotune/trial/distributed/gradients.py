@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.distributed.tensor import DTensor
 
-from autotune.domain.units import MIB
+from autotune.domain.host import MIB
 from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM
 
 

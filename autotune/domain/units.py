@@ -1,6 +1,0 @@
-"""Sizes in bytes."""
-
-from __future__ import annotations
-
-MIB = 2**20
-GIB = 2**30
