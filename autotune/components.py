@@ -36,7 +36,7 @@ SAMPLERS: Registry[SamplerType] = Registry("sampler", (
     SamplerType("tpe", "Tree-structured Parzen estimator", f"{_SAMPLER}:make_optuna"),
     SamplerType("nsga2", "Genetic algorithm", f"{_SAMPLER}:make_optuna"),
     SamplerType("random", "Random strategies", f"{_SAMPLER}:make_optuna"),
-    SamplerType("grid", "All strategies in order", f"{_SAMPLER}:make_grid"),
+    SamplerType("grid", "All strategies in a shuffled order", f"{_SAMPLER}:make_grid"),
     SamplerType("qmc", "Quasi-random strategies", f"{_SAMPLER}:make_qmc"),
 ))  # fmt: skip
 

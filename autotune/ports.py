@@ -108,7 +108,7 @@ class Executor(Protocol):
         """The recorded workload of an executor that replays trials and has no model or data;
         ``None`` where model and data are loaded."""
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         """Ask for jobs while workers are idle, run each and tell each outcome. Returns when ``ask``
         returns ``None`` and no job is running. Every job is told exactly once."""
 

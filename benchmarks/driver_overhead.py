@@ -131,13 +131,13 @@ class InlineExecutor:
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         while True:
             start = time.perf_counter()
             job = ask()
             if job is None:
                 return
-            tell(job, evaluate(job, lambda point, job=job: advise(job, point)))
+            tell(job, evaluate(job, lambda point, job=job: should_stop(job, point)))
             self.seconds.append(time.perf_counter() - start)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

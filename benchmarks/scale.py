@@ -103,7 +103,7 @@ class SimulatedExecutor:
         self.finished = 0
         self.segments: list[Segment] = []
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         running: list[Job] = []
         while True:
             job = self._timed(self._asks, ask) if len(running) < self._workers else None

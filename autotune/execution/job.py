@@ -43,12 +43,12 @@ class RunningJob:
             return math.inf
         return max(0.0, self._deadline - time.monotonic())
 
-    def serve(self, advise: ShouldStop) -> bool:
+    def serve(self, should_stop: ShouldStop) -> bool:
         """Receive the worker's messages and enforce its time limit. Returns whether it has
         ended."""
         ended = self._worker.ended()  # before reading: all messages sent earlier are then there
         while self._connected and self._worker.connection.poll():
-            self._receive(advise)
+            self._receive(should_stop)
         if not ended and time.monotonic() >= self._deadline:
             self.end(outcomes.of_timeout(self.job.limits.minutes or 0.0))
         return ended
@@ -68,17 +68,17 @@ class RunningJob:
             return outcomes.mark_concurrent(outcome, self.concurrent_jobs)
         return outcome
 
-    def _receive(self, advise: ShouldStop) -> None:
+    def _receive(self, should_stop: ShouldStop) -> None:
         try:
-            self._handle(self._worker.connection.recv(), advise)
+            self._handle(self._worker.connection.recv(), should_stop)
         except (EOFError, ConnectionError, TimeoutError):
             self._connected = False
 
-    def _handle(self, message: Any, advise: ShouldStop) -> None:
+    def _handle(self, message: Any, should_stop: ShouldStop) -> None:
         match message:
             case CurvePoint():
                 self._curve.append(message)
-                self._forward_progress(message, advise)
+                self._forward_progress(message, should_stop)
             case MemorySamples(samples):
                 self._memory = _decimate([*self._memory, *samples])
             case Ended(outcome):
@@ -86,8 +86,8 @@ class RunningJob:
             case Raised(error):
                 self.end(outcomes.of_exception(error, None))
 
-    def _forward_progress(self, point: CurvePoint, advise: ShouldStop) -> None:
-        reason = advise(self.job, point)
+    def _forward_progress(self, point: CurvePoint, should_stop: ShouldStop) -> None:
+        reason = should_stop(self.job, point)
         if point.metrics:
             self.answer(reason)
 

@@ -59,7 +59,7 @@ class LocalExecutor:
         self._spawner = Spawner(preload)
         self._closed = False
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         """Ask for jobs while workers are idle, run each, tell each outcome; return when ``ask``
         returns ``None`` and no job is running.
 
@@ -75,7 +75,7 @@ class LocalExecutor:
                     return
                 is_idle = waiting is None and len(running) < self._workers
                 timeout = ASK_AGAIN_SECONDS if is_idle else math.inf
-                for job in self._wait_for_ends(running, advise, timeout):
+                for job in self._wait_for_ends(running, should_stop, timeout):
                     running.remove(job)
                     self._pool.release(job.job)
                     tell(job.job, job.finish())
@@ -152,7 +152,7 @@ class LocalExecutor:
         return RunningJob(job, worker)
 
     def _wait_for_ends(
-        self, running: Sequence[RunningJob], advise: ShouldStop, timeout: float
+        self, running: Sequence[RunningJob], should_stop: ShouldStop, timeout: float
     ) -> list[RunningJob]:
         """Serve the running jobs until a worker has ended, for at most ``timeout`` seconds; return
         the jobs whose workers have ended."""
@@ -168,6 +168,6 @@ class LocalExecutor:
                 max(0.0, deadline - time.monotonic()), *(j.seconds_to_deadline() for j in running)
             )
             wait(sources, timeout=None if seconds == math.inf else seconds)
-            ended = [job for job in running if job.serve(advise)]
+            ended = [job for job in running if job.serve(should_stop)]
             if ended or time.monotonic() >= deadline:
                 return ended

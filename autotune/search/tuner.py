@@ -73,9 +73,9 @@ class Tuner:
     ) -> None:
         self.study, self.store = reader.study, reader.store
         self.stop_reason: str | None = None
-        """Why this session starts nothing more."""
+        """Why this run starts nothing more."""
         self.session_end: str | None = None
-        """Why this session tries no new strategies; re-runs of the best trials can follow."""
+        """Why this run tries no new strategies; re-runs of the best trials can follow."""
         self.sources, self._reader, self._executor = sources, reader, executor
         self._stopper, self._observer, self._directory = stopper, observer, directory
         self._backoff = OutageBackoff(outage_seconds)

@@ -29,7 +29,7 @@ class Turn:
     """The state of a study when a driver chooses what to start.
 
     ``unfinished`` are the queued and running trials of ``history``. ``session_end`` is the reason
-    why this session tries no new strategies, if there is one already. ``revision`` grows with every
+    why this run tries no new strategies, if there is one already. ``revision`` grows with every
     change of the study.
     """
 

@@ -44,7 +44,7 @@ INFERENCE_SPEED, INFERENCE_PRICE = "inference_samples_per_second", "inference_us
 
 @dataclass(frozen=True)
 class SourceStudy:
-    """The study to import from, with its trials when this session started.
+    """The study to import from, with its trials when this run started.
 
     ``same_host`` is whether it ran on a host like this one only; ``curves`` are read in that case.
     """

@@ -42,7 +42,7 @@ def never_stop(job: Job, point: CurvePoint) -> str | None:
 
 
 def run_jobs(
-    executor: Executor, jobs: Iterable[Job], advise: ShouldStop = never_stop
+    executor: Executor, jobs: Iterable[Job], should_stop: ShouldStop = never_stop
 ) -> list[tuple[int, Outcome]]:
     """Run the jobs and return (trial, outcome) in the order in which they end."""
     queue = iter(jobs)
@@ -51,13 +51,13 @@ def run_jobs(
         lambda: next(queue, None),
         evaluate,
         lambda job, outcome: ended.append((job.trial, outcome)),
-        advise,
+        should_stop,
     )
     return ended
 
 
-def run_job(executor: Executor, job: Job, advise: ShouldStop = never_stop) -> Outcome:
-    [(_, outcome)] = run_jobs(executor, [job], advise)
+def run_job(executor: Executor, job: Job, should_stop: ShouldStop = never_stop) -> Outcome:
+    [(_, outcome)] = run_jobs(executor, [job], should_stop)
     return outcome
 
 
@@ -76,19 +76,19 @@ class ExecutorBasics:
         assert run_jobs(executor, []) == []
 
     def test_asks_for_advice_at_rungs(self, executor: Executor, tmp_path: Path) -> None:
-        def advise(job: Job, point: CurvePoint) -> str | None:
+        def should_stop(job: Job, point: CurvePoint) -> str | None:
             return f"dominated at step {point.step}" if point.step == 4 else None
 
-        outcome = run_job(executor, make_job(tmp_path, do="train"), advise)
+        outcome = run_job(executor, make_job(tmp_path, do="train"), should_stop)
         assert outcome == replace(outcome, reason="dominated at step 4")
         assert isinstance(outcome, Pruned)
         assert [point.step for point in outcome.result.curve] == [1, 2, 3, 4]
 
     def test_reason_between_rungs_does_not_stop(self, executor: Executor, tmp_path: Path) -> None:
-        def advise(job: Job, point: CurvePoint) -> str | None:
+        def should_stop(job: Job, point: CurvePoint) -> str | None:
             return None if point.metrics else "too early to say"
 
-        assert isinstance(run_job(executor, make_job(tmp_path, do="train"), advise), Completed)
+        assert isinstance(run_job(executor, make_job(tmp_path, do="train"), should_stop), Completed)
 
     def test_error_of_the_driver_is_raised(self, executor: Executor, tmp_path: Path) -> None:
         def tell(job: Job, outcome: Outcome) -> None:
@@ -223,7 +223,7 @@ class ExecutorContract(ExecutorBasics):
             numbers.append(len(numbers))
             return make_job(tmp_path, numbers[-1], do="hang")
 
-        def advise(job: Job, point: CurvePoint) -> None:
+        def should_stop(job: Job, point: CurvePoint) -> None:
             running.release()
 
         def stop_when_both_run() -> None:
@@ -233,7 +233,7 @@ class ExecutorContract(ExecutorBasics):
 
         stopper = threading.Thread(target=stop_when_both_run)
         stopper.start()
-        pair.run(ask, evaluate, lambda job, outcome: outcomes.append(outcome), advise)
+        pair.run(ask, evaluate, lambda job, outcome: outcomes.append(outcome), should_stop)
         stopper.join()
         assert numbers == [0, 1]
         assert [type(outcome) for outcome in outcomes] == [Interrupted, Interrupted]

@@ -62,7 +62,7 @@ def never_stop(job: Job, point: CurvePoint) -> str | None:
 
 
 def run_jobs(
-    executor: ReplayExecutor, jobs: Sequence[Job], advise: ShouldStop = never_stop
+    executor: ReplayExecutor, jobs: Sequence[Job], should_stop: ShouldStop = never_stop
 ) -> list[tuple[int, Outcome, float]]:
     """(trial, outcome, simulated second) of each job in the order in which they end."""
     queue = iter(jobs)
@@ -71,18 +71,18 @@ def run_jobs(
         lambda: next(queue, None),
         formula,
         lambda job, outcome: ended.append((job.trial, outcome, executor.clock.seconds)),
-        advise,
+        should_stop,
     )
     return ended
 
 
 def run(
-    benchmark: TabularBenchmark, advise: ShouldStop = never_stop, **fields: object
+    benchmark: TabularBenchmark, should_stop: ShouldStop = never_stop, **fields: object
 ) -> tuple[Outcome, float]:
     """Run one job with the default strategy: its outcome and its simulated seconds."""
     executor = ReplayExecutor(benchmark)
     [(_, outcome, seconds)] = run_jobs(
-        executor, [job(benchmark.records[0].strategy, **fields)], advise
+        executor, [job(benchmark.records[0].strategy, **fields)], should_stop
     )
     return outcome, seconds
 

@@ -117,9 +117,9 @@ class InlineExecutor:
         self.stopped = False
         self.finished: list[int] = []
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         while not self.stopped and (job := ask()) is not None:
-            outcome = evaluate(job, lambda point, job=job: advise(job, point))
+            outcome = evaluate(job, lambda point, job=job: should_stop(job, point))
             tell(job, outcome)
             self.finished.append(job.trial)
 

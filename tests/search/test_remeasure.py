@@ -43,14 +43,14 @@ class PairExecutor(InlineExecutor):
         super().__init__()
         self.batches: list[tuple[int, ...]] = []
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         while True:
             jobs = [job for job in (ask(), ask()) if job is not None]
             if not jobs:
                 return
             self.batches.append(tuple(job.trial for job in jobs))
             for job in jobs:
-                outcome = evaluate(job, lambda point, job=job: advise(job, point))
+                outcome = evaluate(job, lambda point, job=job: should_stop(job, point))
                 tell(job, mark_concurrent(outcome, len(jobs) - 1))
 
 

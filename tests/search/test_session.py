@@ -22,8 +22,8 @@ class FormulaExecutor(InlineExecutor):
 
     clock: Clock | None = staticmethod(lambda: datetime.now(UTC))
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
-        super().run(ask, formula, tell, advise)
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
+        super().run(ask, formula, tell, should_stop)
 
 
 @pytest.fixture

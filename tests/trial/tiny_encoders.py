@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from autotune.trial.encoder import FAMILIES
+from autotune.trial.encoder import FAMILIES, encoder_of
 
 KINDS = sorted(FAMILIES)
 HEADS, HEAD_SIZE, NEURONS, LAYERS = 4, 8, 128, 2
@@ -61,3 +61,13 @@ def logits(model: PreTrainedModel) -> Tensor:
         answer: Tensor = model(**batches(1)[0]).logits
     model.train(training)
     return answer
+
+
+def encoder_flops(model: PreTrainedModel, length: int = 128) -> float:
+    """Floating-point operations of the encoder's matrix products in a forward pass."""
+    total = 0
+    for layer in encoder_of(model).layers:
+        weights = sum(linear.weight.numel() for linear in layer.linears)
+        attention = 2 * length * layer.heads * layer.head_size
+        total += 2 * length * (weights + attention)
+    return float(total)

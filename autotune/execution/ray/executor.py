@@ -77,7 +77,7 @@ class RayExecutor:
         """The hardware of every node, with its node class where it has one."""
         return self._open().hosts()
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         """Ask for jobs while workers are idle, run each, tell each outcome; return when ``ask``
         returns ``None`` and no job is running."""
         require_importable(evaluate)
@@ -90,7 +90,7 @@ class RayExecutor:
             first,
             ask,
             tell,
-            advise,
+            should_stop,
             workers=self._workers,
             wait_seconds=self._wait_seconds,
             unplaceable_reason=self._unplaceable_reason,

@@ -40,7 +40,7 @@ class TuneSearcher(Searcher):  # type: ignore[misc]
         first: Job,
         ask: Ask,
         tell: Tell,
-        advise: ShouldStop,
+        should_stop: ShouldStop,
         *,
         workers: int,
         wait_seconds: float,
@@ -48,7 +48,7 @@ class TuneSearcher(Searcher):  # type: ignore[misc]
         make_config: Callable[[Job], TrialConfig],
     ) -> None:
         super().__init__()
-        self._ask, self._tell, self._advise = ask, tell, advise
+        self._ask, self._tell, self._advise = ask, tell, should_stop
         self._workers, self._make_config = workers, make_config
         self._unplaceable_reason = unplaceable_reason
         self._wait_seconds, self._waiting_since = wait_seconds, math.inf

@@ -66,14 +66,14 @@ class GroupWorker(RunningJob):
     def failed(self) -> bool:
         return self.outcome is not None and not isinstance(self.outcome, Completed | Pruned)
 
-    def _handle(self, message: Any, advise: ShouldStop) -> None:
+    def _handle(self, message: Any, should_stop: ShouldStop) -> None:
         if isinstance(message, RendezvousPort):
             self.port = message.port
         else:
-            super()._handle(message, advise)
+            super()._handle(message, should_stop)
 
-    def _forward_progress(self, point: CurvePoint, advise: ShouldStop) -> None:
-        advise(self.job, point)
+    def _forward_progress(self, point: CurvePoint, should_stop: ShouldStop) -> None:
+        should_stop(self.job, point)
 
 
 class WorkerGroup:
@@ -101,7 +101,7 @@ class WorkerGroup:
         """Whether the first worker has ended, or another has failed, so that all will fail."""
         return self._workers[0].outcome is not None or any(w.failed for w in self._workers)
 
-    def serve(self, advise: ShouldStop, seconds: float | None) -> None:
+    def serve(self, should_stop: ShouldStop, seconds: float | None) -> None:
         """Wait for messages of the workers, at most ``seconds``, and handle them."""
         running = [worker for worker in self._workers if worker.outcome is None]
         timeout = min(worker.seconds_to_deadline() for worker in running)
@@ -110,7 +110,7 @@ class WorkerGroup:
         sources: list[Connection | int] = [s for worker in running for s in worker.sources()]
         wait(sources, timeout=None if timeout == math.inf else timeout)
         for worker in running:
-            if worker.serve(advise):
+            if worker.serve(should_stop):
                 worker.outcome = worker.finish()
 
     def answer(self, reason: str | None) -> None:

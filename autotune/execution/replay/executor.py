@@ -43,7 +43,7 @@ class ReplayExecutor:
         self._benchmark, self._workers = benchmark, workers
         self._stopped = False
 
-    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, advise: ShouldStop) -> None:
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         """Ask for jobs while workers are idle, advance to the next event, tell each outcome;
         return when ``ask`` returns ``None`` and no job is running. ``evaluate`` is not called."""
         order = itertools.count()
@@ -58,7 +58,7 @@ class ReplayExecutor:
                 return
             self.clock.seconds, _, replayed = heapq.heappop(running)
             if isinstance(replayed.event, CurvePoint):
-                replayed.advance(advise(replayed.job, replayed.event))
+                replayed.advance(should_stop(replayed.job, replayed.event))
                 heapq.heappush(running, (replayed.next_at, next(order), replayed))
             else:
                 tell(replayed.job, replayed.event)

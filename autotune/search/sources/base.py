@@ -23,7 +23,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Done:
-    """Try no new strategies in this session. The sources that follow are still asked."""
+    """Try no new strategies in this run. The sources that follow are still asked."""
 
     reason: str
 

@@ -27,23 +27,17 @@ from autotune.trial.encoder import encoder_of
 METHODS = ("structured", "unstructured", "layers")
 SCORES = ("taylor", "magnitude")
 
-FLOPS_LENGTH = 128
-"""Sequence length for which the ratio of floating-point operations is computed."""
-
 
 @dataclass(frozen=True)
 class PruningReport:
     """The result of pruning. ``plan`` is JSON data, and repeats the removal on a new model.
 
-    ``flops_ratio`` is the encoder's floating-point operations after pruning divided by those
-    before, for sequences of :data:`FLOPS_LENGTH` tokens; zeros count as operations. Only the
-    unstructured method sets ``masks``, which must be reapplied after every optimizer step.
+    Only the unstructured method sets ``masks``, which must be reapplied after every optimizer step.
     """
 
     plan: PruningPlan
     parameters_before: int
     parameters_after: int
-    flops_ratio: float
     masks: Masks | None = None
 
 
@@ -65,7 +59,7 @@ def prune(
     """
     _check(ratio, method, score)
     plan, masks = identity_plan(model), None
-    parameters, flops = model.num_parameters(), encoder_flops(model)
+    parameters = model.num_parameters()
     if ratio > 0 and method == "structured":
         scores = taylor_scores(model, batches) if score == "taylor" else magnitude_scores(model)
         plan = structured_plan(scores, ratio)
@@ -79,7 +73,6 @@ def prune(
         plan=plan,
         parameters_before=parameters,
         parameters_after=model.num_parameters(),
-        flops_ratio=encoder_flops(model) / flops,
         masks=masks,
     )
 
@@ -128,16 +121,6 @@ def neurons_to_keep(total: int, ratio: float) -> int:
     while multiple > 1 and total < 4 * multiple:
         multiple //= 2
     return total if ratio == 0 else units_to_keep(total, ratio, multiple)
-
-
-def encoder_flops(model: PreTrainedModel, length: int = FLOPS_LENGTH) -> float:
-    """Floating-point operations of the encoder's matrix products in a forward pass."""
-    total = 0
-    for layer in encoder_of(model).layers:
-        weights = sum(linear.weight.numel() for linear in layer.linears)
-        attention = 2 * length * layer.heads * layer.head_size
-        total += 2 * length * (weights + attention)
-    return float(total)
 
 
 def _best(scores: Tensor, count: int) -> list[int]:

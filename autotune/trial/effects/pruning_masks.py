@@ -49,12 +49,6 @@ class Masks:
         """Apply after every step of ``optimizer``, whose momentum changes pruned weights."""
         optimizer.register_step_post_hook(lambda *_: self.apply())
 
-    @property
-    def sparsity(self) -> float:
-        """The fraction of the weights of these layers that is pruned."""
-        total = sum(pruned.numel() for pruned in self._pruned)
-        return sum(int(pruned.sum()) for pruned in self._pruned) / total
-
 
 def magnitude_masks(linears: Sequence[nn.Linear], ratio: float) -> Masks:
     """Prune the fraction ``ratio`` of the weights of all ``linears`` with the smallest magnitude.
