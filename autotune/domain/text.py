@@ -1,7 +1,8 @@
-"""Suggestions for misspelt names."""
+"""Suggestions for misspelt names, and names as text that is safe to print."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -18,3 +19,21 @@ def suggest(word: object, names: Iterable[str]) -> str:
     match = closest(word, names)
     question = f"did you mean {match}? " if match else ""
     return f"{question}valid: {', '.join(names)}"
+
+
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # C0, C1, order of writing
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def control_character(text: str) -> str | None:
+    """The first character of ``text`` that controls a terminal or that UTF-8 cannot express, as
+    ``U+001B``; ``None`` if there is none. Tabs and line feeds are text."""
+    match = _CONTROL.search(text) or _SURROGATE.search(text)
+    return f"U+{ord(match[0]):04X}" if match else None
+
+
+def printable(text: str) -> str:
+    """``text`` without characters that control a terminal; lone surrogates become U+FFFD."""
+    return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))

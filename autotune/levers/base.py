@@ -6,6 +6,7 @@ Records are data: this package imports no torch.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -144,7 +145,9 @@ class Lever:
             return any(value == v and type(value) is type(v) for v in self.domain.values)
         if isinstance(value, bool) or not contains(self.domain, value):
             return False
-        return not self.domain.integer or (isinstance(value, int | float) and value == int(value))
+        return not self.domain.integer or (
+            isinstance(value, int | float) and math.isfinite(value) and value == int(value)
+        )
 
     def describe(self) -> str:
         """The legal settings, as text."""

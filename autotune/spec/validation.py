@@ -48,7 +48,9 @@ _EXPECTED: Mapping[str, str] = {
     "less_than_equal": "at most {le}",
     "string_too_short": "some text",
 }
-"""By pydantic's type of an error, what the value must be."""
+"""By pydantic's type of an error, what the value must be. Others have pydantic's own message."""
+
+_PYDANTIC_PREFIX = "Input should be "
 
 _PATTERNS: Mapping[str, str] = {
     "study": "a name (letters, digits, '.', '_', '-'; starting with a letter or digit; up to 100)",
@@ -119,8 +121,12 @@ def _message(error: ErrorDetails) -> str:
         return f"{quote(value)} is not {_PATTERNS[str(error['loc'][-1])]}"
     if kind == "too_short":
         expected = "a list of one or more" if isinstance(value, list) else "one entry or more"
-    else:
+    elif kind in _EXPECTED:
         expected = _EXPECTED[kind].format(**context)
+    elif error["msg"].startswith(_PYDANTIC_PREFIX):
+        expected = error["msg"].removeprefix(_PYDANTIC_PREFIX)
+    else:
+        return f"{quote(value)} is not valid: {error['msg']}"
     return f"must be {expected}, not {quote(value) if value not in ([], {}, '') else 'empty'}"
 
 

@@ -18,6 +18,7 @@ import yaml
 from yaml.error import Mark
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from autotune.domain.text import control_character, printable
 from autotune.errors import Mistake
 from autotune.spec.document import Document, Path, SourceLocation, quote
 
@@ -102,11 +103,21 @@ class _Reader:
             return self.mapping(node, path)
         if isinstance(node, SequenceNode) and node.tag == f"{_PREFIX}seq":
             return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, ScalarNode):
+            self.check_characters(node)
         if isinstance(node, ScalarNode) and node.tag.removeprefix(_PREFIX) in (*_SCALARS, "str"):
             return _scalar(node.tag.removeprefix(_PREFIX), node.value)
         message = f"tags such as {node.tag} have no meaning in a study file"
         self.add_error(node.start_mark, message)
         return _scalar("str", str(node.value))
+
+    def check_characters(self, node: ScalarNode) -> None:
+        """Record a mistake for characters that only escapes such as ``"\\e"`` can write, and
+        remove them, so that no message repeats them."""
+        if (character := control_character(node.value)) is not None:
+            message = f"text with the control character {character}; remove it"
+            self.add_error(node.start_mark, message)
+            node.value = printable(node.value)
 
     def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -115,6 +126,7 @@ class _Reader:
                 message = "a key must be a word, not a list or a mapping"
                 self.add_error(key_node.start_mark, message)
                 continue
+            self.check_characters(key_node)
             key = key_node.value
             if key in data:
                 first = self.document.keys[(*path, key)].line

@@ -1,0 +1,121 @@
+"""Mutated study files: random changes to bytes, lines, values and keys of valid ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parents[2] / "search_spaces"
+SOURCES = [path.read_bytes() for path in sorted(FOLDER.glob("*.yaml"))]
+
+VALUES: Sequence[str] = (
+    "true", "no", "null", "~", "''", "0", "-1", "-0.0", "1.5", "1e400", "-1e400", "1e308", "5e-324",
+    "1e18", "999999999999999999", "9" * 30, "9" * 5000, "0x10", "1_000", ".inf", ".nan", "²", "१२",
+    "auto", "default", "[]", "{}", "[[]]", "[{}]", "[null]", "[1, a]", "{a: 1}", "{values: auto}",
+    "{low: 1e400, high: 1e400}", "{low: 0, high: 1e308, step: 1e-300}", "{low: 8, high: 64, step: "
+    "1e400}", "{values: [8], when: a}", "2024-01-01", "a > b", "((((", "baseline", "é\u202e",
+    '"\\0"',
+    '"\\ud83d"', '"\\e[31m"', "!!int x", "*x", "&x 1", "- 1", "accuracy >= baseline * 1e400",
+    "batch_size == batch_size", "not (padding == fixed)", "'" + "(" * 300 + "1" + ")" * 300 + "'",
+    "'" + "not " * 300 + "padding == fixed'", "{kind: ray}", "{kind: replay, landscape: x}",
+    "no hypervolume gain in 999999999 trials", "x" * 300,
+)  # fmt: skip
+"""Values that a position can get."""
+
+Mutation = Callable[[bytes, random.Random], bytes]
+
+
+def change_bytes(text: bytes, rng: random.Random) -> bytes:
+    """Replace, insert or delete up to four bytes."""
+    data = bytearray(text)
+    for _ in range(rng.randint(1, 4)):
+        index = rng.randrange(len(data))
+        new = bytes([rng.choice((rng.randrange(256), *b":{}[],-'\"#&*!|> \n\t0"))])
+        data[index : index + rng.randint(0, 1)] = new if rng.random() < 0.8 else b""
+    return bytes(data)
+
+
+def change_lines(text: bytes, rng: random.Random) -> bytes:
+    """Delete, repeat, move, indent or join a line."""
+    lines = text.split(b"\n")
+    index, other = rng.randrange(len(lines)), rng.randrange(len(lines))
+    kind = rng.randrange(5)
+    if kind == 0:
+        del lines[index]
+    elif kind == 1:
+        lines.insert(other, lines[index])
+    elif kind == 2:
+        lines[index], lines[other] = lines[other], lines[index]
+    elif kind == 3:
+        lines[index] = b" " * rng.randint(1, 9) + lines[index].lstrip(b" " * rng.randint(0, 4))
+    else:
+        lines[index : index + 2] = [b"".join(lines[index : index + 2])]
+    return b"\n".join(lines)
+
+
+def change_value(text: bytes, rng: random.Random) -> bytes:
+    """Replace one value by an odd one, or by another of the file."""
+    data = yaml.safe_load(text)
+    container, key = rng.choice(_places(data))
+    if rng.random() < 0.3:
+        other, other_key = rng.choice(_places(data))
+        return _dump(
+            data, container, key, yaml.safe_dump(other[other_key], default_flow_style=True)
+        )
+    return _dump(data, container, key, rng.choice(VALUES))
+
+
+def change_key(text: bytes, rng: random.Random) -> bytes:
+    """Rename a key, to that of another position or by one character, or remove it."""
+    data = yaml.safe_load(text)
+    places = [(c, k) for c, k in _places(data) if isinstance(c, dict)]
+    container, key = rng.choice(places)
+    value = container.pop(key)
+    if rng.random() < 0.7:
+        other = str(rng.choice(places)[1])
+        index = rng.randrange(len(str(key)))
+        misspelt = str(key)[:index] + rng.choice("aeé_ ") + str(key)[index + 1 :]
+        container[rng.choice((other, misspelt, "values", "when", "low"))] = value
+    return yaml.safe_dump(data, sort_keys=False).encode()
+
+
+MUTATIONS: Sequence[Mutation] = (change_bytes, change_lines, change_value, change_key)
+
+
+def _places(data: Any) -> list[tuple[Any, Any]]:
+    """Every container with each of its keys or indices."""
+    entries = data.items() if isinstance(data, dict) else enumerate(data)
+    places = []
+    for key, value in entries:
+        places.append((data, key))
+        if isinstance(value, dict | list):
+            places += _places(value)
+    return places
+
+
+def _dump(data: Any, container: Any, key: Any, written: str) -> bytes:
+    container[key] = "PLACEHOLDER"
+    written = written.removesuffix("\n").removesuffix("\n...")
+    return yaml.safe_dump(data, sort_keys=False).replace("PLACEHOLDER", written).encode()
+
+
+class MutatedFiles:
+    """``file(n)`` is the n-th mutated file, whatever was asked before."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def file(self, number: int) -> bytes:
+        rng = random.Random(self.seed * 1_000_003 + number)
+        text = rng.choice(SOURCES)
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            try:
+                text = rng.choice(MUTATIONS)(text, rng)
+            except (yaml.YAMLError, UnicodeError, IndexError, ValueError, TypeError,
+                    AttributeError, RecursionError):  # fmt: skip
+                text = change_bytes(text or b"\n", rng)  # no longer a mapping
+        return text
