@@ -8,7 +8,14 @@ quantity that was not measured is ``None``, never zero.
 from __future__ import annotations
 
 from autotune.domain.host import Device, Host, NodeClass, Resources
-from autotune.domain.result import CONCURRENT_TRIALS, CurvePoint, Event, Measurement, TrialResult
+from autotune.domain.result import (
+    CONCURRENT_TRIALS,
+    KILLED_BY,
+    CurvePoint,
+    Event,
+    Measurement,
+    TrialResult,
+)
 from autotune.domain.search_space import Categorical, Dimension, ForbiddenClause, Range, SearchSpace
 from autotune.domain.strategy import Strategy, Value, digest
 from autotune.domain.study import (
@@ -44,6 +51,7 @@ from autotune.domain.workload import WorkloadProfile
 
 __all__ = [
     "CONCURRENT_TRIALS",
+    "KILLED_BY",
     "PHASES",
     "Budget",
     "Categorical",

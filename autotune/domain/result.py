@@ -57,6 +57,9 @@ CONCURRENT_TRIALS = "other_trials_on_host"
 """Key in the environment of a trial: how many trials ran concurrently on the host. Absent for an
 isolated run."""
 
+KILLED_BY = "killed_by"
+"""Key in the environment of a trial: the signal from outside that ended its worker."""
+
 
 @dataclass(frozen=True)
 class TrialResult:

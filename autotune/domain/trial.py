@@ -83,6 +83,10 @@ class FailureReason(StrEnum):
     """A fault of the machine and not of the strategy, which is run again."""
 
 
+LOG_NOTE = "; log at "
+"""Separates what failed from the path of the log in the reason of a failure."""
+
+
 @dataclass(frozen=True)
 class Completed:
     """The trial ran to its end."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from autotune.domain import (
     CONCURRENT_TRIALS,
+    KILLED_BY,
     CurvePoint,
     Event,
     Failed,
@@ -20,12 +21,17 @@ from autotune.domain import (
     Infeasible,
     Outcome,
     Pruned,
+    TrialResult,
 )
+from autotune.domain.trial import LOG_NOTE
 from autotune.errors import NanLoss, StopTrial, Unsupported
 from autotune.execution.memory import is_out_of_memory
 
 STOP_REQUESTED = "stopped on request"
 """Reason of trials that :meth:`Executor.stop` has interrupted."""
+
+OUTSIDE_SIGNALS = ("SIGHUP", "SIGKILL", "SIGTERM")
+"""Signals that a trial does not send to itself: a user, a scheduler or the kernel has sent them."""
 
 SHARED_HOST = "shared_host"
 """Kind of the event of a trial that ran concurrently with others on its host."""
@@ -55,11 +61,13 @@ def of_exit(code: int | None, log: str | None) -> Outcome:
     if code is None:
         reason = "the worker's parent process was lost"
         return Failed(FailureReason.INFRASTRUCTURE, f"{reason}{_log_note(log)}")
-    if code < 0:
-        reason = f"killed by {signal_name(-code)}"
-    else:
+    if code >= 0:
         reason = f"the worker exited with code {code} and no result"
-    return Failed(FailureReason.CRASH, f"{reason}{_log_note(log)}")
+        return Failed(FailureReason.CRASH, f"{reason}{_log_note(log)}")
+    name = signal_name(-code)
+    killed_by = {KILLED_BY: name} if name in OUTSIDE_SIGNALS else {}
+    reason = f"killed by {name}{_log_note(log)}"
+    return Failed(FailureReason.CRASH, reason, TrialResult(environment=killed_by))
 
 
 def of_timeout(minutes: float) -> Outcome:
@@ -120,4 +128,4 @@ def _location(error: BaseException) -> str:
 
 
 def _log_note(log: str | None) -> str:
-    return f"; log at {log}" if log else ""
+    return f"{LOG_NOTE}{log}" if log else ""

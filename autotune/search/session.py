@@ -25,11 +25,12 @@ OUTAGE_SECONDS = 600.0
 @dataclass(frozen=True)
 class SearchResult:
     """How a session ended: why, with which trials of the study, and whether it was stopped before
-    the budget was used."""
+    the budget was used. ``failure`` is the error that every trial would repeat."""
 
     reason: str
     trials: Sequence[Trial]
     is_interrupted: bool = False
+    failure: str | None = None
 
     @property
     def has_completed_trial(self) -> bool:
@@ -137,7 +138,8 @@ class SearchSession:
             self._tuner.stop(self._stop_reason)
         reason = self._tuner.run(evaluate)
         trials = self._store.trials(self._study.name)
-        return SearchResult(reason, trials, self._stop_reason is not None)
+        is_interrupted = self._stop_reason is not None
+        return SearchResult(reason, trials, is_interrupted, self._tuner.failure)
 
     def stop(self, reason: str = "interrupted") -> None:
         """Start no more trials; running ones finish. Safe from a signal handler or thread."""

@@ -19,6 +19,7 @@ from autotune.domain import (
 )
 from autotune.levers import required_resources
 from autotune.search.cache import CACHE_MISS, CacheHit, merge_cached
+from autotune.search.failures import has_failed_before, without_early_verdict
 from autotune.search.feasibility.filter import PREDICTIONS, attach_predictions
 from autotune.search.turn import Turn
 
@@ -32,6 +33,8 @@ class StartedTrial:
     job: Job
     cache_hit: CacheHit = CACHE_MISS
     predictions: Mapping[str, Any] | None = None
+    is_second_run: bool = False
+    """Whether an earlier run of the same strategy was lost through a fault of the machine."""
 
 
 def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
@@ -55,7 +58,7 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         on_test_split=trial.is_confirmation,
         plugins=turn.study.plugins,
     )
-    return StartedTrial(trial, job, hit, predictions)
+    return StartedTrial(trial, job, hit, predictions, has_failed_before(trial, turn.history))
 
 
 def _limits(trial: Trial, turn: Turn) -> Limits:
@@ -79,10 +82,12 @@ def is_budget_timeout(outcome: Outcome, started: StartedTrial, limits: Limits) -
 def finalize(outcome: Outcome, started: StartedTrial, limits: Limits) -> Outcome:
     """The outcome to store: with cached results and predictions.
 
-    A timeout caused by the study's budget is recorded as interrupted, not as infeasible. ``limits``
-    are those of the study.
+    A timeout caused by the study's budget is recorded as interrupted, not as infeasible, and the
+    first outside kill of a strategy's worker as a fault of the machine. ``limits`` are those of
+    the study.
     """
     if is_budget_timeout(outcome, started, limits):
         outcome = Interrupted("the search's budget ended", outcome.result)
+    outcome = without_early_verdict(outcome, is_second_run=started.is_second_run)
     outcome = merge_cached(outcome, started.cache_hit, started.job)
     return attach_predictions(outcome, started.predictions)

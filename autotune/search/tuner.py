@@ -7,12 +7,14 @@ another driver has added a trial meanwhile.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.domain import (
     Completed,
     CurvePoint,
+    FailureReason,
     Host,
     Job,
     Outcome,
@@ -25,6 +27,7 @@ from autotune.domain import (
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
 from autotune.search.early_stopping import EarlyStopper, ScoreUpperBound
+from autotune.search.failures import RepeatedFailures
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.heartbeat import Heartbeat, OutageBackoff
 from autotune.search.sources import (
@@ -74,6 +77,8 @@ class Tuner:
         self.study, self.store = reader.study, reader.store
         self.stop_reason: str | None = None
         """Why this run starts nothing more."""
+        self.failure: str | None = None
+        """The failure that ended this run, if every trial would fail alike."""
         self.session_end: str | None = None
         """Why this run tries no new strategies; re-runs of the best trials can follow."""
         self.sources, self._reader, self._executor = sources, reader, executor
@@ -81,6 +86,7 @@ class Tuner:
         self._backoff = OutageBackoff(outage_seconds)
         self._started: dict[int, StartedTrial] = {}
         self._idle: Idle | None = None
+        self._failures = RepeatedFailures()
 
     def run(self, evaluate: Evaluate) -> str:
         """Search until the budget is used; return the reason why it ended."""
@@ -152,6 +158,19 @@ class Tuner:
         trial = self.store.finish(job.study, job.trial, outcome)
         write_result(job, trial)
         self._observer.finished(trial)
+        self._handle_failure(started, trial)
+
+    def _handle_failure(self, started: StartedTrial, trial: Trial) -> None:
+        """Queue the trial once more after a fault of the machine; stop the search if the default
+        failed, or if the last trials failed alike."""
+        is_lost = trial.failure == FailureReason.INFRASTRUCTURE
+        is_retried = is_lost and not started.is_second_run
+        if is_retried:
+            with suppress(StoreUnavailableError):  # the next session queues it
+                self.sources.queue.retry([trial])
+        self.failure = self._failures.add(trial, is_retried=is_retried) or self.failure
+        if self.failure is not None:
+            self.stop(self.failure)
 
     def _choose(self, turn: Turn) -> Proposal | StartQueued | Idle:
         """The choice of the first source that has one."""

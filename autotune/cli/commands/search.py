@@ -9,7 +9,6 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-import yaml
 
 from autotune.cli.executors import open_executor
 from autotune.cli.options import (
@@ -55,10 +54,11 @@ def search(
     """Search a study file. Continues an existing study of the same name."""
     from autotune import spec
     from autotune.cli.commands.study import resolve_study_path
+    from autotune.spec.yaml import write_scalar
 
     overrides = _overrides(override, executor, address, no_sharing)
-    overrides += [f"study={study}"] if study else []
-    overrides += [f"warm_start={warm_start}"] if warm_start else []
+    overrides += [f"study={write_scalar(study)}"] if study else []
+    overrides += [f"warm_start={write_scalar(warm_start)}"] if warm_start else []
     path = resolve_study_path(file)
     if storage is not None:
         _require_server(storage)
@@ -80,6 +80,7 @@ def resume(
 ) -> None:
     """Continue a study that ended or was killed. Raise its budget with --set."""
     from autotune import spec
+    from autotune.spec.yaml import write
     from autotune.store import open_store
 
     url = storage_url(storage)
@@ -88,7 +89,7 @@ def resume(
         stored = store.study(study)
     finally:
         store.close()
-    text = yaml.safe_dump(dict(stored.spec), sort_keys=False)
+    text = write(stored.spec)
     overrides = _overrides(override, executor, address, no_sharing)
     with open_executor(spec.executor(text, overrides=overrides)) as (runner, host):
         resumed = spec.load(text, host=host, overrides=overrides).study
@@ -107,14 +108,16 @@ def _overrides(
     settings: Sequence[str] | None, executor: str | None, address: str | None, no_sharing: bool
 ) -> list[str]:
     """The values of ``--set``, and those of the options that are short forms of it."""
+    from autotune.spec.yaml import write_scalar
+
     overrides = [*(settings or []), *(["sharing=false"] if no_sharing else [])]
     if executor == "local":
         # Replace the section, so that it does not keep the address of a cluster.
         own = [text for text in overrides if text.startswith("executor.")]
         overrides += ["executor=local", *own]
     elif executor is not None:
-        overrides.append(f"executor.kind={executor}")
-    return [*overrides, *([f"executor.address={address}"] if address else [])]
+        overrides.append(f"executor.kind={write_scalar(executor)}")
+    return [*overrides, *([f"executor.address={write_scalar(address)}"] if address else [])]
 
 
 def _search(
@@ -152,6 +155,11 @@ def _search(
         resume_command = f"autotune resume {study.name}{stored_at}"
         err.print(f"interrupted; continue with: {resume_command}", style="yellow")
         raise typer.Exit(INTERRUPTED)
+    if result.failure is not None:
+        raise AutotuneError(
+            result.failure,
+            hint=f"read the log, mend the cause, then autotune resume {study.name}{stored_at}",
+        )
     if not result.has_completed_trial:
         raise AutotuneError(
             "no trial completed",

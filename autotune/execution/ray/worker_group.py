@@ -129,7 +129,11 @@ class WorkerGroup:
         if isinstance(outcome, Failed) and outcome.failure == FailureReason.INFRASTRUCTURE:
             raise ExecutionError(outcome.reason)
         first = self._workers[0].outcome
-        return outcome if first is None else replace(outcome, result=self._with_nodes(first.result))
+        if first is None:
+            return outcome
+        environment = {**outcome.result.environment, **first.result.environment}
+        result = replace(first.result, environment=environment)
+        return replace(outcome, result=self._with_nodes(result))
 
     def end(self, outcome: Outcome) -> None:
         """End the workers that still run, with ``outcome``."""

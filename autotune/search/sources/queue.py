@@ -47,5 +47,7 @@ class TrialQueue:
 
 
 def _is_tried(trial: Trial) -> bool:
-    """Whether the strategy of ``trial`` has a result or will get one from this trial."""
-    return trial.is_informative and trial.is_result
+    """Whether the strategy of ``trial`` has a result or will get one from this trial. A default
+    that failed is tried again: its error is one of model, data or machine."""
+    is_failed_default = trial.origin is TrialOrigin.DEFAULT and trial.state is State.FAILED
+    return trial.is_informative and trial.is_result and not is_failed_default
