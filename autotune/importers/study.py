@@ -15,7 +15,7 @@ import yaml
 from autotune.errors import UsageError
 from autotune.importers import READERS
 from autotune.importers.base import ImportedConfig
-from autotune.spec import starter
+from autotune.spec import starter, study_name
 
 
 def read_configuration(path: Path) -> ImportedConfig:
@@ -45,14 +45,10 @@ def study_file(imported: ImportedConfig, name: str) -> str:
     lines = [f"#   {key}: {reason}" for key, reason in imported.skipped.items()]
     skipped = ["", "# Skipped settings:", *lines] if lines else []
     head = [f"# Made from {imported.source} by autotune import.", *skipped, ""]
-    text = starter(name)
+    text = starter(study_name(name), [strategy])
     for key, value in imported.task.items():
         text = _with_task_key(text, key, value)
-    comment = "# Strategies to try before the sampler proposes its own.\n"
-    before, _, after = text.partition(comment)
-    rest = after.partition("\n\n")[2]
-    started = f"# The imported strategy, measured first.\nstart_with:\n  - {{{strategy}}}\n\n"
-    return "\n".join(head) + before + started + rest
+    return "\n".join(head) + text
 
 
 def _with_task_key(text: str, key: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from autotune.spec.explain import Explanation, LeverExplanation, explain
 from autotune.spec.load import executor, load
 from autotune.spec.resolve import ResolvedStudy
 from autotune.spec.schema import json_schema
-from autotune.spec.starter import starter
+from autotune.spec.starter import starter, study_name
 
 __all__ = [
     "DEFAULT_TRIALS",
@@ -24,4 +24,5 @@ __all__ = [
     "json_schema",
     "load",
     "starter",
+    "study_name",
 ]

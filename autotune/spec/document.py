@@ -15,12 +15,14 @@ Path = tuple[str | int, ...]
 @dataclass(frozen=True)
 class SourceLocation:
     """A 1-based position in a file. ``indent`` is the number of characters between the start of a
-    scalar and its text: 1 for a quoted scalar."""
+    scalar and its text: 1 for a quoted scalar. ``text`` is a number or a truth value as the file
+    spells it, for the keys that are text whatever it looks like."""
 
     file: str
     line: int
     column: int
     indent: int = 0
+    text: str | None = None
 
 
 @dataclass

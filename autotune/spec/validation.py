@@ -76,10 +76,26 @@ def validate(document: Document) -> StudyFile | None:
         invalid = set()
         for details in errors:
             path = _path_in(data, details["loc"])
+            if details["type"] == "string_type" and _use_source_text(data, path, document):
+                continue
             _add_error(document, details, path)
             invalid.add(path[: _REMOVAL_DEPTH.get(str(path[0]), len(path))] if path else path)
         for path in sorted(invalid, reverse=True):
             _remove(data, path, document)
+
+
+def _use_source_text(data: Any, path: Path, document: Document) -> bool:
+    """Replace a number or a truth value where text is meant by its spelling in the file, so that
+    a study, a model or a column can be named 12e4567 or true."""
+    location = document.values.get(path)
+    if location is None or location.text is None:
+        return False
+    for root in [data] if document.mistakes else [data, document.data]:  # paths may have changed
+        container: Any = root
+        for key in path[:-1]:
+            container = container[key]
+        container[path[-1]] = location.text
+    return True
 
 
 def _path_in(data: Any, location: Sequence[str | int]) -> Path:

@@ -11,7 +11,10 @@ stops at the first duplicate key, and gives no location inside of quoted scalars
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -78,6 +81,20 @@ def read(text: str, file: str, *, line: int = 1, column: int = 1) -> Document:
     return reader.document
 
 
+def write(data: Mapping[str, Any]) -> str:
+    """``data`` as YAML that :func:`read` turns into ``data`` again. PyYAML would write the texts
+    ``12e4567`` and ``on`` without quotes, by the rules of YAML 1.1."""
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def write_scalar(text: str) -> str:
+    """``text`` as a scalar of YAML: in quotes unless it is a plain word."""
+    if re.fullmatch(r"[A-Za-z][\w.-]*", text, re.ASCII) and read(text, "").data == text:
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
 class _Reader:
     """Converts nodes to data; locations and mistakes go to ``document``."""
 
@@ -106,7 +123,11 @@ class _Reader:
         if isinstance(node, ScalarNode):
             self.check_characters(node)
         if isinstance(node, ScalarNode) and node.tag.removeprefix(_PREFIX) in (*_SCALARS, "str"):
-            return _scalar(node.tag.removeprefix(_PREFIX), node.value)
+            scalar = _scalar(node.tag.removeprefix(_PREFIX), node.value)
+            if isinstance(scalar, bool | int | float):
+                location = self.document.values[path]
+                self.document.values[path] = replace(location, text=node.value)
+            return scalar
         message = f"tags such as {node.tag} have no meaning in a study file"
         self.add_error(node.start_mark, message)
         return _scalar("str", str(node.value))

@@ -281,7 +281,7 @@ def test_yaml_1_2() -> None:
 
 
 OPTIONAL = re.compile(
-    r"^( *)# (columns:|- peak|pruning_method:|rules:|start_with:|limits:|prices:|executor:|  - )",
+    r"^( *)# (columns:|- peak|pruning_method:|rules:|prices:|executor:|  - )",
     re.MULTILINE,
 )
 
@@ -289,10 +289,9 @@ OPTIONAL = re.compile(
 def test_the_starter_is_valid_as_it_is_and_with_its_comments_removed() -> None:
     assert load(starter("mine"), host=CPU).study.name == "mine"
     text, count = OPTIONAL.subn(r"\1\2", starter())
-    assert count == 10
+    assert count == 7
     study = load(text, host=CPU).study
-    assert study.start_with[0]["precision"] == "bf16"
-    assert study.limits.memory_gib == 8
+    assert study.prices.gpus["H100"] == 2.95
     assert [d.when for d in study.space.dimensions if d.lever == "pruning_method"] == [
         "(pruning_ratio > 0) and (pruning_ratio >= 0.5)"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -69,9 +70,15 @@ def init(
 
     if path.exists():
         raise UsageError(f"{path} exists already", hint="give another path, or remove the file")
+    name = spec.study_name(study or path.stem)
+    if study is not None and name != study:
+        message = f"a study cannot be named '{study}': use letters, digits, '.', '_' and '-'"
+        raise UsageError(message, hint=f"autotune init {shlex.quote(str(path))} --study {name}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(spec.starter(study or path.stem), encoding="utf-8")
-    info(f"wrote {path}; edit it, then: autotune search {path}")
+    path.write_text(spec.starter(name), encoding="utf-8")
+    file = shlex.quote(str(path))
+    info(f"wrote {path} (study {name}); edit it, then: autotune validate {file} --explain")
+    info(f"search: autotune search {file}")
 
 
 def hardware(json: JsonOption = False) -> None:
