@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autotune.errors import ExecutionError
 
 from .password import PasswordGate, read_password
+from .requests import allowed_hosts, is_local
 from .settings import Settings, configure
 
 
-def serve(storage: str, host: str = "127.0.0.1", port: int = 8501) -> None:
+def serve(
+    storage: str, host: str = "127.0.0.1", port: int = 8501, names: Sequence[str] = ()
+) -> None:
     """Serve the dashboard over ``storage`` (a SQLAlchemy URL) until interrupted.
 
     The store is opened first, so that a wrong URL is reported here. A ``host`` other than this
     machine needs a password, from ``AUTOTUNE_DASHBOARD_PASSWORD`` or typed at the terminal.
+    ``names`` are other names of a server for this machine only, such as that of a proxy.
 
     :raises UsageError: there is no password, or it is too short.
     :raises ExecutionError: the port is in use.
@@ -30,15 +34,8 @@ def serve(storage: str, host: str = "127.0.0.1", port: int = 8501) -> None:
     gate = None if is_local(host) else PasswordGate(read_password(_terminal_prompt()))
     _check_port(host, port)
     configure(Settings(storage, gate))
-    _run(Path(__file__).with_name("main.py"), streamlit_options(host, port))
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can connect to a server bound to ``host``."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+    script = Path(__file__).with_name("main.py")
+    _run(script, streamlit_options(host, port), allowed_hosts(host, names))
 
 
 def streamlit_options(host: str, port: int) -> dict[str, Any]:
@@ -52,10 +49,12 @@ def streamlit_options(host: str, port: int) -> dict[str, Any]:
         "server.enableCORS": True,
         "server.enableXsrfProtection": True,
         "server.enableStaticServing": False,
+        "server.maxUploadSize": 1,
         "server.disconnectedSessionTTL": 30,
         "server.showEmailPrompt": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "viewer",
+        "client.disableDataExport": True,  # its CSV files keep formulas; page Trials escapes them
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "logger.level": "warning",
@@ -83,7 +82,7 @@ def _check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _run(script: Path, options: dict[str, Any]) -> None:
+def _run(script: Path, options: dict[str, Any], hosts: frozenset[str] | None) -> None:
     """Serve. The pages are imported first, so that the first visitor does not wait for that."""
     import streamlit as st
     from starlette.middleware import Middleware
@@ -92,8 +91,12 @@ def _run(script: Path, options: dict[str, Any]) -> None:
 
     from .app import PAGES
     from .preload import PreloadMiddleware
+    from .requests import RequestFilter
 
     bootstrap.load_config_options(options)
     origins = config.get_option("client.allowedOrigins")
-    preload = Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=tuple(origins))
-    st.App(script, middleware=[preload]).run(config=options)
+    middleware = [
+        Middleware(RequestFilter, hosts=hosts),
+        Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=tuple(origins)),
+    ]
+    st.App(script, middleware=middleware).run(config=options)

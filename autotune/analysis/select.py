@@ -9,7 +9,7 @@ from autotune.analysis.filters import filter_by_condition
 from autotune.analysis.front import feasible_trials, knee, pareto_optimal, value_of
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS, Pick, select_metrics
-from autotune.domain.text import closest
+from autotune.domain.text import closest, parse_trial_number, shorten
 from autotune.errors import NotFoundError, UsageError
 
 PICKS: tuple[str, ...] = get_args(Pick)
@@ -26,12 +26,12 @@ def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
     if no trial matches.
     """
     text = query.strip()
-    if text.lstrip("-").isdigit():
-        return _select_number(study, trials, int(text))
+    if text.removeprefix("-").isdigit():
+        return _select_number(study, trials, text)
     condition, _, word = text.rpartition(" then ")
     word = word.strip()
     if word != "knee" and word not in PICKS:
-        raise UsageError(f"cannot choose a trial by '{query}'", hint=_valid_forms(word))
+        raise UsageError(f"cannot choose a trial by '{shorten(query)}'", hint=_valid_forms(word))
     members = feasible_trials(study, trials)
     if not members:
         raise NotFoundError(
@@ -43,11 +43,12 @@ def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
     return _select_word(study, members, word)
 
 
-def _select_number(study: Study, trials: Sequence[Trial], number: int) -> Trial:
+def _select_number(study: Study, trials: Sequence[Trial], text: str) -> Trial:
+    number = parse_trial_number(text)
     trial = next((t for t in trials if t.number == number), None)
     if trial is None:
         raise NotFoundError(
-            f"study {study.name} has no trial {number}",
+            f"study {study.name} has no trial {shorten(text)}",
             hint=f"list its {len(trials)} trials: autotune trials {study.name}",
         )
     if trial.state is not State.COMPLETE:

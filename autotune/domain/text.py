@@ -21,6 +21,16 @@ def suggest(word: object, names: Iterable[str]) -> str:
     return f"{question}valid: {', '.join(names)}"
 
 
+MAX_DIGITS = 9
+"""Digits of the number of a trial."""
+
+
+def parse_trial_number(text: str) -> int | None:
+    """``text`` as the number of a trial; ``None`` if it is none. ``str.isdigit`` also accepts
+    digits that ``int`` rejects, such as ``²``, and numbers of any length."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
+
+
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # C0, C1, order of writing
 )
@@ -37,3 +47,29 @@ def control_character(text: str) -> str | None:
 def printable(text: str) -> str:
     """``text`` without characters that control a terminal; lone surrogates become U+FFFD."""
     return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
+
+
+def one_line(text: object) -> str:
+    """``text`` as one line for messages and comments: line breaks and other characters that cannot
+    be printed become escapes such as ``\\n``."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+_URL_PASSWORD = re.compile(r"(://[^\s/@:]*:)([^\s]*(?=@)|(?!\d+(?:[\s/?#,]|$))[^\s/?#]+)")
+_NAMED_PASSWORD = re.compile(r"\b(\w*password\w*\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
+
+
+def mask_passwords(text: str, *urls: str) -> str:
+    """``text`` with ``***`` for the passwords of URLs and connection strings in it, and for the
+    parts of the passwords of ``urls``, which drivers quote where they misread a URL."""
+    text = _NAMED_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", text))
+    passwords = [match[2] for match in map(_URL_PASSWORD.search, urls) if match]
+    parts = {part for password in passwords for part in re.split("[@:/?#]", password)}
+    for part in sorted((part for part in parts if len(part) > 1), key=len, reverse=True):
+        text = text.replace(part, "***")
+    return text
+
+
+def shorten(text: str, length: int = 60) -> str:
+    """The start of ``text``, for messages that repeat what a user typed."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"

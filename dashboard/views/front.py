@@ -14,6 +14,7 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import metric_label
 from autotune.domain import Trial
 from autotune.domain.metrics import METRICS
+from autotune.domain.text import parse_trial_number
 from autotune.report.axes import Axis
 
 from ..common import (
@@ -115,7 +116,7 @@ def _selected_number() -> int:
     if "clicked" in st.session_state:
         st.query_params["trial"] = str(st.session_state.pop("clicked"))
     number = st.query_params.get("trial", "")
-    return int(number) if number.isdigit() else -1
+    return -1 if (parsed := parse_trial_number(number)) is None else parsed
 
 
 @dataclass(frozen=True)

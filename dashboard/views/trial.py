@@ -15,6 +15,7 @@ from autotune.analysis.text import (
 )
 from autotune.analysis.timeline import prediction_checks
 from autotune.domain import Measurement, State, Trial
+from autotune.domain.text import parse_trial_number
 
 from ..common import (
     HIDE_TOOLBAR,
@@ -47,14 +48,21 @@ def page(study: LiveStudy, snapshot: Snapshot) -> None:
 
 
 def _selected_number(snapshot: Snapshot) -> int:
-    if "trial" not in st.session_state and st.query_params.get("trial") is None:
-        default = snapshot.knee or snapshot.trials[0]
+    requested, default = st.query_params.get("trial"), snapshot.knee or snapshot.trials[0]
+    if requested is not None and not _is_number(requested):
+        # Bound to the URL, the widget raises an error for infinite numbers.
+        return st.number_input("Trial", 0, None, default.number, key="trial-unbound", width=160)
+    if "trial" not in st.session_state and requested is None:
         st.session_state["trial"] = default.number
     number = st.number_input(
         "Trial", 0, None, None, step=1, key="trial", bind="query-params",
         persist_state="session", width=160,
     )  # fmt: skip
     return -1 if number is None else int(number)
+
+
+def _is_number(text: str) -> bool:
+    return not text or parse_trial_number(text) is not None
 
 
 def _head(snapshot: Snapshot, trial: Trial) -> None:

@@ -101,7 +101,7 @@ def _csv(frame: pd.DataFrame) -> Callable[[], bytes]:
     """The table as CSV. A cell that a spreadsheet would run as a formula is quoted."""
 
     def escape(value: object) -> object:
-        is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t")
+        is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
         return f"'{value}" if is_formula else value
 
     return lambda: frame.map(escape).to_csv(index=False).encode()

@@ -18,10 +18,14 @@ def dashboard(
     storage: StorageOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Another name of this server, such as that of a proxy. Can be repeated."),
+    ] = None,
 ) -> None:
     """Open the dashboard: the front, every trial, and the effect of each lever."""
     info(f"dashboard: http://{host}:{port}  (Ctrl-C ends it)")
-    _launch_module().serve(storage_url(storage), host, port)
+    _launch_module().serve(storage_url(storage), host, port, name or [])
 
 
 def _launch_module() -> Any:
