@@ -14,6 +14,7 @@
     │   └── MissingExtraError    an optional package is needed; names the extra
     ├── StoreError               the database cannot be used
     │   ├── StoreUnavailableError    unreachable, read-only, full, locked or corrupt
+    │   ├── DamagedStudyError        a row of one study cannot be read; the others can
     │   ├── SchemaOutdatedError      written by an older version; ``autotune db upgrade``
     │   └── SchemaTooNewError        written by a newer version; upgrade the package
     ├── ExecutionError           workers cannot be started or were lost
@@ -127,6 +128,10 @@ class StoreError(AutotuneError):
 
 class StoreUnavailableError(StoreError):
     """The database is unreachable, read-only, full, locked or corrupt."""
+
+
+class DamagedStudyError(StoreError):
+    """A row of a study has a value that this version does not know; other studies can be used."""
 
 
 class SchemaOutdatedError(StoreError):

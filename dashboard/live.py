@@ -14,6 +14,7 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import BudgetUse, best_trials, budget_use
 from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.domain import CurvePoint, State, Trial
+from autotune.errors import DamagedStudyError
 from autotune.store import SqlStore, StudyOverview, open_store
 
 from .settings import current
@@ -115,7 +116,11 @@ def study_row(
         return cached
     if not compute:
         return cached
-    trials = store().trials(name)
+    try:
+        trials = store().trials(name)
+    except DamagedStudyError as error:
+        rows[name] = StudyRow(overview.revision, error.message, "", None)
+        return rows[name]
     uses = [use for use in budget_use(overview.study, trials) if use.limit]
     share = max((min(use.share or 0.0, 1.0) for use in uses), default=None)
     rows[name] = StudyRow(overview.revision, _bests(overview, trials), _budget(uses), share)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +21,7 @@ from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import INDENT
 from autotune.cli.output import STATE_STYLES, err, non_default_settings
 from autotune.domain import CurvePoint, State, Trial
+from autotune.domain.clock import utc_now
 from autotune.domain.metrics import get_metric
 
 REFRESH_HZ = 2
@@ -98,7 +98,7 @@ class LiveView:
 
     def _header(self) -> Table:
         trials = self._snapshot.trials
-        usage, budget = BudgetUsage(trials, datetime.now(UTC)), self._study.budget
+        usage, budget = BudgetUsage(trials, utc_now()), self._study.budget
         finished = sum(t.state.is_finished and t.state is not State.INTERRUPTED for t in trials)
         total = budget.trials
         volume = hypervolume(self._study, trials)
@@ -114,7 +114,7 @@ class LiveView:
         """The estimate that ends first: the minutes of the budget, or the predicted time of running
         trials and the median time of those to come."""
         trials, budget = self._snapshot.trials, self._study.budget
-        usage = BudgetUsage(trials, datetime.now(UTC))
+        usage = BudgetUsage(trials, utc_now())
         bounds = []
         if budget.minutes is not None:
             bounds.append(budget.minutes - usage.seconds / 60)
@@ -131,8 +131,8 @@ class LiveView:
             (check.predicted for check in prediction_checks(trial) if check.metric == "seconds"),
             0.0,
         )
-        start = trial.started_at or datetime.now(UTC)
-        return max(predicted - (datetime.now(UTC) - start).total_seconds(), 0.0)
+        start = trial.started_at or utc_now()
+        return max(predicted - (utc_now() - start).total_seconds(), 0.0)
 
     def _best_lines(self) -> list[Text]:
         lines = []

@@ -1,4 +1,4 @@
-"""Failures that are no verdict on a strategy: killed workers, and errors that every trial repeats."""
+"""Failures that are no verdict on a strategy: killed workers, and errors of every trial."""
 
 from __future__ import annotations
 

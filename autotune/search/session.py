@@ -9,12 +9,12 @@ from pathlib import Path
 
 from autotune import hardware, spec
 from autotune.domain import CurvePoint, Host, State, Study, Trial, WorkloadProfile
+from autotune.domain.clock import utc_now
 from autotune.errors import IncompatibleStudyError, UsageError
 from autotune.plugins import call_with_plugins
 from autotune.ports import Executor, Observer, Store
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.tuner import Tuner, make_tuner
-from autotune.search.turn import utc_now
 from autotune.search.warm_start import SourceStudy, load_source_study
 from autotune.trial.data.prepared import PreparedTask
 

@@ -24,6 +24,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
+from autotune.domain.clock import utc_now
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
 from autotune.search.early_stopping import EarlyStopper, ScoreUpperBound
@@ -40,7 +41,7 @@ from autotune.search.sources import (
     Wait,
 )
 from autotune.search.started_trial import StartedTrial, finalize, is_budget_timeout, start_trial
-from autotune.search.turn import Turn, TurnReader, utc_now
+from autotune.search.turn import Turn, TurnReader
 from autotune.search.warm_start import SourceStudy
 from autotune.trial.job_files import write_job, write_result
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 
 from autotune.analysis.budget import BudgetUsage, Price, no_price
 from autotune.analysis.hypervolume import hypervolume
 from autotune.domain import CONCURRENT_TRIALS, Budget, Host, State, Strategy, Study, Trial
+from autotune.domain.clock import utc_now
 from autotune.levers import hourly_usd
 from autotune.ports import Clock, Store
 from autotune.search import remeasure
@@ -17,11 +17,6 @@ from autotune.search.cache import ResultCache
 from autotune.search.confirmation import search_budget
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.history import History
-
-
-def utc_now() -> datetime:
-    """The current time of this host."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from autotune.domain import (
     Trial,
     digest,
 )
+from autotune.domain.clock import utc_now
 from autotune.errors import StoreUnavailableError, UsageError
 from autotune.locks import lock_file
 from autotune.ports import Proposal
@@ -119,7 +120,7 @@ class BufferedStore(SqlStore):
             log.warning("trial %d is kept in the journal: %s", number, error)
             with self._journal_lock:
                 self._journal.append(study, number, outcome)
-            trial = running.finish(outcome, datetime.now(UTC))
+            trial = running.finish(outcome, utc_now())
         return trial
 
     def flush(self) -> None:
@@ -179,7 +180,7 @@ class Journal:
 
     def pending(self) -> list[Result]:
         """This driver's pending results, oldest first."""
-        return [] if self._file is None else list(_read_results(self._path))
+        return [] if self._file is None else list(map(_parse_result, _complete_lines(self._path)))
 
     def clear(self) -> None:
         """Delete this driver's pending results: the database has them."""
@@ -199,9 +200,28 @@ class Journal:
         for path in sorted(self._directory.glob(f"{self._prefix}*.jsonl")):
             descriptor = _lock_orphan(path)
             if descriptor is not None:
-                yield list(_read_results(path))
+                yield self._read_orphan(path)
                 path.unlink(missing_ok=True)
                 os.close(descriptor)
+
+    def _read_orphan(self, path: Path) -> list[Result]:
+        """The results of a dead driver. What cannot be read is kept in a file beside it: a damaged
+        journal must not block every later search."""
+        results, damage = [], []
+        for line in _complete_lines(path):
+            try:
+                results.append(_parse_result(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                damage.append(line)
+        if damage:
+            aside = path.with_suffix(".damaged")
+            with aside.open("ab") as file:
+                file.writelines(damage)
+            log.warning(
+                "%d damaged results of a dead driver are set aside in %s; the study runs these "
+                "trials again", len(damage), aside,
+            )  # fmt: skip
+        return results
 
     def _open(self) -> int:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -228,15 +248,17 @@ def _lock_orphan(path: Path) -> int | None:
         return None
 
 
-def _read_results(path: Path) -> Iterator[Result]:
-    """The results on all complete lines. A crash can leave an incomplete last line, whose result
-    was never acknowledged."""
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            document = json.loads(line)
-            fields = _with_current_names(document["fields"])
-            outcome = _adapter(document["outcome"]).validate_python(fields)
-            yield document["study"], document["number"], outcome
+def _complete_lines(path: Path) -> list[bytes]:
+    """The lines of a journal. A crash can leave an incomplete last line, whose result was never
+    acknowledged."""
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _parse_result(line: bytes) -> Result:
+    document = json.loads(line)
+    fields = _with_current_names(document["fields"])
+    outcome = _adapter(document["outcome"]).validate_python(fields)
+    return str(document["study"]), int(document["number"]), outcome
 
 
 def _with_current_names(fields: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def exclusive_driver(database: Path, study: str, driver: str) -> Iterator[None]:
     :raises UsageError: if another driver holds the lock.
     :raises StoreUnavailableError: if the file cannot be opened.
     """
-    path = lock_path(database, study)
+    path = lock_path(database.resolve(), study)  # one lock, whatever links lead to the file
     try:
         descriptor = lock_file(path, mode=0o666)
     except OSError as error:

@@ -5,10 +5,12 @@ Every function takes a connection inside a transaction of :class:`autotune.store
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
@@ -23,7 +25,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
-from autotune.errors import NotFoundError
+from autotune.errors import DamagedStudyError, NotFoundError
 from autotune.ports import StudyOverview
 from autotune.store import codec
 from autotune.store.models import (
@@ -36,6 +38,13 @@ from autotune.store.models import (
     StudyRow,
     TrialRow,
 )
+
+_RESTORE = (
+    "upgrade autotune if a newer version wrote it, or restore a backup of the database; "
+    "other studies are not affected"
+)
+
+log = logging.getLogger(__name__)
 
 _TRIAL = (
     TrialRow.id,
@@ -89,7 +98,17 @@ def study_names(connection: Connection) -> list[str]:
 def study(connection: Connection, name: str) -> Study:
     key = study_id(connection, name)
     row = connection.execute(select(StudyRow.study, StudyRow.spec).where(StudyRow.id == key)).one()
-    return codec.study_from(row.study, row.spec)
+    try:
+        return codec.study_from(row.study, row.spec)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedStudyError(
+            f"the stored study {name} cannot be read: {error}", hint=_RESTORE
+        ) from error
+
+
+def count_trials(connection: Connection, study_key: int) -> int:
+    query = select(func.count()).where(TrialRow.study_id == study_key)
+    return connection.scalar(query) or 0
 
 
 def environments(connection: Connection, name: str) -> list[dict[str, Any]]:
@@ -103,21 +122,44 @@ def trial_row(connection: Connection, study_key: int, number: int) -> Row[Any]:
     where = (TrialRow.study_id == study_key, TrialRow.number == number)
     row = connection.execute(select(*_TRIAL).where(*where)).one_or_none()
     if row is None:
-        query = select(func.count()).where(TrialRow.study_id == study_key)
-        count = connection.scalar(query)
+        count = count_trials(connection, study_key)
         numbers = f"this study's are 0 to {count - 1}" if count else "this study has none yet"
         raise NotFoundError(f"no trial {number}: {numbers}", hint="autotune trials STUDY")
     return row
 
 
+Name = TypeVar("Name", bound=StrEnum)
+
+
+def _parse_name(kind: type[Name], value: str, trial: int) -> Name:
+    """The member of ``kind`` with this value.
+
+    :raises DamagedStudyError: there is none; names the trial.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        raise DamagedStudyError(
+            f"trial {trial} of this study is stored with the {kind.__name__} {value!r}, "
+            "which this version of autotune does not know",
+            hint=_RESTORE,
+        ) from None
+
+
 def trial_from(row: Any, result: TrialResult) -> Trial:
+    """The trial in ``row``.
+
+    :raises DamagedStudyError: this version does not know its state, origin or failure.
+    """
+    number = row.number
+    failure = None if row.failure is None else _parse_name(FailureReason, row.failure, number)
     return Trial(
-        number=row.number,
-        state=State(row.state),
+        number=number,
+        state=_parse_name(State, row.state, number),
         strategy=Strategy(row.strategy),
         seed=row.seed,
-        origin=TrialOrigin(row.origin),
-        failure=None if row.failure is None else FailureReason(row.failure),
+        origin=_parse_name(TrialOrigin, row.origin, number),
+        failure=failure,
         reason=row.reason,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -184,7 +226,7 @@ def curves(connection: Connection, *where: ColumnElement[bool]) -> dict[int, lis
 
 
 def overviews(connection: Connection) -> list[StudyOverview]:
-    """All studies, oldest first, in two queries."""
+    """All studies, oldest first, in two queries. A damaged study is left out, with a warning."""
     grouped = select(
         TrialRow.study_id,
         TrialRow.state,
@@ -196,18 +238,31 @@ def overviews(connection: Connection) -> list[StudyOverview]:
     for row in connection.execute(grouped):
         groups[row.study_id].append(row)
     studies = connection.execute(select(*StudyRow.__table__.columns).order_by(StudyRow.id))
-    return [_overview(row, groups[row.id]) for row in studies]
+    overviews = (_overview(row, groups[row.id]) for row in studies)
+    return [overview for overview in overviews if overview is not None]
 
 
-def _overview(row: Any, groups: Sequence[Any]) -> StudyOverview:
+def _overview(row: Any, groups: Sequence[Any]) -> StudyOverview | None:
+    try:
+        study = codec.study_from(row.study, row.spec)
+    except (ValueError, TypeError, AttributeError) as error:
+        log.warning("study %s cannot be read and is left out: %s", row.name, error)
+        return None
+    states = {state.value: state for state in State}
+    for group in groups:
+        if group.state not in states:
+            log.warning(
+                "study %s has %d trials in the unknown state %s, which are left out",
+                row.name, group.trials, group.state,
+            )  # fmt: skip
     starts = [group.started_at for group in groups if group.started_at is not None]
     heartbeats = [group.heartbeat_at for group in groups if group.state == State.RUNNING]
     return StudyOverview(
-        study=codec.study_from(row.study, row.spec),
+        study=study,
         created_at=row.created_at,
         changed_at=row.changed_at,
         revision=row.revision,
-        counts={State(group.state): group.trials for group in groups},
+        counts={states[g.state]: g.trials for g in groups if g.state in states},
         started_at=min(starts, default=None),
         heartbeat_at=max(filter(None, heartbeats), default=None),
     )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from autotune.domain import (
@@ -32,8 +32,12 @@ from autotune.errors import (
 from autotune.ports import Proposal, StudyOverview
 from autotune.store import codec, migrations, queries, writes
 from autotune.store.database import Database
+from autotune.store.durations import Durations
 from autotune.store.locking import exclusive_driver
 from autotune.store.models import EnvironmentRow, StudyRow, TrialRow
+
+DRIVER_ALIVE_SECONDS = 300.0
+"""A study with a heartbeat this recent is not deleted from a server."""
 
 
 def open_store(
@@ -83,6 +87,7 @@ class SqlStore:
     ) -> None:
         self._database = Database(url, read_only=read_only)
         self._now = writes.now if clock is None else lambda connection: clock()
+        self._durations = Durations() if clock is None else None
         self.driver = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def __str__(self) -> str:
@@ -141,6 +146,29 @@ class SqlStore:
             _ = change.revision
             change.connection.execute(update(StudyRow).where(where).values(fields))
 
+    def count_trials(self, name: str) -> int:
+        """The number of trials of a study, readable or not."""
+        with self._database.transaction() as connection:
+            return queries.count_trials(connection, queries.study_id(connection, name))
+
+    def delete_study(self, name: str) -> int:
+        """Delete a study with all its trials; returns how many trials it had.
+
+        :raises UsageError: a driver runs it now.
+        """
+        with self.acquire_driver(name), self._change(name) as change:
+            trials = queries.count_trials(change.connection, change.key)
+            alive = change.now - timedelta(seconds=DRIVER_ALIVE_SECONDS)
+            where = (TrialRow.study_id == change.key, TrialRow.state == State.RUNNING)
+            recent = select(func.count()).where(*where, TrialRow.heartbeat_at > alive)
+            if not self.single_driver and change.connection.scalar(recent):
+                raise UsageError(
+                    f"study {name} is being searched by another process",
+                    hint="stop that search first; a dead one counts as running for five minutes",
+                )
+            change.connection.execute(delete(StudyRow).where(StudyRow.id == change.key))
+            return trials
+
     def environment(self, study: str) -> Mapping[str, Any]:
         """The latest environment recorded for the study."""
         return self.environments(study)[-1]
@@ -175,8 +203,9 @@ class SqlStore:
         ``number``, which keeps the strategy, origin and seed it was queued with."""
         with self._change(study) as change:
             if number is not None:
-                return change.start_queued(number)
-            return change.add(strategy, origin=origin, seed=seed, running=True)
+                return self._note_start(study, change.start_queued(number))
+            trial = change.add(strategy, origin=origin, seed=seed, running=True)
+            return self._note_start(study, trial)
 
     def claim(
         self, study: str, proposal: Proposal, *, number: int, queue: bool = False
@@ -187,9 +216,10 @@ class SqlStore:
         with self._change(study) as change:
             if number != change.next_number():
                 return None
-            return change.add(
+            trial = change.add(
                 proposal.strategy, origin=proposal.origin, seed=proposal.seed, running=not queue
             )
+            return trial if queue else self._note_start(study, trial)
 
     def claim_next_queued(self, study: str) -> Trial | None:
         """Start the queued trial with the lowest number; ``None`` if none is queued. Each trial is
@@ -199,7 +229,9 @@ class SqlStore:
                 TrialRow.study_id == change.key, TrialRow.state == State.QUEUED
             )
             number = change.connection.scalar(first)
-            return None if number is None else change.start_queued(number)
+            if number is None:
+                return None
+            return self._note_start(study, change.start_queued(number))
 
     def finish(self, study: str, number: int, outcome: Outcome) -> Trial:
         """Record the outcome of a running trial with its complete result.
@@ -207,8 +239,9 @@ class SqlStore:
         Repeating the call with the same state changes nothing. A trial that was marked interrupted
         meanwhile accepts the outcome.
         """
+        seconds = None if self._durations is None else self._durations.seconds(study, number)
         with self._change(study) as change:
-            return change.finish(number, outcome)
+            return change.finish(number, outcome, seconds)
 
     def report(self, study: str, number: int, point: CurvePoint) -> None:
         """Add a point to the learning curve of a running trial; counts as a heartbeat."""
@@ -311,6 +344,11 @@ class SqlStore:
     def close(self) -> None:
         """Release connections. Idempotent."""
         self._database.close()
+
+    def _note_start(self, study: str, trial: Trial) -> Trial:
+        if self._durations is not None:
+            self._durations.start(study, trial.number)
+        return trial
 
     @contextmanager
     def _change(self, study: str) -> Iterator[writes.StudyTransaction]:

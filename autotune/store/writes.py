@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from autotune.domain import CurvePoint, Outcome, State, Strategy, Trial, TrialOrigin, TrialResult
+from autotune.domain.clock import utc_now
 from autotune.errors import UsageError
 from autotune.store import codec, queries
 from autotune.store.models import (
@@ -29,10 +30,14 @@ ACCEPTS_RESULT = (State.RUNNING, State.INTERRUPTED)
 dead can come back with its results, and no result is discarded."""
 
 
+MAX_CLOCK_ERROR_SECONDS = 1.0
+"""A clock that differs more from the duration of a trial was set while the trial ran."""
+
+
 def now(connection: Connection) -> datetime:
     """The clock that all drivers of this database share: that of the server or of this host."""
     if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)
+        return utc_now()
     moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
     return moment.astimezone(UTC)
 
@@ -96,13 +101,13 @@ class StudyTransaction:
         self.set(row.id, **self.lease)
         return queries.trial_from(self.row(number), TrialResult())
 
-    def finish(self, number: int, outcome: Outcome) -> Trial:
-        """End a trial. Repeating the call with the same state (after a lost reply) changes
-        nothing.
+    def finish(self, number: int, outcome: Outcome, seconds: float | None = None) -> Trial:
+        """End a trial, which ran for ``seconds`` if its driver knows. Repeating the call with the
+        same state (after a lost reply) changes nothing.
         """
         row = self.row(number)
         trial = queries.trial_from(row, TrialResult())
-        ended = trial.finish(outcome, self.now)
+        ended = trial.finish(outcome, _end_time(trial.started_at, self.now, seconds))
         if trial.state == ended.state:
             return queries.full_trial(self.connection, self.key, number)
         if trial.state not in ACCEPTS_RESULT:
@@ -137,6 +142,14 @@ class StudyTransaction:
     def set(self, key: int, **columns: Any) -> None:
         query = update(TrialRow).where(TrialRow.id == key)
         self.connection.execute(query.values(revision=self.revision, **columns))
+
+
+def _end_time(start: datetime | None, now: datetime, seconds: float | None) -> datetime:
+    """``now``, unless the clock was set since ``start``, ``seconds`` ago, or the result waited."""
+    if start is None or seconds is None:
+        return now
+    error = (now - start).total_seconds() - seconds
+    return now if abs(error) <= MAX_CLOCK_ERROR_SECONDS else start + timedelta(seconds=seconds)
 
 
 def add_point(connection: Connection, trial: int, point: CurvePoint) -> None:

@@ -1,10 +1,18 @@
-"""Commands about the schema of the database: ``db upgrade``, ``db check``."""
+"""Commands about the database: ``db upgrade``, ``db check``, ``db delete``."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from autotune.cli.options import JsonOption, StorageOption, storage_url
+from autotune.cli.options import (
+    JsonOption,
+    StorageOption,
+    StudyArgument,
+    runs_directory,
+    storage_url,
+)
 from autotune.cli.output import info, out, print_json
 
 app = typer.Typer(help="Manage the results database.", no_args_is_help=True)
@@ -35,3 +43,26 @@ def check_schema(storage: StorageOption = None, json: JsonOption = False) -> Non
         out.print(f"{status.state}: schema {status.current or 'none'}, newest {status.head}")
     if status.state != "current":
         raise typer.Exit(1)
+
+
+@app.command("delete")
+def delete_study(
+    study: StudyArgument,
+    storage: StorageOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+) -> None:
+    """Delete a study and all its trials from the database, after a question."""
+    from autotune.store import open_store
+
+    store = open_store(storage_url(storage), create=False)
+    try:
+        count = store.count_trials(study)
+        if not yes:
+            question = f"Delete study {study} with {count} trials from {store}?"
+            typer.confirm(question, abort=True, err=True)
+        count = store.delete_study(study)
+    finally:
+        store.close()
+    files = runs_directory() / study
+    remains = f"; its files remain in {files}" if files.exists() else ""
+    info(f"study {study} with {count} trials is deleted{remains}")

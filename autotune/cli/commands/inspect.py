@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from autotune.cli.options import JsonOption, StorageOption, StudyArgument, reading_store
-from autotune.cli.output import out, print_json
+from autotune.cli.output import info, out, print_json
 from autotune.domain import State
-from autotune.errors import UsageError
+from autotune.domain.text import MAX_DIGITS
+from autotune.errors import DamagedStudyError, UsageError
 
 
 def studies(storage: StorageOption = None, json: JsonOption = False) -> None:
@@ -17,8 +18,13 @@ def studies(storage: StorageOption = None, json: JsonOption = False) -> None:
     from autotune.analysis.records import study_record
     from autotune.cli.tables import study_listing
 
+    records = []
     with reading_store(storage) as store:
-        records = [study_record(store.study(n), store.trials(n)) for n in store.studies()]
+        for name in store.studies():
+            try:
+                records.append(study_record(store.study(name), store.trials(name)))
+            except DamagedStudyError as error:
+                info(f"study {name} is left out: {error.message}")
     if json:
         print_json(records)
     else:
@@ -61,7 +67,7 @@ def trials(
 
 def show(
     study: StudyArgument,
-    number: Annotated[int, typer.Argument(help="Number of the trial.")],
+    number: Annotated[int, typer.Argument(min=0, max=10**MAX_DIGITS, help="Number of the trial.")],
     storage: StorageOption = None,
     json: JsonOption = False,
 ) -> None:
