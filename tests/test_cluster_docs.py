@@ -22,7 +22,7 @@ from autotune.cli.app import app
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cluster.md"
 CLI: Any = typer.main.get_command(app)
-SUBCOMMANDS = {"autotune": {*CLI.commands}, "ray": {"start", "stop"}}
+SUBCOMMANDS = {"autotune": {*CLI.commands}, "ray": {"start", "stop", "get-auth-token"}}
 
 
 class StrictModel(BaseModel):
@@ -107,6 +107,25 @@ def test_the_page_sets_what_the_compose_file_requires() -> None:
     assert required <= exported
 
 
+@pytest.mark.parametrize(
+    "block", re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+)
+def test_field_recipes_start_ray_with_a_token(block: str) -> None:
+    if "ray start" in block:
+        before = block.split("ray start")[0]
+        assert "export RAY_AUTH_MODE=token" in before
+        assert "RAY_AUTH_TOKEN=" in before or "ray get-auth-token --generate" in before
+
+
+def test_field_services_and_pods_authenticate(compose: Compose) -> None:
+    for name in ("head", "worker"):
+        environment = compose.services[name].environment
+        assert environment["RAY_AUTH_MODE"] == "token"
+        assert environment["RAY_AUTH_TOKEN"].startswith("${RAY_AUTH_TOKEN:?")
+    text = (ROOT / "docs" / "cluster" / "kuberay.yaml").read_text()
+    assert list(yaml.safe_load_all(text))[1]["spec"]["authOptions"] == {"mode": "token"}
+
+
 def documented_commands() -> Iterator[list[str]]:
     """Commands of the page's shell blocks and of the compose file."""
     for block in re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
@@ -144,7 +163,7 @@ def options_of_ray_start() -> set[str]:
 def options(words: list[str]) -> set[str]:
     program, subcommand, *rest = words
     if program == "ray":
-        return options_of_ray_start() if subcommand == "start" else set()
+        return options_of_ray_start() if subcommand == "start" else {"--generate"}
     command = CLI.commands[subcommand]
     if hasattr(command, "commands"):
         command = command.commands[rest[0]]

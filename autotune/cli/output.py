@@ -6,28 +6,46 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 
 from autotune.analysis.text import metric_label, strategy_settings
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS, Metric
+from autotune.domain.text import escape_control_characters, printable
 from autotune.errors import AutotuneError
 
-out = Console(highlight=False, soft_wrap=False)
+
+class PrintableConsole(Console):
+    """A console that prints no control characters of names, reasons and messages, which come from
+    data, models and libraries: a terminal would obey them. Styles are of rich, and stay."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+out = PrintableConsole(highlight=False, soft_wrap=False)
 """Results for people."""
 
-err = Console(stderr=True, highlight=False)
+err = PrintableConsole(stderr=True, highlight=False)
 """Progress, notes and errors."""
 
 
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print one JSON document on stdout. NaN and infinity become ``null``."""
-    sys.stdout.write(json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str))
-    sys.stdout.write("\n")
+    """Print one JSON document on stdout. NaN and infinity become ``null``. Characters that control
+    a terminal are escaped."""
+    text = json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write(escape_control_characters(text) + "\n")
 
 
 def _finite(document: Any) -> Any:

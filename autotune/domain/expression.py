@@ -32,6 +32,10 @@ from autotune.domain.strategy import Value
 from autotune.domain.text import closest
 from autotune.errors import ExpressionError
 
+MAX_OPERATORS, MAX_DEPTH = 100, 24
+"""Limits of one expression, far below the limit of Python's stack, of which parsing takes a part
+per level and evaluation a part per operator."""
+
 Variables = Mapping[str, Value]
 Evaluator = Callable[[Variables], Value]
 
@@ -168,6 +172,8 @@ class _Parser:
     def __init__(self, tokens: list[Token], variables: frozenset[str], text: str) -> None:
         self.tokens, self.variables, self.text = tokens, variables, text
         self.index = 0
+        self.depth = 0
+        self.operators = 0
         self.names: set[str] = set()
         """Variables in the expression."""
         self.words: list[str] = []
@@ -183,6 +189,23 @@ class _Parser:
             return None
         self.index += 1
         return token
+
+    def count_operator(self) -> None:
+        """Count one more operator, which adds a level to the evaluation."""
+        self.operators += 1
+        if self.operators > MAX_OPERATORS:
+            message = f"more than {MAX_OPERATORS} operators in one condition"
+            raise ExpressionError(message, column=self.peek().column)
+
+    def parse_nested(self, parse: Callable[[], Evaluator]) -> Evaluator:
+        """What ``parse`` reads one level deeper."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            message = f"nested more than {MAX_DEPTH} levels deep"
+            raise ExpressionError(message, column=self.peek().column)
+        evaluate = parse()
+        self.depth -= 1
+        return evaluate
 
     def error(self, expected: str) -> ExpressionError:
         token = self.peek()
@@ -201,18 +224,20 @@ class _Parser:
     def disjunction(self) -> Evaluator:
         evaluate = self.conjunction()
         while self.take("or"):
+            self.count_operator()
             evaluate = _combine(evaluate, self.conjunction(), any)
         return evaluate
 
     def conjunction(self) -> Evaluator:
         evaluate = self.negation()
         while self.take("and"):
+            self.count_operator()
             evaluate = _combine(evaluate, self.negation(), all)
         return evaluate
 
     def negation(self) -> Evaluator:
         if self.take("not"):
-            negated = self.negation()
+            negated = self.parse_nested(self.negation)
             return lambda v: not negated(v)
         return self.comparison()
 
@@ -237,6 +262,7 @@ class _Parser:
     ) -> Evaluator:
         evaluate = operand()
         while sign := self.take(*operators):
+            self.count_operator()
             evaluate = _apply(operators[sign.text], evaluate, operand())
         return evaluate
 
@@ -250,11 +276,11 @@ class _Parser:
 
     def atom(self) -> Evaluator:
         if self.take("("):
-            evaluate = self.disjunction()
+            evaluate = self.parse_nested(self.disjunction)
             self.expect(")")
             return evaluate
         if self.take("-"):
-            negated = self.atom()
+            negated = self.parse_nested(self.atom)
             return lambda v: _SUMS["-"](0, negated(v))
         token = self.peek()
         if token.kind not in ("number", "word", "text"):

@@ -44,6 +44,12 @@ def control_character(text: str) -> str | None:
     return f"U+{ord(match[0]):04X}" if match else None
 
 
+def escape_control_characters(text: str) -> str:
+    """``text`` with JSON's escapes for the characters that :func:`printable` removes."""
+    pattern = f"{_CONTROL.pattern}|{_SURROGATE.pattern}"
+    return re.sub(pattern, lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def printable(text: str) -> str:
     """``text`` without characters that control a terminal; lone surrogates become U+FFFD."""
     return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
