@@ -138,7 +138,7 @@ def export_with_turns(study: Study, trial: Trial, name: str, folder: Path, addre
     from autotune.export.templates import metrics
     from autotune.trial import training
 
-    exporter(name).export(study, trial, folder)
+    exporter(name, overwrite=True).export(study, trial, folder)
     with (folder / "data/test.jsonl").open("r+", encoding="utf-8") as file:
         lines = "".join(islice(file, TEST_EXAMPLES))
         file.seek(0)

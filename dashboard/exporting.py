@@ -35,7 +35,9 @@ class ExportFolder:
 
     @property
     def files(self) -> Sequence[Path]:
-        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return sorted(
+            path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink()
+        )
 
     def zipped(self, name: str) -> bytes:
         """A zip file with all files in a folder called ``name``."""

@@ -9,18 +9,25 @@ from autotune.domain.registry import import_object
 from autotune.domain.text import closest
 from autotune.errors import UsageError
 from autotune.export.base import ScriptFormat
+from autotune.export.yaml import YamlFormat
 from autotune.ports import Exporter
 
 
-def exporter(name: str, *, allow_partial: bool = False) -> Exporter:
-    """The exporter of a format; with ``allow_partial``, one that leaves out the levers that its
-    format cannot express, and lists them. Raises :class:`UsageError` for an unknown format."""
+def exporter(
+    name: str, *, allow_partial: bool = False, overwrite: bool = False, all_rows: bool = False
+) -> Exporter:
+    """The exporter of a format. Raises :class:`UsageError` for an unknown format.
+
+    ``allow_partial``: leave out the levers that the format cannot express, and list them.
+    ``overwrite``: replace edited files and trained models of an earlier export.
+    ``all_rows``: export the rows beyond the study's ``train_samples`` too.
+    """
     if name not in EXPORT_FORMATS:
         match = closest(name, EXPORT_FORMATS)
         valid = f"one of {', '.join(EXPORT_FORMATS)}"
         hint = f"did you mean {match}? {valid}" if match else valid
         raise UsageError(f"no export format {name!r}", hint=hint)
     chosen: Exporter = import_object(EXPORT_FORMATS[name].exporter)
-    if allow_partial and isinstance(chosen, ScriptFormat):
-        return replace(chosen, allow_partial=True)
-    return chosen
+    if isinstance(chosen, ScriptFormat):
+        return replace(chosen, allow_partial=allow_partial, overwrite=overwrite, all_rows=all_rows)
+    return replace(chosen, overwrite=overwrite) if isinstance(chosen, YamlFormat) else chosen

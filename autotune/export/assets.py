@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autotune.domain import Task
+from autotune.domain import Study, Task
+from autotune.errors import DataError
 from autotune.trial.data.datasets import PreparedTask, prepare_task, read_examples
 from autotune.trial.model_sources import model_files
 from autotune.trial.tasks import get_task_type
@@ -29,6 +30,17 @@ def write_assets(task: Task, directory: Path) -> PreparedTask:
     if not is_hub_model(task.model):
         _copy_model(Path(prepared.model_dir), directory / "model")
     return prepared
+
+
+def require_same_data(study: Study) -> None:
+    """Raise :class:`DataError` if the data that ``study`` was run on has changed since."""
+    digest = prepare_task(study.task).data_digest
+    if study.data_digest is not None and digest != study.data_digest:
+        raise DataError(
+            f"the content of task.dataset has changed since study {study.name} was run "
+            f"({study.data_digest}, now {digest}), so an export would not be of its trials",
+            hint="restore the data files, or search them in a study with another name",
+        )
 
 
 def is_hub_model(model: str) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 from autotune import __version__, plugins
 from autotune.analysis.records import measurement_record
 from autotune.domain import Strategy, Study, Trial
-from autotune.export import checksums, readme, vendoring
+from autotune.export import readme, vendoring
+from autotune.export.directory import exported_files, replaced_export
 from autotune.export.levers import (
     UnsupportedLevers,
     lever_locations,
@@ -37,7 +38,8 @@ class ScriptFormat:
     format by name, from the study, the trial and the number of training samples. ``groups`` are
     the groups of :attr:`autotune.levers.Lever.exports` that apply to it. ``unsupported`` returns
     the levers that it cannot express. ``rewrite`` returns the strategy to write down, where devices
-    have other numbers than on the machine of the trial.
+    have other numbers than on the machine of the trial. :func:`autotune.export.exporter` describes
+    the last three.
     """
 
     name: str
@@ -50,6 +52,8 @@ class ScriptFormat:
     unsupported: UnsupportedLevers = supports_all
     rewrite: Callable[[Strategy], Strategy] = identity
     allow_partial: bool = False
+    overwrite: bool = False
+    all_rows: bool = False
 
     @property
     def locations(self) -> Mapping[str, str]:
@@ -57,23 +61,35 @@ class ScriptFormat:
         return lever_locations(self.name, self.groups)
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
-        """Write the folder, replacing an earlier export.
+        """Write the folder, replacing an earlier export when the new one is complete.
 
         Raises :class:`~autotune.errors.UsageError` for a strategy that the format cannot express
-        (without ``allow_partial``), and for a folder that contains other files.
+        (without ``allow_partial``), and for a folder that contains other files, or (without
+        ``overwrite``) edited files or a trained model.
         """
-        from autotune.export.assets import write_assets
-
         plugins.load(study.plugins)
         left_out = unsupported_levers(
             self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial
         )
         trial = replace(trial, strategy=self.rewrite(trial.strategy))
-        checksums.clear_export_dir(directory)
-        prepared = write_assets(study.task, directory)
+        with replaced_export(directory, self.overwrite) as folder:
+            self._write(study, trial, left_out, folder)
+        return exported_files(directory)
+
+    def _write(self, study: Study, trial: Trial, left_out: Mapping[str, str], folder: Path) -> None:
+        from autotune.export.assets import write_assets
+
+        cap = study.task.train_samples
+        if self.all_rows:
+            study = replace(study, task=replace(study.task, train_samples=None))
+        prepared = write_assets(study.task, folder)
         document = {
             **strategy_document(study, trial, self.name),
-            "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
+            "data": {
+                "label_names": prepared.label_names,
+                "max_length": prepared.max_length,
+                "train_samples": cap,
+            },
             "left_out": dict(left_out),
             "command": list(self.command(trial.strategy)),
         }
@@ -84,8 +100,7 @@ class ScriptFormat:
             "requirements.txt": requirements(self.packages, trial),
             "README.md": readme.readme(document, self.summary, self.locations),
         }
-        write_files(directory, files)
-        return checksums.write_checksums(directory)
+        write_files(folder, files)
 
 
 def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
 from autotune.errors import UsageError
 from autotune.export import checksums
-from autotune.export.readme import table
-from autotune.export.vendoring import rename_modules
+from autotune.export.directory import METRICS, exported_files, remove
+from autotune.export.readme import LOAD_PRUNED_FUNCTION
 from autotune.ports import Executor
 
 CHECKPOINT = "checkpoint"
@@ -43,7 +44,7 @@ The search selected the strategy on `validation` and did not use `test`.
 
 ## Data
 
-`{dataset}`, labels: {labels}. Texts are truncated to {max_length} tokens.
+{dataset}, labels: {labels}. Texts are truncated to {max_length} tokens.
 
 ## Environment
 
@@ -73,18 +74,20 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
             "offload = parameters: the one process of --with-model keeps weights on its GPU",
             hint=f"run the command in {directory}/README.md: it leaves the model in trained/",
         )
-    executor.call(run, str(directory), CHECKPOINT)
-    metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
     trained = directory / CHECKPOINT
+    for path in (trained, directory / METRICS):
+        remove(path)  # a link would lead the worker out of the folder
+    executor.call(run, str(directory), CHECKPOINT)
+    metrics = json.loads((directory / METRICS).read_text(encoding="utf-8"))
     card = model_card(document, metrics, pruned=(trained / "pruning.json").exists())
     (trained / "README.md").write_text(card, encoding="utf-8")
-    return checksums.write_checksums(directory)
+    checksums.add_files(directory, [path for path in trained.rglob("*") if path.is_file()])
+    return exported_files(directory)
 
 
 def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, pruned: bool) -> str:
     """The card as Markdown, from ``strategy.json`` and ``metrics.json``."""
     from autotune.export.assets import is_hub_model
-    from autotune.export.templates.checkpoint import load_pruned
 
     task, head = document["task"], ("metric", "value", "95% interval", "n")
     scores = [
@@ -92,25 +95,25 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, prune
         for split in ("validation", "test")
         for row in _rows(metrics[split])
     ]
-    settings = [(lever, f"`{value}`") for lever, value in document["strategy"].items()]
-    facts = [(name, str(value)) for name, value in sorted(document["environment"].items())]
+    settings = [(lever, markdown.code(value)) for lever, value in document["strategy"].items()]
+    facts = [
+        (name, markdown.escape(value)) for name, value in sorted(document["environment"].items())
+    ]
+    base = f"base_model: {json.dumps(task['model'])}\n" if is_hub_model(task["model"]) else ""
     return CARD.format(
-        base=f"base_model: {task['model']}\n" if is_hub_model(task["model"]) else "",
-        **{name: document[name] for name in ("study", "trial", "seed")},
-        **{name: task[name] for name in ("model", "kind", "dataset")},
-        pruned=PRUNED.format(load_pruned=_vendored_name(load_pruned)) if pruned else "",
-        scores=table(head, scores),
-        measured=table(head, _rows(document["measured"])),
-        strategy=table(("lever", "setting"), settings),
-        labels=", ".join(document["data"]["label_names"]),
+        base=base,
+        **{name: document[name] for name in ("trial", "seed")},
+        **{name: markdown.escape(task[name]) for name in ("model", "kind")},
+        study=markdown.escape(document["study"]),
+        dataset=markdown.code(task["dataset"]),
+        pruned=PRUNED.format(load_pruned=LOAD_PRUNED_FUNCTION) if pruned else "",
+        scores=markdown.table(head, scores),
+        measured=markdown.table(head, _rows(document["measured"])),
+        strategy=markdown.table(("lever", "setting"), settings),
+        labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
         max_length=document["data"]["max_length"],
-        environment=table(("", ""), facts),
+        environment=markdown.table(("", ""), facts),
     )
-
-
-def _vendored_name(function: Callable[..., Any]) -> str:
-    """The dotted name of ``function`` in an exported folder."""
-    return rename_modules(f"{function.__module__}.{function.__name__}")
 
 
 def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:

@@ -8,13 +8,16 @@ from datetime import datetime
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from autotune.analysis.front import value_of
 from autotune.analysis.optuna_distributions import distribution
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import State, Study, Trial, Value
+from autotune.domain.text import mask_passwords
 from autotune.errors import StoreUnavailableError, UsageError
 
 STATES: Mapping[State, TrialState] = {
@@ -38,9 +41,11 @@ def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
         d.lever: distribution(d.domain, _tried_values(d.lever, finished))
         for d in study.space.dimensions
     }
+    target = mask_passwords(url)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        _require_optuna_database(url)
         optuna_study = optuna.create_study(
             storage=url,
             study_name=study.name,
@@ -55,16 +60,34 @@ def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
         )
     except optuna.exceptions.DuplicatedStudyError as error:
         raise UsageError(
-            f"{url} already has a study {study.name}", hint="name another database: --output URL"
+            f"{target} already has a study {study.name}", hint="name another database: --output URL"
         ) from error
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ValueError) as error:
+    except (SQLAlchemyError, StorageInternalError, ImportError, ValueError) as error:
         raise StoreUnavailableError(
-            f"cannot write an Optuna study to {url}: {str(error).splitlines()[0]}",
+            f"cannot write an Optuna study to {target}: {mask_passwords(_first_line(error), url)}",
             hint="give a SQLAlchemy URL such as sqlite:///optuna.db",
-        ) from error
+        ) from None
     finally:
         optuna.logging.set_verbosity(verbosity)
     return len(finished)
+
+
+def _require_optuna_database(url: str) -> None:
+    """Raise :class:`UsageError` for a database with tables of another program."""
+    engine = create_engine(url)
+    try:
+        tables = set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
+    if "autotune_schema" in tables or (tables and "version_info" not in tables):
+        raise UsageError(
+            f"{mask_passwords(url)} has the tables of another program",
+            hint="name a new database: --output sqlite:///optuna.db",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _tried_values(lever: str, trials: Sequence[Trial]) -> list[Value]:

@@ -15,20 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autotune.domain.metrics import METRICS, MetricKind
+from autotune.domain.metrics import METRICS as METRIC_RECORDS
+from autotune.domain.metrics import MetricKind
+from autotune.domain.text import one_line
 from autotune.errors import ExecutionError, UsageError
+from autotune.export.checksums import changed_files
+from autotune.export.directory import METRICS, VERIFY_LOG, remove
 from autotune.measure import statistics
 
 SPEED_TOLERANCE = 0.05
 """Allowed relative loss of speed, however narrow the confidence intervals are."""
-
-LOG = "verify.log"
 
 MIN_TIMEOUT_SECONDS = 600.0
 """Time for start, model set-up and evaluation."""
 
 TIMEOUT_FACTOR = 10.0
 """Additional time, in multiples of the trial's training time."""
+
+MAX_NAMES = 5
+"""Changed files that a message names."""
 
 WAIT_OPTIONS: Mapping[str, Sequence[str]] = {"sbatch": ("--wait",)}
 """Options that make a launcher wait for the job that it launches."""
@@ -83,6 +88,18 @@ def verify(directory: Path, runs: int = 1) -> list[Check]:
     return checks
 
 
+def require_unchanged(directory: Path) -> None:
+    """Raise :class:`UsageError` if files of the export have changed or code was added."""
+    changed = changed_files(directory)
+    if changed:
+        names = ", ".join(map(one_line, changed[:MAX_NAMES]))
+        more = f" and {len(changed) - MAX_NAMES} more" if len(changed) > MAX_NAMES else ""
+        raise UsageError(
+            f"{directory} has changed since the export, and verify runs its command: {names}{more}",
+            hint=f"read the changes, then: autotune verify --allow-changes {directory}",
+        )
+
+
 def read_folder(directory: Path) -> Mapping[str, Any]:
     """``strategy.json`` of a folder with a command to launch."""
     try:
@@ -115,9 +132,10 @@ def launchable(command: Sequence[str]) -> list[str]:
 
 def _launch(directory: Path, command: Sequence[str], seconds: float) -> Mapping[str, Any]:
     """Run the command once, with its output in a log in the folder; return ``metrics.json``."""
-    metrics = directory / "metrics.json"
-    metrics.unlink(missing_ok=True)
-    log = directory / LOG
+    metrics = directory / METRICS
+    log = directory / VERIFY_LOG
+    for path in (metrics, log):
+        remove(path)  # never written through a link
     environment = {**os.environ, "TUNED_REFERENCE": "1"}
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
@@ -170,7 +188,7 @@ def _check_scores(
     """Scores of the last run on validation. The tolerance is the lower half of the interval."""
     reached: Mapping[str, Mapping[str, Any]] = results[-1]["validation"]
     checks = []
-    shares = [m.name for m in METRICS.values() if m.kind is MetricKind.SHARE]
+    shares = [m.name for m in METRIC_RECORDS.values() if m.kind is MetricKind.SHARE]
     for name in shares:
         if name in promised and name in reached:
             value, ends = _estimate(promised[name])

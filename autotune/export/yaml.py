@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from autotune.domain import Study, Trial
-from autotune.export import checksums
 from autotune.export.base import strategy_document, write_files
+from autotune.export.directory import exported_files, replaced_export
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,15 @@ class YamlFormat:
     """Writes ``strategy.yaml``: all levers, the task and the trial's measurements."""
 
     name: str = "yaml"
+    overwrite: bool = False
 
     def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
         """Write the file. Raises :class:`~autotune.errors.UsageError` for a folder that contains
-        other files."""
-        checksums.clear_export_dir(directory)
+        other files, or (without ``overwrite``) edited ones."""
         text = yaml.safe_dump(strategy_document(study, trial, self.name), sort_keys=False)
-        write_files(directory, {"strategy.yaml": text})
-        return checksums.write_checksums(directory)
+        with replaced_export(directory, self.overwrite) as folder:
+            write_files(folder, {"strategy.yaml": text})
+        return exported_files(directory)
 
 
 FORMAT = YamlFormat()

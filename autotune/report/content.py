@@ -30,6 +30,9 @@ from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 from autotune.report.figures import effect_summary_figure, front_summary_figure, growth_figure
 
+HEADING = "Report of study "
+"""The first heading begins with this."""
+
 GOALS: Mapping[str, str] = {
     "fastest": "Highest speed",
     "most-accurate": "Highest accuracy",
@@ -47,7 +50,7 @@ MAX_OPEN_ROWS = 60
 def content(snapshot: Snapshot, environment: Mapping[str, Any]) -> Iterator[Block]:
     """The blocks of the report of a study."""
     picks = recommended(snapshot)
-    yield Heading(f"Report of study {snapshot.study.name}", 1)
+    yield Heading(f"{HEADING}{snapshot.study.name}", 1)
     yield from _summary(snapshot, picks)
     yield from _recommendations(snapshot, picks)
     yield from _front(snapshot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autotune.analysis import markdown
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 
 
@@ -15,22 +16,17 @@ def markdown_text(blocks: Sequence[Block]) -> str:
 def _block(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {text}"
+            return f"{'#' * level} {markdown.escape(text)}"
         case Paragraph(text):
-            return text
+            return markdown.paragraph(text)
         case Command(text):
-            return f"```\n{text}\n```"
+            return markdown.code_block(text)
         case Figure(_, description):
-            return f"*Plot, in the HTML report: {description}*"
+            return f"*Plot, in the HTML report: {markdown.escape(description)}*"
         case Table():
-            lines = [table_row(block.head), _rule(block), *map(table_row, block.rows)]
+            head, *rows = ([*map(markdown.escape, row)] for row in (block.head, *block.rows))
+            lines = [markdown.table_row(head), _rule(block), *map(markdown.table_row, rows)]
             return "\n".join(lines)
-
-
-def table_row(cells: Sequence[str]) -> str:
-    """A row of a Markdown table, with pipes escaped."""
-    content = " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {content} |"
 
 
 def _rule(table: Table) -> str:

@@ -82,7 +82,7 @@ def _show(study: Study, trial: Trial, target: str, query: str) -> None:
     )  # fmt: skip
     for path in export.files:
         file_name = str(path.relative_to(export.folder))
-        with st.expander(file_name, expanded=file_name.startswith("train.")):
+        with st.expander(escape_markdown(file_name), expanded=file_name.startswith("train.")):
             _show_file(path)
 
 

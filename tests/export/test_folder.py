@@ -151,9 +151,10 @@ def test_an_earlier_export_is_replaced_completely(tmp_path: Path) -> None:
 def test_a_manifest_cannot_delete_files_outside_its_folder(tmp_path: Path) -> None:
     victim, out = tmp_path / "victim.txt", tmp_path / "out"
     victim.write_text("keep me")
-    out.mkdir()
-    (out / checksums.MANIFEST).write_text("0" * 64 + "  ../victim.txt\n")
-    checksums.clear_export_dir(out)
+    exporter("yaml").export(samples.study(), samples.trial(), out)
+    with (out / checksums.MANIFEST).open("a") as file:
+        file.write("0" * 64 + "  ../victim.txt\n")
+    exporter("yaml", overwrite=True).export(samples.study(), samples.trial(), out)
     assert victim.read_text() == "keep me"
 
 

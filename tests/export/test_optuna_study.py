@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from autotune.domain import State
-from autotune.errors import StoreError, UsageError
+from autotune.errors import StoreError, StoreUnavailableError, UsageError
 from autotune.export.optuna_study import write_study
 from benchmarks import sample_studies
 
@@ -42,7 +44,7 @@ def test_a_study_is_not_written_twice(tmp_path: Path) -> None:
     made = list(sample_studies.trials(asked, 5))
     url = f"sqlite:///{tmp_path / 'o.db'}"
     write_study(asked, made, url)
-    with pytest.raises(UsageError, match="has a study sample already"):
+    with pytest.raises(UsageError, match="already has a study sample"):
         write_study(asked, made, url)
 
 
@@ -51,3 +53,20 @@ def test_a_database_that_cannot_be_written(url: str) -> None:
     asked = sample_studies.study("sample")
     with pytest.raises(StoreError, match="cannot write"):
         write_study(asked, [], url)
+
+
+def test_field_a_database_of_another_program_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE thesis (page TEXT)")
+    with pytest.raises(UsageError, match="tables of another program"):
+        write_study(sample_studies.study("sample"), [], f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert tables == [("thesis",)]
+
+
+def test_field_a_password_is_not_printed() -> None:
+    with pytest.raises(StoreUnavailableError) as caught:
+        write_study(sample_studies.study("sample"), [], "postgresql://u:S3CR@ET@localhost:1/x")
+    assert "S3CR" not in str(caught.value) and "ET" not in str(caught.value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -13,6 +14,7 @@ from autotune.cli.output import err, info, out, print_json
 from autotune.components import EXPORT_FORMATS, STUDY_EXPORT_FORMATS, StudyExportFormat
 from autotune.domain.metrics import Pick
 from autotune.domain.registry import import_object
+from autotune.domain.text import mask_passwords
 
 STUDY_TARGETS = ", ".join(f"for {f.name}, {f.target}" for f in STUDY_EXPORT_FORMATS.values())
 
@@ -35,6 +37,12 @@ def export(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Omit settings that the format cannot express.")
     ] = False,
+    all_rows: Annotated[
+        bool, typer.Option("--all-rows", help="Export the rows beyond task.train_samples too.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace edited files and trained models.")
+    ] = False,
     with_model: Annotated[
         bool, typer.Option("--with-model", help="Repeat the fine-tune and add the model.")
     ] = False,
@@ -47,17 +55,42 @@ def export(
     if to in STUDY_EXPORT_FORMATS:
         _export_study(STUDY_EXPORT_FORMATS[to], study, output, storage)
         return
-    target_exporter, directory = exporter(to, allow_partial=allow_partial), Path(output)
+    target_exporter = exporter(to, allow_partial=allow_partial, overwrite=force, all_rows=all_rows)
+    directory = Path(output)
     with reading_store(storage) as store:
         stored = store.study(study)
         number = select_trial(stored, store.trials(study), trial).number
         files = target_exporter.export(stored, store.trial(study, number), directory)
-    _warn_about_omissions(directory)
+    document = _strategy_document(directory)
+    for lever, reason in document.get("left_out", {}).items():
+        err.print(f"LEFT OUT: {lever}: {reason}", style="bold red", markup=False)
     if with_model:
         files = _add_model(directory)
-    info(f"trial {number} of {study} as {to}:")
-    for file in files:
-        out.print(str(file), markup=False, soft_wrap=True)
+    info(f"trial {number} of {study} as {to}, {len(files)} files in:")
+    out.print(str(directory), markup=False, soft_wrap=True)
+    _print_next_steps(directory, document)
+
+
+def _strategy_document(directory: Path) -> Mapping[str, Any]:
+    """``strategy.json``; empty for formats without a script."""
+    import json
+
+    path = directory / "strategy.json"
+    return json.loads(path.read_bytes()) if path.is_file() else {}
+
+
+def _print_next_steps(directory: Path, document: Mapping[str, Any]) -> None:
+    command = document.get("command")
+    if not command:
+        return
+    cap = document["task"]["train_samples"]
+    if cap is not None:
+        info(
+            f"data/train.jsonl has the rows of the trial, at most {cap:,} (task.train_samples); "
+            "--all-rows exports all"
+        )
+    info(f"install: pip install -r {shlex.quote(str(directory / 'requirements.txt'))}")
+    info(f"train: cd {shlex.quote(str(directory))} && {shlex.join(command)}")
 
 
 def _export_study(
@@ -66,17 +99,9 @@ def _export_study(
     write = import_object(export_format.write)
     with reading_store(storage) as store:
         count = write(store.study(study), store.trials(study), target)
-    next_step = export_format.next_step.format(target=target)
-    info(f"{count} trials of {study} in {target}; see them with: {next_step}")
-
-
-def _warn_about_omissions(directory: Path) -> None:
-    import json
-
-    document = directory / "strategy.json"
-    missing = json.loads(document.read_bytes())["left_out"] if document.is_file() else {}
-    for lever, reason in missing.items():
-        err.print(f"LEFT OUT: {lever}: {reason}", style="bold red", markup=False)
+    shown = mask_passwords(target)
+    next_step = export_format.next_step.format(target=shown)
+    info(f"{count} trials of {study} in {shown}; see them with: {next_step}")
 
 
 def _add_model(directory: Path) -> Sequence[Path]:
@@ -94,19 +119,22 @@ def _add_model(directory: Path) -> Sequence[Path]:
 def verify(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")],
     runs: Annotated[int, typer.Option(min=1, help="Number of runs.")] = 1,
+    allow_changes: Annotated[
+        bool,
+        typer.Option("--allow-changes", help="Run a folder with changed files."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Run an exported folder and compare it with the measurements of its trial."""
     from dataclasses import asdict
 
     from autotune.cli.tables import check_listing
-    from autotune.export.checksums import changed_files
-    from autotune.export.verify import read_folder
+    from autotune.export.verify import read_folder, require_unchanged
     from autotune.export.verify import verify as run_and_compare
 
     read_folder(directory)
-    for name in changed_files(directory):
-        err.print(f"changed since the export: {name}", style="yellow", markup=False)
+    if not allow_changes:
+        require_unchanged(directory)
     with err.status("running the exported command"):
         checks = run_and_compare(directory, runs)
     if json:

@@ -42,11 +42,11 @@ def unpadding_plan(model: PreTrainedModel) -> PruningPlan | None:
     )
 
 
-def load_pruned(auto_class: Any, directory: Path) -> PreTrainedModel:
+def load_pruned(auto_class: Any, directory: Path | str) -> PreTrainedModel:
     """The model that :func:`save` wrote, without the padded heads: as small and fast as in
     training. ``auto_class`` is a class like ``AutoModelForSequenceClassification``."""
     model: PreTrainedModel = auto_class.from_pretrained(directory)
-    plan = directory / PLAN
+    plan = Path(directory) / PLAN
     if plan.exists():
         apply_plan(model, json.loads(plan.read_text(encoding="utf-8")))
     return model

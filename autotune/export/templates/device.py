@@ -7,6 +7,7 @@ import os
 import torch
 
 from autotune.domain import Strategy
+from autotune.errors import Unsupported
 from autotune.trial.effects import allocator
 
 
@@ -35,14 +36,30 @@ def pin_cores(strategy: Strategy, local_rank: int) -> None:
 def select_device(name: str, local_rank: int) -> torch.device:
     """The device ``name``, or for a GPU the one ``local_rank`` after it.
 
-    All other GPUs are hidden, because trainers use every GPU that they find.
+    All other GPUs are hidden, because trainers use every GPU that they find. GPUs count from the
+    first in ``CUDA_VISIBLE_DEVICES``, or from the first of the machine if that is not set. Raises
+    :class:`~autotune.errors.Unsupported` for a GPU that is not visible.
     """
     if not name.startswith("cuda"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return torch.device(name)
     index = int(name.partition(":")[2] or 0) + local_rank
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible[index] if index < len(visible) else str(index)
+    os.environ["CUDA_VISIBLE_DEVICES"] = _visible_gpu(index)
     device = torch.device("cuda:0")
     torch.cuda.set_device(device)
     return device
+
+
+def _visible_gpu(index: int) -> str:
+    """The name of GPU ``index`` for ``CUDA_VISIBLE_DEVICES``. Unset, it shows all GPUs; empty,
+    none."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if value is None:
+        return str(index)
+    names = [name.strip() for name in value.split(",")]
+    if index < len(names) and names[index]:
+        return names[index]
+    raise Unsupported(
+        f"CUDA_VISIBLE_DEVICES={value!r} shows no GPU cuda:{index}",
+        hint=f"run `unset CUDA_VISIBLE_DEVICES`, or name at least {index + 1} GPUs in it",
+    )
