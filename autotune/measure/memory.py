@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -20,14 +21,38 @@ from autotune.domain.host import GIB, MIB
 
 _RESET_PEAK = "5"
 
+_earlier_peaks: list[int] = []
+"""Bytes: the peaks of this process before :func:`excluded_from_peak` reset that of the kernel."""
+
 
 def reset_peak() -> None:
     """Reset the peaks of the kernel for this process (Linux, where permitted) and of CUDA."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+    _earlier_peaks.clear()
+    _reset_host_peak()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         for index in range(torch.cuda.device_count()):
             torch.cuda.reset_peak_memory_stats(index)
+
+
+@contextmanager
+def excluded_from_peak() -> Iterator[None]:
+    """Leave the host memory of a block, such as the computation of scores, out of the peak of this
+    process. Where the kernel does not permit it, it counts."""
+    before = _peak_bytes(psutil.Process().pid) or 0
+    try:
+        yield
+    finally:
+        if _reset_host_peak():
+            _earlier_peaks.append(before)
+
+
+def _reset_host_peak() -> bool:
+    """Whether the kernel's peak for this process was set to its memory now."""
+    try:
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
 
 
 def peak_gib() -> float | None:
@@ -36,6 +61,7 @@ def peak_gib() -> float | None:
     children = psutil.Process().children(recursive=True)
     peak = _peak_bytes(psutil.Process().pid)
     if peak is not None:
+        peak = max([peak, *_earlier_peaks])
         return (peak + sum(_peak_bytes(child.pid) or 0 for child in children)) / GIB
     if sys.platform == "darwin":
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS

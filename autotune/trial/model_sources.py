@@ -18,11 +18,16 @@ InstallModel = Callable[[Path, Sequence[str]], str]
 """Installs the model, given an empty folder and the training texts. Returns the model's directory,
 relative to the folder if it is inside."""
 
-FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
-"""Files to download from the hub; :data:`PICKLED` only if there are no safetensors."""
+FILES = ("*.json", "*.txt", "*.model", "*.codes", "*.safetensors")
+"""Files to download from the hub; :data:`PICKLED` only if there are no safetensors. Tokenizers read
+``*.json``, ``vocab.txt``, ``merges.txt``, SentencePiece's ``*.model`` and fastBPE's ``*.codes``."""
 
-PICKLED = "pytorch_model.bin"
-"""Weights in torch's format, from which transformers loads only tensors, never code."""
+PICKLED = "pytorch_model*.bin"
+"""Weights in torch's format, in one file or several, from which transformers loads only tensors,
+never code."""
+
+VOCABULARY_FILES = ("tokenizer.json", "vocab.*", "*.model", "*.codes")
+"""Vocabulary files of tokenizers; a model has one of them."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +136,14 @@ def _download(name: str) -> Path:
         return Path(directory)
 
     try:
-        folder = fetch(*FILES, local=True)
-        if _has_weights(folder):
+        folder = fetch(*FILES, PICKLED, local=True)
+        if has_weights(folder) and has_tokenizer(folder):
             return folder
     except (OSError, ValueError):
         pass  # not cached yet
     try:
         folder = fetch(*FILES, local=False)
-        return folder if _has_weights(folder) else fetch(PICKLED, local=False)
+        return folder if _has_safetensors(folder) else fetch(PICKLED, local=False)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"task.model: cannot load {name} from the hub: {str(error).splitlines()[0]}",
@@ -146,12 +151,54 @@ def _download(name: str) -> Path:
         ) from error
 
 
+def read_config(model_dir: Path | str, **settings: Any) -> Any:
+    """The model's config of transformers, with ``settings``. Its own choice of attention is
+    ignored, because the strategy decides: building a model with it can fail."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model_dir, local_files_only=True, **settings)
+    config._attn_implementation = "eager"
+    return config
+
+
+def attention_note(model_dir: Path) -> str | None:
+    """A note that the attention which ``config.json`` asks for is not used; ``None`` if it asks for
+    none."""
+    config = json.loads((model_dir / "config.json").read_bytes())
+    names = (config.get("attn_implementation"), config.get("_attn_implementation"))
+    attention = next((name for name in names if name and name not in ("eager", "sdpa")), None)
+    if attention is None:
+        return None
+    return f"config.json asks for {attention} attention; the strategy's attention is used instead"
+
+
 def model_files(folder: Path) -> list[Path]:
     """The files of a model in ``folder``; :data:`PICKLED` only if there are no safetensors."""
-    has_safetensors = any(folder.glob("*.safetensors"))
-    patterns = FILES if has_safetensors else (*FILES, PICKLED)
+    patterns = FILES if any(folder.glob("*.safetensors")) else (*FILES, PICKLED)
     return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
-def _has_weights(folder: Path) -> bool:
-    return any(folder.glob("*.safetensors")) or (folder / PICKLED).exists()
+def has_tokenizer(folder: Path) -> bool:
+    """Whether ``folder`` has a vocabulary of a tokenizer."""
+    return any(path for pattern in VOCABULARY_FILES for path in folder.glob(pattern))
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether ``folder`` has weights, and all files of weights that are in several."""
+    return _has_safetensors(folder) or _has_files(folder, PICKLED)
+
+
+def _has_safetensors(folder: Path) -> bool:
+    return _has_files(folder, "*.safetensors")
+
+
+def _has_files(folder: Path, pattern: str) -> bool:
+    suffix = pattern.rpartition("*")[2]
+    for index in folder.glob(f"*{suffix}.index.json"):
+        try:
+            shards = set(json.loads(index.read_bytes())["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        if not all((folder / str(shard)).is_file() for shard in shards):
+            return False
+    return any(folder.glob(pattern))

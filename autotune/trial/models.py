@@ -9,11 +9,13 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from autotune.errors import ModelError
 from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.head import fit_head, trained_head
+from autotune.trial.model_sources import read_config
 from autotune.trial.tasks import get_task_type
 
 DROPOUTS = (
@@ -41,17 +43,19 @@ def load_model(
 
     ``attention`` is ``eager`` or ``sdpa``. A model without sdpa attention in transformers uses
     ``eager``, as with Trainer (:func:`attention_fallback`). ``dropout`` replaces all dropout
-    probabilities of the model; ``None`` keeps them. Raises :class:`ModelError` if the files are not
-    such a model.
+    probabilities of the model; ``None`` keeps them. A head that was trained for the same labels is
+    kept, in their order here (:mod:`autotune.trial.head`). Raises :class:`ModelError` if the files
+    are not such a model.
     """
     names = dict(enumerate(prepared.label_names))
     try:
-        config = AutoConfig.from_pretrained(
+        before = read_config(prepared.model_dir)
+        config = read_config(
             prepared.model_dir,
-            local_files_only=True,
             id2label=names,
             label2id={name: index for index, name in names.items()},
         )
+        config.problem_type = get_task_type(prepared.kind).problem_type
         _set_dropout(config, dropout)
         usable = attention if _model_class(prepared, config)._supports_sdpa else "eager"
         model, report = _load(prepared, config, usable, seed)
@@ -61,6 +65,9 @@ def load_model(
             hint="name a directory written by save_pretrained, or a hub id",
         ) from error
     _require_weights(prepared, model, report)
+    head = trained_head(model, report)
+    if head is not None:
+        fit_head(head, before, prepared.label_names, seed)
     return model
 
 
@@ -92,7 +99,7 @@ def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
 def attention_fallback(prepared: PreparedTask, attention: str) -> str | None:
     """A note that :func:`load_model` does not use the requested ``attention``; ``None`` if it does.
     The model must be loadable."""
-    config = AutoConfig.from_pretrained(prepared.model_dir, local_files_only=True)
+    config = read_config(prepared.model_dir)
     model_class = _model_class(prepared, config)
     if attention == "eager" or model_class._supports_sdpa:
         return None

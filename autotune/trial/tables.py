@@ -8,13 +8,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autotune.errors import DataError
+
+BOM = b"\xef\xbb\xbf"
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+QUOTED = re.compile('"(?:[^"]|"")+"', re.DOTALL)
+"""A text that is quoted as in CSV."""
 
 
 @dataclass(frozen=True)
@@ -22,26 +30,38 @@ class Table:
     """One split: ``columns`` of equal length by name, and 1-based ``lines`` of a text file.
 
     ``classes`` has the names of integer labels, for the columns where the source declares them.
+    ``notes`` say what was changed while reading. ``rows`` are the 0-based rows of the source, if
+    this table is a part of it.
     """
 
     name: str
     columns: Mapping[str, Sequence[Any]]
     lines: Sequence[int] | None = None
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    rows: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
+    def take(self, rows: Sequence[int]) -> Table:
+        """The table of ``rows`` only."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        numbers = [row if self.rows is None else self.rows[row] for row in rows]
+        return replace(self, columns=columns, rows=numbers)
+
     def where(self, row: int) -> str:
         """``file:line``, or ``file row 7`` (1-based) for files without lines."""
+        row = row if self.rows is None else self.rows[row]
         return (
             f"{self.name} row {row + 1}" if self.lines is None else f"{self.name}:{self.lines[row]}"
         )
 
 
 def read_table(path: Path) -> Table:
-    """The rows of a ``.csv``, ``.tsv``, ``.jsonl``, ``.json`` (one object a line) or ``.parquet``
-    file. Raises :class:`DataError` with ``file:line`` for a row that cannot be read."""
+    """The rows of a ``.csv``, ``.tsv``, ``.jsonl``, ``.json`` (one object a line, or one array of
+    objects) or ``.parquet`` file. Raises :class:`DataError` with ``file:line`` for a row that
+    cannot be read."""
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
@@ -64,17 +84,48 @@ def _read_jsonl(path: Path) -> Table:
             if raw.strip():
                 rows.append(_json_object(raw, f"{path}:{number}"))
                 lines.append(number)
+    return _table_of_objects(path, rows, lines)
+
+
+def _read_json(path: Path) -> Table:
+    """One array of objects, or one object on each line."""
+    with path.open("rb") as file:
+        if not file.read(4096).removeprefix(BOM).lstrip().startswith(b"["):
+            return _read_jsonl(path)
+    rows = _parse_json(path.read_bytes(), str(path), "write one array of objects: [{...}, {...}]")
+    return _table_of_objects(
+        path, [_require_object(row, f"{path} row {number}") for number, row in enumerate(rows, 1)]
+    )
+
+
+def _table_of_objects(
+    path: Path, rows: Sequence[dict[str, Any]], lines: Sequence[int] | None = None
+) -> Table:
     names = dict.fromkeys(name for row in rows for name in row)
-    return Table(str(path), {name: [row.get(name) for row in rows] for name in names}, lines)
+    table = Table(str(path), {name: [row.get(name) for row in rows] for name in names}, lines)
+    return _without_surrogates(table)
 
 
 def _json_object(raw: bytes, where: str) -> dict[str, Any]:
+    return _require_object(_parse_json(raw, where, "write one JSON object on each line"), where)
+
+
+def _parse_json(raw: bytes, where: str, hint: str) -> Any:
     try:
-        row = json.loads(raw.removeprefix(b"\xef\xbb\xbf"))
-    except ValueError as error:  # JSONDecodeError or UnicodeDecodeError
-        raise DataError(
-            f"{where}: not a JSON object: {error}", hint="write one JSON object on each line"
-        ) from error
+        return json.loads(raw.removeprefix(BOM), object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:  # JSONDecodeError or UnicodeDecodeError too
+        raise DataError(f"{where}: not a JSON object: {error}", hint=hint) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        name = _repeated([name for name, _ in pairs])
+        raise ValueError(f"it has {name!r} twice")
+    return row
+
+
+def _require_object(row: Any, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(
             f"{where}: a JSON {type(row).__name__}, not an object",
@@ -83,18 +134,75 @@ def _json_object(raw: bytes, where: str) -> dict[str, Any]:
     return row
 
 
+def _without_surrogates(table: Table) -> Table:
+    """``table`` with U+FFFD for the lone surrogates that JSON can express and UTF-8 cannot, such as
+    half of an emoji that was cut. Tokenizers and files refuse them."""
+    damaged: dict[int, None] = {}
+
+    def clean(value: Any, row: int) -> Any:
+        if isinstance(value, str):
+            text = SURROGATE.sub("\ufffd", value)
+            if text != value:
+                damaged[row] = None
+            return text
+        return [clean(item, row) for item in value] if isinstance(value, list) else value
+
+    columns = {
+        name: [clean(value, row) for row, value in enumerate(values)]
+        for name, values in table.columns.items()
+    }
+    if not damaged:
+        return table
+    first = table.where(min(damaged))
+    note = f"{first}: half of a character is replaced by U+FFFD ({len(damaged)} rows in all)"
+    return replace(table, columns=columns, notes=(*table.notes, note))
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """A name that occurs more than once."""
+    return next((name for index, name in enumerate(names) if name in names[:index]), None)
+
+
+def _require_unique(names: Sequence[str], where: str) -> None:
+    if (name := _repeated(names)) is not None:
+        raise DataError(
+            f"{where}: two columns are named {name!r}", hint="rename or remove one of them"
+        )
+
+
 def _read_csv(path: Path) -> Table:
+    """Fields are quoted as in RFC 4180."""
+    return _read_delimited(path, delimiter=",", strict=True)
+
+
+def _read_tsv(path: Path) -> Table:
+    """Fields are not quoted, so a quotation mark is a part of the text. Files of this kind (GLUE)
+    have unpaired ones, which would swallow all rows up to the next."""
+    table = _read_delimited(path, delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = {
+        row
+        for values in table.columns.values()
+        for row, value in enumerate(values)
+        if '""' in value and QUOTED.fullmatch(value)
+    }
+    if not rows:
+        return table
+    note = f"{table.where(min(rows))}: quotation marks are text in TSV files ({len(rows)} rows)"
+    return replace(table, notes=(note,))
+
+
+def _read_delimited(path: Path, **dialect: Any) -> Table:
     lines: list[int] = []
     rows: list[list[str]] = []
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(io.StringIO(_decode(path), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(_decode(path), newline=""), **dialect)
     limit = csv.field_size_limit(sys.maxsize)  # long texts are valid
     try:
         names = next(reader, [])
+        _require_unique(names, f"{path}:1")
         start = reader.line_num + 1
         for row in reader:
             if row:
-                _check_width(row, names, f"{path}:{start}")
+                _check_width(row, names, f"{path}:{start}", dialect["delimiter"])
                 rows.append(row)
                 lines.append(start)
             start = reader.line_num + 1
@@ -117,12 +225,15 @@ def _decode(path: Path) -> str:
         raise DataError(f"{path}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
 
 
-def _check_width(row: list[str], names: list[str], where: str) -> None:
+def _check_width(row: list[str], names: list[str], where: str, delimiter: str) -> None:
     if len(row) != len(names):
         raise DataError(
             f"{where}: {len(row)} fields where the first line names {len(names)} "
             f"({', '.join(names)})",
-            hint='quote texts that contain commas: "so, like this"',
+            hint='quote texts that contain commas: "so, like this"'
+            if delimiter == ","
+            else "texts in TSV files contain no tabs or line breaks; name the file *.csv, separate "
+            "with commas and quote such texts, or write JSON Lines",
         )
 
 
@@ -136,13 +247,14 @@ def _read_parquet(path: Path) -> Table:
         raise DataError(
             f"{path}: not a Parquet file: {error}", hint="write it again, or as JSON Lines"
         ) from error
+    _require_unique(table.column_names, str(path))
     return Table(str(path), {name: table[name].to_pylist() for name in table.column_names})
 
 
 READERS = {
     ".csv": _read_csv,
-    ".tsv": _read_csv,
+    ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
-    ".json": _read_jsonl,
+    ".json": _read_json,
     ".parquet": _read_parquet,
 }

@@ -9,6 +9,7 @@ from autotune.domain import Task, WorkloadProfile
 from autotune.domain.tasks import TASK_KINDS
 from autotune.trial.data.datasets import prepare_task
 from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.model_sources import read_config
 from autotune.trial.tasks import get_task_type
 
 
@@ -55,9 +56,7 @@ def _meta_model(prepared: PreparedTask) -> Any:
     import torch
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(
-        prepared.model_dir, local_files_only=True, num_labels=prepared.num_labels
-    )
+    config = read_config(prepared.model_dir, num_labels=prepared.num_labels)
     auto_class = getattr(transformers, get_task_type(prepared.kind).auto_class)
     with torch.device("meta"):
         return auto_class.from_config(config)

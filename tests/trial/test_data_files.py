@@ -174,7 +174,7 @@ def test_a_long_text_is_truncated_to_max_length(files: dict[str, str], tmp_path:
 def test_max_length_beyond_the_model_is_noted(files: dict[str, str]) -> None:
     prepared = prepare_task(tiny(files, max_length=4096))
     assert prepared.max_length == 512
-    assert "max_length is 512, the most that the model takes" in prepared.notes
+    assert "max_length is 512, the maximum of the model" in prepared.notes
 
 
 def test_integer_labels_are_ordered_by_value(files: dict[str, str]) -> None:

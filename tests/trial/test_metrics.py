@@ -66,7 +66,7 @@ def test_wilson_by_hand() -> None:
 
 
 def test_resampling_keeps_the_total() -> None:
-    samples = resample(np.array([5, 0, 15]))
+    samples = np.concatenate(list(resample(np.array([5, 0, 15]))))
     assert samples.shape == (RESAMPLES, 3)
     assert (samples.sum(axis=1) == 20).all() and (samples[:, 1] == 0).all()
     assert samples[:, 0].mean() == pytest.approx(5, abs=0.3)

@@ -130,7 +130,7 @@ def test_models_other_than_encoders_are_errors(tmp_path: Path, prepared: Prepare
     for change in ({"model_type": "gpt2"}, {"is_decoder": True}, {"model_type": "unheard-of"}):
         config = json.loads((folder / "config.json").read_bytes())
         (folder / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
-        with pytest.raises(ModelError, match="no BERT-like encoder"):
+        with pytest.raises(ModelError, match="not a BERT-like encoder"):
             prepare_task(tiny(dataset, model=str(folder)))
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for path in folder.glob("tokenizer*.json"):
@@ -181,7 +181,12 @@ def test_max_length_excludes_positions_that_roberta_does_not_use(
 ) -> None:
     folder = save(FAMILIES["roberta"](), prepared, tmp_path / "roberta")
     custom = prepare_task(tiny(write_splits(tmp_path), model=str(folder), max_length=100))
-    assert custom.max_length == 66 - (custom.pad_token_id + 1)
+    model = load_model(custom)
+    assert custom.max_length == 66 - (model.config.pad_token_id + 1)
+    tokens = torch.full((1, custom.max_length + 1), 5)
+    model(input_ids=tokens[:, 1:])
+    with pytest.raises(IndexError):
+        model(input_ids=tokens)
 
 
 def test_minilm_is_the_published_model(tmp_path: Path) -> None:

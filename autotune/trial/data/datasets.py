@@ -6,36 +6,48 @@ the tokens under a digest of everything that determines them. :func:`load_split`
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autotune.domain import Task, digest
-from autotune.errors import DataError, ModelError
+from autotune.errors import DataError
 from autotune.trial.data import cache
+from autotune.trial.data.labels import clean_labels
 from autotune.trial.data.prepared import PreparedTask, load_split
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 from autotune.trial.data.sources import SPLITS, Source, find_source
-from autotune.trial.model_sources import ModelSource, find_model
+from autotune.trial.data.tokenizer import ModelInputs, load_inputs, require_embeddings
+from autotune.trial.head import head_note
+from autotune.trial.model_sources import ModelSource, attention_note, find_model
 from autotune.trial.tables import Table
 from autotune.trial.tasks import get_task_type
-from autotune.trial.tasks.base import Arrays, Examples, TaskType
+from autotune.trial.tasks.base import Arrays, Examples, TaskType, cut_text
 
 __all__ = ["PreparedTask", "load_split", "prepare_task", "read_examples"]
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Increment it when the format of the cached files changes."""
 
-VOCABULARY_FILES = ("tokenizer.json", "vocab.*", "*.model")
-"""Vocabulary files of tokenizers; a model has one of them."""
+MIN_TRUNCATED_SHARE = 0.01
+"""The share of truncated texts that is worth a note."""
 
-OFFSET_POSITIONS = {"camembert", "data2vec-text", "mpnet", "roberta", "xlm-roberta", "xmod"}
-"""Model types that count positions from the padding token, and so cannot use the first ones."""
+LENGTH_SAMPLE = 500
+"""Texts of which the full length is measured if many are truncated."""
+
+MAX_SAMPLE_CHARACTERS = 2_000_000
+"""Characters of these texts: about two seconds."""
+
+UNLIMITED_LENGTH = 10**6
+"""A length in tokens that no text reaches."""
+
+DIGEST_CHARACTERS = 16
+"""Characters of content hashes: 64 bits."""
 
 
 def prepare_task(task: Task) -> PreparedTask:
@@ -69,24 +81,33 @@ def _build(
     from safetensors.numpy import save_file
 
     source_splits, examples, names, notes = _complete_splits(task, task_type, source)
-    model_dir = model.install(folder, [" ".join(inputs) for inputs in examples["train"].inputs])
-    tokenizer, max_length = _tokenizer(folder / model_dir, task_type, task.max_length)
-    if max_length < task.max_length:
-        notes.append(f"max_length is {max_length}, the maximum of the model")
+    texts = [cut_text(" ".join(inputs)) for inputs in examples["train"].inputs]
+    model_dir = model.install(folder, texts)
+    path = folder / model_dir
+    inputs = load_inputs(path, task_type.tokenizer_options, task.max_length)
+    if inputs.max_length < task.max_length:
+        notes.append(f"max_length is {inputs.max_length}, the maximum of the model")
     ids = {name: index for index, name in enumerate(names)}
-    arrays = {s: task_type.encode(tokenizer, rows, ids, max_length) for s, rows in examples.items()}
+    arrays = {
+        split: task_type.encode(inputs.tokenizer, rows, ids, inputs.max_length)
+        for split, rows in examples.items()
+    }
+    require_embeddings(path, inputs, arrays)
+    truncation = _truncation_note(inputs, task_type, examples["train"], ids, arrays["train"])
+    notes += filter(None, (truncation, attention_note(path), head_note(path, names)))
     for split, parts in arrays.items():
         save_file(parts, folder / f"{split}.safetensors")
     fields = {
         "model_dir": model_dir,
         "label_names": names,
         "sizes": {split: len(rows) for split, rows in examples.items()},
-        "max_length": max_length,
-        "pad_token_id": tokenizer.pad_token_id,
+        "max_length": inputs.max_length,
+        "pad_token_id": inputs.tokenizer.pad_token_id,
         "tokens": _percentiles(arrays["train"]),
         "sources": {split: source.descriptions.get(split, "train") for split in examples}
         | {split: "held out from train" for split in examples if split not in source_splits},
         "notes": notes,
+        "data_digest": _content_digest(examples, names),
     }
     (folder / "prepared.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
 
@@ -100,11 +121,12 @@ def _complete_splits(
     task: Task, task_type: TaskType, source: Source
 ) -> tuple[set[str], dict[str, Examples], tuple[str, ...], list[str]]:
     """The names of the given splits, the examples of all splits, the label names, and notes."""
-    tables = source.read()
+    tables, label_notes = clean_labels(source.read(), task.columns)
     examples = {split: _parse(task_type, table, task) for split, table in tables.items()}
     names = _label_names(task_type, tables, examples, task)
+    table_notes = [note for table in tables.values() for note in table.notes]
     examples, notes = _fill_splits(task_type, examples, task)
-    return {*tables}, examples, names, notes
+    return {*tables}, examples, names, [*table_notes, *label_notes, *notes]
 
 
 def _parse(task_type: TaskType, table: Table, task: Task) -> Examples:
@@ -126,9 +148,10 @@ def _label_names(
             f"{tables['train'].name}: only one label, {next(iter(train_labels))!r}; needs two",
             hint="check task.columns.label",
         )
+    known_labels = {*names, *train_labels}
     for split in examples:
         for row, labels in enumerate(examples[split].labels):
-            if unknown := set(task_type.example_labels(labels)) - train_labels:
+            if unknown := set(task_type.example_labels(labels)) - known_labels:
                 raise DataError(
                     f"{tables[split].where(row)}: label {min(unknown)!r} does not occur in train",
                     hint=f"train has {', '.join(names[:20])}",
@@ -158,35 +181,41 @@ def _fill_splits(
     return {split: examples[split] for split in SPLITS}, notes
 
 
-def _tokenizer(model_dir: Path, task_type: TaskType, max_length: int) -> tuple[Any, int]:
-    """The model's tokenizer, and ``max_length`` limited to the positions of the model."""
-    from transformers import AutoConfig, AutoTokenizer
+def _truncation_note(
+    inputs: ModelInputs,
+    task_type: TaskType,
+    train: Examples,
+    ids: Mapping[str, int],
+    arrays: Arrays,
+) -> str | None:
+    """A note on how many texts of train are cut; ``None`` for less than 1%. Lengths are those of a
+    sample, because most of a long text is otherwise not tokenized."""
+    is_full = np.diff(arrays["offsets"]) >= inputs.max_length
+    if is_full.mean() < MIN_TRUNCATED_SHARE:
+        return None
+    rows = np.unique(np.linspace(0, len(train) - 1, LENGTH_SAMPLE).astype(int))
+    characters = np.cumsum([sum(map(len, train.inputs[row])) for row in rows])
+    rows = rows[: max(1, int((characters <= MAX_SAMPLE_CHARACTERS).sum()))]
+    sample = task_type.encode(inputs.tokenizer, train.take(rows.tolist()), ids, UNLIMITED_LENGTH)
+    lengths = np.diff(sample["offsets"])
+    share = (lengths > inputs.max_length).mean()
+    if share < MIN_TRUNCATED_SHARE:
+        return None
+    p95 = int(np.percentile(lengths, 95))
+    return (
+        f"{share:.0%} of train is cut at {inputs.max_length} tokens (95th percentile: {p95}); "
+        "task.max_length sets the limit"
+    )
 
-    # Without a vocabulary file, transformers creates an empty one.
-    if not any(path for pattern in VOCABULARY_FILES for path in model_dir.glob(pattern)):
-        raise ModelError(
-            f"{model_dir}: no tokenizer here ({', '.join(VOCABULARY_FILES)})",
-            hint="save the tokenizer in the same directory: tokenizer.save_pretrained(DIRECTORY)",
-        )
-    try:
-        config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(
-            model_dir, local_files_only=True, **task_type.tokenizer_options
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{model_dir}: the tokenizer cannot be loaded: {str(error).splitlines()[0]}",
-            hint="the directory needs the files of the tokenizer and of the model",
-        ) from error
-    if tokenizer.pad_token_id is None:
-        raise ModelError(
-            f"{model_dir}: the tokenizer has no padding token",
-            hint="add pad_token to its tokenizer_config.json",
-        )
-    positions = getattr(config, "max_position_embeddings", None) or max_length
-    if config.model_type in OFFSET_POSITIONS:
-        positions -= tokenizer.pad_token_id + 1
-    return tokenizer, min(max_length, positions, tokenizer.model_max_length)
+
+def _content_digest(examples: Mapping[str, Examples], names: tuple[str, ...]) -> str:
+    """A hash of all rows and label names, in order, however their files are named."""
+    content = hashlib.sha256(json.dumps(names).encode())
+    for split, rows in examples.items():
+        content.update(split.encode())
+        for pair in zip(rows.inputs, rows.labels, strict=True):
+            content.update(json.dumps(pair).encode())
+    return content.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _percentiles(arrays: Arrays) -> dict[str, int]:

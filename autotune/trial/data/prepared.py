@@ -16,7 +16,7 @@ class PreparedTask:
 
     ``max_length`` is that of the task, limited by the model. ``tokens`` has the lengths of training
     examples in tokens (``p50 p95 max``). ``sources`` describes the origin of each split; ``notes``
-    are for readers of the results.
+    are for readers of the results. ``data_digest`` is a hash of the content of all rows.
     """
 
     kind: str
@@ -29,6 +29,7 @@ class PreparedTask:
     tokens: Mapping[str, int]
     sources: Mapping[str, str]
     notes: tuple[str, ...]
+    data_digest: str | None = None
 
     @property
     def num_labels(self) -> int:

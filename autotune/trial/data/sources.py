@@ -122,10 +122,9 @@ def _read_hub(name: str) -> Mapping[str, Table]:
             f"task.dataset: {name} has no split train, only {', '.join(map(str, splits))}",
             hint="save the splits as files: task.dataset: {train: train.jsonl}",
         )
-    tables = {
+    return {
         split: _hub_table(f"{name} {split}", splits[split]) for split in SPLITS if split in splits
     }
-    return {split: table for split, table in tables.items() if not _is_unlabelled(table)}
 
 
 def _load_hub(name: str) -> Mapping[str, Any]:
@@ -162,8 +161,3 @@ def _hub_table(name: str, rows: Any) -> Table:
         column: tuple(kind.names) for column, kind in kinds.items() if hasattr(kind, "names")
     }
     return Table(name, {column: rows[column][:] for column in rows.column_names}, classes=classes)
-
-
-def _is_unlabelled(table: Table) -> bool:
-    """Whether the labels are withheld: every label is -1, as in some test splits."""
-    return any(all(value == -1 for value in table.columns[column]) for column in table.classes)

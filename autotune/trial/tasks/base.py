@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,6 +13,18 @@ from autotune.domain import Columns, Measurement
 from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.tables import Table
+
+INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+
+MAX_CHARACTERS = 200_000
+"""Characters of a text that are tokenized: 20 times what the longest encoders take."""
+
+LABEL = "label"
+"""The key of ``task.columns`` that is no text."""
+LABEL_NAMES = frozenset({"label", "labels", "class", "category", "target", "tag", "tags", "y",
+                         "sentiment", "ner_tags", "rating", "stars", "score", "id", "idx"})  # fmt: skip
+"""Usual names of columns that are no text."""
+SAMPLE_ROWS, MAX_LABEL_CHARACTERS = 200, 40
 
 IGNORE_INDEX = -100
 """The label of tokens that are not evaluated; the default of torch's cross-entropy."""
@@ -41,6 +54,10 @@ class TaskType(Protocol):
 
     auto_class: str
     """The class of transformers that loads a model with the right head."""
+
+    problem_type: str | None
+    """``config.problem_type``, by which the model computes its loss: the task decides, not what the
+    model was trained for before."""
 
     tokenizer_options: Mapping[str, Any]
     """Arguments with which the tokenizer must be loaded for this kind of input."""
@@ -80,11 +97,23 @@ def get_column(table: Table, name: str, key: str) -> Sequence[Any]:
     """The column that ``task.columns.<key>`` names."""
     if name in table.columns:
         return table.columns[name]
-    match = closest(name, table.columns, cutoff=0.3)
+    candidates = [column for column in table.columns if _is_label(table, column) == (key == LABEL)]
+    match = closest(name, candidates, cutoff=0.3) or next(iter(candidates), None)
     raise DataError(
         f"{table.name}: no column {name!r}; it has {', '.join(table.columns)}",
-        hint=f"task.columns.{key}: {match or next(iter(table.columns))}",
+        hint=f"task.columns.{key}: {match or 'NAME'}",
     )
+
+
+def _is_label(table: Table, name: str) -> bool:
+    """Whether a column looks like labels, not like text: by its name, or by few short values."""
+    if name.lower() in LABEL_NAMES:
+        return True
+    values = [value for value in table.columns[name][:SAMPLE_ROWS] if value is not None]
+    items = [str(item) for value in values for item in (value if type(value) is list else [value])]
+    is_short = all(len(item) <= MAX_LABEL_CHARACTERS for item in items)
+    is_number = all(type(value) in (int, float, bool) for value in values)
+    return bool(items) and is_short and (is_number or len({*items}) <= len(items) / 2)
 
 
 def parse_label(value: Any, where: str) -> str:
@@ -102,9 +131,14 @@ def parse_label(value: Any, where: str) -> str:
     )
 
 
+def cut_text(text: str) -> str:
+    """The part of a text that can matter, so that a text of 100 MB is not tokenized as a whole."""
+    return text[:MAX_CHARACTERS]
+
+
 def sort_labels(names: set[str]) -> tuple[str, ...]:
     """Labels in ascending order; integers by value."""
-    if all(name.lstrip("-").isdigit() for name in names):
+    if all(INTEGER.fullmatch(name) for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
 

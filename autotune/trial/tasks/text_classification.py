@@ -15,6 +15,7 @@ from autotune.trial.tables import Table
 from autotune.trial.tasks.base import (
     Arrays,
     Examples,
+    cut_text,
     flatten_rows,
     get_column,
     parse_label,
@@ -26,6 +27,7 @@ class TextClassification:
     """Inputs are ``(text,)`` or ``(text, text_pair)``; a label is one name."""
 
     auto_class = "AutoModelForSequenceClassification"
+    problem_type = "single_label_classification"
     tokenizer_options: Mapping[str, Any] = MappingProxyType({})
 
     def parse(self, table: Table, columns: Columns) -> Examples:
@@ -51,7 +53,7 @@ class TextClassification:
     def encode(
         self, tokenizer: Any, examples: Examples, ids: Mapping[str, int], max_length: int
     ) -> Arrays:
-        texts = [list(side) for side in zip(*examples.inputs, strict=True)]
+        texts = [list(map(cut_text, side)) for side in zip(*examples.inputs, strict=True)]
         paired = len(texts) == 2 and "token_type_ids" in tokenizer.model_input_names
         encoded = tokenizer(
             *texts,

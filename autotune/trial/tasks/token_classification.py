@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +17,11 @@ from autotune.trial import metrics
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import (
     IGNORE_INDEX,
+    INTEGER,
+    MAX_CHARACTERS,
     Arrays,
     Examples,
+    cut_text,
     flatten_rows,
     get_column,
     parse_label,
@@ -25,6 +30,14 @@ from autotune.trial.tasks.base import (
 
 Span = tuple[int, int, str]
 """First token, token after the last, entity type."""
+
+OUTSIDE = "O"
+CONTINUES, ENDS = ("I", "M", "E", "L"), ("E", "L", "S", "U")
+BIO = re.compile(r"([BI])-(.+)")
+SCHEMES = (BIO, *map(re.compile, (r"([BIESLUM])-(.+)", r"([BIESLUM])_(.+)", r"([BIESLUM])()")))
+"""Tags with a prefix and a type: BIO, BIOES (BILOU, BMES), with ``_``, and without types."""
+
+NO_TYPE = "entity"
 
 
 class TokenClassification:
@@ -35,6 +48,7 @@ class TokenClassification:
     """
 
     auto_class = "AutoModelForTokenClassification"
+    problem_type: str | None = None
     tokenizer_options: Mapping[str, Any] = MappingProxyType({"add_prefix_space": True})
 
     def parse(self, table: Table, columns: Columns) -> Examples:
@@ -56,7 +70,16 @@ class TokenClassification:
 
     def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
         tags = {tag for row in train.labels for tag in row}
-        return tuple(table.classes.get(columns.label) or sort_labels(tags))
+        if declared := table.classes.get(columns.label):
+            return tuple(declared)
+        if all(INTEGER.fullmatch(tag) for tag in tags):
+            raise DataError(
+                f"{table.name}: the tags in {columns.label} are numbers without names, so entities "
+                "cannot be told from other words",
+                hint='write names as tags, such as ["O", "B-PER", "I-PER"]: '
+                "[NAMES[tag] for tag in tags]",
+            )
+        return sort_labels(tags)
 
     def stratum(self, labels: tuple[str, ...]) -> str:
         return "entities" if any(tag != "O" for tag in labels) else "none"
@@ -65,7 +88,7 @@ class TokenClassification:
         self, tokenizer: Any, examples: Examples, ids: Mapping[str, int], max_length: int
     ) -> Arrays:
         encoded = tokenizer(
-            list(examples.inputs),
+            [_cut_words(words) for words in examples.inputs],
             is_split_into_words=True,
             truncation=True,
             max_length=max_length,
@@ -102,10 +125,9 @@ class TokenClassification:
                 for a, b in pairwise(offsets)
             ]
         )
-        resamples = np.random.default_rng(0).multinomial(
-            len(counts), np.full(len(counts), 1 / len(counts)), size=metrics.RESAMPLES
-        )
-        f1, interval = _f1(counts.sum(axis=0)), metrics.percentile_interval(_f1(resamples @ counts))
+        blocks = metrics.resample(np.ones(len(counts), dtype=np.int64))
+        resampled = np.concatenate([_f1(block @ counts) for block in blocks])
+        f1, interval = _f1(counts.sum(axis=0)), metrics.percentile_interval(resampled)
         return {
             "accuracy": Measurement(
                 "accuracy",
@@ -118,17 +140,42 @@ class TokenClassification:
         }
 
 
-def entities(tags: Sequence[str]) -> Iterator[Span]:
-    """The entities in a sentence of BIO tags. An ``I-`` without predecessor starts an entity, as in
-    the CoNLL evaluation; a tag without a prefix is an entity of one word."""
+def entities(tags: Sequence[str], names: Sequence[str] | None = None) -> Iterator[Span]:
+    """The entities in a sentence of tags, in the scheme that ``names``, all tags of the task, are
+    in (default: ``tags``).
+
+    In BIO tags an ``I-`` without predecessor starts an entity, as in the CoNLL evaluation. In BIOES
+    tags (BILOU, BMES) ``E-`` and ``L-`` end one, ``S-`` and ``U-`` are one of one word. A tag
+    without a prefix is an entity of one word.
+    """
+    parse = _scheme(tuple(tags if names is None else names))
     start, kind = 0, ""
-    for index, tag in enumerate([*tags, "O"]):
-        prefix, _, rest = tag.partition("-")
-        if kind and not (prefix == "I" and rest == kind):
+    for index, tag in enumerate([*tags, OUTSIDE]):
+        prefix, entity_type = parse(tag)
+        if kind and not (prefix in CONTINUES and entity_type == kind):
             yield start, index, kind
             kind = ""
-        if not kind and tag != "O":
-            start, kind = index, rest or tag
+        if not kind and tag != OUTSIDE:
+            start, kind = index, entity_type
+        if kind and prefix in ENDS:
+            yield start, index + 1, kind
+            kind = ""
+
+
+@lru_cache(maxsize=16)
+def _scheme(names: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
+    """A function from a tag to its prefix and type. Prefixes other than B and I count only where
+    all tags have one and some begin an entity: ``S-bahn`` and ``S`` can be names."""
+    inside = [name for name in names if name != OUTSIDE]
+    begins = any(name.startswith(("B", "I")) for name in inside)
+    complete = (scheme for scheme in SCHEMES if begins and all(map(scheme.fullmatch, inside)))
+    pattern = next(complete, BIO)
+
+    def parse(tag: str) -> tuple[str, str]:
+        match = pattern.fullmatch(tag)
+        return ("", tag) if match is None else (match[1], match[2] or NO_TYPE)
+
+    return parse
 
 
 def _entity_counts(
@@ -136,8 +183,8 @@ def _entity_counts(
 ) -> tuple[int, int, int]:
     """Entities of one sentence: correctly predicted, actual, predicted."""
     is_evaluated = labels != IGNORE_INDEX
-    actual = set(entities([label_names[i] for i in labels[is_evaluated]]))
-    predicted = set(entities([label_names[i] for i in predictions[is_evaluated]]))
+    actual = set(entities([label_names[i] for i in labels[is_evaluated]], label_names))
+    predicted = set(entities([label_names[i] for i in predictions[is_evaluated]], label_names))
     return len(actual & predicted), len(actual), len(predicted)
 
 
@@ -145,6 +192,12 @@ def _f1(counts: np.ndarray) -> np.ndarray:
     """F1 of ``[..., (correct, actual, predicted)]``; 0 if there are no entities at all."""
     total = counts[..., 1] + counts[..., 2]
     return np.divide(2 * counts[..., 0], total, out=np.zeros(total.shape), where=total > 0)
+
+
+def _cut_words(words: Sequence[str]) -> list[str]:
+    """The words, and the parts of them, that can matter."""
+    ends = np.cumsum([len(word) + 1 for word in words])
+    return [cut_text(word) for word in words[: 1 + int((ends <= MAX_CHARACTERS).sum())]]
 
 
 def _token_labels(
