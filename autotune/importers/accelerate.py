@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.importers.base import ImportedConfig, skip_unsupported
+from autotune.importers.base import ImportedConfig, pop_int, section, skip_unsupported
 
 TRAINER_SECTIONS = (
     "fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config",
@@ -41,13 +41,13 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
         config.skipped["mixed_precision"] = f"the lever precision has no setting {precision}"
     if document.get("use_cpu"):
         config.levers["device"] = "cpu"
-    dynamo = document.get("dynamo_config") or {}
+    dynamo = section(document, "dynamo_config")
     if dynamo.get("dynamo_backend", "NO") != "NO":
         config.levers["compile"] = True
         options = {key: value for key, value in dynamo.items() if key != "dynamo_use_dynamic"}
         skip_unsupported(config, "dynamo_config.", options, COMPILE_DEFAULTS)
     _read_processes(config, document)
-    if int(document.get("num_machines") or 1) > 1:
+    if pop_int(dict(document), "num_machines", 1) > 1:
         config.skipped["num_machines"] = "imported trials use one machine; see docs/cluster.md"
     options = {
         key: value
@@ -61,7 +61,7 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
 def _read_processes(config: ImportedConfig, document: Mapping[str, Any]) -> None:
     """Set the levers ``device``, ``parallelism`` and ``threads``."""
     kind = str(document.get("distributed_type", "NO")).upper()
-    num_processes = int(document.get("num_processes") or 1)
+    num_processes = pop_int(dict(document), "num_processes", 1)
     if kind == "MULTI_CPU":
         config.levers["device"] = "cpu"
     is_fsdp = kind == "FSDP"
@@ -74,17 +74,17 @@ def _read_processes(config: ImportedConfig, document: Mapping[str, Any]) -> None
         else:
             reason = f"{num_processes} processes of {kind}: parallelism has no such setting"
             config.skipped["num_processes"] = reason
-    for section in TRAINER_SECTIONS:
-        if document.get(section):
-            config.skipped[section] = "import the configuration file of that trainer instead"
+    for key in TRAINER_SECTIONS:
+        if document.get(key):
+            config.skipped[key] = "import the configuration file of that trainer instead"
     if is_fsdp:
         config.skipped.pop("fsdp_config", None)
-        _read_fsdp(config, document.get("fsdp_config") or {}, num_processes)
+        _read_fsdp(config, section(document, "fsdp_config"), num_processes)
 
 
-def _read_fsdp(config: ImportedConfig, section: Mapping[str, Any], num_processes: int) -> None:
+def _read_fsdp(config: ImportedConfig, settings: Mapping[str, Any], num_processes: int) -> None:
     """Read ``fsdp_config``, for FSDP 1 or 2."""
-    options = {key.removeprefix("fsdp_"): value for key, value in section.items()}
+    options = {key.removeprefix("fsdp_"): value for key, value in settings.items()}
     if options.pop("offload_params", False):
         config.levers["offload"] = "parameters"
     if options.pop("activation_checkpointing", False):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from autotune.domain import Value
+from autotune.domain.text import shorten
 from autotune.export.hf_trainer import OPTIMIZERS
+
+MAX_NUMBER = 1_000_000_000
 
 NO_LEVER = "no lever corresponds to it"
 
@@ -62,6 +67,56 @@ def differs_from_trials(value: Any, default: Any) -> str:
     return f"is {value}; trials always use {default}"
 
 
-def number_or(value: Any, default: float) -> float:
-    """``value`` if it is a number, else ``default``: the trainer determines it (``auto``)."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+def number_or(options: Mapping[str, Any], key: str, default: float) -> float:
+    """The number at ``key``, or ``default`` without one: the trainer determines it (``auto``).
+    Raises :class:`ValueError` for a number that is negative or not finite."""
+    value = options.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return default
+    return _checked(key, value, 0)
+
+
+def pop_number(options: dict[str, Any], key: str, default: float) -> float:
+    """Remove ``key`` and return its number, or ``default`` for none or ``null``. Raises
+    :class:`ValueError` unless it is positive and finite."""
+    value = options.pop(key, None)
+    if value is None:
+        return default
+    if isinstance(value, str):  # YAML 1.1 reads 2e-5 as text
+        value = float(value) if re.fullmatch(r"[-+.0-9eE]{1,30}", value) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{key} is not a number")
+    number = float(_checked(key, value, 0))
+    if number == 0:
+        raise ValueError(f"{key} is 0, not a positive number")
+    return number
+
+
+def pop_int(options: dict[str, Any], key: str, default: int, minimum: int = 0) -> int:
+    """Remove ``key`` and return its whole number, or ``default`` for none or ``null``. Raises
+    :class:`ValueError` for another value."""
+    value = options.pop(key, None)
+    if value is None:
+        return default
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9]{1,9}", value, re.ASCII):
+        value = int(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{key} is {shorten(repr(value))}, not a whole number")
+    return int(_checked(key, value, minimum))
+
+
+def section(options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping at ``key``; empty for none. Raises :class:`ValueError` for another value."""
+    value = options.get(key)
+    if value in (None, ""):
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key} is {shorten(repr(value))}, not a mapping")
+    return value
+
+
+def _checked(key: str, value: float, minimum: int) -> float:
+    if not math.isfinite(value) or not minimum <= value <= MAX_NUMBER:
+        raise ValueError(f"{key} is {shorten(repr(value))}, not a number from {minimum}")
+    return value

@@ -10,6 +10,7 @@ from autotune.importers.base import (
     OPTIMIZER_LEVERS,
     ImportedConfig,
     number_or,
+    section,
     set_batch_levers,
     skip_unsupported,
 )
@@ -37,20 +38,23 @@ GRADIENT_CLIPPING = 1.0
 def read(document: Mapping[str, Any]) -> ImportedConfig:
     """Translate every section into levers, or skip it with a reason."""
     config = ImportedConfig("DeepSpeed's configuration")
-    batch_size = int(number_or(document.get("train_batch_size"), 0))
-    micro_batch_size = int(number_or(document.get("train_micro_batch_size_per_gpu"), 0))
-    accumulation_steps = document.get("gradient_accumulation_steps")
+    batch_size = int(number_or(document, "train_batch_size", 0))
+    micro_batch_size = int(number_or(document, "train_micro_batch_size_per_gpu", 0))
+    accumulation_steps = int(number_or(document, "gradient_accumulation_steps", 1))
     if micro_batch_size:
-        set_batch_levers(config.levers, micro_batch_size, int(number_or(accumulation_steps, 1)))
+        set_batch_levers(config.levers, micro_batch_size, max(1, accumulation_steps))
     if batch_size:
         config.levers["batch_size"] = batch_size
-        if 0 < micro_batch_size < batch_size and accumulation_steps is None:
+        if (
+            0 < micro_batch_size < batch_size
+            and document.get("gradient_accumulation_steps") is None
+        ):
             reason = "the file does not give the number of processes"
             config.skipped["train_micro_batch_size_per_gpu"] = reason
-    _read_optimizer(config, document.get("optimizer") or {})
+    _read_optimizer(config, section(document, "optimizer"))
     _read_precision(config, document)
-    _read_zero(config, document.get("zero_optimization") or {})
-    if number_or(document.get("gradient_clipping"), 0.0) != GRADIENT_CLIPPING:
+    _read_zero(config, section(document, "zero_optimization"))
+    if number_or(document, "gradient_clipping", 0.0) != GRADIENT_CLIPPING:
         config.skipped["gradient_clipping"] = f"trials always use {GRADIENT_CLIPPING}"
     for key, value in document.items():
         if key not in READ_KEYS and value and value != {"enabled": False}:
@@ -58,31 +62,33 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
     return config
 
 
-def _read_optimizer(config: ImportedConfig, section: Mapping[str, Any]) -> None:
-    parameters = dict(section.get("params") or {})
-    learning_rate = number_or(parameters.pop("lr", None), 0.0)
+def _read_optimizer(config: ImportedConfig, options: Mapping[str, Any]) -> None:
+    parameters = dict(section(options, "params"))
+    learning_rate = number_or(parameters, "lr", 0.0)
+    parameters.pop("lr", None)
+    kind = str(options.get("type"))
     if learning_rate:
         config.levers["learning_rate"] = float(learning_rate)
-    if section.get("type") in OPTIMIZER_LEVERS:
+    if kind in OPTIMIZER_LEVERS:
         is_unfused = parameters.pop("torch_adam", False) is True
-        config.levers["optimizer"] = "adamw" if is_unfused else OPTIMIZER_LEVERS[section["type"]]
+        config.levers["optimizer"] = "adamw" if is_unfused else OPTIMIZER_LEVERS[kind]
         skip_unsupported(config, "optimizer.params.", parameters, OPTIMIZER_DEFAULTS)
-    elif section:
-        reason = f"the lever optimizer has no setting {section.get('type')}"
+    elif options:
+        reason = f"the lever optimizer has no setting {kind}"
         config.skipped["optimizer"] = reason
 
 
-def _read_zero(config: ImportedConfig, section: Mapping[str, Any]) -> None:
-    stage = int(number_or(section.get("stage"), 0))
+def _read_zero(config: ImportedConfig, options: Mapping[str, Any]) -> None:
+    stage = int(number_or(options, "stage", 0))
     if stage:
         reason = f"stage {stage}: the file does not give the number of processes"
         config.skipped["zero_optimization"] = reason
     for key, setting in (("offload_optimizer", "optimizer"), ("offload_param", "parameters")):
-        if (section.get(key) or {}).get("device", "none") != "none":
+        if section(options, key).get("device", "none") != "none":
             config.levers["offload"] = setting
 
 
 def _read_precision(config: ImportedConfig, document: Mapping[str, Any]) -> None:
-    for section, name in (("fp16", "fp16"), ("bf16", "bf16-pure"), ("torch_autocast", "bf16")):
-        if (document.get(section) or {}).get("enabled") is True:
+    for key, name in (("fp16", "fp16"), ("bf16", "bf16-pure"), ("torch_autocast", "bf16")):
+        if section(document, key).get("enabled") is True:
             config.levers["precision"] = name

@@ -6,16 +6,28 @@ The format is detected from the keys of the file. The study file lists the skipp
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from autotune.domain.text import one_line, shorten
 from autotune.errors import UsageError
 from autotune.importers import READERS
 from autotune.importers.base import ImportedConfig
 from autotune.spec import starter, study_name
+from autotune.spec.yaml import MAX_CHARACTERS, LimitedLoader
+
+MAX_MESSAGE = 200
+"""Characters of the text of a file that a message repeats."""
+
+STARTER_COMMENT = "# Strategies to try first, before the models of the sampler have data.\n"
+IMPORTED_COMMENT = (
+    "# The imported strategy. It runs second, after the default that it is compared with.\n"
+)
 
 
 def read_configuration(path: Path) -> ImportedConfig:
@@ -27,12 +39,19 @@ def read_configuration(path: Path) -> ImportedConfig:
     for keys, read in READERS.items():
         if keys & document.keys():
             try:
-                return read(document)
-            except (AttributeError, TypeError, ValueError) as error:
+                imported = read(document)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                problem = shorten(one_line(error), MAX_MESSAGE)
                 raise UsageError(
-                    f"{path}: a setting has a value of the wrong type: {error}",
+                    f"{path}: a setting has a value of the wrong type: {problem}",
                     hint="check that the trainer can load this file",
                 ) from error
+            # Keys and reasons contain text of the file, and become comments and messages.
+            skipped = {
+                one_line(key): shorten(one_line(reason), MAX_MESSAGE)
+                for key, reason in imported.skipped.items()
+            }
+            return replace(imported, skipped=skipped)
     raise UsageError(
         f"{path}: not TrainingArguments, nor a configuration of Accelerate or DeepSpeed",
         hint="give training_args.json, an accelerate config YAML, or ds_config.json",
@@ -40,12 +59,13 @@ def read_configuration(path: Path) -> ImportedConfig:
 
 
 def study_file(imported: ImportedConfig, name: str) -> str:
-    """A study file that tries the imported strategy right after the default."""
+    """A study file that tries the imported strategy right after the default, against which every
+    figure is shown."""
     strategy = ", ".join(f"{lever}: {_yaml(value)}" for lever, value in imported.levers.items())
     lines = [f"#   {key}: {reason}" for key, reason in imported.skipped.items()]
     skipped = ["", "# Skipped settings:", *lines] if lines else []
     head = [f"# Made from {imported.source} by autotune import.", *skipped, ""]
-    text = starter(study_name(name), [strategy])
+    text = starter(study_name(name), [strategy]).replace(STARTER_COMMENT, IMPORTED_COMMENT)
     for key, value in imported.task.items():
         text = _with_task_key(text, key, value)
     return "\n".join(head) + text
@@ -66,21 +86,48 @@ def _with_task_key(text: str, key: str, value: Any) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _document(path: Path) -> Mapping[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        with path.open("rb") as file:
+            raw = file.read(MAX_CHARACTERS + 1)
+        if len(raw) > MAX_CHARACTERS:
+            raise ValueError(f"longer than {MAX_CHARACTERS:,} bytes")
+        text = raw.decode("utf-8-sig")
+        is_json = path.suffix == ".json"
+        document = json.loads(text) if is_json else yaml.load(text, Loader=LimitedLoader)
+        document = _with_text_keys(document)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="check the path") from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(
-            f"{path}: cannot be parsed: {error}", hint="the file may be truncated"
-        ) from error
+            f"{_location(path, error)}: cannot be parsed: {_problem(error)}",
+            hint="give the file as the trainer has written it; it may be truncated",
+        ) from None
     if not isinstance(document, dict):
         raise UsageError(
             f"{path}: not a mapping of settings", hint="give the configuration file of the trainer"
         )
     return document
+
+
+def _with_text_keys(data: Any) -> Any:
+    """``data`` with text as keys, which YAML reads as numbers or booleans too."""
+    if isinstance(data, dict):
+        return {str(key): _with_text_keys(value) for key, value in data.items()}
+    return [_with_text_keys(item) for item in data] if isinstance(data, list) else data
+
+
+def _location(path: Path, error: Exception) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else None
+    return shorten(one_line(problem or error), MAX_MESSAGE)

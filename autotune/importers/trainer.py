@@ -11,24 +11,58 @@ from autotune.importers.base import (
     OPTIMIZER_LEVERS,
     ImportedConfig,
     differs_from_trials,
+    pop_int,
+    pop_number,
     set_batch_levers,
 )
 
+IGNORED_PREFIXES = (
+    "logging_", "log_", "save_", "eval_", "hub_", "include_", "trackio_", "do_", "push_to_hub_",
+)  # fmt: skip
+
 IGNORED_KEYS = {
-    "output_dir", "use_cpu", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm",
-    "save_strategy", "eval_strategy", "logging_steps", "logging_nan_inf_filter", "report_to",
-    "remove_unused_columns", "activation_checkpointing_kwargs",
-    "gradient_checkpointing_kwargs", "ddp_backend",
+    "output_dir", "overwrite_output_dir", "logging_dir", "run_name", "project", "report_to",
+    "disable_tqdm", "evaluation_strategy", "per_device_eval_batch_size", "prediction_loss_only",
+    "batch_eval_metrics", "metric_for_best_model", "greater_is_better", "push_to_hub",
+    "ignore_data_skip", "resume_from_checkpoint", "skip_memory_metrics", "debug", "local_rank",
+    "use_cpu", "no_cuda", "remove_unused_columns", "label_names", "length_column_name",
+    "gradient_checkpointing_kwargs", "activation_checkpointing_kwargs", "ddp_backend",
+    "ddp_timeout", "bf16_full_eval", "fp16_full_eval", "half_precision_backend", "_n_gpu",
+    "enable_jit_checkpoint", "restore_callback_states_from_checkpoint", "warmup_ratio",
+    "dataloader_prefetch_factor", "dataloader_persistent_workers",
 }  # fmt: skip
-"""Fields without influence on training, and those of :data:`TRIAL_DEFAULTS`."""
+"""Fields without influence on training, and those that are read elsewhere."""
 
 TRIAL_DEFAULTS: Mapping[str, Any] = {
     "lr_scheduler_type": "linear",
     "warmup_steps": 0,
     "weight_decay": 0.0,
     "max_grad_norm": 1.0,
+    "label_smoothing_factor": 0.0,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.999,
+    "adam_epsilon": 1e-8,
+    "average_tokens_across_devices": True,
 }
 """Values of all trials; other values are skipped."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "dataloader_in_order": True,
+    "accelerator_config": {
+        "split_batches": False,
+        "dispatch_batches": None,
+        "even_batches": True,
+        "use_seedable_sampler": True,
+        "non_blocking": False,
+        "gradient_accumulation_kwargs": None,
+    },
+    "data_seed": None,
+    "include_num_input_tokens_seen": "no",
+    "torch_empty_cache_steps": None,
+}
+"""Values that ``TrainingArguments`` writes where the user chose nothing."""
+
+LAST_MODEL = "trials score the model after the last step"
 
 DEFAULT_BUCKET_MIB = 25
 """The default bucket size of torch's DistributedDataParallel."""
@@ -38,10 +72,10 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
     """Translate every field into a lever or a key of ``task``, or skip it with a reason."""
     config = ImportedConfig("TrainingArguments")
     levers, options = config.levers, dict(document)
-    micro_batch_size = int(options.pop("per_device_train_batch_size", 8))
-    accumulation_steps = int(options.pop("gradient_accumulation_steps", 1))
+    micro_batch_size = pop_int(options, "per_device_train_batch_size", 8, minimum=1)
+    accumulation_steps = pop_int(options, "gradient_accumulation_steps", 1, minimum=1)
     set_batch_levers(levers, micro_batch_size, accumulation_steps)
-    levers["learning_rate"] = float(options.pop("learning_rate", 5e-5))
+    levers["learning_rate"] = pop_number(options, "learning_rate", 5e-5)
     optimizer = str(options.pop("optim", "adamw_torch_fused"))
     if optimizer in OPTIMIZER_LEVERS:
         levers["optimizer"] = OPTIMIZER_LEVERS[optimizer]
@@ -66,9 +100,9 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
             f"set ddp_bucket_mib: {bucket_mib} together with parallelism; "
             "the file does not give the number of processes"
         )
-    if workers := int(options.pop("dataloader_num_workers", 0)):
+    if workers := pop_int(options, "dataloader_num_workers", 0):
         levers["loader_workers"] = workers
-        levers["prefetch"] = int(options.pop("dataloader_prefetch_factor", None) or 2)
+        levers["prefetch"] = pop_int(options, "dataloader_prefetch_factor", 2, minimum=1)
     _read_task(config, options)
     _skip_others(config, options)
     return config
@@ -91,18 +125,27 @@ def _read_precision(levers: dict[str, Value], options: dict[str, Any]) -> None:
 
 
 def _read_task(config: ImportedConfig, options: dict[str, Any]) -> None:
-    steps, epochs = options.pop("max_steps", -1), options.pop("num_train_epochs", 3.0)
-    if steps and steps > 0:
-        config.task["steps"] = int(steps)
+    steps = pop_int(options, "max_steps", -1, minimum=-1)
+    epochs = pop_number(options, "num_train_epochs", 3.0)
+    if steps > 0:
+        config.task["steps"] = steps
     else:
-        config.task["epochs"] = float(epochs)
-    if "seed" in options:
-        config.task["seed"] = int(options.pop("seed"))
+        config.task["epochs"] = epochs
+    if options.get("seed") is not None:
+        config.task["seed"] = pop_int(options, "seed", 0)
 
 
 def _skip_others(config: ImportedConfig, options: Mapping[str, Any]) -> None:
+    """Skip the other fields: first those that change what is trained."""
+    if ratio := options.get("warmup_ratio"):
+        config.skipped["warmup_ratio"] = differs_from_trials(ratio, 0)
+    for key, default in TRIAL_DEFAULTS.items():
+        if options.get(key, default) not in (default, None):
+            config.skipped[key] = differs_from_trials(options[key], default)
+    if options.get("load_best_model_at_end"):
+        config.skipped["load_best_model_at_end"] = LAST_MODEL
     for key, value in options.items():
-        if key in TRIAL_DEFAULTS and value != TRIAL_DEFAULTS[key]:
-            config.skipped[key] = differs_from_trials(value, TRIAL_DEFAULTS[key])
-        elif key not in IGNORED_KEYS and value not in (None, False, -1, ""):
+        is_default = value in (None, False, -1, "", [], {}) or value == DEFAULTS.get(key)
+        is_ignored = key in IGNORED_KEYS or key.startswith(IGNORED_PREFIXES)
+        if not is_default and not is_ignored and key not in {*TRIAL_DEFAULTS, *config.skipped}:
             config.skipped[key] = NO_LEVER

@@ -39,8 +39,9 @@ _SCALARS = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+class LimitedLoader(yaml.SafeLoader):
+    """A safe loader that rejects aliases and deep nesting."""
+
     depth = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
@@ -53,6 +54,10 @@ class _Loader(yaml.SafeLoader):
         node: Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+class _Loader(LimitedLoader):
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
 for _tag, _pattern in _SCALARS.items():
