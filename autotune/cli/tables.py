@@ -169,10 +169,12 @@ def hardware_listings(host: Host) -> Group:
     return Group(facts, Listing(columns, rows, title="Levers", details="auto searches here"))
 
 
-def explanation_listings(explanation: Explanation) -> Group:
-    """What ``validate --explain`` prints: the levers, the forbidden combinations, the size."""
+def explanation_listings(explanation: Explanation, *, verbose: bool = False) -> Group:
+    """What ``validate --explain`` prints: what is searched, why not more, and how long it takes.
+    With ``verbose`` also the levers that the file does not name, and the forbidden combinations."""
+    shown = [lever for lever in explanation.levers if lever.in_file or verbose]
     rows = []
-    for lever in explanation.levers:
+    for lever in shown:
         when = f" (when {lever.when})" if lever.when else ""
         fixed = Text(f"{format_setting(lever.default)}, the default", style="dim")
         searched = Text(", ".join(lever.searched) + when) if lever.searched else fixed
@@ -180,11 +182,22 @@ def explanation_listings(explanation: Explanation) -> Group:
         rows.append(Row([lever.lever], [searched, *left_out]))
     levers = Listing([Column("lever", left=True)], rows, title="Search space", details="searches")
     clauses: list[RenderableType] = []
-    for rule in explanation.rules:
+    for rule in explanation.rules if verbose else ():
         clauses += [Text(rule.excludes), Padding(Text(rule.reason, "dim"), (0, 0, 0, INDENT))]
     if clauses:
         clauses.insert(0, Text("Forbidden combinations", "bold"))
     product = f" times the range of {', '.join(explanation.continuous)}"
     size = f"size of the search space: {explanation.combinations:,} strategies"
-    text = Text(size + product * bool(explanation.continuous))
-    return Group(levers, *clauses, text)
+    lines = [Text(size + product * bool(explanation.continuous))]
+    lines.append(Text(f"duration: {explanation.duration}"))
+    if not verbose:
+        lines.append(Text(_omissions(explanation), "dim"))
+    return Group(levers, *clauses, *lines)
+
+
+def _omissions(explanation: Explanation) -> str:
+    """What the short form leaves out."""
+    others = sum(not lever.in_file for lever in explanation.levers)
+    rules = len(explanation.rules)
+    forbidden = f", and {rules} rules forbid combinations" if rules else ""
+    return f"{others} other levers keep their defaults{forbidden}; list all with -v"

@@ -12,6 +12,7 @@ from autotune.domain import (
     Host,
     Range,
     SearchSpace,
+    Study,
     Value,
     expression,
 )
@@ -26,7 +27,7 @@ from autotune.spec.resolve import ResolvedStudy
 class LeverExplanation:
     """``searched`` are the settings or the range that are searched here, as text; empty if the
     lever keeps its ``default``. ``left_out`` are pairs of a setting that this host cannot run and
-    the reason."""
+    the reason. ``in_file`` tells whether the study names the lever."""
 
     lever: str
     summary: str
@@ -34,17 +35,20 @@ class LeverExplanation:
     searched: tuple[str, ...]
     when: str | None
     left_out: tuple[tuple[str, str], ...]
+    in_file: bool
 
 
 @dataclass(frozen=True)
 class Explanation:
     """``combinations`` counts the strategies of the finite levers that the rules allow; the
-    ``continuous`` levers are not counted. ``rules`` are those that exclude something here."""
+    ``continuous`` levers are not counted. ``rules`` are those that exclude something here.
+    ``duration`` says what ends the search, and after which time at the latest."""
 
     levers: tuple[LeverExplanation, ...]
     rules: tuple[ForbiddenClause, ...]
     combinations: int
     continuous: tuple[str, ...]
+    duration: str
 
 
 def explain(resolved: ResolvedStudy, host: Host) -> Explanation:
@@ -56,7 +60,37 @@ def explain(resolved: ResolvedStudy, host: Host) -> Explanation:
         rules=tuple(rule for rule in space.rules if can_hold(rule.excludes, space)),
         combinations=count_combinations(space, continuous),
         continuous=continuous,
+        duration=describe_duration(resolved.study),
     )
+
+
+def describe_duration(study: Study) -> str:
+    """What ends the search and how long it takes, as far as the file says."""
+    budget, limit = study.budget, study.limits.minutes
+    ends = [f"{budget.trials} trials"] if budget.trials is not None else []
+    ends += [f"{budget.minutes:g} minutes"] if budget.minutes is not None else []
+    ends += [f"${budget.usd:g}"] if budget.usd is not None else []
+    if budget.patience is not None:
+        ends.append(f"{budget.patience} trials without a gain")
+    first = ", whichever is first" if len(ends) > 1 else ""
+    text = f"ends after {' or '.join(ends)}{first}"
+    if study.confirm is not None:
+        reruns = study.confirm.top * study.confirm.seeds
+        text += f"; up to {reruns} trials of it confirm the best"
+    if limit is not None:
+        text += f"; a trial takes at most {limit:g} minutes"
+    if budget.minutes is None:
+        bound = _upper_bound(budget.trials, limit, study.executor.workers)
+        text += bound or "; the time is unknown before the first trial: set budget.minutes"
+    return text
+
+
+def _upper_bound(trials: int | None, minutes: float | None, workers: int) -> str:
+    """The time of all trials at their limit; empty if there is none."""
+    if trials is None or minutes is None:
+        return ""
+    hours = trials * minutes / max(workers, 1) / 60
+    return f", so that the search takes at most {hours:.1f} hours"
 
 
 def count_combinations(space: SearchSpace, continuous: Collection[str]) -> int:
@@ -89,6 +123,7 @@ def _explain_lever(name: str, resolved: ResolvedStudy, host: Host) -> LeverExpla
     space: SearchSpace = resolved.study.space
     dimension = next((d for d in space.dimensions if d.lever == name), None)
     left_out = [setting for setting in resolved.skipped if setting.lever == name]
+    in_file = name in resolved.study.spec["space"]
     written = resolved.study.spec["space"].get(name, AUTO)
     if written in (AUTO, {"values": AUTO}):
         left_out += unavailable_settings(LEVERS[name], host)
@@ -99,6 +134,7 @@ def _explain_lever(name: str, resolved: ResolvedStudy, host: Host) -> LeverExpla
         searched=() if dimension is None else describe_domain(dimension.domain),
         when=None if dimension is None else dimension.when,
         left_out=tuple((setting.value, setting.reason) for setting in left_out),
+        in_file=in_file,
     )
 
 

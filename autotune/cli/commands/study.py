@@ -42,23 +42,31 @@ def validate(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each lever searches, and what is left out.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With --explain, list all levers and rules.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Check a study file. All errors are shown at once with their line and column."""
+    """Check a study file and its data. All errors of the file are shown at once with their line and
+    column."""
     from autotune import spec
     from autotune.hardware import inventory
+    from autotune.trial.data.inspection import inspect_data
 
     path, overrides = resolve_study_path(file), override or []
     host = inventory()
     loaded = spec.load(path, host=host, overrides=overrides)
+    facts = inspect_data(loaded.study.task)
     if json:
-        print_json(asdict(spec.explain(loaded, host)))
+        print_json({**asdict(spec.explain(loaded, host)), "data": asdict(facts)})
         return
     info(f"{path}: valid")
+    for line in filter(None, (facts.describe(), *facts.notes)):
+        info(f"data: {line}")
     if explain:
         from autotune.cli.tables import explanation_listings
 
-        out.print(explanation_listings(spec.explain(loaded, host)))
+        out.print(explanation_listings(spec.explain(loaded, host), verbose=verbose))
 
 
 def init(

@@ -21,9 +21,10 @@ MAX_CHARACTERS = 200_000
 
 LABEL = "label"
 """The key of ``task.columns`` that is no text."""
-LABEL_NAMES = frozenset({"label", "labels", "class", "category", "target", "tag", "tags", "y",
-                         "sentiment", "ner_tags", "rating", "stars", "score", "id", "idx"})  # fmt: skip
-"""Usual names of columns that are no text."""
+LABEL_NAMES = frozenset(
+    ("label", "labels", "class", "category", "target", "tag", "tags", "ner_tags", "sentiment")
+)
+"""Usual names of columns of labels."""
 SAMPLE_ROWS, MAX_LABEL_CHARACTERS = 200, 40
 
 IGNORE_INDEX = -100
@@ -97,7 +98,7 @@ def get_column(table: Table, name: str, key: str) -> Sequence[Any]:
     """The column that ``task.columns.<key>`` names."""
     if name in table.columns:
         return table.columns[name]
-    candidates = [column for column in table.columns if _is_label(table, column) == (key == LABEL)]
+    candidates = [column for column in table.columns if _can_be(table, column, key)]
     match = closest(name, candidates, cutoff=0.3) or next(iter(candidates), None)
     raise DataError(
         f"{table.name}: no column {name!r}; it has {', '.join(table.columns)}",
@@ -105,15 +106,16 @@ def get_column(table: Table, name: str, key: str) -> Sequence[Any]:
     )
 
 
-def _is_label(table: Table, name: str) -> bool:
-    """Whether a column looks like labels, not like text: by its name, or by few short values."""
-    if name.lower() in LABEL_NAMES:
-        return True
+def _can_be(table: Table, name: str, key: str) -> bool:
+    """Whether a column can be proposed for ``task.columns.<key>``: labels are named so or are few
+    short values, numbers are no text."""
     values = [value for value in table.columns[name][:SAMPLE_ROWS] if value is not None]
     items = [str(item) for value in values for item in (value if type(value) is list else [value])]
     is_short = all(len(item) <= MAX_LABEL_CHARACTERS for item in items)
-    is_number = all(type(value) in (int, float, bool) for value in values)
-    return bool(items) and is_short and (is_number or len({*items}) <= len(items) / 2)
+    is_label = name.lower() in LABEL_NAMES or (is_short and len({*items}) <= len(items) / 2)
+    if key == LABEL:
+        return is_label
+    return not is_label and any(isinstance(value, str | list) for value in values)
 
 
 def parse_label(value: Any, where: str) -> str:
