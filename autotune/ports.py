@@ -117,7 +117,7 @@ class Executor(Protocol):
         An :class:`~autotune.errors.AutotuneError` raised there is raised here."""
 
     def stop(self) -> None:
-        """End running jobs now (told as ``Interrupted``). Safe from a signal handler or thread."""
+        """End running jobs now as ``Interrupted``. Safe from a signal handler or thread."""
 
     def close(self) -> None:
         """Leave no process behind. Idempotent."""

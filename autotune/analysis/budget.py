@@ -114,8 +114,10 @@ class BudgetUsage:
 def _spent(used: str, unit: str, limit: float, total: float | None) -> str:
     """``searched 10.0 of 15 minutes, 5 kept to confirm``."""
     total = total or limit
-    reserve = f", {total - limit:.2g} kept to confirm" if total > limit else ""
-    return f"searched {used} of {total:g} {unit}{reserve}"
+    reserve = total - limit
+    amount = f"{reserve:.2g}" if reserve < 100 else f"{reserve:.0f}"
+    suffix = f", {amount} kept to confirm" if reserve > 0 else ""
+    return f"searched {used} of {total:g} {unit}{suffix}"
 
 
 def _elapsed_seconds(trial: Trial, now: datetime | None) -> float:

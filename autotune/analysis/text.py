@@ -67,7 +67,7 @@ def format_metric(metric: str, value: float | None, *, unit: bool = True) -> str
 
 
 def format_interval(metric: str, ci95: tuple[float, float] | None) -> str:
-    """A 95% interval beside a value with its unit: ``205.1 to 217.7``; empty if unknown."""
+    """A 95% interval next to a value with its unit: ``205.1 to 217.7``; empty if unknown."""
     if ci95 is None:
         return ""
     return " to ".join(format_metric(metric, end, unit=False) for end in ci95)

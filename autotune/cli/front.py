@@ -16,7 +16,9 @@ from autotune.domain import State, Trial
 from autotune.domain.metrics import get_metric
 
 CONFIRMED = "✓"
-CONFIRMED_CAPTION = f"{CONFIRMED} full training run repeated with other seeds, on the test split"
+CONFIRMED_CAPTION = (
+    f"{CONFIRMED} full training run repeated with other seeds and evaluated on the test split"
+)
 RATIO_WIDTH = 5
 """Columns of a ratio to the default, so that they stand below each other."""
 STEP_SPACING = 4
@@ -56,13 +58,13 @@ def front_listing(snapshot: Snapshot) -> Listing:
     rows = [_point_row(snapshot, snapshot.front_points[trial.number]) for trial in snapshot.front]
     if snapshot.baseline is not None and snapshot.baseline not in snapshot.front:
         rows.insert(0, _default_row(snapshot, snapshot.baseline))
+    is_any_confirmed = any(point.is_confirmed for point in snapshot.front_points.values())
     return Listing(
         columns,
         rows,
         title=f"Pareto front of {snapshot.study.name} (± 95% interval, x times the default)",
         details="settings that differ from the default",
-        caption=f"{CONFIRMED} full training run repeated with other seeds and evaluated on the "
-        "test split" * any(point.is_confirmed for point in snapshot.front_points.values()),
+        caption=CONFIRMED_CAPTION if is_any_confirmed else "",
     )
 
 

@@ -100,7 +100,7 @@ def _is_incomplete(directory: Path) -> bool:
 
 
 def _added_code(directory: Path, manifest: Manifest) -> list[str]:
-    """Python files beside those of the export, which its script could import instead."""
+    """Python files next to those of the export, which its script could import instead."""
     paths = (
         *directory.glob("*"), *directory.glob("*/__init__.py"), *(directory / "tuned").rglob("*"),
     )  # fmt: skip

@@ -88,7 +88,7 @@ class Lever:
     """One tunable setting.
 
     **Settings.** ``domain`` holds all legal values on any machine, ``named_values`` are words
-    beside a numeric range. ``unavailable(host, value)`` says why a machine cannot run a legal
+    besides a numeric range. ``unavailable(host, value)`` says why a machine cannot run a legal
     value, or returns ``None``. ``auto(host)`` is the domain to search by default; without it, every
     available value. ``when`` is a condition over earlier levers; where it is false the lever keeps
     its default. ``neutral`` is the value that changes nothing, needed only if ``default`` depends

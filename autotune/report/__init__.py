@@ -1,4 +1,4 @@
-"""A study as one document that can be sent to somebody: HTML, Markdown or PDF."""
+"""A study as one document that can be shared: HTML, Markdown or PDF."""
 
 FORMATS = ("html", "md", "pdf")
 """What a report can be written as."""

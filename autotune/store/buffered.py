@@ -205,7 +205,7 @@ class Journal:
                 os.close(descriptor)
 
     def _read_orphan(self, path: Path) -> list[Result]:
-        """The results of a dead driver. What cannot be read is kept in a file beside it: a damaged
+        """The results of a dead driver. What cannot be read is kept in a file next to it: a damaged
         journal must not block every later search."""
         results, damage = [], []
         for line in _complete_lines(path):

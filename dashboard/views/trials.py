@@ -12,6 +12,7 @@ from autotune.analysis.filters import filter_by_condition
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import metric_label
 from autotune.domain import State, Trial
+from autotune.domain.metrics import MetricKind, get_metric
 from autotune.errors import ExpressionError
 
 from ..common import HIDE_TOOLBAR, link, study_page
@@ -55,10 +56,10 @@ def _filtered(snapshot: Snapshot) -> list[Trial]:
 
 
 def _table(snapshot: Snapshot, frame: pd.DataFrame) -> None:
-    percent = {"accuracy", "f1"} & set(frame.columns)
     widths = {
         name: st.column_config.NumberColumn(
-            metric_label(name), format="percent" if name in percent else "%.4g"
+            metric_label(name),
+            format="percent" if get_metric(name).kind is MetricKind.SHARE else "%.4g",
         )
         for name in snapshot.metrics
         if name in frame.columns

@@ -32,6 +32,11 @@ USAGE = BudgetUsage(TRIALS, None)
         (Budget(trials=5), Budget(trials=8), "searched 5 of 8 trials, 3 kept to confirm"),
         (Budget(minutes=10), Budget(minutes=10), "searched 10.0 of 10 minutes"),
         (Budget(minutes=10), Budget(minutes=15), "searched 10.0 of 15 minutes, 5 kept to confirm"),
+        (
+            Budget(minutes=10),
+            Budget(minutes=160),
+            "searched 10.0 of 160 minutes, 150 kept to confirm",
+        ),
         (Budget(trials=6, minutes=15), Budget(trials=9, minutes=20), None),
     ],
 )

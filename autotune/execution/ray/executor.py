@@ -128,7 +128,7 @@ class RayExecutor:
         return value
 
     def stop(self) -> None:
-        """End running jobs now (told as ``Interrupted``) and start no more; safe from a signal
+        """End running jobs now (reported as ``Interrupted``) and start no more; safe from a signal
         handler or thread."""
         self._stopped = True
         if self._searcher is not None:

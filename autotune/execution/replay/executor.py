@@ -68,7 +68,7 @@ class ReplayExecutor:
         return function(*args, **kwargs)
 
     def stop(self) -> None:
-        """End running jobs now (told as ``Interrupted``) and start no more."""
+        """End running jobs now (reported as ``Interrupted``) and start no more."""
         self._stopped = True
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from autotune.levers.effects import model_effects
 
 @dataclass(frozen=True)
 class SetupContext:
-    """What an effect can use beside the model and the strategy.
+    """What an effect can use besides the model and the strategy.
 
     ``batches()`` yields labelled batches of training samples, drawn with ``seed``, on ``device``.
     """
