@@ -89,9 +89,26 @@ class DatasetFiles(Section):
     test: NonEmptyText | None = None
 
 
+class HubDataset(Section):
+    """A data set of the hub whose splits have other names there."""
+
+    hub: NonEmptyText
+    train: NonEmptyText | None = None
+    validation: NonEmptyText | None = None
+    test: NonEmptyText | None = None
+
+
+def _dataset_form(value: Any) -> str:
+    if isinstance(value, HubDataset) or (isinstance(value, dict) and "hub" in value):
+        return "hub"
+    return "files" if isinstance(value, dict | DatasetFiles) else "name"
+
+
 Dataset = Annotated[
-    Annotated[NonEmptyText, Tag("name")] | Annotated[DatasetFiles, Tag("files")],
-    Discriminator(lambda value: "files" if isinstance(value, dict | DatasetFiles) else "name"),
+    Annotated[NonEmptyText, Tag("name")]
+    | Annotated[DatasetFiles, Tag("files")]
+    | Annotated[HubDataset, Tag("hub")],
+    Discriminator(_dataset_form),
 ]
 
 
@@ -112,7 +129,9 @@ class TaskSpec(Section):
         description="builtin:minilm, builtin:bert-tiny, a hub id, or a local directory",
     )
     dataset: Dataset = Field(
-        "builtin:docstrings", description="builtin:docstrings, a hub id, or files by split"
+        "builtin:docstrings",
+        description="builtin:docstrings, a hub id, or files by split; {hub: ID, "
+        "validation: dev} names splits of the hub",
     )
     columns: ColumnsSpec = ColumnsSpec()
     epochs: Annotated[float, Field(gt=0, le=100)] | None = Field(

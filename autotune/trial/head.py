@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from autotune.trial.model_sources import read_config
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PretrainedConfig, PreTrainedModel
 
 DEFAULT_NAME = "LABEL_"
 """transformers names labels without names ``LABEL_0``, ``LABEL_1``, ..."""
@@ -34,6 +34,8 @@ def _plain(name: str) -> str:
 def trained_head(model: PreTrainedModel, report: Mapping[str, Any]) -> nn.Linear | None:
     """The layer of ``model`` with one row per label, if its weights were loaded; else ``None``.
     ``report`` is the loading info of transformers."""
+    from torch import nn
+
     drawn = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     base, labels = model.base_model_prefix, model.config.num_labels
     layers = [
@@ -51,6 +53,8 @@ def trained_head(model: PreTrainedModel, report: Mapping[str, Any]) -> nn.Linear
 def fit_head(head: nn.Linear, before: PretrainedConfig, labels: Sequence[str], seed: int) -> None:
     """Put the rows of ``head`` into the order of ``labels``; where it was trained for other labels,
     initialise it with ``seed``. ``before`` is the config with which it was saved."""
+    import torch
+
     order = label_order(names_in(before.id2label or {}), labels)
     with torch.no_grad():
         if order is None:

@@ -160,7 +160,7 @@ def test_a_damaged_cache_entry_is_rebuilt(tmp_path: Path, damage: str) -> None:
 def test_missing_prepared_data_is_an_error(tmp_path: Path) -> None:
     prepared = prepare_task(tiny(write_splits(tmp_path)))
     (Path(prepared.folder) / "test.safetensors").unlink()
-    with pytest.raises(DataError, match="gone or damaged"):
+    with pytest.raises(DataError, match="missing or damaged"):
         load_split(prepared, "test")
 
 
@@ -213,7 +213,7 @@ def test_hub_sets_keep_label_names_and_lose_unlabelled_splits(
     prepared = prepare_task(tiny("glue/sst2", columns=Columns(text="sentence")))
     assert prepared.label_names == ("bad", "good")
     assert prepared.sizes == {"train": 36, "validation": 3, "test": 4}
-    assert prepared.sources["validation"] == "glue/sst2 (validation) of the hub"
+    assert prepared.sources["validation"] == "glue/sst2 (validation) from the hub"
     assert load_split(prepared, "validation").labels.tolist() == [0, 1, 1]
 
 

@@ -171,7 +171,8 @@ def _print_task(
     task: Task, sizes: Mapping[str, int], num_labels: int, notes: Sequence[str]
 ) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in sizes.items())
-    data = task.dataset if isinstance(task.dataset, str) else task.dataset["train"]
+    files = task.dataset
+    data = files if isinstance(files, str) else files.get("hub") or files["train"]
     info(f"task: {task.model} on {data}: {splits} examples, {num_labels} labels")
     for note in notes:
         info(f"task: {note}")

@@ -18,10 +18,11 @@ import numpy as np
 from autotune.domain import Task, digest
 from autotune.errors import DataError
 from autotune.trial.data import cache
+from autotune.trial.data.hub import SPLITS
 from autotune.trial.data.labels import clean_labels
 from autotune.trial.data.prepared import PreparedTask, load_split
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
-from autotune.trial.data.sources import SPLITS, Source, find_source
+from autotune.trial.data.sources import Source, find_source
 from autotune.trial.data.tokenizer import ModelInputs, load_inputs, require_embeddings
 from autotune.trial.head import head_note
 from autotune.trial.model_sources import ModelSource, attention_note, find_model

@@ -1,4 +1,4 @@
-"""Data sources: ``builtin:NAME``, files by split, or a data set of the hub.
+"""Data sources: ``builtin:NAME``, files by split, or a data set of the hub (``data/hub.py``).
 
 A source has an identity that changes whenever its rows could have changed. It is a cache key that
 can be computed without reading the rows.
@@ -6,7 +6,7 @@ can be computed without reading the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from autotune.domain import digest
 from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.data import cache, docstrings
+from autotune.trial.data.hub import SPLITS, read_hub
 from autotune.trial.tables import Table, read_table
 
-SPLITS = ("train", "validation", "test")
+HUB = "hub"
+"""The key of ``task.dataset`` for a data set of the hub, beside the names of its splits there."""
 
 ReadTables = Callable[[], Mapping[str, Table]]
 """Reads all splits of a source; ``train`` is always one of them."""
@@ -36,7 +38,8 @@ class Source:
 def find_source(dataset: str | Mapping[str, str]) -> Source:
     """The source that ``task.dataset`` names. Raises :class:`DataError` if there is none."""
     if not isinstance(dataset, str):
-        return _files(dataset)
+        splits = {split: name for split, name in dataset.items() if split != HUB}
+        return _hub(dataset[HUB], splits) if HUB in dataset else _files(dataset)
     if dataset.startswith("builtin:"):
         return _builtin(dataset.removeprefix("builtin:"))
     if Path(dataset).exists():
@@ -44,7 +47,7 @@ def find_source(dataset: str | Mapping[str, str]) -> Source:
             f"task.dataset: {dataset} is a path without the name of its split",
             hint=f"task.dataset: {{train: {dataset}}}",
         )
-    return _hub(dataset)
+    return _hub(dataset, {})
 
 
 def _builtin(name: str) -> Source:
@@ -110,54 +113,7 @@ def _nearest_file(path: Path) -> Path | None:
     return path.with_name(match) if match else None
 
 
-def _hub(name: str) -> Source:
-    descriptions = {split: f"{name} ({split}) from the hub" for split in SPLITS}
-    return Source({"hub": name}, descriptions, lambda: _read_hub(name))
-
-
-def _read_hub(name: str) -> Mapping[str, Table]:
-    splits = _load_hub(name)
-    if "train" not in splits:
-        raise DataError(
-            f"task.dataset: {name} has no split train, only {', '.join(map(str, splits))}",
-            hint="save the splits as files: task.dataset: {train: train.jsonl}",
-        )
-    return {
-        split: _hub_table(f"{name} {split}", splits[split]) for split in SPLITS if split in splits
-    }
-
-
-def _load_hub(name: str) -> Mapping[str, Any]:
-    """Accepts ``owner/set``, ``set/configuration`` and ``owner/set/configuration``."""
-    from datasets import load_dataset
-
-    errors: list[Exception] = []
-    for arguments in _load_arguments(name):
-        try:
-            return dict(load_dataset(*arguments))
-        except (OSError, ValueError) as error:  # not found, no such configuration, out of reach
-            errors.append(error)
-    raise DataError(
-        f"task.dataset: cannot load {name} from the hub: {_first_line(errors[-1])}",
-        hint="check the name and the network, or use files: "
-        "task.dataset: {train: train.jsonl, validation: validation.jsonl}",
-    ) from errors[-1]
-
-
-def _load_arguments(name: str) -> Sequence[tuple[str, ...]]:
-    parts = name.split("/")
-    if len(parts) == 2:
-        return [(name,), (parts[0], parts[1])]
-    return [(name,)] if len(parts) == 1 else [("/".join(parts[:2]), "/".join(parts[2:]))]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _hub_table(name: str, rows: Any) -> Table:
-    kinds = {column: getattr(kind, "feature", kind) for column, kind in rows.features.items()}
-    classes = {
-        column: tuple(kind.names) for column, kind in kinds.items() if hasattr(kind, "names")
-    }
-    return Table(name, {column: rows[column][:] for column in rows.column_names}, classes=classes)
+def _hub(name: str, splits: Mapping[str, str]) -> Source:
+    """A data set of the hub, whose ``splits`` have other names there."""
+    descriptions = {split: f"{name} ({splits.get(split, split)}) from the hub" for split in SPLITS}
+    return Source({"hub": name, **splits}, descriptions, lambda: read_hub(name, splits))

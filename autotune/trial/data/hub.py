@@ -1,0 +1,120 @@
+"""Data sets of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotune.domain.text import closest
+from autotune.errors import DataError
+from autotune.trial.tables import Table
+
+SPLITS = ("train", "validation", "test")
+
+OTHER_NAMES = {
+    "train": ("training",),
+    "validation": ("dev", "valid", "val", "eval", "development", "validation_matched"),
+    "test": ("testing", "test_matched"),
+}
+"""Names of splits in data sets of the hub, in the order in which they are tried."""
+
+FILES_HINT = "task.dataset: {train: train.jsonl, validation: validation.jsonl}"
+
+
+def read_hub(name: str, chosen: Mapping[str, str]) -> Mapping[str, Table]:
+    """All splits of a data set; ``chosen`` has the hub's names of splits, where the study file
+    gives them. Raises :class:`DataError` if it cannot be loaded or has no such split."""
+    splits = _load(name)
+    names = {split: _split_name(name, split, chosen, splits) for split in SPLITS}
+    if names["train"] is None:
+        raise DataError(
+            f"task.dataset: {name} has no split train, only {', '.join(splits)}",
+            hint=f"name its splits: task.dataset: {{hub: {name}, train: {next(iter(splits), '')}}}",
+        )
+    return {
+        split: _table(f"{name} {source}", splits[source], _note(name, split, source, chosen))
+        for split, source in names.items()
+        if source is not None
+    }
+
+
+def _split_name(
+    name: str, split: str, chosen: Mapping[str, str], splits: Mapping[str, Any]
+) -> str | None:
+    """The hub's name of ``split``; ``None`` if the data set has none."""
+    if split not in chosen:
+        return next((n for n in (split, *OTHER_NAMES[split]) if n in splits), None)
+    if chosen[split] in splits:
+        return chosen[split]
+    match = closest(chosen[split], splits)
+    raise DataError(
+        f"task.dataset.{split}: {name} has no split {chosen[split]!r}, only {', '.join(splits)}",
+        hint=f"task.dataset: {{hub: {name}, {split}: {match or next(iter(splits), split)}}}",
+    )
+
+
+def _note(name: str, split: str, source: str, chosen: Mapping[str, str]) -> str | None:
+    if split in chosen or source == split:
+        return None
+    return (
+        f"{split}: the split {source} of {name}; choose another with "
+        f"task.dataset: {{hub: {name}, {split}: NAME}}"
+    )
+
+
+def _load(name: str) -> Mapping[str, Any]:
+    """Accepts ``owner/set``, ``set/configuration`` and ``owner/set/configuration``."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    errors: list[Exception] = []
+    for arguments in _load_arguments(name):
+        try:
+            return {str(split): rows for split, rows in load_dataset(*arguments).items()}
+        # Not found, no such configuration, out of reach, a script, a library is missing.
+        except (OSError, ValueError, RuntimeError, ImportError, DatasetsError) as error:
+            errors.append(error)
+    scripts = [error for error in errors if _is_script(error)]
+    cause = scripts[0] if scripts else errors[-1]
+    raise DataError(
+        f"task.dataset: cannot load {name} from the hub: {_first_line(cause)}",
+        hint=_script_hint(name)
+        if scripts
+        else f"check the name and the network, or use files: {FILES_HINT}",
+    ) from cause
+
+
+def _is_script(error: Exception) -> bool:
+    """Whether the data set consists of a Python script, which ``datasets`` no longer runs."""
+    text = str(error).lower()
+    return "dataset script" in text or "trust_remote_code" in text
+
+
+def _script_hint(name: str) -> str:
+    path = _load_arguments(name)[-1][0]
+    return (
+        "it is made by a script, which is not run. Look for a copy of it in Parquet files, "
+        f'or save its converted rows: datasets.load_dataset("{path}", '
+        'revision="refs/convert/parquet")["train"].to_json("train.jsonl"), '
+        f"then {FILES_HINT}"
+    )
+
+
+def _load_arguments(name: str) -> Sequence[tuple[str, ...]]:
+    parts = name.split("/")
+    if len(parts) == 2:
+        return [(name,), (parts[0], parts[1])]
+    return [(name,)] if len(parts) == 1 else [("/".join(parts[:2]), "/".join(parts[2:]))]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _table(name: str, rows: Any, note: str | None) -> Table:
+    kinds = {column: getattr(kind, "feature", kind) for column, kind in rows.features.items()}
+    classes = {
+        column: tuple(kind.names) for column, kind in kinds.items() if hasattr(kind, "names")
+    }
+    columns = {column: rows[column][:] for column in rows.column_names}
+    return Table(name, columns, classes=classes, notes=() if note is None else (note,))
