@@ -16,6 +16,7 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_metric, metric_label
 from autotune.analysis.timeline import Rung, TimelineBar
 from autotune.domain import CurvePoint, Measurement, State, Trial
+from autotune.domain.metrics import MetricKind, get_metric
 from autotune.report.axes import Axis
 from autotune.report.figures import apply_theme
 from autotune.report.style import (
@@ -30,6 +31,8 @@ from autotune.report.style import (
 )
 
 MAX_BARS = 2_000
+CURVE_KINDS = (MetricKind.SHARE, MetricKind.CORRELATION, MetricKind.LOSS)
+"""Metrics that change over a training run and share an axis."""
 
 
 # ------------------------------------------------------------------------------------- one trial
@@ -57,25 +60,32 @@ def samples_figure(measurement: Measurement) -> go.Figure:
 
 
 def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
-    """Training loss and validation scores by optimizer step."""
+    """Training loss and validation scores by optimizer step: losses on the left axis, shares on the
+    right. Speeds, sizes and prices have other units, and are among the measurements."""
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     losses = [(p.step, p.loss) for p in curve if p.loss is not None]
     figure.add_scatter(
         x=[step for step, _ in losses], y=[loss for _, loss in losses],
         mode="lines+markers", name="training loss", line={"color": SKY},
     )  # fmt: skip
-    names = sorted({name for point in curve for name in point.metrics})
+    measured = sorted({name for point in curve for name in point.metrics})
+    names = [name for name in measured if get_metric(name).kind in CURVE_KINDS]
     for name, colour, symbol in zip(names, SERIES[1:], SYMBOLS[1:], strict=False):
         points = [(p.step, p.metrics[name]) for p in curve if name in p.metrics]
         figure.add_scatter(
             x=[step for step, _ in points], y=[score for _, score in points],
-            mode="lines+markers", name=one_line_label(metric_label(name)), secondary_y=True,
+            mode="lines+markers", name=one_line_label(metric_label(name)),
+            secondary_y=get_metric(name).is_ratio,
             line={"color": colour, "dash": "dot"}, marker={"symbol": symbol, "size": 9},
         )  # fmt: skip
     figure.update_xaxes(title="step")
-    figure.update_yaxes(title="training loss", secondary_y=False)
+    figure.update_yaxes(title="loss", secondary_y=False)
     figure.update_yaxes(
-        title="validation", showgrid=False, tickmode="auto", tickformat="~g", secondary_y=True
+        title="validation scores",
+        showgrid=False,
+        tickmode="auto",
+        tickformat="~g",
+        secondary_y=True,
     )
     return apply_theme(figure)
 

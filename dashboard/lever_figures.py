@@ -136,10 +136,8 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
     axes = [*levers, *(objective.metric for objective in snapshot.study.objectives)]
     positions = [_positions(snapshot, selected, axis) for axis in axes]
     figure = go.Figure()
-    ranks = _ranks(
-        [float(value_of(t, metric) or 0) for t in selected], more_is_better(snapshot.study, metric)
-    )
-    for rank, (name, colour) in enumerate(_RANKS):
+    ranks = _feasible_ranks(snapshot, selected, metric)
+    for rank, (name, colour) in enumerate([*_RANKS, _VIOLATING]):
         indices = [i for i in range(len(selected)) if ranks[i] == rank]
         if indices:
             figure.add_scatter(
@@ -148,7 +146,7 @@ def parallel_figure(snapshot: Snapshot, members: Sequence[Trial], metric: str) -
                 mode="lines",
                 name=name,
                 opacity=0.85 if rank == len(_RANKS) - 1 else 0.5,
-                line={"color": colour, "width": 1.3},
+                line={"color": colour, "width": 1.3, "dash": "dot" if rank == VIOLATING else None},
                 hoverinfo="skip",
             )
     for row, axis in enumerate(axes):
@@ -174,7 +172,7 @@ def _label_layout(position: float) -> dict[str, object]:
     if position in (0.0, 1.0):
         return {"xanchor": "right" if position == 0 else "left", "xshift": 14 * position - 7,
                 "font": {"size": 10}}  # fmt: skip
-    return {"yshift": 14, "font": {"size": 10}, "bgcolor": "rgba(128,128,128,0.3)"}
+    return {"yshift": 14, "font": {"size": 10, "color": "white"}, "bgcolor": "#555555"}
 
 
 _RANKS = (
@@ -184,6 +182,21 @@ _RANKS = (
     ("fourth", "#C4AE4E"),
     ("best fifth", "#F0A202"),
 )
+
+
+_VIOLATING = ("violates a constraint", "#888888")
+VIOLATING = len(_RANKS)
+"""The rank of trials that violate a constraint, which are the best at nothing."""
+
+
+def _feasible_ranks(snapshot: Snapshot, trials: Sequence[Trial], metric: str) -> list[int]:
+    """The fifth of each trial among the feasible ones, or :data:`VIOLATING`."""
+    feasible = {trial.number for trial in snapshot.feasible}
+    members = [trial for trial in trials if trial.number in feasible]
+    values = [float(value_of(trial, metric) or 0.0) for trial in members]
+    ranks = _ranks(values, more_is_better(snapshot.study, metric))
+    by_number = {trial.number: rank for trial, rank in zip(members, ranks, strict=True)}
+    return [by_number.get(trial.number, VIOLATING) for trial in trials]
 
 
 def _ranks(values: Sequence[float], more_is_better: bool) -> list[int]:

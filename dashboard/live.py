@@ -9,11 +9,12 @@ from datetime import datetime
 
 import streamlit as st
 
+from autotune.analysis.budget import BudgetUsage
 from autotune.analysis.front import find_baseline
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import BudgetUse, best_trials, budget_use
 from autotune.analysis.text import format_metric, format_ratio_to_default
-from autotune.domain import CurvePoint, State, Trial
+from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.errors import DamagedStudyError
 from autotune.store import SqlStore, StudyOverview, open_store
 
@@ -122,9 +123,18 @@ def study_row(
         rows[name] = StudyRow(overview.revision, error.message, "", None)
         return rows[name]
     uses = [use for use in budget_use(overview.study, trials) if use.limit]
-    share = max((min(use.share or 0.0, 1.0) for use in uses), default=None)
+    share = used_share(overview.study, trials)
     rows[name] = StudyRow(overview.revision, _bests(overview, trials), _budget(uses), share)
     return rows[name]
+
+
+def used_share(study: Study, trials: Sequence[Trial]) -> float | None:
+    """The used share (0..1) of the budget that is closest to its limit; ``None`` without limits. It
+    is 1 if no further trial fits, which the search calls a used budget too."""
+    if BudgetUsage(trials, None).exhausted(study.budget) is not None:
+        return 1.0
+    uses = [use for use in budget_use(study, trials) if use.limit]
+    return max((min(use.share or 0.0, 1.0) for use in uses), default=None)
 
 
 def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:

@@ -6,8 +6,10 @@ import importlib.util
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,11 @@ from autotune.domain.host import GIB
 CGROUP = Path("/sys/fs/cgroup")
 NODES = Path("/sys/devices/system/node")
 CPUINFO = Path("/proc/cpuinfo")
+COMPILERS = (
+    ("cc", "CC", ("cc", "gcc", "clang")),
+    ("c++", "CXX", ("c++", "g++", "clang++")),
+)
+"""Compilers: the tool, the environment variable that names one, and usual names."""
 POWERCAP = Path("/sys/class/powercap")
 
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -50,13 +57,22 @@ def inventory() -> Host:
 
 
 def tools() -> tuple[str, ...]:
-    """What levers and metrics require of a host: a C++ compiler, and readable energy counters."""
-    names = ["c++"] if any(shutil.which(name) for name in ("c++", "g++", "clang++")) else []
+    """What levers and metrics require of a host: compilers, the headers of Python, and readable
+    energy counters."""
+    names = [tool for tool, variable, programs in COMPILERS if _has_program(variable, programs)]
+    if Path(sysconfig.get_path("include"), "Python.h").is_file():
+        names.append("python.h")
     if any(os.access(path, os.R_OK) for path in POWERCAP.glob("intel-rapl:*/energy_uj")):
         names.append("rapl")
     if Path(GPU_NODES[0]).exists() and importlib.util.find_spec("pynvml") is not None:
         names.append("nvml")
     return tuple(names)
+
+
+def _has_program(variable: str, programs: Sequence[str]) -> bool:
+    """Whether one of ``programs``, or that of an environment variable, is on ``PATH``."""
+    own = shlex.split(os.environ.get(variable, ""))[:1]
+    return any(shutil.which(program) for program in (*own, *programs))
 
 
 def usable_cores() -> tuple[int, ...]:

@@ -94,10 +94,21 @@ ATTENTION = Lever(
 )
 
 
+COMPILE_TOOLS = {
+    "c++": "a C++ compiler (g++ or clang++) on PATH",
+    "python.h": "the headers of Python (apt-get install python3-dev)",
+}
+TRITON_TOOLS = {"cc": "a C compiler (gcc or clang) on PATH"}
+"""What compiled code needs: on every device, and on GPUs."""
+
+
 def _no_compiler(host: Host, value: Value) -> str | None:
-    if value is False or "c++" in host.tools:
+    if value is False:
         return None
-    return "torch.compile needs a C++ compiler (g++ or clang++) on PATH"
+    has_gpu = any(device.kind == "cuda" for device in host.devices)
+    needed = {**COMPILE_TOOLS, **(TRITON_TOOLS if has_gpu else {})}
+    missing = [text for tool, text in needed.items() if tool not in host.tools]
+    return f"torch.compile needs {' and '.join(missing)}" if missing else None
 
 
 def _compile_on_gpus(host: Host) -> Categorical:

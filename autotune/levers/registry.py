@@ -177,6 +177,12 @@ def phase_levers(phase: Phase) -> tuple[str, ...]:
     return LEVERS.phase_levers(phase)
 
 
+def has_effect(lever: str, phase: Phase) -> bool:
+    """Whether a lever can change what ``phase`` measures. A lever that is not registered here can
+    change everything."""
+    return phase is Phase.RUN or lever not in LEVERS or lever in phase_levers(phase)
+
+
 def profile_key(strategy: Strategy) -> str:
     """Equal for strategies that run at the same speed in the same memory."""
     return _key(strategy, Phase.PROFILE)

@@ -23,9 +23,9 @@ from autotune.analysis.text import (
     metric_label,
 )
 from autotune.domain import State, Study, Trial
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import METRICS, get_metric
 from autotune.errors import NotFoundError
-from autotune.levers import LEVERS
+from autotune.levers import LEVERS, has_effect
 from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 from autotune.report.figures import effect_summary_figure, front_summary_figure, growth_figure
@@ -220,7 +220,8 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
         names.sort(key=lambda name: -max(share.get(name, 0.0) for share in shares.values()))
         yield Paragraph("Share of the variance between trials that each lever explains (fANOVA):")
         rows = [
-            [n, *(f"{s.get(n, 0.0):.0%}" for s in shares.values()), _summary_of(n)] for n in names
+            [n, *(_share(n, metric, s) for metric, s in shares.items()), _summary_of(n)]
+            for n in names
         ]
         head = ["lever", *(metric_label(metric) for metric in shares), ""]
         yield Table(head, rows, frozenset(range(1, len(shares) + 1)))
@@ -231,12 +232,18 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
     for name in names[:MAX_LEVERS]:
         for metric in objectives[:2]:
             by_setting = setting_effects(study, trials, name, metric)
-            if len(by_setting) > 1:
+            if len(by_setting) > 1 and has_effect(name, get_metric(metric).phase):
                 yield Heading(f"{name}: {metric_label(metric)}", 3)
                 yield Figure(
                     effect_summary_figure(by_setting, metric),
                     f"Mean {Axis(metric).title} by setting of {name}.",
                 )
+
+
+def _share(lever: str, metric: str, shares: Mapping[str, float]) -> str:
+    """The share of the variance that a lever explains; empty where it can have no effect."""
+    is_possible = has_effect(lever, get_metric(metric).phase)
+    return f"{shares.get(lever, 0.0):.0%}" if is_possible else ""
 
 
 def _summary_of(lever: str) -> str:

@@ -17,7 +17,8 @@ from autotune.analysis.importance import (
 )
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_interval, format_metric, metric_label
-from autotune.levers import LEVERS
+from autotune.domain.metrics import get_metric
+from autotune.levers import LEVERS, has_effect
 
 from ..common import HIDE_TOOLBAR, study_page
 from ..lever_figures import effect_figure, importance_figure, interaction_figure
@@ -60,11 +61,20 @@ def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     _all_effects(snapshot, names, metric)
 
 
+def _has_effect(lever: str, metric: str) -> bool:
+    return has_effect(lever, get_metric(metric).phase)
+
+
 def _importance(snapshot: Snapshot) -> str | None:
     """Draw the importances. Returns the most important lever for the first objective."""
     st.subheader("Importance of the levers", anchor=False)
     metrics = [o.metric for o in snapshot.study.objectives]
     shares = {m: cached_importance(snapshot, m) for m in metrics}
+    shares = {
+        metric: {lever: part for lever, part in share.items() if _has_effect(lever, metric)}
+        for metric, share in shares.items()
+        if share
+    }
     shares = {metric: share for metric, share in shares.items() if share}
     if not shares:
         st.caption(f"Available after {MIN_TRIALS} complete trials.")
@@ -91,6 +101,11 @@ def _importance_at(study: str, metric: str, stage: int, _snapshot: Snapshot) -> 
 def _effect(snapshot: Snapshot, lever: str, metric: str) -> None:
     label = escape_markdown(metric_label(metric)).capitalize()
     st.subheader(f"{label} by {escape_markdown(lever)}", anchor=False)
+    if not _has_effect(lever, metric):
+        st.info(
+            f"{escape_markdown(lever)} does not change {escape_markdown(metric_label(metric))}."
+        )
+        return
     by_setting = setting_effects(snapshot.study, snapshot.trials, lever, metric)
     st.plotly_chart(
         effect_figure(snapshot, by_setting, lever, metric),
@@ -119,7 +134,7 @@ def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) 
 def _all_effects(snapshot: Snapshot, names: list[str], metric: str) -> None:
     st.subheader(f"Every lever and {escape_markdown(metric_label(metric))}", anchor=False)
     rows = []
-    for name in names:
+    for name in (name for name in names if _has_effect(name, metric)):
         for effect in setting_effects(snapshot.study, snapshot.trials, name, metric):
             rows.append(
                 {

@@ -11,7 +11,7 @@ from autotune.levers import defaults
 
 HOST = Host(
     cpu="made up", cores=(0,), physical_cores=1, memory_gib=8.0,
-    devices=(Device("cpu", "cpu", bf16=True),), libc="glibc 2.36", tools=("c++",),
+    devices=(Device("cpu", "cpu", bf16=True),), libc="glibc 2.36", tools=("c++", "python.h"),
 )  # fmt: skip
 
 SPEC = """\

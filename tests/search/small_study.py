@@ -39,7 +39,7 @@ from autotune.search.turn import Turn
 
 HOST = Host(
     cpu="test", cores=(0, 1), physical_cores=2, memory_gib=8.0,
-    devices=(Device("cpu", "cpu", bf16=True),), libc="glibc 2.36", tools=("c++",),
+    devices=(Device("cpu", "cpu", bf16=True),), libc="glibc 2.36", tools=("c++", "python.h"),
 )  # fmt: skip
 
 DIMENSIONS = (

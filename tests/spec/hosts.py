@@ -12,7 +12,7 @@ CPU = Host(
     devices=(Device("cpu", "cpu", bf16=True),),
     system="Linux",
     libc="glibc 2.39",
-    tools=("c++",),
+    tools=("c++", "python.h"),
 )
 
 GPU = Host(
@@ -26,7 +26,7 @@ GPU = Host(
     ),
     system="Linux",
     libc="glibc 2.39",
-    tools=("c++", "nvml"),
+    tools=("c++", "cc", "python.h", "nvml"),
 )
 
 MAC = Host(

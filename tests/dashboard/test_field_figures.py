@@ -1,0 +1,80 @@
+"""Figures of the pages: one unit an axis, feasible trials first, no effect where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sample_studies as samples
+from streamlit.testing.v1 import AppTest
+from test_pages import visit, words
+
+from autotune.analysis.snapshot import Snapshot
+from autotune.domain import Budget, Constraint, CurvePoint, Phase
+from autotune.levers import has_effect
+from autotune.store import open_store
+from dashboard import live
+from dashboard.figures import curve_figure
+from dashboard.lever_figures import VIOLATING, _feasible_ranks, parallel_figure
+
+
+def test_a_learning_curve_has_one_unit_on_each_axis() -> None:
+    values = {"accuracy": 0.8, "loss": 0.5, "f1": 0.7, samples.SPEED: 90.0, samples.COST: 1e-3,
+              samples.MEMORY: 2.0, "model_size_mib": 300.0}  # fmt: skip
+    figure = curve_figure([CurvePoint(5, 10, 40, 1.0, loss=0.6, metrics=values)])
+    axes = {trace.name: trace.yaxis for trace in figure.data}
+    left = {name for name, axis in axes.items() if axis in (None, "y")}
+    assert left == {"training loss", "validation loss"}
+    assert axes.keys() - left == {"accuracy", "F1"}
+
+
+def test_the_best_fifth_is_feasible() -> None:
+    study = samples.study("s", (samples.SPEED, samples.ACCURACY), trials=48)
+    trials = list(samples.trials(study, 40))
+    bound = sorted(t.metric(samples.ACCURACY) or 0.0 for t in trials)[25]
+    study = replace(study, constraints=(Constraint(samples.ACCURACY, ">=", bound),))
+    snapshot = Snapshot(study, trials)
+    members = [t for t in trials if t.metric(samples.SPEED) is not None]
+    ranks = _feasible_ranks(snapshot, members, samples.SPEED)
+    feasible = {t.number for t in snapshot.feasible}
+    assert all(
+        (rank == VIOLATING) is (t.number not in feasible)
+        for t, rank in zip(members, ranks, strict=True)
+    )
+    figure = parallel_figure(snapshot, members, samples.SPEED)
+    assert "violates a constraint" in [trace.name for trace in figure.data]
+    assert not any("0.3" in str(a.bgcolor) for a in figure.layout.annotations)
+
+
+@pytest.mark.parametrize(
+    ("lever", "phase", "expected"),
+    [("learning_rate", Phase.PROFILE, False), ("learning_rate", Phase.TRAIN, True),
+     ("threads", Phase.TRAIN, False), ("threads", Phase.PROFILE, True),
+     ("epochs", Phase.RUN, True), ("lever_of_a_plugin", Phase.PROFILE, True)],
+)  # fmt: skip
+def test_the_registry_says_what_a_lever_changes(lever: str, phase: Phase, expected: bool) -> None:
+    assert has_effect(lever, phase) is expected
+
+
+def test_no_effect_of_the_learning_rate_on_speed_is_drawn(opened: str) -> None:
+    app: AppTest = visit("levers", study="complete", lever="learning_rate", metric=samples.SPEED)
+    assert "does not change" in words(app).replace("\\", "")
+    rows = next(f.value for f in app.dataframe if "setting" in f.value.columns)
+    assert "learning_rate" not in set(rows["lever"]) and "threads" in set(rows["lever"])
+
+
+def test_a_used_budget_is_done(tmp_path: object) -> None:
+    """A search ends when no further trial fits, before every minute is used."""
+    study = samples.study("s", (samples.SPEED,), trials=48)
+    trials = list(samples.trials(study, 12))
+    url = f"sqlite:///{tmp_path}/s.db"
+    store = open_store(url)
+    minutes = sum((t.seconds or 0.0) for t in trials) / 60 * 1.02
+    study = replace(study, budget=Budget(minutes=minutes))
+    samples.write(store, study, trials)
+    (overview,) = store.studies_overview()
+    row = live.StudyRow(0, "", "", live.used_share(overview.study, store.trials("s")))
+    assert row.share == 1.0
+    more = replace(study, budget=Budget(minutes=10 * minutes))
+    assert 0.0 < (live.used_share(more, trials) or 0.0) < 0.2
+    store.close()
