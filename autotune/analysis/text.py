@@ -43,9 +43,13 @@ def strategy_difference(strategy: Strategy, default: Mapping[str, Value]) -> str
 
 def strategy_settings(strategy: Strategy, default: Strategy) -> list[str]:
     """The settings that differ from ``default``, by name of the lever, as ``--set`` takes them:
-    ``["batch_size=16", "precision=bf16"]``."""
-    differences = strategy.differences(default)
-    return [f"{lever}={format_setting(here)}" for lever, (here, _) in differences.items()]
+    ``["batch_size=16", "precision=bf16"]``. Levers that a strategy lacks, because they were added
+    later, had their defaults."""
+    return [
+        f"{lever}={format_setting(value)}"
+        for lever, (value, _) in strategy.differences(default).items()
+        if value is not None
+    ]
 
 
 def format_metric(metric: str, value: float | None, *, unit: bool = True) -> str:

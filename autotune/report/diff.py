@@ -42,11 +42,12 @@ class Difference:
 
 
 def compare_trials(study: Study, first: Trial, second: Trial) -> Difference:
-    """Two trials of one study."""
+    """Two trials of one study. Levers that were added after a trial had their defaults in it."""
+    strategy, other = (study.baseline.with_values(**t.strategy.values) for t in (first, second))
     return Difference(
         f"trial {first.number}",
         f"trial {second.number}",
-        first.strategy.differences(second.strategy),
+        strategy.differences(other),
         _figures(study, first, second),
         tuple(_seed_notes(first, second)),
     )

@@ -16,6 +16,7 @@ from autotune.analysis.front import (
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.probability import front_probabilities
 from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.analysis.text import strategy_settings
 from autotune.domain import Constraint, State, TrialOrigin
 
 STUDY = study(constraints=[Constraint(ACCURACY, ">=", 0.5)])
@@ -96,6 +97,13 @@ def test_strategy_differences() -> None:
     differences = Snapshot(STUDY, TRIALS).strategy_differences
     assert differences[0] == "the default configuration"
     assert differences[1] == "batch_size 16, precision bf16"
+
+
+def test_a_lever_that_was_added_later_is_no_difference() -> None:
+    default = STUDY.baseline.with_values(added_later=1)
+    assert strategy_settings(STUDY.baseline, default) == []
+    strategy = default.with_values(batch_size=16)
+    assert strategy_settings(strategy, default) == ["batch_size=16"]
 
 
 def test_empty() -> None:
