@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ MULTI_PROCESS_SCOPE = "multi-process"
 
 SHARED_FIXTURE_FOLDERS = ("tests/cli/", "tests/dashboard/", "tests/store/")
 """Folders whose files share an expensive fixture: a search, a browser, a server."""
+
+
+def pytest_configure() -> None:
+    """Searches of this process do not wait for those of other tests on the host."""
+    os.environ["AUTOTUNE_LOCKS"] = tempfile.mkdtemp(prefix="autotune-locks-")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from autotune.cli.commands.inspect import pareto, show, status, studies, trials
 from autotune.cli.commands.report import diff, report
 from autotune.cli.commands.search import resume, search
 from autotune.cli.commands.study import hardware, init, validate
-from autotune.cli.output import err, print_error
+from autotune.cli.output import err, print_error, replace_unprintable
 from autotune.errors import AutotuneError, UsageError
 
 INTERRUPTED = 130
@@ -66,6 +66,7 @@ def main_options(
 
 def main() -> None:
     """Run the command line. Every error ends as a message and an exit code."""
+    replace_unprintable()
     debug = "--debug" in sys.argv[1:]
     try:
         app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -41,10 +42,19 @@ err = PrintableConsole(stderr=True, highlight=False)
 """Progress, notes and errors."""
 
 
+def replace_unprintable() -> None:
+    """Print characters that the encoding of stdout or stderr lacks as ``?``: a terminal without
+    UTF-8 must not end a search."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON document on stdout. NaN and infinity become ``null``. Characters that control
-    a terminal are escaped."""
-    text = json.dumps(_finite(document), indent=2, ensure_ascii=False, default=str)
+    a terminal, or that stdout cannot encode, are escaped."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(_finite(document), indent=2, ensure_ascii=not is_unicode, default=str)
     sys.stdout.write(escape_control_characters(text) + "\n")
 
 

@@ -158,6 +158,8 @@ def hardware_listings(host: Host) -> Group:
         facts.add_row(Text(name, style="bold"), value)
     for device in host.devices:
         memory = f"{device.memory_gib:g} GiB" if device.memory_gib else "memory unknown"
+        if device.free_gib is not None:
+            memory += f", {device.free_gib:g} GiB free"
         facts.add_row(Text(device.id, style="bold"), f"{device.name or 'unknown'}, {memory}")
     rows = []
     for lever in LEVERS.values():

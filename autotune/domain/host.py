@@ -10,7 +10,10 @@ from autotune.domain.strategy import digest
 
 @dataclass(frozen=True)
 class Device:
-    """A device for tensors. ``id`` is torch's name for it: ``cpu``, ``cuda:0``, ``mps``."""
+    """A device for tensors. ``id`` is torch's name for it: ``cpu``, ``cuda:0``, ``mps``.
+
+    ``free_gib`` is what other processes leave of its memory when the host is read.
+    """
 
     id: str
     kind: Literal["cpu", "cuda", "mps"]
@@ -18,6 +21,12 @@ class Device:
     memory_gib: float | None = None
     capability: tuple[int, int] | None = None
     bf16: bool | None = None
+    free_gib: float | None = None
+
+    @property
+    def usable_gib(self) -> float | None:
+        """The memory that a trial can have: what is free, if that is known."""
+        return self.memory_gib if self.free_gib is None else self.free_gib
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,8 @@ class NodeClass:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine. ``cores`` are the ids of the logical CPUs that this process can use.
+    """A machine. ``cores`` are the ids of the logical CPUs that this process can use, and
+    ``physical_cores`` is how many physical cores these are.
 
     For a cluster, this is the largest of its ``num_nodes`` nodes, with the devices of all.
     """

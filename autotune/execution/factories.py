@@ -7,9 +7,11 @@ as pairs of node class (``None`` if nodes have no class) and :class:`~autotune.d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from autotune.domain import ExecutorConfig, Host
 from autotune.errors import UsageError
+from autotune.execution.resources import is_locked
 from autotune.ports import Executor
 
 Nodes = Callable[[], Sequence[tuple[str | None, Host]]]
@@ -23,9 +25,17 @@ def open_local(config: ExecutorConfig) -> tuple[Executor, Nodes]:
 
     def nodes() -> Sequence[tuple[str | None, Host]]:
         # Only torch can describe a GPU. It is imported in a worker, never in the driver.
-        return [(None, executor.call(inventory) if may_have_gpu() else inventory())]
+        host = executor.call(inventory) if may_have_gpu() else inventory()
+        return [(None, _without_busy_memory(host))]
 
     return executor, nodes
+
+
+def _without_busy_memory(host: Host) -> Host:
+    """``host`` without the free memory of GPUs on which another search runs a trial now: a trial
+    of this search waits until that memory is free again."""
+    devices = (replace(d, free_gib=None) if is_locked(d.id) else d for d in host.devices)
+    return replace(host, devices=tuple(devices))
 
 
 def open_ray(config: ExecutorConfig) -> tuple[Executor, Nodes]:

@@ -7,8 +7,10 @@ for :meth:`LocalExecutor.stop`. In between it uses no CPU time, so it does not d
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,11 +28,20 @@ from autotune.execution.spawner import Spawner, call_in_worker, require_importab
 from autotune.hardware.host import usable_cores
 from autotune.ports import Ask, Clock, Evaluate, P, ShouldStop, T, Tell
 
+log = logging.getLogger(__name__)
+
 PRELOAD = ("autotune.execution.preload",)
 
 ASK_AGAIN_SECONDS = 5.0
 """While workers are idle, call ``ask`` again after this many seconds: another driver may have died,
 or the database may be back."""
+
+STOP_SECONDS = 5.0
+"""How long the forkserver has to report the end of the workers that :meth:`LocalExecutor.stop` has
+killed."""
+
+WAIT_FOR_HOST_SECONDS = 0.2
+"""How often to try again to get resources that another search on this host uses."""
 
 
 class LocalExecutor:
@@ -55,6 +66,8 @@ class LocalExecutor:
         self._memory_gib = memory_gib or default_limit_gib(workers)
         self._pool = ResourcePool(usable_cores())
         self._stopped = False
+        self._has_noted_waiting = False
+        self._killer: threading.Timer | None = None
         self._stop_reader, self._stop_writer = os.pipe()
         self._spawner = Spawner(preload)
         self._closed = False
@@ -72,14 +85,22 @@ class LocalExecutor:
             while True:
                 waiting = self._start_jobs(running, waiting, ask, evaluate, tell)
                 if not running:
-                    return
+                    if not self._pool.is_waiting:
+                        return
+                    wait([self._stop_reader], timeout=WAIT_FOR_HOST_SECONDS)
+                    continue
                 is_idle = waiting is None and len(running) < self._workers
                 timeout = ASK_AGAIN_SECONDS if is_idle else math.inf
-                for job in self._wait_for_ends(running, should_stop, timeout):
+                timeout = WAIT_FOR_HOST_SECONDS if self._pool.is_waiting else timeout
+                ended = self._wait_for_ends(running, should_stop, timeout)
+                if ended:
+                    self._note_concurrent(running)
+                for job in ended:
                     running.remove(job)
                     self._pool.release(job.job)
                     tell(job.job, job.finish())
         finally:
+            self._pool.stop_waiting()
             for job in running:
                 job.end(Interrupted("the driver ended"))
                 self._pool.release(job.job)
@@ -97,17 +118,26 @@ class LocalExecutor:
         return result
 
     def stop(self) -> None:
-        """End running jobs now (told as ``Interrupted``) and start no more; safe from a signal
-        handler or thread."""
+        """End running jobs now (reported as ``Interrupted``) and start no more; safe from a signal
+        handler or thread.
+
+        A forkserver that has reported no end after :data:`STOP_SECONDS`, because it is suspended
+        for example, is killed.
+        """
         if not self._stopped:
             self._stopped = True
             os.write(self._stop_writer, b"!")
+            self._killer = threading.Timer(STOP_SECONDS, self._spawner.kill)
+            self._killer.daemon = True
+            self._killer.start()
 
     def close(self) -> None:
         """Leave no process behind. Idempotent."""
         if self._closed:
             return
         self._closed = True
+        if self._killer is not None:
+            self._killer.cancel()
         self._spawner.close()
         os.close(self._stop_reader)
         os.close(self._stop_writer)
@@ -122,29 +152,54 @@ class LocalExecutor:
     ) -> Job | None:
         """Start jobs while workers are idle; return a job whose resources are not free yet."""
         while not self._stopped and len(running) < self._workers:
+            if waiting is None and not running and not self._pool.has_free_core():
+                self._note_waiting()
+                return None  # a trial that is asked for now would only wait
             job = waiting or ask()
             if job is None:
+                self._pool.stop_waiting()
                 return None
             waiting = job
             cores = self._pool.acquire(job.resources)
             if cores is None:
+                if self._pool.is_waiting:
+                    self._note_waiting()
                 return waiting
-            running.append(self._start(replace(job, cores=cores), evaluate, tell))
+            self._has_noted_waiting = False
+            started = self._start(replace(job, cores=cores), evaluate, tell)
             waiting = None
-            for other in running:
-                other.concurrent_jobs = max(other.concurrent_jobs, len(running) - 1)
-        if self._stopped and waiting is not None:
-            tell(waiting, Interrupted(STOP_REQUESTED))
-            return None
+            if started is None:
+                return None
+            running.append(started)
+            self._note_concurrent(running)
+        if self._stopped:
+            self._pool.stop_waiting()
+            if waiting is not None:
+                tell(waiting, Interrupted(STOP_REQUESTED))
+                return None
         return waiting
 
-    def _start(self, job: Job, evaluate: Evaluate, tell: Tell) -> RunningJob:
+    def _note_waiting(self) -> None:
+        if not self._has_noted_waiting:
+            log.warning("waiting for cores or GPUs that another search on this host uses")
+            self._has_noted_waiting = True
+
+    def _note_concurrent(self, running: Sequence[RunningJob]) -> None:
+        """Note in each running job how many others run on this host: all trials of another search
+        count as one."""
+        others = len(running) - 1 + self._pool.are_others_running()
+        for job in running:
+            job.concurrent_jobs = max(job.concurrent_jobs, others)
+
+    def _start(self, job: Job, evaluate: Evaluate, tell: Tell) -> RunningJob | None:
         memory_gib = job.limits.memory_gib or self._memory_gib
         try:
             worker = self._spawner.spawn()
         except ExecutionError as error:
             self._pool.release(job)
-            tell(job, Interrupted(error.message))
+            tell(job, Interrupted(STOP_REQUESTED if self._stopped else error.message))
+            if self._stopped:
+                return None
             raise
         # A worker that dies before it has read its order is detected by its status.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -27,7 +27,7 @@ from autotune.domain import FailureReason, Infeasible
 from autotune.domain.host import GIB
 from autotune.errors import OutOfMemory
 from autotune.execution.messages import Channel, DriverDisconnected, Ended, MemorySamples
-from autotune.hardware.host import cgroup_bytes
+from autotune.hardware.container import available_memory_bytes
 
 MAX_FRACTION_OF_AVAILABLE = 0.9
 """Trials together get at most this fraction of the available memory."""
@@ -68,9 +68,7 @@ def default_limit_gib(workers: int) -> float:
 
 def available_gib() -> float:
     """Available memory in GiB on this host, or in this container if that is less."""
-    host = float(psutil.virtual_memory().available)
-    limit, used = cgroup_bytes("memory.max"), cgroup_bytes("memory.current")
-    return (host if limit is None or used is None else min(host, limit - used)) / GIB
+    return available_memory_bytes() / GIB
 
 
 def set_limit(limit_gib: float) -> None:

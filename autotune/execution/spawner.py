@@ -100,6 +100,11 @@ class Spawner:
             self._server, self._control, self._output = _start(self._modules)
         socket.send_fds(self._control, [REQUEST], descriptors)
 
+    def kill(self) -> None:
+        """Kill the forkserver, even a suspended one: whoever waits for it or its workers then
+        knows that they are lost. Idempotent; safe from any thread."""
+        self._server.kill()
+
     def close(self) -> None:
         """Kill the forkserver and with it all workers. Idempotent."""
         self._control.close()

@@ -33,6 +33,7 @@ from autotune.execution.messages import (
 from autotune.execution.resources import lock_cores
 from autotune.hardware.host import usable_cores
 from autotune.trial.effects import allocator
+from autotune.trial.job_files import LOG
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -70,7 +71,7 @@ def _execute(order: RunTrial | Call, channel: Channel) -> None:
 
 def log_path(job: Job) -> str:
     """The file that receives the output of a job."""
-    return str(Path(job.directory) / "log.txt")
+    return str(Path(job.directory) / LOG)
 
 
 def _run_trial(order: RunTrial, channel: Channel) -> None:

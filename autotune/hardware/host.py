@@ -18,8 +18,9 @@ import psutil
 
 from autotune.domain import Device, Host, NodeClass
 from autotune.domain.host import GIB
+from autotune.hardware import container
 
-CGROUP = Path("/sys/fs/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
 NODES = Path("/sys/devices/system/node")
 CPUINFO = Path("/proc/cpuinfo")
 COMPILERS = (
@@ -40,12 +41,12 @@ def inventory() -> Host:
     """The hardware that this process can use. Imports torch, which takes seconds, only if there may
     be a GPU."""
     flags = cpu_flags()
-    memory = memory_gib()
+    memory, cores = memory_gib(), usable_cores()
     cpu = Device("cpu", "cpu", cpu_name(), memory, bf16=any("bf16" in flag for flag in flags))
     return Host(
         cpu=cpu_name(),
-        cores=usable_cores(),
-        physical_cores=psutil.cpu_count(logical=False),
+        cores=cores,
+        physical_cores=_physical_cores(cores),
         memory_gib=memory,
         numa_nodes=numa_nodes(),
         devices=(*accelerators(), cpu),
@@ -77,37 +78,42 @@ def _has_program(variable: str, programs: Sequence[str]) -> bool:
 
 def usable_cores() -> tuple[int, ...]:
     """The ids of the logical CPUs that this process can use: at most the CPU quota of its
-    container."""
+    container. One hardware thread of each physical core comes first, then the second ones."""
     if hasattr(os, "sched_getaffinity"):
         ids = sorted(os.sched_getaffinity(0))
     else:
         ids = list(range(psutil.cpu_count() or 1))
-    quota = _cpu_quota()
-    return tuple(ids if quota is None else ids[: max(1, int(quota))])
+    ranks: dict[tuple[int, ...], int] = {}
+    order = []
+    for cpu in ids:
+        core = _hardware_threads(cpu)
+        order.append((ranks.get(core, 0), cpu))
+        ranks[core] = ranks.get(core, 0) + 1
+    quota = container.cpu_quota()
+    usable = [cpu for _, cpu in sorted(order)]
+    return tuple(usable if quota is None else usable[: max(1, int(quota))])
 
 
-def _cpu_quota() -> float | None:
-    """The CPU quota of cgroup v2; ``None`` without one."""
+def _physical_cores(cpus: Sequence[int]) -> int | None:
+    """How many physical cores the logical ``cpus`` are; ``None`` if unknown."""
+    if (CPUS / "cpu0" / "topology").is_dir():
+        return len({_hardware_threads(cpu) for cpu in cpus})
+    total = psutil.cpu_count(logical=False)
+    return None if total is None else min(total, len(cpus))
+
+
+def _hardware_threads(cpu: int) -> tuple[int, ...]:
+    """The logical CPUs on the physical core of ``cpu``."""
     try:
-        allowed, period = (CGROUP / "cpu.max").read_text().split()
+        path = CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+        return parse_cpu_list(path.read_text())
     except (OSError, ValueError):
-        return None
-    return None if allowed == "max" else int(allowed) / int(period)
+        return (cpu,)
 
 
 def memory_gib() -> float:
     """Memory of the host in GiB, or of the container if that has a lower limit."""
-    total, limit = float(psutil.virtual_memory().total), cgroup_bytes("memory.max")
-    return round((total if limit is None else min(total, limit)) / GIB, 2)
-
-
-def cgroup_bytes(name: str) -> float | None:
-    """A limit or counter of this container (cgroup v2); ``None`` where there is none."""
-    try:
-        text = (CGROUP / name).read_text().strip()
-    except OSError:
-        return None
-    return float(text) if text.isdigit() else None
+    return round(container.total_memory_bytes() / GIB, 2)
 
 
 def cpu_name() -> str | None:
@@ -189,6 +195,10 @@ def _cuda(index: int) -> Device:
     import torch
 
     properties = torch.cuda.get_device_properties(index)
+    try:
+        free_gib = round(torch.cuda.mem_get_info(index)[0] / GIB, 2)
+    except RuntimeError:  # the GPU is full, or in exclusive use
+        free_gib = None
     return Device(
         id=f"cuda:{index}",
         kind="cuda",
@@ -196,6 +206,7 @@ def _cuda(index: int) -> Device:
         memory_gib=round(properties.total_memory / GIB, 2),
         capability=(properties.major, properties.minor),
         bf16=properties.major >= 8,
+        free_gib=free_gib,
     )
 
 

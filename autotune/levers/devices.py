@@ -26,8 +26,9 @@ def _devices(host: Host) -> Categorical:
     return Categorical(tuple(device.id for device in host.devices))
 
 
-def _all_cores(host: Host) -> Value:
-    return len(host.cores)
+def _physical_cores(host: Host) -> int:
+    """As many threads as torch starts by default: hardware threads of one core share its units."""
+    return min(host.physical_cores or len(host.cores), len(host.cores))
 
 
 def _too_many_threads(host: Host, value: Value) -> str | None:
@@ -39,7 +40,7 @@ def _too_many_threads(host: Host, value: Value) -> str | None:
 def _thread_counts(host: Host) -> Categorical:
     cores = len(host.cores)
     powers = [2**exponent for exponent in range(cores.bit_length()) if 2**exponent <= cores]
-    return Categorical(tuple(sorted({*powers, cores})))
+    return Categorical(tuple(sorted({*powers, _physical_cores(host), cores})))
 
 
 def _no_glibc(host: Host, value: Value) -> str | None:
@@ -70,7 +71,7 @@ THREADS = Lever(
     name="threads",
     summary="Intra-op threads of each process, each on a core of its own",
     domain=Range(1, MAX_THREADS, integer=True),
-    default=_all_cores,
+    default=_physical_cores,
     influences=frozenset({SPEED}),
     unavailable=_too_many_threads,
     auto=_thread_counts,

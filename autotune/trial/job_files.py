@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from autotune.domain import Job, Trial
 from autotune.errors import ExecutionError, UsageError
 
 JOB, RESULT = "job.json", "result.json"
+LOG, EARLIER_LOG = "log.txt", "log.earlier.txt"
 
 
 @cache
@@ -36,8 +38,16 @@ def read_job(path: Path) -> Job:
 def write_job(job: Job) -> None:
     """Write ``job.json``, creating the folder.
 
+    A folder can have files of an earlier trial of this number, whose database was removed. Its log
+    is renamed, so that each trial has a log of its own, and its result is deleted.
+
     :raises ExecutionError: the file cannot be written.
     """
+    folder = Path(job.directory)
+    with suppress(OSError):  # what is written next reports a folder that cannot be used
+        if (folder / LOG).exists():
+            (folder / LOG).replace(folder / EARLIER_LOG)
+        (folder / RESULT).unlink(missing_ok=True)
     _write(Path(job.directory) / JOB, _adapter().dump_json(job, indent=2) + b"\n")
 
 

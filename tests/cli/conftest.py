@@ -67,7 +67,8 @@ class CommandLine:
     @property
     def environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("AUTOTUNE_")}
-        return {**inherited, "AUTOTUNE_CACHE": str(self.path / "cache"), "COLUMNS": "120"}
+        folders = {f"AUTOTUNE_{n.upper()}": str(self.path / n) for n in ("cache", "locks")}
+        return {**inherited, **folders, "COLUMNS": "120"}
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from autotune.domain import (
 )
 from autotune.errors import ExecutionError
 from autotune.execution.local import LocalExecutor
-from autotune.execution.outcomes import SHARED_HOST
+from autotune.execution.outcomes import SHARED_HOST, STOP_REQUESTED
 
 LIGHT = ("autotune.execution.worker",)
 TIMEOUT_SECONDS = 15.0
@@ -245,3 +246,25 @@ def test_concurrent_trials_are_marked(pair: LocalExecutor, tmp_path: Path) -> No
     assert all(o.result.events[-1].kind == SHARED_HOST for _, o in concurrent)
     [(_, isolated)] = run_jobs(pair, [make_job(tmp_path, 2, resources=one)])
     assert CONCURRENT_TRIALS not in isolated.result.environment
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("moment", ["running", "starting"])
+def test_field_stop_ends_a_suspended_forkserver(
+    executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setattr("autotune.execution.local.STOP_SECONDS", 0.5)
+    server = psutil.Process(executor._spawner._server.pid)
+
+    def suspend_and_stop(job: Job, point: object) -> None:
+        server.suspend()
+        executor.stop()
+
+    job = make_job(tmp_path, do="hang")
+    if moment == "starting":
+        assert wait_until(lambda: executor.call(os.getpid) > 0)
+        server.suspend()
+        threading.Timer(0.3, executor.stop).start()
+    outcome = run_job(executor, job, suspend_and_stop)
+    assert isinstance(outcome, Interrupted)
+    assert outcome.reason == STOP_REQUESTED

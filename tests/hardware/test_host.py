@@ -52,14 +52,14 @@ def test_cpu_lists_round_trip(ids: set[int]) -> None:
 def test_container_quota_limits_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("100000 100000")
     (tmp_path / "memory.max").write_text(str(3 * 2**30))
-    monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
+    monkeypatch.setattr("autotune.hardware.container.CGROUP", tmp_path)
     assert len(usable_cores()) == 1
     assert memory_gib() == pytest.approx(3.0)
 
 
 def test_no_quota_is_no_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("max 100000")
-    monkeypatch.setattr(f"{MODULE}.CGROUP", tmp_path)
+    monkeypatch.setattr("autotune.hardware.container.CGROUP", tmp_path)
     assert len(usable_cores()) == len(os.sched_getaffinity(0))
 
 

@@ -134,7 +134,7 @@ def test_legal_settings(lever: str, value: bool | int | float | str, legal: bool
 
 def test_the_defaults_are_those_of_the_trainer() -> None:
     values = defaults(GPU, epochs=3.0)
-    assert (values["device"], values["threads"]) == ("cuda:0", 16)
+    assert (values["device"], values["threads"]) == ("cuda:0", 8)
     assert (values["batch_size"], values["learning_rate"], values["epochs"]) == (8, 5e-5, 3.0)
     assert (defaults(CPU)["device"], defaults(MAC)["device"]) == ("cpu", "mps")
 

@@ -199,10 +199,10 @@ class FeasibilityFilter:
     def _limits(self, strategy: Strategy, history: Sequence[Trial]) -> Iterator[MemoryLimit]:
         yield self._host_limit()
         device = self._host.device(str(strategy["device"]))
-        if device is not None and device.kind == "cuda" and device.memory_gib:
-            yield MemoryLimit(
-                "device", DEVICE_SHARE * device.memory_gib, f"{DEVICE_SHARE:.0%} of {device.id}"
-            )
+        if device is not None and device.kind == "cuda" and device.usable_gib:
+            part = device.id if device.free_gib is None else f"the free memory of {device.id}"
+            share = f"{DEVICE_SHARE:.0%} of {part}"
+            yield MemoryLimit("device", DEVICE_SHARE * device.usable_gib, share)
         default = next((t for t in history if t.origin == TrialOrigin.DEFAULT and t.metrics), None)
         kinds = {metric: kind for kind, metric in PEAK_METRICS.items()}
         for constraint in self._study.constraints:

@@ -22,10 +22,19 @@ MANIFEST = "seal.json"
 
 
 def cache_root() -> Path:
-    """The cache folder: ``AUTOTUNE_CACHE``, or ``autotune`` in the user's cache folder."""
-    if chosen := os.environ.get("AUTOTUNE_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autotune"
+    """The cache folder: ``AUTOTUNE_CACHE``, or ``autotune`` in the user's cache folder.
+
+    :raises DataError: there is no such folder.
+    """
+    try:
+        if chosen := os.environ.get("AUTOTUNE_CACHE"):
+            return Path(chosen).expanduser().absolute()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autotune"
+    except RuntimeError as error:  # HOME is unset, and this user has no entry in the user database
+        raise DataError(
+            "there is no cache folder: HOME is not set, and this user has no home folder",
+            hint="export AUTOTUNE_CACHE=/path/to/a/writable/folder",
+        ) from error
 
 
 def get_or_build(kind: str, key: str, build: Callable[[Path], None]) -> Path:

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from autotune.hardware.container import available_memory_bytes
 from autotune.trial.encoder import Encoder, encoder_of
 
 CPU = torch.device("cpu")
@@ -116,7 +116,7 @@ def time_layer(encoder: Encoder, layer: nn.Module) -> float:
 def _free_bytes(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    return float(psutil.virtual_memory().available)
+    return available_memory_bytes()
 
 
 def time_module(module: nn.Module, inputs: Tensor) -> float:
