@@ -31,6 +31,7 @@ from autotune.domain.tasks import TASK_KINDS
 from autotune.domain.text import suggest
 from autotune.errors import ExpressionError
 from autotune.levers import LEVERS
+from autotune.levers.model_types import why_unsupported
 from autotune.spec.budget import (
     price_table,
     resolve_budget,
@@ -41,6 +42,7 @@ from autotune.spec.conditions import constraint_errors, parse_constraint
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting, coerce, illegal_value_message
 from autotune.spec.metrics import why_unmeasurable
+from autotune.spec.model_type import model_type_of
 from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
 from autotune.spec.search_space import resolve_space
 
@@ -205,9 +207,10 @@ def _start_with(
         if isinstance(d.domain, Categorical) and len(d.domain.values) == 1
     }
     strategies: list[Strategy] = []
+    model_type = model_type_of(file.task.model)
     for index, entry in enumerate(file.start_with):
         path: Path = ("start_with", index)
-        values = _settings(entry, path, document, host)
+        values = _settings(entry, path, document, host, model_type)
         if file.task.steps is not None and "epochs" in entry:
             message = "task.steps fixes how long to train; remove epochs, or set no steps"
             document.add_error((*path, "epochs"), message, key=True)
@@ -225,7 +228,7 @@ def _start_with(
 
 
 def _settings(
-    entry: Mapping[str, Any], path: Path, document: Document, host: Host
+    entry: Mapping[str, Any], path: Path, document: Document, host: Host, model_type: str | None
 ) -> dict[str, Value] | None:
     """``entry`` in the levers' own types; ``None`` if it has mistakes."""
     values: dict[str, Value] = {}
@@ -239,6 +242,8 @@ def _settings(
             document.add_error((*path, name), illegal_value_message(LEVERS[name], written))
         elif reason := LEVERS[name].unavailable(host, value):
             document.add_error((*path, name), f"this host cannot run {name} {value}: {reason}")
+        elif reason := why_unsupported(name, value, model_type):
+            document.add_error((*path, name), f"the model cannot run {name} {value}: {reason}")
         else:
             values[name] = value
     return values if len(values) == len(entry) else None

@@ -20,6 +20,7 @@ from autotune.levers import LEVERS, defaults, forbidden_clauses
 from autotune.spec.conditions import can_hold, is_any_allowed, unknown_names
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import ResolvedDomain, SkippedSetting, resolve_lever
+from autotune.spec.model_type import model_type_of, restrict_to_model
 from autotune.spec.models import StudyFile
 
 
@@ -68,6 +69,7 @@ def _resolve_levers(file: StudyFile, document: Document, host: Host) -> dict[str
     for name in file.space.keys() - LEVERS.keys():
         message = f"unknown lever '{name}'; {suggest(name, LEVERS)}"
         document.add_error(("space", name), message, key=True)
+    model_type = model_type_of(file.task.model)
     domains = {}
     for name in (name for name in LEVERS if name in file.space):
 
@@ -75,6 +77,8 @@ def _resolve_levers(file: StudyFile, document: Document, host: Host) -> dict[str
             document.add_error(("space", name, *path), message)
 
         domain = resolve_lever(LEVERS[name], file.space[name], host, add_error)
+        if domain is not None:
+            domain = restrict_to_model(LEVERS[name], domain, model_type, add_error)
         if domain is not None:
             domains[name] = domain
     if file.task.steps is not None and "epochs" in file.space:
