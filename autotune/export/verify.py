@@ -102,16 +102,42 @@ def require_unchanged(directory: Path) -> None:
 
 def read_folder(directory: Path) -> Mapping[str, Any]:
     """``strategy.json`` of a folder with a command to launch."""
-    try:
-        document: Mapping[str, Any] = json.loads((directory / "strategy.json").read_bytes())
-        if document["command"]:
-            return document
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    document: Any = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        document = json.loads((directory / "strategy.json").read_bytes())
+    if isinstance(document, dict) and _is_command(document.get("command")):
+        _require_records(directory / "strategy.json", document.get("measured"))
+        return document
     raise UsageError(
         f"{directory} is not an exported folder with a script",
         hint="autotune export STUDY --to hf-trainer --output DIR writes one",
     )
+
+
+def _is_command(command: Any) -> bool:
+    words = command if isinstance(command, list) else []
+    return bool(words) and all(isinstance(w, str) and w and "\0" not in w for w in words)
+
+
+def _require_records(path: Path, records: Any) -> None:
+    """Raise :class:`UsageError` unless ``records`` are measurements by metric."""
+    if not isinstance(records, dict):
+        raise UsageError(f"{path}: measured is not a mapping of metrics", hint="export again")
+    for name, record in records.items():
+        fields = record if isinstance(record, dict) else {}
+        ends = fields.get("ci95")
+        pair = ends if isinstance(ends, list) and len(ends) == 2 else []
+        if not _is_number(fields.get("value")) or (ends is not None and not pair):
+            raise UsageError(f"{path}: measured.{one_line(name)} has no value", hint="export again")
+        if not all(map(_is_number, pair)):
+            raise UsageError(
+                f"{path}: measured.{one_line(name)}.ci95 is not two numbers", hint="export again"
+            )
+
+
+def _is_number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < math.inf and value == value
 
 
 def launchable(command: Sequence[str]) -> list[str]:
@@ -161,8 +187,25 @@ def _launch(directory: Path, command: Sequence[str], seconds: float) -> Mapping[
             f"the exported command ended with code {code}: {last}",
             hint=f"its output is in {log}",
         )
-    document: Mapping[str, Any] = json.loads(metrics.read_bytes())
-    return document
+    return _read_metrics(metrics)
+
+
+def _read_metrics(path: Path) -> Mapping[str, Any]:
+    """``metrics.json`` of a run. Raises :class:`ExecutionError` if it lacks what is compared."""
+    try:
+        document: Mapping[str, Any] = json.loads(path.read_bytes())
+        speeds = [window["examples"] / window["seconds"] for window in document["windows"]]
+        numbers = [*speeds, *document["reference_seconds"]]
+        if speeds and all(_is_number(number) and number > 0 for number in numbers):
+            _require_records(path, document["validation"])
+            return document
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        pass
+    except UsageError as error:
+        raise ExecutionError(error.message) from error
+    raise ExecutionError(
+        f"{path} has no speeds and scores of a run", hint=f"read {path.parent / VERIFY_LOG}"
+    )
 
 
 def _check_speed(
@@ -178,6 +221,8 @@ def _check_speed(
     if name not in promised:
         return None
     value, ends = _estimate(promised[name])
+    if value <= 0:
+        return None
     spread = math.hypot(_half_width(ends) / value, _half_width(reached[1]) / reached[0])
     return Check(name, value, ends, *reached, value * max(SPEED_TOLERANCE, spread))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autotune.domain.text import one_line, shorten
 from autotune.errors import ModelError
 from autotune.trial import builtin
 
@@ -102,26 +103,33 @@ def require_encoder(directory: Path) -> None:
         MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     )
 
-    try:
-        config = json.loads((directory / "config.json").read_bytes())
-        kind = config["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{directory}: not a model: config.json {_error_text(error)}",
-            hint="name a directory written by save_pretrained",
-        ) from error
+    config = _read_config_json(directory)
+    kind = config["model_type"]
     both = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES} & {*MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES}
     if kind not in both or config.get("is_encoder_decoder") or config.get("is_decoder"):
         raise ModelError(
-            f"{directory}: a model of type {kind!r} is not a BERT-like encoder",
+            f"{directory}: a model of type {shorten(ascii(kind))} is not a BERT-like encoder",
             hint="try bert, distilbert, roberta, electra, or another masked language model",
         )
 
 
-def _error_text(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror})"
-    return "names no model_type" if isinstance(error, (KeyError, TypeError)) else "is not JSON"
+def _read_config_json(directory: Path) -> dict[str, Any]:
+    """``config.json`` with a ``model_type``; raises :class:`ModelError` for other files."""
+    try:
+        config = json.loads((directory / "config.json").read_bytes())
+        if isinstance(config, dict) and isinstance(config.get("model_type"), str):
+            return config
+        problem = "names no model_type" if isinstance(config, dict) else "is not an object"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except RecursionError:
+        problem = "is nested too deep"
+    except ValueError as error:
+        problem = f"is not JSON: {shorten(one_line(error), 200)}"
+    raise ModelError(
+        f"{directory}: not a model: config.json {problem}",
+        hint="name a directory written by save_pretrained",
+    )
 
 
 def _download(name: str) -> Path:
@@ -156,7 +164,14 @@ def read_config(model_dir: Path | str, **settings: Any) -> Any:
     ignored, because the strategy decides: building a model with it can fail."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(model_dir, local_files_only=True, **settings)
+    try:
+        config = AutoConfig.from_pretrained(model_dir, local_files_only=True, **settings)
+    except Exception as error:  # of any type: config classes validate in many ways
+        raise ModelError(
+            f"{model_dir}/config.json: transformers cannot read it: {type(error).__name__}: "
+            f"{shorten(one_line(error), 300)}",
+            hint="correct the value, or name a directory written by save_pretrained",
+        ) from error
     config._attn_implementation = "eager"
     return config
 
@@ -164,7 +179,7 @@ def read_config(model_dir: Path | str, **settings: Any) -> Any:
 def attention_note(model_dir: Path) -> str | None:
     """A note that the attention which ``config.json`` asks for is not used; ``None`` if it asks for
     none."""
-    config = json.loads((model_dir / "config.json").read_bytes())
+    config = _read_config_json(model_dir)
     names = (config.get("attn_implementation"), config.get("_attn_implementation"))
     attention = next((name for name in names if name and name not in ("eager", "sdpa")), None)
     if attention is None:
@@ -173,9 +188,29 @@ def attention_note(model_dir: Path) -> str | None:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model in ``folder``; :data:`PICKLED` only if there are no safetensors."""
+    """The files of a model to copy from ``folder``; :data:`PICKLED` only without safetensors.
+
+    Raises :class:`ModelError` for a link to a file outside of the folder and of the cache of the
+    hub's client: a model from elsewhere could name any file of this machine.
+    """
     patterns = FILES if any(folder.glob("*.safetensors")) else (*FILES, PICKLED)
-    return [path for pattern in patterns for path in folder.glob(pattern)]
+    paths = [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
+    real = folder.resolve()
+    roots = [real, real.parent.parent / "blobs"] if real.parent.name == "snapshots" else [real]
+    for path in paths:
+        target = path.resolve()
+        if not any(target.is_relative_to(root) for root in roots):
+            raise ModelError(
+                f"{path} is a link to {target}, outside of the model's folder",
+                hint=f"replace the link with the file: cp --remove-destination {target} {path}",
+            )
+        if not path.name.isprintable():
+            raise ModelError(
+                f"{folder}: the file name {one_line(path.name)} has characters that cannot be "
+                "printed",
+                hint="rename or remove the file",
+            )
+    return paths
 
 
 def has_tokenizer(folder: Path) -> bool:

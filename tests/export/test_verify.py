@@ -135,3 +135,45 @@ def test_a_folder_that_is_no_export(text: str | None, tmp_path: Path) -> None:
         (tmp_path / "strategy.json").write_text(text)
     with pytest.raises(UsageError, match="not an exported folder"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"command": "python train.py", "measured": {}},
+        {"command": [1], "measured": {}},
+        {"command": ["python", ""], "measured": {}},
+        {"command": ["python"], "measured": [1]},
+        {"command": ["python"], "measured": {"accuracy": 3}},
+        {"command": ["python"], "measured": {"accuracy": {"value": float("inf"), "ci95": None}}},
+        {"command": ["python"], "measured": {"accuracy": {"value": 1, "ci95": ["a", 2]}}},
+        {"command": ["python"], "measured": {"accuracy": {"value": 1, "ci95": 5}}},
+    ],
+)
+def test_field_odd_values_are_named(document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "strategy.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=r"not an exported folder|strategy\.json: measured"):
+        verify(tmp_path)
+
+
+def test_field_a_deeply_nested_file_is_no_export(tmp_path: Path) -> None:
+    (tmp_path / "strategy.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="not an exported folder"):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "[" * 100_000, '{"windows": 3}', "nonsense"])
+def test_field_odd_metrics_are_named(text: str, tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "train.py").write_text(f"open('metrics.json', 'w').write({text!r})")
+    with pytest.raises(ExecutionError, match=r"metrics\.json has no speeds and scores"):
+        verify(tmp_path)
+
+
+def test_field_a_log_is_not_written_through_a_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("keep me")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/verify.log").symlink_to(victim)
+    verify(folder(tmp_path / "out"))
+    assert victim.read_text() == "keep me"

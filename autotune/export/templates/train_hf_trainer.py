@@ -1,12 +1,14 @@
 """Fine-tune with Hugging Face's Trainer under the strategy of this folder.
 
-``python train.py`` reads ``training_args.json``, which can be edited: batch size, epochs, learning
-rate and all other ``TrainingArguments``. The rest comes from ``strategy.json``.
+``python train.py`` reads ``training_args.json``, which can be edited: seed, batch size, epochs,
+learning rate and other ``TrainingArguments``. The script stops for those that it does not use
+(:data:`UNUSED_ARGUMENTS`). The rest comes from ``strategy.json``.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,14 @@ from autotune.trial.effects.optimizers import clip_for_step
 from autotune.trial.setup import ModelSetup, build_model
 
 HERE = Path(__file__).resolve().parent
+
+
+UNUSED_ARGUMENTS = {
+    "use_cpu": "device", "data_seed": "seed", "train_sampling_strategy": "padding",
+    "dataloader_drop_last": None, "dataloader_num_workers": None, "label_smoothing_factor": None,
+}  # fmt: skip
+"""Arguments without effect, because the script loads the data and computes the loss itself, and
+where ``strategy.json`` has the same setting."""
 
 
 class TunedTrainer(Trainer):
@@ -81,9 +91,10 @@ class ProgressCallback(TrainerCallback):
 
 
 def main() -> None:
-    folder = open_folder(HERE)
-    device = apply_device_settings(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
-    arguments = read_arguments(folder)
+    exported = open_folder(HERE)
+    device = apply_device_settings(exported.strategy, int(os.environ.get("LOCAL_RANK", "0")))
+    arguments = read_arguments(exported)
+    folder = replace(exported, seed=arguments.seed)
     set_seed(folder.seed)
     collate = folder.train_collator(device)
     setup = build_model(folder.strategy, folder.prepared, collate, folder.seed)
@@ -115,6 +126,13 @@ def read_arguments(folder: ExportFolder) -> TrainingArguments:
     arguments: TrainingArguments
     (arguments,) = parser.parse_json_file(HERE / "training_args.json")
     arguments.output_dir = str(HERE / arguments.output_dir)
+    defaults = TrainingArguments(
+        arguments.output_dir, use_cpu=folder.strategy["device"] == "cpu", report_to="none"
+    )
+    for name, setting in UNUSED_ARGUMENTS.items():
+        if getattr(arguments, name, None) != getattr(defaults, name, None):
+            instead = f"set {setting} in strategy.json" if setting else "this script cannot use it"
+            raise SystemExit(f"training_args.json: {name} has no effect here: {instead}")
     return arguments
 
 
