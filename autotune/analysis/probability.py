@@ -114,13 +114,20 @@ def _share_on_front(
 def _sample_feasibility(
     study: Study, default: Trial | None, posterior: _Posterior, rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """In which samples the trials in ``rows`` satisfy the constraints, shape (samples, rows)."""
+    """In which samples the trials in ``rows`` satisfy the constraints, shape (samples, rows). A
+    bound relative to the default is one on the noise of the default too, which it satisfies or
+    violates itself in all samples."""
     feasible = np.ones((POSTERIOR_SAMPLES, len(rows)), dtype=bool)
     for constraint in study.constraints:
         limit = constraint_bound(constraint, default)
         if limit is not None:
             values = posterior.sample(constraint.metric, rows)
-            feasible &= is_satisfied(constraint, values, limit)
+            satisfied = is_satisfied(constraint, values, limit)
+            if constraint.relative and default is not None:
+                own = [t.strategy.key == default.strategy.key for t in posterior.trials]
+                value = default.metric(constraint.metric)
+                satisfied = satisfied | np.array(own)[rows] & is_satisfied(constraint, value, limit)
+            feasible &= satisfied
     return feasible
 
 

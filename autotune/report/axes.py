@@ -9,7 +9,7 @@ from autotune.analysis.front import value_of
 from autotune.analysis.replicates import Estimate
 from autotune.analysis.text import metric_label
 from autotune.domain import Measurement, Trial
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import METRICS, MetricKind
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,19 @@ class Axis:
     def layout(self) -> dict[str, object]:
         """The settings of a Plotly axis."""
         settings: dict[str, object] = {"title": {"text": self.title}, **self.tick_format}
-        return {**settings, "type": "log"} if self.log else settings
+        if self.log:
+            return {**settings, "type": "log"}
+        return {**settings, "autorangeoptions": self._possible_range}
+
+    @property
+    def _possible_range(self) -> dict[str, float]:
+        """What the range that Plotly chooses is clipped to: for a single trial it would reach one
+        unit below and above."""
+        kind = METRICS[self.metric].kind if self.metric in METRICS else None
+        if kind is None or kind is MetricKind.CORRELATION:
+            return {}
+        is_share = kind is MetricKind.SHARE and self.default is None
+        return {"clipmin": 0.0, **({"clipmax": 1.0} if is_share else {})}
 
 
 def error_lengths(

@@ -18,6 +18,8 @@ from autotune.domain import Trial
 from autotune.report.axes import Axis, error_lengths
 from autotune.report.style import BLUE, INK, ORANGE, PALE, RED, SKY, wrapped_label
 
+MAX_SINGLE_TICKS = 10
+"""Trials up to which an axis of trials has a tick for each."""
 MAX_MARKED_STEPS = 200
 """Steps of the hypervolume beyond which they are not marked."""
 
@@ -61,6 +63,10 @@ def growth_figure(snapshot: Snapshot, *, by_time: bool = False, static: bool = F
         hoverinfo="text",
     )
     figure.update_xaxes(title="time" if by_time else "finished trials")
+    if not by_time:  # whole numbers from 0, however few
+        few = len(history) <= MAX_SINGLE_TICKS
+        figure.update_xaxes(tickformat="d", dtick=1 if few else None)
+        figure.update_xaxes(autorangeoptions={"clipmin": 0.0})
     figure.update_yaxes(title="hypervolume", rangemode="tozero")
     return apply_theme(figure, 280 if static else 320, static=static, showlegend=False)
 

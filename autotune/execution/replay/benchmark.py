@@ -9,6 +9,7 @@ against them. Study files call a recording a ``landscape``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from autotune.domain import CurvePoint, Host, Measurement, State, Strategy, Valu
 from autotune.domain.metrics import METRICS
 from autotune.errors import DataError, NotFoundError
 
+RECORD_HINT = "benchmarks/landscapes/README.md says how to record one"
 HEADER = b"autotune"
 """Key of the JSON document in the file's metadata: format, study file, environment, workload."""
 
@@ -107,21 +109,37 @@ def read(path: str | Path) -> TabularBenchmark:
     try:
         table = parquet.read_table(path)
     except FileNotFoundError as error:
-        hint = "benchmarks/landscapes/README.md says how to record one"
-        raise NotFoundError(f"there is no landscape {path}", hint=hint) from error
+        raise NotFoundError(f"there is no landscape {path}", hint=RECORD_HINT) from error
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
-    header = json.loads((table.schema.metadata or {}).get(HEADER, b"{}"))
-    if header.get("format") != FORMAT:
-        raise DataError(f"{path} holds no landscape of format {FORMAT}")
+        message = f"{path} cannot be read as Parquet: {error}"
+        raise DataError(message, hint=RECORD_HINT) from error
+    try:
+        header = json.loads((table.schema.metadata or {}).get(HEADER, b"{}"))
+        if header.get("format") != FORMAT:
+            raise DataError(f"{path} holds no landscape of format {FORMAT}", hint=RECORD_HINT)
+        return _benchmark(header, table.to_pylist())
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        message = f"{path}: a damaged landscape: {type(error).__name__}: {error}"
+        raise DataError(message, hint=RECORD_HINT) from error
+
+
+def _benchmark(header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> TabularBenchmark:
     workload = header.get("workload")
-    return TabularBenchmark(
+    benchmark = TabularBenchmark(
         name=header["name"],
-        records=tuple(_record(row) for row in table.to_pylist()),
+        records=tuple(_record(row) for row in rows),
         spec=header["spec"],
         environment=header["environment"],
         workload=None if workload is None else WorkloadProfile(**workload),
     )
+    if not benchmark.records:
+        raise ValueError("it has no trials")
+    for number, record in enumerate(benchmark.records, 1):
+        times = (record.seconds, *record.phases.values())
+        if not all(seconds is None or 0 <= seconds < math.inf for seconds in times):
+            raise ValueError(f"row {number}: a time is negative or not finite")
+    _ = benchmark.host, benchmark.find(benchmark.records[0].strategy, 0)  # both can be damaged
+    return benchmark
 
 
 def write(benchmark: TabularBenchmark, path: str | Path) -> None:
