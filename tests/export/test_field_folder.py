@@ -160,3 +160,15 @@ def test_field_all_rows_are_exported_when_asked(tmp_path: Path) -> None:
     assert rows["capped"] == 20 and rows["all"] > 60
     assert "--all-rows" in (tmp_path / "capped/README.md").read_text()
     assert "at most 20 of" in (tmp_path / "all/README.md").read_text()
+
+
+def test_field_the_readme_loads_a_pruned_model_as_it_was_trained(tmp_path: Path) -> None:
+    study = samples.study(samples.write_data(tmp_path))
+    exporter("torchrun").export(study, samples.trial(pruning_ratio=0.5), tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    assert "from tuned.checkpoint import load_pruned" in text
+    assert 'load_pruned(AutoModelForSequenceClassification, "trained")' in text
+    assert "def load_pruned(" in (tmp_path / "out/tuned/checkpoint.py").read_text()
+    exporter("torchrun").export(study, samples.trial(), tmp_path / "default")
+    text = (tmp_path / "default/README.md").read_text()
+    assert 'AutoModelForSequenceClassification.from_pretrained("trained")' in text
