@@ -26,8 +26,9 @@ class Task:
     """What is fine-tuned: the same for every trial of a study.
 
     ``dataset`` is ``builtin:NAME``, a hub id (``glue/sst2`` is configuration ``sst2`` of ``glue``),
-    or files by split. ``max_length`` is in tokens. ``steps`` (optimizer steps) replaces ``epochs``
-    if it is set. ``train_samples`` and ``validation_samples`` limit the size of the splits.
+    files by split, or ``{"hub": id}`` with the hub's names of splits. ``max_length`` is in tokens.
+    ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
+    ``validation_samples`` limit the size of the splits.
     """
 
     kind: str = "text-classification"
@@ -142,7 +143,8 @@ class Study:
     ``sharing``: whether trials reuse results of other trials that cannot differ. ``stopping`` is a
     name of :data:`autotune.components.STOPPING_RULES`. ``warm_start`` is the name of the study
     whose trials are imported. ``plugins`` are the plug-ins to load in each process
-    (:func:`autotune.plugins.load`). ``spec`` is the study file as plain data.
+    (:func:`autotune.plugins.load`). ``data_digest`` is a hash of the rows of the task, which are a
+    part of its identity; ``None`` until they are read. ``spec`` is the study file as plain data.
     """
 
     name: str
@@ -161,6 +163,7 @@ class Study:
     confirm: Confirmation | None = None
     warm_start: str | None = None
     plugins: tuple[str, ...] = ()
+    data_digest: str | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -34,8 +34,10 @@ def write_assets(task: Task, directory: Path) -> PreparedTask:
 
 def require_same_data(study: Study) -> None:
     """Raise :class:`DataError` if the data that ``study`` was run on has changed since."""
+    if study.data_digest is None:
+        return
     digest = prepare_task(study.task).data_digest
-    if study.data_digest is not None and digest != study.data_digest:
+    if digest != study.data_digest:
         raise DataError(
             f"the content of task.dataset has changed since study {study.name} was run "
             f"({study.data_digest}, now {digest}), so an export would not be of its trials",

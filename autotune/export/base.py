@@ -65,9 +65,13 @@ class ScriptFormat:
 
         Raises :class:`~autotune.errors.UsageError` for a strategy that the format cannot express
         (without ``allow_partial``), and for a folder that contains other files, or (without
-        ``overwrite``) edited files or a trained model.
+        ``overwrite``) edited files or a trained model. Raises :class:`~autotune.errors.DataError`
+        if the data has changed since the trial.
         """
+        from autotune.export.assets import require_same_data
+
         plugins.load(study.plugins)
+        require_same_data(study)
         left_out = unsupported_levers(
             self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune import hardware, spec
@@ -103,7 +103,20 @@ class SearchSession:
         study, call = self._study, self._executor.call
         prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
         self._workload = call(call_with_plugins, study.plugins, profile_workload, study.task)
+        # A model of the hub is here now, and its type is known.
+        space = spec.restrict_space(study.space, spec.model_type_of(study.task.model))
+        self._study = replace(study, data_digest=prepared.data_digest, space=space)
+        self._require_source_of_same_data()
         return prepared
+
+    def _require_source_of_same_data(self) -> None:
+        source = self._source
+        if source is not None and spec.has_other_data(source.study, self._study):
+            raise IncompatibleStudyError(
+                f"study {source.study.name} was run on other data: the content of task.dataset "
+                "has changed since",
+                hint="restore the data files, or remove warm_start",
+            )
 
     def create_or_continue(self) -> int | None:
         """Store the study. Returns the number of trials of a study that is continued, else
@@ -116,6 +129,8 @@ class SearchSession:
             except UsageError:
                 pass  # another driver was faster, perhaps with other settings
         require_compatible(store, study)
+        if study.data_digest is None:
+            study = replace(study, data_digest=store.study(study.name).data_digest)
         store.update_study(study)
         store.record_environment(study.name, environment)
         return len(store.trials(study.name))

@@ -4,10 +4,11 @@ mistakes with their locations."""
 from __future__ import annotations
 
 from autotune.spec.budget import DEFAULT_TRIALS
-from autotune.spec.compatibility import incompatibilities
+from autotune.spec.compatibility import has_other_data, incompatibilities
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.explain import Explanation, LeverExplanation, explain
 from autotune.spec.load import executor, load
+from autotune.spec.model_type import model_type_of, restrict_space
 from autotune.spec.resolve import ResolvedStudy
 from autotune.spec.schema import json_schema
 from autotune.spec.starter import starter, study_name
@@ -20,9 +21,12 @@ __all__ = [
     "SkippedSetting",
     "executor",
     "explain",
+    "has_other_data",
     "incompatibilities",
     "json_schema",
     "load",
+    "model_type_of",
+    "restrict_space",
     "starter",
     "study_name",
 ]

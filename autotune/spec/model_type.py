@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from autotune.domain import Categorical, Value
+from autotune.domain import Categorical, Range, SearchSpace, Value
 from autotune.domain.search_space import settings
 from autotune.levers.base import Lever
 from autotune.levers.model_types import why_unsupported
+from autotune.spec.conditions import can_hold
 from autotune.spec.domains import AddError, ResolvedDomain, SkippedSetting
 
 
@@ -43,19 +44,15 @@ def restrict_to_model(
     lever: Lever, domain: ResolvedDomain, model_type: str | None, add_error: AddError
 ) -> ResolvedDomain | None:
     """``domain`` without the settings that the model cannot run; a mistake if none is left."""
-    reason = _first_reason(lambda value: why_unsupported(lever.name, value, model_type), domain)
+    values = _values(domain.available)
+    reasons = [why_unsupported(lever.name, value, model_type) for value in values]
+    reason = next(filter(None, reasons), None)
     if reason is None:
         return domain
-    finite = settings(domain.available)
-    left: list[Value]
-    if finite is None:  # a continuous range keeps its end
-        assert not isinstance(domain.available, Categorical)
-        low, high = domain.available.low, domain.available.high
-        left, skipped = [low], f"above {low:g} to {high:g}"
-    else:
-        left = list(finite)
-        skipped = ", ".join(str(v) for v in left if why_unsupported(lever.name, v, model_type))
-    left = [value for value in left if why_unsupported(lever.name, value, model_type) is None]
+    left = [value for value, why in zip(values, reasons, strict=True) if why is None]
+    skipped = ", ".join(str(v) for v, why in zip(values, reasons, strict=True) if why)
+    if settings(domain.available) is None:
+        skipped = "above 0"
     if not left:
         add_error((), f"the model can run no setting of {lever.name}: {reason}; remove it")
         return None
@@ -63,10 +60,27 @@ def restrict_to_model(
     return ResolvedDomain(domain.written, Categorical(tuple(left)), (*domain.skipped, omitted))
 
 
-def _first_reason(why: Callable[[Value], str | None], domain: ResolvedDomain) -> str | None:
-    available = domain.available
-    finite = settings(available)
-    if finite is None:
-        assert not isinstance(available, Categorical)
-        finite = (available.low, available.high)
-    return next((reason for value in finite if (reason := why(value))), None)
+def restrict_space(space: SearchSpace, model_type: str | None) -> SearchSpace:
+    """``space`` without the settings that the model cannot run, for a model whose type was not
+    known when the study file was resolved: one of the hub that had to be downloaded."""
+    dimensions = []
+    for dimension in space.dimensions:
+        values = _values(dimension.domain)
+        left = [v for v in values if why_unsupported(dimension.lever, v, model_type) is None]
+        is_restricted = 0 < len(left) < len(values)
+        domain = Categorical(tuple(left)) if is_restricted else dimension.domain
+        dimensions.append(replace(dimension, domain=domain))
+    restricted = replace(space, dimensions=tuple(dimensions))
+    if restricted == space:
+        return space
+    active = (d for d in dimensions if d.when is None or can_hold(d.when, restricted))
+    return replace(space, dimensions=tuple(active))
+
+
+def _values(domain: Categorical | Range) -> tuple[Value, ...]:
+    """The settings of a domain; of a continuous range its ends."""
+    finite = settings(domain)
+    if finite is not None:
+        return tuple(finite)
+    assert isinstance(domain, Range)
+    return domain.low, domain.high

@@ -11,7 +11,7 @@ from autotune.domain import Categorical
 from autotune.errors import SpecError
 from autotune.levers.model_types import LAYERED_TYPES
 from autotune.spec import load
-from autotune.spec.model_type import model_type_of
+from autotune.spec.model_type import model_type_of, restrict_space
 from autotune.trial.encoder import FAMILIES
 from tests.spec.hosts import CPU
 
@@ -78,6 +78,16 @@ def test_the_type_is_read_from_the_cache_of_the_hub(
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "config.json").write_text("[" * 100_000, encoding="utf-8")
     assert model_type_of(str(tmp_path / "odd")) is None
+
+
+@pytest.mark.parametrize("ratio", ["[0.0, 0.5]", "{low: 0.0, high: 0.5}"])
+def test_a_type_that_is_known_later_leaves_the_same_space(tmp_path: Path, ratio: str) -> None:
+    """A model of the hub is downloaded when the search starts."""
+    before = load(write_study(tmp_path, "owner/unknown", ratio), host=CPU).study.space
+    model = write_model(tmp_path / "model", "albert")
+    after = load(write_study(tmp_path, model, ratio), host=CPU).study.space
+    assert restrict_space(before, "albert") == after != before
+    assert restrict_space(before, "bert") is before
 
 
 def test_the_types_are_the_families_of_the_encoder() -> None:
