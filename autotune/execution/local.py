@@ -165,7 +165,6 @@ class LocalExecutor:
                 if self._pool.is_waiting:
                     self._note_waiting()
                 return waiting
-            self._has_noted_waiting = False
             started = self._start(replace(job, cores=cores), evaluate, tell)
             waiting = None
             if started is None:
@@ -181,7 +180,7 @@ class LocalExecutor:
 
     def _note_waiting(self) -> None:
         if not self._has_noted_waiting:
-            log.warning("waiting for cores or GPUs that another search on this host uses")
+            log.warning("another search on this host uses its cores or GPUs: trials take turns")
             self._has_noted_waiting = True
 
     def _note_concurrent(self, running: Sequence[RunningJob]) -> None:
