@@ -15,6 +15,7 @@ from autotune.domain import Columns, Strategy, Task
 from autotune.trial.data.batching import Collator, training_collator
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.split import Split
+from autotune.trial.model_sources import FILES, PICKLED
 from autotune.trial.tables import read_table
 from autotune.trial.tasks import get_task_type
 
@@ -52,9 +53,9 @@ class ExportFolder:
                 )
             )
 
-        directory = download("*.json", "*.txt", "*.model", "*.safetensors")
+        directory = download(*FILES)
         has_safetensors = any(directory.glob("*.safetensors"))
-        return str(directory if has_safetensors else download("pytorch_model.bin"))
+        return str(directory if has_safetensors else download(PICKLED))
 
     @cached_property
     def prepared(self) -> PreparedTask:
