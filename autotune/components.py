@@ -23,6 +23,8 @@ class SamplerType:
     name: str
     summary: str
     factory: Callable[..., Any] | str
+    learns: bool = True
+    """Whether proposals depend on results, so that it can begin with recipes."""
 
 
 _SAMPLER = "autotune.search.samplers.registry"
@@ -35,9 +37,9 @@ SAMPLERS: Registry[SamplerType] = Registry("sampler", (
     ),
     SamplerType("tpe", "Tree-structured Parzen estimator", f"{_SAMPLER}:make_optuna"),
     SamplerType("nsga2", "Genetic algorithm", f"{_SAMPLER}:make_optuna"),
-    SamplerType("random", "Random strategies", f"{_SAMPLER}:make_optuna"),
-    SamplerType("grid", "All strategies in a shuffled order", f"{_SAMPLER}:make_grid"),
-    SamplerType("qmc", "Quasi-random strategies", f"{_SAMPLER}:make_qmc"),
+    SamplerType("random", "Random strategies", f"{_SAMPLER}:make_optuna", learns=False),
+    SamplerType("grid", "All strategies, shuffled", f"{_SAMPLER}:make_grid", learns=False),
+    SamplerType("qmc", "Quasi-random strategies", f"{_SAMPLER}:make_qmc", learns=False),
 ))  # fmt: skip
 
 

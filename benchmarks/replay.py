@@ -223,8 +223,9 @@ def run_autotune(
     budget: Budget | None = None,
 ) -> SearchTrace:
     """A search with autotune over the benchmark."""
+    config = SamplerConfig(sampler, seed, scorer.study.sampler.recipes)
     study = replace(
-        scorer.study, sampler=SamplerConfig(sampler, seed), sharing=sharing,
+        scorer.study, sampler=config, sharing=sharing,
         stopping=stopping, budget=budget or Budget(trials=100_000),
     )  # fmt: skip
     executor = ReplayExecutor(scorer.landscape)

@@ -121,10 +121,15 @@ class ExecutorConfig:
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """The sampler, a name of :data:`autotune.components.SAMPLERS`, and its seed."""
+    """The sampler, a name of :data:`autotune.components.SAMPLERS`, and its seed.
+
+    ``recipes``: whether a sampler that learns proposes common recipes first
+    (:mod:`autotune.levers.recipes`).
+    """
 
     kind: str = "factored"
     seed: int = 0
+    recipes: bool = False
 
 
 @dataclass(frozen=True)

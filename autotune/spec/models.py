@@ -26,6 +26,9 @@ from autotune.domain import Direction
 from autotune.domain.registry import Registry
 from autotune.domain.tasks import TASK_KINDS
 
+AUTO = "auto"
+"""The value of ``start_with`` that names no strategies."""
+
 UNKNOWN_NAME = "unknown_name"
 """Type of the pydantic error for a name that is not in its registry."""
 
@@ -240,6 +243,7 @@ class SamplerSpec(Section):
 
     kind: SamplerName = "factored"
     seed: Seed = 0
+    recipes: bool = Field(True, description="Try common recipes first, if the sampler learns")
 
 
 class StudyFile(Section):
@@ -269,7 +273,13 @@ class StudyFile(Section):
             BeforeValidator(_short_form("exclude", str), json_schema_input_type=RuleSpec | str),
         ]
     ] = []
-    start_with: list[dict[str, Any]] = Field([], description="Strategies to run first")
+    start_with: Annotated[
+        list[dict[str, Any]],
+        BeforeValidator(
+            lambda value: [] if value == AUTO else value,
+            json_schema_input_type=list[dict[str, Any]],
+        ),
+    ] = Field([], description="Strategies to run first; auto: none but the sampler's recipes")
     sharing: bool = Field(True, description="Reuse results that other trials have measured")
     early_stopping: StoppingRuleName = Field(
         "optimistic", description="Rule that stops trials early: see docs/search.md"

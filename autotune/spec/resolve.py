@@ -78,7 +78,7 @@ def resolve(
         limits=Limits(file.limits.memory_gib, file.limits.minutes),
         prices=prices,
         executor=_executor(file, document),
-        sampler=SamplerConfig(file.sampler.kind, file.sampler.seed),
+        sampler=SamplerConfig(file.sampler.kind, file.sampler.seed, file.sampler.recipes),
         start_with=_start_with(file, space, document, host),
         sharing=file.sharing,
         stopping=file.early_stopping,

@@ -12,7 +12,7 @@ from autotune.domain import Categorical, Range
 from autotune.domain.metrics import METRICS
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
-from autotune.spec.models import StudyFile
+from autotune.spec.models import AUTO, StudyFile
 
 Schema = dict[str, Any]
 
@@ -30,10 +30,15 @@ def json_schema() -> Schema:
         "additionalProperties": False,
         "properties": {name: _lever(lever) for name, lever in LEVERS.items()},
     }
-    sections["start_with"]["items"] = {
+    strategy = {
         "type": "object",
         "additionalProperties": False,
         "properties": {name: _setting(lever) for name, lever in LEVERS.items()},
+    }
+    sections["start_with"] = {
+        "description": sections["start_with"]["description"],
+        "anyOf": [{"const": AUTO}, {"type": "array", "items": strategy}],
+        "default": AUTO,
     }
     sections["objectives"]["items"] = {
         "anyOf": [{"$ref": "#/$defs/ObjectiveSpec"}, {"enum": list(METRICS)}]

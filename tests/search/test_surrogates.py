@@ -12,7 +12,7 @@ from autotune.search.samplers.factored import FactoredSampler
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.encoding import group_key
 from autotune.search.samplers.factored.observations import Observations
-from autotune.search.samplers.factored.surrogates import FlopsPriorMean, Surrogates
+from autotune.search.samplers.factored.surrogates import PriorMean, Surrogates
 from tests.search import simulated_search as simulated
 from tests.search.feasible_world import MINILM
 from tests.search.simulated_search import finished_trial, simulate_metrics
@@ -25,7 +25,7 @@ def _relative_prior_mean(quantity: str, **settings: object) -> float:
     default = simulated.study().baseline
     both = [default, default.with_values(**settings)]  # type: ignore[arg-type]
     groups = [group_key(strategy, phase_levers(Phase.PROFILE)) for strategy in both]
-    first, second = FlopsPriorMean(MINILM).values(quantity, groups, both)
+    first, second = PriorMean(MINILM).values(quantity, groups, both)
     return float(second / first)
 
 
@@ -46,7 +46,7 @@ def test_half_a_model_has_twice_the_prior_speed() -> None:
 
 def test_an_unknown_workload_has_a_constant_prior_mean() -> None:
     default = simulated.study().baseline
-    assert FlopsPriorMean(None).values(SPEED, [()], [default]).tolist() == [1.0]
+    assert PriorMean(None).values(SPEED, [()], [default]).tolist() == [1.0]
 
 
 def test_first_proposal_saves_operations() -> None:
@@ -111,5 +111,5 @@ def test_every_strategy_has_a_prior_mean() -> None:
     study = simulated.study((*simulated.SPEED_ONLY, *simulated.CONTINUOUS))
     strategies = list(grid(study.space, points=4))
     groups = [group_key(strategy, phase_levers(Phase.PROFILE)) for strategy in strategies]
-    means = FlopsPriorMean(MINILM).values(SPEED, groups, strategies)
+    means = PriorMean(MINILM).values(SPEED, groups, strategies)
     assert np.isfinite(means).all() and (means > 0).all()

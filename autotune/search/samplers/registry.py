@@ -6,12 +6,16 @@ from autotune.components import SAMPLERS
 from autotune.domain import Study, WorkloadProfile
 from autotune.domain.registry import import_object
 from autotune.ports import Sampler
+from autotune.search.samplers.recipes import RecipeSampler
 
 
 def make_sampler(study: Study, workload: WorkloadProfile | None = None) -> Sampler:
     """The sampler of ``study``. Without a ``workload``, samplers that model speed have no prior
     mean of it."""
-    sampler: Sampler = import_object(SAMPLERS.find(study.sampler.kind).factory)(study, workload)
+    sampler_type = SAMPLERS.find(study.sampler.kind)
+    sampler: Sampler = import_object(sampler_type.factory)(study, workload)
+    if study.sampler.recipes and sampler_type.learns:
+        return RecipeSampler(study, sampler, workload)
     return sampler
 
 

@@ -35,6 +35,10 @@ NEAR_MISS_SQUARINGS = 4
 STOPPED_WEIGHT = 0.01
 """Weight of a stopped training if no candidate is expected to improve the front."""
 
+MIN_CONSTRAINT_PROBABILITY = 0.25
+"""A candidate that satisfies the constraints with a smaller probability is not run, however large
+its improvement would be, while there are others."""
+
 MIN_TRIAL_SECONDS = 0.05
 """Duration of a trial whose phases are both cached."""
 
@@ -119,7 +123,7 @@ class AcquisitionScorer:
         self._values = np.array(values, dtype=float).reshape(len(values), len(self._names))
         self._references = self._references_and_units()
         columns = [self._values[:, index, None] for index in range(len(self._names))]
-        self._points = self._scaled_objectives(columns)[:, 0]
+        self._points = self._scaled_objectives(columns)[0][:, 0]
 
     def parents(self) -> list[Strategy]:
         """The latest strategies of the front, then the latest others."""
@@ -141,7 +145,7 @@ class AcquisitionScorer:
         samples = [batch.metric_samples(name) for name in self._names]
         if any(metric is None for metric in samples[:width]):
             return None
-        objectives = self._scaled_objectives(samples)
+        objectives, is_feasible = self._scaled_objectives(samples)
         scale = self._scale(objectives[:count])
         front = scalarize_front(self._points / scale)
         scalarized = scalarize(objectives / scale)
@@ -152,6 +156,9 @@ class AcquisitionScorer:
             _with_free_candidates(scalarized, batch, count), front, width
         )
         expected = feasibility[:count] * (improvements * weights).mean(axis=1)
+        is_likely = is_feasible[:count].mean(axis=1) >= MIN_CONSTRAINT_PROBABILITY
+        if (expected * is_likely).max() > 0:
+            expected *= is_likely
         if expected.max() > 0:
             return np.asarray(expected / seconds)
         is_cached = batch.is_cached(Phase.PROFILE) & batch.is_cached(Phase.TRAIN)
@@ -166,9 +173,12 @@ class AcquisitionScorer:
         expected = np.median(objectives, axis=1).max(axis=0)
         return np.asarray(np.maximum(np.where(best > 0, best, expected), 1e-9))
 
-    def _scaled_objectives(self, values: Sequence[Floats | None]) -> Floats:
-        """Shape (candidates, samples, objectives), from the metrics of objectives and constraints,
-        each of shape (candidates, samples)."""
+    def _scaled_objectives(
+        self, values: Sequence[Floats | None]
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """The objectives, shape (candidates, samples, objectives), and whether all constraints are
+        satisfied, shape (candidates, samples), from the metrics of objectives and constraints, each
+        of shape (candidates, samples)."""
         objectives = self._study.objectives
         scaled = [
             (objective.sign * value - reference) / unit
@@ -186,7 +196,7 @@ class AcquisitionScorer:
                 feasible &= is_satisfied(constraint, value, limit)
         points = np.stack(scaled, axis=-1)
         points[~feasible | ~np.isfinite(points).all(axis=-1)] = 0.0
-        return np.asarray(np.maximum(points, 0.0))
+        return np.asarray(np.maximum(points, 0.0)), feasible
 
     def _references_and_units(self) -> list[tuple[float, float]]:
         """(reference, unit) of each objective; without the default, from the measured values."""

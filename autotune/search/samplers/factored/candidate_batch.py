@@ -137,8 +137,10 @@ class CandidateBatch:
         factor = self.factors[phase]
         if phase not in self._level_ids:
             self._level_ids[phase] = self._surrogates.encoders[phase].encode(factor.members)
-        samples = surrogate.sample(self._level_ids[phase], self._normal(phase, quantity))
         prior_mean = self._surrogates.prior_mean
+        log_odds = prior_mean.log_odds(quantity, factor.groups, factor.members)
+        normal = self._normal(phase, quantity)
+        samples = surrogate.sample(self._level_ids[phase], normal, log_odds)
         samples *= prior_mean.values(quantity, factor.groups, factor.members)[:, None]
         self._condition(samples, phase, quantity)
         return np.asarray(samples[factor.index])

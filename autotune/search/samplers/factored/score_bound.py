@@ -36,4 +36,4 @@ class GpScoreUpperBound:
             return None
         sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
         ids = self._surrogates.encoders[Phase.TRAIN].encode([strategy])
-        return float(surrogate.sample(ids, np.array([sign * deviations]))[0, 0])
+        return float(surrogate.sample(ids, np.array([sign * deviations]), np.zeros(1))[0, 0])

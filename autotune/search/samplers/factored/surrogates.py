@@ -17,6 +17,7 @@ import numpy as np
 from autotune.domain import Phase, SearchSpace, Strategy, WorkloadProfile
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers
+from autotune.levers.priors import accuracy_log_odds
 from autotune.search.feasibility.flops import inference_flops, training_flops
 from autotune.search.samplers.factored.encoding import Encoder, GroupKey, LevelIds
 from autotune.search.samplers.factored.gaussian_process import (
@@ -58,12 +59,17 @@ FLOPS: Mapping[str, Callable[[WorkloadProfile, Strategy], float]] = {
 GroupObservations = Sequence[tuple[GroupKey, Observation]]
 
 
-class FlopsPriorMean:
-    """Prior means for a workload; constant without a ``workload``."""
+class PriorMean:
+    """Prior means for a workload; constant without a ``workload``.
+
+    Speeds and latencies are proportional to floating-point operations, the log-odds of accuracy
+    include the known effects of levers.
+    """
 
     def __init__(self, workload: WorkloadProfile | None) -> None:
         self._workload = workload
         self._means: dict[str, dict[GroupKey, float]] = {}
+        self._log_odds: dict[GroupKey, float] = {}
 
     def values(
         self, quantity: str, groups: Sequence[GroupKey], members: Sequence[Strategy]
@@ -79,6 +85,18 @@ class FlopsPriorMean:
             if group not in means:
                 means[group] = flops(self._workload, member) ** exponent
         return np.array([means[group] for group in groups])
+
+    def log_odds(
+        self, quantity: str, groups: Sequence[GroupKey], members: Sequence[Strategy]
+    ) -> Floats:
+        """Prior log-odds of a share up to a constant, shape (groups,); 0 for other quantities."""
+        metric = METRICS.get(quantity)
+        if self._workload is None or metric is None or metric.kind is not MetricKind.SHARE:
+            return np.zeros(len(members))
+        for group, member in zip(groups, members, strict=True):
+            if group not in self._log_odds:
+                self._log_odds[group] = accuracy_log_odds(member, self._workload)
+        return np.array([self._log_odds[group] for group in groups])
 
 
 @dataclass(frozen=True)
@@ -113,8 +131,9 @@ class Transform:
         return np.asarray(1 / (counts * share * (1 - share)) / self.scale**2)
 
 
-def choose_transform(quantity: str, values: Floats) -> Transform:
-    """The transform for a quantity with these observed values, centred on their mean."""
+def choose_transform(quantity: str, values: Floats, log_odds: Floats) -> Transform:
+    """The transform for a quantity with these observed values and prior log-odds, centred on the
+    mean of their difference."""
     is_share = quantity in METRICS and METRICS[quantity].kind is MetricKind.SHARE
     if is_share and values.min() >= 0 and values.max() <= 1:
         kind, scale = "logit", LOGIT_SCALE
@@ -123,7 +142,8 @@ def choose_transform(quantity: str, values: Floats) -> Transform:
     else:
         kind, scale = "linear", float(np.std(values)) or abs(float(values[0])) or 1.0
     uncentered = Transform(kind, scale)
-    return Transform(kind, scale, float(np.mean(uncentered.forward(values))) * scale)
+    centered = uncentered.forward(values) - log_odds / scale
+    return Transform(kind, scale, float(np.mean(centered)) * scale)
 
 
 @dataclass(frozen=True)
@@ -134,13 +154,15 @@ class Surrogate:
     process: GaussianProcess | None = None
     """``None`` for a constant."""
 
-    def sample(self, ids: LevelIds, normal: Floats) -> Floats:
-        """Samples, shape (strategies, samples), from standard normal numbers (samples,). Samples of
-        different strategies are perfectly correlated."""
+    def sample(self, ids: LevelIds, normal: Floats, log_odds: Floats) -> Floats:
+        """Samples, shape (strategies, samples), from standard normal numbers (samples,), around the
+        prior ``log_odds`` of the strategies. Samples of different strategies are perfectly
+        correlated."""
         if self.process is None:
             constant = self.transform.inverse(np.zeros(1))[0]
             return np.full((len(ids), len(normal)), constant)
         mean, deviation = self.process.predict(ids)
+        mean = mean + log_odds / self.transform.scale
         return self.transform.inverse(mean[:, None] + deviation[:, None] * normal[None, :])
 
 
@@ -148,7 +170,7 @@ class Surrogates:
     """Creates the surrogates of one study and caches their kernel parameters."""
 
     def __init__(self, space: SearchSpace, workload: WorkloadProfile | None = None) -> None:
-        self.prior_mean = FlopsPriorMean(workload)
+        self.prior_mean = PriorMean(workload)
         self.encoders = {phase: Encoder(space, phase_levers(phase)) for phase in Phase}
         self._level_ids: dict[tuple[Phase, int], LevelIds] = {}
         self._params: dict[tuple[Phase, str, tuple[int, ...]], KernelParams] = {}
@@ -177,12 +199,13 @@ class Surrogates:
         raw = np.array([o.values[quantity] for o in members])
         raw = raw / self.prior_mean.values(quantity, keys, [o.strategy for o in members])
         counts = np.array([max(o.n.get(quantity, 1), 1) for o in members], dtype=float)
-        transform = choose_transform(quantity, raw)
+        log_odds = self.prior_mean.log_odds(quantity, keys, [o.strategy for o in members])
+        transform = choose_transform(quantity, raw, log_odds)
         ids = np.array([self._encode(phase, o) for o in members])
         transferred = np.array([o.is_transferred for o in members])
         variances = transform.sampling_variance(raw, counts)
         variances = variances + np.where(transferred, TRANSFERRED_VARIANCE, 0.0)
-        return ids, transform.forward(raw), variances, transform
+        return ids, transform.forward(raw) - log_odds / transform.scale, variances, transform
 
     def _encode(self, phase: Phase, observation: Observation) -> LevelIds:
         key = phase, observation.number

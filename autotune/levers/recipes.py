@@ -1,0 +1,75 @@
+"""Strategies that a practitioner would try first, from what a study searches.
+
+A recipe sets levers that gain speed at little cost in accuracy, as far as the search space allows:
+a lever that is not searched stays at its default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from autotune.domain import SearchSpace, Strategy, Value, WorkloadProfile
+from autotune.domain.search_space import complete, contains, excluded, grid_values
+from autotune.levers.priors import typical_learning_rate
+
+COMMON: Mapping[str, Sequence[Value]] = {
+    "allocator": ("tuned",),
+    "padding": ("bucketed",),
+    "precision": ("bf16", "fp16", "tf32"),
+    "batch_size": (16,),
+}
+"""Preferred settings of all recipes, the best first: no loss of accuracy can be measured."""
+
+RECIPES: Sequence[Mapping[str, Sequence[Value]]] = (
+    {"pruning_ratio": (0.25,), "pruning_method": ("layers", "structured"), "freeze_layers": (1,)},
+    {"freeze_layers": (2, 1), "batch_size": (8,)},
+    {},
+    {"precision": ("bf16-pure", "bf16")},
+)
+"""Preferred settings of each recipe, beside :data:`COMMON`. Those that train fastest come first."""
+
+RATE_VALUES = 16
+"""Settings of a continuous learning rate among which the typical one is looked for."""
+
+
+def make_recipes(space: SearchSpace, workload: WorkloadProfile | None) -> tuple[Strategy, ...]:
+    """The recipes for ``space``, without the default and without duplicates. Without a
+    ``workload``, the learning rate stays at its default."""
+    default = complete(space, {})
+    recipes: dict[str, Strategy] = {}
+    for settings in RECIPES:
+        strategy = complete(space, dict(_available(space, {**COMMON, **settings})))
+        if workload is not None:
+            strategy = _with_typical_rate(space, strategy, workload)
+        if strategy != default and excluded(space, strategy) is None:
+            recipes[strategy.key] = strategy
+    return tuple(recipes.values())
+
+
+def _available(
+    space: SearchSpace, settings: Mapping[str, Sequence[Value]]
+) -> Iterator[tuple[str, Value]]:
+    """The first setting of each lever that ``space`` has."""
+    for dimension in space.dimensions:
+        values = [v for v in settings.get(dimension.lever, ()) if contains(dimension.domain, v)]
+        if values:
+            yield dimension.lever, values[0]
+
+
+def _with_typical_rate(
+    space: SearchSpace, strategy: Strategy, workload: WorkloadProfile
+) -> Strategy:
+    """``strategy`` with the learning rate nearest to the typical one, but not below the default."""
+    rates = [
+        float(value)
+        for dimension in space.dimensions
+        if dimension.lever == "learning_rate"
+        for value in grid_values(dimension.domain, RATE_VALUES)
+    ]
+    if not rates:
+        return strategy
+    typical = typical_learning_rate(strategy, workload)
+    target = max(typical, float(space.defaults["learning_rate"]))
+    nearest = min(rates, key=lambda rate: abs(math.log(rate / target)))
+    return strategy.with_values(learning_rate=nearest)
