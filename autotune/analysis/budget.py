@@ -74,20 +74,24 @@ class BudgetUsage:
             bounds.append((budget.usd - self.usd) / hourly * 60)
         return max(min(bounds), 0.0) if bounds else None
 
-    def exhausted(self, budget: Budget, total: Budget | None = None) -> str | None:
+    def exhausted(
+        self, budget: Budget, total: Budget | None = None, *, reserved_to: str = "confirm"
+    ) -> str | None:
         """The reason to start no further trial, or ``None``. ``total`` is the budget of the study
-        if ``budget`` is the part of it that is not reserved for confirmations."""
+        if ``budget`` is a part of it, whose rest is ``reserved_to`` confirm or repeat results."""
         total = total or budget
         if budget.trials is not None and self.trials >= budget.trials:
             if (reserve := (total.trials or 0) - budget.trials) > 0:
-                return f"searched {self.trials} of {total.trials} trials, {reserve} kept to confirm"
+                kept = f"{reserve} kept to {reserved_to}"
+                return f"searched {self.trials} of {total.trials} trials, {kept}"
             return f"all {budget.trials} trials are done"
         if budget.usd is not None and self.usd + self._typical_usd >= budget.usd:
-            return _spent(f"{self.usd:.4f}", "USD", budget.usd, total.usd)
+            return _spent(f"{self.usd:.4f}", "USD", budget.usd, total.usd, reserved_to)
         if budget.minutes is not None:
             left = budget.minutes * 60 - self.seconds
             if left <= typical_seconds(self._trials) * MIN_USEFUL_SHARE:
-                return _spent(f"{self.seconds / 60:.1f}", "minutes", budget.minutes, total.minutes)
+                used = f"{self.seconds / 60:.1f}"
+                return _spent(used, "minutes", budget.minutes, total.minutes, reserved_to)
         return None
 
     def _usd(self, trial: Trial) -> float:
@@ -111,12 +115,12 @@ class BudgetUsage:
         return median(prices) if prices else 0.0
 
 
-def _spent(used: str, unit: str, limit: float, total: float | None) -> str:
+def _spent(used: str, unit: str, limit: float, total: float | None, reserved_to: str) -> str:
     """``searched 10.0 of 15 minutes, 5 kept to confirm``."""
     total = total or limit
     reserve = total - limit
     amount = f"{reserve:.2g}" if reserve < 100 else f"{reserve:.0f}"
-    suffix = f", {amount} kept to confirm" if reserve > 0 else ""
+    suffix = f", {amount} kept to {reserved_to}" if reserve > 0 else ""
     return f"searched {used} of {total:g} {unit}{suffix}"
 
 

@@ -17,10 +17,8 @@ from autotune.cli.commands.inspect import pareto, show, status, studies, trials
 from autotune.cli.commands.report import diff, report
 from autotune.cli.commands.search import resume, search
 from autotune.cli.commands.study import hardware, init, validate
-from autotune.cli.output import err, print_error, replace_unprintable
+from autotune.cli.output import EXIT_INTERRUPTED, err, print_error, replace_unprintable
 from autotune.errors import AutotuneError, UsageError
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="autotune",
@@ -80,7 +78,7 @@ def main() -> None:
         if debug:
             raise
         err.print("interrupted")
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except OSError as error:
         if debug:
             raise

@@ -35,6 +35,9 @@ class PrintableConsole(Console):
                 yield Segment(printable(segment.text), segment.style)
 
 
+EXIT_INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 out = PrintableConsole(highlight=False, soft_wrap=False)
 """Results for people."""
 

@@ -58,7 +58,8 @@ class Turn:
         if self.session_end is not None:
             return self.session_end
         budget = remeasure.reserve(self.search_budget, self._due_reruns)
-        reason = self.usage.exhausted(budget, self.study.budget)
+        purpose = "repeat" if self.study.confirm is None else "confirm"
+        reason = self.usage.exhausted(budget, self.study.budget, reserved_to=purpose)
         return reason or should_end_search(self.study, self.history)
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
@@ -89,13 +90,20 @@ def score(predictions: Predictions, split: Split, prepared: PreparedTask) -> lis
     losses = predictions.losses[split.labels != IGNORE_INDEX]
     if not np.isfinite(losses).all():
         raise NanLoss("the fine-tuned model's loss on validation examples is not finite")
-    names, classes = prepared.label_names, predictions.classes
     with memory.excluded_from_peak():  # it says nothing about the strategy
-        scores = get_task_type(prepared.kind).scores(split.labels, classes, split.offsets, names)
-        own_scores = registered_scores(prepared.kind, split.labels, classes, names)
+        scores = compute_scores(prepared.kind, split, predictions.classes, prepared.label_names)
         value, ci95 = statistics.mean(losses.tolist())
     loss = Measurement("loss", value, "nats", len(losses), ci95)
-    return [*scores.values(), *own_scores, loss]
+    return [*scores.values(), loss]
+
+
+def compute_scores(
+    kind: str, split: Split, classes: NDArray[np.int64], label_names: Sequence[str]
+) -> dict[str, Measurement]:
+    """The scores of a task kind and those of plug-in metrics, by name."""
+    scores = get_task_type(kind).scores(split.labels, classes, split.offsets, label_names)
+    own_scores = registered_scores(kind, split.labels, classes, label_names)
+    return {**scores, **{score.name: score for score in own_scores}}
 
 
 def measure_latencies(

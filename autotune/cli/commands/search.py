@@ -24,12 +24,11 @@ from autotune.cli.options import (
     storage_option,
     storage_url,
 )
-from autotune.cli.output import err, info
+from autotune.cli.output import EXIT_INTERRUPTED, err, info
 from autotune.domain import Host, Study, Task
 from autotune.errors import AutotuneError
 from autotune.ports import Executor
 
-INTERRUPTED = 130
 """Exit status of a search that was ended by Ctrl-C."""
 
 LogOption = Annotated[
@@ -154,7 +153,7 @@ def _search(
     if result.is_interrupted:
         resume_command = f"autotune resume {study.name}{stored_at}"
         err.print(f"interrupted; continue with: {resume_command}", style="yellow")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(EXIT_INTERRUPTED)
     if result.failure is not None:
         raise AutotuneError(
             result.failure,

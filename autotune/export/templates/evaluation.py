@@ -12,8 +12,7 @@ from autotune.domain import Measurement
 from autotune.export.templates.folder import ExportFolder
 from autotune.trial.distributed.process_group import SingleProcess
 from autotune.trial.effects.precision import Precision
-from autotune.trial.evaluation import predict
-from autotune.trial.tasks import get_task_type
+from autotune.trial.evaluation import compute_scores, predict
 
 
 def evaluate(
@@ -21,14 +20,13 @@ def evaluate(
 ) -> dict[str, Mapping[str, Measurement]]:
     """Scores with their intervals on ``validation``, which selected the strategy, and on ``test``,
     which the search did not use."""
-    task_type = get_task_type(folder.task.kind)
     scores: dict[str, Mapping[str, Measurement]] = {}
     for name in ("validation", "test"):
         collate = folder.eval_collator(name, device)
         split = collate.split
         predictions = predict(model, precision, collate, SingleProcess(device))
-        scores[name] = task_type.scores(
-            split.labels, predictions.classes, split.offsets, folder.label_names
+        scores[name] = compute_scores(
+            folder.task.kind, split, predictions.classes, folder.label_names
         )
     return scores
 
