@@ -39,12 +39,22 @@ def make_recipes(space: SearchSpace, workload: WorkloadProfile | None) -> tuple[
     default = complete(space, {})
     recipes: dict[str, Strategy] = {}
     for settings in RECIPES:
-        strategy = complete(space, dict(_available(space, {**COMMON, **settings})))
+        choices = {**_fallbacks(space), **dict(_available(space, {**COMMON, **settings}))}
+        strategy = complete(space, choices)
         if workload is not None:
             strategy = _with_typical_rate(space, strategy, workload)
         if strategy != default and excluded(space, strategy) is None:
             recipes[strategy.key] = strategy
     return tuple(recipes.values())
+
+
+def _fallbacks(space: SearchSpace) -> dict[str, Value]:
+    """The first setting of the levers whose default the space does not have."""
+    return {
+        d.lever: grid_values(d.domain, 2)[0]
+        for d in space.dimensions
+        if not contains(d.domain, space.defaults[d.lever])
+    }
 
 
 def _available(

@@ -69,6 +69,15 @@ def test_a_lever_that_is_not_searched_stays_at_its_default() -> None:
     assert recipe["learning_rate"] == 5e-5
 
 
+def test_recipes_stay_within_a_space_that_lacks_the_default() -> None:
+    frozen = Dimension("freeze_layers", Categorical((1, 3)))
+    rates = Dimension("learning_rate", Categorical((1e-3, 2e-3)))
+    for workload in (MINILM, None):
+        recipes = make_recipes(space(*SEARCHED[:5], frozen, rates), workload)
+        assert {r["freeze_layers"] for r in recipes} == {1}
+        assert {r["learning_rate"] for r in recipes} == {1e-3}
+
+
 def test_forbidden_recipes_and_the_default_are_left_out() -> None:
     assert make_recipes(space(RATES), None) == ()
     rule = ForbiddenClause("padding == bucketed", "for the test")

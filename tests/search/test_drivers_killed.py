@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from autotune.domain import State, Trial
+from autotune.domain import State, Trial, TrialOrigin
 from autotune.errors import NotFoundError
 from autotune.store import open_store
 from tests.search import doomed_driver
@@ -77,7 +77,9 @@ def wait_for_exit(driver: Driver) -> int | None:
 def assert_consistent(url: str, before: dict[int, Trial]) -> None:
     after = finished(url)
     assert {number: after[number] for number in before} == before, "a finished trial has changed"
-    done = Counter(trial.strategy.key for trial in after.values())
+    # Trials that ran beside the other driver are measured again when the host is idle.
+    first_runs = [t for t in after.values() if t.origin is not TrialOrigin.ISOLATED_RERUN]
+    done = Counter(trial.strategy.key for trial in first_runs)
     assert sum(done.values()) == TRIALS
     assert max(done.values()) == 1, "a strategy was measured twice"
 

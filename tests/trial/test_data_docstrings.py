@@ -75,11 +75,11 @@ def test_a_missing_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_data_set_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the first build, neither another task nor the same one reads the packages again."""
     write = docstrings.write_splits
-    monkeypatch.setattr(docstrings, "write", lambda folder: write(folder, SMALL))
+    monkeypatch.setattr(docstrings, "write_splits", lambda folder: write(folder, SMALL))
     first = prepare_task(tiny("builtin:docstrings"))
     assert first.label_names == docstrings.LIBRARIES
     assert first.sizes == {split: 5 * size for split, size in SMALL.items()}
-    monkeypatch.setattr(docstrings, "write", pytest.fail)
+    monkeypatch.setattr(docstrings, "write_splits", pytest.fail)
     assert prepare_task(tiny("builtin:docstrings")) == first
     shorter = prepare_task(tiny("builtin:docstrings", max_length=8))
     assert load_split(shorter, "train").lengths.max() == 8

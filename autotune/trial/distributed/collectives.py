@@ -47,7 +47,7 @@ def join_process_group(
             hint=f"start it with an executor, or with torchrun --nproc-per-node {layout.world}",
         )
     timeout = timedelta(
-        seconds=float(os.environ.get("COLLECTIVE_SECONDS", DEFAULT_TIMEOUT_SECONDS))
+        seconds=float(os.environ.get("COLLECTIVE_TIMEOUT_SECONDS", DEFAULT_TIMEOUT_SECONDS))
     )
     backend = choose_backend(device, mixed=mixed)
     if backend == "mpi":
