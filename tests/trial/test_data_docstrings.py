@@ -69,7 +69,7 @@ def test_masking() -> None:
 def test_a_missing_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docstrings, "LIBRARIES", ("torch", "no-such-library"))
     with pytest.raises(DataError, match="no-such-library is not installed"):
-        docstrings.library_versions()
+        docstrings.package_versions()
 
 
 def test_the_data_set_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class Paragraph:
     source: str
 
 
-def library_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """The installed version of each library, which determine the rows."""
     try:
         return {name: importlib.metadata.version(name) for name in LIBRARIES}

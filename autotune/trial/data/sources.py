@@ -60,7 +60,7 @@ def _builtin(name: str) -> Source:
 
 
 def _docstrings() -> Source:
-    identity = {"docstrings": docstrings.RECIPE_VERSION, **docstrings.library_versions()}
+    identity = {"docstrings": docstrings.RECIPE_VERSION, **docstrings.package_versions()}
     origin = f"docstrings of {', '.join(docstrings.LIBRARIES)}"
 
     def read() -> Mapping[str, Table]:
