@@ -156,7 +156,7 @@ class RankLauncher:
         silent_seconds = time.monotonic() - first.last_message_at
         deadline = time.monotonic() + GRACE_SECONDS
         while (left := deadline - time.monotonic()) > 0 and not all(r.ended for r in self._ranks):
-            self._receive(lambda point: None, left)
+            self._receive(report, left)
         timed_out = silent_seconds >= self._timeout_seconds
         silent = [rank for rank in self._ranks if rank.outcome is None]
         crashed = [rank for rank in self._ranks if rank.crashed]
