@@ -139,7 +139,7 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
 
 def state_line(snapshot: Snapshot, trial: Trial) -> None:
     """Draw the state, verdict and reason of a trial in one line, and its violations."""
-    verdict = snapshot.verdicts[trial.number].value if trial.state is State.COMPLETE else ""
+    verdict = snapshot.verdict_texts[trial.number] if trial.state is State.COMPLETE else ""
     parts = [f"{STATE_ICON[trial.state]} **{trial.state.value}**", escape_markdown(verdict)]
     runs = len(snapshot.replicates.confirmations(trial))
     if runs:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from autotune.analysis.decimate import decimate
 from autotune.analysis.front import value_of
-from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
 from autotune.domain import State, Trial
 from autotune.report.axes import Axis
@@ -261,7 +261,7 @@ def _hover_texts(snapshot: Snapshot, trials: Sequence[Trial]) -> dict[str, objec
 
 def _hover_text(snapshot: Snapshot, trial: Trial) -> str:
     """Status, objectives, settings, violations and end reason, escaped."""
-    lines = [f"<b>trial {trial.number}</b> ({wrapped_label(_status_text(snapshot, trial))})"]
+    lines = [f"<b>trial {trial.number}</b> ({wrapped_label(snapshot.verdict_texts[trial.number])})"]
     for objective in snapshot.study.objectives:
         value = value_of(trial, objective.metric)
         if value is not None:
@@ -276,8 +276,3 @@ def _hover_text(snapshot: Snapshot, trial: Trial) -> str:
     if trial.reason:
         lines.append(wrapped_label(trial.reason))
     return "<br>".join(lines)
-
-
-def _status_text(snapshot: Snapshot, trial: Trial) -> str:
-    verdict = snapshot.verdicts[trial.number]
-    return trial.state.value if verdict is Verdict.UNFINISHED else verdict.value

@@ -49,6 +49,12 @@ def trial_record(trial: Trial) -> Record:
     }
 
 
+def trial_records(snapshot: Snapshot, trials: Sequence[Trial]) -> list[Record]:
+    """``autotune trials --json``: the records of ``trials``, each with the verdict in words."""
+    texts = snapshot.verdict_texts
+    return [{**trial_record(trial), "verdict": texts[trial.number]} for trial in trials]
+
+
 def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
     """The front, as ``autotune pareto --json`` prints it. ``knee`` is a trial number."""
     snapshot = Snapshot(study, trials)
@@ -57,7 +63,10 @@ def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
         "study": study.name,
         "objectives": objective_records(study),
         "baseline": None if default is None else trial_record(default),
-        "front": [point_record(point) for point in snapshot.front_points.values()],
+        "front": [
+            {**point_record(point), "verdict": snapshot.verdict_texts[number]}
+            for number, point in snapshot.front_points.items()
+        ],
         "hypervolume": hypervolume(study, trials),
         "knee": None if knee_trial is None else knee_trial.number,
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -32,21 +31,14 @@ from autotune.analysis.hypervolume import HypervolumePoint, hypervolume_history
 from autotune.analysis.probability import FrontPoint, front_points, front_probabilities
 from autotune.analysis.replicates import Replicates, confirmed_trial
 from autotune.analysis.text import format_value, strategy_difference
+from autotune.analysis.verdict import (
+    Verdict,
+    describe_verdict,
+    dominating_rows,
+    replacements,
+)
 from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
-
-
-class Verdict(StrEnum):
-    """The status of a trial with respect to the front."""
-
-    FRONT = "on the front"
-    DOMINATED = "dominated"
-    VIOLATING = "violates a constraint"
-    UNMEASURED = "objective not measured"
-    CONFIRMATION = "confirmation run"
-    SUPERSEDED = "replaced by an isolated re-run"
-    TRANSFERRED = "from another host"
-    UNFINISHED = "no result"
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +177,51 @@ class Snapshot:
         return Verdict.FRONT if trial.number in on_front else Verdict.DOMINATED
 
     @cached_property
+    def verdict_texts(self) -> Mapping[int, str]:
+        """The verdict on each trial in words, by number."""
+        return {
+            trial.number: describe_verdict(
+                trial,
+                verdict := self.verdicts[trial.number],
+                violations=self.violations.get(trial.number, ()),
+                other=self._other_trial(trial, verdict),
+                source=self.study.warm_start,
+            )
+            for trial in self.trials
+        }
+
+    def _other_trial(self, trial: Trial, verdict: Verdict) -> int | None:
+        """The trial that dominates ``trial``, replaces it, or is confirmed by it."""
+        if verdict is Verdict.DOMINATED:
+            return self._dominators.get(trial.number)
+        numbers = {
+            Verdict.CONFIRMATION: self._first_by_key,
+            Verdict.SUPERSEDED: self._replacements,
+        }.get(verdict, {})
+        return numbers.get(trial.strategy.key)
+
+    @cached_property
+    def _dominators(self) -> Mapping[int, int]:
+        """By number of a dominated trial, the first member of the front that dominates it."""
+        points = np.column_stack([self._signed_values(o.metric) for o in self.study.objectives])
+        rows = dominating_rows(points, [self._rows[trial.number] for trial in self.front])
+        return {
+            trial.number: self.feasible[row].number
+            for trial, row in zip(self.feasible, rows, strict=True)
+            if row is not None
+        }
+
+    @cached_property
+    def _first_by_key(self) -> Mapping[str, int]:
+        """The first trial of each strategy that is no confirmation run."""
+        trials = (trial for trial in reversed(self.trials) if not trial.is_confirmation)
+        return {trial.strategy.key: trial.number for trial in trials}
+
+    @cached_property
+    def _replacements(self) -> Mapping[str, int]:
+        return replacements(self.trials)
+
+    @cached_property
     def violating(self) -> Sequence[Trial]:
         """Complete trials that violate a constraint."""
         return [t for t in self.trials if self.verdicts[t.number] is Verdict.VIOLATING]
@@ -229,12 +266,12 @@ class Snapshot:
 
     def table_columns(self) -> dict[str, list[Any]]:
         """A table with one row per trial: state, metrics (``None`` if not measured), levers."""
-        trials, verdicts = self.trials, self.verdicts
+        trials = self.trials
         levers = sorted({name for trial in trials for name in trial.strategy.values})
         return {
             "trial": [t.number for t in trials],
             "state": [t.state.value for t in trials],
-            "verdict": [verdicts[t.number].value for t in trials],
+            "verdict": [self.verdict_texts[t.number] for t in trials],
             **{name: [value_of(t, name) for t in trials] for name in self.metrics},
             **{name: _uniform([t.strategy.values.get(name) for t in trials]) for name in levers},
             "origin": [t.origin for t in trials],

@@ -9,6 +9,7 @@ from autotune.analysis.probability import FrontPoint
 from autotune.analysis.replicates import Estimate
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import compare_with_default, format_metric, format_ratio_to_default
+from autotune.analysis.verdict import learning_failure
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import non_default_settings, out, unit_heading
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, plot
@@ -81,6 +82,8 @@ def _point_row(snapshot: Snapshot, point: FrontPoint) -> Row:
         for objective in snapshot.study.objectives
     ]
     details: list[str | Text] = [non_default_settings(snapshot.study, trial)]
+    if (note := learning_failure(trial)) is not None:
+        details.append(Text(note, "yellow"))
     if point.is_confirmed:
         details.append(Text(_confirmation(point), "dim"))
     mark = KNEE if trial is snapshot.knee else FRONT

@@ -18,7 +18,7 @@ from autotune.analysis.text import (
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import STATE_STYLES, label_with_unit, non_default_settings, unit_heading
-from autotune.domain import CurvePoint, Measurement, Study, Trial
+from autotune.domain import CurvePoint, Measurement, State, Study, Trial
 from autotune.domain.metrics import get_metric
 
 MAX_CURVE_ROWS = 8
@@ -26,8 +26,9 @@ PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
 """Metrics of a profile phase that the learning curve shows; the others are measurements."""
 
 
-def trial_listing(study: Study, trials: Sequence[Trial]) -> Listing:
-    """A row a trial, with its settings and the reason why it ended."""
+def trial_listing(snapshot: Snapshot, trials: Sequence[Trial]) -> Listing:
+    """A row for each of ``trials``, with its settings, the verdict and the reason why it ended."""
+    study = snapshot.study
     metrics = [get_metric(objective.metric) for objective in study.objectives]
     figures = [Column(metric.label, unit_heading(metric)) for metric in metrics]
     columns = [Column("trial"), Column("state", left=True), *figures, Column("time", "s")]
@@ -36,11 +37,13 @@ def trial_listing(study: Study, trials: Sequence[Trial]) -> Listing:
         values = [_objective(trial, metric.name) for metric in metrics]
         seconds = "" if trial.seconds is None else f"{trial.seconds:.1f}"
         details: list[str | Text] = [non_default_settings(study, trial)]
+        details.append(Text(snapshot.verdict_texts[trial.number], "dim"))
         if trial.reason:
             details.append(Text(trial.reason, "dim"))
         state = Text(trial.state.value, STATE_STYLES[trial.state])
         rows.append(Row([str(trial.number), state, *values, seconds], details))
-    return Listing(columns, rows, details="settings that differ from the default; end reason")
+    details_heading = "settings that differ from the default; verdict; end reason"
+    return Listing(columns, rows, details=details_heading)
 
 
 def _objective(trial: Trial, metric: str) -> str:
@@ -52,6 +55,8 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
     """All that the store has of one trial, except raw samples."""
     heading = Text(f"{snapshot.study.name}, trial {trial.number}: ", style="bold")
     heading.append(trial.state.value, style=STATE_STYLES[trial.state])
+    if trial.state is State.COMPLETE:
+        heading.append(f", {snapshot.verdict_texts[trial.number]}")
     blocks: list[RenderableType | None] = [heading]
     if trial.reason:
         blocks.append(Text(trial.reason))

@@ -112,7 +112,7 @@ def _frozen_trial(
         user_attrs={
             "trial": trial.number,
             "origin": trial.origin,
-            "verdict": snapshot.verdicts[trial.number].value,
+            "verdict": snapshot.verdict_texts[trial.number],
             **({"reason": trial.reason} if trial.reason else {}),
             **{lever: value for lever, value in settings.items() if lever not in active},
             **trial.metrics,

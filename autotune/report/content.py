@@ -319,7 +319,7 @@ def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
     rows = [
         [
             str(trial.number),
-            trial.reason or snapshot.verdicts[trial.number].value,
+            trial.reason or snapshot.verdict_texts[trial.number],
             *(
                 format_metric(m, v, unit=False) if (v := value_of(trial, m)) is not None else ""
                 for m in metrics

@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import Effect
-from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_metric
+from autotune.analysis.verdict import Verdict
 from autotune.domain import Trial
 from autotune.report.axes import Axis, error_lengths
 from autotune.report.style import BLUE, INK, ORANGE, PALE, RED, SKY, wrapped_label

@@ -15,8 +15,9 @@ from autotune.analysis.front import (
 )
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.probability import front_probabilities
-from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import strategy_settings
+from autotune.analysis.verdict import Verdict
 from autotune.domain import Constraint, State, TrialOrigin
 
 STUDY = study(constraints=[Constraint(ACCURACY, ">=", 0.5)])

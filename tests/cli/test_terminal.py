@@ -38,7 +38,7 @@ def words(lines: list[str]) -> set[str]:
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
     "content",
-    [front_listing(SNAPSHOT), trial_listing(STUDY, TRIALS), trial_details(SNAPSHOT, TRIALS[3])],
+    [front_listing(SNAPSHOT), trial_listing(SNAPSHOT, TRIALS), trial_details(SNAPSHOT, TRIALS[3])],
     ids=["pareto", "trials", "show"],
 )
 def test_no_word_is_broken(content: RenderableType, width: int) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from autotune.analysis.front import find_baseline, pareto_front
-from autotune.analysis.snapshot import Snapshot, Verdict
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.verdict import Verdict
 from autotune.domain import (
     CONCURRENT_TRIALS,
     Budget,

@@ -53,16 +53,18 @@ def trials(
     ] = None,
 ) -> None:
     """List the trials of a study."""
-    from autotune.analysis.records import trial_record
+    from autotune.analysis.records import trial_records
+    from autotune.analysis.snapshot import Snapshot
     from autotune.cli.trials import trial_listing
 
-    states = None if state is None else [_parse_state(state)]
+    states = list(State) if state is None else [_parse_state(state)]
     with reading_store(storage) as store:
-        stored, selected = store.study(study), store.trials(study, states=states)
+        snapshot = Snapshot(store.study(study), store.trials(study))
+    selected = [trial for trial in snapshot.trials if trial.state in states]
     if json:
-        print_json([trial_record(trial) for trial in selected])
+        print_json(trial_records(snapshot, selected))
     else:
-        out.print(trial_listing(stored, selected))
+        out.print(trial_listing(snapshot, selected))
 
 
 def show(
@@ -77,10 +79,11 @@ def show(
     from autotune.cli.trials import trial_details
 
     with reading_store(storage) as store:
-        snapshot = Snapshot(store.study(study), store.trials(study))
         trial = store.trial(study, number)
+        snapshot = Snapshot(store.study(study), store.trials(study))
     if json:
-        print_json(full_trial_record(trial, snapshot.trials))
+        record = full_trial_record(trial, snapshot.trials)
+        print_json({**record, "verdict": snapshot.verdict_texts[number]})
     else:
         out.print(trial_details(snapshot, trial))
 

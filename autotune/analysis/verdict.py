@@ -1,0 +1,109 @@
+"""The verdict on a trial: its place among the results of its study, or why it is none of them.
+
+A model that learned nothing says so in its scores: it predicts one class for all samples, and has a
+Matthews correlation (MCC) of exactly 0, or it finds no entity. Its accuracy is then the share of
+that class, usually the majority, and can look respectable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+
+from autotune.analysis.front import ObjectiveValues, Violation, value_of
+from autotune.domain import Measurement, State, Trial, TrialOrigin
+
+
+class Verdict(StrEnum):
+    """The status of a trial with respect to the front."""
+
+    FRONT = "on the front"
+    DOMINATED = "dominated"
+    VIOLATING = "outside a constraint"
+    UNMEASURED = "objective not measured"
+    CONFIRMATION = "confirmation run"
+    SUPERSEDED = "replaced by an isolated re-run"
+    TRANSFERRED = "from another host"
+    UNFINISHED = "no result"
+
+
+RELATIONS = {
+    Verdict.DOMINATED: "dominated by",
+    Verdict.CONFIRMATION: "confirms",
+    Verdict.SUPERSEDED: "replaced by",
+}
+"""The relation of a trial to the other one on which its verdict depends."""
+
+
+def describe_verdict(
+    trial: Trial,
+    verdict: Verdict,
+    *,
+    violations: Sequence[Violation] = (),
+    other: int | None = None,
+    source: str | None = None,
+) -> str:
+    """The verdict in words: ``dominated by trial 7``, ``outside accuracy >= baseline - 0.01,
+    majority class (MCC 0)``, ``confirms trial 3``, ``on the front, from study sst2``.
+
+    ``other`` is the number of the trial that dominates ``trial``, replaces it, or is confirmed by
+    it; ``source`` the name of the study of imported trials.
+    """
+    parts = [_place(trial, verdict, violations, other)]
+    if trial.is_imported and source is not None:
+        parts.append(f"from study {source}")
+    if trial.state is State.COMPLETE and (note := learning_failure(trial)) is not None:
+        parts.append(note)
+    return ", ".join(parts)
+
+
+def _place(
+    trial: Trial, verdict: Verdict, violations: Sequence[Violation], other: int | None
+) -> str:
+    if verdict is Verdict.UNFINISHED:
+        state = "stopped early" if trial.state is State.PRUNED else trial.state.value
+        kind = "" if trial.failure is None else f" ({trial.failure.value.replace('_', ' ')})"
+        return state + kind
+    if verdict is Verdict.VIOLATING:
+        return "outside " + " and ".join(str(v.constraint) for v in violations)
+    relation = RELATIONS.get(verdict)
+    if relation is None or other is None:
+        return verdict.value
+    return f"{relation} trial {other}"
+
+
+def learning_failure(trial: Trial) -> str | None:
+    """That the model of ``trial`` learned nothing, in words; ``None`` if it did, or if its scores
+    do not tell."""
+    mcc = trial.result.measurements.get("mcc")
+    if mcc is None:
+        return "no entity" if value_of(trial, "f1") == 0 else None
+    if mcc.value == 0:
+        return "majority class (MCC 0)"
+    return f"no better than chance (MCC {mcc.value:.3f})" if _can_be_zero(mcc) else None
+
+
+def _can_be_zero(measurement: Measurement) -> bool:
+    """Whether the 95% interval contains 0."""
+    interval = measurement.ci95
+    return interval is not None and interval[0] <= 0 <= interval[1]
+
+
+def dominating_rows(points: ObjectiveValues, front: Sequence[int]) -> list[int | None]:
+    """For each row of ``points`` the first of the rows ``front`` that dominates it, if any."""
+    first = np.full(len(points), -1)
+    for row in reversed(front):
+        is_dominated = (points[row] >= points).all(axis=1) & (points[row] > points).any(axis=1)
+        first[is_dominated] = row
+    return [None if row < 0 else row for row in first.tolist()]
+
+
+def replacements(trials: Sequence[Trial]) -> dict[str, int]:
+    """The number of the last complete isolated re-run of each strategy, by its key."""
+    return {
+        trial.strategy.key: trial.number
+        for trial in trials
+        if trial.origin is TrialOrigin.ISOLATED_RERUN and trial.state is State.COMPLETE
+    }
