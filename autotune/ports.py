@@ -195,7 +195,8 @@ class Store(Protocol):
         """Add a point to the learning curve of a running trial."""
 
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
-        """All trials in order of number, with measurements but without raw samples and curves."""
+        """All trials in order of number, with measurements but without raw samples and curves.
+        Confirmations have their correctness too."""
 
     def trials_since(self, study: str, cursor: int = 0) -> tuple[Sequence[Trial], int]:
         """Trials added or changed since ``cursor`` in order of number, and the next cursor."""

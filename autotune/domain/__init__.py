@@ -11,6 +11,7 @@ from autotune.domain.host import Device, Host, NodeClass, Resources
 from autotune.domain.result import (
     CONCURRENT_TRIALS,
     KILLED_BY,
+    Correctness,
     CurvePoint,
     Event,
     Measurement,
@@ -59,6 +60,7 @@ __all__ = [
     "Completed",
     "Confirmation",
     "Constraint",
+    "Correctness",
     "CurvePoint",
     "Device",
     "Dimension",

@@ -29,6 +29,22 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Correctness:
+    """Which labels of a split a trained model predicted correctly.
+
+    ``split`` is a digest of the examples and labels: results for equal splits can be compared label
+    by label. ``hits`` are ``num_labels`` bits in the order of the split, 1 for a correct label:
+    packed, the first one in the highest bit of the first byte, and written in base64. ``starts``
+    are as many bits, 1 for the first label of each example; ``None`` if each has one label.
+    """
+
+    split: str
+    num_labels: int
+    hits: str
+    starts: str | None = None
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     """Progress of a running trial.
 
@@ -63,7 +79,8 @@ KILLED_BY = "killed_by"
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Everything that a trial recorded. ``memory`` are pairs (seconds, GiB)."""
+    """Everything that a trial recorded. ``memory`` are pairs (seconds, GiB). ``correctness`` is
+    that of the evaluation at the end; ``None`` if the trial did not train."""
 
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()
@@ -72,3 +89,4 @@ class TrialResult:
     environment: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     log: str | None = None
+    correctness: Correctness | None = None

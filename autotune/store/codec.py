@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autotune.domain import (
+    Correctness,
     CurvePoint,
     Event,
     Measurement,
@@ -124,6 +125,20 @@ def event_from(row: Any) -> Event:
 
 def timeline_from(points: Iterable[tuple[Any, Any]]) -> tuple[tuple[float, float], ...]:
     return tuple((float(seconds), float(gib)) for seconds, gib in points)
+
+
+def correctness_fields(correctness: Correctness) -> Fields:
+    return {
+        "split": correctness.split,
+        "num_labels": int(correctness.num_labels),
+        "hits": correctness.hits,
+        "starts": correctness.starts,
+    }
+
+
+def correctness_from(split: str, num_labels: int, hits: str, starts: str | None) -> Correctness:
+    """The correctness of a trial from its columns, in their order."""
+    return Correctness(split, num_labels, hits, starts)
 
 
 def result_fields(result: TrialResult) -> Fields:

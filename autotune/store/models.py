@@ -161,5 +161,25 @@ class ArtifactRow(Base):
     path: Mapped[str]
 
 
-CHILDREN = (MeasurementRow, CurvePointRow, MemoryTimelineRow, EventRow, ArtifactRow)
+class CorrectnessRow(Base):
+    """Which labels of the split with this digest a trial predicted correctly: ``num_labels`` bits,
+    packed and in base64. ``starts`` are as many, which mark the first label of each example."""
+
+    __tablename__ = "correctness"
+
+    trial_id: Mapped[int] = _trial_key()
+    split: Mapped[str] = mapped_column(String(16))
+    num_labels: Mapped[int]
+    hits: Mapped[str]
+    starts: Mapped[str | None]
+
+
+CHILDREN = (
+    MeasurementRow,
+    CurvePointRow,
+    MemoryTimelineRow,
+    EventRow,
+    ArtifactRow,
+    CorrectnessRow,
+)
 """Tables with the result of a trial."""

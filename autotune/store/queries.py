@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from autotune.domain import (
+    Correctness,
     CurvePoint,
     FailureReason,
     Measurement,
@@ -30,6 +31,7 @@ from autotune.ports import StudyOverview
 from autotune.store import codec
 from autotune.store.models import (
     ArtifactRow,
+    CorrectnessRow,
     CurvePointRow,
     EnvironmentRow,
     EventRow,
@@ -75,6 +77,12 @@ _POINT = (
     CurvePointRow.seconds,
     CurvePointRow.loss,
     CurvePointRow.metrics,
+)
+_CORRECTNESS = (
+    CorrectnessRow.split,
+    CorrectnessRow.num_labels,
+    CorrectnessRow.hits,
+    CorrectnessRow.starts,
 )
 _EVENT = (EventRow.at, EventRow.kind, EventRow.message)
 
@@ -169,7 +177,9 @@ def trial_from(row: Any, result: TrialResult) -> Trial:
 
 def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Trial], int]:
     """Trials in order of number with measurements but without raw samples, and their highest
-    revision (0 if there are none). Two queries, independent of the number of trials."""
+    revision (0 if there are none). Confirmations, which are few, have their correctness too.
+
+    Two queries, independent of the number of trials, and one more if there are confirmations."""
     rows = connection.execute(select(*_TRIAL).where(*where).order_by(TrialRow.number)).all()
     if not rows:
         return [], 0
@@ -180,8 +190,25 @@ def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[li
     rows_of_measurements: Iterable[Any] = connection.execute(joined.where(*where))
     for key, name, *numbers in rows_of_measurements:
         by_trial[key][name] = codec.measurement_from(name, *numbers)
-    trials = [trial_from(row, TrialResult(measurements=by_trial.get(row.id, {}))) for row in rows]
+    confirmations = any(row.origin == TrialOrigin.CONFIRMATION for row in rows)
+    hits = _correctness_of_confirmations(connection, *where) if confirmations else {}
+    trials = [
+        trial_from(row, TrialResult(by_trial.get(row.id, {}), correctness=hits.get(row.id)))
+        for row in rows
+    ]
     return trials, max(row.revision for row in rows)
+
+
+def _correctness_of_confirmations(
+    connection: Connection, *where: ColumnElement[bool]
+) -> dict[int, Correctness]:
+    """The correctness of the confirmations among the trials ``where``, by key of the trial."""
+    joined = select(CorrectnessRow.trial_id, *_CORRECTNESS).join(
+        TrialRow, TrialRow.id == CorrectnessRow.trial_id
+    )
+    joined = joined.where(*where, TrialRow.origin == TrialOrigin.CONFIRMATION)
+    rows: Iterable[Any] = connection.execute(joined)
+    return {key: codec.correctness_from(*columns) for key, *columns in rows}
 
 
 def full_trial(connection: Connection, study_key: int, number: int) -> Trial:
@@ -202,6 +229,7 @@ def _result(connection: Connection, key: int) -> TrialResult:
         select(MemoryTimelineRow.points).where(MemoryTimelineRow.trial_id == key)
     )
     artifacts = (ArtifactRow.name, ArtifactRow.path)
+    correctness = rows(CorrectnessRow, _CORRECTNESS, CorrectnessRow.trial_id)
     return TrialResult(
         measurements={
             row.name: codec.measurement_from(*row)
@@ -213,6 +241,7 @@ def _result(connection: Connection, key: int) -> TrialResult:
         environment=trial.environment,
         artifacts={row.name: row.path for row in rows(ArtifactRow, artifacts, ArtifactRow.name)},
         log=trial.log,
+        correctness=codec.correctness_from(*correctness[0]) if correctness else None,
     )
 
 

@@ -256,7 +256,8 @@ class SqlStore:
             writes.add_point(connection, row.id, point)
 
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
-        """All trials in order of number, with measurements but without raw samples and curves."""
+        """All trials in order of number, with measurements but without raw samples and curves.
+        Confirmations have their correctness too."""
         with self._database.transaction() as connection:
             where = [TrialRow.study_id == queries.study_id(connection, study)]
             if states is not None:

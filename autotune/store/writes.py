@@ -17,6 +17,7 @@ from autotune.store import codec, queries
 from autotune.store.models import (
     CHILDREN,
     ArtifactRow,
+    CorrectnessRow,
     CurvePointRow,
     EventRow,
     MeasurementRow,
@@ -174,6 +175,8 @@ def _write_result(connection: Connection, trial: int, result: TrialResult) -> No
         EventRow: _with_positions([codec.event_fields(event) for event in result.events]),
         ArtifactRow: [{"name": name, "path": path} for name, path in result.artifacts.items()],
     }
+    if result.correctness is not None:
+        rows[CorrectnessRow] = [codec.correctness_fields(result.correctness)]
     for table, fields in rows.items():
         if fields:
             connection.execute(insert(table), [{"trial_id": trial, **row} for row in fields])

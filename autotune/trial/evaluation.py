@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from autotune.domain import Measurement
+from autotune.domain import Correctness, Measurement
 from autotune.errors import NanLoss
 from autotune.measure import memory, statistics
 from autotune.measure.clock import Window, now
+from autotune.measure.correctness import pack_correctness
 from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.split import Split
@@ -95,6 +96,18 @@ def score(predictions: Predictions, split: Split, prepared: PreparedTask) -> lis
         value, ci95 = statistics.mean(losses.tolist())
     loss = Measurement("loss", value, "nats", len(losses), ci95)
     return [*scores.values(), loss]
+
+
+def find_hits(predictions: Predictions, split: Split) -> Correctness:
+    """Which labels of ``split`` are predicted correctly."""
+    with memory.excluded_from_peak():
+        is_evaluated = split.labels != IGNORE_INDEX
+        hits = (predictions.classes == split.labels)[is_evaluated]
+        if not split.labels_by_token:
+            return pack_correctness(split.digest, hits)
+        examples = np.repeat(np.arange(len(split)), split.lengths)[is_evaluated]
+        starts = np.diff(examples, prepend=-1) != 0
+        return pack_correctness(split.digest, hits, starts)
 
 
 def compute_scores(

@@ -14,7 +14,7 @@ import numpy
 import torch
 import transformers
 
-from autotune.domain import CurvePoint, Event, Measurement, TrialResult
+from autotune.domain import Correctness, CurvePoint, Event, Measurement, TrialResult
 
 
 @dataclass
@@ -29,6 +29,7 @@ class TrialRecorder:
     events: list[Event] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     environment: dict[str, str | int] = field(default_factory=dict)
+    correctness: Correctness | None = None
 
     def add(self, *measurements: Measurement) -> None:
         self.measurements.update((measurement.name, measurement) for measurement in measurements)
@@ -53,6 +54,7 @@ class TrialRecorder:
             curve=tuple(self.curve),
             events=tuple(self.events),
             environment=dict(self.environment),
+            correctness=self.correctness,
         )
 
 

@@ -9,6 +9,7 @@ A job lists the phases to run; the search reuses the results of the others from 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -19,18 +20,20 @@ from autotune.measure.drift import ReferenceWorkload
 from autotune.measure.energy import EnergyMeter, counters
 from autotune.measure.measurements import exact
 from autotune.ports import Report
-from autotune.trial import profiling
+from autotune.trial import evaluation, profiling
+from autotune.trial.checkpoints import Checkpoints
 from autotune.trial.devices import (
     init_device,
     init_process_group,
     is_local_main_process,
     local_devices,
 )
+from autotune.trial.job_files import remove_checkpoints
 from autotune.trial.models import attention_fallback
 from autotune.trial.plan import plan_training
 from autotune.trial.recorder import TrialRecorder, describe_environment
 from autotune.trial.training import init_train_state
-from autotune.trial.training_run import TrainingRun, evaluate_split
+from autotune.trial.training_run import SETUP, TrainingRun, evaluate_split
 from autotune.trial.trial_data import read_data
 
 
@@ -41,6 +44,12 @@ def run_trial(job: Job, report: Report) -> Outcome:
     machine returns an outcome with the results so far. All other errors, out of memory included,
     are raised to the executor.
     """
+    outcome = _run(job, report)
+    remove_checkpoints(Path(job.directory))
+    return outcome
+
+
+def _run(job: Job, report: Report) -> Outcome:
     recorder = TrialRecorder()
     try:
         fine_tune(job, report, recorder)
@@ -66,26 +75,32 @@ def fine_tune(job: Job, report: Report, recorder: TrialRecorder) -> None:
         data = read_data(job, device, lambda note: recorder.add_event("data", note), group)
     devices = local_devices(job.strategy, device)
     meter = EnergyMeter(counters(devices, packages=is_local_main_process()))
-    with recorder.stage("3 setup"), meter.running():
+    with recorder.stage(SETUP), meter.running():
         state = init_train_state(job.strategy, data.prepared, data.collate, job.seed, group)
         plan = plan_training(job.strategy, job.task, data.collate, job.seed)
     if note := attention_fallback(data.prepared, str(job.strategy["attention"])):
         recorder.add_event("model", note)
-    setup_seconds = recorder.seconds["3 setup"]
     if not has_training:
         plan = replace(plan, longest_first=True, rungs=frozenset())
-    run = TrainingRun(state, plan, data, ReferenceWorkload(device), meter, report, recorder)
-    if has_profile:
+    checkpoints = Checkpoints(job, state, recorder, data.prepared.data_digest)
+    run = TrainingRun(
+        state, plan, data, ReferenceWorkload(device), meter, report, recorder,
+        checkpoints if has_training else None,
+    )  # fmt: skip
+    is_continued = run.restore()
+    setup_seconds = recorder.seconds[SETUP]
+    if has_profile and not is_continued:
         with recorder.stage("4 profile"):
             profiling.profile(run, job, setup_seconds)
     if has_training:
         with recorder.stage("5 train"):
             run.run()
         with recorder.stage("6 evaluate"):
-            scores, windows = evaluate_split(run.state.unsharded(), data, data.evaluation)
+            scores, predictions = evaluate_split(run.state.unsharded(), data, data.evaluation)
             recorder.add(*scores)
+            recorder.correctness = evaluation.find_hits(predictions, data.evaluation)
             if has_profile:
-                profiling.record_inference(run, job, windows)
+                profiling.record_inference(run, job, predictions.windows)
         with recorder.stage("7 record"):
             profiling.record_cost(run, job, setup_seconds)
             recorder.add(exact("train_samples", run.examples))

@@ -11,12 +11,17 @@ from autotune.measure.drift import ReferenceWorkload
 from autotune.measure.energy import EnergyMeter
 from autotune.ports import Report
 from autotune.trial import evaluation
+from autotune.trial.checkpoints import Checkpoints, RunRecord
 from autotune.trial.data.split import Split
+from autotune.trial.evaluation import Predictions
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.recorder import TrialRecorder
 from autotune.trial.state import TrainState
 from autotune.trial.training import TrainingLoop
 from autotune.trial.trial_data import TrialData
+
+SETUP = "3 setup"
+"""The stage of a trial that sets up its model."""
 
 REFERENCE_INTERVAL_SECONDS = 4.0
 """Seconds of training between two timings of the reference workload."""
@@ -39,12 +44,14 @@ class TrainingRun:
         meter: EnergyMeter,
         report: Report,
         recorder: TrialRecorder,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.state, self.plan, self.data = state, plan, data
         self.reference, self.meter, self.recorder = reference, meter, recorder
-        self._report = report
+        self._report, self._checkpoints = report, checkpoints
         self._loop = TrainingLoop(state, plan, meter)
-        self._reference_at = 0.0
+        self._reference_at = self._checkpoint_at = 0.0
+        self._restart_overhead, self._rate_before_restart = 0.0, math.inf
         self.windows: list[Window] = []
 
     @property
@@ -58,8 +65,8 @@ class TrainingRun:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent in optimizer steps so far."""
-        return sum(window.seconds for window in self.windows)
+        """Seconds spent in optimizer steps so far, without what a restart added."""
+        return sum(window.seconds for window in self.windows) - self._restart_overhead
 
     @property
     def steady_windows(self) -> int:
@@ -80,15 +87,80 @@ class TrainingRun:
         if not math.isfinite(loss):
             raise NanLoss(f"the training loss is {loss} by step {step}")
         self.windows.append(progress.window)
+        if progress.window.warmup and self._rate_before_restart < math.inf:
+            lost = progress.window.seconds - progress.window.examples / self._rate_before_restart
+            self._restart_overhead += max(0.0, lost)
         self.report(step, loss, self._rung_scores(step))
 
     def report(self, step: int, loss: float | None, metrics: dict[str, float]) -> None:
         """Add a point to the curve and report it. Raises :class:`StopTrial` if the search answers
-        with a reason to stop."""
+        with a reason to stop. A point with metrics can be followed by a checkpoint."""
         point = CurvePoint(step, self.plan.steps, self.examples, self.seconds, loss, metrics)
         self.recorder.curve.append(point)
         if reason := self.state.group.report_progress(self._report, point):
             raise StopTrial(reason)
+        if metrics and self._checkpoints is not None and not self.is_finished:
+            self._write_checkpoint_if_due(self._checkpoints)
+
+    def restore(self) -> bool:
+        """Continue at the newest checkpoint of an earlier run of this trial, if there is one, and
+        report the points up to there. Returns whether there is one."""
+        record = None if self._checkpoints is None else self._checkpoints.restore()
+        if self._checkpoints is None or record is None:
+            return False
+        self._set_record(record)
+        self.recorder.add_event(
+            "continued",
+            f"at step {record.step} of {self.plan.steps}, from the checkpoint of trial "
+            f"{record.trial}: {self.seconds:.1f} s of training were done before",
+        )
+        if record.trial == self._checkpoints.trial:
+            return True  # its points have been reported
+        for point in record.result.curve:
+            if reason := self.state.group.report_progress(self._report, point):
+                raise StopTrial(reason)
+        return True
+
+    def _write_checkpoint_if_due(self, checkpoints: Checkpoints) -> None:
+        if checkpoints.is_due(self.seconds - self._checkpoint_at):
+            checkpoints.write(self._record(checkpoints.trial))
+            self._checkpoint_at = self.seconds
+
+    def _record(self, trial: int) -> RunRecord:
+        return RunRecord(
+            trial=trial,
+            step=self._loop.step,
+            examples=self.examples,
+            setup_seconds=self.recorder.seconds[SETUP],
+            windows=tuple(self.windows),
+            restart_overhead=self._restart_overhead,
+            reference_seconds=tuple(self.reference.seconds),
+            reference_warmup=tuple(self.reference.warmup),
+            reference_at=self._reference_at,
+            joules=self.meter.joules,
+            result=self.recorder.result(),
+        )
+
+    def _set_record(self, record: RunRecord) -> None:
+        """Continue after ``record``. The model was set up again, which a run that is not
+        interrupted does once: the time and energy of the first time count."""
+        recorder, reference = self.recorder, self.reference
+        self._loop = TrainingLoop(
+            self.state, self.plan, self.meter, start=record.step, examples=record.examples
+        )
+        self.windows = list(record.windows)
+        self._restart_overhead = record.restart_overhead
+        self._reference_at, self._checkpoint_at = record.reference_at, self.seconds
+        if steady := [window for window in self.windows if not window.warmup]:
+            seconds = sum(window.seconds for window in steady)
+            self._rate_before_restart = sum(window.examples for window in steady) / seconds
+        reference.seconds = list(record.reference_seconds)
+        reference.warmup = list(record.reference_warmup)
+        self.meter.joules = record.joules
+        recorder.seconds[SETUP] = record.setup_seconds
+        recorder.measurements.update(record.result.measurements)
+        recorder.curve[:0] = record.result.curve
+        recorder.events[:0] = record.result.events
 
     def _measure_reference_if_due(self) -> None:
         if self.seconds - self._reference_at >= REFERENCE_INTERVAL_SECONDS:
@@ -104,12 +176,12 @@ class TrainingRun:
 
 def evaluate_split(
     state: TrainState, data: TrialData, split: Split
-) -> tuple[list[Measurement], list[Window]]:
-    """Scores and mean loss on ``split``, and the windows timed during prediction.
+) -> tuple[list[Measurement], Predictions]:
+    """Scores and mean loss on ``split``, and the predictions.
 
     Raises :class:`NanLoss` if a loss is not finite.
     """
     collate = data.eval_collator(split)
     predictions = evaluation.predict(state.model, state.precision, collate, state.group)
     scores = evaluation.score(predictions, split, data.prepared)
-    return scores, predictions.windows
+    return scores, predictions

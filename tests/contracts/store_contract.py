@@ -217,6 +217,19 @@ class StoreContract:
         assert (trial.state, trial.reason) == (State.COMPLETE, None)
         assert trial.result == trial_result()
 
+    def test_confirmations_are_listed_with_their_correctness(self, store: Store, bert: str) -> None:
+        for number, origin in enumerate((TrialOrigin.SAMPLED, TrialOrigin.CONFIRMATION)):
+            start(store, bert, strategy(), origin=origin, seed=number)
+            store.finish(bert, number, completed())
+        expected = [None, trial_result().correctness]
+        assert [trial.result.correctness for trial in store.trials(bert)] == expected
+        changes, cursor = store.trials_since(bert)
+        assert [trial.result.correctness for trial in changes] == expected
+        start(store, bert, strategy(1), origin=TrialOrigin.SAMPLED, seed=0)
+        (running,) = store.trials_since(bert, cursor)[0]
+        assert running.result.correctness is None
+        assert store.trial(bert, 0).result.correctness == trial_result().correctness
+
     def test_unknown_trial(self, store: Store, bert: str) -> None:
         start(store, bert, strategy(), origin=TrialOrigin.SAMPLED, seed=0)
         with pytest.raises(NotFoundError, match="no trial 7"):

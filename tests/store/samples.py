@@ -10,6 +10,7 @@ from autotune.domain import (
     Columns,
     Completed,
     Constraint,
+    Correctness,
     CurvePoint,
     Dimension,
     Event,
@@ -81,6 +82,7 @@ def trial_result() -> TrialResult:
         environment={"threads": 2, "nested": {"list": [1, 2.0, True, None]}},
         artifacts={"model": "trials/0/model.safetensors"},
         log="trials/0/log.txt",
+        correctness=Correctness("0123456789abcdef", 10, "qkA="),
     )
 
 

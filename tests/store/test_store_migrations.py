@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,12 @@ def v0002(url: str) -> str:
     return restore(url, "0002")
 
 
+@pytest.fixture
+def v0003(url: str) -> str:
+    """A database of schema 0003, with the same study."""
+    return restore(url, "0003")
+
+
 def set_revision(url: str, revision: str) -> None:
     database = Database(url)
     with database.transaction(write=True) as connection:
@@ -106,7 +113,7 @@ def test_upgrade_keeps_everything(v0001: str) -> None:
     assert [trial.strategy for trial in trials] == [strategy(n) for n in range(4)]
     assert cursor == 4
     first = store.trial("old", 0)
-    assert first.result == trial_result()
+    assert first.result == replace(trial_result(), correctness=None)
     assert first.seconds == 300.5
     assert store.trial("old", 1).reason == "9 GiB"
     (overview,) = store.studies_overview()
@@ -196,6 +203,22 @@ def test_upgrade_changes_no_figure(v0002: str) -> None:
     upgrade(v0002)
     assert figures(database) == before
     database.close()
+
+
+def test_upgrade_adds_the_correctness_of_trials(v0003: str) -> None:
+    database = Database(v0003)
+    before = figures(database)
+    upgrade(v0003)
+    assert figures(database) == before
+    database.close()
+    store = open_store(v0003)
+    (confirmation,) = (t for t in store.trials("words") if t.is_confirmation)
+    assert confirmation.result.correctness is None
+    assert store.trial("words", confirmation.number).result.correctness is None
+    running = store.start("words", strategy(9), origin=TrialOrigin.CONFIRMATION, seed=1)
+    store.finish("words", running.number, completed())
+    assert store.trial("words", running.number).result == trial_result()
+    store.close()
 
 
 def figures(database: Database) -> list[tuple[Any, ...]]:

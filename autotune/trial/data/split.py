@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,14 @@ class Split:
     def lengths(self) -> np.ndarray:
         """Tokens of each example, special tokens included."""
         return np.diff(self.offsets)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that are equal for equal examples and labels in the same order."""
+        sha = hashlib.sha256()
+        for array in (self.tokens, self.offsets, self.labels):
+            sha.update(np.ascontiguousarray(array).data)
+        return sha.hexdigest()[:16]
 
     @property
     def labels_by_token(self) -> bool:

@@ -1,0 +1,48 @@
+"""Which labels of a split the model of a trial predicts correctly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from autotune.measure.correctness import count_hits
+from autotune.trial.data.split import Split
+from autotune.trial.evaluation import Predictions, find_hits
+from autotune.trial.tasks.base import IGNORE_INDEX
+
+
+def predictions(*classes: int) -> Predictions:
+    array = np.array(classes, dtype=np.int64)
+    return Predictions(array, np.zeros(len(array), np.float32), [])
+
+
+TOKENS, OFFSETS = np.arange(9, dtype=np.int32), np.array([0, 2, 5, 9], dtype=np.int64)
+
+
+def test_one_bit_for_each_text() -> None:
+    split = Split(TOKENS, OFFSETS, np.array([1, 0, 2], dtype=np.int64))
+    correctness = find_hits(predictions(1, 1, 2), split)
+    assert correctness.starts is None
+    assert count_hits(correctness)[0].tolist() == [1, 0, 1]
+
+
+def test_one_bit_for_each_word_with_a_tag() -> None:
+    """The second sentence was cut before its first word, so that it has no evaluated label."""
+    labels = np.full(9, IGNORE_INDEX, dtype=np.int64)
+    labels[[1, 5, 6, 8]] = [3, 3, 0, 1]
+    split = Split(TOKENS, OFFSETS, labels)
+    correctness = find_hits(predictions(9, 3, 9, 9, 9, 3, 1, 9, 1), split)
+    hits, sizes = count_hits(correctness)
+    assert (hits.tolist(), sizes.tolist()) == ([1, 2], [1, 3])
+
+
+def test_only_equal_splits_have_one_digest() -> None:
+    split = Split(TOKENS, OFFSETS, np.array([1, 0, 2], dtype=np.int64))
+    assert split.digest == replace(split, tokens=TOKENS.copy()).digest
+    others = [
+        replace(split, labels=np.array([1, 2, 0], dtype=np.int64)),
+        replace(split, tokens=TOKENS[::-1]),
+        replace(split, offsets=np.array([0, 3, 5, 9], dtype=np.int64)),
+    ]
+    assert len({split.digest, *(other.digest for other in others)}) == 4
