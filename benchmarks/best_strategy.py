@@ -41,6 +41,7 @@ objectives:
 constraints:
   - accuracy >= baseline - 0.01
 space:
+  device: {device}
   threads: auto
   allocator: auto
   batch_size: [8, 16, 32]
@@ -61,6 +62,7 @@ def search(data: Path, options: argparse.Namespace) -> dict[str, Any]:
             STUDY.format(
                 model=options.model,
                 data=data,
+                device=options.device,
                 length=MAX_LENGTH,
                 examples=options.examples,
                 trials=options.trials,
@@ -78,7 +80,13 @@ def search(data: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def fine_tune_with_autotune(
-    data: str, model: str, train: int | None, strategy: Mapping[str, Any], seed: int, test: str
+    data: str,
+    model: str,
+    train: int | None,
+    device: str,
+    strategy: Mapping[str, Any],
+    seed: int,
+    test: str,
 ) -> dict[str, float]:
     """One full trial, evaluated on the test split."""
     from autotune.domain import Job, Limits, Strategy, Task
@@ -87,7 +95,7 @@ def fine_tune_with_autotune(
     from autotune.trial.effects import allocator
     from autotune.trial.run import run_trial
 
-    full_strategy = Strategy({**defaults(inventory()), **strategy})
+    full_strategy = Strategy({**defaults(inventory()), "device": device, **strategy})
     allocator.apply(str(full_strategy["allocator"]))
     task = Task(
         model=model,
@@ -126,10 +134,11 @@ def _rows(prepared: Any, name: str) -> list[dict[str, Any]]:
 
 
 def fine_tune_with_trainer(
-    data: str, model: str, train: int | None, seed: int, test: str
+    data: str, model: str, train: int | None, device: str, seed: int, test: str
 ) -> dict[str, float]:
     """``Trainer`` with defaults except for the number of epochs, evaluated on the test split."""
     import numpy as np
+    import torch
     from transformers import (
         AutoTokenizer,
         DataCollatorWithPadding,
@@ -139,6 +148,7 @@ def fine_tune_with_trainer(
     )
 
     from autotune.domain import Task
+    from autotune.measure.clock import synchronise
     from autotune.trial.data.datasets import prepare_task
     from autotune.trial.models import load_model
 
@@ -154,13 +164,15 @@ def fine_tune_with_trainer(
     ends: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+        def on_step_end(self, arguments: Any, state: Any, *_: Any, **__: Any) -> None:
+            if state.global_step in (WARMUP_STEPS, state.max_steps):
+                synchronise(torch.device(device))
             ends.append(time.perf_counter())
 
     train_rows, test_rows = _rows(prepared, "train"), _rows(prepared, "validation")
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            folder, num_train_epochs=1, use_cpu=True, report_to=[], save_strategy="no",
+            folder, num_train_epochs=1, use_cpu=device == "cpu", report_to=[], save_strategy="no",
             disable_tqdm=True, seed=seed,
         )  # fmt: skip
         collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
@@ -201,6 +213,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--train", type=int, help="examples of the final runs; all if not given")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--strategy", type=Path, help="JSON of a strategy; no search then")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -218,6 +231,7 @@ def main() -> None:
                 str(data),
                 options.model,
                 options.train,
+                options.device,
                 strategy,
                 seed,
                 test,
@@ -225,7 +239,13 @@ def main() -> None:
         )
         runs["trainer"].append(
             run_in_new_process(
-                fine_tune_with_trainer, str(data), options.model, options.train, seed, test
+                fine_tune_with_trainer,
+                str(data),
+                options.model,
+                options.train,
+                options.device,
+                seed,
+                test,
             )
         )
     means = {

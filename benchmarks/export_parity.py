@@ -89,14 +89,16 @@ class Round:
         return [(sum(self.trial_seconds[span]), sum(self.seconds[span])) for span in spans]
 
 
-def search(storage: str, folder: Path, trials: int, examples: int) -> None:
+def search(storage: str, folder: Path, options: argparse.Namespace) -> None:
     """A short search of the bundled study on SST-2; continues an interrupted one."""
     data = Path(os.environ.get("AUTOTUNE_DATA", ROOT.parent / "shared/data")).resolve() / "sst2"
     settings = {
         **{f"task.dataset.{s}": data / f"{s}.jsonl" for s in ("train", "validation", "test")},
-        "task.train_samples": examples,
+        "task.model": options.model,
+        "task.train_samples": options.examples,
         "task.validation_samples": 872,
-        "budget.trials": trials,
+        "space.device": f"[{options.device}]",
+        "budget.trials": options.trials,
         "budget.minutes": 60,
     }
     command = ["search", "bert", "--study", STUDY, "--storage", storage]
@@ -276,6 +278,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each trial and format")
     parser.add_argument("--trials", type=int, default=10, help="trials of the search")
     parser.add_argument("--examples", type=int, default=800, help="training examples")
+    parser.add_argument("--model", default="builtin:minilm", help="of the search: name or folder")
+    parser.add_argument("--device", default="cpu", help="of the search: cpu or cuda:0")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--as-trial", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -297,7 +301,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     storage = f"sqlite:///{folder / 'parity.db'}"
     results = Results(folder / "results.jsonl")
     if not (folder / "results.jsonl").exists():
-        search(storage, folder, options.trials, options.examples)
+        search(storage, folder, options)
     store = open_store(storage, read_only=True)
     study, trials = store.study(STUDY), store.trials(STUDY)
     formats = options.format or FORMATS

@@ -37,6 +37,7 @@ class Settings:
     threads: int
     precision: str
     max_length: int
+    device: str = "cpu"
     padding: str = "dynamic"
     allocator: str = "system"
 
@@ -69,7 +70,7 @@ def run_trial_turns(settings: Settings, turns: Connection) -> None:
     from autotune.trial.training import TrainingLoop, init_train_state
 
     strategy = Strategy(levers.defaults(inventory())).with_values(
-        device="cpu",
+        device=settings.device,
         threads=settings.threads,
         allocator=settings.allocator,
         batch_size=settings.batch_size,
@@ -103,11 +104,15 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
         TrainingArguments,
     )
 
+    from autotune.measure.clock import synchronise
     from autotune.trial.data.batching import batch_order
     from autotune.trial.data.datasets import load_split
     from autotune.trial.models import load_model
 
     torch.set_num_threads(settings.threads)
+    device = torch.device(settings.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     prepared = prepare(settings)
     split = load_split(prepared, "train")
     bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
@@ -125,7 +130,10 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
     class Clock(TrainerCallback):  # type: ignore[misc]
         ends: list[float]
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+        def on_step_end(self, arguments: Any, state: Any, *_: Any, **__: Any) -> None:
+            # Wait for the device only where the clock is read, as a trial does at its windows.
+            if state.global_step == WARMUP_STEPS or state.global_step == state.max_steps:
+                synchronise(device)
             self.ends.append(time.perf_counter())
 
     while (seed := turns.recv()) is not None:
@@ -137,7 +145,7 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
                 per_device_train_batch_size=settings.batch_size,
                 num_train_epochs=1,
                 bf16=settings.precision == "bf16",
-                use_cpu=True,
+                use_cpu=settings.device == "cpu",
                 report_to=[],
                 save_strategy="no",
                 disable_tqdm=True,
@@ -210,6 +218,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(_cores()))
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     dataset = options.dataset if ":" in options.dataset else {"train": options.dataset}
@@ -221,6 +230,7 @@ def main() -> None:
         options.threads,
         options.precision,
         options.max_length,
+        options.device,
     )
     results = {
         "dynamic padding": compare(settings, options.pairs),

@@ -30,7 +30,8 @@ from autotune.ports import Executor
 
 COMPARED_METRICS = (
     "train_seconds", "train_samples_per_second", "accuracy", "peak_memory_gib",
-    "device_memory_gib", "cost_usd", "inference_latency_ms",
+    "device_memory_gib", "cost_usd", "energy_wh", "inference_samples_per_second",
+    "inference_latency_ms",
 )  # fmt: skip
 
 
