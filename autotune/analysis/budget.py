@@ -7,10 +7,14 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from statistics import median
 
-from autotune.domain import Budget, State, Strategy, Trial
+from autotune.domain import Budget, State, Strategy, Trial, TrialOrigin
 
 MIN_USEFUL_SHARE = 0.75
 """A trial is started if the remaining time is at least this share of the median trial's."""
+
+MIN_SHARE_OF_DEFAULT = 0.2
+"""The same share of the default's time while no other trial is complete: others are often several
+times faster."""
 
 Price = Callable[[Strategy], float | None]
 """US dollars per hour of the resources of a strategy; ``None`` if unknown."""
@@ -89,7 +93,7 @@ class BudgetUsage:
             return _spent(f"{self.usd:.4f}", "USD", budget.usd, total.usd, reserved_to)
         if budget.minutes is not None:
             left = budget.minutes * 60 - self.seconds
-            if left <= typical_seconds(self._trials) * MIN_USEFUL_SHARE:
+            if left <= _useful_seconds(self._trials):
                 used = f"{self.seconds / 60:.1f}"
                 return _spent(used, "minutes", budget.minutes, total.minutes, reserved_to)
         return None
@@ -135,6 +139,13 @@ def typical_seconds(trials: Sequence[Trial]) -> float:
     """Median duration of the completed trials; 0 without any."""
     times = [t.seconds for t in _executed(trials) if t.seconds is not None]
     return median(times) if times else 0.0
+
+
+def _useful_seconds(trials: Sequence[Trial]) -> float:
+    """The time in which a further trial can probably end; 0 without complete trials."""
+    others = [trial for trial in trials if trial.origin is not TrialOrigin.DEFAULT]
+    seconds = MIN_USEFUL_SHARE * typical_seconds(others)
+    return seconds or MIN_SHARE_OF_DEFAULT * typical_seconds(trials)
 
 
 def _executed(trials: Sequence[Trial]) -> list[Trial]:

@@ -131,7 +131,10 @@ def _max_concurrent(study: Study) -> int:
 
 
 def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) -> _Plan:
-    trials = finalists(study, history, confirmation.top)
+    ranked = finalists(study, history, confirmation.top + 1)
+    if all(trial.strategy == study.baseline for trial in ranked):
+        ranked = []  # to confirm the default alone compares nothing
+    trials = ranked[: confirmation.top]
     seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(confirmation.seeds)]
     runs = [(trial.strategy, seed) for seed in seeds for trial in trials]
     started = {(t.strategy.key, t.seed) for t in history if t.is_confirmation and t.is_informative}

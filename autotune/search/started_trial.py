@@ -15,6 +15,7 @@ from autotune.domain import (
     Limits,
     Outcome,
     Trial,
+    TrialOrigin,
     TrialResult,
 )
 from autotune.levers import required_resources
@@ -62,12 +63,19 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
 
 
 def _limits(trial: Trial, turn: Turn) -> Limits:
-    """The study's limits, with the time cut to what the budget has left. Only confirmations can use
-    what is reserved for them."""
+    """The study's limits, with the time cut to what the budget has left."""
     limits = turn.study.limits
-    minutes_left = turn.minutes_left(trial.strategy, confirms=trial.is_confirmation)
-    minutes = [m for m in (limits.minutes, minutes_left) if m is not None]
+    minutes = [m for m in (limits.minutes, _minutes_left(trial, turn)) if m is not None]
     return replace(limits, minutes=min(minutes) if minutes else None)
+
+
+def _minutes_left(trial: Trial, turn: Turn) -> float | None:
+    """The minutes that the budget leaves ``trial``. Only confirmations can use what is reserved for
+    them. The default can exceed the time, since nothing can be compared without it."""
+    if trial.origin is TrialOrigin.DEFAULT:
+        budget = replace(turn.study.budget, minutes=None)
+        return turn.usage.minutes_left(budget, trial.strategy)
+    return turn.minutes_left(trial.strategy, confirms=trial.is_confirmation)
 
 
 def is_budget_timeout(outcome: Outcome, started: StartedTrial, limits: Limits) -> bool:

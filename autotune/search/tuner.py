@@ -28,6 +28,7 @@ from autotune.domain.clock import utc_now
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
 from autotune.search.early_stopping import EarlyStopper, ScoreUpperBound
+from autotune.search.ending import describe_end
 from autotune.search.failures import RepeatedFailures
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.heartbeat import Heartbeat, OutageBackoff
@@ -183,8 +184,7 @@ class Tuner:
                 return Idle(turn.revision, choice.reason)
             elif choice is not None:
                 return choice
-        reason = turn.budget_end or turn.search_end or self.session_end
-        return Idle(turn.revision, reason or "every strategy of the space has been tried")
+        return Idle(turn.revision, describe_end(turn, self.session_end))
 
     def _start(self, choice: Proposal | StartQueued, turn: Turn) -> Job | None:
         """Claim and start a trial; ``None`` if another driver was faster or nothing has to run."""
