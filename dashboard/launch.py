@@ -49,6 +49,7 @@ def streamlit_options(host: str, port: int) -> dict[str, Any]:
         "server.enableCORS": True,
         "server.enableXsrfProtection": True,
         "server.enableStaticServing": False,
+        "server.enableAgentApi": False,
         "server.maxUploadSize": 1,
         "server.disconnectedSessionTTL": 30,
         "server.showEmailPrompt": False,
@@ -90,13 +91,15 @@ def _run(script: Path, options: dict[str, Any], hosts: frozenset[str] | None) ->
     from streamlit.web import bootstrap
 
     from .app import PAGES
-    from .preload import PreloadMiddleware
+    from .headers import HeadersMiddleware, security_headers
+    from .preload import PreloadMiddleware, index_html
     from .requests import RequestFilter
 
     bootstrap.load_config_options(options)
-    origins = config.get_option("client.allowedOrigins")
+    origins = tuple(config.get_option("client.allowedOrigins"))
     middleware = [
+        Middleware(HeadersMiddleware, headers=security_headers(index_html(origins))),
         Middleware(RequestFilter, hosts=hosts),
-        Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=tuple(origins)),
+        Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=origins),
     ]
     st.App(script, middleware=middleware).run(config=options)

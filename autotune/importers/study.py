@@ -90,6 +90,10 @@ def _yaml(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
+def _load_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=LimitedLoader)  # nosec B506  # a subclass of the safe loader
+
+
 def _document(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as file:
@@ -98,7 +102,7 @@ def _document(path: Path) -> Mapping[str, Any]:
             raise ValueError(f"longer than {MAX_CHARACTERS:,} bytes")
         text = raw.decode("utf-8-sig")
         is_json = path.suffix == ".json"
-        document = json.loads(text) if is_json else yaml.load(text, Loader=LimitedLoader)
+        document = json.loads(text) if is_json else _load_yaml(text)
         document = _with_text_keys(document)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="check the path") from error

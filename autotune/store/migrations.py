@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, table, text
 
 from autotune.errors import SchemaTooNewError, StoreUnavailableError
 from autotune.store.database import Database
@@ -108,7 +108,8 @@ def _status(current: str | None) -> SchemaStatus:
 def _current(connection: Connection, where: str) -> str | None:
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE in tables:
-        revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+        schema = table(VERSION_TABLE, column("version_num"))
+        revision = connection.scalar(select(schema.c.version_num))
         return None if revision is None else str(revision)
     foreign = sorted(tables & set(Base.metadata.tables))
     if foreign:

@@ -65,7 +65,7 @@ def build_bert_tiny(directory: Path, texts: Sequence[str], seed: int) -> None:
 def _train_vocabulary(texts: Sequence[str]) -> dict[str, int]:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # nosec B106  # no password
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     letters = _letters(map(tokenizer.normalizer.normalize_str, texts))

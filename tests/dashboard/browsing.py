@@ -93,4 +93,4 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def settled(page: Page) -> None:
     page.locator("h1").first.wait_for()
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")

@@ -26,6 +26,8 @@ VALUES: Sequence[str] = (
 )  # fmt: skip
 """Values that a position can get."""
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Mutation = Callable[[bytes, random.Random], bytes]
 
 
@@ -59,7 +61,7 @@ def change_lines(text: bytes, rng: random.Random) -> bytes:
 
 def change_value(text: bytes, rng: random.Random) -> bytes:
     """Replace one value by an odd one, or by another of the file."""
-    data = yaml.safe_load(text)
+    data = yaml.load(text, Loader=_Loader)
     container, key = rng.choice(_places(data))
     if rng.random() < 0.3:
         other, other_key = rng.choice(_places(data))
@@ -71,7 +73,7 @@ def change_value(text: bytes, rng: random.Random) -> bytes:
 
 def change_key(text: bytes, rng: random.Random) -> bytes:
     """Rename a key, to that of another position or by one character, or remove it."""
-    data = yaml.safe_load(text)
+    data = yaml.load(text, Loader=_Loader)
     places = [(c, k) for c, k in _places(data) if isinstance(c, dict)]
     container, key = rng.choice(places)
     value = container.pop(key)

@@ -84,7 +84,7 @@ def _recorded_address() -> str | None:
     ``None`` if there is no record; Ray then reports that there is no cluster."""
     if address := os.environ.get("RAY_ADDRESS"):
         return address
-    folder = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
+    folder = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"  # nosec B108  # the folder of Ray
     try:
         return (folder / "ray_current_cluster").read_text().strip() or None
     except OSError:
