@@ -1,0 +1,70 @@
+"""Speeds relative to the reference workload, whose time shows how fast the machine was.
+
+The only place where a speed or time is corrected for drift: a rate is multiplied, and a time
+divided, by the time of the reference workload of its trial over that of the default.
+"""
+
+from __future__ import annotations
+
+import math
+
+from autotune.analysis.front import value_of
+from autotune.analysis.replicates import speed_dependent_share
+from autotune.domain import Phase, Trial
+from autotune.domain.metrics import METRICS, MetricKind
+
+REFERENCE = "reference_seconds"
+
+MIN_DRIFT = 0.03
+"""Relative change of the reference workload from which a text mentions it. Its median varies by
+about half of that on a quiet machine."""
+
+RATE_KINDS = (MetricKind.RATE,)
+TIME_KINDS = (MetricKind.TIME, MetricKind.MONEY)
+"""Kinds of metrics of the profile phase that are proportional to the time of the machine."""
+
+
+def drift_exponent(metric: str) -> int:
+    """1 if a metric is inversely proportional to the time that the machine needs, -1 if it is
+    proportional to it, else 0. Metrics of the full run follow from the speed, and have 0."""
+    entry = METRICS.get(metric)
+    if entry is None or metric == REFERENCE or entry.phase is not Phase.PROFILE:
+        return 0
+    return 1 if entry.kind in RATE_KINDS else -1 if entry.kind in TIME_KINDS else 0
+
+
+def log_drift(trial: Trial, default: Trial | None) -> float | None:
+    """The logarithm of how much slower the machine was in ``trial`` than in ``default``; ``None``
+    if one has no reference workload, or ran on another kind of device, which has another."""
+    own, reference = value_of(trial, REFERENCE), value_of(default, REFERENCE)
+    if own is None or reference is None or own <= 0 or reference <= 0:
+        return None
+    if default is None or _device_kind(trial) != _device_kind(default):
+        return None
+    return math.log(own / reference)
+
+
+def _device_kind(trial: Trial) -> str:
+    """``cuda`` of ``cuda:0``."""
+    return str(trial.strategy.values.get("device", "cpu")).partition(":")[0]
+
+
+def relative_ratio(metric: str, trial: Trial, other: Trial | None) -> float | None:
+    """``metric`` of ``trial`` as a multiple of that of ``other``, both at the same speed of the
+    machine; ``None`` if one is unknown or zero."""
+    value, base = value_of(trial, metric), value_of(other, metric)
+    if value is None or base is None or base == 0:
+        return None
+    drift = log_drift(trial, other) or 0.0
+    return value / base * math.exp(_run_or_profile_exponent(metric, trial) * drift)
+
+
+def _run_or_profile_exponent(metric: str, trial: Trial) -> float:
+    """The power of the time of the machine by which a value is multiplied to correct it."""
+    return drift_exponent(metric) - speed_dependent_share(trial, metric)
+
+
+def has_drifted(trial: Trial, default: Trial | None) -> bool:
+    """Whether the machine was noticeably slower or faster in ``trial`` than in ``default``."""
+    drift = log_drift(trial, default)
+    return drift is not None and abs(drift) > MIN_DRIFT

@@ -1,0 +1,299 @@
+"""Two strategies compared by their confirmation runs, paired by seed and by example.
+
+The default is confirmed with the same seeds and on the same test examples as the finalists. An
+example that is hard for one strategy is hard for another, and runs of one seed follow each other,
+so that differences within a pair are known better than the values.
+
+**Scores** are compared example by example with :mod:`autotune.analysis.crossed_effects`.
+
+**Speeds, times, memory, cost.** The estimate is the geometric mean of the ratio within each pair
+of runs, with Student's t of the logarithm and the variance between pairs pooled over strategies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, variance
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotune.analysis.crossed_effects import (
+    SeedVariance,
+    example_difference,
+    pooled_seed_variance,
+    validated_seed_variance,
+)
+from autotune.analysis.drift import has_drifted, relative_ratio
+from autotune.analysis.front import value_of
+from autotune.analysis.replicates import Z95, Estimate, Replicates, ci95_half_width, is_score
+from autotune.analysis.student_t import StudentT
+from autotune.analysis.text import comparison_phrase, format_ratio
+from autotune.domain import State, Trial
+from autotune.domain.metrics import get_metric
+from autotune.measure.correctness import count_hits
+
+Floats = NDArray[np.float64]
+
+MIN_VALIDATED_STRATEGIES = 3
+"""The fewest strategies from whose test and validation scores a variance is estimated."""
+
+
+@dataclass(frozen=True)
+class ScoreDifference:
+    """Strategy minus reference in the unit of the score, on ``examples`` test examples.
+
+    ``is_paired``: whether it was compared example by example. Otherwise, as for F1 and MCC and for
+    runs of earlier versions, the errors of both scores are taken as independent, which makes the
+    interval too wide rather than too narrow.
+    """
+
+    metric: str
+    estimate: StudentT
+    examples: int
+    seeds: int
+    is_paired: bool
+
+    @property
+    def value(self) -> float:
+        return self.estimate.location
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return self.estimate.ci95
+
+    def probability_above(self, bound: float) -> float:
+        """The probability that the strategy's score exceeds the reference's by more."""
+        return self.estimate.probability_above(bound)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Strategy over reference, from ``pairs`` of runs.
+
+    ``is_relative``: whether it is corrected for the speed of the machine, because the reference
+    workload took another time in the one run than in the other.
+    """
+
+    metric: str
+    logarithm: StudentT
+    pairs: int
+    is_relative: bool
+
+    @property
+    def value(self) -> float:
+        return math.exp(self.logarithm.location)
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        low, high = self.logarithm.ci95
+        return math.exp(low), math.exp(min(high, 700.0))
+
+    def probability_above(self, ratio: float) -> float:
+        """The probability of a greater ratio than ``ratio``, which is positive."""
+        return self.logarithm.probability_above(math.log(ratio))
+
+
+class PairedRuns:
+    """The confirmation runs of a study, by strategy and seed.
+
+    ``trials`` are those of :meth:`~autotune.ports.Store.trials`, in which confirmations have their
+    correctness.
+    """
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials, self._replicates = trials, Replicates(trials)
+        self._hits: dict[int, Floats] = {}
+
+    def score_difference(
+        self, trial: Trial, reference: Trial, metric: str = "accuracy"
+    ) -> ScoreDifference | None:
+        """The difference of a score on the test split between the strategies of two trials;
+        ``None`` before both are confirmed."""
+        pairs = self._pairs(trial.strategy.key, reference.strategy.key, metric)
+        if metric == "accuracy" and pairs and _have_equal_splits([r for p in pairs for r in p]):
+            runs = [[self._hits_of(run) for run in side] for side in zip(*pairs, strict=True)]
+            difference = np.array(runs[0]) - np.array(runs[1])
+            estimate = example_difference(difference, self._seed_variance)
+            return ScoreDifference(metric, estimate, difference.shape[1], len(pairs), True)
+        return self._unpaired_difference(trial, reference, metric)
+
+    def ratio(self, trial: Trial, reference: Trial, metric: str) -> Ratio | None:
+        """The ratio of a positive metric between the strategies of two trials; ``None`` before both
+        are confirmed, for scores, and if nothing is known about the variation between runs."""
+        pairs = self._pairs(trial.strategy.key, reference.strategy.key, metric)
+        if not pairs or is_score(metric):
+            return None
+        relative = any(has_drifted(*pair) for pair in pairs)
+        logarithms = _log_ratios(pairs, metric, relative)
+        spread = self._log_ratio_variance(reference, metric, relative)
+        if not logarithms or spread is None:
+            return None
+        deviation, degrees = math.sqrt(spread[0] / len(logarithms)), spread[1]
+        estimate = StudentT(fmean(logarithms), deviation, degrees)
+        return Ratio(metric, estimate, len(logarithms), relative)
+
+    def _pairs(self, key: str, reference_key: str, metric: str) -> list[tuple[Trial, Trial]]:
+        """The runs of two strategies with equal seeds that measured ``metric``, by seed."""
+        own, other = (self._runs.get(k, {}) for k in (key, reference_key))
+        if key == reference_key:
+            return []
+        pairs = [(own[seed], other[seed]) for seed in sorted(own.keys() & other.keys())]
+        return [p for p in pairs if all(value_of(run, metric) is not None for run in p)]
+
+    @cached_property
+    def _runs(self) -> Mapping[str, Mapping[int, Trial]]:
+        """Complete confirmation runs by strategy key and seed."""
+        runs: dict[str, dict[int, Trial]] = defaultdict(dict)
+        for trial in self._trials:
+            if trial.is_confirmation and trial.state is State.COMPLETE:
+                runs[trial.strategy.key][trial.seed] = trial
+        return runs
+
+    @cached_property
+    def _searched(self) -> Mapping[str, Trial]:
+        """The first complete trial of each confirmed strategy that is no confirmation."""
+        return {
+            trial.strategy.key: trial
+            for trial in reversed(self._trials)
+            if trial.state is State.COMPLETE
+            and trial.is_result
+            and trial.strategy.key in self._runs
+        }
+
+    def _hits_of(self, run: Trial) -> Floats:
+        """The contribution of each example to the accuracy of ``run``, whose mean it is."""
+        if run.number not in self._hits:
+            assert run.result.correctness is not None
+            hits, labels = count_hits(run.result.correctness)
+            self._hits[run.number] = hits * (len(labels) / labels.sum())
+        return self._hits[run.number]
+
+    @cached_property
+    def _seed_variance(self) -> SeedVariance | None:
+        """The variance of accuracy between seeds, pooled over strategies; ``None`` if unknown."""
+        groups = [list(runs.values()) for runs in self._runs.values()]
+        repeated = [runs for runs in groups if len(runs) > 1 and _have_equal_splits(runs)]
+        if repeated:
+            return pooled_seed_variance(
+                [np.array([self._hits_of(run) for run in runs]) for runs in repeated]
+            )
+        firsts = [runs[0] for runs in groups if runs[0].strategy.key in self._searched]
+        if len(firsts) < MIN_VALIDATED_STRATEGIES or not _have_equal_splits(firsts):
+            return None
+        validation = [self._searched[run.strategy.key].result.measurements for run in firsts]
+        if not all("accuracy" in measurements for measurements in validation):
+            return None
+        return validated_seed_variance(
+            np.array([self._hits_of(run) for run in firsts]),
+            [measurements["accuracy"].value for measurements in validation],
+            fmean(measurements["accuracy"].n for measurements in validation),
+        )
+
+    def _unpaired_difference(
+        self, trial: Trial, reference: Trial, metric: str
+    ) -> ScoreDifference | None:
+        own, other = (self._test_estimate(t, metric) for t in (trial, reference))
+        if own is None or other is None or own.ci95 is None or other.ci95 is None:
+            return None
+        halves = [(e.ci95[1] - e.ci95[0]) / 2 for e in (own, other) if e.ci95 is not None]
+        estimate = StudentT(own.value - other.value, math.hypot(*halves) / Z95)
+        run = next(iter(self._runs[trial.strategy.key].values()))
+        examples = run.result.measurements[metric].n
+        return ScoreDifference(metric, estimate, examples, min(own.runs, other.runs), False)
+
+    def _test_estimate(self, trial: Trial, metric: str) -> Estimate | None:
+        searched = self._searched.get(trial.strategy.key)
+        return None if searched is None else self._replicates.test_estimate(searched, metric)
+
+    def _log_ratio_variance(
+        self, reference: Trial, metric: str, relative: bool
+    ) -> tuple[float, float] | None:
+        """The variance of the logarithm of the ratio within a pair of runs, and its degrees of
+        freedom: between the pairs of one strategy; else twice that between its runs; else that
+        within the runs."""
+        pairs = [self._pairs(key, reference.strategy.key, metric) for key in self._runs]
+        pooled = _pooled_variance([_log_ratios(p, metric, relative) for p in pairs])
+        if pooled is not None:
+            return pooled
+        runs = [
+            [self._searched[key], *runs.values()]
+            for key, runs in self._runs.items()
+            if key in self._searched
+        ]
+        logarithms = [
+            _log_ratios([(run, group[0]) for run in group], metric, relative) for group in runs
+        ]
+        pooled = _pooled_variance(logarithms)
+        if pooled is not None:
+            return 2 * pooled[0], pooled[1]
+        within = [_relative_variance(run, metric) for p in pairs for pair in p for run in pair]
+        known = [value for value in within if value is not None]
+        return (2 * fmean(known), math.inf) if known else None
+
+
+def describe_difference(difference: ScoreDifference) -> str:
+    """``0.4 points less accurate (-1.9 to +1.1; 1,821 test examples, 3 seeds)``."""
+    metric = get_metric(difference.metric)
+    if metric.is_ratio:
+        phrase = comparison_phrase(metric, difference.value, 0.0)
+        low, high = (f"{100 * end:+.1f}" for end in difference.ci95)
+    else:
+        higher = "higher" if difference.value > 0 else "lower"
+        phrase = f"{metric.label} {abs(difference.value):.{metric.decimals}f} {higher}"
+        low, high = (f"{end:+.{metric.decimals}f}" for end in difference.ci95)
+    runs = f"{difference.examples:,} test examples, {_count(difference.seeds, 'seed')}"
+    return f"{phrase} ({low} to {high}; {runs})"
+
+
+def describe_ratio(ratio: Ratio) -> str:
+    """``2.9x faster (2.7x to 3.1x; 3 pairs of runs, relative to the reference workload)``."""
+    metric = get_metric(ratio.metric)
+    is_inverse = metric.comparison == "faster" and metric.direction == "minimize"
+    ends = sorted(1 / end if is_inverse else end for end in ratio.ci95)
+    interval = " to ".join(map(format_ratio, ends))
+    runs = _count(ratio.pairs, "pair") + " of runs"
+    note = ", relative to the reference workload" if ratio.is_relative else ""
+    return f"{comparison_phrase(metric, ratio.value, 1.0)} ({interval}; {runs}{note})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"
+
+
+def _have_equal_splits(runs: Sequence[Trial]) -> bool:
+    splits = {run.result.correctness and run.result.correctness.split for run in runs}
+    return len(splits) == 1 and None not in splits
+
+
+def _log_ratios(pairs: Sequence[tuple[Trial, Trial]], metric: str, relative: bool) -> list[float]:
+    """The logarithm of the ratio within each pair whose values are positive."""
+    ratios = [_ratio(metric, own, other, relative) for own, other in pairs]
+    return [math.log(ratio) for ratio in ratios if ratio is not None and ratio > 0]
+
+
+def _ratio(metric: str, trial: Trial, other: Trial, relative: bool) -> float | None:
+    if relative:
+        return relative_ratio(metric, trial, other)
+    value, base = value_of(trial, metric), value_of(other, metric)
+    return None if value is None or not base else value / base
+
+
+def _relative_variance(run: Trial, metric: str) -> float | None:
+    """The variance of the logarithm of a value within its run."""
+    measurement = run.result.measurements[metric]
+    half = ci95_half_width(measurement)
+    return None if half is None or not measurement.value else (half / Z95 / measurement.value) ** 2
+
+
+def _pooled_variance(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
+    """The pooled variance within groups and its degrees of freedom; ``None`` if there are none."""
+    repeated = [group for group in groups if len(group) > 1]
+    degrees = sum(len(group) - 1 for group in repeated)
+    if degrees == 0:
+        return None
+    return sum(variance(group) * (len(group) - 1) for group in repeated) / degrees, degrees
