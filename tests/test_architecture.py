@@ -28,6 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(map(frozenset, (
     {"execution", "export", "search"},
     {"importers"},
     {"cli"},
+    {"api"},
     {"__main__"},
 )))  # fmt: skip
 """The packages and top-level modules of ``autotune``, lowest layer first. Each may import from the

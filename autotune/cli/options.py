@@ -65,12 +65,17 @@ def storage_url(storage: str | None) -> str:
     return storage or DEFAULT_STORAGE
 
 
+def default_storage() -> str:
+    """The URL of ``AUTOTUNE_STORAGE``, or the default: for callers that parse no options."""
+    return storage_url(os.environ.get("AUTOTUNE_STORAGE"))
+
+
 def storage_option(storage: str | None) -> str:
     """The option that the next command needs to find ``storage``; empty if it finds it without. A
     password is masked."""
     from autotune.store.database import masked, parse_url
 
-    if storage_url(storage) == storage_url(os.environ.get("AUTOTUNE_STORAGE")):
+    if storage_url(storage) == default_storage():
         return ""
     return f" --storage {shlex.quote(masked(parse_url(storage_url(storage))))}"
 

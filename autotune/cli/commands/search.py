@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from types import FrameType
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from autotune.cli.executors import open_executor
+from autotune.cli.interrupts import interruptible
 from autotune.cli.options import (
     AddressOption,
     ExecutorOption,
@@ -143,7 +142,7 @@ def _search(
             info(f"continuing study {study.name}: {stored} trials are stored")
         with session.acquire() as trials, LiveView(Snapshot(study, trials)) as view:
             observer = CompositeObserver((view, tracking))
-            with _interruptible(session.stop, session.abort):
+            with interruptible(session.stop, session.abort):
                 result = session.run(observer)
     info(f"search ended: {result.reason}")
     tracking.close(study, result.trials)
@@ -175,26 +174,3 @@ def _print_task(
     info(f"task: {task.model} on {data}: {splits} examples, {num_labels} labels")
     for note in notes:
         info(f"task: {note}")
-
-
-@contextmanager
-def _interruptible(stop: Callable[[], None], abort: Callable[[], None]) -> Iterator[None]:
-    """On the first Ctrl-C, let the running trials finish; on the second, end them now. Results are
-    stored in both cases."""
-    interrupts = 0
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupts
-        interrupts += 1
-        if interrupts == 1:
-            stop()
-            err.print("finishing the running trial; Ctrl-C again ends it now", style="yellow")
-        else:
-            abort()
-
-    handlers = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

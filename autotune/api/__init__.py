@@ -1,0 +1,13 @@
+"""The Python interface: what the commands do, for scripts and notebooks.
+
+Import it as ``from autotune import api``. Importing it loads no torch.
+"""
+
+from __future__ import annotations
+
+from autotune.api.callbacks import Callback
+from autotune.api.result import Result, load
+from autotune.api.search import search
+from autotune.api.study import Study
+
+__all__ = ["Callback", "Result", "Study", "load", "search"]

@@ -1,0 +1,95 @@
+"""Runs a search from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autotune import domain, spec
+from autotune.analysis.snapshot import Snapshot
+from autotune.api.callbacks import Callback, CallbackObserver
+from autotune.api.result import Result, load
+from autotune.api.study import Study, to_overrides
+from autotune.domain import Trial
+from autotune.errors import AutotuneError
+from autotune.ports import Observer
+
+
+def search(
+    study: Study | Mapping[str, Any] | str | Path,
+    *,
+    storage: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+) -> Result:
+    """Search a study, or continue the stored study of this name.
+
+    ``study`` is a :class:`Study`, a document with the keys of a study file, or the path of a file.
+    ``storage`` is a SQLAlchemy URL, by default that of ``AUTOTUNE_STORAGE`` or
+    ``sqlite:///autotune.db``. ``settings`` replace values of the study: ``{"task.epochs": 3}``.
+    With ``progress``, every trial is printed to stderr. The first Ctrl-C lets running trials
+    finish, the second ends them; the result is returned in both cases.
+
+    :raises AutotuneError: the study, its model or its data cannot be used; no trial completed.
+    """
+    from autotune.cli.executors import open_executor
+    from autotune.cli.interrupts import interruptible
+    from autotune.cli.options import default_storage, runs_directory
+    from autotune.search.session import SearchSession
+    from autotune.store import open_driver_store
+
+    source, overrides = Study.from_value(study).source, to_overrides(settings or {})
+    config, directory = spec.executor(source, overrides=overrides), runs_directory()
+    with _output(progress), open_executor(config) as (executor, host):
+        loaded = spec.load(source, host=host, overrides=overrides)
+        url = storage or loaded.storage or default_storage()
+        store = open_driver_store(url, directory / ".journal", clock=executor.clock)
+        with closing(store):
+            session = SearchSession(loaded.study, store, executor, host, directory=directory)
+            session.prepare()
+            session.create_or_continue()
+            with (
+                session.acquire() as trials,
+                _observer(loaded.study, trials, callbacks, progress) as observer,
+                interruptible(session.stop, session.abort),
+            ):
+                outcome = session.run(observer)
+    if outcome.failure is not None or not (outcome.has_completed_trial or outcome.is_interrupted):
+        raise AutotuneError(
+            outcome.failure or "no trial completed",
+            hint=f"autotune trials {loaded.study.name} shows the reason for each",
+        )
+    return replace(load(loaded.study.name, url), reason=outcome.reason)
+
+
+@contextmanager
+def _output(progress: bool) -> Iterator[None]:
+    """Print notes to stderr only with ``progress``."""
+    from autotune.cli.output import err
+
+    quiet = err.quiet
+    err.quiet = not progress
+    try:
+        yield
+    finally:
+        err.quiet = quiet
+
+
+@contextmanager
+def _observer(
+    study: domain.Study, trials: Sequence[Trial], callbacks: Sequence[Callback], progress: bool
+) -> Iterator[Observer]:
+    """The terminal and the callbacks as one observer."""
+    from autotune.cli.live import LiveView
+    from autotune.tracking import CompositeObserver
+
+    own: list[Observer] = [CallbackObserver(callbacks, study, trials)] if callbacks else []
+    if not progress:
+        yield CompositeObserver(own)
+        return
+    with LiveView(Snapshot(study, trials)) as view:
+        yield CompositeObserver([view, *own])

@@ -1,0 +1,117 @@
+"""The Python interface over a replayed search."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from autotune import api
+from autotune.domain import State, Study, Trial
+from autotune.errors import NotFoundError, SpecError
+from autotune.execution.replay.benchmark import write
+from autotune.spec.yaml import read
+from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
+
+
+@pytest.fixture
+def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A study that replays a recording; the working directory is empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTOTUNE_STORAGE", raising=False)
+    write(synthetic_benchmark(), tmp_path / "hills.parquet")
+    study: dict[str, Any] = read(SPEC, "hills.yaml").data
+    study["executor"] = {"kind": "replay", "landscape": "hills.parquet"}
+    study["sampler"], study["budget"] = "random", {"trials": 6}
+    return study
+
+
+class Recorder(api.Callback):
+    """Notes every call."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+        self.ended: list[int] = []
+        self.fronts: list[list[int]] = []
+
+    def on_trial_start(self, study: Study, trial: Trial) -> None:
+        self.started.append(trial.number)
+
+    def on_trial_end(self, study: Study, trial: Trial) -> None:
+        self.ended.append(trial.number)
+
+    def on_front_change(self, study: Study, front: Sequence[Trial]) -> None:
+        self.fronts.append([trial.number for trial in front])
+
+
+def test_a_search_returns_tables_figures_and_the_trial_to_use(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = Recorder()
+    result = api.search(document, progress=False, callbacks=[recorder])
+    assert capsys.readouterr() == ("", "")
+    complete = [trial for trial in result.trials if trial.state is State.COMPLETE]
+    assert len(complete) >= 2
+    assert sorted(recorder.ended) == [trial.number for trial in result.trials]
+    assert set(recorder.started) == set(recorder.ended)
+    assert recorder.fronts[-1] == list(result.front.index)
+    knee = result.pick("knee")
+    assert result.knee is not None and knee.number == result.knee.number
+    objective = result.study.objectives[0].metric
+    assert result.front.loc[knee.number, objective] == knee.metric(objective)
+    assert result.table.shape[0] == len(result.trials)
+    assert isinstance(result.plot(), go.Figure)
+    assert f"trial {knee.number}" in result.summary
+    assert "<table" in result._repr_html_()
+    assert result.study.name in repr(result)
+
+
+def test_a_stored_study_is_loaded_and_continued(document: dict[str, Any]) -> None:
+    first = api.search(document, progress=False)
+    loaded = api.load(first.study.name)
+    assert [t.number for t in loaded.trials] == [t.number for t in first.trials]
+    second = api.search(document, settings={"budget.trials": 8}, progress=False)
+    assert len(second.trials) > len(first.trials)
+    with pytest.raises(NotFoundError):
+        api.load("missing")
+
+
+def test_progress_is_printed(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    api.search(document)
+    assert "trial   0 complete" in capsys.readouterr().err
+
+
+def test_results_are_exported_and_reported(document: dict[str, Any], tmp_path: Path) -> None:
+    result = api.search(document, progress=False)
+    files = result.export("yaml", tmp_path / "out")
+    assert files and all(file.exists() for file in files)
+    assert "autotune" in result.report("report.md", "md").read_text()
+
+
+def test_keywords_make_the_study_of_a_file(document: dict[str, Any], tmp_path: Path) -> None:
+    name = document.pop("study")
+    study = api.Study(name, **document)
+    path = study.save(tmp_path / "s.yaml")
+    resolved = study.validate()
+    assert resolved == api.Study.from_file(path).validate()
+    assert resolved == api.Study.from_dict({"study": name, **document}).validate()
+
+
+def test_mistakes_are_those_of_a_file(document: dict[str, Any]) -> None:
+    document["objectives"] = ["acuracy"]
+    with pytest.raises(SpecError) as error:
+        api.search(document, progress=False)
+    assert "accuracy" in error.value.message
+
+
+def test_the_interface_loads_without_torch() -> None:
+    code = "import json, sys; from autotune import api; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    heavy = {"torch", "transformers", "ray", "optuna", "pandas", "plotly", "streamlit"}
+    assert heavy.isdisjoint(json.loads(run.stdout))
