@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,11 +14,14 @@ import plotly.graph_objects as go
 import pytest
 
 from autotune import api
+from autotune.api.study import to_overrides
 from autotune.domain import State, Study, Trial
 from autotune.errors import NotFoundError, SpecError
 from autotune.execution.replay.benchmark import write
 from autotune.spec.yaml import read
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -115,3 +119,24 @@ def test_the_interface_loads_without_torch() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     heavy = {"torch", "transformers", "ray", "optuna", "pandas", "plotly", "streamlit"}
     assert heavy.isdisjoint(json.loads(run.stdout))
+
+
+def test_the_examples_of_the_page_run(
+    document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every block is executed. Searches are validated, and then replay a recording instead."""
+    replayed = api.search(document, progress=False)
+
+    def validate(study: Any, *, settings: Any = None, **options: Any) -> api.Result:
+        overrides = to_overrides(settings or {})
+        assert api.Study.from_value(study).validate(overrides=overrides).objectives
+        return replayed
+
+    monkeypatch.setattr(api, "search", validate)
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/python.md", "exec"), names)
+    assert names["result"] is replayed
+    members = set(re.findall(r"`(\w+)[`(]", page.split("## Results")[1].split("## Callbacks")[0]))
+    assert all(hasattr(replayed, name) for name in members - {"DataFrame"})
