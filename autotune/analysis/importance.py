@@ -16,17 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.front import value_of
+from autotune.analysis.front import direction_of, value_of
 from autotune.analysis.text import format_value, value_sort_key
-from autotune.domain import Categorical, Dimension, State, Study, Trial, Value
+from autotune.domain import Categorical, Dimension, Direction, State, Study, Trial, Value
+from autotune.domain.metrics import get_metric
 from autotune.domain.search_space import settings
+from autotune.levers import has_effect
 
 BINS = 5
 """Ranges into which a numeric lever with more than twice as many settings is divided."""
 BOOTSTRAP_SAMPLES = 400
-MAX_TRIALS = 250
-"""Trials to which the random forest is fitted at most."""
-TREES = 32
+MAX_TRIALS = 1_000
+"""Trials from which importance is computed at most."""
+BEST_SHARE = 0.25
+"""Share of the trials that count as good."""
 MIN_TRIALS = 10
 """Trials below which importance is not computed."""
 
@@ -152,21 +155,25 @@ def _in_order(study: Study, lever: str, tried: set[Value]) -> list[Value]:
 
 
 def lever_importance(study: Study, trials: Sequence[Trial], metric: str) -> dict[str, float]:
-    """The share of each lever in the variance of ``metric``, greatest first, adding up to 1.
+    """How much each lever matters for a good value of ``metric``, greatest first, adding up to 1.
 
-    fANOVA (Hutter et al. 2014) by Optuna, over at most :data:`MAX_TRIALS` trials evenly spaced over
-    the search. Empty with fewer than :data:`MIN_TRIALS` trials, or if no lever or no value varied.
+    PED-ANOVA (Watanabe et al. 2023) by Optuna: by how much the settings of the best
+    :data:`BEST_SHARE` of the trials differ from those of all, over at most :data:`MAX_TRIALS`
+    trials evenly spaced over the search. Levers that have no effect on ``metric`` are left out.
+    Empty with fewer than :data:`MIN_TRIALS` trials, or if no lever or no value varied.
     """
-    members = measured_trials(trials, metric)
-    names = varied_levers(study, members)
+    members, phase = measured_trials(trials, metric), get_metric(metric).phase
+    names = [name for name in varied_levers(study, members) if has_effect(name, phase)]
     if len(members) < MIN_TRIALS or not names or len({t.metric(metric) for t in members}) < 2:
         return {}
     members = members[:: math.ceil(len(members) / MAX_TRIALS)]
-    return _fanova(members, [d for d in study.space.dimensions if d.lever in names], metric)
+    return _ped_anova(
+        study, members, [d for d in study.space.dimensions if d.lever in names], metric
+    )
 
 
-def _fanova(
-    members: Sequence[Trial], dimensions: Sequence[Dimension], metric: str
+def _ped_anova(
+    study: Study, members: Sequence[Trial], dimensions: Sequence[Dimension], metric: str
 ) -> dict[str, float]:
     """Inactive levers have their default, so every trial has a value of every lever."""
     import optuna
@@ -187,14 +194,14 @@ def _fanova(
         for trial in members
         if distributions.keys() <= trial.strategy.values.keys()
     ]
-    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
     shares = optuna.importance.get_param_importances(
-        _optuna_study(optuna_trials), evaluator=evaluator
+        _optuna_study(optuna_trials, direction_of(study, metric)), evaluator=evaluator
     )
     return {name: float(share) for name, share in shares.items()}
 
 
-def _optuna_study(optuna_trials: Sequence[Any]) -> Any:
+def _optuna_study(optuna_trials: Sequence[Any], direction: Direction) -> Any:
     """An in-memory Optuna study, without the log message of ``create_study``."""
     import optuna
 
@@ -202,7 +209,7 @@ def _optuna_study(optuna_trials: Sequence[Any]) -> Any:
     logger = logging.getLogger("optuna.storages._in_memory")
     was_disabled, logger.disabled = logger.disabled, True
     try:
-        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "levers")
+        storage.create_new_study([optuna.study.StudyDirection[direction.upper()]], "levers")
     finally:
         logger.disabled = was_disabled
     study = optuna.load_study(study_name="levers", storage=storage)

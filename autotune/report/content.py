@@ -218,7 +218,7 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
     shares = {metric: share for metric, share in shares.items() if share}
     if shares:
         names.sort(key=lambda name: -max(share.get(name, 0.0) for share in shares.values()))
-        yield Paragraph("Share of the variance between trials that each lever explains (fANOVA):")
+        yield Paragraph("How much each lever matters for a good result (PED-ANOVA):")
         rows = [
             [n, *(_share(n, metric, s) for metric, s in shares.items()), _summary_of(n)]
             for n in names
@@ -241,7 +241,7 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
 
 
 def _share(lever: str, metric: str, shares: Mapping[str, float]) -> str:
-    """The share of the variance that a lever explains; empty where it can have no effect."""
+    """The importance of a lever; empty where it can have no effect."""
     is_possible = has_effect(lever, get_metric(metric).phase)
     return f"{shares.get(lever, 0.0):.0%}" if is_possible else ""
 

@@ -69,20 +69,15 @@ def _importance(snapshot: Snapshot) -> str | None:
     """Draw the importances. Returns the most important lever for the first objective."""
     st.subheader("Importance of the levers", anchor=False)
     metrics = [o.metric for o in snapshot.study.objectives]
-    shares = {m: cached_importance(snapshot, m) for m in metrics}
-    shares = {
-        metric: {lever: part for lever, part in share.items() if _has_effect(lever, metric)}
-        for metric, share in shares.items()
-        if share
-    }
-    shares = {metric: share for metric, share in shares.items() if share}
+    shares = {metric: share for metric in metrics if (share := cached_importance(snapshot, metric))}
     if not shares:
         st.caption(f"Available after {MIN_TRIALS} complete trials.")
         return None
     st.plotly_chart(importance_figure(shares), config=HIDE_TOOLBAR, alt="Importance of levers")
     st.caption(
-        "Share of the variance of an objective that each lever explains (fANOVA by Optuna). "
-        "With few trials this is a rough estimate."
+        "How much each lever matters for a good value of an objective: by how much its settings in "
+        "the best quarter of the trials differ from those in all (PED-ANOVA by Optuna). With few "
+        "trials this is a rough estimate."
     )
     return next(iter(next(iter(shares.values()))))
 
