@@ -1,8 +1,11 @@
-"""Confirmation: runs the finalists again with other seeds and evaluates them on the test split.
+"""Confirmation: runs the default and the finalists again with other seeds, on the test split.
 
 The best of many noisy trials look better than they are. When the rest of the budget is used, the
 finalists are trained again without cached results, with other seeds, and evaluated on data that no
-earlier trial has used. What to run is a pure function of the study and its trials.
+earlier trial has used. The default runs with the same seeds, so that differences to it are paired,
+and before the finalists of each seed, so that speeds are compared close in time. A finalist that
+its runs refute leaves its place to the next one. What to run is a pure function of the study and
+its trials.
 """
 
 from __future__ import annotations
@@ -13,14 +16,18 @@ from itertools import islice
 from math import ceil
 from statistics import mean, median
 
-from autotune.analysis.front import feasible_trials, knee, pareto_optimal
+from autotune.analysis.front import feasible_trials, find_baseline, knee, pareto_optimal
 from autotune.analysis.hypervolume import exclusive_hypervolumes
 from autotune.domain import PHASES, Budget, Confirmation, State, Strategy, Study, Trial
 from autotune.search.cache import measured_phases
+from autotune.search.refutation import Refutations
 
 RESERVE_DIVISOR = 3
 """At most one third of the trials, minutes and dollars is reserved for confirmations. Otherwise a
 slow default would leave no time to search for something faster."""
+
+CANDIDATES_PER_PLACE = 3
+"""How many finalists are confirmed at most for each place, if runs refute those before."""
 
 MAX_OVERHEAD_TRIALS = 16
 """The number of recent trials from which the overhead of a trial is estimated."""
@@ -28,12 +35,13 @@ MAX_OVERHEAD_TRIALS = 16
 
 @dataclass(frozen=True)
 class _Plan:
-    """The finalists, and the (strategy, seed) pairs that are still to be run, in order.
+    """The default and the finalists, and the (strategy, seed) pairs that are still to be run, in
+    order.
 
     ``reserved_runs`` can be more than are missing while the front has too few members.
     """
 
-    finalists: Sequence[Trial]
+    trials: Sequence[Trial]
     missing: Sequence[tuple[Strategy, int]]
     reserved_runs: int
 
@@ -73,16 +81,16 @@ def search_budget(study: Study, history: Sequence[Trial]) -> Budget:
         return budget
     trials, minutes, usd = budget.trials, budget.minutes, budget.usd
     if minutes is None and usd is None and not any(t.is_confirmation for t in history):
-        return replace(budget, trials=trials and trials - confirmation.top * confirmation.seeds)
+        return replace(budget, trials=trials and trials - _total_runs(confirmation))
     plan = _plan(study, confirmation, history)
     if trials is not None:
         trials -= plan.reserved_runs
-    if plan.finalists and minutes is not None:
+    if plan.trials and minutes is not None:
         rounds = ceil(plan.reserved_runs / _max_concurrent(study))
-        needed = rounds * mean(full_run_seconds(t, history) for t in plan.finalists) / 60
+        needed = rounds * mean(full_run_seconds(t, history) for t in plan.trials) / 60
         minutes -= min(needed, minutes / RESERVE_DIVISOR)
-    if plan.finalists and usd is not None:
-        needed = plan.reserved_runs * mean(_full_run_usd(t, history) for t in plan.finalists)
+    if plan.trials and usd is not None:
+        needed = plan.reserved_runs * mean(_full_run_usd(t, history) for t in plan.trials)
         usd -= min(needed, usd / RESERVE_DIVISOR)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
 
@@ -117,12 +125,21 @@ def _ran_all_phases(trial: Trial) -> bool:
 
 
 def _affordable_confirmation(study: Study) -> Confirmation | None:
-    """The confirmation of the study, with fewer finalists or none if the budget is small."""
+    """The confirmation of the study, with fewer seeds and finalists if the budget is small, or none
+    if it is too small for the default and one finalist."""
     confirmation, trials = study.confirm, study.budget.trials
     if confirmation is None or trials is None:
         return confirmation
-    top = min(confirmation.top, trials // RESERVE_DIVISOR // confirmation.seeds)
-    return replace(confirmation, top=top) if top else None
+    runs = trials // RESERVE_DIVISOR
+    seeds = min(confirmation.seeds, runs // 2)
+    if seeds == 0:
+        return None
+    return replace(confirmation, top=min(confirmation.top, runs // seeds - 1), seeds=seeds)
+
+
+def _total_runs(confirmation: Confirmation) -> int:
+    """The runs of the finalists and of the default."""
+    return (confirmation.top + 1) * confirmation.seeds
 
 
 def _max_concurrent(study: Study) -> int:
@@ -131,14 +148,28 @@ def _max_concurrent(study: Study) -> int:
 
 
 def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) -> _Plan:
-    ranked = finalists(study, history, confirmation.top + 1)
-    if all(trial.strategy == study.baseline for trial in ranked):
-        ranked = []  # to confirm the default alone compares nothing
-    trials = ranked[: confirmation.top]
+    trials = _strategies_to_confirm(study, confirmation, history)
     seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(confirmation.seeds)]
     runs = [(trial.strategy, seed) for seed in seeds for trial in trials]
     started = {(t.strategy.key, t.seed) for t in history if t.is_confirmation and t.is_informative}
     missing = [(strategy, seed) for strategy, seed in runs if (strategy.key, seed) not in started]
     finished_runs = len(runs) - len(missing)
-    total_runs = confirmation.top * confirmation.seeds
-    return _Plan(trials, missing, total_runs - finished_runs)
+    return _Plan(trials, missing, _total_runs(confirmation) - finished_runs)
+
+
+def _strategies_to_confirm(
+    study: Study, confirmation: Confirmation, history: Sequence[Trial]
+) -> Sequence[Trial]:
+    """The default, and the first finalists that no confirmation run refutes. Empty if only the
+    default could be confirmed, which would compare nothing."""
+    count = confirmation.top * CANDIDATES_PER_PLACE + 1
+    candidates = [
+        trial for trial in finalists(study, history, count) if trial.strategy != study.baseline
+    ]
+    if any(trial.is_confirmation for trial in history):
+        refutations = Refutations(study, history)
+        candidates = [t for t in candidates if not refutations.is_refuted(t, confirmation.seeds)]
+    default, places = find_baseline(study, history), candidates[: confirmation.top]
+    if default is None or default.state is not State.COMPLETE or not places:
+        return places
+    return [default, *places]

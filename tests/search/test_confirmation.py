@@ -1,4 +1,4 @@
-"""Finalists run again with other seeds, on the test split, within the budget."""
+"""The default and finalists run again with other seeds, on the test split, within the budget."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ def test_a_search_ends_with_confirmations(study: Study, store: SqlStore, tmp_pat
         jobs.append(job)
         return formula(job, report)
 
-    study = with_confirmation(study, top=2, seeds=2, trials=12)
+    study = with_confirmation(study, top=1, seeds=2, trials=12)
     reason = run(study, store, tmp_path, record_job)
     trials = store.trials("small")
     confirmations = [t for t in trials if t.is_confirmation]
     assert [t.number for t in confirmations] == [8, 9, 10, 11], "at the end, within the 12"
     assert "12 trials" in reason
-    first, second = finalists(study, trials, 2)
+    (first,) = finalists(study, trials, 1)
     assert [(t.strategy, t.seed) for t in confirmations] == [
-        (first.strategy, 1), (second.strategy, 1), (first.strategy, 2), (second.strategy, 2),
+        (study.baseline, 1), (first.strategy, 1), (study.baseline, 2), (first.strategy, 2),
     ]  # fmt: skip
     assert [job.trial for job in jobs if job.on_test_split] == [8, 9, 10, 11]
     assert all(job.phases == (Phase.PROFILE, Phase.TRAIN) for job in jobs if job.on_test_split)
@@ -130,7 +130,8 @@ def test_a_larger_budget_continues_the_search_and_confirms_the_new_front(
     trials = store.trials("small")
     assert sum(t.state is State.COMPLETE for t in trials) <= 14
     confirmed = {(t.strategy.key, t.seed) for t in trials if t.is_confirmation}
-    assert {(t.strategy.key, 1) for t in finalists(raised, trials, 2)} <= confirmed
+    places = [t for t in finalists(raised, trials, 3) if t.strategy != study.baseline][:2]
+    assert {(study.baseline.key, 1), *((t.strategy.key, 1) for t in places)} <= confirmed
     assert len(confirmed) == sum(t.is_confirmation for t in trials), "none twice"
 
 
@@ -166,13 +167,14 @@ def test_nothing_is_confirmed_while_the_front_can_change(study: Study) -> None:
 def test_confirmations_of_another_driver_are_not_repeated(study: Study) -> None:
     study, trials = with_confirmation(study), history(study)
     first, second = finalists(study, trials, 2)
-    other_drivers = confirmation(5, first, 1, state=State.RUNNING, finished_at=None)
+    trials.append(confirmation(5, trials[0], 1))
+    other_drivers = confirmation(6, first, 1, state=State.RUNNING, finished_at=None)
     assert next_confirmation(study, [*trials, other_drivers]) is None, (
         "a confirmation runs in isolation"
     )
     study = replace(study, executor=ExecutorConfig("ray", workers=2))
     assert next_confirmation(study, [*trials, other_drivers]) == (second.strategy, 1)
-    both = [*trials, other_drivers, confirmation(6, second, 1)]
+    both = [*trials, other_drivers, confirmation(7, second, 1)]
     assert next_confirmation(study, both) is None
 
 
@@ -187,10 +189,11 @@ def test_confirmations_of_another_driver_are_not_repeated(study: Study) -> None:
 def test_a_confirmation_without_information_is_repeated(
     study: Study, changes: dict[str, Any], is_repeated: bool
 ) -> None:
+    """One that failed gives its place to the next finalist."""
     study, trials = with_confirmation(study, top=1), history(study)
-    (best,) = finalists(study, trials, 1)
-    run_again = next_confirmation(study, [*trials, confirmation(5, best, 1, **changes)])
-    assert (run_again == (best.strategy, 1)) is is_repeated
+    best, second = finalists(study, trials, 2)
+    trials += [confirmation(5, trials[0], 1), confirmation(6, best, 1, **changes)]
+    assert next_confirmation(study, trials) == ((best if is_repeated else second).strategy, 1)
 
 
 def test_nothing_is_reserved_without_confirmations(study: Study) -> None:
@@ -205,15 +208,15 @@ def test_budget_is_reserved(study: Study) -> None:
         history(study),
     )
     left = search_budget(study, trials)
-    assert left.trials == 16
-    assert left.minutes == pytest.approx(10 - 4 * 10 / 60), "four runs of 10 s"
-    costs = [t.metric("cost_usd") or 0.0 for t in finalists(study, trials, 2)]
-    assert left.usd == pytest.approx(1.0 - 2 * sum(costs))
-    done = [*trials, confirmation(5, finalists(study, trials, 2)[0], 1)]
-    assert search_budget(study, done).trials == 17, "finished confirmations need no reserve"
+    assert left.trials == 14, "two runs of the default and of two finalists"
+    assert left.minutes == pytest.approx(10 - 6 * 10 / 60), "six runs of 10 s"
+    confirmed = [trials[0], *finalists(study, trials, 2)]
+    assert left.usd == pytest.approx(1.0 - 2 * sum(t.metric("cost_usd") or 0.0 for t in confirmed))
+    done = [*trials, confirmation(5, trials[0], 1)]
+    assert search_budget(study, done).trials == 15, "finished confirmations need no reserve"
 
 
-@pytest.mark.parametrize(("trials", "searched"), [(24, 21), (9, 6), (4, 3), (2, 2)])
+@pytest.mark.parametrize(("trials", "searched"), [(24, 20), (9, 6), (6, 4), (5, 5)])
 def test_a_small_budget_is_used_for_the_search(study: Study, trials: int, searched: int) -> None:
     study = with_confirmation(study, top=3, trials=trials)
     assert search_budget(study, history(study)).trials == searched
@@ -221,14 +224,14 @@ def test_a_small_budget_is_used_for_the_search(study: Study, trials: int, search
 
 
 def test_a_slow_default_leaves_time_for_the_search(study: Study) -> None:
-    """Four runs of 10 s would take all of it."""
+    """Six runs of 10 s would take all of it."""
     study = with_confirmation(study, seeds=2, trials=20, minutes=0.5, usd=1e-6)
     left = search_budget(study, history(study))
     assert left.minutes == pytest.approx(0.5 * 2 / 3)
     assert left.usd == pytest.approx(1e-6 * 2 / 3)
 
 
-@pytest.mark.parametrize(("kind", "seconds"), [("ray", 10), ("local", 40)])
+@pytest.mark.parametrize(("kind", "seconds"), [("ray", 20), ("local", 60)])
 def test_confirmations_run_concurrently_on_a_cluster(
     study: Study, kind: str, seconds: float
 ) -> None:
@@ -268,8 +271,8 @@ def test_a_trial_that_exhausts_the_search_budget_leaves_the_reserve(
 
     run(study, store, tmp_path, slow)
     trials = store.trials("small")
-    assert [t.state for t in trials[3:]] == [State.INTERRUPTED, State.COMPLETE]
-    assert trials[4].origin == TrialOrigin.CONFIRMATION
+    assert [t.state for t in trials[3:]] == [State.INTERRUPTED, *[State.COMPLETE] * 2]
+    assert all(trial.is_confirmation for trial in trials[4:])
 
 
 def test_a_strategy_is_confirmed_with_other_seeds(study: Study) -> None:
@@ -281,8 +284,20 @@ def test_a_strategy_is_confirmed_with_other_seeds(study: Study) -> None:
         assert isinstance(strategy, Strategy)
         seeds.append(seed)
         trials.append(confirmation(len(trials), replace(trials[0], strategy=strategy), seed))
-    assert seeds == [1, 2, 3]
+    assert seeds == [1, 1, 2, 2, 3, 3]
     assert study.task.seed not in seeds
+    strategies = [trial.strategy for trial in trials[5:]]
+    assert strategies[::2] == [study.baseline] * 3, "the default precedes the finalist of each seed"
+    assert strategies[1::2] == [finalists(study, trials, 1)[0].strategy] * 3
+
+
+def test_a_default_without_a_result_is_not_confirmed(study: Study) -> None:
+    study = replace(with_confirmation(study, top=2), constraints=())
+    failed = Infeasible(FailureReason.OUT_OF_MEMORY, "out of memory")
+    trials = history(study)
+    trials[0] = trials[0].finish(failed, trials[0].finished_at)  # type: ignore[arg-type]
+    (best,) = finalists(study, trials, 1)
+    assert next_confirmation(study, trials) == (best.strategy, 1)
 
 
 def test_only_confirmations_cannot_change_the_front(study: Study) -> None:

@@ -321,12 +321,20 @@ def test_time_for_reruns_ends_the_search_early(study: Study) -> None:
 
 
 def test_a_finalist_is_confirmed_with_another_seed(study: Study) -> None:
-    study = replace(study, confirm=Confirmation(1), budget=Budget(trials=4))
-    turn = make_turn(study, trials(study))
+    study = replace(study, confirm=Confirmation(1), budget=Budget(trials=6))
+    confirmed = finished_trial(3, study.baseline, origin=TrialOrigin.CONFIRMATION, seed=1)
+    turn = make_turn(study, [*trials(study), confirmed, finished_trial(4, study.baseline)])
     proposal = Confirmations().next(turn)
     assert proposal is not None and proposal.origin is TrialOrigin.CONFIRMATION
     assert proposal.seed == study.task.seed + 1
-    assert turn.search_end is not None, "one of the four trials is reserved for it"
+    assert proposal.strategy != study.baseline
+    assert turn.search_end is not None, "one of the six trials is reserved for it"
+
+
+def test_the_default_is_confirmed_first(study: Study) -> None:
+    study = replace(study, confirm=Confirmation(1), budget=Budget(trials=6))
+    proposal = Confirmations().next(make_turn(study, trials(study)))
+    assert proposal == Proposal(study.baseline, TrialOrigin.CONFIRMATION, study.task.seed + 1)
 
 
 def test_nothing_is_confirmed_without_budget(study: Study) -> None:
@@ -374,7 +382,7 @@ def test_a_turn_says_how_long_a_trial_can_run(study: Study) -> None:
     study = replace(study, confirm=Confirmation(1), budget=Budget(minutes=5))
     turn = make_turn(study, trials(study))
     assert turn.minutes_left(study.baseline, confirms=True) == pytest.approx(4.5)
-    assert turn.minutes_left(study.baseline) == pytest.approx(4.5 - 10 / 60)
+    assert turn.minutes_left(study.baseline) == pytest.approx(4.5 - 20 / 60), "the default too"
     money = replace(study, confirm=None, budget=Budget(usd=1.0))
     usage = BudgetUsage(trials(study), NOW, lambda strategy: 36.0)
     minutes = make_turn(money, trials(study), usage=usage).minutes_left(study.baseline)
