@@ -14,13 +14,14 @@ from rich.text import Text
 
 from autotune.analysis.budget import BudgetUsage, typical_seconds
 from autotune.analysis.hypervolume import hypervolume
+from autotune.analysis.plan import describe_default, seconds_at_profile, warn_of_plan
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import best_trials
 from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import INDENT
-from autotune.cli.output import STATE_STYLES, err, non_default_settings
-from autotune.domain import CurvePoint, State, Trial
+from autotune.cli.output import STATE_STYLES, err, non_default_settings, print_plan
+from autotune.domain import CurvePoint, State, Trial, TrialOrigin
 from autotune.domain.clock import utc_now
 from autotune.domain.metrics import get_metric
 
@@ -57,6 +58,9 @@ class LiveView:
 
     def progressed(self, trial: Trial, point: CurvePoint) -> None:
         self._points[trial.number] = point
+        if trial.origin is TrialOrigin.DEFAULT and trial.started_at is not None:
+            elapsed = (utc_now() - trial.started_at).total_seconds()
+            self._print_plan(seconds_at_profile(point, elapsed), point)
         self._draw()
 
     def finished(self, trial: Trial) -> None:
@@ -64,6 +68,16 @@ class LiveView:
         self._points.pop(trial.number, None)
         self._print_trial(trial)
         self._draw()
+
+    def _print_plan(self, seconds: float | None, point: CurvePoint) -> None:
+        """Print the plan of the budget as soon as the default is profiled, once."""
+        if seconds is None or self._study.budget.minutes is None:
+            return
+        epochs = float(self._study.baseline["epochs"])
+        samples = round(point.samples * point.total_steps / max(point.step, 1) / epochs)
+        print_plan(
+            describe_default(self._study, seconds), warn_of_plan(self._study, seconds, samples)
+        )
 
     def _update(self, trial: Trial) -> None:
         self._trials[trial.number] = trial

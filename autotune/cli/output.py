@@ -77,6 +77,13 @@ def info(message: str) -> None:
     err.print("\n".join(lines), style="dim", markup=False, soft_wrap=True)
 
 
+def print_plan(text: str, warning: str | None) -> None:
+    """Print the plan of a budget, and what to set where too few trials fit."""
+    info(f"plan: {text}")
+    if warning is not None:
+        err.print(f"plan: {warning}", style="yellow", markup=False, soft_wrap=True)
+
+
 def print_error(error: AutotuneError) -> None:
     """Print an error and its hint."""
     err.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import typer
 
 import autotune
+from autotune.cli.executors import open_executor
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
-from autotune.cli.output import info, out, print_json
+from autotune.cli.output import err, info, out, print_json, print_plan
 from autotune.errors import NotFoundError, UsageError
 
 
@@ -45,6 +47,12 @@ def validate(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="With --explain, list all levers and rules.")
     ] = False,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe", help="Profile the default for some seconds: how long it takes, what fits."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check a study file and its data. All errors of the file are shown at once with their line and
@@ -57,8 +65,10 @@ def validate(
     host = inventory()
     loaded = spec.load(path, host=host, overrides=overrides)
     facts = inspect_data(loaded.study.task)
+    plan = _measure_plan(path, overrides) if probe else {}
     if json:
-        print_json({**asdict(spec.explain(loaded, host)), "data": asdict(facts)})
+        record = {**asdict(spec.explain(loaded, host)), "data": asdict(facts)}
+        print_json({**record, "plan": plan} if probe else record)
         return
     info(f"{path}: valid")
     for line in filter(None, (facts.describe(), *facts.notes)):
@@ -67,6 +77,30 @@ def validate(
         from autotune.cli.tables import explanation_listings
 
         out.print(explanation_listings(spec.explain(loaded, host), verbose=verbose))
+    if probe:
+        print_plan(plan["text"], plan["warning"])
+    elif explain:
+        info("how long the default takes and how many trials fit: add --probe")
+
+
+def _measure_plan(path: Path, overrides: list[str]) -> dict[str, Any]:
+    """Profile the default on the executor of the study; the plan as ``--json`` has it."""
+    from autotune import spec
+    from autotune.analysis.plan import describe_default, warn_of_plan
+    from autotune.search.probe import profile_default
+
+    with (
+        open_executor(spec.executor(path, overrides=overrides)) as (executor, host),
+        TemporaryDirectory() as directory,
+    ):
+        study = spec.load(path, host=host, overrides=overrides).study
+        with err.status("profiling the default"):
+            profile = profile_default(study, executor, Path(directory))
+    return {
+        "default_seconds": profile.seconds,
+        "text": describe_default(study, profile.seconds),
+        "warning": warn_of_plan(study, profile.seconds, profile.train_samples),
+    }
 
 
 def init(
