@@ -87,10 +87,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one trial. A trial that exceeds them is aborted and recorded as infeasible."""
+    """Limits of one trial. A trial that exceeds them is aborted and recorded as infeasible.
+
+    ``checkpoint_gib`` is the disk space for the checkpoints of all trials of a study; 0 for none.
+    """
 
     memory_gib: float | None = None
     minutes: float | None = None
+    checkpoint_gib: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,16 @@ class SamplerConfig:
 @dataclass(frozen=True)
 class Confirmation:
     """How the front is confirmed: the best ``top`` trials run again without cached results, with
-    ``seeds`` other seeds each, and are evaluated on a test split that the search did not use."""
+    ``seeds`` other seeds each, and are evaluated on a test split that the search did not use. The
+    default runs with the same seeds."""
 
     top: int
     seeds: int = 1
+
+    @property
+    def runs(self) -> int:
+        """The number of runs, those of the default included."""
+        return (self.top + 1) * self.seeds
 
 
 @dataclass(frozen=True)

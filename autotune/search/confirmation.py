@@ -81,7 +81,7 @@ def search_budget(study: Study, history: Sequence[Trial]) -> Budget:
         return budget
     trials, minutes, usd = budget.trials, budget.minutes, budget.usd
     if minutes is None and usd is None and not any(t.is_confirmation for t in history):
-        return replace(budget, trials=trials and trials - _total_runs(confirmation))
+        return replace(budget, trials=trials and trials - confirmation.runs)
     plan = _plan(study, confirmation, history)
     if trials is not None:
         trials -= plan.reserved_runs
@@ -137,11 +137,6 @@ def _affordable_confirmation(study: Study) -> Confirmation | None:
     return replace(confirmation, top=min(confirmation.top, runs // seeds - 1), seeds=seeds)
 
 
-def _total_runs(confirmation: Confirmation) -> int:
-    """The runs of the finalists and of the default."""
-    return (confirmation.top + 1) * confirmation.seeds
-
-
 def _max_concurrent(study: Study) -> int:
     """How many confirmations can run concurrently: on one host one, so that speeds are accurate."""
     return max(study.executor.workers, 1) if study.executor.kind == "ray" else 1
@@ -154,7 +149,7 @@ def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) ->
     started = {(t.strategy.key, t.seed) for t in history if t.is_confirmation and t.is_informative}
     missing = [(strategy, seed) for strategy, seed in runs if (strategy.key, seed) not in started]
     finished_runs = len(runs) - len(missing)
-    return _Plan(trials, missing, _total_runs(confirmation) - finished_runs)
+    return _Plan(trials, missing, confirmation.runs - finished_runs)
 
 
 def _strategies_to_confirm(
