@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from small_studies import ACCURACY, SPEED, study, trial
 
-from autotune.analysis.attribution import Contribution, attribute, path_sentence
+from autotune.analysis.attribution import (
+    attribute,
+    format_contribution,
+    format_contribution_interval,
+    path_sentence,
+)
+from autotune.analysis.metric_posterior import Comparison
+from autotune.analysis.posterior import Posterior
 from autotune.domain import Categorical, Dimension, Range, SearchSpace, State, Study, Trial, Value
 
 FACTORS = {"padding": 1.7, "precision": 1.4, "compile": 0.9}
@@ -62,6 +69,9 @@ def test_factors_multiply_to_the_total_and_differences_add_up(trials: list[Trial
     )
     assert math.prod(speeds) == pytest.approx(path.totals[SPEED].value)
     assert sum(scores) == pytest.approx(path.totals[ACCURACY].value)
+    assert path.totals == {
+        m: Posterior(STUDY, trials).compare(trials[-1], m) for m in (SPEED, ACCURACY)
+    }
     assert path.totals[SPEED].value == pytest.approx(1.7 * 1.4, rel=0.05)
     assert path.totals[ACCURACY].value == pytest.approx(0.1, abs=0.02)
 
@@ -102,13 +112,20 @@ def test_there_is_no_path_without_a_change_or_trials(trials: list[Trial]) -> Non
 def test_reused_measurements_do_not_narrow_an_interval(trials: list[Trial]) -> None:
     """Trials that differ in the learning rate only share the measurement of their speed."""
     few = [trials[0], *trials[30:]]
-    copies = [
-        replace(t, number=100 + n, strategy=t.strategy.with_values(learning_rate=1e-5 * (n + 1)))
-        for n, t in enumerate(few)
-    ]
+    copies = []
+    for number, source in enumerate(few, start=100):
+        reused = {
+            name: replace(measurement, source=source.number)
+            for name, measurement in source.result.measurements.items()
+        }
+        strategy = source.strategy.with_values(learning_rate=1e-7 * number)
+        result = replace(source.result, measurements=reused)
+        copies.append(replace(source, number=number, strategy=strategy, result=result))
     alone, copied = (attribute(STUDY, group, trials[-1]) for group in (few, few + copies))
     assert alone is not None and copied is not None
-    assert copied.totals[SPEED].ci95 == pytest.approx(alone.totals[SPEED].ci95)
+    assert copied.trials == alone.trials
+    for one, other in zip(alone.steps, copied.steps, strict=True):
+        assert one.contributions == other.contributions
 
 
 def test_the_speed_of_stopped_trials_counts(trials: list[Trial]) -> None:
@@ -146,9 +163,10 @@ def test_a_path_in_one_sentence(trials: list[Trial]) -> None:
 
 
 def test_contributions_as_text() -> None:
-    factor = Contribution(SPEED, 1.7, (1.5, 1.9))
-    assert (str(factor), factor.interval, factor.is_certain) == ("1.70x", "1.50x to 1.90x", True)
-    difference = Contribution(ACCURACY, -0.003, (-0.008, 0.002))
-    assert (str(difference), difference.interval) == ("-0.3 points", "-0.8 to +0.2 points")
-    assert not difference.is_certain
-    assert str(Contribution("loss", 0.0123, (0.0, 0.1))) == "+0.0123"
+    factor = Comparison(SPEED, 1.7, (1.5, 1.9), True)
+    assert format_contribution(factor) == "1.70x"
+    assert format_contribution_interval(factor) == "1.50x to 1.90x"
+    difference = Comparison(ACCURACY, -0.003, (-0.008, 0.002), False)
+    assert format_contribution(difference) == "-0.3 points"
+    assert format_contribution_interval(difference) == "-0.8 to +0.2 points"
+    assert format_contribution(Comparison("loss", 0.0123, (0.0, 0.1), False)) == "+0.0123"
