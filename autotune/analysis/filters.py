@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autotune.analysis.front import direction_of, value_of
-from autotune.domain import Study, Trial, expression
+from autotune.domain import Study, Trial, Value, expression
+from autotune.domain.expression import Expression
 from autotune.domain.metrics import METRICS, select_metrics
 
 
@@ -87,19 +88,26 @@ def _rounded_range(low: float, high: float) -> tuple[float, float, float]:
     return round(start, digits), round(end, digits), round(step, digits)
 
 
+def parse_condition(study: Study, condition: str) -> Expression:
+    """A condition over metrics and levers. Raises ExpressionError."""
+    return expression.parse(
+        condition, {*METRICS, *study.space.defaults, "trial", "state", "origin"}
+    )
+
+
+def condition_values(trial: Trial) -> dict[str, Value]:
+    """What a condition can read of a trial."""
+    return {
+        **trial.strategy.values, **trial.metrics, "trial": trial.number,
+        "state": trial.state.value, "origin": trial.origin,
+    }  # fmt: skip
+
+
 def filter_by_condition(study: Study, trials: Sequence[Trial], condition: str) -> list[Trial]:
     """The trials for which ``condition``, an expression over metrics and levers, is true. It is
     false if the trial did not measure a metric in it. Raises ExpressionError."""
     if not condition.strip():
         return list(trials)
-    names = {*METRICS, *study.space.defaults, "trial", "state", "origin"}
-    parsed = expression.parse(condition, names)
-    matches = []
-    for trial in trials:
-        values = {
-            **trial.strategy.values, **trial.metrics, "trial": trial.number,
-            "state": trial.state.value, "origin": trial.origin,
-        }  # fmt: skip
-        if parsed.names <= values.keys() and parsed.holds(values):
-            matches.append(trial)
-    return matches
+    parsed = parse_condition(study, condition)
+    pairs = ((trial, condition_values(trial)) for trial in trials)
+    return [trial for trial, v in pairs if parsed.names <= v.keys() and parsed.holds(v)]

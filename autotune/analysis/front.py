@@ -212,28 +212,35 @@ def _non_dominated_nd(unique: ObjectiveValues) -> NDArray[np.bool_]:
     return mask
 
 
-def knee(study: Study, front: Sequence[Trial]) -> Trial | None:
+def knee(
+    study: Study, front: Sequence[Trial], points: ObjectiveValues | None = None
+) -> Trial | None:
     """The trial nearest to the utopia point, the best value of every objective.
 
-    Each objective is scaled to 0..1 over the front. With one objective this is the best trial. Of
-    equally near trials it is the one with the lowest number.
+    ``points`` are the signed objectives, by default the measured ones. Each is scaled to 0..1 over
+    the front. With one objective this is the best trial. Of equally near trials it is the one with
+    the lowest number.
     """
     if not front:
         return None
-    shortfall = _relative_shortfall(signed_objectives(study, front))
+    shortfall = _relative_shortfall(signed_objectives(study, front) if points is None else points)
     distances = np.round(np.sqrt((shortfall**2).sum(axis=1)), 12)
     return min(zip(distances, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
 
 
 def suggest_trial(
-    study: Study, front: Sequence[Trial], weights: Mapping[str, float]
+    study: Study,
+    front: Sequence[Trial],
+    weights: Mapping[str, float],
+    points: ObjectiveValues | None = None,
 ) -> Trial | None:
-    """The trial with the least weighted sum of shortfalls; ``weights`` by metric, 1 if missing."""
+    """The trial with the least weighted sum of shortfalls; ``weights`` by metric, 1 if missing.
+    ``points`` are the signed objectives, by default the measured ones."""
     if not front:
         return None
     weight = np.array([weights.get(o.metric, 1.0) for o in study.objectives])
-    shortfall = _relative_shortfall(signed_objectives(study, front)) * weight
-    totals = np.round(shortfall.sum(axis=1), 12)
+    points = signed_objectives(study, front) if points is None else points
+    totals = np.round((_relative_shortfall(points) * weight).sum(axis=1), 12)
     return min(zip(totals, front, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
 
 

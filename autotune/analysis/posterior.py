@@ -73,7 +73,7 @@ class Posterior:
             and trial.origin != TrialOrigin.TRANSFERRED
             and trial.number not in superseded
         ]
-        self._numbers = {trial.number for trial in self._runs}
+        self._by_number = {trial.number: trial for trial in self._runs}
         self._posteriors: dict[str, MetricPosterior | None] = {}
         self._keys: dict[tuple[Phase, str], str] = {}
 
@@ -116,8 +116,9 @@ class Posterior:
         posterior = self._posterior(metric)
         if posterior is not None:
             rows = [posterior.rows.get(self._key(trial, metric), -1) for trial in trials]
-            known = np.array([row >= 0 for row in rows], dtype=bool)
-            samples[:, known] = posterior.sample(np.array(rows, dtype=np.int64)[known])
+            is_measured = np.array([row >= 0 for row in rows], dtype=bool)
+            numbers = np.array(rows, dtype=np.int64)
+            samples[:, is_measured] = posterior.sample(numbers[is_measured])
         return samples
 
     def _default_row(self, metric: str) -> int | None:
@@ -129,12 +130,23 @@ class Posterior:
         return posterior, row
 
     def _key(self, trial: Trial, metric: str) -> str:
-        """Equal for trials whose values are those of one measurement."""
-        phase, key = get_metric(metric).phase, trial.strategy.key
+        """Equal for trials whose values are those of one measurement, or of one strategy in the
+        phase that measures ``metric``."""
+        phase = get_metric(metric).phase
+        if phase is not Phase.RUN:  # totals have a source if the speed has, and are still their own
+            trial = self._source(trial, metric)
+        key = trial.strategy.key
         if (phase, key) not in self._keys:
             compute = PHASE_KEYS.get(phase)
             self._keys[phase, key] = key if compute is None else compute(trial.strategy)
         return self._keys[phase, key]
+
+    def _source(self, trial: Trial, metric: str) -> Trial:
+        """The trial that measured ``metric`` for ``trial``."""
+        measurement = trial.result.measurements.get(metric)
+        if measurement is None or measurement.source is None:
+            return trial
+        return self._by_number.get(measurement.source, trial)
 
     def _posterior(self, metric: str) -> MetricPosterior | None:
         if metric not in self._posteriors:
@@ -171,7 +183,7 @@ class Posterior:
             measurement = trial.result.measurements.get(metric)
             if measurement is None or not math.isfinite(measurement.value):
                 continue
-            if measurement.source in self._numbers and measurement.source != trial.number:
+            if self._source(trial, metric) is not trial:
                 continue
             same = (self._key(trial, metric), trial.seed, trial.is_confirmation)
             runs.setdefault(same if is_score(metric) else trial.number, trial)
@@ -190,7 +202,7 @@ class Posterior:
             if speed is not None and own_speed and own_speed > 0:
                 row = speed.rows.get(self._key(trial, SPEED), -1)
                 shift = share * math.log(own_speed) if row >= 0 else 0.0
-            key = trial.strategy.key
+            key = self._key(trial, metric)
             logs[key].append((math.log(value) + shift, share if row >= 0 else 0.0, trial.number))
             speed_rows.setdefault(key, row)
         if not logs:

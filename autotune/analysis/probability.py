@@ -1,8 +1,7 @@
 """The probability that a trial belongs to the Pareto front, given the noise of the measurements.
 
-The figures of all trials near the front are sampled from their posterior, which follows from the
-confidence interval of each measurement and the variation between repeated runs. The probability of
-a trial is the share of samples in which it satisfies the constraints and no other trial that
+The figures of all trials near the front are sampled from their posterior. The probability of a
+trial is the share of samples in which it satisfies the constraints and no other trial that
 satisfies them dominates it.
 """
 
@@ -15,24 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.front import find_baseline
-from autotune.analysis.replicates import (
-    SPEED,
-    Z95,
-    Estimate,
-    Replicates,
-    ci95_half_width,
-    is_score,
-    speed_dependent_share,
-)
-from autotune.domain import Phase, State, Study, Trial
+from autotune.analysis.metric_posterior import POSTERIOR_SAMPLES
+from autotune.analysis.posterior import Posterior
+from autotune.analysis.replicates import Estimate, Replicates
+from autotune.domain import State, Study, Trial
 from autotune.domain.constraints import constraint_bound, is_satisfied
-from autotune.domain.metrics import METRICS
 
 Floats = NDArray[np.float64]
-
-POSTERIOR_SAMPLES = 400
-"""The standard error of a probability is at most 0.025."""
 
 MAX_TRUNCATION_ERROR = 0.005
 """How much too high a probability can be because unlikely rivals are ignored."""
@@ -59,10 +47,15 @@ class FrontPoint:
         return bool(self.confirmations)
 
 
-def front_points(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) -> list[FrontPoint]:
+def front_points(
+    study: Study,
+    trials: Sequence[Trial],
+    front: Sequence[Trial],
+    posterior: Posterior | None = None,
+) -> list[FrontPoint]:
     """The members of ``front`` with their estimates, in the same order."""
     replicates = Replicates(trials)
-    probabilities = front_probabilities(study, trials, front, replicates)
+    probabilities = front_probabilities(study, trials, front, posterior)
     names = [objective.metric for objective in study.objectives]
     return [
         FrontPoint(
@@ -77,18 +70,21 @@ def front_points(study: Study, trials: Sequence[Trial], front: Sequence[Trial]) 
 
 
 def front_probabilities(
-    study: Study, trials: Sequence[Trial], front: Sequence[Trial], replicates: Replicates
+    study: Study,
+    trials: Sequence[Trial],
+    front: Sequence[Trial],
+    posterior: Posterior | None = None,
 ) -> dict[int, float]:
     """The probability of each member of ``front`` by number; deterministic."""
     if not front:
         return {}
-    posterior = _Posterior([*front, *_other_trials(study, trials, front)], replicates)
-    rivals = _likely_rivals(study, posterior, len(front))
-    rows = np.unique(np.concatenate([np.arange(len(front)), *rivals]))
-    objectives = [o.sign * posterior.sample(o.metric, rows) for o in study.objectives]
-    feasible = _sample_feasibility(study, find_baseline(study, trials), posterior, rows)
+    posterior = posterior or Posterior(study, trials)
+    members = [*front, *_other_trials(study, trials, front)]
+    objectives = [o.sign * posterior.sample(o.metric, members) for o in study.objectives]
+    rivals = _likely_rivals(objectives, len(front))
+    feasible = _sample_feasibility(posterior, members)
     return {
-        trial.number: _share_on_front(objectives, feasible, row, np.searchsorted(rows, rivals[row]))
+        trial.number: _share_on_front(objectives, feasible, row, rivals[row])
         for row, trial in enumerate(front)
     }
 
@@ -111,33 +107,27 @@ def _share_on_front(
     return float((feasible[:, row] & ~dominated).mean())
 
 
-def _sample_feasibility(
-    study: Study, default: Trial | None, posterior: _Posterior, rows: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """In which samples the trials in ``rows`` satisfy the constraints, shape (samples, rows). A
-    bound relative to the default is one on the noise of the default too, which it satisfies or
-    violates itself in all samples."""
-    feasible = np.ones((POSTERIOR_SAMPLES, len(rows)), dtype=bool)
-    for constraint in study.constraints:
-        limit = constraint_bound(constraint, default)
-        if limit is not None:
-            values = posterior.sample(constraint.metric, rows)
-            satisfied = is_satisfied(constraint, values, limit)
-            if constraint.relative and default is not None:
-                own = [t.strategy.key == default.strategy.key for t in posterior.trials]
-                value = default.metric(constraint.metric)
-                satisfied = satisfied | np.array(own)[rows] & is_satisfied(constraint, value, limit)
-            feasible &= satisfied
+def _sample_feasibility(posterior: Posterior, members: Sequence[Trial]) -> NDArray[np.bool_]:
+    """In which samples ``members`` satisfy the constraints, shape (samples, members). A bound
+    relative to the default moves with the sampled value of the default."""
+    feasible = np.ones((POSTERIOR_SAMPLES, len(members)), dtype=bool)
+    for constraint in posterior.study.constraints:
+        if constraint_bound(constraint, posterior.default) is None:
+            continue
+        values, bound = posterior.sample(constraint.metric, members), constraint.bound
+        if constraint.relative and posterior.default is not None:
+            values = values - posterior.sample(constraint.metric, [posterior.default])
+        feasible &= is_satisfied(constraint, values, bound)
     return feasible
 
 
-def _likely_rivals(study: Study, posterior: _Posterior, front_size: int) -> list[NDArray[np.int64]]:
-    """For each of the first ``front_size`` trials, the rows of the trials that can dominate it. The
-    others dominate it with a total probability below :data:`MAX_TRUNCATION_ERROR`."""
-    probability = np.ones((front_size, len(posterior.trials)))
-    for objective in study.objectives:
-        means, deviations = posterior.moments(objective.metric)
-        lead = objective.sign * (means[None, :] - means[:front_size, None])
+def _likely_rivals(objectives: Sequence[Floats], front_size: int) -> list[NDArray[np.int64]]:
+    """For each of the first ``front_size`` members, the rows of the members that can dominate it.
+    The others dominate it with a total probability below :data:`MAX_TRUNCATION_ERROR`."""
+    probability = np.ones((front_size, objectives[0].shape[1]))
+    for samples in objectives:
+        means, deviations = samples.mean(axis=0), samples.std(axis=0)
+        lead = means[None, :] - means[:front_size, None]
         noise = np.maximum(np.hypot(deviations[None, :], deviations[:front_size, None]), 1e-12)
         # Logistic approximation of the normal distribution function.
         better = 1 / (1 + np.exp(np.clip(-1.702 * lead / noise, -50, 50)))
@@ -166,82 +156,3 @@ def _other_trials(study: Study, trials: Sequence[Trial], front: Sequence[Trial])
         ):
             others[trial.strategy.key] = trial
     return list(others.values())
-
-
-class _Posterior:
-    """Independent posteriors of the metrics of ``trials``, all of which measured them."""
-
-    def __init__(self, trials: Sequence[Trial], replicates: Replicates) -> None:
-        self.trials, self._replicates = trials, replicates
-        self._moments: dict[str, tuple[Floats, Floats]] = {}
-
-    def moments(self, metric: str) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the true value, each of shape (trials,)."""
-        if metric not in self._moments:
-            moments = self._measured_moments(metric)
-            if _is_run_metric(metric):
-                moments = self._run_moments(metric, moments)
-            self._moments[metric] = moments
-        return self._moments[metric]
-
-    def sample(self, metric: str, rows: NDArray[np.int64]) -> Floats:
-        """Samples for the trials in ``rows``, shape (samples, rows)."""
-        means, deviations = (moment[rows] for moment in self.moments(metric))
-        if is_score(metric):
-            return np.asarray(means + deviations * self._noise(metric, rows))
-        relative = np.divide(deviations, means, out=np.zeros_like(means), where=means > 0)
-        if _is_run_metric(metric):
-            relative = -relative  # time and cost fall where the sampled speed rises
-        noise = self._noise(SPEED if _is_run_metric(metric) else metric, rows)
-        return np.asarray(means * np.exp(relative * noise))
-
-    def _measured_moments(self, metric: str) -> tuple[Floats, Floats]:
-        """The noise of a score comes from the number of samples and the seed. For other metrics the
-        variation between runs includes all noise; without repeated runs, that within the run is
-        used."""
-        measurements = [trial.result.measurements[metric] for trial in self.trials]
-        means = np.array([m.value for m in measurements], dtype=float)
-        within = np.array([ci95_half_width(m) or 0.0 for m in measurements]) / Z95
-        between = self._replicates.run_variation(metric)
-        if between is None:
-            return means, within
-        if is_score(metric):
-            return means, np.hypot(within, between.deviation)
-        deviations = np.maximum(within, between.deviation * np.abs(means))
-        for row, trial in enumerate(self.trials):
-            if not self._replicates.confirmations(trial):
-                continue
-            estimate = self._replicates.estimate(trial, metric)
-            if estimate is not None:
-                means[row] = estimate.value
-                deviations[row] /= math.sqrt(estimate.runs)
-        return means, deviations
-
-    def _run_moments(self, metric: str, moments: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-        """For a metric of the full run: its speed-dependent share varies with the speed."""
-        means, deviations = moments
-        if any(SPEED not in trial.result.measurements for trial in self.trials):
-            return means, deviations
-        speed, speed_deviation = self.moments(SPEED)
-        shares = np.array([speed_dependent_share(trial, metric) for trial in self.trials])
-        return means, np.asarray(np.abs(means) * shares * speed_deviation / speed)
-
-    def _noise(self, metric: str, rows: NDArray[np.int64]) -> Floats:
-        """Standard normal noise, shape (samples, rows), equal for trials that share the
-        measurement."""
-        sources = [_source_number(self.trials[row], metric) for row in rows.tolist()]
-        unique, index = np.unique(sources, return_inverse=True)
-        rng = np.random.default_rng([*metric.encode()])
-        noise = rng.standard_normal((POSTERIOR_SAMPLES, len(unique)))
-        return np.asarray(noise[:, index])
-
-
-def _is_run_metric(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].phase is Phase.RUN
-
-
-def _source_number(trial: Trial, metric: str) -> int:
-    """Number of the trial that measured the value."""
-    measurement = trial.result.measurements.get(metric)
-    source = None if measurement is None else measurement.source
-    return trial.number if source is None else source

@@ -6,6 +6,7 @@ Every property is computed on first use and then kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,6 @@ from autotune.analysis.front import (
     confirmed_trials,
     direction_of,
     find_baseline,
-    knee,
     measures_objectives,
     non_dominated_trials,
     select_feasible,
@@ -28,7 +28,10 @@ from autotune.analysis.front import (
     violations_by_trial,
 )
 from autotune.analysis.hypervolume import HypervolumePoint, hypervolume_history
+from autotune.analysis.posterior import Posterior
 from autotune.analysis.probability import FrontPoint, front_points, front_probabilities
+from autotune.analysis.recommendation import PICKS, Recommendation, Recommender
+from autotune.analysis.recommendation_text import describe_trial, recommendation_sentence
 from autotune.analysis.replicates import Replicates, confirmed_trial
 from autotune.analysis.text import format_value, strategy_difference
 from autotune.analysis.verdict import (
@@ -39,6 +42,7 @@ from autotune.analysis.verdict import (
 )
 from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
+from autotune.errors import NotFoundError
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +132,43 @@ class Snapshot:
     @cached_property
     def front_points(self) -> Mapping[int, FrontPoint]:
         """The members of the front with their estimates, by number."""
-        points = front_points(self.study, self.trials, self.front)
+        points = front_points(self.study, self.trials, self.front, self.posterior)
         return {point.trial.number: point for point in points}
 
     @cached_property
+    def posterior(self) -> Posterior:
+        """What is believed of the true values of the strategies."""
+        return Posterior(self.study, self.trials)
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        return Recommender(self.study, self.trials, self.posterior)
+
+    @cached_property
+    def recommendations(self) -> Mapping[str, Recommendation]:
+        """The recommendation for each goal that has one: ``knee``, ``fastest``, ..."""
+        recommendations = {}
+        for goal in ("knee", *PICKS):
+            with suppress(NotFoundError):
+                recommendations[goal] = self.recommender.recommend(goal)
+        return recommendations
+
+    @cached_property
     def knee(self) -> Trial | None:
-        return knee(self.study, self.front)
+        """The recommended compromise; the default if no other strategy is acceptable."""
+        recommendation = self.recommendations.get("knee")
+        return None if recommendation is None else recommendation.trial
+
+    def describe(self, trial: Trial) -> str:
+        """``trial`` against the default, with intervals, and whether it is confirmed."""
+        return describe_trial(self.recommender, trial)
+
+    def recommendation_sentence(self, goal: str) -> str | None:
+        """The recommendation for ``goal`` as a sentence; ``None`` if there is none."""
+        recommendation = self.recommendations.get(goal)
+        if recommendation is None:
+            return None
+        return recommendation_sentence(self.recommender, recommendation)
 
     @cached_property
     def confirmed(self) -> frozenset[int]:
@@ -153,7 +188,7 @@ class Snapshot:
     def front_probabilities(self) -> Mapping[int, float]:
         """The probability (0..1) that a member of the front belongs to it, given the noise of the
         measurements, by number."""
-        return front_probabilities(self.study, self.trials, self.front, self.replicates)
+        return front_probabilities(self.study, self.trials, self.front, self.posterior)
 
     @cached_property
     def verdicts(self) -> Mapping[int, Verdict]:

@@ -8,7 +8,7 @@ from rich.text import Text
 from autotune.analysis.probability import FrontPoint
 from autotune.analysis.replicates import Estimate
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.text import compare_with_default, format_metric, format_ratio_to_default
+from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.analysis.verdict import learning_failure
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import non_default_settings, out, unit_heading
@@ -35,9 +35,8 @@ def print_front(snapshot: Snapshot) -> None:
     out.print(front_listing(snapshot))
     if len(study.objectives) > 1:
         out.print(plot(snapshot, out.width))
-    if (knee := snapshot.knee) is not None:
-        text = compare_with_default(study, snapshot.trials, knee)
-        out.print(Text.assemble("Knee: trial ", (str(knee.number), "bold yellow"), f", {text}."))
+    if (sentence := snapshot.recommendation_sentence("knee")) is not None:
+        out.print(Text(sentence))
 
 
 def _why_no_front(snapshot: Snapshot) -> str:

@@ -72,5 +72,13 @@ def trial(
 
 
 def trials(*rows: Sequence[float], metrics: Sequence[str] = (SPEED, ACCURACY)) -> list[Trial]:
-    """Complete trials 0, 1, ... with these values; trial 0 is the default."""
-    return [trial(n, dict(zip(metrics, row, strict=True))) for n, row in enumerate(rows)]
+    """Complete trials 0, 1, ... with these values; trial 0 is the default, each of the others has
+    a batch size of its own."""
+    return [
+        trial(
+            n,
+            dict(zip(metrics, row, strict=True)),
+            values={"batch_size": 8 * (n + 1), "precision": "bf16"} if n else None,
+        )
+        for n, row in enumerate(rows)
+    ]

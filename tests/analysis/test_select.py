@@ -25,9 +25,10 @@ TRIALS = [
         ("fastest", 2),
         ("most-accurate", 0),
         ("cheapest", 1),
-        ("accuracy >= 0.9 then cheapest", 0),
+        ("accuracy >= 0.88 then most-accurate", 0),
         ("batch_size == 16 then most-accurate", 1),
         ("precision == fp32 or cost_usd < 3 then fastest", 1),
+        ("accuracy >= 0.86 then cheapest", 1),
         ("accuracy > 0.5 then knee", 1),
     ],
 )

@@ -9,12 +9,12 @@ from small_studies import ACCURACY, SPEED, study, trial, trials
 from autotune.analysis.decimate import decimate
 from autotune.analysis.front import (
     feasible_trials,
-    knee,
     pareto_front,
     pareto_optimal,
 )
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.probability import front_probabilities
+from autotune.analysis.recommendation import Recommender
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import strategy_settings
 from autotune.analysis.verdict import Verdict
@@ -34,7 +34,7 @@ def test_agrees_with_the_plain_functions() -> None:
     assert snapshot.baseline == TRIALS[0]
     assert snapshot.feasible == feasible_trials(STUDY, TRIALS)
     assert snapshot.front == pareto_front(STUDY, TRIALS)
-    assert snapshot.knee == knee(STUDY, snapshot.front)
+    assert snapshot.knee is Recommender(STUDY, TRIALS).recommend("knee").trial
     assert snapshot.hypervolume_history[-1].value == hypervolume(STUDY, TRIALS)
 
 
@@ -68,9 +68,7 @@ def test_confirmation_runs_and_their_trials() -> None:
 
 def test_members_of_the_front_have_a_probability() -> None:
     snapshot = Snapshot(STUDY, TRIALS)
-    assert snapshot.front_probabilities == front_probabilities(
-        STUDY, TRIALS, snapshot.front, snapshot.replicates
-    )
+    assert snapshot.front_probabilities == front_probabilities(STUDY, TRIALS, snapshot.front)
     assert snapshot.front_probabilities.keys() == {0, 1}
 
 

@@ -1,0 +1,276 @@
+"""Which trial of a study is recommended for a goal, and how sure that is.
+
+Only strategies that satisfy every constraint with a probability of at least
+:data:`MIN_PROBABILITY` are recommended, and none that its confirmation runs refute. Among these the
+posterior means decide, not single runs. If no strategy but the default qualifies, the default is
+recommended, and the strategy that comes closest is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import get_args
+
+import numpy as np
+
+from autotune.analysis.filters import condition_values, parse_condition
+from autotune.analysis.front import (
+    ObjectiveValues,
+    knee,
+    measures_objectives,
+    non_dominated_trials,
+    suggest_trial,
+    superseded_trials,
+)
+from autotune.analysis.paired import PairedRuns
+from autotune.analysis.posterior import Posterior
+from autotune.analysis.replicates import Replicates
+from autotune.domain import Constraint, State, Study, Trial
+from autotune.domain.expression import Expression
+from autotune.domain.metrics import METRICS, Pick, select_metrics
+from autotune.errors import NotFoundError
+
+PICKS: tuple[str, ...] = get_args(Pick)
+"""Goals that choose by the best value of a metric; ``knee`` is the compromise."""
+
+MIN_PROBABILITY = 0.8
+"""The probability with which a recommended strategy satisfies each constraint, at least."""
+
+REFUTED_PROBABILITY = 0.2
+"""A strategy is refuted if its confirmation runs alone make a constraint less likely than this."""
+
+
+class Status(StrEnum):
+    """What confirmation runs say about a strategy."""
+
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
+    UNCONFIRMED = "not confirmed"
+
+
+@dataclass(frozen=True)
+class Closest:
+    """The strategy that is most likely to satisfy ``constraint``, the one that it misses."""
+
+    trial: Trial
+    constraint: Constraint
+    probability: float
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The trial to choose for ``goal``, a word of :data:`PICKS` or ``knee``.
+
+    ``probability`` is that of the least certain constraint. ``sources`` are the trials whose phases
+    it shares if it was never run as a whole. ``closest`` is set if no strategy but the default
+    qualifies, because of the constraints.
+    """
+
+    goal: str
+    trial: Trial
+    probability: float
+    status: Status
+    sources: tuple[int, ...]
+    closest: Closest | None
+
+
+class Recommender:
+    """The recommendations of a study. All figures are posterior means."""
+
+    def __init__(
+        self, study: Study, trials: Sequence[Trial], posterior: Posterior | None = None
+    ) -> None:
+        self.study, self.trials = study, trials
+        self.posterior = posterior or Posterior(study, trials)
+        self._replicates, self._pairs = Replicates(trials), PairedRuns(trials)
+        self._probabilities: dict[int, float] = {}
+
+    @cached_property
+    def candidates(self) -> Sequence[Trial]:
+        """Complete results with all objectives measured, whatever the constraints."""
+        superseded = superseded_trials(self.trials)
+        return [
+            trial
+            for trial in self.trials
+            if trial.state is State.COMPLETE
+            and trial.is_result
+            and trial.number not in superseded
+            and measures_objectives(self.study, trial)
+        ]
+
+    @cached_property
+    def acceptable(self) -> Sequence[Trial]:
+        """The candidates that may be recommended; the default if there is no other."""
+        members = [
+            trial
+            for trial in self.candidates
+            if self.probability(trial) >= MIN_PROBABILITY
+            and self.status(trial) is not Status.REFUTED
+        ]
+        return members or [trial for trial in self.candidates if self._is_default(trial)]
+
+    @cached_property
+    def front(self) -> Sequence[Trial]:
+        """The acceptable trials whose posterior means no other's dominate."""
+        return self.front_of(self.acceptable)
+
+    def front_of(self, members: Sequence[Trial]) -> Sequence[Trial]:
+        """Those of ``members`` whose posterior means no other's dominate."""
+        return non_dominated_trials(members, self._points(members))
+
+    def probability(self, trial: Trial) -> float:
+        """The probability that ``trial`` satisfies the constraint that it is least sure to."""
+        if trial.number not in self._probabilities:
+            values = [self.posterior.probability(trial, c) for c in self.study.constraints]
+            self._probabilities[trial.number] = min(values, default=1.0)
+        return self._probabilities[trial.number]
+
+    def status(self, trial: Trial) -> Status:
+        """Whether the confirmation runs of the strategy confirm or refute it."""
+        if not self._replicates.confirmations(trial):
+            return Status.UNCONFIRMED
+        violated = any(self._refutes(trial, constraint) for constraint in self.study.constraints)
+        return Status.REFUTED if violated else Status.CONFIRMED
+
+    def sources(self, trial: Trial) -> tuple[int, ...]:
+        """The other trials whose phases ``trial`` reuses in its objectives."""
+        measured = [trial.result.measurements.get(o.metric) for o in self.study.objectives]
+        sources = {m.source for m in measured if m is not None and m.source is not None}
+        return tuple(sorted(sources - {trial.number}))
+
+    def is_composed(self, trial: Trial) -> bool:
+        """Whether the strategy was never run as a whole, training included."""
+        return bool(self.sources(trial)) and not self._replicates.confirmations(trial)
+
+    def recommend(self, goal: str) -> Recommendation:
+        """The recommendation for ``goal``. Raises :class:`~autotune.errors.NotFoundError` if no
+        trial can be recommended or none measured the metrics of the goal."""
+        return self.describe(goal, self.choose(goal, self._require_acceptable()))
+
+    def describe(self, goal: str, trial: Trial) -> Recommendation:
+        """``trial`` as the recommendation for ``goal``."""
+        return Recommendation(
+            goal,
+            trial,
+            self.probability(trial),
+            self.status(trial),
+            self.sources(trial) if self.is_composed(trial) else (),
+            self.closest if self._is_default(trial) else None,
+        )
+
+    def choose(self, goal: str, members: Sequence[Trial]) -> Trial:
+        """The best of ``members`` for ``goal``; of equal ones one on the front, then the first."""
+        front = self.front_of(members)
+        if goal == "knee":
+            trial = knee(self.study, front, self._points(front))
+            assert trial is not None
+            return trial
+        metric = self._pick_metric(members, goal)
+        sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
+        numbers = {trial.number for trial in front}
+        means = [(self.posterior.mean(trial, metric), trial) for trial in members]
+        return max(
+            ((sign * mean, trial) for mean, trial in means if mean is not None),
+            key=lambda pair: (pair[0], pair[1].number in numbers, -pair[1].number),
+        )[1]
+
+    def suggest(self, members: Sequence[Trial], weights: Mapping[str, float]) -> Trial | None:
+        """The best of ``members`` by weights of the objectives."""
+        front = self.front_of(members)
+        return suggest_trial(self.study, front, weights, self._points(front))
+
+    def satisfying(self, condition: str) -> Sequence[Trial]:
+        """The acceptable trials that satisfy ``condition`` with :data:`MIN_PROBABILITY`."""
+        members = self._require_acceptable()
+        expression = parse_condition(self.study, condition)
+        probabilities = [self._condition_probability(trial, expression) for trial in members]
+        pairs = list(zip(probabilities, members, strict=True))
+        matches = [trial for probability, trial in pairs if probability >= MIN_PROBABILITY]
+        if matches:
+            return matches
+        probability, trial = max(pairs, key=lambda pair: (pair[0], -pair[1].number))
+        subject = f"no trial of study {self.study.name} satisfies {condition}"
+        if probability < 1 / 100:
+            raise NotFoundError(
+                subject,
+                hint=f"relax the condition; show the front: autotune pareto {self.study.name}",
+            )
+        raise NotFoundError(
+            f"{subject} with a probability of {MIN_PROBABILITY}; trial {trial.number} comes "
+            f"closest with {probability:.2f}",
+            hint="choose it by its number, or make it surer with more seeds: confirm.seeds",
+        )
+
+    @cached_property
+    def closest(self) -> Closest | None:
+        """The strategy that comes closest; ``None`` if one besides the default qualifies, or if no
+        constraint is in the way."""
+        others = [trial for trial in self.candidates if not self._is_default(trial)]
+        if not others or not self.study.constraints:
+            return None
+        if any(not self._is_default(trial) for trial in self.acceptable):
+            return None
+        best = max(others, key=lambda trial: (self.probability(trial), -trial.number))
+        constraint = min(self.study.constraints, key=lambda c: self.posterior.probability(best, c))
+        return Closest(best, constraint, self.probability(best))
+
+    def _refutes(self, trial: Trial, constraint: Constraint) -> bool:
+        """Whether the confirmation runs alone make ``constraint`` unlikely."""
+        default = self.posterior.default
+        if not constraint.relative or default is None:
+            return False
+        difference = self._pairs.score_difference(trial, default, constraint.metric)
+        if difference is None:
+            return False
+        above = difference.probability_above(constraint.bound)
+        kept = above if constraint.operator in (">=", ">") else 1 - above
+        return kept < REFUTED_PROBABILITY
+
+    def _is_default(self, trial: Trial) -> bool:
+        default = self.posterior.default
+        return default is not None and trial.strategy.key == default.strategy.key
+
+    def _require_acceptable(self) -> Sequence[Trial]:
+        if not self.acceptable:
+            raise NotFoundError(
+                f"no trial of study {self.study.name} is complete and satisfies the constraints",
+                hint=f"list all trials: autotune trials {self.study.name}",
+            )
+        return self.acceptable
+
+    def _points(self, members: Sequence[Trial]) -> ObjectiveValues:
+        """Posterior means of the objectives, signed so that more is better."""
+        rows = [
+            [o.sign * (self.posterior.mean(trial, o.metric) or 0.0) for o in self.study.objectives]
+            for trial in members
+        ]
+        return np.array(rows, dtype=float).reshape(len(members), len(self.study.objectives))
+
+    def _condition_probability(self, trial: Trial, condition: Expression) -> float:
+        values = condition_values(trial)
+        if not condition.names <= values.keys():
+            return 0.0
+        metrics = [name for name in condition.names if name in METRICS]
+        samples = {name: self.posterior.sample(name, [trial])[:, 0].tolist() for name in metrics}
+        if not samples:
+            return float(condition.holds(values))
+        count = len(next(iter(samples.values())))
+        rows = ({name: column[row] for name, column in samples.items()} for row in range(count))
+        return sum(condition.holds({**values, **row}) for row in rows) / count
+
+    def _pick_metric(self, members: Sequence[Trial], goal: str) -> str:
+        """The first metric of ``goal`` that is a measured objective, else the first measured."""
+        names = select_metrics(lambda metric: metric.pick == goal)
+        objectives = {objective.metric for objective in self.study.objectives}
+        measured = {name for trial in members for name in trial.metrics}
+        for available in (objectives & measured, measured):
+            for name in names:
+                if name in available:
+                    return name
+        raise NotFoundError(
+            f"study {self.study.name} measured none of {', '.join(names)}, which '{goal}' needs",
+            hint="choose by a trial number or knee",
+        )
