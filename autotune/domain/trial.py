@@ -242,7 +242,8 @@ class Job:
     resources. ``cores`` are the CPU ids that the executor reserved for it; empty for any.
     ``phases`` lists the phases to run; the results of the others are reused from trials with the
     same phase key. ``on_test_split``: evaluate the model on the test split instead of validation.
-    ``plugins`` are loaded first (:func:`autotune.plugins.load`).
+    ``plugins`` are loaded first (:func:`autotune.plugins.load`). ``continues`` lists the folders of
+    earlier runs of this trial, the latest first: training continues at their checkpoint.
     """
 
     study: str
@@ -258,3 +259,4 @@ class Job:
     phases: tuple[Phase, ...] = PHASES
     on_test_split: bool = False
     plugins: tuple[str, ...] = ()
+    continues: tuple[str, ...] = ()

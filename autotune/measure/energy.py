@@ -81,15 +81,16 @@ def _nvml(device: torch.device) -> Iterator[EnergyCounter]:
 
 
 class EnergyMeter:
-    """Sums the energy of the :meth:`running` contexts. :attr:`wh` is ``None`` without a counter."""
+    """Sums the energy of the :meth:`running` contexts in :attr:`joules`. :attr:`wh` is ``None``
+    without a counter."""
 
     def __init__(self, counters: list[EnergyCounter]) -> None:
         self._counters = counters
-        self._joules = 0.0
+        self.joules = 0.0
 
     @property
     def wh(self) -> float | None:
-        return self._joules / JOULES_PER_WH if self._counters else None
+        return self.joules / JOULES_PER_WH if self._counters else None
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -98,4 +99,4 @@ class EnergyMeter:
             yield
         finally:
             pairs = zip(self._counters, before, strict=True)
-            self._joules += sum(counter.since(start) for counter, start in pairs)
+            self.joules += sum(counter.since(start) for counter, start in pairs)

@@ -32,6 +32,27 @@ def has_failed_before(trial: Trial, history: Sequence[Trial]) -> bool:
     )
 
 
+def is_resumable(trial: Trial) -> bool:
+    """Whether the strategy of a finished trial is run again because nothing is known of it, so that
+    its training run can continue at its last checkpoint."""
+    return not trial.is_informative and not trial.is_imported
+
+
+def earlier_runs(trial: Trial, history: Sequence[Trial]) -> list[Trial]:
+    """The trials whose training run ``trial`` continues if they left a checkpoint, the latest
+    first."""
+    if trial.origin is TrialOrigin.ISOLATED_RERUN:
+        return []  # it is run for its speed, with nothing else on the host
+    return [
+        earlier
+        for earlier in reversed(history[: trial.number])
+        if is_resumable(earlier)
+        and earlier.is_confirmation == trial.is_confirmation
+        and earlier.strategy.key == trial.strategy.key
+        and earlier.seed == trial.seed
+    ]
+
+
 def without_early_verdict(outcome: Outcome, *, is_second_run: bool) -> Outcome:
     """``outcome``, but a worker that was killed from outside is a fault of the machine the first
     time. The second time it is a crash of the strategy: the kernel kills what exceeds memory."""

@@ -20,7 +20,7 @@ from autotune.domain import (
 )
 from autotune.levers import required_resources
 from autotune.search.cache import CACHE_MISS, CacheHit, merge_cached
-from autotune.search.failures import has_failed_before, without_early_verdict
+from autotune.search.failures import earlier_runs, has_failed_before, without_early_verdict
 from autotune.search.feasibility.filter import PREDICTIONS, attach_predictions
 from autotune.search.turn import Turn
 
@@ -45,6 +45,10 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
     if turn.feasibility is not None:
         predictions = turn.feasibility.predict(trial.strategy, turn.history)
         trial = replace(trial, result=TrialResult(environment={PREDICTIONS: predictions}))
+
+    def folder(trial: Trial) -> str:
+        return str(directory / turn.study.name / f"{trial.number:04d}")
+
     job = Job(
         study=turn.study.name,
         trial=trial.number,
@@ -53,11 +57,12 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         seed=trial.seed,
         resources=required_resources(trial.strategy),
         limits=_limits(trial, turn),
-        directory=str(directory / turn.study.name / f"{trial.number:04d}"),
+        directory=folder(trial),
         hourly_usd=turn.price(trial.strategy),
         phases=hit.phases_to_run,
         on_test_split=trial.is_confirmation,
         plugins=turn.study.plugins,
+        continues=tuple(map(folder, earlier_runs(trial, turn.history))),
     )
     return StartedTrial(trial, job, hit, predictions, has_failed_before(trial, turn.history))
 

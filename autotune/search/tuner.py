@@ -29,7 +29,7 @@ from autotune.errors import StoreUnavailableError
 from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
 from autotune.search.early_stopping import EarlyStopper, ScoreUpperBound
 from autotune.search.ending import describe_end
-from autotune.search.failures import RepeatedFailures
+from autotune.search.failures import RepeatedFailures, is_resumable
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.heartbeat import Heartbeat, OutageBackoff
 from autotune.search.sources import (
@@ -44,7 +44,7 @@ from autotune.search.sources import (
 from autotune.search.started_trial import StartedTrial, finalize, is_budget_timeout, start_trial
 from autotune.search.turn import Turn, TurnReader
 from autotune.search.warm_start import SourceStudy
-from autotune.trial.job_files import write_job, write_result
+from autotune.trial.job_files import remove_checkpoints, write_job, write_result
 
 POLL_SECONDS = 1.0
 """How often an idle driver checks whether a trial of another driver has ended."""
@@ -159,6 +159,9 @@ class Tuner:
         outcome = finalize(outcome, started, self.study.limits)
         trial = self.store.finish(job.study, job.trial, outcome)
         write_result(job, trial)
+        if not is_resumable(trial):
+            for folder in (job.directory, *job.continues):
+                remove_checkpoints(Path(folder))
         self._observer.finished(trial)
         self._handle_failure(started, trial)
 

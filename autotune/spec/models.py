@@ -71,6 +71,7 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Price = Annotated[float, Field(ge=0)]
+DiskSpace = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -196,6 +197,10 @@ class LimitsSpec(Section):
 
     memory_gib: PositiveNumber | None = None
     minutes: PositiveNumber | None = None
+    checkpoint_gib: DiskSpace = Field(
+        20.0,
+        description="Disk space for the checkpoints of all trials of the study; 0 writes none",
+    )
 
 
 class PricesSpec(Section):

@@ -75,7 +75,9 @@ def resolve(
         space=space,
         constraints=metrics.constraints(file),
         budget=metrics.budget(file),
-        limits=Limits(file.limits.memory_gib, file.limits.minutes),
+        limits=Limits(
+            file.limits.memory_gib, file.limits.minutes, file.limits.checkpoint_gib
+        ),
         prices=prices,
         executor=_executor(file, document),
         sampler=SamplerConfig(file.sampler.kind, file.sampler.seed, file.sampler.recipes),

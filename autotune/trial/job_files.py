@@ -17,6 +17,8 @@ from autotune.errors import ExecutionError, UsageError
 
 JOB, RESULT = "job.json", "result.json"
 LOG, EARLIER_LOG = "log.txt", "log.earlier.txt"
+CHECKPOINTS = "checkpoint-*.safetensors*"
+"""Pattern of the names of checkpoints, complete ones and those that are being written."""
 
 
 @cache
@@ -39,7 +41,8 @@ def write_job(job: Job) -> None:
     """Write ``job.json``, creating the folder.
 
     A folder can have files of an earlier trial of this number, whose database was removed. Its log
-    is renamed, so that each trial has a log of its own, and its result is deleted.
+    is renamed, so that each trial has a log of its own, and its result is deleted. So are its
+    checkpoints, unless the job continues there.
 
     :raises ExecutionError: the file cannot be written.
     """
@@ -48,6 +51,8 @@ def write_job(job: Job) -> None:
         if (folder / LOG).exists():
             (folder / LOG).replace(folder / EARLIER_LOG)
         (folder / RESULT).unlink(missing_ok=True)
+    if job.directory not in job.continues:
+        remove_checkpoints(folder)
     _write(Path(job.directory) / JOB, _adapter().dump_json(job, indent=2) + b"\n")
 
 
@@ -67,6 +72,15 @@ def write_result(job: Job, trial: Trial) -> None:
         },
     }
     _write(Path(job.directory) / RESULT, json.dumps(document, indent=2).encode() + b"\n")
+
+
+def remove_checkpoints(folder: Path, *, keep: str = "") -> None:
+    """Delete the checkpoints in the folder of a trial, except those whose names begin with
+    ``keep``. What cannot be deleted stays."""
+    for path in folder.glob(CHECKPOINTS):
+        if not keep or not path.name.startswith(keep):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _write(path: Path, content: bytes) -> None:

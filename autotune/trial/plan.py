@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -48,24 +49,28 @@ class TrainingPlan:
         epochs, remaining_steps = divmod(self.steps, math.ceil(per_epoch / self.batch_size))
         return epochs * per_epoch + remaining_steps * self.batch_size
 
-    def batches(self) -> Iterator[Indices]:
-        """An endless iterator over global batches."""
+    def batches(self, start: int = 0) -> Iterator[Indices]:
+        """An endless iterator over global batches, from that of step ``start`` on."""
+        return islice(self._batches(), start, None)
+
+    def _batches(self) -> Iterator[Indices]:
         lengths = self.collate.split.lengths
         if self.longest_first:
             yield np.argsort(-lengths, kind="stable")[: self.batch_size]
         yield from batch_order(lengths, self.batch_size, self.padding, self.seed)
 
-    def prefetched(self) -> Iterator[tuple[Indices, list[Batch]]]:
-        """An endless iterator over global batches, each with its collated micro-batches.
+    def prefetched(self, start: int = 0) -> Iterator[tuple[Indices, list[Batch]]]:
+        """An endless iterator over global batches, each with its collated micro-batches, from that
+        of step ``start`` on.
 
         They are collated on demand, or ahead of time by ``loader_workers`` threads.
         """
         if self.loader_workers == 0:
-            yield from ((rows, self._collate(rows)) for rows in self.batches())
+            yield from ((rows, self._collate(rows)) for rows in self.batches(start))
             return
         with ThreadPoolExecutor(self.loader_workers, thread_name_prefix="loader") as threads:
             queue: deque[tuple[Indices, Future[list[Batch]]]] = deque()
-            for rows in self.batches():
+            for rows in self.batches(start):
                 queue.append((rows, threads.submit(self._collate, rows)))
                 if len(queue) > self.loader_workers * self.prefetch:
                     next_rows, future = queue.popleft()

@@ -7,11 +7,14 @@ another trial.
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from autotune.domain import Job, Measurement
 from autotune.measure import cost, memory, statistics
 from autotune.measure.clock import Window
 from autotune.measure.measurements import exact, product, sampled, throughput
 from autotune.trial import evaluation
+from autotune.trial.recorder import TrialRecorder
 from autotune.trial.state import TrainState
 from autotune.trial.training_run import TrainingRun
 
@@ -77,16 +80,22 @@ def record_throughput(run: TrainingRun, setup_seconds: float) -> None:
     recorder.add(speed, reference_seconds, product("relative_speed", speed, reference_seconds))
     recorder.add(exact("setup_seconds", setup_seconds + _warmup_overhead(run, speed)))
     if (peaks := group.peaks_gib()) is not None:
-        recorder.add(exact("peak_memory_gib", sum(peaks)))
+        _record_peak(recorder, "peak_memory_gib", sum(peaks))
         recorder.environment["peak_memory_gib_by_rank"] = " ".join(f"{gib:.3f}" for gib in peaks)
     if (device_peaks := group.device_peaks_gib()) is not None:
-        recorder.add(exact("device_memory_gib", device_peaks[0]))
-        recorder.add(exact("device_memory_reserved_gib", device_peaks[1]))
+        _record_peak(recorder, "device_memory_gib", device_peaks[0])
+        _record_peak(recorder, "device_memory_reserved_gib", device_peaks[1])
+
+
+def _record_peak(recorder: TrialRecorder, name: str, gib: float) -> None:
+    """Record a peak, unless it was higher in an earlier process of this training run."""
+    earlier = recorder.measurements.get(name)
+    recorder.add(exact(name, gib if earlier is None else max(gib, earlier.value)))
 
 
 def _warmup_overhead(run: TrainingRun, speed: Measurement) -> float:
     """Seconds of the warm-up beyond what its examples take at steady speed: mostly compilation."""
-    warmup = [window for window in run.windows if window.warmup]
+    warmup = list(takewhile(lambda window: window.warmup, run.windows))
     seconds = sum(window.seconds for window in warmup)
     return max(0.0, seconds - sum(window.examples for window in warmup) / speed.value)
 

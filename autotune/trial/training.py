@@ -101,15 +101,23 @@ class TrainingLoop:
 
     A window ends after :data:`WINDOW_SECONDS`, at a rung, after the warm-up and at the end. Time
     and energy spent between two calls of :meth:`run_window` are not counted. ``step`` and
-    ``examples`` count what has been trained so far.
+    ``examples`` count what has been trained so far, ``start`` steps by another process.
     """
 
-    def __init__(self, state: TrainState, plan: TrainingPlan, meter: EnergyMeter) -> None:
+    def __init__(
+        self,
+        state: TrainState,
+        plan: TrainingPlan,
+        meter: EnergyMeter,
+        *,
+        start: int = 0,
+        examples: int = 0,
+    ) -> None:
         self._state, self._plan, self._meter = state, plan, meter
-        self._warmup_steps = min(WARMUP_STEPS, plan.steps // 4)
-        self._last_steps = {*plan.rungs, self._warmup_steps, plan.steps}
-        self._take_step = _step_function(state, plan)
-        self.step = self.examples = 0
+        self._warmup_end = start + min(WARMUP_STEPS, (plan.steps - start) // 4)
+        self._last_steps = {*plan.rungs, self._warmup_end, plan.steps}
+        self._take_step = _step_function(state, plan, start)
+        self.step, self.examples = start, examples
 
     @property
     def is_finished(self) -> bool:
@@ -136,25 +144,27 @@ class TrainingLoop:
             seconds = now(state.device) - start
         if self.is_finished:
             del self._take_step  # ends the loader's threads
-        is_warmup = self.step <= self._warmup_steps
+        is_warmup = self.step <= self._warmup_end
         window = Window(self.examples - examples_before, seconds, warmup=is_warmup)
         mean_loss = state.group.mean_loss(losses, seconds)
         return Progress(self.step, self.examples, mean_loss, window)
 
 
-def _step_function(state: TrainState, plan: TrainingPlan) -> Callable[[float], tuple[int, Tensor]]:
-    """A function that takes the next step of ``plan`` at a given learning rate and returns the
-    batch size and the loss."""
+def _step_function(
+    state: TrainState, plan: TrainingPlan, start: int
+) -> Callable[[float], tuple[int, Tensor]]:
+    """A function that takes the next step of ``plan``, the first time step ``start``, at a given
+    learning rate and returns the batch size and the loss."""
     distributed = state.distributed
     if distributed is not None:
-        batches = plan.batches()
+        batches = plan.batches(start)
 
         def take_distributed_step(rate: float) -> tuple[int, Tensor]:
             rows = next(batches)
             return len(rows), distributed.step(state, plan, rows, rate)
 
         return take_distributed_step
-    loader = plan.prefetched()
+    loader = plan.prefetched(start)
 
     def take_step(rate: float) -> tuple[int, Tensor]:
         rows, micro_batches = next(loader)

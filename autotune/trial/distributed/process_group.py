@@ -30,6 +30,10 @@ class ProcessGroup(Protocol):
     def is_main_process(self) -> bool:
         """Whether this process reports for the trial (rank 0)."""
 
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0."""
+
     def main_process_first(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the main process, then in the others, which can use its cache."""
 
@@ -70,6 +74,7 @@ class SingleProcess:
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     is_main_process: bool = True
+    rank: int = 0
 
     def main_process_first(self, function: Callable[[], T]) -> T:
         return function()

@@ -20,6 +20,11 @@ class Masks:
         self._linears = tuple(linears)
         self._pruned = list(pruned)
 
+    @property
+    def tensors(self) -> Sequence[Tensor]:
+        """The mask of each layer, true where a weight is pruned."""
+        return self._pruned
+
     @torch.no_grad()
     def apply(self) -> None:
         """Set the pruned weights to zero."""
