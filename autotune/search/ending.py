@@ -28,9 +28,13 @@ def _parts(turn: Turn, session_end: str | None) -> Iterator[str]:
         return
     reason = turn.budget_end or turn.search_end or session_end or SPACE_TRIED
     yield _default_alone(turn) or reason
-    if turn.study.confirm is not None and turn.budget_end is None:
-        yield "there was nothing to confirm"
-        yield from _unused(turn)
+    if turn.study.confirm is None:
+        return
+    if turn.budget_end is not None:
+        yield "nothing was confirmed"
+        return
+    yield "there was nothing to confirm"
+    yield from _unused(turn)
 
 
 def _default_alone(turn: Turn) -> str | None:

@@ -44,7 +44,7 @@ def fast(study: Study) -> Strategy:
 def test_a_default_that_takes_more_than_the_budget_is_said_so(study: Study) -> None:
     turn = turn_with(study, [lasting(5, 0, study.baseline)], minutes=4)
     assert describe_end(turn, None) == (
-        "the default alone took 5.0 of 4 minutes, so nothing else was tried"
+        "the default alone took 5.0 of 4 minutes, so nothing else was tried; nothing was confirmed"
     )
 
 
