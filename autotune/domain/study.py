@@ -185,3 +185,8 @@ class Study:
     def baseline(self) -> Strategy:
         """The default strategy, which is measured first and with which results are compared."""
         return Strategy(self.space.defaults)
+
+    @property
+    def baseline_name(self) -> str:
+        """What texts call the baseline: the default of the Trainer, or the user's own recipe."""
+        return "your baseline" if self.spec.get("baseline") else "the default"

@@ -28,6 +28,7 @@ STARTER_COMMENT = "# Strategies to try first, before the models of the sampler h
 IMPORTED_COMMENT = (
     "# The imported strategy. It runs second, after the default that it is compared with.\n"
 )
+BASELINE_COMMENT = "# The imported strategy. It runs first, and all others are compared with it.\n"
 
 
 def read_configuration(path: Path) -> ImportedConfig:
@@ -58,14 +59,20 @@ def read_configuration(path: Path) -> ImportedConfig:
     )
 
 
-def study_file(imported: ImportedConfig, name: str) -> str:
-    """A study file that tries the imported strategy right after the default, against which every
-    figure is shown."""
+def study_file(imported: ImportedConfig, name: str, *, as_baseline: bool = False) -> str:
+    """A study file that tries the imported strategy right after the default, with which every
+    strategy is compared; or, ``as_baseline``, one that compares every strategy with the imported
+    one."""
     strategy = ", ".join(f"{lever}: {_yaml(value)}" for lever, value in imported.levers.items())
     lines = [f"#   {key}: {reason}" for key, reason in imported.skipped.items()]
     skipped = ["", "# Skipped settings:", *lines] if lines else []
     head = [f"# Made from {imported.source} by autotune import.", *skipped, ""]
-    text = starter(study_name(name), [strategy]).replace(STARTER_COMMENT, IMPORTED_COMMENT)
+    text = starter(study_name(name), [strategy])
+    if as_baseline:
+        section = f"{STARTER_COMMENT}start_with:\n  - {{{strategy}}}\n"
+        text = text.replace(section, f"{BASELINE_COMMENT}baseline: {{{strategy}}}\n")
+    else:
+        text = text.replace(STARTER_COMMENT, IMPORTED_COMMENT)
     for key, value in imported.task.items():
         text = _with_task_key(text, key, value)
     return "\n".join(head) + text

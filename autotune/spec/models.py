@@ -278,6 +278,11 @@ class StudyFile(Section):
             BeforeValidator(_short_form("exclude", str), json_schema_input_type=RuleSpec | str),
         ]
     ] = []
+    baseline: dict[str, Any] = Field(
+        {},
+        description="Settings of your own recipe, with which all trials are compared; other levers "
+        "have the default of the Trainer",
+    )
     start_with: Annotated[
         list[dict[str, Any]],
         BeforeValidator(

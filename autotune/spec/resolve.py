@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from autotune.components import EXECUTOR_SETTINGS, EXECUTORS
 from autotune.domain import (
     Budget,
-    Categorical,
     Columns,
     Constraint,
     ExecutorConfig,
@@ -19,19 +17,14 @@ from autotune.domain import (
     Prices,
     SamplerConfig,
     SearchSpace,
-    Strategy,
     Study,
     Task,
-    Value,
-    expression,
 )
 from autotune.domain.metrics import METRICS
-from autotune.domain.search_space import complete, excluded, levers
+from autotune.domain.search_space import levers
 from autotune.domain.tasks import TASK_KINDS
 from autotune.domain.text import suggest
 from autotune.errors import ExpressionError
-from autotune.levers import LEVERS
-from autotune.levers.model_types import why_unsupported
 from autotune.spec.budget import (
     price_table,
     resolve_budget,
@@ -40,11 +33,11 @@ from autotune.spec.budget import (
 )
 from autotune.spec.conditions import constraint_errors, parse_constraint
 from autotune.spec.document import Document, Path
-from autotune.spec.domains import SkippedSetting, coerce, illegal_value_message
+from autotune.spec.domains import SkippedSetting
 from autotune.spec.metrics import why_unmeasurable
-from autotune.spec.model_type import model_type_of
 from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
 from autotune.spec.search_space import resolve_space
+from autotune.spec.strategies import resolve_baseline, resolve_start_with
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,8 @@ def resolve(
 ) -> ResolvedStudy:
     """The study that ``file`` describes on ``host``. Mistakes are recorded in ``document``; the
     result is valid only if there are none. ``plugins`` are those loaded for it."""
-    space, skipped = resolve_space(file, document, host)
+    baseline = resolve_baseline(file, document, host)
+    space, skipped = resolve_space(file, document, host, baseline)
     prices = price_table(file.prices)
     metrics = _MetricChecker(
         document, file.task.kind, host, prices, space if _has_valid_device(file, space) else None
@@ -75,13 +69,11 @@ def resolve(
         space=space,
         constraints=metrics.constraints(file),
         budget=metrics.budget(file),
-        limits=Limits(
-            file.limits.memory_gib, file.limits.minutes, file.limits.checkpoint_gib
-        ),
+        limits=Limits(file.limits.memory_gib, file.limits.minutes, file.limits.checkpoint_gib),
         prices=prices,
         executor=_executor(file, document),
         sampler=SamplerConfig(file.sampler.kind, file.sampler.seed, file.sampler.recipes),
-        start_with=_start_with(file, space, document, host),
+        start_with=resolve_start_with(file, space, document, host),
         sharing=file.sharing,
         stopping=file.early_stopping,
         confirm=resolve_confirmation(file),
@@ -196,74 +188,3 @@ def executor_config(spec: ExecutorSpec) -> ExecutorConfig:
         spec.takeover_seconds,
         spec.landscape,
     )
-
-
-def _start_with(
-    file: StudyFile, space: SearchSpace, document: Document, host: Host
-) -> tuple[Strategy, ...]:
-    """The strategies to run first. They can use any legal setting that this host can run, whether
-    it is searched or not; levers that the space fixes have their fixed setting."""
-    fixed = {
-        d.lever: d.domain.values[0]
-        for d in space.dimensions
-        if isinstance(d.domain, Categorical) and len(d.domain.values) == 1
-    }
-    strategies: list[Strategy] = []
-    model_type = model_type_of(file.task.model)
-    for index, entry in enumerate(file.start_with):
-        path: Path = ("start_with", index)
-        values = _settings(entry, path, document, host, model_type)
-        if file.task.steps is not None and "epochs" in entry:
-            message = "task.steps fixes how long to train; remove epochs, or set no steps"
-            document.add_error((*path, "epochs"), message, key=True)
-        if values is None:
-            continue
-        strategy = complete(space, {**fixed, **values})
-        rule = excluded(space, strategy)
-        if rule is not None:
-            document.add_error(path, f"the rules exclude it: {rule.excludes} ({rule.reason})")
-        elif strategy in strategies:
-            document.add_error(path, f"the same strategy as entry {strategies.index(strategy) + 1}")
-        _check_active(values, strategy, space, path, document)
-        strategies.append(strategy)
-    return tuple(strategies)
-
-
-def _settings(
-    entry: Mapping[str, Any], path: Path, document: Document, host: Host, model_type: str | None
-) -> dict[str, Value] | None:
-    """``entry`` in the levers' own types; ``None`` if it has mistakes."""
-    values: dict[str, Value] = {}
-    for name, written in entry.items():
-        if name not in LEVERS:
-            message = f"unknown lever '{name}'; {suggest(name, LEVERS)}"
-            document.add_error((*path, name), message, key=True)
-            continue
-        value = coerce(LEVERS[name], written)
-        if value is None:
-            document.add_error((*path, name), illegal_value_message(LEVERS[name], written))
-        elif reason := LEVERS[name].unavailable(host, value):
-            document.add_error((*path, name), f"this host cannot run {name} {value}: {reason}")
-        elif reason := why_unsupported(name, value, model_type):
-            document.add_error((*path, name), f"the model cannot run {name} {value}: {reason}")
-        else:
-            values[name] = value
-    return values if len(values) == len(entry) else None
-
-
-def _check_active(
-    values: Mapping[str, Value],
-    strategy: Strategy,
-    space: SearchSpace,
-    path: Path,
-    document: Document,
-) -> None:
-    """Record a mistake for a lever that is set but has no effect."""
-    conditions = {d.lever: d.when for d in space.dimensions}
-    for name, value in values.items():
-        when = conditions.get(name, LEVERS[name].when)
-        if when is None or value == space.defaults[name]:
-            continue
-        if not expression.parse(when, space.defaults.keys()).holds(strategy.values):
-            message = f"{name} has no effect here: it matters only when {when}"
-            document.add_error((*path, name), message, key=True)

@@ -35,6 +35,7 @@ def json_schema() -> Schema:
         "additionalProperties": False,
         "properties": {name: _setting(lever) for name, lever in LEVERS.items()},
     }
+    sections["baseline"] = {"description": sections["baseline"]["description"], **strategy}
     sections["start_with"] = {
         "description": sections["start_with"]["description"],
         "anyOf": [{"const": AUTO}, {"type": "array", "items": strategy}],

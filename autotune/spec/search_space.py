@@ -25,14 +25,16 @@ from autotune.spec.models import StudyFile
 
 
 def resolve_space(
-    file: StudyFile, document: Document, host: Host
+    file: StudyFile, document: Document, host: Host, baseline: Mapping[str, Value]
 ) -> tuple[SearchSpace, tuple[SkippedSetting, ...]]:
     """The search space of ``file`` on ``host``, and the settings that this host cannot run.
 
     Dimensions are in the order of the lever registry, whatever the order in the file. A lever set
-    to one value is a dimension of one value: the default strategy stays that of the Trainer.
+    to one value is a dimension of one value: the default strategy stays that of the Trainer, or
+    that of the user, whose settings are in ``baseline``.
     """
-    default = defaults(host, 1.0 if file.task.epochs is None else file.task.epochs)
+    epochs = 1.0 if file.task.epochs is None else file.task.epochs
+    default = {**defaults(host, epochs), **baseline}
     domains = _resolve_levers(file, document, host)
     conditions = {name: _condition(name, file, document) for name in domains}
     invalid = file.space.keys() - domains.keys()

@@ -27,7 +27,7 @@ _PLACEHOLDERS: Mapping[str, Any] = {
 
 _REMOVAL_DEPTH: Mapping[str, int] = {
     **dict.fromkeys(("objectives", "constraints", "space", "rules", "start_with"), 2),
-    "confirm": 1,
+    **dict.fromkeys(("baseline", "confirm"), 1),
 }
 """For some sections, the length of the path that is removed if something in it is invalid: the
 entry (2) or the section (1), not only the invalid value."""

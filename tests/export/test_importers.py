@@ -50,6 +50,16 @@ def test_exported_training_arguments_are_imported(tmp_path: Path) -> None:
     assert imported.skipped == {}
 
 
+def test_an_imported_configuration_can_be_the_baseline(tmp_path: Path) -> None:
+    exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0))
+    imported = read_configuration(written(tmp_path / "args.json", exported))
+    study = spec.load(study_file(imported, "own", as_baseline=True), host=samples.HOST).study
+    assert imported.levers.items() <= study.baseline.values.items()
+    assert study.baseline["epochs"] == 2.0 and study.start_with == ()
+    second = spec.load(study_file(imported, "own"), host=samples.HOST).study
+    assert second.start_with and second.baseline["learning_rate"] == 5e-5
+
+
 def test_an_exported_accelerate_configuration_is_imported(tmp_path: Path) -> None:
     one = samples.trial(precision="bf16", compile=True).strategy
     imported = read_configuration(written(tmp_path / "config.yaml", launch_config(one)))

@@ -216,6 +216,18 @@ def test_a_study_without_a_budget_has_a_default_budget() -> None:
     assert study("batch_size: 8", "budget:").study.budget == Budget(trials=DEFAULT_TRIALS)
 
 
+def test_the_baseline_can_be_the_users() -> None:
+    own = "baseline: {learning_rate: 3e-5, batch_size: 16, padding: bucketed}"
+    resolved = study("batch_size: [8, 32], precision: fp32", own, "start_with: [{batch_size: 8}]")
+    loaded = resolved.study
+    assert loaded.baseline["learning_rate"] == 3e-5 and loaded.baseline["batch_size"] == 16
+    assert loaded.baseline["optimizer"] == study("batch_size: [8]").study.baseline["optimizer"]
+    (first,) = loaded.start_with
+    assert first["batch_size"] == 8 and first["padding"] == "bucketed", "it differs from theirs"
+    assert loaded.baseline_name == "your baseline"
+    assert study("batch_size: [8]").study.baseline_name == "the default"
+
+
 def test_start_with_can_leave_the_space_and_keeps_fixed_settings() -> None:
     more = "start_with: [{batch_size: 128, optimizer: sgd}]"
     (first,) = study("batch_size: [8, 16], padding: bucketed", more).study.start_with

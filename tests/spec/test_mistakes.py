@@ -83,6 +83,13 @@ SECTIONS = [
     ("start_with: [{pruning_method: layers}]", 5, 15, "matters only when pruning_ratio > 0"),
     ("start_with: [{batch_size: 8}, {batch_size: 8.0}]", 5, 31, "the same strategy as entry 1"),
     ("task: {steps: 9}\nstart_with: [{epochs: 3}]", 6, 15, "task.steps fixes how long to train"),
+    ("baseline: {batch: 8}", 5, 12, "unknown lever 'batch'; did you mean batch_size?"),
+    ("baseline: {batch_size: 0}", 5, 24, "valid: whole number from 1 to 65536"),
+    ("baseline: {device: cuda:0}", 5, 20, "no device cuda:0 on this host"),
+    ("baseline: {batch_size: 8, micro_batch_size: 3}", 5, 1, "it cannot run: "),
+    ("baseline: {pruning_method: layers}", 5, 12, "matters only when pruning_ratio > 0"),
+    ("baseline: {epochs: 3}", 5, 12, "task.epochs is how long the baseline trains"),
+    ("baseline: [8]", 5, 11, "must be a mapping"),
     ("start_with: [8]", 5, 14, "must be a mapping, not 8"),
 ]
 
