@@ -115,7 +115,9 @@ class PairedRuns:
         """The difference of a score on the test split between the strategies of two trials;
         ``None`` before both are confirmed."""
         pairs = self._pairs(trial.strategy.key, reference.strategy.key, metric)
-        if metric == "accuracy" and pairs and _have_equal_splits([r for p in pairs for r in p]):
+        if not pairs:
+            return None
+        if metric == "accuracy" and _have_equal_splits([run for pair in pairs for run in pair]):
             runs = [[self._hits_of(run) for run in side] for side in zip(*pairs, strict=True)]
             difference = np.array(runs[0]) - np.array(runs[1])
             estimate = example_difference(difference, self._seed_variance)

@@ -10,15 +10,10 @@ from collections.abc import Sequence
 
 from autotune.analysis.front import find_baseline
 from autotune.analysis.paired import PairedRuns
+from autotune.analysis.recommendation import MIN_PROBABILITY, REFUTED_PROBABILITY
 from autotune.analysis.replicates import Z95, Estimate, Replicates, is_score
 from autotune.analysis.student_t import StudentT
 from autotune.domain import Constraint, Objective, State, Study, Trial
-
-MIN_PROBABILITY = 0.8
-"""The probability of satisfying all constraints from which a strategy is recommended."""
-
-MAX_REFUTED_PROBABILITY = 0.2
-"""A finalist below this probability is replaced before all of its runs are done."""
 
 
 class Refutations:
@@ -33,7 +28,7 @@ class Refutations:
         """Whether the strategy of ``trial`` cannot be recommended, as far as its runs tell.
 
         It is refuted if a run failed; if it is worse than the default in every objective; if it
-        satisfies the constraints with less than :data:`MAX_REFUTED_PROBABILITY`, or, when all of
+        satisfies the constraints with less than :data:`REFUTED_PROBABILITY`, or, when all of
         ``num_seeds`` runs are done, with less than :data:`MIN_PROBABILITY`.
         """
         runs = [
@@ -46,7 +41,7 @@ class Refutations:
         complete = [run for run in runs if run.state is State.COMPLETE]
         if not complete:
             return False
-        bound = MIN_PROBABILITY if len(complete) >= num_seeds else MAX_REFUTED_PROBABILITY
+        bound = MIN_PROBABILITY if len(complete) >= num_seeds else REFUTED_PROBABILITY
         if self.satisfaction_probability(trial) < bound:
             return True
         return self.worse_probability(trial) >= MIN_PROBABILITY

@@ -18,6 +18,14 @@ def test_t_quantile_agrees_with_scipy(degrees: int) -> None:
     assert statistics.t_quantile(degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=2e-4)
 
 
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7.9, 30, 31, 200, float("inf")])
+@pytest.mark.parametrize("value", [-4.0, -0.7, 0.0, 1.3, 12.0])
+def test_t_probability_agrees_with_scipy(value: float, degrees: float) -> None:
+    exact_degrees = degrees if degrees > 30 else int(degrees)
+    expected = stats.t.cdf(value, exact_degrees)
+    assert statistics.t_probability(value, degrees) == pytest.approx(expected, abs=2e-4)
+
+
 def test_mean_has_the_t_interval() -> None:
     value, ci95 = statistics.mean([1.0, 2.0, 3.0, 4.0])
     expected = stats.t.interval(0.95, 3, loc=2.5, scale=stats.sem([1.0, 2.0, 3.0, 4.0]))
@@ -32,9 +40,16 @@ def test_one_sample_has_no_interval() -> None:
 
 
 def test_rate_is_total_amount_over_total_time() -> None:
-    value, ci95 = statistics.rate([100, 1], [1.0, 0.1])
-    assert value == pytest.approx(101 / 1.1)
+    value, ci95 = statistics.rate([100, 100, 1], [1.0, 1.0, 0.1])
+    assert value == pytest.approx(201 / 2.1)
     assert ci95 is not None and ci95[0] < value < ci95[1]
+
+
+def test_intervals_of_rates_are_positive_and_need_three_windows() -> None:
+    assert statistics.rate([9, 1], [1.0, 1.0])[1] is None
+    value, ci95 = statistics.rate([1, 9, 1, 30], [1.0, 1.0, 1.0, 1.0])
+    assert ci95 is not None and 0 < ci95[0] < value < ci95[1]
+    assert ci95[0] * ci95[1] == pytest.approx(value**2), "symmetric on the scale of the logarithm"
 
 
 def test_rate_interval_has_its_nominal_coverage() -> None:
@@ -74,7 +89,7 @@ def test_throughput_of_warm_up_windows_only() -> None:
 
 
 def test_intervals_of_product_and_inverse() -> None:
-    speed = throughput("train_samples_per_second", [Window(9, 1.0), Window(11, 1.0)])
+    speed = throughput("train_samples_per_second", [Window(9, 1.0), Window(11, 1.0), Window(10, 1.0)])
     referred = sampled("reference_seconds", (0.5, (0.4, 0.6)), [0.4, 0.6])
     relative = product("relative_speed", speed, referred)
     assert relative.value == 5
