@@ -72,10 +72,10 @@ def seconds_at_profile(point: CurvePoint, elapsed: float) -> float | None:
     return elapsed + max(left, 0.0)
 
 
-def describe_plan(plan: BudgetPlan) -> str:
-    """``the default takes about 1.2 of 15 minutes, up to 3.6 are kept to confirm; 8 other trials of
+def describe_plan(plan: BudgetPlan, name: str = "the default") -> str:
+    """``the default takes about 1.2 of 15 minutes, up to 4.8 are kept to confirm; 7 other trials of
     its length can follow, more if they are faster``."""
-    parts = [f"the default takes about {plan.default_minutes:.1f} of {plan.minutes:g} minutes"]
+    parts = [f"{name} takes about {plan.default_minutes:.1f} of {plan.minutes:g} minutes"]
     if plan.is_exceeded:
         return parts[0]
     if plan.reserve:
@@ -91,9 +91,9 @@ def describe_default(study: Study, default_seconds: float) -> str:
     length."""
     plan = plan_budget(study, default_seconds)
     if plan is not None:
-        return describe_plan(plan)
+        return describe_plan(plan, study.baseline_name)
     minutes, trials = default_seconds / 60, study.budget.trials
-    text = f"the default takes about {minutes:.1f} minutes"
+    text = f"{study.baseline_name} takes about {minutes:.1f} minutes"
     if trials is None:
         return text
     total = trials * minutes / max(study.executor.workers, 1)
@@ -110,7 +110,7 @@ def warn_of_plan(
         return None
     problem = "few trials fit"
     if plan.is_exceeded:
-        problem = "the default alone takes the whole budget; it runs to its end"
+        problem = f"{study.baseline_name} alone takes the whole budget; it runs to its end"
     needed = _needed_minutes(study, plan)
     ways = [f"--set budget.minutes={needed}"]
     share = plan.minutes / needed

@@ -22,7 +22,7 @@ from autotune.analysis.recommendation import (
     Status,
 )
 from autotune.analysis.replicates import Replicates, is_score
-from autotune.analysis.text import DEFAULT_NAME, format_metric, format_ratio, metric_label
+from autotune.analysis.text import describe_baseline, format_metric, format_ratio, metric_label
 from autotune.domain import Phase, Trial
 from autotune.domain.metrics import Metric, get_metric
 
@@ -36,14 +36,15 @@ def recommendation_sentence(recommender: Recommender, recommendation: Recommenda
     trial, goal = recommendation.trial, recommendation.goal
     name = goal.capitalize()
     if recommendation.closest is not None:
-        return f"{name}: the default. {closest_sentence(recommender, recommendation.closest)}"
+        default = recommender.study.baseline_name
+        return f"{name}: {default}. {closest_sentence(recommender, recommendation.closest)}"
     return f"{name}: trial {trial.number}, {describe_trial(recommender, trial)}."
 
 
 def describe_trial(recommender: Recommender, trial: Trial) -> str:
     """The strategy of ``trial`` against the default, and how sure that is."""
     comparison = comparison_phrase(recommender, trial)
-    if comparison == DEFAULT_NAME:
+    if comparison == describe_baseline(recommender.study):
         return comparison
     return "; ".join([comparison, status_phrase(recommender, trial), *_notes(recommender, trial)])
 
@@ -56,7 +57,7 @@ def comparison_phrase(
     posterior = recommender.posterior
     default = posterior.default
     if default is not None and trial.strategy.key == default.strategy.key:
-        return DEFAULT_NAME
+        return describe_baseline(recommender.study)
     if metrics is None:
         metrics = [objective.metric for objective in recommender.study.objectives]
     comparisons = [c for name in metrics if (c := posterior.compare(trial, name)) is not None]
@@ -65,7 +66,8 @@ def comparison_phrase(
         figures = [f"{metric_label(n)} {format_metric(n, v)}" for n, v in values if v is not None]
         return ", ".join(figures) or "nothing measured"
     first, *others = map(describe_comparison, comparisons)
-    return ", ".join([_with_default(*first), *(_joined(*other) for other in others)])
+    head = _with_default(*first, recommender.study.baseline_name)
+    return ", ".join([head, *(_joined(*other) for other in others)])
 
 
 def status_phrase(recommender: Recommender, trial: Trial) -> str:
@@ -106,9 +108,10 @@ def _notes(recommender: Recommender, trial: Trial) -> list[str]:
     if is_timed and has_drifted(trial, default):
         ratio = math.exp(log_drift(trial, default) or 0.0)
         word, factor = ("slower", ratio) if ratio > 1 else ("faster", 1 / ratio)
+        name = recommender.study.baseline_name
         notes.append(
             "speeds relative to the reference workload, as the machine was "
-            f"{100 * (factor - 1):.0f}% {word} in the trial than for the default"
+            f"{100 * (factor - 1):.0f}% {word} in the trial than for {name}"
         )
     return notes
 
@@ -141,8 +144,8 @@ def describe_comparison(comparison: Comparison) -> Phrase:
     return _amount_phrase(metric, comparison)
 
 
-def _with_default(phrase: str, word: str, interval: str) -> str:
-    text = f"{phrase} {word} the default"
+def _with_default(phrase: str, word: str, interval: str, default: str) -> str:
+    text = f"{phrase} {word} {default}"
     return f"{text} ({interval})" if interval else text
 
 

@@ -30,15 +30,23 @@ def value_sort_key(value: Value) -> tuple[bool, float, str]:
     return is_word, 0.0 if isinstance(value, str) else float(value), str(value)
 
 
-def strategy_difference(strategy: Strategy, default: Mapping[str, Value]) -> str:
+def describe_baseline(study: Study) -> str:
+    """The baseline of ``study`` in words: :data:`DEFAULT_NAME`, or the user's own."""
+    name = study.baseline_name
+    return DEFAULT_NAME if DEFAULT_NAME.startswith(name) else name
+
+
+def strategy_difference(
+    strategy: Strategy, default: Mapping[str, Value], default_name: str = DEFAULT_NAME
+) -> str:
     """The settings that differ from ``default``, in the order of the strategy:
-    ``batch_size 16, precision bf16``."""
+    ``batch_size 16, precision bf16``; ``default_name`` if none differs."""
     parts = [
         f"{lever} {format_value(value)}"
         for lever, value in strategy.values.items()
         if default.get(lever) != value
     ]
-    return ", ".join(parts) or DEFAULT_NAME
+    return ", ".join(parts) or default_name
 
 
 def strategy_settings(strategy: Strategy, default: Strategy) -> list[str]:
@@ -96,7 +104,10 @@ def format_ratio(ratio: float) -> str:
 
 
 def comparison_sentence(
-    trial: Trial, default: Trial | None, metrics: Sequence[str] | None = None
+    trial: Trial,
+    default: Trial | None,
+    metrics: Sequence[str] | None = None,
+    default_name: str = DEFAULT_NAME,
 ) -> str:
     """``trial`` compared with the default: ``2.8x faster than the default, 0.4 points less
     accurate``.
@@ -105,7 +116,7 @@ def comparison_sentence(
     trials did not measure are left out.
     """
     if default is not None and trial.number == default.number:
-        return DEFAULT_NAME
+        return default_name
     if metrics is None:
         metrics = select_metrics(lambda metric: metric.in_summary)
     phrases = []
@@ -117,13 +128,15 @@ def comparison_sentence(
         values = [(name, value_of(trial, name)) for name in metrics]
         figures = [f"{metric_label(n)} {format_metric(n, v)}" for n, v in values if v is not None]
         return ", ".join(figures) or "nothing measured"
-    return ", ".join([f"{phrases[0]} {_conjunction(phrases[0])} the default", *phrases[1:]])
+    name = default_name.removesuffix(" configuration")
+    return ", ".join([f"{phrases[0]} {_conjunction(phrases[0])} {name}", *phrases[1:]])
 
 
 def compare_with_default(study: Study, trials: Sequence[Trial], trial: Trial) -> str:
     """:func:`comparison_sentence` with the objectives of the study."""
     metrics = [objective.metric for objective in study.objectives]
-    return comparison_sentence(trial, find_baseline(study, trials), metrics)
+    default = find_baseline(study, trials)
+    return comparison_sentence(trial, default, metrics, describe_baseline(study))
 
 
 def metric_label(name: str) -> str:

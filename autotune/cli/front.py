@@ -58,12 +58,13 @@ def front_listing(snapshot: Snapshot) -> Listing:
     rows = [_point_row(snapshot, snapshot.front_points[trial.number]) for trial in snapshot.front]
     if snapshot.baseline is not None and snapshot.baseline not in snapshot.front:
         rows.insert(0, _default_row(snapshot, snapshot.baseline))
+    name = snapshot.study.baseline_name
     is_any_confirmed = any(point.is_confirmed for point in snapshot.front_points.values())
     return Listing(
         columns,
         rows,
-        title=f"Pareto front of {snapshot.study.name} (± 95% interval, x times the default)",
-        details="settings that differ from the default",
+        title=f"Pareto front of {snapshot.study.name} (± 95% interval, x times {name})",
+        details=f"settings that differ from {name}",
         caption=CONFIRMED_CAPTION if is_any_confirmed else "",
     )
 
@@ -71,7 +72,7 @@ def front_listing(snapshot: Snapshot) -> Listing:
 def _default_row(snapshot: Snapshot, default: Trial) -> Row:
     metrics = [objective.metric for objective in snapshot.study.objectives]
     figures = [_figure(m, snapshot.replicates.estimate(default, m), default) for m in metrics]
-    return Row([f"{default.number} {DEFAULT}", *figures, ""], ["the default"], "red")
+    return Row([f"{default.number} {DEFAULT}", *figures, ""], [snapshot.study.baseline_name], "red")
 
 
 def _point_row(snapshot: Snapshot, point: FrontPoint) -> Row:

@@ -104,7 +104,7 @@ STATE_STYLES: Mapping[State, str] = {
 
 def non_default_settings(study: Study, trial: Trial) -> str:
     """The settings that differ from the default, as ``lever=value lever=value``."""
-    return " ".join(strategy_settings(trial.strategy, study.baseline)) or "the default"
+    return " ".join(strategy_settings(trial.strategy, study.baseline)) or study.baseline_name
 
 
 def unit_heading(metric: Metric) -> str:

@@ -106,7 +106,7 @@ def front_summary_figure(snapshot: Snapshot, across: str, up: str) -> go.Figure:
             hovertemplate="%{text}<br>%{x}, %{y}<extra></extra>",
         )  # fmt: skip
     for trial, name, colour in (
-        (snapshot.baseline, "the default", RED),
+        (snapshot.baseline, snapshot.study.baseline_name, RED),
         (snapshot.knee, "the knee", ORANGE),
     ):
         if trial is not None and value_of(trial, across) is not None:

@@ -46,7 +46,8 @@ def _default_alone(turn: Turn) -> str | None:
     if any(trial.origin is not TrialOrigin.DEFAULT for trial in own):
         return None
     used = turn.usage.seconds / 60
-    return f"the default alone took {used:.1f} of {minutes:g} minutes, so nothing else was tried"
+    name = turn.study.baseline_name
+    return f"{name} alone took {used:.1f} of {minutes:g} minutes, so nothing else was tried"
 
 
 def _unused(turn: Turn) -> Iterator[str]:

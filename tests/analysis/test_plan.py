@@ -29,7 +29,7 @@ def planned(minutes: float | None = 15, **changes: Any) -> Study:
     [
         ({}, 60, 14, 0),
         ({"trials": 10}, 60, 10, 0),
-        ({"confirm": CONFIRM}, 60, 11, 3),
+        ({"confirm": CONFIRM}, 60, 10, 4),
         ({"confirm": CONFIRM}, 180, 2, 5),
         ({"confirm": CONFIRM}, 1000, 0, 0),
         ({"executor": ExecutorConfig("ray", 2)}, 60, 28, 0),
@@ -45,8 +45,8 @@ def test_the_trials_that_fit(
 
 def test_the_plan_in_words() -> None:
     assert describe_default(planned(confirm=CONFIRM), 72) == (
-        "the default takes about 1.2 of 15 minutes, up to 3.6 are kept to confirm; "
-        "8 other trials of its length can follow, more if they are faster"
+        "the default takes about 1.2 of 15 minutes, up to 4.8 are kept to confirm; "
+        "7 other trials of its length can follow, more if they are faster"
     )
     assert "no other trial" in describe_default(planned(), 500)
     assert describe_default(planned(4), 300) == "the default takes about 5.0 of 4 minutes"
