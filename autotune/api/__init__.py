@@ -9,5 +9,6 @@ from autotune.api.callbacks import Callback
 from autotune.api.result import Result, load
 from autotune.api.search import search
 from autotune.api.study import Study
+from autotune.api.tune import TunedTrainer, tune
 
-__all__ = ["Callback", "Result", "Study", "load", "search"]
+__all__ = ["Callback", "Result", "Study", "TunedTrainer", "load", "search", "tune"]

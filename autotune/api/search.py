@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autotune import domain, spec
-from autotune.analysis.snapshot import Snapshot
-from autotune.api.callbacks import Callback, CallbackObserver
+from autotune import spec
+from autotune.api.callbacks import Callback
+from autotune.api.output import observe, quiet_unless
 from autotune.api.result import Result, load
 from autotune.api.study import Study, to_overrides
-from autotune.domain import Trial
 from autotune.errors import AutotuneError
-from autotune.ports import Observer
 
 
 def search(
@@ -44,7 +42,7 @@ def search(
 
     source, overrides = Study.from_value(study).source, to_overrides(settings or {})
     config, directory = spec.executor(source, overrides=overrides), runs_directory()
-    with _output(progress), open_executor(config) as (executor, host):
+    with quiet_unless(progress), open_executor(config) as (executor, host):
         loaded = spec.load(source, host=host, overrides=overrides)
         url = storage or loaded.storage or default_storage()
         store = open_driver_store(url, directory / ".journal", clock=executor.clock)
@@ -54,7 +52,7 @@ def search(
             session.create_or_continue()
             with (
                 session.acquire() as trials,
-                _observer(loaded.study, trials, callbacks, progress) as observer,
+                observe(loaded.study, trials, callbacks, progress) as observer,
                 interruptible(session.stop, session.abort),
             ):
                 outcome = session.run(observer)
@@ -64,32 +62,3 @@ def search(
             hint=f"autotune trials {loaded.study.name} shows the reason for each",
         )
     return replace(load(loaded.study.name, url), reason=outcome.reason)
-
-
-@contextmanager
-def _output(progress: bool) -> Iterator[None]:
-    """Print notes to stderr only with ``progress``."""
-    from autotune.cli.output import err
-
-    quiet = err.quiet
-    err.quiet = not progress
-    try:
-        yield
-    finally:
-        err.quiet = quiet
-
-
-@contextmanager
-def _observer(
-    study: domain.Study, trials: Sequence[Trial], callbacks: Sequence[Callback], progress: bool
-) -> Iterator[Observer]:
-    """The terminal and the callbacks as one observer."""
-    from autotune.cli.live import LiveView
-    from autotune.tracking import CompositeObserver
-
-    own: list[Observer] = [CallbackObserver(callbacks, study, trials)] if callbacks else []
-    if not progress:
-        yield CompositeObserver(own)
-        return
-    with LiveView(Snapshot(study, trials)) as view:
-        yield CompositeObserver([view, *own])

@@ -201,9 +201,10 @@ def call_in_worker(worker: Worker, call: Call, *stop_fds: int) -> Any:
 
 def require_importable(function: Callable[..., Any]) -> None:
     """Raise unless workers can import ``function``; they have no copy of the driver's main
-    module."""
-    if function.__module__ == "__main__" or "<" in function.__qualname__:
+    module. A callable object is sent as its class and its data."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    if function.__module__ == "__main__" or "<" in name:
         raise ExecutionError(
-            f"workers cannot import {function.__module__}.{function.__qualname__}",
+            f"workers cannot import {function.__module__}.{name}",
             hint="define it at the top of a module and import it from there",
         )

@@ -12,7 +12,7 @@ from autotune.domain import CurvePoint, Host, State, Study, Trial, WorkloadProfi
 from autotune.domain.clock import utc_now
 from autotune.errors import IncompatibleStudyError, UsageError
 from autotune.plugins import call_with_plugins
-from autotune.ports import Executor, Observer, Store
+from autotune.ports import Evaluate, Executor, Observer, Store
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.tuner import Tuner, make_tuner
 from autotune.search.warm_start import SourceStudy, load_source_study
@@ -144,14 +144,15 @@ class SearchSession:
             self._store.interrupt_running(self._study.name, stale_seconds=stale)
             yield self._store.trials(self._study.name)
 
-    def run(self, observer: Observer) -> SearchResult:
-        """Search until the budget is used, or until :meth:`stop`."""
-        from autotune.trial import evaluate
+    def run(self, observer: Observer, evaluate: Evaluate | None = None) -> SearchResult:
+        """Search until the budget is used, or until :meth:`stop`. ``evaluate`` runs a trial; by
+        default it is a fine-tune of the study's task."""
+        from autotune import trial
 
         self._tuner = self._make_tuner(observer)
         if self._stop_reason is not None:
             self._tuner.stop(self._stop_reason)
-        reason = self._tuner.run(evaluate)
+        reason = self._tuner.run(evaluate or trial.evaluate)
         trials = self._store.trials(self._study.name)
         is_interrupted = self._stop_reason is not None
         return SearchResult(reason, trials, is_interrupted, self._tuner.failure)

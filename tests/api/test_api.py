@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import plotly.graph_objects as go
 import pytest
@@ -121,6 +123,11 @@ def test_the_interface_loads_without_torch() -> None:
     assert heavy.isdisjoint(json.loads(run.stdout))
 
 
+def run_blocks(text: str, names: dict[str, Any]) -> None:
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "docs/python.md", "exec"), names)
+
+
 def test_the_examples_of_the_page_run(
     document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,11 +139,18 @@ def test_the_examples_of_the_page_run(
         assert api.Study.from_value(study).validate(overrides=overrides).objectives
         return replayed
 
+    def tune(trainer: Any, **options: Any) -> api.TunedTrainer:
+        inspect.signature(api.tune).bind(trainer, **options)
+        return MagicMock(spec=api.TunedTrainer)
+
     monkeypatch.setattr(api, "search", validate)
     page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
-    names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(block, "docs/python.md", "exec"), names)
+    search_part, tune_part = page.split("## A Trainer of your own")
+    names: dict[str, Any] = {"trainer": object()}
+    run_blocks(search_part, names)
     assert names["result"] is replayed
+    monkeypatch.setattr(api, "tune", tune)
+    run_blocks(tune_part, names)
+    names["result"].apply.assert_called_once_with(names["trainer"])
     members = set(re.findall(r"`(\w+)[`(]", page.split("## Results")[1].split("## Callbacks")[0]))
     assert all(hasattr(replayed, name) for name in members - {"DataFrame"})

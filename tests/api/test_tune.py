@@ -1,0 +1,143 @@
+"""Tuning a Trainer: trials are fine-tunes of the user's own objects, in other processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_callback import TrainerCallback
+
+from autotune import api
+from autotune.api.trainer_parts import TrainerParts
+from autotune.domain import State
+from autotune.errors import UsageError
+from autotune.trial.builtin import build_bert_tiny
+
+LENGTH_STEP = 3
+
+
+class StepCounter(TrainerCallback):
+    """A callback of the user."""
+
+    steps = 0
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.steps += 1
+
+
+def make_dataset(count: int) -> Dataset:
+    """Sequences of two lengths in turn; the label says which."""
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(5, 90, 4 + LENGTH_STEP * (n % 2)).tolist() for n in range(count)]
+    return Dataset.from_dict(
+        {
+            "input_ids": rows,
+            "attention_mask": [[1] * len(row) for row in rows],
+            "labels": [n % 2 for n in range(count)],
+        }
+    )
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """A Trainer with functions that only this test module defines."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AUTOTUNE_STORAGE", raising=False)
+    build_bert_tiny(tmp_path / "tiny", ["one two three four"] * 20, 0)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
+
+    def compute_metrics(prediction: Any) -> dict[str, float]:
+        classes = prediction.predictions.argmax(-1)
+        hits = classes == prediction.label_ids
+        return {"accuracy": float(hits.mean()), "share_of_ones": float(classes.mean())}
+
+    def compute_loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        return 2 * torch.nn.functional.cross_entropy(outputs.logits, labels)
+
+    config = BertConfig(
+        vocab_size=100, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=32,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return Trainer(
+        BertForSequenceClassification(config),
+        TrainingArguments(
+            str(tmp_path / "out"), per_device_train_batch_size=4, learning_rate=1e-3,
+            max_steps=12, use_cpu=True, report_to=[], warmup_steps=2, weight_decay=0.01,
+        ),
+        data_collator=DataCollatorWithPadding(tokenizer),
+        train_dataset=make_dataset(64),
+        eval_dataset=make_dataset(20),
+        compute_metrics=compute_metrics,
+        compute_loss_func=compute_loss,
+        callbacks=[StepCounter()],
+    )  # fmt: skip
+
+
+def test_a_trainer_is_tuned_and_comes_back_with_the_best_settings(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    weights = {name: p.clone() for name, p in trainer.model.named_parameters()}
+    result = api.tune(
+        trainer,
+        objectives=["train_samples_per_second", "share_of_ones"],
+        constraints=[],
+        metrics={"share_of_ones": "maximize"},
+        space={"batch_size": [8], "padding": ["bucketed"], "pruning_ratio": [0.5],
+               "freeze_layers": [1]},
+        trials=2,
+        minutes=None,
+        progress=False,
+    )  # fmt: skip
+    default, tuned = result.trials
+    assert [t.state for t in result.trials] == [State.COMPLETE] * 2, [
+        t.reason for t in result.trials
+    ]
+    assert default.strategy["batch_size"] == 4 and tuned.strategy["batch_size"] == 8
+    assert default.strategy["learning_rate"] == pytest.approx(1e-3)
+    assert {"accuracy", "share_of_ones", "loss", "cost_usd"} <= set(tuned.metrics)
+    assert all(torch.equal(weights[name], p) for name, p in trainer.model.named_parameters())
+
+    best = result.apply(trainer, "1")
+    assert best is not trainer
+    assert best.args.per_device_train_batch_size == 8
+    assert best.args.weight_decay == 0.01 and best.args.warmup_steps == 2
+    assert best.model.num_parameters() < sum(p.numel() for p in weights.values())
+    assert not any(p.requires_grad for p in best.model.bert.embeddings.parameters())
+    best.train()
+    counter = next(c for c in best.callback_handler.callbacks if isinstance(c, StepCounter))
+    assert counter.steps == 12
+
+
+def test_settings_of_the_trainer_are_the_baseline(trainer: Trainer) -> None:
+    parts = TrainerParts.of_trainer(trainer)
+    baseline = parts.baseline()
+    assert baseline["batch_size"] == 4 and baseline["padding"] == "dynamic"
+    assert parts.has_input_ids and parts.has_encoder
+
+
+def test_what_cannot_be_tuned_is_said(trainer: Trainer) -> None:
+    with pytest.raises(UsageError, match="loader_workers cannot be applied"):
+        api.tune(trainer, space={"loader_workers": [0, 1]}, progress=False)
+    trainer.create_optimizer()
+    with pytest.raises(UsageError, match="optimizer"):
+        api.tune(trainer, progress=False)
+
+
+def test_a_trainer_without_data_to_compare_on_is_refused(trainer: Trainer) -> None:
+    trainer.eval_dataset = None
+    with pytest.raises(UsageError, match="eval_dataset"):
+        api.tune(trainer, progress=False)
