@@ -1,14 +1,16 @@
 """autotune against other search libraries on tabular benchmarks: simulated seconds until a search
-has reached 90, 95 and 99% of the hypervolume of all strategies.
+has reached 90, 95 and 99% of the hypervolume of all strategies, and, on a landscape with a
+constraint, 80, 90 and 95% of the best speed among the strategies that satisfy it.
 
-    pip install -e '.[benchmarks]'        # Syne Tune and Ax
+    pip install -e '.[benchmarks]'        # BoTorch, Syne Tune and Ax
     python benchmarks/compare_searchers.py benchmarks/landscapes/sst2.parquet --seeds 30
+    python benchmarks/compare_searchers.py --markdown      # the table of docs/search.md
 
 Every searcher starts after the default configuration was measured, pays the time of its trials
 (until the stop, if stopped early), and never pays twice for a strategy. autotune runs in full:
 tuner, store, sampler, cached results and early stopping. Traces are kept in ``--cache``, so that an
-aborted run can continue; ``--fresh NAME`` discards those of a searcher. Ax needs seconds per
-proposal: run it separately with ``--searchers Ax --jobs N``.
+aborted run can continue; ``--fresh NAME`` discards those of a searcher. Some peers need seconds per
+proposal and have fewer seeds (``MAX_SEEDS``).
 """
 
 from __future__ import annotations
@@ -29,10 +31,16 @@ from typing import Any
 import numpy as np
 from peers import PEERS, Space, run_peer
 from replay import TARGET_SHARE, Scorer, SearchTrace, TraceStep, run_autotune
+from searcher_plot import Curve, plot
 
 from autotune.execution.replay.benchmark import read
 
+LANDSCAPES = Path(__file__).parent / "landscapes"
+
 SHARES = (0.90, 0.95, 0.99)
+SPEED_SHARES = (0.80, 0.90, 0.95)
+"""Shares of the hypervolume, and of the best feasible speed."""
+
 COMPARED_SHARE = 0.95
 """The share at which searchers are compared."""
 
@@ -49,6 +57,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 DEFAULT = (AUTOTUNE, *PEERS)
 
+MAX_SEEDS = {"Ax": 3, "Syne Tune MO-ASHA": 3, "Optuna GP": 5, "BoTorch qLogNEHVI": 5}
 MAX_PROPOSALS = {"Ax": 80, "Syne Tune MO-ASHA": 432}
 TARGETS = {"Ax": 0.95}
 """Limits of searchers that need minutes of real time: Ax for its proposals, MO-ASHA for sorting its
@@ -72,14 +81,16 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class Result:
-    """Simulated seconds by share of the hypervolume, one per seed, infinite if it was not reached.
-    ``seconds_with_asking`` are those to 95% including the CPU time of proposals."""
+    """Simulated seconds by share of the hypervolume, and by share of the best feasible speed, one
+    per seed, infinite if it was not reached. ``seconds_with_asking`` are those to 95% of the
+    hypervolume including the CPU time of proposals."""
 
     searcher: str
     seconds: Mapping[float, Sequence[float]]
+    speed_seconds: Mapping[float, Sequence[float]]
     seconds_with_asking: Sequence[float]
     ask_ms: float
-    curves: Sequence[Sequence[tuple[float, float]]]
+    curves: Sequence[Curve]
 
 
 def run_search(spec: RunSpec) -> None:
@@ -121,9 +132,10 @@ def load_trace(spec: RunSpec, scorer: Scorer) -> SearchTrace:
 def summarize(searcher: str, traces: Sequence[SearchTrace], scorer: Scorer) -> Result:
     curves = [scorer.shares(trace.steps) for trace in traces]
     shares = [share for share in SHARES if share <= TARGETS.get(searcher, 1.0)]
-    seconds = {
-        share: [next((at for at, s in curve if s >= share), math.inf) for curve in curves]
-        for share in shares
+    seconds = {share: [_seconds_to(share, curve) for curve in curves] for share in shares}
+    speed_curves = [scorer.speed_shares(trace.steps) for trace in traces]
+    speed_seconds = {
+        share: [_seconds_to(share, curve) for curve in speed_curves] for share in SPEED_SHARES
     }
     seconds_with_asking = [
         next(
@@ -138,7 +150,11 @@ def summarize(searcher: str, traces: Sequence[SearchTrace], scorer: Scorer) -> R
     ]
     ask_seconds = [seconds for trace in traces for seconds in trace.ask_seconds]
     ask_ms = 1e3 * median(ask_seconds) if ask_seconds else 0.0
-    return Result(searcher, seconds, seconds_with_asking, ask_ms, curves)
+    return Result(searcher, seconds, speed_seconds, seconds_with_asking, ask_ms, curves)
+
+
+def _seconds_to(share: float, curve: Curve) -> float:
+    return next((seconds for seconds, s in curve if s >= share), math.inf)
 
 
 # ---------------------------------------------------------------------------------------- printing
@@ -173,6 +189,47 @@ def table(results: Sequence[Result], scorer: Scorer) -> Iterator[str]:
             f"{entry.searcher:26}{cells}{_percent(seconds / total):>14}{_times(ratio):>8}"
             f"{_seconds(with_asking):>15}{_times(ratio_with_asking):>8}{entry.ask_ms:9.1f}"
         )
+    if scorer.is_constrained:
+        yield from speed_table(results, scorer)
+
+
+def speed_table(results: Sequence[Result], scorer: Scorer) -> Iterator[str]:
+    """The share of the exhaustive time until the shares of the best feasible speed were reached:
+    the median, and how many seeds reached it at all."""
+    constraints = ", ".join(map(str, scorer.study.constraints))
+    yield f"best of the {len(scorer.speeds)} strategies with {constraints}:"
+    yield f"{'':26}" + "".join(f"{f'cost to {share:.0%}':>26}" for share in SPEED_SHARES)
+    for entry in results:
+        cells = (_cost_cell(entry.speed_seconds[share], scorer) for share in SPEED_SHARES)
+        yield f"{entry.searcher:26}" + "".join(f"{cell:>26}" for cell in cells)
+
+
+def _cost_cell(seconds: Sequence[float], scorer: Scorer) -> str:
+    reached = sum(math.isfinite(value) for value in seconds)
+    cost = _percent(_median(seconds) / scorer.exhaustive_seconds)
+    return f"{cost} ({reached} of {len(seconds)})"
+
+
+def compared_seconds(entry: Result, scorer: Scorer) -> Sequence[float]:
+    """Seconds to the compared share: of the best feasible speed with a constraint, else of the
+    hypervolume."""
+    by_share = entry.speed_seconds if scorer.is_constrained else entry.seconds
+    return by_share[COMPARED_SHARE]
+
+
+def markdown(comparisons: Sequence[tuple[Scorer, Sequence[Result]]]) -> Iterator[str]:
+    """The table of docs/search.md: a row for each searcher, a column for each landscape."""
+    names = [scorer.landscape.name for scorer, _ in comparisons]
+    yield "| | " + " | ".join(names) + " |"
+    yield "|---" * (len(names) + 1) + "|"
+    searchers = dict.fromkeys(entry.searcher for _, results in comparisons for entry in results)
+    for searcher in searchers:
+        cells = [
+            next((_cost_cell(compared_seconds(entry, scorer), scorer)
+                  for entry in results if entry.searcher == searcher), "not run")
+            for scorer, results in comparisons
+        ]  # fmt: skip
+        yield f"| {searcher} | " + " | ".join(cells) + " |"
 
 
 def _median(values: Sequence[float]) -> float:
@@ -212,6 +269,10 @@ def document(results: Sequence[Result], scorer: Scorer) -> dict[str, Any]:
                     f"{share:.0%}": [_plain(v) for v in values]
                     for share, values in entry.seconds.items()
                 },
+                "seconds_to_best_feasible_speed": {
+                    f"{share:.0%}": [_plain(v) for v in values]
+                    for share, values in entry.speed_seconds.items()
+                },
             }
             for entry in results
         },
@@ -222,79 +283,33 @@ def _plain(value: float) -> float | None:
     return None if math.isinf(value) else round(value, 2)
 
 
-# ---------------------------------------------------------------------------------------- the plot
-
-WIDTH, HEIGHT, LEFT, TOP = 760, 360, 60, 40
-COLOURS = ("#0b6e4f", "#8d99ae", "#3a5ba0", "#c8553d", "#e0a030", "#7b4b94", "#444444", "#5fad56")
-MIN_COST, MIN_SHARE = 0.002, 0.5
-
-
-def plot(results: Sequence[Result], scorer: Scorer) -> str:
-    """SVG of the median share of the hypervolume by the share of the exhaustive cost."""
-    costs = np.geomspace(MIN_COST, 1.0, 160)
-    parts = [
-        f'<text x="{LEFT}" y="20">{scorer.landscape.name}: hypervolume reached (median over seeds)'
-        f" by simulated cost, both as shares of those of all {len(scorer.trials)} strategies</text>"
-    ]
-    for cost in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
-        x = _x(cost)
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{TOP + HEIGHT}" class="g"/>')
-        parts.append(f'<text x="{x:.1f}" y="{TOP + HEIGHT + 16}" class="m">{cost:.1%}</text>')
-    for share in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0):
-        y = _y(share)
-        parts.append(f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" class="g"/>')
-        parts.append(f'<text x="{LEFT - 36}" y="{y + 4:.1f}">{share:.0%}</text>')
-    for index, (entry, colour) in enumerate(zip(results, COLOURS, strict=False)):
-        middle = np.median([_sampled(c, costs, scorer) for c in entry.curves], axis=0)
-        points = " ".join(
-            f"{_x(cost):.1f},{_y(share):.1f}"
-            for cost, share in zip(costs, middle, strict=True)
-            if share >= MIN_SHARE
-        )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" class="c"/>')
-        y = TOP + 20 + 17 * index
-        parts.append(f'<text x="{LEFT + WIDTH + 14}" y="{y}" fill="{colour}">'
-                     f"{entry.searcher}</text>")  # fmt: skip
-    style = ".g{stroke:#ddd}.c{stroke-width:2}.m{text-anchor:middle}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 180} '
-        f'{TOP + HEIGHT + 30}" font-family="sans-serif" font-size="12"><style>{style}</style>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
-
-
-def _x(cost: float) -> float:
-    return LEFT + WIDTH * math.log(cost / MIN_COST) / math.log(1 / MIN_COST)
-
-
-def _y(share: float) -> float:
-    return TOP + HEIGHT * (1 - (share - MIN_SHARE) / (1 - MIN_SHARE))
-
-
-def _sampled(
-    curve: Sequence[tuple[float, float]], costs: np.ndarray, scorer: Scorer
-) -> list[float]:
-    """The share reached at each cost."""
-    reached, index, shares = 0.0, 0, []
-    for cost in costs:
-        while index < len(curve) and curve[index][0] <= cost * scorer.exhaustive_seconds:
-            reached = curve[index][1]
-            index += 1
-        shares.append(reached)
-    return shares
-
-
 # ------------------------------------------------------------------------------------ command line
 
 
 def main() -> None:
     options = parse_options()
     options.cache.mkdir(parents=True, exist_ok=True)
-    scorer = Scorer(read(options.landscape), as_recorded=options.as_recorded)
+    comparisons = [compare(landscape, options) for landscape in options.landscapes]
+    if options.plot:
+        scorer, results = comparisons[0]
+        curves = {entry.searcher: entry.curves for entry in results}
+        options.plot.write_text(plot(curves, scorer), encoding="utf-8")
+    if options.json:
+        documents = [document(results, scorer) for scorer, results in comparisons]
+        print(json.dumps(documents[0] if len(documents) == 1 else documents, indent=1))
+    elif options.markdown:
+        print("\n".join(markdown(comparisons)))
+    else:
+        print("\n".join(line for scorer, results in comparisons for line in table(results, scorer)))
+
+
+def compare(landscape: Path, options: argparse.Namespace) -> tuple[Scorer, list[Result]]:
+    """Run the searchers on one landscape."""
+    scorer = Scorer(read(landscape), as_recorded=options.as_recorded)
     specs = {
         name: [
-            RunSpec(options.landscape, name, seed, options.cache) for seed in range(options.seeds)
+            RunSpec(landscape, name, seed, options.cache)
+            for seed in range(min(options.seeds, MAX_SEEDS.get(name, options.seeds)))
         ]
         for name in options.searchers
     }
@@ -302,16 +317,10 @@ def main() -> None:
         for spec in specs.get(name, []):
             spec.path.unlink(missing_ok=True)
     run_all([spec for group in specs.values() for spec in group], options.jobs)
-    results = [
+    return scorer, [
         summarize(name, [load_trace(spec, scorer) for spec in group], scorer)
         for name, group in specs.items()
     ]
-    if options.plot:
-        options.plot.write_text(plot(results, scorer), encoding="utf-8")
-    if options.json:
-        print(json.dumps(document(results, scorer), indent=1))
-    else:
-        print("\n".join(table(results, scorer)))
 
 
 def run_all(specs: Sequence[RunSpec], jobs: int) -> None:
@@ -326,7 +335,8 @@ def run_all(specs: Sequence[RunSpec], jobs: int) -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("landscape", type=Path)
+    parser.add_argument("landscapes", type=Path, nargs="*",
+                        default=sorted(LANDSCAPES.glob("*.parquet")))  # fmt: skip
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--searchers", nargs="+", default=DEFAULT, choices=[*VARIANTS, *PEERS])
     parser.add_argument("--cache", type=Path, default=Path("runs/compare_searchers"))
@@ -334,7 +344,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="concurrent searches")
     parser.add_argument("--as-recorded", action="store_true",
                         help="score by each trial's own values, not by medians")  # fmt: skip
-    parser.add_argument("--plot", type=Path, help="SVG to write")
+    parser.add_argument("--plot", type=Path, help="SVG to write, of the first landscape")
+    parser.add_argument("--markdown", action="store_true", help="one table of all landscapes")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

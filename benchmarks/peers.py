@@ -1,14 +1,16 @@
 """Other search libraries, each used as documented, over a tabular benchmark.
 
-All have the same space and start after the default configuration was measured. They pay the
-recorded seconds of each trial, until the rung if they stop it early, and nothing for a repeated
-proposal. Values are reported to them as recorded.
+All have the same space and start after the default configuration was measured, which gives the
+bounds of relative constraints. They pay the recorded seconds of each trial, until the rung if they
+stop it early, and nothing for a repeated proposal. Values are reported to them as recorded. A
+constraint is given to each in the form that it has for one; MO-ASHA has none and ignores it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,7 +18,17 @@ from typing import Any, Protocol
 import numpy as np
 from replay import Scorer, SearchTrace, TraceStep
 
-from autotune.domain import Categorical, Dimension, Job, Limits, Resources, Strategy, Task, Value
+from autotune.domain import (
+    Categorical,
+    Constraint,
+    Dimension,
+    Job,
+    Limits,
+    Resources,
+    Strategy,
+    Task,
+    Value,
+)
 from autotune.domain.search_space import complete
 from autotune.execution.replay.benchmark import Record
 from autotune.execution.replay.events import replay_events
@@ -39,24 +51,49 @@ class Peer(Protocol):
 
 @dataclass(frozen=True)
 class Space:
-    """The search space of the peers: levers with their values, metrics with their signs."""
+    """The search space of the peers: levers with their values, metrics with their signs, for each
+    metric the reference point and the unit of the hypervolume (of the signed value), and
+    constraints with their bounds in the unit of the metric."""
 
     levers: Mapping[str, tuple[Value, ...]]
     signs: Mapping[str, float]
+    frames: Sequence[tuple[float, float]] = ()
+    bounds: Sequence[tuple[Constraint, float]] = ()
 
     @staticmethod
     def from_scorer(scorer: Scorer) -> Space:
         study = scorer.study
         levers = {d.lever: _settings(d) for d in study.space.dimensions}
+        default = _record(scorer, study.baseline).measurements
         return Space(
             {name: values for name, values in levers.items() if len(values) > 1},
             {objective.metric: objective.sign for objective in study.objectives},
+            scorer.frames,
+            [
+                (
+                    constraint,
+                    constraint.bound + constraint.relative * default[constraint.metric].value,
+                )
+                for constraint in study.constraints
+            ],
         )
+
+    def violations(self, values: Mapping[str, float]) -> list[float]:
+        """By how much a trial violates each constraint; negative or 0 where it satisfies it."""
+        return [
+            sign_of(constraint) * (bound - values[constraint.metric])
+            for constraint, bound in self.bounds
+        ]
 
     def is_ordered(self, lever: str) -> bool:
         """Whether the values are numbers."""
         return all(isinstance(v, int | float) and not isinstance(v, bool)
                    for v in self.levers[lever])  # fmt: skip
+
+
+def sign_of(constraint: Constraint) -> int:
+    """1 if the metric has to be at least the bound, -1 if at most."""
+    return 1 if constraint.operator in (">=", ">") else -1
 
 
 def _settings(dimension: Dimension) -> tuple[Value, ...]:
@@ -68,11 +105,11 @@ def run_peer(
     scorer: Scorer, peer: Peer, target: float, max_proposals: int = MAX_PROPOSALS
 ) -> SearchTrace:
     """A search of ``peer`` until it has reached the share ``target`` of the hypervolume."""
-    trace, add, default = SearchTrace(), scorer.progress(), scorer.study.baseline
+    trace, has_ended, default = SearchTrace(), scorer.ending(target), scorer.study.baseline
     finished: set[str] = set()
     paid: dict[str, float] = {}
     _pay(trace, paid, default, _record(scorer, default).seconds)
-    add(_add_step(trace, default))
+    has_ended(_add_step(trace, default), trace.seconds)
     for _ in range(max_proposals):
         start = time.process_time()
         handle, settings = peer.ask()
@@ -91,7 +128,7 @@ def run_peer(
         peer.tell(handle, {n: m.value for n, m in record.measurements.items()})
         if strategy.key not in finished:
             finished.add(strategy.key)
-            if add(_add_step(trace, strategy)) >= target:
+            if has_ended(_add_step(trace, strategy), trace.seconds):
                 break
     return trace
 
@@ -160,6 +197,7 @@ class Optuna:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         make = getattr(optuna.samplers, sampler)
         directions = ["maximize" if sign > 0 else "minimize" for sign in space.signs.values()]
         self._space = space
@@ -175,6 +213,8 @@ class Optuna:
         return trial, settings
 
     def tell(self, handle: Any, values: Mapping[str, float]) -> None:
+        for index, violation in enumerate(self._space.violations(values)):
+            handle.set_constraint(str(index), violation)
         self._study.tell(handle, [values[metric] for metric in self._space.signs])
 
     def should_stop(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
@@ -238,7 +278,6 @@ class Ax:
 
     def __init__(self, space: Space, seed: int) -> None:
         import logging
-        import warnings
 
         import torch
         from ax.api.client import Client
@@ -262,24 +301,39 @@ class Ax:
             ]
         )
         objectives = (f"{'' if sign > 0 else '-'}{metric}" for metric, sign in space.signs.items())
-        self._client.configure_optimization(objective=", ".join(objectives))
+        constraints = [
+            f"{constraint.metric} {'>=' if sign_of(constraint) > 0 else '<='} {bound}"
+            for constraint, bound in space.bounds
+        ]
+        self._client.configure_optimization(
+            objective=", ".join(objectives), outcome_constraints=constraints or None
+        )
 
     def ask(self) -> tuple[Any, Settings]:
         [(index, settings)] = self._client.get_next_trials(max_trials=1).items()
         return index, settings
 
     def tell(self, handle: Any, values: Mapping[str, float]) -> None:
-        objectives = {metric: values[metric] for metric in self._space.signs}
+        metrics = {*self._space.signs, *(constraint.metric for constraint, _ in self._space.bounds)}
+        objectives = {metric: values[metric] for metric in metrics}
         self._client.complete_trial(trial_index=handle, raw_data=objectives)
 
     def should_stop(self, handle: Any, index: int, values: Mapping[str, float]) -> bool:
         return False
 
 
+def q_log_nehvi(space: Space, seed: int) -> Peer:
+    from botorch_peers import QLogNehvi
+
+    return QLogNehvi(space, seed)
+
+
 PEERS: Mapping[str, Callable[[Space, int], Peer]] = {
     "random": RandomSearch,
     "Optuna TPE": lambda space, seed: Optuna(space, seed, "TPESampler"),
     "Optuna NSGA-II": lambda space, seed: Optuna(space, seed, "NSGAIISampler"),
+    "Optuna GP": lambda space, seed: Optuna(space, seed, "GPSampler"),
+    "BoTorch qLogNEHVI": q_log_nehvi,
     "Syne Tune MO-ASHA": MoAsha,
     "Ax": Ax,
 }

@@ -42,6 +42,13 @@ from autotune.store import open_store
 TARGET_SHARE = 0.995
 """Share of the hypervolume of all strategies at which a search ends."""
 
+CONSTRAINED_TARGET, MAX_COST_SHARE = 0.95, 0.6
+"""With a constraint a search ends at this share both of the hypervolume and of the best feasible
+speed, or when it has cost this share of the time of all strategies."""
+
+SPEED = "train_samples_per_second"
+"""The metric whose best feasible value is sought on a landscape with a constraint."""
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -68,24 +75,37 @@ class SearchTrace:
 
 
 class Scorer:
-    """The share of the benchmark's hypervolume that a search trace has reached.
+    """The shares of the benchmark's hypervolume, and of its best speed among the strategies that
+    satisfy the constraints, which a search trace has reached.
 
     A strategy is scored by medians over all records of its profile group and its training group,
-    so that one lucky measurement does not change the front. A search sees single records.
-    With ``as_recorded``, a strategy is scored by its own record.
+    whatever their seed, so that one lucky measurement does not change the front. A search sees
+    single records. With ``as_recorded``, a strategy is scored by its own record.
     """
 
     def __init__(self, landscape: TabularBenchmark, *, as_recorded: bool = False) -> None:
         self.landscape = landscape
         self.study = spec.load(landscape.spec, host=landscape.host).study
-        records = [_complete_record(r, self.study) for r in landscape.records
-                   if r.seed == self.study.task.seed]  # fmt: skip
+        all_records = [_complete_record(record, self.study) for record in landscape.records]
+        records = [r for r in all_records if r.seed == self.study.task.seed]
         self.exhaustive_seconds = sum(record.seconds for record in records)
         complete = [record for record in records if record.state is State.COMPLETE]
+        replicates = [record for record in all_records if record.state is State.COMPLETE]
         values = (
-            _as_recorded(complete) if as_recorded else _medians(self.study, complete, landscape)
+            _as_recorded(complete)
+            if as_recorded
+            else _medians(self.study, complete, replicates, landscape)
         )
-        self.trials = {r.strategy.key: _trial(r, values[r.strategy.key]) for r in complete}
+        self.trials = {
+            record.strategy.key: _trial(number, record, values[record.strategy.key])
+            for number, record in enumerate(complete)
+        }
+        default = self.trials[self.study.baseline.key]
+        self.frames = [
+            reference_and_unit(self.study, objective, default)
+            for objective in self.study.objectives
+        ]
+        """For each objective the reference point and the unit of the hypervolume."""
         self._points = self._scaled()
         front = IncrementalHypervolume(len(self.study.objectives))
         for point in self._points.values():
@@ -93,18 +113,19 @@ class Scorer:
         self.volume = front.volume
         self.best = {key for key, p in self._points.items() if (front.points == p).all(1).any()}
         """Keys of the strategies on the front."""
+        self.speeds = {key: self.trials[key].metric(SPEED) or 0.0 for key in self._points}
+        """Training speeds of the strategies that satisfy all constraints, by key."""
+        self.best_speed = max(self.speeds.values())
+
+    @property
+    def is_constrained(self) -> bool:
+        return bool(self.study.constraints)
 
     def _scaled(self) -> Mapping[str, np.ndarray]:
         """Objectives of the feasible strategies relative to the reference point, in units of the
         default."""
-        trials = list(self.trials.values())
-        default = self.trials[self.study.baseline.key]
-        frames = [
-            reference_and_unit(self.study, objective, default)
-            for objective in self.study.objectives
-        ]
-        reference, unit = np.array(frames, dtype=float).T
-        members = feasible_trials(self.study, trials)
+        reference, unit = np.array(self.frames, dtype=float).T
+        members = feasible_trials(self.study, list(self.trials.values()))
         points = (signed_objectives(self.study, members) - reference) / unit
         return {trial.strategy.key: point for trial, point in zip(members, points, strict=True)}
 
@@ -120,9 +141,39 @@ class Scorer:
 
         return add
 
+    def speed_progress(self) -> Callable[[Strategy], float]:
+        """A function that adds a strategy and returns the share of the best feasible speed."""
+        speed = 0.0
+
+        def add(strategy: Strategy) -> float:
+            nonlocal speed
+            speed = max(speed, self.speeds.get(strategy.key, 0.0))
+            return speed / self.best_speed
+
+        return add
+
+    def ending(self, target: float) -> Callable[[Strategy, float], bool]:
+        """A function that adds a strategy and returns whether a search has reached its end: the
+        ``target``, or with a constraint also the limits of one."""
+        volume, speed = self.progress(), self.speed_progress()
+        max_seconds = MAX_COST_SHARE * self.exhaustive_seconds
+
+        def add(strategy: Strategy, seconds: float) -> bool:
+            shares = volume(strategy), speed(strategy)
+            if not self.is_constrained:
+                return shares[0] >= target
+            return min(shares) >= min(target, CONSTRAINED_TARGET) or seconds >= max_seconds
+
+        return add
+
     def shares(self, steps: Iterable[TraceStep]) -> list[tuple[float, float]]:
         """(seconds, share of the hypervolume) after each step."""
         add = self.progress()
+        return [(step.seconds, add(step.strategy)) for step in steps]
+
+    def speed_shares(self, steps: Iterable[TraceStep]) -> list[tuple[float, float]]:
+        """(seconds, share of the best feasible speed) after each step."""
+        add = self.speed_progress()
         return [(step.seconds, add(step.strategy)) for step in steps]
 
     def seconds_to(self, share: float, steps: Iterable[TraceStep]) -> float | None:
@@ -140,13 +191,16 @@ def _as_recorded(records: Sequence[Record]) -> dict[str, dict[str, float]]:
 
 
 def _medians(
-    study: Study, records: Sequence[Record], landscape: TabularBenchmark
+    study: Study,
+    records: Sequence[Record],
+    replicates: Sequence[Record],
+    landscape: TabularBenchmark,
 ) -> dict[str, dict[str, float]]:
-    """Values by strategy: medians over its profile group and its training group, and the time and
-    cost of the full training run that follow from them."""
+    """Values by strategy of ``records``: medians over its profile group and its training group
+    among ``replicates``, and the time and cost of the full training run that follow from them."""
     keys = {Phase.PROFILE: profile_key, Phase.TRAIN: training_key}
     samples: dict[tuple[str, str], list[float]] = {}
-    for record in records:
+    for record in replicates:
         for name, measurement in record.measurements.items():
             if (key := keys.get(METRICS[name].phase)) is not None:
                 samples.setdefault((name, key(record.strategy)), []).append(measurement.value)
@@ -166,9 +220,9 @@ def _medians(
     return medians
 
 
-def _trial(record: Record, values: Mapping[str, float]) -> Trial:
+def _trial(number: int, record: Record, values: Mapping[str, float]) -> Trial:
     measurements = {name: Measurement(name, v, METRICS[name].unit) for name, v in values.items()}
-    return Trial(0, State.COMPLETE, record.strategy, result=TrialResult(measurements))
+    return Trial(number, State.COMPLETE, record.strategy, result=TrialResult(measurements))
 
 
 # -------------------------------------------------------------------------- search with autotune
@@ -179,7 +233,7 @@ class _TraceObserver:
 
     def __init__(self, scorer: Scorer, executor: ReplayExecutor, target: float) -> None:
         self.trace = SearchTrace()
-        self._add, self._clock, self._target = scorer.progress(), executor.clock, target
+        self._has_ended, self._clock = scorer.ending(target), executor.clock
         self.stop: Callable[[str], None] = lambda reason: None
 
     def started(self, trial: Trial) -> None: ...
@@ -193,7 +247,7 @@ class _TraceObserver:
         self.trace.seconds = self._clock.seconds
         if trial.state is State.COMPLETE:
             self.trace.steps.append(step)
-            if self._add(trial.strategy) >= self._target:
+            if self._has_ended(trial.strategy, step.seconds):
                 self.stop("target reached")
         else:
             self.trace.stopped.append(step)

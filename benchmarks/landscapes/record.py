@@ -7,6 +7,10 @@ stored in ``--storage``, so a killed recording continues when it is started agai
 then runs a sample again with each of these seeds: one strategy of each training key, with all other
 levers at their default. ``--write-only`` writes what is stored and runs nothing. Keep the host idle
 otherwise: speeds are recorded as measured.
+
+``--shared`` runs one strategy of each training key only, and composes the records of the others
+from them (``composition.py``). ``--cpu-clock`` times trials by their CPU time, on one core with one
+thread; then other programs disturb the speeds little.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,24 +34,32 @@ from autotune.levers import training_key
 from autotune.store import SqlStore, open_store
 from autotune.trial.workload import profile_workload
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+from landscapes.composition import compose, sample
+
 PHASE_END = re.compile(r"(?P<phase>.+) took (?P<seconds>[0-9.]+) s")
 """Message of the event at the end of a phase."""
+
+
+CPU_CLOCK = Path(__file__).with_name("cpu_clock.py")
+"""The plug-in of ``--cpu-clock``."""
 
 
 def main() -> None:
     options = parse_arguments()
     overrides = recording_overrides(options.study, options.data)
-    if not options.write_only:
-        search(options.study, options.storage, overrides)
-        if options.seeds:
-            study = spec.load(options.study, host=inventory()).study
-            enqueue_seeds(options.storage, study, options.seeds)
-            search(options.study, options.storage, overrides)
-    text = options.study.read_text(encoding="utf-8")
-    name = spec.load(options.study, host=inventory()).study.name
-    store = open_store(options.storage, create=False)
+    if options.cpu_clock:
+        overrides.append(f"plugins=[{CPU_CLOCK}]")
     study = spec.load(options.study, host=inventory(), overrides=overrides).study
-    benchmark = replace(load_benchmark(store, name, text), workload=profile_workload(study.task))
+    if not options.write_only:
+        run_trials(options, study, overrides)
+    store = open_store(options.storage, create=False)
+    text = options.study.read_text(encoding="utf-8")
+    benchmark = load_benchmark(store, study.name, text)
+    benchmark = replace(benchmark, workload=profile_workload(study.task))
+    if options.shared:
+        benchmark = compose(study, benchmark)
     write(benchmark, options.out)
     print(f"{options.out}: {len(benchmark.records)} trials, {options.out.stat().st_size:,} bytes")
 
@@ -59,6 +71,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--storage", default="sqlite:///landscape.db", help="where trials go")
     parser.add_argument("--data", type=Path, default=os.environ.get("AUTOTUNE_DATA"))
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="further seeds")
+    parser.add_argument("--shared", action="store_true", help="train each model once")
+    parser.add_argument("--order", nargs="*", default=[], metavar="LEVER",
+                        help="with --shared: record their lowest values first")  # fmt: skip
+    parser.add_argument("--cpu-clock", action="store_true", help="time trials by CPU time")
     parser.add_argument("--write-only", action="store_true", help="run nothing")
     return parser.parse_args()
 
@@ -78,6 +94,19 @@ def recording_overrides(study: Path, data: Path | None) -> list[str]:
     return overrides
 
 
+def run_trials(options: argparse.Namespace, study: Study, overrides: Sequence[str]) -> None:
+    """Run all trials of the recording that are not stored yet."""
+    if options.shared:
+        seeds = options.seeds or [study.task.seed]
+        count = enqueue(options.storage, study, sample(study, options.order), seeds)
+        search(options.study, options.storage, [*overrides, f"budget={{trials: {count}}}"])
+        return
+    search(options.study, options.storage, overrides)
+    if options.seeds:
+        enqueue(options.storage, study, one_per_training_key(study), options.seeds)
+        search(options.study, options.storage, overrides)
+
+
 def search(study: Path, storage: str, overrides: Sequence[str]) -> None:
     """Run what is not stored yet: the grid and the queue."""
     options = [argument for override in overrides for argument in ("--set", override)]
@@ -85,15 +114,23 @@ def search(study: Path, storage: str, overrides: Sequence[str]) -> None:
     subprocess.run([*command, *options], check=True)
 
 
-def enqueue_seeds(storage: str, study: Study, seeds: Sequence[int]) -> None:
-    """Enqueue one strategy of each training key with each seed."""
-    store = open_store(storage, create=False)
-    stored = {(trial.strategy.key, trial.seed) for trial in store.trials(study.name)}
-    for strategy in one_per_training_key(study):
-        for seed in seeds:
-            if (strategy.key, seed) not in stored:
-                store.enqueue(study.name, strategy, origin=TrialOrigin.ENQUEUED, seed=seed)
+def enqueue(
+    storage: str, study: Study, strategies: Iterable[Strategy], seeds: Sequence[int]
+) -> int:
+    """Enqueue the strategies with each seed, unless they are stored; return the number of trials
+    that the study has then."""
+    store = open_store(storage)
+    if study.name not in store.studies():
+        store.create_study(study, {})
+    trials = store.trials(study.name)
+    stored = {(trial.strategy.key, trial.seed) for trial in trials}
+    pairs = [(s, seed) for seed in seeds for s in strategies if (s.key, seed) not in stored]
+    for strategy, seed in pairs:
+        is_default = (strategy, seed) == (study.baseline, study.task.seed)
+        origin = TrialOrigin.DEFAULT if is_default else TrialOrigin.ENQUEUED
+        store.enqueue(study.name, strategy, origin=origin, seed=seed)
     store.close()
+    return len(trials) + len(pairs)
 
 
 def one_per_training_key(study: Study) -> Iterator[Strategy]:
