@@ -24,9 +24,9 @@ def constraint_bound(constraint: Constraint, baseline: Trial | None) -> float | 
     return None if reference is None else reference + constraint.bound
 
 
-def is_satisfied(constraint: Constraint, values: Any, bound: float) -> Any:
-    """Whether ``values`` satisfy ``constraint`` with this ``bound``; element by element for an
-    array."""
+def is_satisfied(constraint: Constraint, values: Any, bound: Any) -> Any:
+    """Whether ``values`` satisfy ``constraint`` with this ``bound``; element by element for
+    arrays."""
     return _COMPARE[constraint.operator](values, bound)
 
 

@@ -1,29 +1,73 @@
 """What is known of levers before a study measures anything: their effects on accuracy.
 
-The effects are rough averages over published fine-tuning results and the recorded landscapes. A
-surrogate uses them as its prior mean, so that measured results replace them.
+An effect is a change of the log-odds of accuracy and F1, which is nearly a sum over levers: at 85%,
+0.08 is one point. The effects are a prior: a surrogate expects them with their standard deviation,
+and measured results replace them. ``benchmarks/fit_priors.py`` computes them from the recorded
+landscapes and from published results of fine-tuning.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from autotune.domain import Strategy, WorkloadProfile
+import numpy as np
+
+from autotune.domain import Strategy, Value, WorkloadProfile
 from autotune.domain.training import num_steps, peak_learning_rate
 
-PRUNING_LOG_ODDS: Mapping[str, float] = {"structured": -1.9, "layers": -1.9, "unstructured": -0.6}
-"""Change of the log-odds of accuracy by pruning, for the square of the ratio: a quarter costs
-little, more than a half costs much."""
 
-FREEZING_LOG_ODDS = -0.06
-"""For each frozen layer; frozen embeddings cost nothing that can be measured."""
+@dataclass(frozen=True)
+class Effect:
+    """The mean and the standard deviation of the effect of a setting, relative to the default."""
 
-PRECISION_LOG_ODDS: Mapping[str, float] = {"bf16-pure": -0.05}
-"""For precisions other than fp32; with fp32 weights nothing can be measured."""
+    mean: float
+    deviation: float
 
-RATE_LOG_ODDS = -0.07
-"""For the square of the base-2 logarithm of the ratio to the typical learning rate."""
+
+Effects = Mapping[str, Mapping[Value, Effect]]
+"""Effects by lever and setting. Between numbers they are interpolated."""
+
+ACCURACY_EFFECTS: Effects = {
+    "padding": {"bucketed": Effect(0.0, 0.08)},
+    "precision": {
+        "bf16": Effect(0.0, 0.06),
+        "fp16": Effect(0.0, 0.06),
+        "tf32": Effect(0.0, 0.03),
+        "bf16-pure": Effect(-0.08, 0.12),
+    },
+    "pruning_ratio": {
+        0.0: Effect(0.0, 0.0),
+        0.25: Effect(-0.12, 0.2),
+        0.5: Effect(-0.5, 0.35),
+        0.75: Effect(-1.1, 0.6),
+    },
+    "pruning_method": {"layers": Effect(0.0, 0.25), "unstructured": Effect(0.0, 0.25)},
+    "pruning_score": {"magnitude": Effect(-0.05, 0.15)},
+    "freeze_layers": {0: Effect(0.0, 0.0), 1: Effect(0.0, 0.05), 13: Effect(-0.72, 0.6)},
+    "batch_size": {8: Effect(0.0, 0.0), 64: Effect(0.0, 0.2)},
+    "learning_rate_scaling": {"sqrt": Effect(0.0, 0.2), "linear": Effect(0.0, 0.3)},
+    "epochs": {1.0: Effect(0.0, 0.0), 3.0: Effect(0.0, 0.4)},
+    "dropout": {0.0: Effect(0.0, 0.15)},
+    "optimizer": {
+        "adamw-fused": Effect(0.0, 0.03),
+        "adafactor": Effect(0.0, 0.3),
+        "sgd": Effect(-0.5, 0.5),
+    },
+}
+"""Settings that are not listed have no expected effect. A learning rate and a method of pruning
+have functions of their own: :func:`_rate_effect`, :data:`METHOD_FACTORS`."""
+
+METHOD_FACTORS: Mapping[str, float] = {"unstructured": 0.3}
+"""By what the effect of ``pruning_ratio`` is multiplied; 1 for other methods."""
+
+DEFAULT_DEVIATION = 0.3
+"""Standard deviation of the effect of a lever that has no listed one."""
+
+RATE_CURVATURE, RATE_DEVIATION = -0.07, 0.6
+"""Effect for the square of the base-2 logarithm of the ratio to the typical learning rate, and the
+standard deviation of the effect of rates within a magnitude."""
 
 MAX_RATE_DOUBLINGS = 4.0
 """A rate that is farther from the typical one is not expected to be worse."""
@@ -42,12 +86,46 @@ def typical_learning_rate(strategy: Strategy, workload: WorkloadProfile) -> floa
     return TYPICAL_RATE * width * float((TYPICAL_STEPS / steps) ** STEPS_EXPONENT)
 
 
-def accuracy_log_odds(strategy: Strategy, workload: WorkloadProfile) -> float:
+def accuracy_log_odds(
+    strategy: Strategy, workload: WorkloadProfile, effects: Effects = ACCURACY_EFFECTS
+) -> float:
     """The expected log-odds of the accuracy of ``strategy``, up to a constant of the task."""
-    ratio, method = float(strategy["pruning_ratio"]), str(strategy["pruning_method"])
-    pruning = PRUNING_LOG_ODDS.get(method, 0.0) * ratio**2
-    freezing = FREEZING_LOG_ODDS * min(max(int(strategy["freeze_layers"]) - 1, 0), workload.layers)
-    precision = PRECISION_LOG_ODDS.get(str(strategy["precision"]), 0.0)
+    total = 0.0
+    for lever, by_setting in effects.items():
+        effect = expected_effect(by_setting, strategy.get(lever, ""))
+        if lever == "pruning_ratio":
+            effect *= METHOD_FACTORS.get(str(strategy["pruning_method"]), 1.0)
+        total += effect
+    return total + (0.0 if "learning_rate" in effects else _rate_effect(strategy, workload))
+
+
+def expected_effect(by_setting: Mapping[Value, Effect], value: Value) -> float:
+    """The mean effect of a setting of a lever; 0 for words that are not listed."""
+    if value in by_setting:
+        return by_setting[value].mean
+    numbers = sorted(v for v in by_setting if isinstance(v, int | float))
+    if not numbers or not isinstance(value, int | float):
+        return 0.0
+    return float(np.interp(value, numbers, [by_setting[number].mean for number in numbers]))
+
+
+def effect_deviation(lever: str, settings: Sequence[Value], effects: Effects) -> float:
+    """The standard deviation of the largest effect that the ``settings`` of ``lever`` can have."""
+    by_setting = effects.get(lever)
+    if not by_setting:
+        return RATE_DEVIATION if lever == "learning_rate" else DEFAULT_DEVIATION
+    numbers = sorted(v for v in by_setting if isinstance(v, int | float))
+    deviations = [by_setting[number].deviation for number in numbers]
+    listed = [by_setting[value].deviation for value in settings if value in by_setting]
+    between = [
+        float(np.interp(value, numbers, deviations))
+        for value in settings
+        if numbers and isinstance(value, int | float) and value not in by_setting
+    ]
+    return max([*listed, *between], default=DEFAULT_DEVIATION)
+
+
+def _rate_effect(strategy: Strategy, workload: WorkloadProfile) -> float:
     rate = peak_learning_rate(strategy) / typical_learning_rate(strategy, workload)
     doublings = min(max(math.log2(rate), -MAX_RATE_DOUBLINGS), MAX_RATE_DOUBLINGS)
-    return pruning + freezing + precision + RATE_LOG_ODDS * doublings**2
+    return RATE_CURVATURE * doublings**2

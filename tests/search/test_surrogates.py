@@ -12,6 +12,7 @@ from autotune.search.samplers.factored import FactoredSampler
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
 from autotune.search.samplers.factored.encoding import group_key
 from autotune.search.samplers.factored.observations import Observations
+from autotune.search.samplers.factored.posterior import Posterior
 from autotune.search.samplers.factored.surrogates import PriorMean, Surrogates
 from tests.search import simulated_search as simulated
 from tests.search.feasible_world import MINILM
@@ -104,7 +105,8 @@ def _batch(study: Study, history: list[Trial], strategies: list[object]) -> Cand
     observations = Observations(study).update(history)
     surrogates = Surrogates(study.space, MINILM)
     pending: dict[object, set[object]] = {Phase.PROFILE: set(), Phase.TRAIN: set()}
-    return CandidateBatch(strategies, observations, surrogates, pending, 32, 0)  # type: ignore[arg-type]
+    posterior = Posterior(observations, surrogates, 32, 0)
+    return CandidateBatch(strategies, posterior, pending)  # type: ignore[arg-type]
 
 
 def test_every_strategy_has_a_prior_mean() -> None:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from autotune.analysis.front import non_dominated
 from autotune.analysis.hypervolume import reference_and_unit
 from autotune.domain import PHASES, Phase, Strategy, Study, Trial
-from autotune.domain.constraints import constraint_bound, is_satisfied
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
+from autotune.search.samplers.factored.constraints import Constraints
 from autotune.search.samplers.factored.gaussian_process import Floats
-from autotune.search.samplers.factored.observations import Observations
+from autotune.search.samplers.factored.posterior import Posterior
 
 Scalarized = NDArray[np.float32]
 """How far points reach in each direction, shape (..., directions). Single precision, because these
@@ -38,6 +38,10 @@ STOPPED_WEIGHT = 0.01
 MIN_CONSTRAINT_PROBABILITY = 0.25
 """A candidate that satisfies the constraints with a smaller probability is not run, however large
 its improvement would be, while there are others."""
+
+MIN_INCUMBENT_PROBABILITY = 0.5
+"""A measured strategy counts as an incumbent if it satisfies the constraints with this
+probability."""
 
 MIN_TRIAL_SECONDS = 0.05
 """Duration of a trial whose phases are both cached."""
@@ -115,15 +119,17 @@ class AcquisitionScorer:
     that violates a constraint is 0 in every objective.
     """
 
-    def __init__(self, study: Study, observations: Observations, default: Trial | None) -> None:
+    def __init__(self, study: Study, posterior: Posterior, default: Trial | None) -> None:
         self._study, self._default = study, default
-        self._trials = [observations.complete[n] for n in sorted(observations.complete)]
-        self._names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
-        values = [[trial.metric(name) for name in self._names] for trial in self._trials]
-        self._values = np.array(values, dtype=float).reshape(len(values), len(self._names))
+        self._constraints = Constraints(study, posterior, default)
+        complete = posterior.observations.complete
+        self._trials = [complete[number] for number in sorted(complete)]
+        values = [[t.metric(o.metric) for o in study.objectives] for t in self._trials]
+        self._values = np.array(values, dtype=float).reshape(len(values), len(study.objectives))
         self._references = self._references_and_units()
-        columns = [self._values[:, index, None] for index in range(len(self._names))]
-        self._points = self._scaled_objectives(columns)[0][:, 0]
+        self._points = self._scaled_objectives(list(self._values.T))
+        satisfied = self._constraints.satisfied_by_trials(self._trials)
+        self._points[satisfied.mean(axis=1) < MIN_INCUMBENT_PROBABILITY] = 0.0
 
     def parents(self) -> list[Strategy]:
         """The latest strategies of the front, then the latest others."""
@@ -142,10 +148,13 @@ class AcquisitionScorer:
         of the batch runs. ``None`` if an objective has no observation.
         """
         width = len(self._study.objectives)
-        samples = [batch.metric_samples(name) for name in self._names]
-        if any(metric is None for metric in samples[:width]):
+        samples = [batch.metric_samples(objective.metric) for objective in self._study.objectives]
+        metrics = [metric for metric in samples if metric is not None]
+        if len(metrics) < width:
             return None
-        objectives, is_feasible = self._scaled_objectives(samples)
+        objectives = self._scaled_objectives(metrics)
+        is_feasible = self._constraints.satisfied_by_candidates(batch)
+        objectives[~is_feasible] = 0.0
         scale = self._scale(objectives[:count])
         front = scalarize_front(self._points / scale)
         scalarized = scalarize(objectives / scale)
@@ -173,30 +182,18 @@ class AcquisitionScorer:
         expected = np.median(objectives, axis=1).max(axis=0)
         return np.asarray(np.maximum(np.where(best > 0, best, expected), 1e-9))
 
-    def _scaled_objectives(
-        self, values: Sequence[Floats | None]
-    ) -> tuple[Floats, NDArray[np.bool_]]:
-        """The objectives, shape (candidates, samples, objectives), and whether all constraints are
-        satisfied, shape (candidates, samples), from the metrics of objectives and constraints, each
-        of shape (candidates, samples)."""
-        objectives = self._study.objectives
+    def _scaled_objectives(self, values: Sequence[Floats]) -> Floats:
+        """The objectives relative to their reference points, shape (..., objectives), from their
+        values, each of shape (...)."""
         scaled = [
             (objective.sign * value - reference) / unit
             for objective, value, (reference, unit) in zip(
-                objectives, values, self._references, strict=False
+                self._study.objectives, values, self._references, strict=True
             )
-            if value is not None
         ]
-        feasible = np.ones(scaled[0].shape, dtype=bool)
-        for constraint, value in zip(
-            self._study.constraints, values[len(objectives) :], strict=True
-        ):
-            limit = constraint_bound(constraint, self._default)
-            if limit is not None and value is not None:
-                feasible &= is_satisfied(constraint, value, limit)
         points = np.stack(scaled, axis=-1)
-        points[~feasible | ~np.isfinite(points).all(axis=-1)] = 0.0
-        return np.asarray(np.maximum(points, 0.0)), feasible
+        points[~np.isfinite(points).all(axis=-1)] = 0.0
+        return np.asarray(np.maximum(points, 0.0))
 
     def _references_and_units(self) -> list[tuple[float, float]]:
         """(reference, unit) of each objective; without the default, from the measured values."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import PHASES, Phase, Strategy, digest
+from autotune.domain import PHASES, Phase, Strategy
 from autotune.levers import phase_levers
 from autotune.search.samplers.factored.encoding import GroupKey, LevelIds, group_key
 from autotune.search.samplers.factored.gaussian_process import Floats
@@ -18,9 +18,8 @@ from autotune.search.samplers.factored.observations import (
     SECONDS,
     SETUP,
     SPEED,
-    Observations,
 )
-from autotune.search.samplers.factored.surrogates import Surrogates
+from autotune.search.samplers.factored.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -51,21 +50,18 @@ def factor_by_phase(strategies: Sequence[Strategy], phase: Phase) -> PhaseFactor
 class CandidateBatch:
     """Posterior samples of the quantities of every candidate, and of the metrics composed of them.
 
-    ``pending`` are the groups that running trials measure. Samples are deterministic in ``seed``.
+    ``pending`` are the groups that running trials measure.
     """
 
     def __init__(
         self,
         strategies: Sequence[Strategy],
-        observations: Observations,
-        surrogates: Surrogates,
+        posterior: Posterior,
         pending: Mapping[Phase, set[GroupKey]],
-        sample_count: int,
-        seed: int,
     ) -> None:
         self.strategies = strategies
-        self._observations, self._surrogates = observations, surrogates
-        self._pending, self._sample_count, self._seed = pending, sample_count, seed
+        self._posterior, self._pending = posterior, pending
+        self._observations = observations = posterior.observations
         self.factors: dict[Phase, PhaseFactor] = {
             phase: factor_by_phase(strategies, phase) for phase in PHASES
         }
@@ -91,6 +87,17 @@ class CandidateBatch:
         if rate is not None and seconds is not None:
             return rate * seconds
         return self._quantity_samples(Phase.RUN, name)
+
+    def true_samples(self, name: str) -> Floats | None:
+        """Like :meth:`metric_samples`; measured scores have the error of their measurement."""
+        samples, scores = self.metric_samples(name), self._posterior.true_scores(name)
+        if samples is None or not scores:
+            return samples
+        samples, factor = samples.copy(), self.factors[Phase.TRAIN]
+        for row, group in enumerate(factor.groups):
+            if group in scores:
+                samples[factor.index == row] = scores[group]
+        return samples
 
     def _rate(self, name: str) -> Floats | None:
         """Cost or energy per second of training."""
@@ -131,15 +138,15 @@ class CandidateBatch:
     def _sample(self, phase: Phase, quantity: str) -> Floats | None:
         if phase not in self.factors:
             self.factors[phase] = factor_by_phase(self.strategies, phase)
-        surrogate = self._surrogates.fit(phase, quantity, self._observations.by_number(phase))
+        surrogate = self._posterior.surrogate(phase, quantity)
         if surrogate is None:
             return None
         factor = self.factors[phase]
         if phase not in self._level_ids:
-            self._level_ids[phase] = self._surrogates.encoders[phase].encode(factor.members)
-        prior_mean = self._surrogates.prior_mean
+            self._level_ids[phase] = self._posterior.encoders[phase].encode(factor.members)
+        prior_mean = self._posterior.prior_mean
         log_odds = prior_mean.log_odds(quantity, factor.groups, factor.members)
-        normal = self._normal(phase, quantity)
+        normal = self._posterior.normal(phase, quantity)
         samples = surrogate.sample(self._level_ids[phase], normal, log_odds)
         samples *= prior_mean.values(quantity, factor.groups, factor.members)[:, None]
         self._condition(samples, phase, quantity)
@@ -156,12 +163,3 @@ class CandidateBatch:
                 samples[row] = observation.values[quantity]
             elif key in pending:
                 samples[row] = np.median(samples[row])
-
-    def _normal(self, phase: Phase, quantity: str) -> Floats:
-        """Evenly spaced quantiles of the standard normal distribution, in another order for each
-        quantity, shape (samples,)."""
-        from scipy.special import ndtri
-
-        seed = int(digest([self._seed, phase, quantity])[:8], 16)
-        order = np.random.default_rng(seed).permutation(self._sample_count)
-        return np.asarray(ndtri((order + 0.5) / self._sample_count))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.domain import Categorical, Dimension, SearchSpace, Strategy, Value
-from autotune.domain.search_space import is_active
+from autotune.domain.search_space import is_active, settings
 
 LevelIds = NDArray[np.int64]
 """Shape (strategies, kernel dimensions): the level of each dimension."""
@@ -25,6 +25,9 @@ GroupKey = tuple[Value | None, ...]
 
 MIN_LOG_RATIO = 4.0
 """Positive numbers with at least this ratio of largest to smallest are on a logarithmic scale."""
+
+OTHER_LEVERS = "other levers"
+"""Name of the last kernel dimension."""
 
 INACTIVE = "\0off"
 """The level of a lever whose condition is false."""
@@ -119,6 +122,12 @@ class Encoder:
             *(self._derived_dimension(name) for name in self._derived),
             KernelDimension((), False),
         ]
+
+    def dimension_settings(self) -> list[tuple[str, tuple[Value, ...]]]:
+        """The name of each kernel dimension, and settings of its lever that span its domain; none
+        for derived quantities and for the last dimension."""
+        searched = [(d.lever, settings(d.domain) or _ends(d)) for d in self._dimensions]
+        return [*searched, *((name, ()) for name in self._derived), (OTHER_LEVERS, ())]
 
     def encode(self, strategies: Sequence[Strategy]) -> LevelIds:
         """Levels, shape (strategies, kernel dimensions)."""

@@ -138,6 +138,7 @@ class GaussianProcess:
         self._dimensions, self._ids, self._params = dimensions, ids, params
         covariance = kernel_matrix(dimensions, ids, ids, params)
         covariance[np.diag_indices(len(ids))] += params.noise_variance + variances + JITTER
+        self._values = values
         self._cholesky: Floats = np.asarray(np.linalg.cholesky(covariance))
         self._weights = _solve(self._cholesky, _solve(self._cholesky, values), transposed=True)
 
@@ -147,6 +148,15 @@ class GaussianProcess:
         explained = _solve(self._cholesky, cross)
         variance = prior_variance(self._params) - (explained**2).sum(axis=0)
         return cross.T @ self._weights, np.sqrt(np.maximum(variance, 1e-9))
+
+    def denoise(self, variances: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the true values at the measured strategies, each of shape
+        (strategies,), if measurements have errors of these ``variances``. Any other deviation from
+        the levers' effects is a property of the strategy."""
+        inverse = _solve(self._cholesky, np.eye(len(self._values)))
+        precisions = (inverse**2).sum(axis=0)
+        mean = self._values - variances * self._weights
+        return mean, np.sqrt(np.maximum(variances - variances**2 * precisions, 1e-9))
 
 
 def _solve(cholesky: Floats, right: Floats, *, transposed: bool = False) -> Floats:

@@ -77,6 +77,8 @@ class Observations:
 
     def __init__(self, study: Study) -> None:
         self._study = study
+        self.default_group = group_key(study.baseline, phase_levers(Phase.TRAIN))
+        """The training group of the default."""
         self._states: dict[int, State] = {}
         self.groups: dict[Phase, dict[GroupKey, Observation]] = {phase: {} for phase in Phase}
         self.cached: dict[Phase, set[GroupKey]] = {phase: set() for phase in Phase}

@@ -24,6 +24,7 @@ from autotune.search.samplers.factored.candidates import Candidates
 from autotune.search.samplers.factored.encoding import GroupKey, group_key
 from autotune.search.samplers.factored.feasibility_classifier import FeasibilityClassifier
 from autotune.search.samplers.factored.observations import Observations
+from autotune.search.samplers.factored.posterior import Posterior
 from autotune.search.samplers.factored.surrogates import Surrogates
 
 POSTERIOR_SAMPLES = 32
@@ -59,17 +60,15 @@ class FactoredSampler:
         observations = self._observations.update(history)
         default_trials = [trial for trial in history if trial.origin in DEFAULT_ORIGINS]
         default = find_baseline(self._study, default_trials)
-        scorer = AcquisitionScorer(self._study, observations, default)
+        seed = derive_seed(self._study.sampler.seed, len(history))
+        posterior = Posterior(observations, self._surrogates, POSTERIOR_SAMPLES, seed)
+        scorer = AcquisitionScorer(self._study, posterior, default)
         candidates = self._candidates.untried(observations.tried_keys, scorer.parents())
         if not candidates:
             return None
-        seed = derive_seed(self._study.sampler.seed, len(history))
         numbers = sorted(observations.early_stopped)[-MAX_STOPPED_TRIALS:]
         stopped = [observations.early_stopped[number] for number in numbers]
-        batch = CandidateBatch(
-            [*candidates, *stopped], observations, self._surrogates, _pending_groups(history),
-            POSTERIOR_SAMPLES, seed,
-        )  # fmt: skip
+        batch = CandidateBatch([*candidates, *stopped], posterior, _pending_groups(history))
         feasibility = self._feasibility.probabilities(observations, batch)
         scores = scorer.scores(batch, len(candidates), feasibility)
         if scores is None:

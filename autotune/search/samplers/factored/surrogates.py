@@ -9,7 +9,7 @@ repeats some; where the hardware does not follow the operations, the first measu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from autotune.domain import Phase, SearchSpace, Strategy, WorkloadProfile
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers
-from autotune.levers.priors import accuracy_log_odds
+from autotune.levers.priors import ACCURACY_EFFECTS, accuracy_log_odds, effect_deviation
 from autotune.search.feasibility.flops import inference_flops, training_flops
 from autotune.search.samplers.factored.encoding import Encoder, GroupKey, LevelIds
 from autotune.search.samplers.factored.gaussian_process import (
@@ -41,11 +41,18 @@ REFIT_COUNTS = tuple(sorted({round(2 * 1.3**step) for step in range(16)} | {1, 2
 SHARE_LIMITS = (0.002, 0.998)
 """Shares are clipped to these limits before their log-odds are taken."""
 
+MIN_VARIANCE = 1e-4
+"""Least prior variance of a kernel dimension."""
+
 LOG_SCALE, LOGIT_SCALE = 0.5, 1.2
 """Prior standard deviations of logarithms and log-odds."""
 
 NOISE_VARIANCE = {"log": 0.01, "logit": 0.02, "linear": 0.01}
 """Prior median of the noise variance by kind of transform, in squared units of its scale."""
+
+SEED_VARIANCE = 0.08**2
+"""Variance of log-odds between seeds of one strategy, beside that of the finite sample: about one
+point at an accuracy of 85%."""
 
 TRANSFERRED_VARIANCE = 0.1
 """Variance of values measured on another host, in squared units of the scale."""
@@ -147,12 +154,24 @@ def choose_transform(quantity: str, values: Floats, log_odds: Floats) -> Transfo
 
 
 @dataclass(frozen=True)
+class MeasuredScores:
+    """The groups that measured a score, their prior log-odds, and the variances of the errors of
+    the measurements on the transformed scale, each of shape (groups,)."""
+
+    groups: Sequence[GroupKey]
+    log_odds: Floats
+    error_variances: Floats
+
+
+@dataclass(frozen=True)
 class Surrogate:
     """The posterior of one quantity relative to its prior mean."""
 
     transform: Transform
     process: GaussianProcess | None = None
     """``None`` for a constant."""
+    scores: MeasuredScores | None = None
+    """``None`` for quantities that are no scores."""
 
     def sample(self, ids: LevelIds, normal: Floats, log_odds: Floats) -> Floats:
         """Samples, shape (strategies, samples), from standard normal numbers (samples,), around the
@@ -164,6 +183,18 @@ class Surrogate:
         mean, deviation = self.process.predict(ids)
         mean = mean + log_odds / self.transform.scale
         return self.transform.inverse(mean[:, None] + deviation[:, None] * normal[None, :])
+
+    def true_scores(self, normals: Callable[[GroupKey], Floats]) -> dict[GroupKey, Floats]:
+        """Samples, shape (samples,), of the true score of each group that measured it, from the
+        standard normal numbers of the group; empty for quantities that are no scores."""
+        if self.process is None or self.scores is None:
+            return {}
+        mean, deviation = self.process.denoise(self.scores.error_variances)
+        mean = mean + self.scores.log_odds / self.transform.scale
+        return {
+            group: self.transform.inverse(mean[row] + deviation[row] * normals(group))
+            for row, group in enumerate(self.scores.groups)
+        }
 
 
 class Surrogates:
@@ -185,11 +216,17 @@ class Surrogates:
             constant = median(observation.values[quantity] for _, observation in having)
             return Surrogate(Transform("linear", 1.0, constant))
         params = self._fit_params(phase, quantity, having)
-        ids, values, variances, transform = self._training_data(
-            phase, quantity, _subsample(having, MAX_OBSERVATIONS)
-        )
+        having = _subsample(having, MAX_OBSERVATIONS)
+        ids, values, variances, transform = self._training_data(phase, quantity, having)
         dimensions = self.encoders[phase].kernel_dimensions
-        return Surrogate(transform, GaussianProcess(dimensions, ids, values, variances, params))
+        process = GaussianProcess(dimensions, ids, values, variances, params)
+        if transform.kind != "logit":
+            return Surrogate(transform, process)
+        groups = [key for key, _ in having]
+        log_odds = self.prior_mean.log_odds(quantity, groups, [o.strategy for _, o in having])
+        errors = variances + SEED_VARIANCE / transform.scale**2
+        errors = np.minimum(errors, variances + params.noise_variance)
+        return Surrogate(transform, process, MeasuredScores(groups, log_odds, errors))
 
     def _training_data(
         self, phase: Phase, quantity: str, observations: GroupObservations
@@ -223,8 +260,21 @@ class Surrogates:
             ids, values, variances, transform = self._training_data(phase, quantity, subset)
             dimensions = self.encoders[phase].kernel_dimensions
             prior = prior_params(len(dimensions), NOISE_VARIANCE[transform.kind])
+            if transform.kind == "logit":
+                prior = replace(prior, variances=self._score_variances(phase))
             self._params[key] = fit_params(dimensions, ids, values, variances, prior)
         return self._params[key]
+
+    def _score_variances(self, phase: Phase) -> Floats:
+        """Prior medians of the variances of the kernel dimensions of a score: the squares of the
+        expected effects of the levers."""
+        encoder, variances = self.encoders[phase], []
+        named = zip(encoder.dimension_settings(), encoder.kernel_dimensions, strict=True)
+        for (name, values), dimension in named:
+            deviation = effect_deviation(name, values, ACCURACY_EFFECTS) / LOGIT_SCALE
+            # Two levels without positions differ by twice the variance.
+            variances.append(max(deviation**2 / (1 if dimension.is_numeric else 2), MIN_VARIANCE))
+        return np.array(variances)
 
 
 def fit_count(count: int) -> int:
