@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from autotune.analysis.front import value_of
-from autotune.analysis.replicates import speed_dependent_share
+from autotune.analysis.intervals import speed_dependent_share
 from autotune.domain import Phase, Trial
 from autotune.domain.metrics import METRICS, MetricKind
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotune.analysis.drift import REFERENCE, drift_exponent, log_drift
+from autotune.analysis.intervals import WINDOW_KINDS, figure_interval
 from autotune.analysis.mixed_model import Measurements
 from autotune.analysis.replicates import Z95, ci95_half_width, is_score
-from autotune.domain import Measurement, Trial
+from autotune.domain import Trial
 from autotune.domain.metrics import MetricKind, get_metric
 from autotune.measure.correctness import count_hits
 
@@ -37,6 +38,9 @@ repeated: of scores in their unit, of others of the logarithm (docs/measurement.
 
 RUN_DEGREES_OF_FREEDOM = 3.0
 """How many repeated runs these deviations count for."""
+
+WINDOW_DEVIATION = 0.05
+"""Standard deviation within a run of the logarithm of a rate of too few windows for an interval."""
 
 MAX_LOG_DEVIATION = 0.5
 """Limits the standard deviation within a run, which two windows say little about."""
@@ -86,16 +90,19 @@ class Observations:
     def _within_variances(self) -> Floats:
         """The variance that the interval of each run states, of a corrected speed with that of its
         reference workload."""
-        deviations = [self._deviation(m) for m in self._measured]
+        deviations = [self._deviation(run) for run in self._runs]
         if not drift_exponent(self._metric):
             return np.square(deviations)
-        references = [run.result.measurements.get(REFERENCE) for run in self._runs]
-        extra = [0.0 if m is None or m.value <= 0 else _log_deviation(m) for m in references]
+        extra = [
+            _log_deviation(run, REFERENCE) if REFERENCE in run.result.measurements else 0.0
+            for run in self._runs
+        ]
         return np.asarray(np.square(deviations) + np.square(extra))
 
-    def _deviation(self, measurement: Measurement) -> float:
+    def _deviation(self, run: Trial) -> float:
         if self._is_log:
-            return _log_deviation(measurement)
+            return _log_deviation(run, self._metric)
+        measurement = run.result.measurements[self._metric]
         half, share = ci95_half_width(measurement), measurement.value
         if half is not None:
             return half / Z95
@@ -118,10 +125,12 @@ class Observations:
         return (RUN_DEGREES_OF_FREEDOM * prior + degrees * excess) / weight
 
 
-def _log_deviation(measurement: Measurement) -> float:
+def _log_deviation(run: Trial, metric: str) -> float:
     """The standard deviation of the logarithm of a positive value within its run."""
-    half = ci95_half_width(measurement) or 0.0
-    return min(half / Z95 / measurement.value, MAX_LOG_DEVIATION)
+    ends = figure_interval(run, metric).ci95
+    if ends is None or ends[0] <= 0:
+        return WINDOW_DEVIATION if get_metric(metric).kind in WINDOW_KINDS else 0.0
+    return min(math.log(ends[1] / ends[0]) / 2 / Z95, MAX_LOG_DEVIATION)
 
 
 def shared_score_variance(runs: Sequence[Trial]) -> float:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from autotune.analysis.features import phase_features
 from autotune.analysis.front import find_baseline, superseded_trials, value_of
+from autotune.analysis.intervals import SPEED, speed_dependent_share
 from autotune.analysis.metric_posterior import (
     POSTERIOR_SAMPLES,
     Belief,
@@ -32,11 +33,7 @@ from autotune.analysis.metric_posterior import (
 )
 from autotune.analysis.mixed_model import fit_groups
 from autotune.analysis.observations import Observations
-from autotune.analysis.replicates import (
-    SPEED,
-    is_score,
-    speed_dependent_share,
-)
+from autotune.analysis.replicates import is_score
 from autotune.domain import (
     Constraint,
     Phase,

@@ -8,37 +8,51 @@ from datetime import datetime
 from typing import Any
 
 from autotune.analysis.hypervolume import hypervolume
+from autotune.analysis.intervals import figure_interval
 from autotune.analysis.probability import FrontPoint
+from autotune.analysis.recommendation import Recommendation
 from autotune.analysis.replicates import Estimate, Replicates, confirmed_trial
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import best_trials, budget_use, count_by_state
 from autotune.analysis.timeline import prediction_checks
-from autotune.domain import Measurement, State, Study, Trial
+from autotune.domain import State, Study, Trial
 
 Record = dict[str, Any]
 
+NO_REPEATED_RUN = "no strategy was run twice, so the variation between runs is unknown"
 
-def measurement_record(measurement: Measurement) -> Record:
-    """``{value, unit, n, ci95}``; ``ci95`` is ``[low, high]`` or ``null``, with ``source`` (a trial
-    number) if the value was reused from another trial."""
-    record: Record = {
-        "value": measurement.value,
-        "unit": measurement.unit,
-        "n": measurement.n,
-        "ci95": None if measurement.ci95 is None else list(measurement.ci95),
-    }
+
+def measurement_record(trial: Trial, name: str) -> Record:
+    """``{value, unit, n, ci95}``; ``ci95`` is ``[low, high]``, or ``null`` with the reason in
+    ``why_no_interval``. ``source`` is the number of the trial from which the value was reused."""
+    measurement, interval = trial.result.measurements[name], figure_interval(trial, name)
+    record: Record = {"value": measurement.value, "unit": measurement.unit, "n": measurement.n}
+    record |= _interval_record(interval.ci95, interval.reason)
     return record if measurement.source is None else {**record, "source": measurement.source}
 
 
+def trial_sources(trial: Trial) -> set[int]:
+    """The numbers of the other trials whose figures ``trial`` reuses."""
+    sources = {m.source for m in trial.result.measurements.values() if m.source is not None}
+    return sources - {trial.number}
+
+
+def _interval_record(ci95: tuple[float, float] | None, reason: str | None) -> Record:
+    if ci95 is not None:
+        return {"ci95": list(ci95)}
+    return {"ci95": None, "why_no_interval": reason or NO_REPEATED_RUN}
+
+
 def trial_record(trial: Trial) -> Record:
-    """One trial, as ``autotune trials --json`` lists it. Times are ISO 8601."""
+    """One trial, as ``autotune trials --json`` lists it. Times are ISO 8601. ``sources`` are the
+    numbers of the trials whose figures it reuses."""
     return {
         "number": trial.number,
         "state": trial.state.value,
         "strategy": dict(trial.strategy.values),
+        "sources": sorted(trial_sources(trial)),
         "metrics": {
-            name: measurement_record(measurement)
-            for name, measurement in sorted(trial.result.measurements.items())
+            name: measurement_record(trial, name) for name in sorted(trial.result.measurements)
         },
         "reason": trial.reason,
         "kind": trial.failure,
@@ -59,38 +73,89 @@ def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
     """The front, as ``autotune pareto --json`` prints it. ``knee`` is a trial number."""
     snapshot = Snapshot(study, trials)
     default, knee_trial = snapshot.baseline, snapshot.knee
+    points = [snapshot.front_points[trial.number] for trial in snapshot.front]
     return {
         "study": study.name,
         "objectives": objective_records(study),
         "baseline": None if default is None else trial_record(default),
-        "front": [
-            {**point_record(point), "verdict": snapshot.verdict_texts[number]}
-            for number, point in snapshot.front_points.items()
-        ],
+        "front": [point_record(snapshot, point) for point in points],
         "hypervolume": hypervolume(study, trials),
         "knee": None if knee_trial is None else knee_trial.number,
+        "recommendations": {
+            goal: _recommendation_record(snapshot, recommendation)
+            for goal, recommendation in snapshot.recommendations.items()
+        },
     }
 
 
-def point_record(point: FrontPoint) -> Record:
+def point_record(snapshot: Snapshot, point: FrontPoint) -> Record:
     """A trial of the front with the estimates from all runs of its strategy.
 
     ``estimates`` are means over ``runs`` runs with their 95% intervals; scores are those on
     validation. ``test`` are the scores of the confirmation runs on the test split.
     """
+    is_alone = len(snapshot.recommender.candidates) == 1
     return {
         **trial_record(point.trial),
         "probability": point.probability,
+        **({"probability_note": "no other strategy has a result"} if is_alone else {}),
         "confirmed": point.is_confirmed,
         "confirming": [trial.number for trial in point.confirmations],
         "estimates": {name: _estimate_record(e) for name, e in point.estimates.items()},
         "test": {name: _estimate_record(e) for name, e in point.test_estimates.items()},
+        **posterior_record(snapshot, point.trial),
+    }
+
+
+def posterior_record(snapshot: Snapshot, trial: Trial) -> Record:
+    """What is believed of the strategy of a trial.
+
+    ``posterior`` has the mean of each objective after shrinkage with its 95% interval and the
+    numbers of the trials that measured it, ``against_default`` the difference to the default
+    (``is_ratio``: as a multiple of it). ``status`` is ``confirmed``, ``refuted`` or ``not
+    confirmed``; ``constraint_probability`` is that of the least certain constraint.
+    ``run_whole`` is false for what is put together from the phases of several trials.
+    """
+    posterior, recommender = snapshot.posterior, snapshot.recommender
+    names = [objective.metric for objective in snapshot.study.objectives]
+    beliefs = {name: b for name in names if (b := posterior.belief(trial, name)) is not None}
+    comparisons = {name: c for name in names if (c := posterior.compare(trial, name)) is not None}
+    return {
+        "posterior": {
+            name: {"value": b.value, "ci95": list(b.ci95), "sources": list(b.sources)}
+            for name, b in beliefs.items()
+        },
+        "against_default": {
+            name: {"value": c.value, "ci95": list(c.ci95), "is_ratio": c.is_ratio}
+            for name, c in comparisons.items()
+        },
+        "status": recommender.status(trial).value,
+        "constraint_probability": recommender.probability(trial),
+        "run_whole": not recommender.is_composed(trial),
+    }
+
+
+def _recommendation_record(snapshot: Snapshot, recommendation: Recommendation) -> Record:
+    closest = recommendation.closest
+    return {
+        "trial": recommendation.trial.number,
+        "sentence": snapshot.recommendation_sentence(recommendation.goal),
+        "constraint_probability": recommendation.probability,
+        "status": recommendation.status.value,
+        "sources": list(recommendation.sources),
+        "closest": None
+        if closest is None
+        else {
+            "trial": closest.trial.number,
+            "constraint": str(closest.constraint),
+            "probability": closest.probability,
+        },
     }
 
 
 def _estimate_record(estimate: Estimate) -> Record:
-    interval = None if estimate.ci95 is None else list(estimate.ci95)
-    return {"value": estimate.value, "ci95": interval, "runs": estimate.runs}
+    interval = _interval_record(estimate.ci95, None)
+    return {"value": estimate.value, **interval, "runs": estimate.runs}
 
 
 def objective_records(study: Study) -> list[Record]:

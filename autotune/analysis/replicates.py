@@ -18,14 +18,13 @@ from functools import cached_property
 from statistics import fmean, variance
 
 from autotune.analysis.front import value_of
+from autotune.analysis.intervals import figure_interval
 from autotune.domain import Measurement, Phase, State, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 from autotune.measure.statistics import t_quantile
 
 Z95 = 1.959964
 """97.5% quantile of the standard normal distribution."""
-
-SPEED = "train_samples_per_second"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Replicates:
             factor = math.exp(variation.half_width(runs))
             low, high = sorted((mean / factor, mean * factor))
             return Estimate(mean, (low, high), runs)
-        return Estimate(own.value, own.ci95 or _run_interval(trial, metric))
+        return Estimate(own.value, figure_interval(trial, metric).ci95)
 
     def test_estimate(self, trial: Trial, metric: str) -> Estimate | None:
         """The mean of a score on the test split over the confirmation runs. Its interval covers the
@@ -171,25 +170,6 @@ def ci95_half_width(measurement: Measurement) -> float | None:
     """Half the 95% interval of a measurement within its run."""
     interval = measurement.ci95
     return None if interval is None else (interval[1] - interval[0]) / 2
-
-
-def speed_dependent_share(trial: Trial, metric: str) -> float:
-    """The share of a metric of the full run that is inversely proportional to the training speed:
-    the time after setup."""
-    if metric not in METRICS or METRICS[metric].phase is not Phase.RUN:
-        return 0.0
-    seconds, setup = value_of(trial, "train_seconds"), value_of(trial, "setup_seconds")
-    return max(1 - (setup or 0.0) / seconds, 0.0) if seconds else 1.0
-
-
-def _run_interval(trial: Trial, metric: str) -> tuple[float, float] | None:
-    """The interval of time, cost or energy that follows from the interval of the speed."""
-    speed, value = trial.result.measurements.get(SPEED), value_of(trial, metric)
-    share = speed_dependent_share(trial, metric)
-    if share == 0 or value is None or speed is None or speed.ci95 is None or speed.ci95[0] <= 0:
-        return None
-    low, high = (value * (1 + share * (speed.value / end - 1)) for end in reversed(speed.ci95))
-    return low, high
 
 
 def _pooled_variation(groups: Sequence[Sequence[float]]) -> RunVariation | None:

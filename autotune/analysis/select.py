@@ -20,8 +20,8 @@ def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
     and :class:`NotFoundError` if no trial matches.
     """
     text = query.strip()
-    if text.removeprefix("-").isdigit():
-        return _select_number(study, trials, text)
+    if _is_number(text):
+        return _require_complete(study, _find_number(study, trials, text))
     condition, _, word = text.rpartition(" then ")
     word = word.strip()
     if word != "knee" and word not in PICKS:
@@ -32,7 +32,19 @@ def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
     return recommender.recommend(word).trial
 
 
-def _select_number(study: Study, trials: Sequence[Trial], text: str) -> Trial:
+def find_trial_number(study: Study, trials: Sequence[Trial], query: str) -> int:
+    """The number of the trial that ``query`` names, in whatever state if it is a number."""
+    text = query.strip()
+    if _is_number(text):
+        return _find_number(study, trials, text).number
+    return select_trial(study, trials, text).number
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isdigit()
+
+
+def _find_number(study: Study, trials: Sequence[Trial], text: str) -> Trial:
     number = parse_trial_number(text)
     trial = next((t for t in trials if t.number == number), None)
     if trial is None:
@@ -40,10 +52,14 @@ def _select_number(study: Study, trials: Sequence[Trial], text: str) -> Trial:
             f"study {study.name} has no trial {shorten(text)}",
             hint=f"list its {len(trials)} trials: autotune trials {study.name}",
         )
+    return trial
+
+
+def _require_complete(study: Study, trial: Trial) -> Trial:
     if trial.state is not State.COMPLETE:
         reason = f": {trial.reason}" if trial.reason else ""
         raise UsageError(
-            f"trial {number} of study {study.name} is {trial.state.value}{reason}",
+            f"trial {trial.number} of study {study.name} is {trial.state.value}{reason}",
             hint=f"choose a complete trial: {QUERY_FORMS}",
         )
     return trial

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from autotune.analysis.attribution import Attribution, attribute
 from autotune.analysis.filters import MetricFilter, apply_filters, metric_filters
 from autotune.analysis.front import (
     ObjectiveValues,
@@ -33,7 +34,7 @@ from autotune.analysis.probability import FrontPoint, front_points, front_probab
 from autotune.analysis.recommendation import PICKS, Recommendation, Recommender
 from autotune.analysis.recommendation_text import describe_trial, recommendation_sentence
 from autotune.analysis.replicates import Replicates, confirmed_trial
-from autotune.analysis.text import format_value, strategy_difference
+from autotune.analysis.text import describe_baseline, format_value, strategy_difference
 from autotune.analysis.verdict import (
     Verdict,
     describe_verdict,
@@ -131,8 +132,9 @@ class Snapshot:
 
     @cached_property
     def front_points(self) -> Mapping[int, FrontPoint]:
-        """The members of the front with their estimates, by number."""
-        points = front_points(self.study, self.trials, self.front, self.posterior)
+        """The members of the front and the knee with their estimates, by number."""
+        members = list({t.number: t for t in (*self.front, self.knee) if t is not None}.values())
+        points = front_points(self.study, self.trials, members, self.posterior)
         return {point.trial.number: point for point in points}
 
     @cached_property
@@ -169,6 +171,21 @@ class Snapshot:
         if recommendation is None:
             return None
         return recommendation_sentence(self.recommender, recommendation)
+
+    def attribution(self, trial: Trial) -> Attribution | None:
+        """Where the gain of ``trial`` over the default comes from; ``None`` if nothing was gained
+        or measured, or if there are too few trials to tell."""
+        if trial.state is not State.COMPLETE:
+            return None
+        key = trial.strategy.key
+        if key not in self._attributions:
+            arguments = (self.study, self.trials, trial, self.posterior)
+            self._attributions[key] = attribute(*arguments)
+        return self._attributions[key]
+
+    @cached_property
+    def _attributions(self) -> dict[str, Attribution | None]:
+        return {}
 
     @cached_property
     def confirmed(self) -> frozenset[int]:
@@ -296,8 +313,8 @@ class Snapshot:
     @cached_property
     def strategy_differences(self) -> Mapping[int, str]:
         """The settings of each trial that differ from the default, as text, by number."""
-        default = self.study.baseline.values
-        return {t.number: strategy_difference(t.strategy, default) for t in self.trials}
+        default, name = self.study.baseline.values, describe_baseline(self.study)
+        return {t.number: strategy_difference(t.strategy, default, name) for t in self.trials}
 
     def table_columns(self) -> dict[str, list[Any]]:
         """A table with one row per trial: state, metrics (``None`` if not measured), levers."""

@@ -109,7 +109,6 @@ class ScriptFormat:
 
 def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:
     """The strategy, the task and the trial's measurements, as plain data."""
-    measurements = sorted(trial.result.measurements.items())
     return {
         "format": name,
         "autotune": __version__,
@@ -118,7 +117,7 @@ def strategy_document(study: Study, trial: Trial, name: str) -> dict[str, Any]:
         "seed": trial.seed,
         "strategy": dict(trial.strategy.values),
         "task": asdict(study.task),
-        "measured": {metric: measurement_record(m) for metric, m in measurements},
+        "measured": {m: measurement_record(trial, m) for m in sorted(trial.result.measurements)},
         "environment": dict(trial.result.environment),
     }
 

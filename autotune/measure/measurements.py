@@ -37,10 +37,12 @@ def throughput(name: str, windows: Sequence[Window]) -> Measurement:
 
 
 def product(name: str, first: Measurement, second: Measurement) -> Measurement:
-    """Two independent measurements multiplied; their relative half-widths add in quadrature."""
+    """Two independent positive measurements multiplied; their relative half-widths add in
+    quadrature. Without an interval if ``first`` has none."""
     value = first.value * second.value
     relative = math.hypot(_relative_half_width(first), _relative_half_width(second))
-    ci95 = None if relative == 0 else (value * (1 - relative), value * (1 + relative))
+    is_known = first.ci95 is not None and value > 0
+    ci95 = statistics.log_interval(value, relative) if is_known else None
     return Measurement(name, value, METRICS[name].unit, min(first.n, second.n), ci95)
 
 

@@ -19,6 +19,11 @@ Estimate = tuple[float, Interval | None]
 _T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 _BOOTSTRAP_SAMPLES = 400
 
+MIN_WINDOWS = 3
+"""Timing windows from which a rate has an interval."""
+
+MAX_LOG_HALF_WIDTH = 50.0
+
 
 def t_quantile(degrees: int) -> float:
     """The 97.5% quantile of Student's t distribution.
@@ -68,19 +73,27 @@ def mean(samples: Sequence[float]) -> Estimate:
 
 
 def rate(amounts: Sequence[float], seconds: Sequence[float]) -> Estimate:
-    """Total amount over total time, with the interval of a ratio of means.
+    """Total amount over total time, with the interval of a ratio of means; none for fewer than
+    :data:`MIN_WINDOWS`, whose variation says nothing.
 
     Windows can differ in length: each has weight in proportion to it. The interval is the
-    t-interval of the residuals ``amount - rate * seconds`` (the linearised ratio estimator).
+    t-interval of the residuals ``amount - rate * seconds`` (the linearised ratio estimator), on the
+    scale of the logarithm, since a rate is positive.
     """
     value = sum(amounts) / sum(seconds)
     count = len(amounts)
-    if count < 2:
+    if count < MIN_WINDOWS or value <= 0:
         return value, None
     residuals = [a - value * s for a, s in zip(amounts, seconds, strict=True)]
     deviation = math.sqrt(sum(r * r for r in residuals) / (count * (count - 1)))
     half = t_quantile(count - 1) * deviation / statistics.fmean(seconds)
-    return value, (value - half, value + half)
+    return value, log_interval(value, half / value)
+
+
+def log_interval(value: float, relative_half_width: float) -> Interval:
+    """The interval of a positive value whose logarithm has this half-width."""
+    factor = math.exp(min(relative_half_width, MAX_LOG_HALF_WIDTH))
+    return value / factor, value * factor
 
 
 def percentile(samples: Sequence[float], fraction: float) -> float:

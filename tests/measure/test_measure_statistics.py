@@ -89,7 +89,9 @@ def test_throughput_of_warm_up_windows_only() -> None:
 
 
 def test_intervals_of_product_and_inverse() -> None:
-    speed = throughput("train_samples_per_second", [Window(9, 1.0), Window(11, 1.0), Window(10, 1.0)])
+    speed = throughput(
+        "train_samples_per_second", [Window(9, 1.0), Window(11, 1.0), Window(10, 1.0)]
+    )
     referred = sampled("reference_seconds", (0.5, (0.4, 0.6)), [0.4, 0.6])
     relative = product("relative_speed", speed, referred)
     assert relative.value == 5

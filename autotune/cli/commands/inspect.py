@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from autotune.cli.options import JsonOption, StorageOption, StudyArgument, reading_store
 from autotune.cli.output import info, out, print_json
 from autotune.domain import State
-from autotune.domain.text import MAX_DIGITS
+from autotune.domain.metrics import Pick
 from autotune.errors import DamagedStudyError, UsageError
 
 
@@ -69,21 +69,26 @@ def trials(
 
 def show(
     study: StudyArgument,
-    number: Annotated[int, typer.Argument(min=0, max=10**MAX_DIGITS, help="Number of the trial.")],
+    number: Annotated[
+        str, typer.Argument(metavar="TRIAL", help=f"A number, knee, {', '.join(get_args(Pick))}.")
+    ],
     storage: StorageOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show all details of one trial."""
-    from autotune.analysis.records import full_trial_record
+    from autotune.analysis.attribution import path_record
+    from autotune.analysis.records import full_trial_record, posterior_record
+    from autotune.analysis.select import find_trial_number
     from autotune.analysis.snapshot import Snapshot
     from autotune.cli.trials import trial_details
 
     with reading_store(storage) as store:
-        trial = store.trial(study, number)
         snapshot = Snapshot(store.study(study), store.trials(study))
+        trial = store.trial(study, find_trial_number(snapshot.study, snapshot.trials, number))
     if json:
-        record = full_trial_record(trial, snapshot.trials)
-        print_json({**record, "verdict": snapshot.verdict_texts[number]})
+        record = full_trial_record(trial, snapshot.trials) | posterior_record(snapshot, trial)
+        path = path_record(snapshot.attribution(trial))
+        print_json({**record, "verdict": snapshot.verdict_texts[trial.number], "path": path})
     else:
         out.print(trial_details(snapshot, trial))
 
