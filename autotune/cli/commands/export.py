@@ -150,6 +150,9 @@ def import_(
         metavar="FILE", help="TrainingArguments JSON, Accelerate YAML or DeepSpeed JSON.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Study file to write.")],
     study: Annotated[str | None, typer.Option("--study", help="Name of the study.")] = None,
+    as_baseline: Annotated[bool, typer.Option(
+        "--as-baseline", help="Compare all trials with it, instead of the Trainer's default.",
+    )] = False,
 ) -> None:  # fmt: skip
     """Make a study that starts from the configuration of a trainer."""
     from autotune.errors import UsageError
@@ -158,7 +161,8 @@ def import_(
     if output.exists():
         raise UsageError(f"{output} exists already", hint="give another path, or remove the file")
     imported = read_configuration(file)
-    output.write_text(study_file(imported, study or output.stem), encoding="utf-8")
+    text = study_file(imported, study or output.stem, as_baseline=as_baseline)
+    output.write_text(text, encoding="utf-8")
     for lever, value in imported.levers.items():
         info(f"{lever}: {value}")
     for key, reason in imported.skipped.items():
