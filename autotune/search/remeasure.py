@@ -3,25 +3,38 @@
 Concurrent trials have CPU cores of their own, but share caches and memory bandwidth. That is
 accurate enough for the search. The trials that are reported at its end are run again in isolation,
 and the analysis uses the isolated runs.
+
+The same holds for trials whose speed is doubtful: strategies that agree on all levers of speed
+share one measurement of it, and the time that their training runs take tells whether it is right.
 """
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import median
 
 from autotune.analysis.front import find_baseline, pareto_front
+from autotune.analysis.intervals import SPEED
 from autotune.domain import Budget, State, Study, Trial, TrialOrigin
 
 REMEASURE_BUDGET_SHARE = 0.3
 """The largest share of a study's time and money that is reserved for isolated re-runs."""
 
 
+MAX_DISAGREEMENT = 0.15
+"""Relative difference between the time of training runs and the time that follows from the speed
+that they share, from which that speed is doubtful. Machines drift by less within minutes."""
+
+
 def needs_isolated_rerun(
     study: Study, history: Sequence[Trial], ran_concurrently: Callable[[int], bool]
 ) -> list[Trial]:
     """The default and the Pareto-optimal trials that ran concurrently with others, or reuse results
-    of a trial that did, and that have no isolated re-run yet, whatever its outcome."""
+    of a trial that did, or whose speed is doubtful, and that have no isolated re-run yet, whatever
+    its outcome. Confirmation runs measure doubtful speeds again, if the study has them."""
     default = find_baseline(study, history)
     results = [*([default] if default is not None else []), *pareto_front(study, history)]
     rerun_keys = {
@@ -29,12 +42,26 @@ def needs_isolated_rerun(
         for t in history
         if t.origin is TrialOrigin.ISOLATED_RERUN and t.is_informative
     }
+    doubtful = doubtful_speeds(history) if study.confirm is None else frozenset()
     by_strategy = {t.strategy.key: t for t in results if t.strategy.key not in rerun_keys}
     return [
         t
         for t in by_strategy.values()
-        if _has_own_result(t) and any(map(ran_concurrently, _source_trials(t)))
+        if _has_own_result(t)
+        and (_speed_source(t) in doubtful or any(map(ran_concurrently, _source_trials(t))))
     ]
+
+
+def doubtful_speeds(history: Sequence[Trial]) -> frozenset[int]:
+    """The numbers of the trials whose speed others share, and whose training runs take another time
+    than follows from it, in the median by more than :data:`MAX_DISAGREEMENT`."""
+    ratios: dict[int, list[float]] = defaultdict(list)
+    for trial in history:
+        ratio = _training_time_ratio(trial)
+        if ratio is not None:
+            ratios[_speed_source(trial)].append(math.log(ratio))
+    limit = math.log(1 + MAX_DISAGREEMENT)
+    return frozenset(source for source, logs in ratios.items() if abs(median(logs)) > limit)
 
 
 def is_isolated_rerun_running(history: Sequence[Trial]) -> bool:
@@ -65,6 +92,25 @@ def is_reserve_due(budget: Budget, seconds: float, usd: float) -> bool:
 
 def _has_own_result(trial: Trial) -> bool:
     return trial.state is State.COMPLETE and trial.origin is not TrialOrigin.ISOLATED_RERUN
+
+
+def _training_time_ratio(trial: Trial) -> float | None:
+    """The measured time of a training run over the time that follows from a shared speed; ``None``
+    of trials that measured their speed themselves or did not train."""
+    measurements = trial.result.measurements
+    speed, seconds = measurements.get(SPEED), measurements.get("train_seconds")
+    if trial.state is not State.COMPLETE or speed is None or seconds is None:
+        return None
+    setup, samples = trial.metric("setup_seconds"), trial.metric("train_samples")
+    if speed.source is None or seconds.source is not None or setup is None or not samples:
+        return None
+    return seconds.value / (setup + samples / speed.value)
+
+
+def _speed_source(trial: Trial) -> int:
+    """The number of the trial that measured the speed of ``trial``."""
+    speed = trial.result.measurements.get(SPEED)
+    return trial.number if speed is None or speed.source is None else speed.source
 
 
 def _source_trials(trial: Trial) -> set[int]:

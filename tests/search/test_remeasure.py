@@ -13,10 +13,12 @@ from autotune.analysis.verdict import Verdict
 from autotune.domain import (
     CONCURRENT_TRIALS,
     Budget,
+    Confirmation,
     ExecutorConfig,
     FailureReason,
     Infeasible,
     Job,
+    Measurement,
     Outcome,
     State,
     Study,
@@ -163,3 +165,53 @@ def test_the_isolated_rerun_replaces_the_concurrent_trial(study: Study) -> None:
     assert snapshot.verdicts[0] is Verdict.SUPERSEDED
     failed = replace(isolated, state=State.INFEASIBLE)
     assert [t.number for t in pareto_front(study, [concurrent, failed])] == [0]
+
+
+def sharing(study: Study, number: int, seconds: float) -> Trial:
+    """A trial that shares the speed of the default (50 samples/s) and trained in ``seconds``."""
+    strategy = study.baseline.with_values(learning_rate=2e-4 + number * 1e-6)
+    trial = finished_trial(number, strategy)
+    measurements = dict(trial.result.measurements)
+    measurements["train_samples_per_second"] = Measurement(
+        "train_samples_per_second", 50.0, "samples/s", source=0
+    )
+    measurements["setup_seconds"] = Measurement("setup_seconds", 2.0, "s", source=0)
+    measurements["train_samples"] = Measurement("train_samples", 400, "samples")
+    measurements["train_seconds"] = Measurement("train_seconds", seconds, "s")
+    return replace(trial, result=replace(trial.result, measurements=measurements))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_doubtful"),
+    [
+        ((10.0,), False),
+        ((11.0, 9.2), False),
+        ((13.0,), True),
+        ((7.0,), True),
+        ((10.0, 9.8, 14.0), False),
+        ((13.0, 12.5, 10.0), True),
+    ],
+)
+def test_a_shared_speed_is_doubtful_if_training_runs_disagree(
+    study: Study, seconds: tuple[float, ...], is_doubtful: bool
+) -> None:
+    """400 samples at 50 per second and 2 s of setup take 10 s."""
+    trials = [sharing(study, number, s) for number, s in enumerate(seconds, start=1)]
+    history = [finished_trial(0, study.baseline), *trials]
+    assert remeasure.doubtful_speeds(history) == (frozenset({0}) if is_doubtful else frozenset())
+
+
+def test_a_doubtful_speed_is_measured_again(study: Study) -> None:
+    history = [finished_trial(0, study.baseline), sharing(study, 1, 13.0)]
+
+    def reruns(study: Study, history: list[Trial]) -> list[int]:
+        needed = remeasure.needs_isolated_rerun(study, history, lambda _: False)
+        return [trial.number for trial in needed]
+
+    assert reruns(study, history) == [0, 1], "the default, and the front that shares its speed"
+    confirmed = replace(study, confirm=Confirmation(1))
+    assert reruns(confirmed, history) == [], "confirmation runs measure it again"
+    agreeing = [history[0], sharing(study, 1, 10.0)]
+    assert reruns(study, agreeing) == []
+    again = [*history, finished_trial(2, history[1].strategy, origin=TrialOrigin.ISOLATED_RERUN)]
+    assert reruns(study, again) == [0], "once"
