@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autotune.analysis.metric_path import MetricPath, metric_path
 from autotune.analysis.metric_posterior import Comparison
@@ -24,6 +25,10 @@ from autotune.analysis.text import format_ratio, format_value, metric_label
 from autotune.domain import Study, Trial, Value
 from autotune.domain.metrics import MetricKind, get_metric
 
+METHOD_NOTE = (
+    "Estimated from all trials with 95% intervals, since they changed several levers at once: the "
+    "mean over all orders of the path from the default."
+)
 MAX_STEPS = 8
 """Steps of a path at most; the smallest are joined."""
 MAX_NAMED_LEVERS = 3
@@ -87,16 +92,52 @@ def attribute(
     return Attribution(trial, steps, totals, {m: path.trials for m, path in paths.items()})
 
 
+def path_record(attribution: Attribution | None) -> dict[str, Any] | None:
+    """The path as ``autotune show --json`` prints it: for each step the settings of its levers and
+    its contributions by metric, then the totals and the number of trials of each metric. A
+    contribution is a ``factor`` or a ``difference``."""
+    if attribution is None:
+        return None
+    return {
+        "steps": [
+            {"settings": dict(step.settings), "contributions": _records(step.contributions)}
+            for step in attribution.steps
+        ],
+        "total": _records(attribution.totals),
+        "trials": dict(attribution.trials),
+    }
+
+
+def _records(contributions: Mapping[str, Comparison]) -> dict[str, Any]:
+    return {
+        metric: {"factor" if c.is_ratio else "difference": c.value, "ci95": list(c.ci95)}
+        for metric, c in contributions.items()
+    }
+
+
+def path_table(attribution: Attribution) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of text: a row for each step, the total last, a column for each objective
+    with intervals: ``1.7x (1.5x to 1.9x)``."""
+    metrics = list(attribution.totals)
+    steps = [(str(step), step.contributions) for step in attribution.steps]
+    rows = [
+        [name, *(describe_contribution(c) if (c := own.get(m)) else "" for m in metrics)]
+        for name, own in [*steps, ("together", attribution.totals)]
+    ]
+    return ["lever", *map(metric_label, metrics)], rows
+
+
+def describe_contribution(contribution: Comparison) -> str:
+    """With its interval: ``1.7x (1.5x to 1.9x)`` or ``-0.3 points (-0.8 to +0.2)``."""
+    interval = " to ".join(_format_number(contribution, end) for end in contribution.ci95)
+    return f"{format_contribution(contribution)} ({interval})"
+
+
 def format_contribution(contribution: Comparison, value: float | None = None) -> str:
     """``1.7x`` or ``-0.3 points``; ``value`` instead of that of the contribution."""
     number = _format_number(contribution, contribution.value if value is None else value)
-    return f"{number}{_unit(contribution)}"
-
-
-def format_contribution_interval(contribution: Comparison) -> str:
-    """``1.5x to 1.9x`` or ``-0.8 to +0.2 points``"""
-    ends = (_format_number(contribution, end) for end in contribution.ci95)
-    return f"{' to '.join(ends)}{_unit(contribution)}"
+    is_share = get_metric(contribution.metric).kind is MetricKind.SHARE
+    return f"{number} points" if is_share and not contribution.is_ratio else number
 
 
 def _format_number(contribution: Comparison, value: float) -> str:
@@ -104,12 +145,6 @@ def _format_number(contribution: Comparison, value: float) -> str:
         return format_ratio(value)
     is_share = get_metric(contribution.metric).kind is MetricKind.SHARE
     return f"{100 * value:+.1f}" if is_share else f"{value:+.3g}"
-
-
-def _unit(contribution: Comparison) -> str:
-    """Of shares; other scores have no unit."""
-    is_share = get_metric(contribution.metric).kind is MetricKind.SHARE
-    return " points" if is_share and not contribution.is_ratio else ""
 
 
 def path_sentence(attribution: Attribution) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from autotune.analysis.attribution import METHOD_NOTE, Attribution, path_table
+from autotune.analysis.intervals import figure_interval
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import (
     format_interval,
@@ -18,7 +20,7 @@ from autotune.analysis.text import (
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import STATE_STYLES, label_with_unit, non_default_settings, unit_heading
-from autotune.domain import CurvePoint, Measurement, State, Study, Trial
+from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.domain.metrics import get_metric
 
 MAX_CURVE_ROWS = 8
@@ -42,7 +44,7 @@ def trial_listing(snapshot: Snapshot, trials: Sequence[Trial]) -> Listing:
             details.append(Text(trial.reason, "dim"))
         state = Text(trial.state.value, STATE_STYLES[trial.state])
         rows.append(Row([str(trial.number), state, *values, seconds], details))
-    details_heading = "settings that differ from the default; verdict; end reason"
+    details_heading = f"settings that differ from {study.baseline_name}; verdict; end reason"
     return Listing(columns, rows, details=details_heading)
 
 
@@ -63,7 +65,10 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
     if (confirmed := snapshot.confirmed_trial(trial)) is not None:
         seed = f"seed {trial.seed}, evaluated on the test split"
         blocks.append(Text(f"Confirms trial {confirmed.number}: {seed}"))
+    if trial.state is State.COMPLETE and trial.is_result:
+        blocks.append(Text(f"Against {snapshot.study.baseline_name}: {snapshot.describe(trial)}."))
     blocks += [_strategy(snapshot.study, trial), _measurements(trial, snapshot.baseline)]
+    blocks.append(_path(snapshot.attribution(trial)))
     blocks += [_predictions(trial), _confirmations(snapshot, trial), _curve(trial)]
     for event in trial.result.events:
         blocks.append(Text(f"{event.time:%H:%M:%S} {event.kind}: {event.message}", style="dim"))
@@ -91,19 +96,22 @@ def _measurements(trial: Trial, default: Trial | None) -> Listing | None:
         cells = [
             label_with_unit(name),
             format_metric(name, measurement.value, unit=False),
-            _interval(name, measurement),
+            _interval(trial, name),
             str(measurement.n),
-            format_ratio_to_default(name, measurement.value, default) or "",
+            format_ratio_to_default(name, trial, default) or "",
         ]
         rows.append(Row(cells, [] if source is None else [f"reused from trial {source}"]))
     heads = ("value", "95% interval", "n", "ratio")
     columns = [Column("metric", left=True), *map(Column, heads)]
-    caption = "ratio: value divided by that of the default"
+    caption = (
+        "ratio: value divided by that of the default; speeds and times relative to the reference "
+        "workload"
+    )
     return Listing(columns, rows, title="Measurements", details="source", caption=caption)
 
 
-def _interval(name: str, measurement: Measurement) -> str:
-    return format_interval(name, measurement.ci95) or "unknown"
+def _interval(trial: Trial, name: str) -> str:
+    return format_interval(name, figure_interval(trial, name).ci95) or "unknown"
 
 
 def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
@@ -129,6 +137,16 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
     rows.append(Row(["mean", "", "test", *means], style="bold"))
     rows.append(Row(["95%", "", "", *ends], style="bold"))
     return Listing(columns, rows, title="Full training runs repeated with other seeds")
+
+
+def _path(attribution: Attribution | None) -> Listing | None:
+    """Where the gain of a trial comes from: the contribution of each lever to each objective."""
+    if attribution is None:
+        return None
+    (first, *others), (*steps, total) = path_table(attribution)
+    rows = [*map(Row, steps), Row(total, style="bold")]
+    columns = [Column(first, left=True), *map(Column, others)]
+    return Listing(columns, rows, title="Where the gain comes from", caption=METHOD_NOTE)
 
 
 def _predictions(trial: Trial) -> Listing | None:

@@ -29,6 +29,7 @@ from autotune.levers import LEVERS, has_effect
 from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 from autotune.report.figures import effect_summary_figure, front_summary_figure, growth_figure
+from autotune.report.path_section import path_section
 
 HEADING = "Report of study "
 """The first heading begins with this."""
@@ -53,6 +54,7 @@ def content(snapshot: Snapshot, environment: Mapping[str, Any]) -> Iterator[Bloc
     yield Heading(f"{HEADING}{snapshot.study.name}", 1)
     yield from _summary(snapshot, picks)
     yield from _recommendations(snapshot, picks)
+    yield from path_section(snapshot)
     yield from _front(snapshot)
     yield from _against_default(snapshot, picks)
     yield from _levers(snapshot)
@@ -137,7 +139,8 @@ def _recommendations(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
         )
         for goal, trial in picks.items()
     ]
-    yield Table(("goal", "trial", "against the default", "settings"), rows, frozenset({1}))
+    head = ("goal", "trial", f"against {study.baseline_name}", "settings")
+    yield Table(head, rows, frozenset({1}))
     goal = "knee" if "knee" in picks else next(iter(picks))
     flags = ["--trial", goal, "--to", "hf-trainer", "--output", "out"]
     yield Command(shlex.join(["autotune", "export", study.name, *flags]))
@@ -183,7 +186,7 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
     default = snapshot.baseline
     if default is None or not picks:
         return
-    yield Heading("All metrics of the default and the recommended trials")
+    yield Heading(f"All metrics of {snapshot.study.baseline_name} and the recommended trials")
     others = [(g, trial) for g, trial in _by_trial(picks) if trial.number != default.number]
     rows = []
     for metric in snapshot.metrics:

@@ -11,9 +11,11 @@ from small_studies import ACCURACY, SPEED, study, trial
 
 from autotune.analysis.attribution import (
     attribute,
+    describe_contribution,
     format_contribution,
-    format_contribution_interval,
+    path_record,
     path_sentence,
+    path_table,
 )
 from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.posterior import Posterior
@@ -164,9 +166,22 @@ def test_a_path_in_one_sentence(trials: list[Trial]) -> None:
 
 def test_contributions_as_text() -> None:
     factor = Comparison(SPEED, 1.7, (1.5, 1.9), True)
-    assert format_contribution(factor) == "1.70x"
-    assert format_contribution_interval(factor) == "1.50x to 1.90x"
+    assert describe_contribution(factor) == "1.70x (1.50x to 1.90x)"
     difference = Comparison(ACCURACY, -0.003, (-0.008, 0.002), False)
-    assert format_contribution(difference) == "-0.3 points"
-    assert format_contribution_interval(difference) == "-0.8 to +0.2 points"
+    assert describe_contribution(difference) == "-0.3 points (-0.8 to +0.2)"
     assert format_contribution(Comparison("loss", 0.0123, (0.0, 0.1), False)) == "+0.0123"
+
+
+def test_a_path_as_table_and_record(trials: list[Trial]) -> None:
+    path = attribute(STUDY, trials, trials[-1])
+    assert path is not None
+    head, rows = path_table(path)
+    assert head == ["lever", "training speed", "accuracy"]
+    assert [row[0] for row in rows][-2:] == ["learning_rate 0.001", "together"]
+    assert rows[-2][1] == "" and rows[-1][1] == describe_contribution(path.totals[SPEED])
+    record = path_record(path)
+    assert record is not None and record["trials"] == {SPEED: 41, ACCURACY: 41}
+    assert record["steps"][0]["settings"] == {"padding": "bucketed"}
+    assert set(record["total"][SPEED]) == {"factor", "ci95"}
+    assert set(record["total"][ACCURACY]) == {"difference", "ci95"}
+    assert path_record(None) is None

@@ -17,6 +17,7 @@ from autotune.report import pdf
 from autotune.report.blocks import Figure, Heading, Table
 from autotune.report.content import GOALS, content
 from autotune.report.diff import compare_studies, compare_trials
+from autotune.report.path_section import path_section
 from autotune.report.write import write_report
 from benchmarks import sample_studies
 
@@ -45,6 +46,7 @@ def test_report_has_all_sections() -> None:
     assert titles == [
         "Report of study sample",
         "Recommended trials",
+        "Where the gain comes from",
         "The front",
         "All metrics of the default and the recommended trials",
         "Effects of the levers",
@@ -161,3 +163,20 @@ def test_two_studies_are_compared_by_their_knees() -> None:
     assert any("tasks differ" in note for note in difference.notes)
     with pytest.raises(UsageError, match="no front"):
         compare_studies(Snapshot(STUDY, TRIALS), Snapshot(other, []))
+
+
+def test_each_recommended_trial_has_a_path_from_the_default() -> None:
+    snapshot = Snapshot(STUDY, TRIALS)
+    recommended = {r.trial.number for r in snapshot.recommendations.values()} - {0}
+    blocks = list(path_section(snapshot))
+    figures = [block for block in blocks if isinstance(block, Figure)]
+    tables = [block for block in blocks if isinstance(block, Table)]
+    assert len(figures) == len(tables) == len(recommended)
+    for figure, table in zip(figures, tables, strict=True):
+        bars = [trace for trace in figure.figure.data if trace.type == "bar"]
+        assert len(bars) == len(STUDY.objectives)
+        assert len(bars[-1].y) == len(table.rows)  # every lever can change the cost
+        for bar in bars:  # a step begins where the last one ended, and all lead to the total
+            ends = [base + length for base, length in zip(bar.base, bar.x, strict=True)]
+            assert list(bar.base[1:-1]) == pytest.approx(ends[:-2])
+            assert ends[-2] == pytest.approx(ends[-1])
