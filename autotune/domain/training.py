@@ -12,6 +12,10 @@ from autotune.domain.strategy import Strategy
 REFERENCE_BATCH_SIZE = 8
 """The batch size to which the lever ``learning_rate`` refers: the default of Trainer."""
 
+RUNG_EXAMPLES = 128
+"""Validation examples evaluated at a rung: always the same, and so few that a rung takes a
+fraction of a second."""
+
 PRUNING_SCORE_EXAMPLES = 64
 """Training examples on which pruning scores heads and neurons."""
 

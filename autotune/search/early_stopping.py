@@ -29,6 +29,7 @@ from autotune.domain.registry import import_object
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Store
 from autotune.search.history import History
+from autotune.search.score_forecast import ScoreForecast, forecast_score
 from autotune.search.started_trial import StartedTrial
 
 ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
@@ -54,6 +55,10 @@ RUNG_TOLERANCE = 0.02
 
 REDUCTION_FACTOR = 3
 """Successive halving lets one trial out of this many pass a rung."""
+
+MIN_CONSTRAINT_PROBABILITY = 0.05
+"""A trial is stopped at a rung if a constraint on a score will hold with less than this
+probability."""
 
 MAX_SINGLE_CURVES = 8
 """Up to this many learning curves are read one by one; more are read in one query."""
@@ -167,10 +172,11 @@ def optimistic(
     curves: LearningCurves,
     score_bound: ScoreUpperBound | None = None,
 ) -> str | None:
-    """The reason to stop a trial whose best possible result is dominated or infeasible.
+    """The reason to stop a trial whose best possible result is dominated or infeasible, or that
+    will probably violate a constraint.
 
-    Scores are assumed to improve as much as in the best of the finished trials that were similar
-    at this rung; metrics of the profile phase by :data:`MAX_SPEED_GAIN`.
+    The best possible result: scores are assumed to improve as much as in the best of the finished
+    trials that were similar at this rung; metrics of the profile phase by :data:`MAX_SPEED_GAIN`.
     """
 
     def best(metric: str, sign: float) -> float:
@@ -179,7 +185,11 @@ def optimistic(
         value = progress.profile_metrics.get(metric)
         return math.inf if value is None else sign * value + MAX_SPEED_GAIN * abs(value)
 
-    return _violated_constraint(study, best, history) or _dominating_trial(study, best, history)
+    return (
+        _violated_constraint(study, best, history)
+        or _improbable_constraint(study, progress, history, curves, score_bound)
+        or _dominating_trial(study, best, history)
+    )
 
 
 def asha(
@@ -266,6 +276,57 @@ def _violated_constraint(
             label = metric_label(constraint.metric)
             return f"{label} can be {value:.4g} at best; the study requires {constraint}"
     return None
+
+
+def _improbable_constraint(
+    study: Study,
+    progress: TrialProgress,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+    score_bound: ScoreUpperBound | None,
+) -> str | None:
+    """A constraint on a score that will probably not hold at the end, judging by the rung."""
+    default = find_baseline(study, history)
+    for constraint in study.constraints:
+        metric, limit = constraint.metric, constraint_bound(constraint, default)
+        if limit is None or metric not in progress.scores:
+            continue
+        forecast = forecast_at_rung(metric, progress, history, curves, score_bound)
+        if forecast is None:
+            continue
+        probability = forecast.probability(constraint, limit)
+        if probability < MIN_CONSTRAINT_PROBABILITY:
+            return (
+                f"{metric_label(metric)} {progress.scores[metric]:.4g} at step "
+                f"{progress.point.step} of {progress.point.total_steps}, about "
+                f"{forecast.expected:.4g} at the end: {constraint} holds with a probability of "
+                f"{probability:.0%}"
+            )
+    return None
+
+
+def forecast_at_rung(
+    metric: str,
+    progress: TrialProgress,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+    score_bound: ScoreUpperBound | None,
+) -> ScoreForecast | None:
+    """The final score of a trial at a rung; ``None`` if no finished trial has passed it."""
+    finished = [
+        (at_rung, final)
+        for trial in history
+        if trial.state is State.COMPLETE
+        and trial.is_result  # a confirmation is evaluated on other examples
+        and (at_rung := curves.metric_at(trial.number, progress.fraction, metric)) is not None
+        and (final := trial.metric(metric)) is not None
+    ]
+    prediction = None
+    if score_bound is not None:
+        mean, bound = (score_bound(progress.strategy, metric, history, n) for n in (0.0, 1.0))
+        prediction = None if mean is None or bound is None else (mean, abs(bound - mean))
+    score = progress.scores[metric]
+    return forecast_score(metric, score, progress.fraction, finished, prediction)
 
 
 def _dominating_trial(

@@ -9,14 +9,11 @@ import numpy as np
 import torch
 
 from autotune.domain import Job
+from autotune.domain.training import RUNG_EXAMPLES
 from autotune.trial.data.batching import Collator, select_examples, training_collator
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
 from autotune.trial.data.split import Split
 from autotune.trial.distributed.process_group import ProcessGroup
-
-RUNG_EXAMPLES = 128
-"""Validation examples evaluated at a rung: always the same, and so few that a rung takes a
-fraction of a second."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 
 from autotune.domain import Completed, CurvePoint, Job, Outcome, TrialResult
 from autotune.ports import Report
+from autotune.trial import checkpoints, training
 from autotune.trial.devices import init_device, init_process_group
 from autotune.trial.plan import plan_training
+from autotune.trial.run import run_trial
 from autotune.trial.training import init_train_state, train_step
 from autotune.trial.training_run import evaluate_split
 from autotune.trial.trial_data import read_data
@@ -72,3 +74,10 @@ def fail_on_rank_1(job: Job, report: Report) -> Outcome:
                     time.sleep(0.01)
     group.destroy()
     return Completed(TrialResult())
+
+
+def train_with_checkpoints(job: Job, report: Report) -> Outcome:
+    """A trial that reports every step and writes a checkpoint at every rung."""
+    checkpoints.MAX_WRITE_SHARE = float("inf")
+    training.WINDOW_SECONDS = 0.0
+    return run_trial(job, report)
