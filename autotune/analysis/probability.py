@@ -56,7 +56,7 @@ def front_points(
     """The members of ``front`` with their estimates, in the same order."""
     replicates = Replicates(trials)
     probabilities = front_probabilities(study, trials, front, posterior)
-    names = [objective.metric for objective in study.objectives]
+    names = study.reported_metrics
     return [
         FrontPoint(
             trial,

@@ -187,6 +187,19 @@ class Study:
         return Strategy(self.space.defaults)
 
     @property
+    def has_goal(self) -> bool:
+        """Whether one confirmed answer is searched, and not a front."""
+        return bool(self.spec.get("goal"))
+
+    @property
+    def reported_metrics(self) -> tuple[str, ...]:
+        """The metrics that describe a result: the objectives, and those that a goal requires."""
+        names = [objective.metric for objective in self.objectives]
+        if self.has_goal:
+            names += [constraint.metric for constraint in self.constraints]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def baseline_name(self) -> str:
         """What texts call the baseline: the default of the Trainer, or the user's own recipe."""
         return "your baseline" if self.spec.get("baseline") else "the default"

@@ -49,6 +49,9 @@ def resolve_budget(file: StudyFile, document: Document) -> Budget:
 
 
 def resolve_confirmation(file: StudyFile) -> Confirmation | None:
+    """The confirmation of the file. A goal has one answer to confirm."""
+    if file.goal is not None:
+        return Confirmation(1, file.goal.seeds)
     return None if file.confirm is None else Confirmation(file.confirm.top, file.confirm.seeds)
 
 

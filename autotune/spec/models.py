@@ -159,6 +159,17 @@ class ObjectiveSpec(Section):
     direction: Direction | None = None
 
 
+class GoalSpec(Section):
+    """One answer instead of a front: the best value of a metric under conditions, confirmed."""
+
+    require: list[NonEmptyText] = Field(
+        [], description="Conditions such as 'accuracy >= baseline - 0.01'"
+    )
+    maximize: NonEmptyText | None = Field(None, description="The metric to maximize")
+    minimize: NonEmptyText | None = Field(None, description="The metric to minimize")
+    seeds: Count = Field(3, description="Seeds with which the answer and the default are confirmed")
+
+
 class LeverSpec(Section):
     """The settings of one lever to search: ``values``, or a range from ``low`` to ``high``."""
 
@@ -265,6 +276,9 @@ class StudyFile(Section):
             BeforeValidator(_short_form("metric", str), json_schema_input_type=ObjectiveSpec | str),
         ]
     ] = Field(min_length=1)
+    goal: GoalSpec | None = Field(
+        None, description="One answer instead of a front; replaces objectives, constraints, confirm"
+    )
     constraints: list[NonEmptyText] = Field(
         [], description="Such as 'accuracy >= baseline - 0.01' or 'peak_memory_gib <= 8'"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from autotune.components import EXECUTOR_SETTINGS, EXECUTORS
 from autotune.domain import (
@@ -22,6 +23,7 @@ from autotune.domain import (
 )
 from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import levers
+from autotune.domain.study import Direction
 from autotune.domain.tasks import TASK_KINDS
 from autotune.domain.text import suggest
 from autotune.errors import ExpressionError
@@ -35,7 +37,7 @@ from autotune.spec.conditions import constraint_errors, parse_constraint
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.metrics import why_unmeasurable
-from autotune.spec.models import ExecutorSpec, StudyFile, TaskSpec
+from autotune.spec.models import ExecutorSpec, GoalSpec, StudyFile, TaskSpec
 from autotune.spec.search_space import resolve_space
 from autotune.spec.strategies import resolve_baseline, resolve_start_with
 
@@ -96,6 +98,8 @@ class _MetricChecker:
     """``None`` if the device is invalid, so that this is not reported for every metric too."""
 
     def objectives(self, file: StudyFile) -> tuple[Objective, ...]:
+        if file.goal is not None:
+            return self._goal(file.goal)
         objectives: dict[str, Objective] = {}
         for index, spec in enumerate(file.objectives):
             name, path = spec.metric, ("objectives", index, "metric")
@@ -108,10 +112,26 @@ class _MetricChecker:
                 objectives[name] = Objective(name, spec.direction or METRICS[name].direction)
         return tuple(objectives.values())
 
+    def _goal(self, goal: GoalSpec) -> tuple[Objective, ...]:
+        """The metric of a goal as the only objective."""
+        metrics = {key: name for key in get_args(Direction) if (name := getattr(goal, key))}
+        if len(metrics) != 1:
+            message = "a goal has one metric: maximize: METRIC, or minimize: METRIC"
+            self.document.add_error(("goal",), message, key=True)
+            return ()
+        ((direction, name),) = metrics.items()
+        path: Path = ("goal", direction)
+        if name not in METRICS:
+            self.document.add_error(path, f"unknown metric '{name}'; {suggest(name, METRICS)}")
+            return ()
+        self._check(name, path)
+        return (Objective(name, direction),)
+
     def constraints(self, file: StudyFile) -> tuple[Constraint, ...]:
         constraints: list[Constraint] = []
-        for index, text in enumerate(file.constraints):
-            path = ("constraints", index)
+        goal, section = file.goal, ("constraints",) if file.goal is None else ("goal", "require")
+        for index, text in enumerate(file.constraints if goal is None else goal.require):
+            path: Path = (*section, index)
             try:
                 constraint = parse_constraint(text)
             except ExpressionError as error:

@@ -51,6 +51,8 @@ def json_schema() -> Schema:
         ],
     }
     schema["$defs"].pop("LeverSpec", None)
+    schema["required"].remove("objectives")
+    schema["anyOf"] = [{"required": ["objectives"]}, {"required": ["goal"]}]
     return schema
 
 

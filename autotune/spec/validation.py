@@ -27,7 +27,7 @@ _PLACEHOLDERS: Mapping[str, Any] = {
 
 _REMOVAL_DEPTH: Mapping[str, int] = {
     **dict.fromkeys(("objectives", "constraints", "space", "rules", "start_with"), 2),
-    **dict.fromkeys(("baseline", "confirm"), 1),
+    **dict.fromkeys(("baseline", "confirm", "goal"), 1),
 }
 """For some sections, the length of the path that is removed if something in it is invalid: the
 entry (2) or the section (1), not only the invalid value."""
@@ -68,6 +68,8 @@ def validate(document: Document) -> StudyFile | None:
             document.add_error((), f"a study file is a mapping of sections, not {content}")
         return None
     data = {k: copy.deepcopy(v) for k, v in document.data.items() if v is not None}
+    if "goal" in data:
+        data.setdefault("objectives", _PLACEHOLDERS["objectives"])  # the goal replaces them
     while True:
         try:
             return StudyFile.model_validate(data)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autotune.domain import Budget, FailureReason, State, Study, Trial, TrialOrigin, TrialResult
-from autotune.search.turn import should_end_search
+from autotune.search.patience import should_end_search
 from tests.search.small_study import finished_trial
 
 

@@ -14,6 +14,7 @@ from autotune.domain import (
     Categorical,
     Columns,
     Confirmation,
+    Constraint,
     Device,
     Host,
     Objective,
@@ -214,6 +215,21 @@ def test_a_study_without_a_budget_has_a_default_budget() -> None:
     assert study("batch_size: 8").study.budget == Budget(trials=DEFAULT_TRIALS)
     assert study("batch_size: 8", "budget: {minutes: 3}").study.budget == Budget(minutes=3)
     assert study("batch_size: 8", "budget:").study.budget == Budget(trials=DEFAULT_TRIALS)
+
+
+def test_a_goal_replaces_objectives_constraints_and_confirmation() -> None:
+    text = (
+        "study: s\nspace: {batch_size: [8, 16]}\n"
+        "goal: {require: [accuracy >= baseline - 0.01], maximize: train_samples_per_second}\n"
+    )
+    more = "objectives: [loss]\nconstraints: [peak_memory_gib <= 8]\nconfirm: {top: 4}\n"
+    for source in (text, text + more):
+        loaded = load(source, host=CPU).study
+        assert loaded.objectives == (Objective("train_samples_per_second", "maximize"),)
+        assert loaded.constraints == (Constraint("accuracy", ">=", -0.01, relative=True),)
+        assert loaded.confirm == Confirmation(1, 3) and loaded.has_goal
+        assert loaded.reported_metrics == ("train_samples_per_second", "accuracy")
+    assert not study("batch_size: [8]").study.has_goal
 
 
 def test_the_baseline_can_be_the_users() -> None:

@@ -90,6 +90,12 @@ SECTIONS = [
     ("baseline: {pruning_method: layers}", 5, 12, "matters only when pruning_ratio > 0"),
     ("baseline: {epochs: 3}", 5, 12, "task.epochs is how long the baseline trains"),
     ("baseline: [8]", 5, 11, "must be a mapping"),
+    ("goal: {maximize: sped}", 5, 18, "unknown metric 'sped'"),
+    ("goal: {maximize: accuracy, minimize: loss}", 5, 1, "a goal has one metric"),
+    ("goal: {require: [accuracy >= 0.8]}", 5, 1, "a goal has one metric"),
+    ("goal: {require: [acuracy >= 0.8], minimize: loss}", 5, 18, "unknown metric 'acuracy'"),
+    ("goal: {minimize: energy_wh}", 5, 18, "energy_wh cannot be measured here"),
+    ("goal: {minimise: loss}", 5, 8, "unknown key 'minimise' in goal; did you mean minimize?"),
     ("start_with: [8]", 5, 14, "must be a mapping, not 8"),
 ]
 

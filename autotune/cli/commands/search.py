@@ -25,7 +25,7 @@ from autotune.cli.options import (
 )
 from autotune.cli.output import EXIT_INTERRUPTED, err, info
 from autotune.domain import Host, Study, Task
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, UsageError
 from autotune.ports import Executor
 
 """Exit status of a search that was ended by Ctrl-C."""
@@ -48,6 +48,20 @@ def search(
     no_sharing: SharingOption = False,
     warm_start: WarmStartOption = None,
     log_to: LogOption = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--require",
+            metavar="CONDITION",
+            help="Search one confirmed answer that satisfies this: 'accuracy >= baseline - 0.01'.",
+        ),
+    ] = None,
+    maximize: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="The metric of that answer to maximize.")
+    ] = None,
+    minimize: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="The metric of that answer to minimize.")
+    ] = None,
 ) -> None:
     """Search a study file. Continues an existing study of the same name."""
     from autotune import spec
@@ -57,6 +71,7 @@ def search(
     overrides = _overrides(override, executor, address, no_sharing)
     overrides += [f"study={write_scalar(study)}"] if study else []
     overrides += [f"warm_start={write_scalar(warm_start)}"] if warm_start else []
+    overrides += _goal_overrides(require or [], maximize, minimize)
     path = resolve_study_path(file)
     if storage is not None:
         _require_server(storage)
@@ -100,6 +115,24 @@ def _require_server(url: str) -> None:
         from autotune.store import open_store
 
         open_store(url).close()
+
+
+def _goal_overrides(
+    require: Sequence[str], maximize: str | None, minimize: str | None
+) -> list[str]:
+    """``--require``, ``--maximize`` and ``--minimize`` as an override of the section ``goal``."""
+    from autotune.spec.yaml import write_scalar
+
+    if require and maximize is None and minimize is None:
+        raise UsageError(
+            "--require says what an answer must satisfy, not what is best",
+            hint="add --maximize train_samples_per_second, or another metric",
+        )
+    metrics = {"maximize": maximize, "minimize": minimize}
+    goal = [f"{key}: {write_scalar(name)}" for key, name in metrics.items() if name is not None]
+    if require:
+        goal.append(f"require: [{', '.join(map(write_scalar, require))}]")
+    return [f"goal={{{', '.join(goal)}}}"] if goal else []
 
 
 def _overrides(
