@@ -24,7 +24,8 @@ def should_end_search(study: Study, history: Sequence[Trial]) -> str | None:
     """The reason to end the search if the last trials were no gain, else ``None``.
 
     With a patience these are trials that did not increase the hypervolume. A search for one answer
-    ends after :data:`GOAL_PATIENCE` trials that did not improve it by more than the noise.
+    ends after :data:`GOAL_PATIENCE` trials that did not improve it by more than the noise, but not
+    before any strategy is better than the default.
 
     Trials are ordered by the time when they ended. Confirmations and trials that do not count
     against the budget are not among them, but their gains count. Before the default has ended there
@@ -49,8 +50,8 @@ def _no_gain_of_goal(study: Study, history: Sequence[Trial]) -> str | None:
     if before is None:
         return None
     former, latter = best_trials(study, before), best_trials(study, history)
-    if not former or not latter:
-        return None
+    if not former or not latter or latter[0].trial.strategy == study.baseline:
+        return None  # nothing but the default yet, which is no answer
     noise = relative_noise(history, latter[0])
     if _relative_gain(former[0], latter[0]) > noise:
         return None

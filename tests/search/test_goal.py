@@ -72,6 +72,12 @@ def test_it_ends_when_it_gets_no_better_than_the_noise(
     assert should_end_search(replace(study, spec={}), history(study, speeds)) is None
 
 
+def test_it_goes_on_while_the_default_is_best(study: Study) -> None:
+    study = with_goal(study)
+    speeds = [50.0, *[40.0] * (2 * GOAL_PATIENCE)]
+    assert should_end_search(study, history(study, speeds)) is None
+
+
 def test_it_goes_on_while_few_trials_have_ended(study: Study) -> None:
     study = with_goal(study)
     assert should_end_search(study, history(study, [50.0, *[40.0] * (GOAL_PATIENCE - 2)])) is None
