@@ -8,7 +8,6 @@ from functools import wraps
 
 import streamlit as st
 
-from autotune.analysis import text
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import count_by_state
 from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
@@ -126,7 +125,7 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
         for objective in measured:
             value = trial.metric(objective.metric)
             default = None if is_baseline else snapshot.baseline
-            ratio = format_ratio_to_default(objective.metric, value, default)
+            ratio = format_ratio_to_default(objective.metric, trial, default)
             st.metric(
                 metric_label(objective.metric),
                 format_metric(objective.metric, value),
@@ -162,6 +161,5 @@ def front_probability(snapshot: Snapshot, trial: Trial) -> str | None:
 
 
 def sentence(snapshot: Snapshot, trial: Trial) -> str:
-    """The comparison of a trial with the default, as Markdown."""
-    metrics = [objective.metric for objective in snapshot.study.objectives]
-    return escape_markdown(text.comparison_sentence(trial, snapshot.baseline, metrics))
+    """The comparison of a trial with the default, with intervals, as Markdown."""
+    return escape_markdown(snapshot.describe(trial))

@@ -141,7 +141,7 @@ def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
     default = find_baseline(overview.study, trials)
     parts = []
     for top in best_trials(overview.study, trials):
-        ratio = format_ratio_to_default(top.objective.metric, top.value, default)
+        ratio = format_ratio_to_default(top.objective.metric, top.trial, default)
         figure = format_metric(top.objective.metric, top.value)
         parts.append(f"{figure} ({ratio})" if ratio else figure)
     return " · ".join(parts)

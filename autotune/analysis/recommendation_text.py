@@ -22,7 +22,14 @@ from autotune.analysis.recommendation import (
     Status,
 )
 from autotune.analysis.replicates import Replicates, is_score
-from autotune.analysis.text import describe_baseline, format_metric, format_ratio, metric_label
+from autotune.analysis.text import (
+    comparison_phrase,
+    conjunction,
+    describe_baseline,
+    format_metric,
+    format_ratio,
+    metric_label,
+)
 from autotune.domain import Phase, Trial
 from autotune.domain.metrics import Metric, get_metric
 
@@ -34,7 +41,7 @@ def recommendation_sentence(recommender: Recommender, recommendation: Recommenda
     """``Knee: trial 24, 3.1x faster than the default (2.4x to 3.9x), ...; on validation, not
     confirmed.``, or why the default is recommended."""
     trial, goal = recommendation.trial, recommendation.goal
-    name = goal.capitalize()
+    name = "Answer" if recommender.study.has_goal and goal == "knee" else goal.capitalize()
     if recommendation.closest is not None:
         default = recommender.study.baseline_name
         return f"{name}: {default}. {closest_sentence(recommender, recommendation.closest)}"
@@ -43,13 +50,13 @@ def recommendation_sentence(recommender: Recommender, recommendation: Recommenda
 
 def describe_trial(recommender: Recommender, trial: Trial) -> str:
     """The strategy of ``trial`` against the default, and how sure that is."""
-    comparison = comparison_phrase(recommender, trial)
+    comparison = compare_objectives(recommender, trial)
     if comparison == describe_baseline(recommender.study):
         return comparison
     return "; ".join([comparison, status_phrase(recommender, trial), *_notes(recommender, trial)])
 
 
-def comparison_phrase(
+def compare_objectives(
     recommender: Recommender, trial: Trial, metrics: Sequence[str] | None = None
 ) -> str:
     """The objectives, or ``metrics``, against the default, each with its 95% interval. Without a
@@ -59,15 +66,14 @@ def comparison_phrase(
     if default is not None and trial.strategy.key == default.strategy.key:
         return describe_baseline(recommender.study)
     if metrics is None:
-        metrics = [objective.metric for objective in recommender.study.objectives]
+        metrics = recommender.study.reported_metrics
     comparisons = [c for name in metrics if (c := posterior.compare(trial, name)) is not None]
     if not comparisons:
         values = [(name, value_of(trial, name)) for name in metrics]
         figures = [f"{metric_label(n)} {format_metric(n, v)}" for n, v in values if v is not None]
         return ", ".join(figures) or "nothing measured"
-    first, *others = map(describe_comparison, comparisons)
-    head = _with_default(*first, recommender.study.baseline_name)
-    return ", ".join([head, *(_joined(*other) for other in others)])
+    head = describe_comparison(comparisons[0], recommender.study.baseline_name)
+    return ", ".join([head, *map(describe_comparison, comparisons[1:])])
 
 
 def status_phrase(recommender: Recommender, trial: Trial) -> str:
@@ -83,7 +89,7 @@ def status_phrase(recommender: Recommender, trial: Trial) -> str:
 def test_phrases(recommender: Recommender, trial: Trial) -> list[str]:
     """The scores of the confirmation runs against those of the default, else their values."""
     default, trials = recommender.posterior.default, recommender.trials
-    scores = [o.metric for o in recommender.study.objectives if is_score(o.metric)]
+    scores = [name for name in recommender.study.reported_metrics if is_score(name)]
     pairs, replicates = PairedRuns(trials), Replicates(trials)
     phrases = []
     for metric in scores:
@@ -103,7 +109,7 @@ def _notes(recommender: Recommender, trial: Trial) -> list[str]:
         numbers = " and ".join(map(str, recommender.sources(trial)))
         notes.append(f"never run as a whole: figures of trial {numbers} are used")
     default = recommender.posterior.default
-    names = [objective.metric for objective in recommender.study.objectives]
+    names = recommender.study.reported_metrics
     is_timed = any(drift_exponent(name) or get_metric(name).phase is Phase.RUN for name in names)
     if is_timed and has_drifted(trial, default):
         ratio = math.exp(log_drift(trial, default) or 0.0)
@@ -118,97 +124,70 @@ def _notes(recommender: Recommender, trial: Trial) -> list[str]:
 
 def closest_sentence(recommender: Recommender, closest: Closest) -> str:
     """Why only the default is recommended, and what would help."""
-    trial, study = closest.trial, recommender.study
+    trial = closest.trial
     refuted = " and was refuted" * (recommender.status(trial) is Status.REFUTED)
     return (
         f"No other strategy satisfies {closest.constraint} with a probability of "
         f"{MIN_PROBABILITY}. Closest is trial {trial.number} with {closest.probability:.2f}"
-        f"{refuted}: {comparison_phrase(recommender, trial)}. To be surer, confirm with more seeds "
-        f"(confirm.seeds) or search longer: autotune search {study.name} with a larger budget."
+        f"{refuted}: {compare_objectives(recommender, trial)}. To be surer, raise confirm.seeds "
+        "or the budget of the study and search on."
     )
 
 
 # ----------------------------------------------------------------------------------- of phrases
 
-Phrase = tuple[str, str, str]
-"""A comparison without ``the default``, the word before it (``than``), and the interval."""
 
-
-def describe_comparison(comparison: Comparison) -> Phrase:
-    """``("3.1x faster", "than", "2.4x to 3.9x")``."""
-    metric = get_metric(comparison.metric)
-    if not comparison.is_ratio:
-        return _difference_phrase(metric, comparison)
-    if metric.comparison == "faster":
-        return _speed_phrase(metric, comparison)
-    return _amount_phrase(metric, comparison)
-
-
-def _with_default(phrase: str, word: str, interval: str, default: str) -> str:
-    text = f"{phrase} {word} {default}"
-    return f"{text} ({interval})" if interval else text
-
-
-def _joined(phrase: str, _: str, interval: str) -> str:
+def describe_comparison(comparison: Comparison, default_name: str = "") -> str:
+    """``3.1x faster than the default (2.4x to 3.9x)``; without ``default_name`` ``3.1x faster
+    (2.4x to 3.9x)``; ``no clear difference in accuracy`` if the interval contains none."""
+    metric, interval = get_metric(comparison.metric), describe_interval(comparison)
+    if interval and not comparison.is_clear:
+        phrase, word = f"no clear difference in {metric.label}", "from"
+    else:
+        phrase = _phrase(metric, comparison)
+        word = conjunction(phrase)
+    if default_name:
+        phrase = f"{phrase} {word} {default_name}"
     return f"{phrase} ({interval})" if interval else phrase
 
 
-def _difference_phrase(metric: Metric, comparison: Comparison) -> Phrase:
-    scale, unit = (100, "points") if metric.is_ratio else (1, metric.unit)
-    value, (low, high) = scale * comparison.value, (scale * end for end in comparison.ci95)
-    interval = f"{low:+.1f} to {high:+.1f}" if high - low > scale * MIN_INTERVAL else ""
-    is_accuracy = metric.comparison == "more accurate"
-    if interval and not comparison.is_clear:
-        return f"no clear difference in {metric.label}", "from", f"{interval} {unit}".rstrip()
-    if abs(value) < scale * MIN_INTERVAL:
-        return ("as accurate", "as", "") if is_accuracy else (f"the same {metric.label}", "as", "")
-    amount = f"{abs(value):.1f} {unit}".rstrip()
-    if is_accuracy:
-        return f"{amount} {'more' if value > 0 else 'less'} accurate", "than", interval
-    return f"{amount} {'higher' if value > 0 else 'lower'} {metric.label}", "than", interval
+def _phrase(metric: Metric, comparison: Comparison) -> str:
+    if comparison.is_ratio or metric.is_ratio:
+        return comparison_phrase(metric, comparison.value, 1.0 if comparison.is_ratio else 0.0)
+    value = comparison.value
+    return f"{abs(value):.4g} {'higher' if value > 0 else 'lower'} {metric.label}"
 
 
-def _ratio_interval(low: float, high: float) -> str:
-    is_exact = high / low - 1 < 2 * MIN_INTERVAL
-    return "" if is_exact else f"{format_ratio(low)} to {format_ratio(high)}"
+def describe_interval(comparison: Comparison) -> str:
+    """The interval in the unit of the phrase; empty if the value is exact."""
+    metric, (low, high) = get_metric(comparison.metric), comparison.ci95
+    if not comparison.is_ratio:
+        return _difference_interval(metric, comparison)
+    if high / low - 1 < 2 * MIN_INTERVAL:
+        return ""
+    if metric.comparison == "faster":
+        is_slower = comparison.is_clear and (low > 1) == (metric.direction == "minimize")
+        if is_slower == (metric.direction == "maximize"):
+            low, high = 1 / high, 1 / low
+    elif not comparison.is_clear:
+        return f"{low - 1:+.0%} to {high - 1:+.0%}"
+    elif comparison.value < 2:
+        first, second = sorted((abs(low - 1), abs(high - 1)))
+        return f"{first:.0%} to {second:.0%}"
+    return f"{format_ratio(low)} to {format_ratio(high)}"
 
 
-def _speed_phrase(metric: Metric, comparison: Comparison) -> Phrase:
-    value, ends = comparison.value, comparison.ci95
-    if metric.direction == "minimize":
-        value, ends = 1 / value, (1 / ends[1], 1 / ends[0])
-    interval = _ratio_interval(*ends)
-    if interval and not comparison.is_clear:
-        return f"no clear difference in {metric.label}", "from", interval
-    if 0.995 <= value <= 1.005:
-        phrase = "as fast"
-    elif value > 1:
-        phrase = f"{format_ratio(value)} faster"
-    else:
-        phrase, interval = f"{format_ratio(1 / value)} slower", _ratio_interval(*_inverse(ends))
-    return f"{phrase} {metric.context}".rstrip(), "as" if phrase == "as fast" else "than", interval
+def format_comparison(comparison: Comparison) -> str:
+    """For tables: ``3.1x``, of scores the difference in points such as ``+0.4``."""
+    if comparison.is_ratio:
+        return format_ratio(comparison.value)
+    return f"{(100 if get_metric(comparison.metric).is_ratio else 1) * comparison.value:+.1f}"
 
 
-def _inverse(ends: tuple[float, float]) -> tuple[float, float]:
-    return 1 / ends[1], 1 / ends[0]
-
-
-def _amount_phrase(metric: Metric, comparison: Comparison) -> Phrase:
-    is_cost = metric.comparison == "cheaper"
-    subject = f" {metric.context if is_cost else metric.label}".rstrip()
-    value, (low, high) = comparison.value, comparison.ci95
-    is_exact = not _ratio_interval(low, high)
-    if not is_exact and not comparison.is_clear:
-        return (f"no clear difference in {metric.label}", "from",
-                f"{low - 1:+.0%} to {high - 1:+.0%}")  # fmt: skip
-    if abs(value - 1) < 0.005:
-        return (f"as cheap{subject}" if is_cost else f"the same{subject}"), "as", ""
-    if value >= 2:
-        phrase = f"{format_ratio(value)} the{' cost' if is_cost else ''}{subject}"
-        return phrase, "of", _ratio_interval(low, high)
-    less, more = ("cheaper", "more expensive") if is_cost else ("lower", "higher")
-    if value < 1:
-        interval = "" if is_exact else f"{1 - high:.0%} to {1 - low:.0%}"
-        return f"{1 - value:.0%} {less}{subject}", "than", interval
-    interval = "" if is_exact else f"{low - 1:.0%} to {high - 1:.0%}"
-    return f"{value - 1:.0%} {more}{subject}", "than", interval
+def _difference_interval(metric: Metric, comparison: Comparison) -> str:
+    scale, decimals = (100, 1) if metric.is_ratio else (1, 3)
+    low, high = (scale * end for end in comparison.ci95)
+    if high - low < scale * MIN_INTERVAL:
+        return ""
+    unit = " points" if metric.is_ratio and not comparison.is_clear else ""
+    return f"{low:+.{decimals}f} to {high:+.{decimals}f}{unit}"

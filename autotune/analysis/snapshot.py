@@ -32,7 +32,11 @@ from autotune.analysis.hypervolume import HypervolumePoint, hypervolume_history
 from autotune.analysis.posterior import Posterior
 from autotune.analysis.probability import FrontPoint, front_points, front_probabilities
 from autotune.analysis.recommendation import PICKS, Recommendation, Recommender
-from autotune.analysis.recommendation_text import describe_trial, recommendation_sentence
+from autotune.analysis.recommendation_text import (
+    describe_trial,
+    recommendation_sentence,
+    status_phrase,
+)
 from autotune.analysis.replicates import Replicates, confirmed_trial
 from autotune.analysis.text import describe_baseline, format_value, strategy_difference
 from autotune.analysis.verdict import (
@@ -164,6 +168,10 @@ class Snapshot:
     def describe(self, trial: Trial) -> str:
         """``trial`` against the default, with intervals, and whether it is confirmed."""
         return describe_trial(self.recommender, trial)
+
+    def status_phrase(self, trial: Trial) -> str:
+        """Whether the strategy of ``trial`` is confirmed, with its test scores."""
+        return status_phrase(self.recommender, trial)
 
     def recommendation_sentence(self, goal: str) -> str | None:
         """The recommendation for ``goal`` as a sentence; ``None`` if there is none."""

@@ -3,11 +3,11 @@ all use these functions, so that the same value reads the same everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from autotune.analysis.front import find_baseline, value_of
+from autotune.analysis.drift import relative_ratio
 from autotune.domain import Strategy, Study, Trial, Value
-from autotune.domain.metrics import METRICS, Metric, MetricKind, select_metrics
+from autotune.domain.metrics import METRICS, Metric, MetricKind
 
 DEFAULT_NAME = "the default configuration"
 
@@ -90,12 +90,11 @@ def _usd_decimals(value: float) -> int:
     return 2 if value >= 1 else 4 if value >= 0.01 else 6
 
 
-def format_ratio_to_default(metric: str, value: float | None, default: Trial | None) -> str | None:
-    """``value`` as a multiple of the default's, such as ``2.8x``; ``None`` if one is unknown."""
-    base = value_of(default, metric)
-    if value is None or base is None or base == 0:
-        return None
-    return format_ratio(value / base)
+def format_ratio_to_default(metric: str, trial: Trial, default: Trial | None) -> str | None:
+    """``metric`` of ``trial`` as a multiple of the default's at the same speed of the machine, such
+    as ``2.8x``; ``None`` if one is unknown."""
+    ratio = relative_ratio(metric, trial, default)
+    return None if ratio is None else format_ratio(ratio)
 
 
 def format_ratio(ratio: float) -> str:
@@ -103,47 +102,12 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:.{0 if abs(ratio) >= 9.95 else 1 if abs(ratio) >= 1.995 else 2}f}x"
 
 
-def comparison_sentence(
-    trial: Trial,
-    default: Trial | None,
-    metrics: Sequence[str] | None = None,
-    default_name: str = DEFAULT_NAME,
-) -> str:
-    """``trial`` compared with the default: ``2.8x faster than the default, 0.4 points less
-    accurate``.
-
-    ``metrics`` defaults to those whose record has ``in_summary``. Metrics that one of the two
-    trials did not measure are left out.
-    """
-    if default is not None and trial.number == default.number:
-        return default_name
-    if metrics is None:
-        metrics = select_metrics(lambda metric: metric.in_summary)
-    phrases = []
-    for name in metrics:
-        value, base = value_of(trial, name), value_of(default, name)
-        if value is not None and base is not None and base > 0 and name in METRICS:
-            phrases.append(comparison_phrase(METRICS[name], value, base))
-    if not phrases:
-        values = [(name, value_of(trial, name)) for name in metrics]
-        figures = [f"{metric_label(n)} {format_metric(n, v)}" for n, v in values if v is not None]
-        return ", ".join(figures) or "nothing measured"
-    name = default_name.removesuffix(" configuration")
-    return ", ".join([f"{phrases[0]} {_conjunction(phrases[0])} {name}", *phrases[1:]])
-
-
-def compare_with_default(study: Study, trials: Sequence[Trial], trial: Trial) -> str:
-    """:func:`comparison_sentence` with the objectives of the study."""
-    metrics = [objective.metric for objective in study.objectives]
-    default = find_baseline(study, trials)
-    return comparison_sentence(trial, default, metrics, describe_baseline(study))
-
-
 def metric_label(name: str) -> str:
     return METRICS[name].label if name in METRICS else name
 
 
-def _conjunction(phrase: str) -> str:
+def conjunction(phrase: str) -> str:
+    """The word between a comparison and what it compares with: ``than``, ``as``, ``of``."""
     if phrase.startswith(("as ", "the same")):
         return "as"
     return "of" if "x the " in phrase else "than"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from autotune import domain
 from autotune.analysis.select import select_trial
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.text import compare_with_default
 from autotune.domain import Trial
 
 if TYPE_CHECKING:  # pandas and Plotly take a second to import
@@ -73,11 +72,9 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """The knee against the default in one sentence, or why there is no front."""
-        knee = self.knee
-        if knee is None:
-            return f"{self.study.name}: no trial satisfies all constraints"
-        return f"trial {knee.number}: {compare_with_default(self.study, self.trials, knee)}"
+        """The recommended compromise in one sentence, or that there is none."""
+        sentence = self.snapshot.recommendation_sentence("knee")
+        return sentence or f"{self.study.name}: no trial satisfies all constraints"
 
     def plot(self, across: str | None = None, up: str | None = None) -> go.Figure:
         """All trials by two metrics, by default the first two objectives, with the front marked. A

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 from rich.text import Text
 
+from autotune.analysis.drift import has_drifted
 from autotune.analysis.probability import FrontPoint
+from autotune.analysis.recommendation_text import format_comparison
 from autotune.analysis.replicates import Estimate
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.text import format_metric, format_ratio_to_default
+from autotune.analysis.text import format_metric
 from autotune.analysis.verdict import learning_failure
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import non_default_settings, out, unit_heading
@@ -20,8 +24,14 @@ CONFIRMED = "✓"
 CONFIRMED_CAPTION = (
     f"{CONFIRMED} full training run repeated with other seeds and evaluated on the test split"
 )
+AGAINST_CAPTION = (
+    "times {}, of scores points more or less: after shrinkage, from all runs of like strategies"
+)
+DRIFT_CAPTION = "; speeds relative to the reference workload, since the machine drifted"
+SHARED = "°"
+SHARED_CAPTION = f"{SHARED} put together from phases that several trials ran"
 RATIO_WIDTH = 5
-"""Columns of a ratio to the default, so that they stand below each other."""
+"""Columns of a comparison with the default, so that they stand below each other."""
 STEP_SPACING = 4
 """Columns in front of a command to type next, and between it and its purpose."""
 
@@ -51,62 +61,89 @@ def front_listing(snapshot: Snapshot) -> Listing:
     """The default, then the trials of the front: every figure with its 95% interval and its ratio
     to the default, then the settings."""
     columns = [Column("trial")]
-    for objective in snapshot.study.objectives:
-        metric = get_metric(objective.metric)
+    for metric in map(get_metric, snapshot.study.reported_metrics):
         columns.append(Column(metric.label, unit_heading(metric)))
     columns.append(Column("P(front)"))
-    rows = [_point_row(snapshot, snapshot.front_points[trial.number]) for trial in snapshot.front]
-    if snapshot.baseline is not None and snapshot.baseline not in snapshot.front:
+    members = [point.trial for point in snapshot.front_points.values()]
+    rows = [_point_row(snapshot, point) for point in snapshot.front_points.values()]
+    if snapshot.baseline is not None and snapshot.baseline not in members:
         rows.insert(0, _default_row(snapshot, snapshot.baseline))
     name = snapshot.study.baseline_name
-    is_any_confirmed = any(point.is_confirmed for point in snapshot.front_points.values())
+    title = "Best" if snapshot.study.has_goal else "Pareto front"
     return Listing(
         columns,
         rows,
-        title=f"Pareto front of {snapshot.study.name} (± 95% interval, x times {name})",
+        title=f"{title} of {snapshot.study.name} (± 95% interval, against {name})",
         details=f"settings that differ from {name}",
-        caption=CONFIRMED_CAPTION if is_any_confirmed else "",
+        caption=_captions(snapshot, members),
     )
 
 
+def _captions(snapshot: Snapshot, members: Sequence[Trial]) -> str:
+    """What the marks and the comparisons of a front mean, a line each."""
+    default, name = snapshot.baseline, snapshot.study.baseline_name
+    drifted = any(has_drifted(trial, default) for trial in members)
+    captions = [
+        AGAINST_CAPTION.format(name) + DRIFT_CAPTION * drifted,
+        CONFIRMED_CAPTION if snapshot.confirmed & {t.number for t in members} else "",
+        SHARED_CAPTION if any(snapshot.recommender.sources(t) for t in members) else "",
+    ]
+    return "\n".join(caption for caption in captions if caption)
+
+
 def _default_row(snapshot: Snapshot, default: Trial) -> Row:
-    metrics = [objective.metric for objective in snapshot.study.objectives]
-    figures = [_figure(m, snapshot.replicates.estimate(default, m), default) for m in metrics]
-    return Row([f"{default.number} {DEFAULT}", *figures, ""], [snapshot.study.baseline_name], "red")
+    metrics = snapshot.study.reported_metrics
+    estimate = snapshot.replicates.estimate
+    figures = [_figure(snapshot, default, m, estimate(default, m)) for m in metrics]
+    details: list[str | Text] = [snapshot.study.baseline_name]
+    if snapshot.replicates.confirmations(default):
+        details.append(Text(_confirmation(snapshot, default), "dim"))
+    return Row([f"{default.number} {DEFAULT}", *figures, ""], details, "red")
 
 
 def _point_row(snapshot: Snapshot, point: FrontPoint) -> Row:
     trial = point.trial
     figures = [
-        _figure(objective.metric, point.estimates.get(objective.metric), snapshot.baseline)
-        for objective in snapshot.study.objectives
+        _figure(snapshot, trial, name, point.estimates.get(name))
+        for name in snapshot.study.reported_metrics
     ]
     details: list[str | Text] = [non_default_settings(snapshot.study, trial)]
     if (note := learning_failure(trial)) is not None:
         details.append(Text(note, "yellow"))
     if point.is_confirmed:
-        details.append(Text(_confirmation(point), "dim"))
+        details.append(Text(_confirmation(snapshot, trial), "dim"))
+    if sources := snapshot.recommender.sources(trial):
+        numbers = " and ".join(map(str, sources))
+        whole = "" if point.is_confirmed else ", never run as a whole"
+        details.append(Text(f"{SHARED} figures of trial {numbers}{whole}", "dim"))
     mark = KNEE if trial is snapshot.knee else FRONT
-    return Row([f"{trial.number} {mark}", *figures, f"{point.probability:.2f}"], details)
+    is_alone = len(snapshot.recommender.candidates) == 1
+    probability = "" if is_alone else f"{point.probability:.2f}"
+    return Row([f"{trial.number} {mark}", *figures, probability], details)
 
 
-def _confirmation(point: FrontPoint) -> str:
+def _confirmation(snapshot: Snapshot, trial: Trial) -> str:
     """The number of confirmation runs, and the scores of these on the test split."""
-    count = len(point.confirmations)
+    count = len(snapshot.replicates.confirmations(trial))
+    names = snapshot.study.reported_metrics
+    estimates = [(name, snapshot.replicates.test_estimate(trial, name)) for name in names]
     scores = [
         f"{get_metric(metric).label} {_with_interval(metric, estimate)}"
-        for metric, estimate in point.test_estimates.items()
+        for metric, estimate in estimates
+        if estimate is not None
     ]
     runs = f"{CONFIRMED} {count} run{'s' * (count > 1)}"
     return f"{runs}, test {', '.join(scores)}" if scores else runs
 
 
-def _figure(metric: str, estimate: Estimate | None, default: Trial | None) -> str:
-    """A value with its interval, and its ratio to the default."""
+def _figure(snapshot: Snapshot, trial: Trial, metric: str, estimate: Estimate | None) -> str:
+    """A value with its interval, and what is believed of it against the default: the ratio, of a
+    score the difference in points."""
     if estimate is None:
         return format_metric(metric, None)
-    ratio = format_ratio_to_default(metric, estimate.value, default) or ""
-    return f"{_with_interval(metric, estimate)} {ratio:>{RATIO_WIDTH}}"
+    comparison = snapshot.posterior.compare(trial, metric)
+    against = "" if comparison is None else format_comparison(comparison)
+    return f"{_with_interval(metric, estimate)} {against:>{RATIO_WIDTH}}"
 
 
 def _with_interval(metric: str, estimate: Estimate) -> str:

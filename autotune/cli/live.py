@@ -95,7 +95,7 @@ class LiveView:
         line = Text(f"trial {trial.number:>3} ")
         line.append(f"{trial.state.value:<11} ", style=STATE_STYLES[trial.state])
         if trial.state is State.COMPLETE:
-            metrics = [objective.metric for objective in self._study.objectives]
+            metrics = self._study.reported_metrics
             line.append("  ".join(self._figure(trial, metric) for metric in metrics))
         else:
             line.append(trial.reason or "")
@@ -107,7 +107,7 @@ class LiveView:
 
     def _figure(self, trial: Trial, metric: str) -> str:
         value = trial.metric(metric)
-        ratio = format_ratio_to_default(metric, value, self._snapshot.baseline)
+        ratio = format_ratio_to_default(metric, trial, self._snapshot.baseline)
         return format_metric(metric, value) + (f" ({ratio})" if ratio else "")
 
     def _header(self) -> Table:

@@ -54,7 +54,8 @@ def _layers(
     default, knee = snapshot.baseline, snapshot.knee
     layers: dict[str, list[tuple[float, float]]] = {TRIED: [], FRONT: [], DEFAULT: [], KNEE: []}
     on_front = {trial.number for trial in snapshot.front}
-    outside = [default] if default is not None and default not in snapshot.feasible else []
+    marked = [trial for trial in (default, knee) if trial is not None]
+    outside = {t.number: t for t in marked if t not in snapshot.feasible}.values()
     for trial in [*snapshot.feasible, *outside]:
         x, y = value_of(trial, across), value_of(trial, up)
         if x is None or y is None:

@@ -31,7 +31,7 @@ PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
 def trial_listing(snapshot: Snapshot, trials: Sequence[Trial]) -> Listing:
     """A row for each of ``trials``, with its settings, the verdict and the reason why it ended."""
     study = snapshot.study
-    metrics = [get_metric(objective.metric) for objective in study.objectives]
+    metrics = [get_metric(name) for name in study.reported_metrics]
     figures = [Column(metric.label, unit_heading(metric)) for metric in metrics]
     columns = [Column("trial"), Column("state", left=True), *figures, Column("time", "s")]
     rows = []
@@ -119,7 +119,7 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
     runs = snapshot.replicates.confirmations(trial)
     if not runs:
         return None
-    metrics = [objective.metric for objective in snapshot.study.objectives]
+    metrics = snapshot.study.reported_metrics
     labels = [Column(get_metric(metric).label) for metric in metrics]
     columns = [Column("trial"), Column("seed"), Column("split", left=True), *labels]
     rows = []

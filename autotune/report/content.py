@@ -12,19 +12,17 @@ from autotune import __version__
 from autotune.analysis.budget import busy_seconds
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import lever_importance, setting_effects, varied_levers
-from autotune.analysis.select import select_trial
+from autotune.analysis.intervals import figure_interval
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use, count_by_state
 from autotune.analysis.text import (
-    compare_with_default,
     format_interval,
     format_metric,
-    format_ratio,
+    format_ratio_to_default,
     metric_label,
 )
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS, get_metric
-from autotune.errors import NotFoundError
 from autotune.levers import LEVERS, has_effect
 from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
@@ -65,13 +63,8 @@ def content(snapshot: Snapshot, environment: Mapping[str, Any]) -> Iterator[Bloc
 
 def recommended(snapshot: Snapshot) -> dict[str, Trial]:
     """The recommended trial for each goal that has one."""
-    picks = {}
-    for goal in GOALS:
-        try:
-            picks[goal] = select_trial(snapshot.study, snapshot.trials, goal)
-        except NotFoundError:
-            continue
-    return picks
+    recommendations = snapshot.recommendations
+    return {goal: recommendations[goal].trial for goal in GOALS if goal in recommendations}
 
 
 def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
@@ -94,12 +87,9 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
         yield Paragraph("No complete trial meets the constraints, so nothing is recommended.")
         return
     size = len(snapshot.front)
-    sentences = [f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front."]
-    for goals, trial in _by_trial(picks, ("fastest", "knee")):
-        comparison = compare_with_default(study, snapshot.trials, trial)
-        subject = f"The {' and the '.join(goals)} {'is' if len(goals) == 1 else 'are'}"
-        sentences.append(f"{subject} trial {trial.number}: {comparison}.")
-    yield Paragraph(" ".join(sentences))
+    yield Paragraph(f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front.")
+    for goals, _ in _by_trial(picks, ("knee", "fastest")):
+        yield Paragraph(snapshot.recommendation_sentence(goals[0]) or "")
 
 
 def _by_trial(
@@ -134,7 +124,7 @@ def _recommendations(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
         (
             GOALS[goal],
             str(trial.number),
-            compare_with_default(study, snapshot.trials, trial),
+            snapshot.describe(trial),
             snapshot.strategy_differences[trial.number],
         )
         for goal, trial in picks.items()
@@ -164,11 +154,12 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
         [
             str(trial.number),
             *(_with_interval(trial, metric) for metric in objectives),
+            snapshot.status_phrase(trial),
             snapshot.strategy_differences[trial.number],
         ]
         for trial in entries[:MAX_FRONT_ROWS]
     ]
-    head = ["trial", *(Axis(metric).title for metric in objectives), "settings"]
+    head = ["trial", *(Axis(metric).title for metric in objectives), "confirmation", "settings"]
     yield Table(head, rows, frozenset(range(len(objectives) + 1)))
     if len(snapshot.hypervolume_history) > 1:
         yield Figure(growth_figure(snapshot, static=True), "Hypervolume after each finished trial.")
@@ -178,7 +169,7 @@ def _with_interval(trial: Trial, metric: str) -> str:
     measured = trial.result.measurements.get(metric)
     if measured is None:
         return "not measured"
-    ends = format_interval(metric, measured.ci95)
+    ends = format_interval(metric, figure_interval(trial, metric).ci95)
     return f"{format_metric(metric, measured.value, unit=False)}{f' ({ends})' if ends else ''}"
 
 
@@ -191,23 +182,26 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
     rows = []
     for metric in snapshot.metrics:
         base = value_of(default, metric)
-        values = [value_of(trial, metric) for _, trial in others]
         cells = [
-            f"{format_metric(metric, value)} {_against(metric, value, base)}".strip()
-            for value in values
+            f"{format_metric(metric, value_of(trial, metric))} "
+            f"{_against(metric, trial, default)}".strip()
+            for _, trial in others
         ]
         rows.append([metric_label(metric), format_metric(metric, base), *cells])
     head = ["", "default", *(f"{' and '.join(goals)} ({trial.number})" for goals, trial in others)]
     yield Table(head, rows, frozenset(range(1, len(head))))
 
 
-def _against(metric: str, value: float | None, base: float | None) -> str:
-    """A value against that of the default: in points of a share, else as a ratio."""
+def _against(metric: str, trial: Trial, default: Trial) -> str:
+    """A measurement against that of the default: in points of a share, else as a ratio, of speeds
+    and times relative to the reference workload."""
+    value, base = value_of(trial, metric), value_of(default, metric)
     if value is None or base is None:
         return ""
     if metric in METRICS and METRICS[metric].unit == "ratio":
         return f"({100 * (value - base):+.1f} points)"
-    return f"({format_ratio(value / base)})" if base else ""
+    ratio = format_ratio_to_default(metric, trial, default)
+    return f"({ratio})" if ratio else ""
 
 
 def _levers(snapshot: Snapshot) -> Iterator[Block]:
@@ -260,7 +254,10 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
         "per second in steady state, without the first steps. Intervals are 95% intervals: of "
         "speed over timing windows of about a second, of accuracy by Wilson over the evaluated "
         "samples. Each trial has one seed. Two seeds of one strategy often differ by more than the "
-        "interval of one."
+        "interval of one. Comparisons with the default are posterior means: they join all runs of "
+        "a strategy, on validation and on test samples, and what like strategies have reached, so "
+        "that the best of many is not better than it will be. Speeds and times are compared "
+        "relative to the reference workload."
     )
     complete = [trial for trial in snapshot.trials if trial.state is State.COMPLETE]
     if drift := _drift(complete):

@@ -84,7 +84,7 @@ def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
     row["on the front"] = len(snapshot.front)
     for best in best_trials(snapshot.study, snapshot.trials):
         metric = best.objective.metric
-        ratio = format_ratio_to_default(metric, best.value, snapshot.baseline)
+        ratio = format_ratio_to_default(metric, best.trial, snapshot.baseline)
         row[f"best {metric_label(metric)}"] = format_metric(metric, best.value) + (
             f" ({ratio})" if ratio else ""
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from autotune.analysis.select import PICKS, QUERY_FORMS, select_trial
+from autotune.analysis.recommendation import PICKS
+from autotune.analysis.select import QUERY_FORMS, select_trial
 from autotune.analysis.snapshot import Snapshot
 from autotune.components import EXPORT_FORMATS
 from autotune.domain import Study, Trial

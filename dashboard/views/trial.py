@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from autotune.analysis.attribution import METHOD_NOTE, path_sentence, path_table
+from autotune.analysis.intervals import figure_interval
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import (
     format_interval,
@@ -14,8 +16,9 @@ from autotune.analysis.text import (
     metric_label,
 )
 from autotune.analysis.timeline import prediction_checks
-from autotune.domain import Measurement, State, Trial
+from autotune.domain import State, Trial
 from autotune.domain.text import parse_trial_number
+from autotune.report.path_figure import path_figure
 
 from ..common import (
     HIDE_TOOLBAR,
@@ -43,8 +46,9 @@ def page(study: LiveStudy, snapshot: Snapshot) -> None:
     _head(snapshot, trial)
     if trial.state is State.RUNNING:
         _progress(study, number)
-    for section in (_confirmations, _strategy, _measurements, _curves, _predictions, _record):
+    for section in (_confirmations, _strategy, _path, _measurements, _curves, _predictions):
         section(snapshot, trial)
+    _record(trial)
 
 
 def _selected_number(snapshot: Snapshot) -> int:
@@ -145,15 +149,32 @@ def _highlight(row: pd.Series) -> list[str]:
     return [style if row["differs"] else ""] * len(row)
 
 
+def _path(snapshot: Snapshot, trial: Trial) -> None:
+    """Where the gain of the trial comes from."""
+    attribution = snapshot.attribution(trial)
+    if attribution is None:
+        return
+    st.subheader("Where the gain comes from", anchor=False)
+    st.plotly_chart(
+        path_figure(snapshot.study, attribution),
+        config=HIDE_TOOLBAR,
+        alt=f"Contributions of the levers: {path_sentence(attribution)}",
+    )
+    st.caption(METHOD_NOTE)
+    with st.expander("Contributions with intervals"):
+        head, rows = path_table(attribution)
+        st.dataframe(pd.DataFrame(rows, columns=head), hide_index=True, height="content")
+
+
 def _measurements(snapshot: Snapshot, trial: Trial) -> None:
     st.subheader("Measurements", anchor=False)
     measurements = trial.result.measurements
     if not measurements:
-        st.caption("Nothing was measurement.")
+        st.caption("Nothing was measured.")
         return
     order = [name for name in snapshot.metrics if name in measurements]
     st.dataframe(
-        pd.DataFrame([_measurement_row(snapshot, measurements[name]) for name in order]),
+        pd.DataFrame([_measurement_row(snapshot, trial, name) for name in order]),
         hide_index=True,
         height="content",
     )
@@ -165,16 +186,14 @@ def _measurements(snapshot: Snapshot, trial: Trial) -> None:
         )
 
 
-def _measurement_row(snapshot: Snapshot, measurement: Measurement) -> dict[str, object]:
+def _measurement_row(snapshot: Snapshot, trial: Trial, name: str) -> dict[str, object]:
+    measurement = trial.result.measurements[name]
     source = measurement.source
     return {
         "metric": metric_label(measurement.name),
         "value": format_metric(measurement.name, measurement.value),
-        "times the default": format_ratio_to_default(
-            measurement.name, measurement.value, snapshot.baseline
-        )
-        or "",
-        "95% interval": format_interval(measurement.name, measurement.ci95),
+        "times the default": format_ratio_to_default(name, trial, snapshot.baseline) or "",
+        "95% interval": format_interval(name, figure_interval(trial, name).ci95),
         "samples": measurement.n,
         "from": "this trial" if source is None else f"reused from trial {source}",
     }
@@ -218,7 +237,7 @@ def _predictions(snapshot: Snapshot, trial: Trial) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
 
 
-def _record(snapshot: Snapshot, trial: Trial) -> None:
+def _record(trial: Trial) -> None:
     result = trial.result
     st.subheader("Record", anchor=False)
     if result.events:

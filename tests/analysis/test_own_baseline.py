@@ -12,7 +12,6 @@ from autotune.analysis.plan import describe_default
 from autotune.analysis.recommendation import Recommender
 from autotune.analysis.recommendation_text import describe_trial
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.text import compare_with_default
 from autotune.cli.front import front_listing
 from autotune.domain import Budget
 
@@ -27,7 +26,6 @@ def test_texts_name_the_baseline(is_own: bool) -> None:
     with console.capture() as capture:
         console.print(front_listing(snapshot))
     texts = [
-        compare_with_default(own, TRIALS, TRIALS[1]),
         describe_trial(Recommender(own, TRIALS), TRIALS[1]),
         describe_default(own, 60),
         snapshot.strategy_differences[0],
