@@ -16,10 +16,14 @@ from itertools import islice
 from math import ceil
 from statistics import mean, median
 
-from autotune.analysis.front import feasible_trials, find_baseline, knee, pareto_optimal
-from autotune.analysis.hypervolume import exclusive_hypervolumes
 from autotune.domain import PHASES, Budget, Confirmation, State, Strategy, Study, Trial
 from autotune.search.cache import measured_phases
+from autotune.search.finalists import (
+    complete_default,
+    expected_finalists,
+    finalists,
+    recommended_trial,
+)
 from autotune.search.refutation import Refutations
 
 RESERVE_DIVISOR = 3
@@ -58,39 +62,26 @@ def next_confirmation(study: Study, history: Sequence[Trial]) -> tuple[Strategy,
     return next(iter(_plan(study, confirmation, history).missing), None)
 
 
-def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
-    """The ``count`` trials to confirm: the knee, then the members of the front by the hypervolume
-    that they add. If the front is too small, the front of the remaining trials follows."""
-    remaining = list({t.strategy.key: t for t in reversed(feasible_trials(study, trials))}.values())
-    ranked: list[Trial] = []
-    while remaining and len(ranked) < count:
-        front = pareto_optimal(study, remaining)
-        middle, volumes = knee(study, front), exclusive_hypervolumes(study, trials, front)
-        ranked += sorted(
-            front, key=lambda t: (t is not middle, -volumes.get(t.number, 0.0), t.number)
-        )
-        numbers = {trial.number for trial in front}
-        remaining = [trial for trial in remaining if trial.number not in numbers]
-    return ranked[:count]
-
-
 def search_budget(study: Study, history: Sequence[Trial]) -> Budget:
     """The study's budget without what is reserved for confirmations."""
     confirmation, budget = _affordable_confirmation(study), study.budget
     if confirmation is None:
         return budget
     trials, minutes, usd = budget.trials, budget.minutes, budget.usd
-    if minutes is None and usd is None and not any(t.is_confirmation for t in history):
-        return replace(budget, trials=trials and trials - confirmation.runs)
-    plan = _plan(study, confirmation, history)
+    if any(trial.is_confirmation for trial in history):
+        plan = _plan(study, confirmation, history)
+        runs, to_confirm = plan.reserved_runs, plan.trials
+    else:
+        is_timed = minutes is not None or usd is not None
+        runs, to_confirm = confirmation.runs, expected_finalists(study, history) if is_timed else ()
     if trials is not None:
-        trials -= plan.reserved_runs
-    if plan.trials and minutes is not None:
-        rounds = ceil(plan.reserved_runs / _max_concurrent(study))
-        needed = rounds * mean(full_run_seconds(t, history) for t in plan.trials) / 60
+        trials -= runs
+    if to_confirm and minutes is not None:
+        rounds = ceil(runs / _max_concurrent(study))
+        needed = rounds * mean(full_run_seconds(t, history) for t in to_confirm) / 60
         minutes -= min(needed, minutes / RESERVE_DIVISOR)
-    if plan.trials and usd is not None:
-        needed = plan.reserved_runs * mean(_full_run_usd(t, history) for t in plan.trials)
+    if to_confirm and usd is not None:
+        needed = runs * mean(_full_run_usd(t, history) for t in to_confirm)
         usd -= min(needed, usd / RESERVE_DIVISOR)
     return replace(budget, trials=trials, minutes=minutes, usd=usd)
 
@@ -143,13 +134,20 @@ def _max_concurrent(study: Study) -> int:
 
 
 def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) -> _Plan:
-    trials = _strategies_to_confirm(study, confirmation, history)
-    seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(confirmation.seeds)]
-    runs = [(trial.strategy, seed) for seed in seeds for trial in trials]
     started = {(t.strategy.key, t.seed) for t in history if t.is_confirmation and t.is_informative}
-    missing = [(strategy, seed) for strategy, seed in runs if (strategy.key, seed) not in started]
-    finished_runs = len(runs) - len(missing)
-    return _Plan(trials, missing, confirmation.runs - finished_runs)
+    seeds = [(study.task.seed + 1 + n) % 2**32 for n in range(confirmation.seeds)]
+
+    def missing(trials: Sequence[Trial]) -> list[tuple[Strategy, int]]:
+        runs = [(trial.strategy, seed) for seed in seeds for trial in trials]
+        return [(strategy, seed) for strategy, seed in runs if (strategy.key, seed) not in started]
+
+    trials = _strategies_to_confirm(study, confirmation, history)
+    planned = missing(trials)
+    finished_runs = len(trials) * len(seeds) - len(planned)
+    if trials and not planned and len({key for key, _ in started}) <= _max_strategies(confirmation):
+        recommended = recommended_trial(study, history)
+        planned = [] if recommended is None else missing([recommended])
+    return _Plan(trials, planned, confirmation.runs - finished_runs)
 
 
 def _strategies_to_confirm(
@@ -157,14 +155,15 @@ def _strategies_to_confirm(
 ) -> Sequence[Trial]:
     """The default, and the first finalists that no confirmation run refutes. Empty if only the
     default could be confirmed, which would compare nothing."""
-    count = confirmation.top * CANDIDATES_PER_PLACE + 1
-    candidates = [
-        trial for trial in finalists(study, history, count) if trial.strategy != study.baseline
-    ]
+    ranked = finalists(study, history, _max_strategies(confirmation))
+    candidates = [trial for trial in ranked if trial.strategy != study.baseline]
     if any(trial.is_confirmation for trial in history):
         refutations = Refutations(study, history)
         candidates = [t for t in candidates if not refutations.is_refuted(t, confirmation.seeds)]
-    default, places = find_baseline(study, history), candidates[: confirmation.top]
-    if default is None or default.state is not State.COMPLETE or not places:
-        return places
-    return [default, *places]
+    places = candidates[: confirmation.top]
+    return [*complete_default(study, history), *places] if places else []
+
+
+def _max_strategies(confirmation: Confirmation) -> int:
+    """The most strategies that are confirmed, the default included."""
+    return confirmation.top * CANDIDATES_PER_PLACE + 1

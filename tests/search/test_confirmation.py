@@ -25,12 +25,8 @@ from autotune.domain import (
     Trial,
     TrialOrigin,
 )
-from autotune.search.confirmation import (
-    finalists,
-    full_run_seconds,
-    next_confirmation,
-    search_budget,
-)
+from autotune.search.confirmation import full_run_seconds, next_confirmation, search_budget
+from autotune.search.finalists import finalists
 from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import make_tuner
 from autotune.store import SqlStore
@@ -210,8 +206,8 @@ def test_budget_is_reserved(study: Study) -> None:
     left = search_budget(study, trials)
     assert left.trials == 14, "two runs of the default and of two finalists"
     assert left.minutes == pytest.approx(10 - 6 * 10 / 60), "six runs of 10 s"
-    confirmed = [trials[0], *finalists(study, trials, 2)]
-    assert left.usd == pytest.approx(1.0 - 2 * sum(t.metric("cost_usd") or 0.0 for t in confirmed))
+    costs = [trials[n].metric("cost_usd") or 0.0 for n in (0, 1, 2, 3)]
+    assert left.usd == pytest.approx(1.0 - 6 * sum(costs) / 4), "of the default and the front"
     done = [*trials, confirmation(5, trials[0], 1)]
     assert search_budget(study, done).trials == 15, "finished confirmations need no reserve"
 
@@ -289,6 +285,21 @@ def test_a_strategy_is_confirmed_with_other_seeds(study: Study) -> None:
     strategies = [trial.strategy for trial in trials[5:]]
     assert strategies[::2] == [study.baseline] * 3, "the default precedes the finalist of each seed"
     assert strategies[1::2] == [finalists(study, trials, 1)[0].strategy] * 3
+
+
+def test_what_is_recommended_at_last_is_confirmed(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Confirmation runs can make another strategy the knee."""
+    study, trials = with_confirmation(study, top=1), history(study)
+    (first,) = finalists(study, trials, 1)
+    other = next(t for t in trials if t.strategy not in (first.strategy, study.baseline))
+    trials += [confirmation(5, trials[0], 1), confirmation(6, first, 1)]
+    assert next_confirmation(study, trials) is None
+    monkeypatch.setattr("autotune.search.confirmation.recommended_trial", lambda *_: other)
+    assert next_confirmation(study, trials) == (other.strategy, 1)
+    trials.append(confirmation(7, other, 1))
+    assert next_confirmation(study, trials) is None
 
 
 def test_a_default_without_a_result_is_not_confirmed(study: Study) -> None:

@@ -19,7 +19,8 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.measure.correctness import pack_correctness
-from autotune.search.confirmation import finalists, next_confirmation
+from autotune.search.confirmation import next_confirmation
+from autotune.search.finalists import finalists
 from autotune.search.refutation import Refutations
 from tests.search.small_study import finished_trial
 from tests.search.test_confirmation import history

@@ -1,0 +1,68 @@
+"""The finalists of a search: the strategies to confirm, best first.
+
+They are ranked by what is believed after all trials of the search
+(:class:`~autotune.analysis.recommendation.Recommender`), not by the luckiest run, so that what is
+confirmed is what would be recommended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autotune.analysis.front import find_baseline, pareto_front
+from autotune.analysis.hypervolume import exclusive_hypervolumes
+from autotune.analysis.recommendation import Recommender
+from autotune.domain import State, Study, Trial
+from autotune.errors import NotFoundError
+
+
+def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
+    """The first ``count`` trials to confirm: the knee, then the members of the front by the
+    hypervolume that they add, then the next fronts; at last the strategies that satisfy the
+    constraints with too low a probability, the likeliest first."""
+    recommender = Recommender(study, [trial for trial in trials if not trial.is_confirmation])
+    remaining = _first_of_each_strategy(recommender.acceptable)
+    keys = {trial.strategy.key for trial in remaining}
+    ranked: list[Trial] = []
+    while remaining and len(ranked) < count:
+        front = recommender.front_of(remaining)
+        knee = recommender.choose("knee", front)
+        volumes = exclusive_hypervolumes(study, trials, front)
+        ranked += sorted(
+            front,
+            key=lambda t: (t.number != knee.number, -volumes.get(t.number, 0.0), t.number),
+        )
+        numbers = {trial.number for trial in front}
+        remaining = [trial for trial in remaining if trial.number not in numbers]
+    doubtful = _first_of_each_strategy(
+        [trial for trial in recommender.candidates if trial.strategy.key not in keys]
+    )
+    doubtful.sort(key=lambda trial: (-recommender.probability(trial), trial.number))
+    return [*ranked, *doubtful][:count]
+
+
+def expected_finalists(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """The default and the members of the measured front, from whose runs the time of confirmations
+    is estimated during the search. Empty while there is nothing but the default to confirm."""
+    front = [trial for trial in pareto_front(study, trials) if trial.strategy != study.baseline]
+    return [*complete_default(study, trials), *front] if front else []
+
+
+def complete_default(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """The trial of the default, if it has a result."""
+    default = find_baseline(study, trials)
+    return [] if default is None or default.state is not State.COMPLETE else [default]
+
+
+def recommended_trial(study: Study, trials: Sequence[Trial]) -> Trial | None:
+    """The knee after all trials, confirmation runs included; ``None`` if there is none or it is the
+    default."""
+    try:
+        trial = Recommender(study, trials).recommend("knee").trial
+    except NotFoundError:
+        return None
+    return None if trial.strategy == study.baseline else trial
+
+
+def _first_of_each_strategy(trials: Sequence[Trial]) -> list[Trial]:
+    return list({trial.strategy.key: trial for trial in reversed(trials)}.values())[::-1]
