@@ -175,20 +175,20 @@ def _marks(
 
 
 def _intervals(snapshot: Snapshot, view: View) -> Trace:
-    """The 95% intervals of the front, around the mean of the replicates of a confirmed trial. If
-    the front has more than :data:`MAX_INTERVALS` trials, only those of the front line."""
+    """The 95% intervals of the front, from its marks. If the front has more than
+    :data:`MAX_INTERVALS` trials, only those of the front line."""
     trials = _drawable(view, view.front if len(view.front) <= MAX_INTERVALS else view.line)
     trials = trials[:: -(-len(trials) // MAX_INTERVALS) or 1]
     across = [snapshot.replicates.estimate(t, view.x.metric) for t in trials]
     up = [snapshot.replicates.estimate(t, view.y.metric) for t in trials]
     return _scatter(
-        x=[view.x.scale(e.value) if e else None for e in across],
-        y=[view.y.scale(e.value) if e else None for e in up],
+        x=view.x.values(trials),
+        y=view.y.values(trials),
         name="95% interval",
         showlegend=False,
         marker={"size": 1, "opacity": 0},
-        error_x=view.x.error_bars(across),
-        error_y=view.y.error_bars(up),
+        error_x=view.x.error_bars(trials, across),
+        error_y=view.y.error_bars(trials, up),
         hoverinfo="skip",
     )
 
@@ -265,7 +265,7 @@ def _hover_text(snapshot: Snapshot, trial: Trial) -> str:
     for objective in snapshot.study.objectives:
         value = value_of(trial, objective.metric)
         if value is not None:
-            ratio = format_ratio_to_default(objective.metric, value, snapshot.baseline)
+            ratio = format_ratio_to_default(objective.metric, trial, snapshot.baseline)
             text = f"{metric_label(objective.metric)} {format_metric(objective.metric, value)}"
             lines.append(wrapped_label(f"{text} ({ratio})" if ratio else text))
     if trial.number in snapshot.front_probabilities:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotune.analysis.front import value_of
 from autotune.analysis.replicates import Estimate
@@ -11,15 +12,19 @@ from autotune.analysis.text import metric_label
 from autotune.domain import Measurement, Trial
 from autotune.domain.metrics import METRICS, MetricKind
 
+MARGIN = 0.04
+"""Space between the outermost marks and the ends of a limited axis, in units of their range."""
+
 
 @dataclass(frozen=True)
 class Axis:
     """A metric on an axis. ``default`` is its value in the default if values are shown as multiples
-    of that."""
+    of that. ``limits`` are the ends of the axis, by default those that Plotly chooses."""
 
     metric: str
     default: float | None = None
     log: bool = False
+    limits: tuple[float, float] | None = None
 
     @property
     def title(self) -> str:
@@ -39,7 +44,7 @@ class Axis:
             return {"tickformat": "~g", "ticksuffix": "x"}
         unit = METRICS[self.metric].unit if self.metric in METRICS else ""
         if unit == "ratio":
-            return {"tickformat": ".0%"}
+            return {"tickformat": ".1~%"}
         return {"tickformat": "~g", "tickprefix": "$"} if unit.startswith("USD") else {}
 
     def scale(self, value: float) -> float:
@@ -49,17 +54,36 @@ class Axis:
         values = [value_of(trial, self.metric) for trial in trials]
         return [None if value is None else self.scale(value) for value in values]
 
-    def error_bars(self, estimates: Sequence[Measurement | Estimate | None]) -> dict[str, object]:
-        """Error bars from the 95% intervals; of length 0 where there is none."""
-        lengths = error_lengths(
-            [None if e is None else self.scale(e.value) for e in estimates],
-            [
-                None
-                if e is None or e.ci95 is None
-                else (self.scale(e.ci95[0]), self.scale(e.ci95[1]))
-                for e in estimates
-            ],
-        )
+    def zoomed(self, marked: Sequence[Trial], others: Sequence[Trial]) -> Axis:
+        """The axis limited to the range of ``marked`` and as much again on both sides, as far as
+        there are ``others``: a single outlier does not squeeze all else into a strip."""
+        inner = [v for v in self.values(marked) if v is not None]
+        outer = [v for v in self.values([*marked, *others]) if v is not None]
+        if self.log:
+            inner, outer = ([math.log10(v) for v in values if v > 0] for values in (inner, outer))
+        if not inner or min(inner) == max(inner):
+            return self
+        span = max(inner) - min(inner)
+        low, high = max(min(outer), min(inner) - span), min(max(outer), max(inner) + span)
+        margin = MARGIN * (high - low)
+        ends = (low - margin, high + margin)
+        return replace(self, limits=(10 ** ends[0], 10 ** ends[1]) if self.log else ends)
+
+    def contains(self, trial: Trial) -> bool:
+        """Whether the value of ``trial`` is on the axis; also if it was not measured."""
+        (value,) = self.values([trial])
+        return value is None or self.limits is None or self.limits[0] <= value <= self.limits[1]
+
+    def error_bars(
+        self, trials: Sequence[Trial], estimates: Sequence[Measurement | Estimate | None]
+    ) -> dict[str, object]:
+        """Error bars from the marks of ``trials`` to the ends of the 95% intervals of their
+        ``estimates``; of length 0 where there is none."""
+        intervals = [
+            None if e is None or e.ci95 is None else (self.scale(e.ci95[0]), self.scale(e.ci95[1]))
+            for e in estimates
+        ]
+        lengths = error_lengths(self.values(trials), intervals)
         visible = any(length for side in lengths.values() for length in side)
         return {
             "type": "data", "thickness": 1, "width": 2, "color": "rgba(128,128,128,0.7)",
@@ -70,8 +94,11 @@ class Axis:
         """The settings of a Plotly axis."""
         settings: dict[str, object] = {"title": {"text": self.title}, **self.tick_format}
         if self.log:
-            return {**settings, "type": "log"}
-        return {**settings, "autorangeoptions": self._possible_range}
+            settings["type"] = "log"
+        if self.limits is not None:
+            ends = map(math.log10, self.limits) if self.log else self.limits
+            return {**settings, "range": list(ends)}
+        return settings if self.log else {**settings, "autorangeoptions": self._possible_range}
 
     @property
     def _possible_range(self) -> dict[str, float]:
@@ -87,9 +114,10 @@ class Axis:
 def error_lengths(
     values: Sequence[float | None], intervals: Sequence[tuple[float, float] | None]
 ) -> dict[str, list[float]]:
-    """The lengths of error bars above and below ``values``, 0 where there is no interval."""
+    """The lengths of error bars above and below ``values``, 0 where there is no interval, or where
+    it lies on the other side of its value: the mean of several runs can be far from one of them."""
     pairs = [
-        (interval[1] - value, value - interval[0])
+        (max(interval[1] - value, 0.0), max(value - interval[0], 0.0))
         if value is not None and interval is not None
         else (0.0, 0.0)
         for value, interval in zip(values, intervals, strict=True)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import streamlit as st
 
+from autotune.analysis.attribution import path_sentence
 from autotune.analysis.filters import MetricFilter, more_is_better
-from autotune.analysis.front import knee, suggest_trial, value_of
+from autotune.analysis.front import value_of
+from autotune.analysis.recommendation import MIN_PROBABILITY
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import metric_label
 from autotune.domain import Trial
@@ -42,14 +44,18 @@ def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     with side:
         members = snapshot.filter_trials(_filters(snapshot))
         front = snapshot.front_of(members)
-        suggested, reason = _suggestion(snapshot, front)
+        suggested, reason = _suggestion(snapshot, members)
     with plot:
         _plot(snapshot, members, front, suggested)
     if suggested is not None:
         with side:
             _suggestion_card(snapshot, suggested, reason)
     elif snapshot.feasible:
-        side.info("No trial passes these filters. Relax one of them.", icon=":material/tune:")
+        side.info(
+            f"No trial that passes these filters satisfies every constraint with a probability of "
+            f"{MIN_PROBABILITY}. Relax a filter.",
+            icon=":material/tune:",
+        )
 
 
 def _explain_no_result(snapshot: Snapshot) -> None:
@@ -72,14 +78,21 @@ def _plot(
     options = _plot_options(snapshot)
     selected = snapshot.by_number.get(_selected_number())
     on_front = {t.number for t in front}
+    dominated = [t for t in members if t.number not in on_front]
+    x, y = options.x, options.y
+    if not options.show_all:
+        marked = [t for t in (*front, suggested, selected, snapshot.baseline) if t is not None]
+        x, y = (axis.zoomed(marked, dominated) for axis in (x, y))
+    in_range = [t for t in dominated if x.contains(t) and y.contains(t)]
+    violating = [t for t in snapshot.violating if x.contains(t) and y.contains(t)]
     view = View(
-        options.x,
-        options.y,
+        x,
+        y,
         options.colour,
-        dominated=[t for t in members if t.number not in on_front],
-        violating=snapshot.violating,
+        dominated=in_range,
+        violating=violating,
         front=front,
-        line=snapshot.front_of(members, (options.x.metric, options.y.metric)),
+        line=snapshot.front_of(members, (x.metric, y.metric)),
         suggested=suggested,
         selected=selected,
         bright_is_low=options.colour is not None
@@ -87,12 +100,30 @@ def _plot(
     )
     is_3d = options.is_3d and options.colour is not None
     _draw(front_figure_3d(snapshot, view) if is_3d else front_figure(snapshot, view))
-    hidden = len(snapshot.feasible) - len(members)
-    note = f"{len(front)} of {len(members)} trials on the front"
-    if snapshot.feasible:
-        st.caption(f"{note}, {hidden} hidden by the filters." if hidden else f"{note}.")
+    st.caption(
+        _count_trials(
+            snapshot,
+            on_front=len(front),
+            hidden=len(snapshot.feasible) - len(members),
+            outside=len(dominated) - len(in_range) + len(snapshot.violating) - len(violating),
+        )
+    )
     if selected is not None:
         _selected_card(snapshot, selected)
+
+
+def _count_trials(snapshot: Snapshot, *, on_front: int, hidden: int, outside: int) -> str:
+    """How many of the complete trials are on the front, and where the others are."""
+    feasible, violating = len(snapshot.feasible), len(snapshot.violating)
+    others = {
+        "dominated": feasible - hidden - on_front,
+        "hidden by the filters": hidden,
+        "outside the constraints": violating,
+    }
+    parts = [f"{count} {name}" for name, count in others.items() if count]
+    total = f"{on_front} of {feasible + violating} complete trials on the front"
+    note = f" {outside} beyond the range of the plot: see View." if outside else ""
+    return f"{', '.join([total, *parts])}.{note}"
 
 
 def _draw(figure: go.Figure) -> None:
@@ -127,6 +158,7 @@ class PlotOptions:
     y: Axis
     colour: Axis | None
     is_3d: bool
+    show_all: bool
 
 
 def _plot_options(snapshot: Snapshot) -> PlotOptions:
@@ -141,6 +173,10 @@ def _plot_options(snapshot: Snapshot) -> PlotOptions:
         y = _select_metric("Up", "y", metrics, second)
         colour = _select_metric("Colour", "colour", [NO_METRIC, *metrics], third)
         with st.popover("View", icon=":material/visibility:"):
+            show_all = st.toggle(
+                "All trials", key="all", bind="query-params",
+                help="Also those far from the front, beyond the range of the plot",
+            )  # fmt: skip
             relative = st.toggle("Ratio to the default", key="relative", bind="query-params")
             log_x = st.toggle("Logarithmic x axis", key="logx", bind="query-params")
             log_y = st.toggle("Logarithmic y axis", key="logy", bind="query-params")
@@ -150,7 +186,8 @@ def _plot_options(snapshot: Snapshot) -> PlotOptions:
             )  # fmt: skip
     base = {m: value_of(snapshot.baseline, m) if relative else None for m in metrics}
     colour_axis = None if colour == NO_METRIC else Axis(colour, base[colour])
-    return PlotOptions(Axis(x, base[x], log_x), Axis(y, base[y], log_y), colour_axis, is_3d)
+    axes = Axis(x, base[x], log_x), Axis(y, base[y], log_y)
+    return PlotOptions(*axes, colour_axis, is_3d, show_all)
 
 
 def _select_metric(title: str, key: str, options: list[str], default: str) -> str:
@@ -194,25 +231,28 @@ def _number_format(bound: MetricFilter) -> str:
     return "$%.4g" if unit.startswith("USD") else f"%.4g {unit}".strip()
 
 
-def _suggestion(snapshot: Snapshot, front: Sequence[Trial]) -> tuple[Trial | None, str]:
-    """One trial of the front and the reason to suggest it."""
-    if not snapshot.feasible:
+def _suggestion(snapshot: Snapshot, members: Sequence[Trial]) -> tuple[Trial | None, str]:
+    """One of the ``members`` that may be recommended, and the reason to suggest it."""
+    recommender = snapshot.recommender
+    acceptable = {trial.number for trial in recommender.acceptable}
+    candidates = [trial for trial in members if trial.number in acceptable]
+    if not candidates:
         return None, ""
     if len(snapshot.study.objectives) == 1:
-        return (front[0] if front else None), "It is the best trial that passes the filters."
+        best = recommender.choose("knee", candidates)
+        return best, "It is the best trial that passes the filters."
     st.subheader("Suggestion", anchor=False)
     method = st.segmented_control(
         "Suggestion", ["Knee", "By weight"], default="Knee", key="way", bind="query-params",
         label_visibility="collapsed",
     )  # fmt: skip
     if method != "By weight":
-        return knee(
-            snapshot.study, front
-        ), "Of the front, it is closest to the best value of every objective."
+        reason = "Of the front, it is closest to the best value of every objective."
+        return recommender.choose("knee", candidates), reason
     weights = _weights(snapshot)
     heaviest = max(weights, key=lambda metric: weights[metric])
     reason = f"It has the least weighted loss; {metric_label(heaviest)} has the highest weight."
-    return suggest_trial(snapshot.study, front, weights), reason
+    return recommender.suggest(candidates, weights), reason
 
 
 def _weights(snapshot: Snapshot) -> Mapping[str, float]:
@@ -231,6 +271,8 @@ def _suggestion_card(snapshot: Snapshot, trial: Trial, reason: str) -> None:
     with st.container(border=True):
         st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
         st.caption(reason)
+        if (path := snapshot.attribution(trial)) is not None:
+            st.caption(f"From {escape_markdown(path_sentence(path))}.")
         if (probability := front_probability(snapshot, trial)) is not None:
             st.caption(f"{probability}.")
         st.caption(escape_markdown(snapshot.strategy_differences[trial.number]))

@@ -16,16 +16,18 @@ from autotune.domain.metrics import MetricKind, get_metric
 from autotune.errors import ExpressionError
 
 from ..common import HIDE_TOOLBAR, link, study_page
-from ..lever_figures import parallel_figure
 from ..live import LiveStudy
+from ..parallel_figure import parallel_figure, selected_numbers
 from ..text import escape_markdown
 
 
 @study_page("Trials", no_trial="No trial has started yet. Trials appear here as they start.")
 def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     selected = _filtered(snapshot)
+    brushed = selected_numbers(_brushes(snapshot))
+    numbers = [t.number for t in selected if brushed is None or t.number in brushed]
     frame = pd.DataFrame(snapshot.table_columns())
-    frame = frame[frame["trial"].isin([t.number for t in selected])]
+    frame = frame[frame["trial"].isin(numbers)]
     frame = frame.dropna(axis="columns", how="all")
     _table(snapshot, frame)
     _downloads(snapshot, frame)
@@ -125,11 +127,43 @@ def _parallel(snapshot: Snapshot, trials: Sequence[Trial]) -> None:
     if len(members) < 2:
         st.caption("Needs at least two complete trials.")
         return
-    metric = st.selectbox(
-        "Coloured by", snapshot.metrics, key="parallel-by", format_func=metric_label, width=240
-    )
+    brushes = _brushes(snapshot)
+    selected = selected_numbers(brushes)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = st.selectbox(
+            "Coloured by", snapshot.metrics, key="parallel-by", format_func=metric_label, width=240
+        )
+        if brushes and st.button("Clear the selection", icon=":material/filter_alt_off:"):
+            brushes.clear()
+            st.rerun()
+
+    def add_brush() -> None:
+        """Narrow the selection to the points of the new box, axis by axis."""
+        box: dict[int, set[int]] = {}
+        for point in st.session_state["parallel"]["selection"]["points"]:
+            number, axis = map(int, point["customdata"])
+            box.setdefault(axis, set()).add(number)
+        brushes.update(box)
+
     st.plotly_chart(
-        parallel_figure(snapshot, members, metric),
+        parallel_figure(snapshot, members, metric, selected),
+        key="parallel",
+        on_select=add_brush,
+        selection_mode="box",
         config=HIDE_TOOLBAR,
         alt="Settings and results of each trial as one line",
     )
+    st.caption(
+        "Drag a box over an axis to select trials by it, and over another axis to narrow the "
+        "selection down. The table above follows."
+    )
+
+
+def _brushes(snapshot: Snapshot) -> dict[int, set[int]]:
+    """The numbers of the trials that were selected on each axis of the plot, of this study."""
+    name, brushes = st.session_state.get("brushes", ("", {}))
+    if name != snapshot.study.name:
+        brushes = {}
+        st.session_state["brushes"] = (snapshot.study.name, brushes)
+    selection: dict[int, set[int]] = brushes
+    return selection

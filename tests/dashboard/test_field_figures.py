@@ -15,7 +15,12 @@ from autotune.levers import has_effect
 from autotune.store import open_store
 from dashboard import live
 from dashboard.figures import curve_figure
-from dashboard.lever_figures import VIOLATING, _feasible_ranks, parallel_figure
+from dashboard.parallel_figure import (
+    VIOLATING,
+    _feasible_ranks,
+    parallel_figure,
+    selected_numbers,
+)
 
 
 def test_a_learning_curve_has_one_unit_on_each_axis() -> None:
@@ -44,6 +49,22 @@ def test_the_best_fifth_is_feasible() -> None:
     figure = parallel_figure(snapshot, members, samples.SPEED)
     assert "violates a constraint" in [trace.name for trace in figure.data]
     assert not any("0.3" in str(a.bgcolor) for a in figure.layout.annotations)
+
+
+def test_a_selection_on_axes_makes_the_other_lines_pale() -> None:
+    study = samples.study("s", (samples.SPEED, samples.ACCURACY), trials=48)
+    snapshot = Snapshot(study, list(samples.trials(study, 30)))
+    complete = [t for t in snapshot.trials if t.number in snapshot.verdicts and t.metrics]
+    selected = selected_numbers({0: {1, 2, 3, 4}, 5: {2, 3, 9}})
+    assert selected == {2, 3} and selected_numbers({}) is None
+    figure = parallel_figure(snapshot, complete, samples.SPEED, selected)
+    lines = {trace.name: trace.x.count(None) for trace in figure.data if trace.mode == "lines"}
+    assert lines.pop("not selected") == len(complete) - 2 and sum(lines.values()) == 2
+    points = next(trace for trace in figure.data if trace.mode == "markers")
+    axes = len(figure.layout.yaxis.tickvals)
+    assert {tuple(pair) for pair in points.customdata} == {
+        (trial.number, axis) for trial in complete for axis in range(axes)
+    }
 
 
 @pytest.mark.parametrize(
