@@ -150,12 +150,14 @@ def _study(
 
     register_metrics(metrics)
     baseline = parts.baseline()
+    epochs = float(baseline.pop("epochs"))
     resolved = Study(
         name,
-        task={"model": "builtin:minilm", "dataset": "builtin:docstrings"},
+        task={"model": "builtin:minilm", "dataset": "builtin:docstrings", "epochs": epochs},
         objectives=list(objectives),
         constraints=list(constraints),
         space=dict(space) if space is not None else _default_space(parts, baseline),
+        baseline=baseline,
         budget={"trials": 1},
     ).validate(host)
     _require_applicable(resolved)
@@ -163,7 +165,7 @@ def _study(
     task = Task(
         model=type(model).__name__ if model is not None else "model_init",
         dataset=f"trainer:{type(data).__name__}",
-        epochs=float(parts.arguments.num_train_epochs),
+        epochs=epochs,
         seed=int(parts.arguments.seed),
         train_samples=len(data),
     )
@@ -171,7 +173,6 @@ def _study(
     return replace(
         resolved,
         task=task,
-        space=replace(resolved.space, defaults={**resolved.space.defaults, **baseline}),
         budget=budget,
         sharing=False,
         confirm=domain.Confirmation(top=2, seeds=confirm_seeds) if has_test else None,
