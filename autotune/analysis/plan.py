@@ -44,9 +44,11 @@ class BudgetPlan:
         return self.trials < MIN_TRIALS
 
 
-def plan_budget(study: Study, default_seconds: float) -> BudgetPlan | None:
+def plan_budget(
+    study: Study, default_seconds: float, used_seconds: float = 0.0
+) -> BudgetPlan | None:
     """The plan of a search whose default takes ``default_seconds``; ``None`` without a limit of
-    minutes."""
+    minutes. ``used_seconds`` of a continued study include the default."""
     minutes = study.budget.minutes
     if minutes is None:
         return None
@@ -55,7 +57,7 @@ def plan_budget(study: Study, default_seconds: float) -> BudgetPlan | None:
     if study.confirm is not None and default_minutes < minutes:
         runs = study.confirm.runs
         reserve = min(runs * default_minutes, CONFIRMATION_SHARE * minutes)
-    left = max(minutes - reserve - default_minutes, 0.0)
+    left = max(minutes - reserve - max(default_minutes, used_seconds / 60), 0.0)
     trials = int(left / default_minutes * max(study.executor.workers, 1)) if default_seconds else 0
     if study.budget.trials is not None:
         trials = min(trials, study.budget.trials)
@@ -86,10 +88,10 @@ def describe_plan(plan: BudgetPlan, name: str = "the default") -> str:
     return f"{', '.join(parts)}; {count} can follow, more if they are faster"
 
 
-def describe_default(study: Study, default_seconds: float) -> str:
+def describe_default(study: Study, default_seconds: float, used_seconds: float = 0.0) -> str:
     """The plan in words. Without a limit of minutes, the time of all trials at the default's
     length."""
-    plan = plan_budget(study, default_seconds)
+    plan = plan_budget(study, default_seconds, used_seconds)
     if plan is not None:
         return describe_plan(plan, study.baseline_name)
     minutes, trials = default_seconds / 60, study.budget.trials

@@ -40,6 +40,7 @@ class LiveView:
         self._live = Live(console=err, refresh_per_second=REFRESH_HZ, transient=True)
 
     def __enter__(self) -> Self:
+        self._print_plan_of_rest()
         if err.is_terminal and not err.quiet:
             self._live.start()
         return self
@@ -78,6 +79,14 @@ class LiveView:
         print_plan(
             describe_default(self._study, seconds), warn_of_plan(self._study, seconds, samples)
         )
+
+    def _print_plan_of_rest(self) -> None:
+        """Print what the budget of a continued study still allows."""
+        default, used = self._snapshot.baseline, BudgetUsage(self._snapshot.trials, None).seconds
+        if default is None or default.state is not State.COMPLETE or not default.seconds:
+            return
+        if self._study.budget.minutes is not None:
+            print_plan(describe_default(self._study, default.seconds, used), None)
 
     def _update(self, trial: Trial) -> None:
         self._trials[trial.number] = trial

@@ -56,6 +56,11 @@ def test_the_plan_in_words() -> None:
     )
 
 
+def test_a_continued_study_has_used_a_part() -> None:
+    plan = plan_budget(planned(), 60, used_seconds=600)
+    assert plan is not None and plan.trials == 5
+
+
 def test_a_warning_says_what_to_set() -> None:
     assert warn_of_plan(planned(), 60) is None
     assert warn_of_plan(planned(trials=4), 60) is None, "the study asks for no more"
