@@ -35,6 +35,9 @@ TIMEOUT_FACTOR = 10.0
 MAX_NAMES = 5
 """Changed files that a message names."""
 
+MAX_MAGNITUDE = 1e100
+"""Larger numbers are no measurements, and their squares overflow."""
+
 WAIT_OPTIONS: Mapping[str, Sequence[str]] = {"sbatch": ("--wait",)}
 """Options that make a launcher wait for the job that it launches."""
 
@@ -78,8 +81,7 @@ def verify(directory: Path, runs: int = 1) -> list[Check]:
     train_seconds = promised["train_seconds"]["value"] if "train_seconds" in promised else 0.0
     seconds = MIN_TIMEOUT_SECONDS + TIMEOUT_FACTOR * train_seconds
     results = [_launch(directory, command, seconds) for _ in range(runs)]
-    speed = _check_speed(promised, results)
-    checks = [*([speed] if speed is not None else []), *_check_scores(promised, results)]
+    checks = compare(promised, results)
     if not checks:
         raise UsageError(
             f"{directory}: the trial has no metric that can be compared",
@@ -137,7 +139,7 @@ def _require_records(path: Path, records: Any) -> None:
 
 def _is_number(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) < math.inf and value == value
+    return is_number and abs(value) <= MAX_MAGNITUDE  # false for NaN
 
 
 def launchable(command: Sequence[str]) -> list[str]:
@@ -187,16 +189,19 @@ def _launch(directory: Path, command: Sequence[str], seconds: float) -> Mapping[
             f"the exported command ended with code {code}: {last}",
             hint=f"its output is in {log}",
         )
-    return _read_metrics(metrics)
+    return read_metrics(metrics)
 
 
-def _read_metrics(path: Path) -> Mapping[str, Any]:
+def read_metrics(path: Path) -> Mapping[str, Any]:
     """``metrics.json`` of a run. Raises :class:`ExecutionError` if it lacks what is compared."""
     try:
         document: Mapping[str, Any] = json.loads(path.read_bytes())
-        speeds = [window["examples"] / window["seconds"] for window in document["windows"]]
-        numbers = [*speeds, *document["reference_seconds"]]
-        if speeds and all(_is_number(number) and number > 0 for number in numbers):
+        windows = document["windows"]
+        speeds = [window["examples"] / window["seconds"] for window in windows]
+        lengths = [window["seconds"] for window in windows]
+        numbers = [*speeds, *lengths, *document["reference_seconds"]]
+        has_flags = all(isinstance(window["warmup"], bool) for window in windows)
+        if speeds and has_flags and all(_is_number(number) and number > 0 for number in numbers):
             _require_records(path, document["validation"])
             return document
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
@@ -206,6 +211,14 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
     raise ExecutionError(
         f"{path} has no speeds and scores of a run", hint=f"read {path.parent / VERIFY_LOG}"
     )
+
+
+def compare(
+    promised: Mapping[str, Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
+) -> list[Check]:
+    """The checks of the speed and of each score that both the trial and the runs have."""
+    speed = _check_speed(promised, results)
+    return [*([speed] if speed is not None else []), *_check_scores(promised, results)]
 
 
 def _check_speed(
@@ -243,7 +256,7 @@ def _check_scores(
 
 
 def _estimate(record: Mapping[str, Any]) -> tuple[float, Interval]:
-    ends = record["ci95"]
+    ends = record.get("ci95")
     return record["value"], (ends[0], ends[1]) if ends else None
 
 

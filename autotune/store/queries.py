@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
+from autotune.domain.text import one_line, shorten
 from autotune.errors import DamagedStudyError, NotFoundError
 from autotune.ports import StudyOverview
 from autotune.store import codec
@@ -45,6 +47,9 @@ _RESTORE = (
     "upgrade autotune if a newer version wrote it, or restore a backup of the database; "
     "other studies are not affected"
 )
+
+DECODING_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a damaged row, or one of another version, raises when it is read."""
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +92,18 @@ _CORRECTNESS = (
 _EVENT = (EventRow.at, EventRow.kind, EventRow.message)
 
 
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Raise :class:`DamagedStudyError` for rows of the study ``name`` that cannot be read."""
+    try:
+        yield
+    except DECODING_ERRORS as error:
+        raise DamagedStudyError(
+            f"the stored study {name} cannot be read: {shorten(one_line(error), 200)}",
+            hint=_RESTORE,
+        ) from error
+
+
 def study_id(connection: Connection, name: str, *, lock: bool = False) -> int:
     """The key of a study. ``lock`` locks its row until the end of the transaction."""
     query = select(StudyRow.id).where(StudyRow.name == name)
@@ -106,12 +123,7 @@ def study_names(connection: Connection) -> list[str]:
 def study(connection: Connection, name: str) -> Study:
     key = study_id(connection, name)
     row = connection.execute(select(StudyRow.study, StudyRow.spec).where(StudyRow.id == key)).one()
-    try:
-        return codec.study_from(row.study, row.spec)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DamagedStudyError(
-            f"the stored study {name} cannot be read: {error}", hint=_RESTORE
-        ) from error
+    return codec.study_from(row.study, row.spec)
 
 
 def count_trials(connection: Connection, study_key: int) -> int:
@@ -256,6 +268,26 @@ def curves(connection: Connection, *where: ColumnElement[bool]) -> dict[int, lis
 
 def overviews(connection: Connection) -> list[StudyOverview]:
     """All studies, oldest first, in two queries. A damaged study is left out, with a warning."""
+    try:
+        return _overviews(connection)
+    except DECODING_ERRORS:
+        return [
+            overview
+            for key, name in connection.execute(select(StudyRow.id, StudyRow.name)).all()
+            for overview in _readable_overviews(connection, key, name)
+        ]
+
+
+def _readable_overviews(connection: Connection, key: int, name: str) -> list[StudyOverview]:
+    """The study, or none if its rows cannot be read."""
+    try:
+        return _overviews(connection, key)
+    except DECODING_ERRORS as error:
+        log.warning("study %s cannot be read and is left out: %s", name, error)
+        return []
+
+
+def _overviews(connection: Connection, key: int | None = None) -> list[StudyOverview]:
     grouped = select(
         TrialRow.study_id,
         TrialRow.state,
@@ -263,18 +295,20 @@ def overviews(connection: Connection) -> list[StudyOverview]:
         func.min(TrialRow.started_at).label("started_at"),
         func.max(TrialRow.heartbeat_at).label("heartbeat_at"),
     ).group_by(TrialRow.study_id, TrialRow.state)
+    rows = select(*StudyRow.__table__.columns).order_by(StudyRow.id)
+    if key is not None:
+        grouped, rows = grouped.where(TrialRow.study_id == key), rows.where(StudyRow.id == key)
     groups: dict[int, list[Any]] = defaultdict(list)
     for row in connection.execute(grouped):
         groups[row.study_id].append(row)
-    studies = connection.execute(select(*StudyRow.__table__.columns).order_by(StudyRow.id))
-    overviews = (_overview(row, groups[row.id]) for row in studies)
+    overviews = (_overview(row, groups[row.id]) for row in connection.execute(rows))
     return [overview for overview in overviews if overview is not None]
 
 
 def _overview(row: Any, groups: Sequence[Any]) -> StudyOverview | None:
     try:
         study = codec.study_from(row.study, row.spec)
-    except (ValueError, TypeError, AttributeError) as error:
+    except DECODING_ERRORS as error:
         log.warning("study %s cannot be read and is left out: %s", row.name, error)
         return None
     states = {state.value: state for state in State}

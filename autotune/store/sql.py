@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from autotune.domain import (
@@ -115,7 +115,7 @@ class SqlStore:
 
     def study(self, name: str) -> Study:
         """The study of this name; :class:`~autotune.errors.NotFoundError` names the nearest."""
-        with self._database.transaction() as connection:
+        with self._read(name) as connection:
             return queries.study(connection, name)
 
     def studies(self) -> Sequence[str]:
@@ -148,7 +148,7 @@ class SqlStore:
 
     def count_trials(self, name: str) -> int:
         """The number of trials of a study, readable or not."""
-        with self._database.transaction() as connection:
+        with self._read(name) as connection:
             return queries.count_trials(connection, queries.study_id(connection, name))
 
     def delete_study(self, name: str) -> int:
@@ -175,7 +175,7 @@ class SqlStore:
 
     def environments(self, study: str) -> Sequence[Mapping[str, Any]]:
         """The environments of all sessions of the study, oldest first."""
-        with self._database.transaction() as connection:
+        with self._read(study) as connection:
             return queries.environments(connection, study)
 
     def record_environment(self, study: str, environment: Mapping[str, Any]) -> None:
@@ -258,7 +258,7 @@ class SqlStore:
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
         """All trials in order of number, with measurements but without raw samples and curves.
         Confirmations have their correctness too."""
-        with self._database.transaction() as connection:
+        with self._read(study) as connection:
             where = [TrialRow.study_id == queries.study_id(connection, study)]
             if states is not None:
                 where.append(TrialRow.state.in_(states))
@@ -267,7 +267,7 @@ class SqlStore:
     def trials_since(self, study: str, cursor: int = 0) -> tuple[Sequence[Trial], int]:
         """Trials added or changed since ``cursor``, like :meth:`trials`, and the next cursor. Start
         with 0. A new point of a curve is no change; see :meth:`progress`."""
-        with self._database.transaction() as connection:
+        with self._read(study) as connection:
             key = queries.study_id(connection, study)
             where = (TrialRow.study_id == key, TrialRow.revision > cursor)
             trials, revision = queries.list_trials(connection, *where)
@@ -275,18 +275,18 @@ class SqlStore:
 
     def trial(self, study: str, number: int) -> Trial:
         """One trial with its complete result."""
-        with self._database.transaction() as connection:
+        with self._read(study) as connection:
             return queries.full_trial(connection, queries.study_id(connection, study), number)
 
     def curves(self, study: str) -> Mapping[int, Sequence[CurvePoint]]:
         """Learning curves by trial number, of all trials that reported a point."""
-        with self._database.transaction() as connection:
+        with self._read(study) as connection:
             key = queries.study_id(connection, study)
             return queries.curves(connection, TrialRow.study_id == key)
 
     def progress(self, study: str) -> Mapping[int, CurvePoint]:
         """The last point of each running trial that reported one, by trial number."""
-        with self._database.transaction() as connection:
+        with self._read(study) as connection:
             key = queries.study_id(connection, study)
             where = (TrialRow.study_id == key, TrialRow.state == State.RUNNING)
             return {n: points[-1] for n, points in queries.curves(connection, *where).items()}
@@ -350,6 +350,15 @@ class SqlStore:
         if self._durations is not None:
             self._durations.start(study, trial.number)
         return trial
+
+    @contextmanager
+    def _read(self, study: str) -> Iterator[Connection]:
+        """A transaction that reads.
+
+        :raises DamagedStudyError: rows of the study cannot be read.
+        """
+        with self._database.transaction() as connection, queries.decoding(study):
+            yield connection
 
     @contextmanager
     def _change(self, study: str) -> Iterator[writes.StudyTransaction]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import isnan
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Double
+from sqlalchemy import BigInteger, DateTime, Dialect, Double, Integer
 from sqlalchemy.types import TypeDecorator
 
 
@@ -43,6 +43,28 @@ class Real(TypeDecorator[float]):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
         return _text_as_nan if dialect.name == "sqlite" else None
+
+
+class Whole(TypeDecorator[int]):
+    """An integer. SQLite stores any value in any column, so what is read is checked.
+
+    :raises ValueError: when a row with another value is read.
+    """
+
+    impl = Integer()
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        if value is not None and not isinstance(value, int):
+            raise ValueError(f"{value!r:.40} is not a whole number")
+        return value
+
+
+class BigWhole(Whole):
+    """An integer of 64 bits."""
+
+    impl = BigInteger()
+    cache_ok = True
 
 
 def _nan_as_text(value: float | None) -> float | str | None:
