@@ -114,7 +114,8 @@ def posterior_record(snapshot: Snapshot, trial: Trial) -> Record:
     numbers of the trials that measured it, ``against_default`` the difference to the default
     (``is_ratio``: as a multiple of it). ``status`` is ``confirmed``, ``refuted`` or ``not
     confirmed``; ``constraint_probability`` is that of the least certain constraint.
-    ``run_whole`` is false for what is put together from the phases of several trials.
+    ``run_whole`` is false for what is put together from the phases of several trials. ``paired``
+    compares the confirmation runs with those of the default.
     """
     posterior, recommender = snapshot.posterior, snapshot.recommender
     names = [objective.metric for objective in snapshot.study.objectives]
@@ -132,7 +133,36 @@ def posterior_record(snapshot: Snapshot, trial: Trial) -> Record:
         "status": recommender.status(trial).value,
         "constraint_probability": recommender.probability(trial),
         "run_whole": not recommender.is_composed(trial),
+        "paired": paired_record(snapshot, trial),
     }
+
+
+def paired_record(snapshot: Snapshot, trial: Trial) -> Record:
+    """The objectives in the confirmation runs of a trial against those of the default with the same
+    seeds: scores by their difference on the test split, with the score of the default, other
+    metrics by their ratio. Empty before both are confirmed."""
+    default, pairs, record = snapshot.baseline, snapshot.pairs, Record()
+    if default is None:
+        return record
+    for name in (objective.metric for objective in snapshot.study.objectives):
+        if (difference := pairs.score_difference(trial, default, name)) is not None:
+            test = snapshot.replicates.test_estimate(default, name)
+            record[name] = {
+                "value": difference.value,
+                "ci95": list(difference.ci95),
+                "examples": difference.examples,
+                "seeds": difference.seeds,
+                "by_example": difference.is_paired,
+                "default": None if test is None else _estimate_record(test),
+            }
+        elif (ratio := pairs.ratio(trial, default, name)) is not None:
+            record[name] = {
+                "ratio": ratio.value,
+                "ci95": list(ratio.ci95),
+                "pairs": ratio.pairs,
+                "relative_to_reference": ratio.is_relative,
+            }
+    return record
 
 
 def _recommendation_record(snapshot: Snapshot, recommendation: Recommendation) -> Record:

@@ -29,6 +29,7 @@ from autotune.analysis.front import (
     violations_by_trial,
 )
 from autotune.analysis.hypervolume import HypervolumePoint, hypervolume_history
+from autotune.analysis.paired import PairedRuns
 from autotune.analysis.posterior import Posterior
 from autotune.analysis.probability import FrontPoint, front_points, front_probabilities
 from autotune.analysis.recommendation import PICKS, Recommendation, Recommender
@@ -48,6 +49,9 @@ from autotune.analysis.verdict import (
 from autotune.domain import State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError
+
+ON_TEST = " on test"
+"""Follows the name of a score in the heading of its column of test scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +209,11 @@ class Snapshot:
         """The runs of each strategy."""
         return Replicates(self.trials)
 
+    @cached_property
+    def pairs(self) -> PairedRuns:
+        """The confirmation runs of strategies with equal seeds."""
+        return PairedRuns(self.trials)
+
     def confirmed_trial(self, run: Trial) -> Trial | None:
         """The trial that the confirmation run ``run`` repeats."""
         return confirmed_trial(run, self.trials)
@@ -325,20 +334,34 @@ class Snapshot:
         return {t.number: strategy_difference(t.strategy, default, name) for t in self.trials}
 
     def table_columns(self) -> dict[str, list[Any]]:
-        """A table with one row per trial: state, metrics (``None`` if not measured), levers."""
+        """A table with one row per trial: state, metrics (``None`` if not measured), levers. Scores
+        of confirmed strategies on the test split are beside those on validation."""
         trials = self.trials
+        columns: dict[str, list[Any]] = {}
+        for name in self.metrics:
+            columns[name] = [value_of(t, name) for t in trials]
+            on_test = [self._test_score(t, name) for t in trials]
+            if any(score is not None for score in on_test):
+                columns[f"{name}{ON_TEST}"] = on_test
         levers = sorted({name for trial in trials for name in trial.strategy.values})
         return {
             "trial": [t.number for t in trials],
             "state": [t.state.value for t in trials],
             "verdict": [self.verdict_texts[t.number] for t in trials],
-            **{name: [value_of(t, name) for t in trials] for name in self.metrics},
+            **columns,
             **{name: _uniform([t.strategy.values.get(name) for t in trials]) for name in levers},
             "origin": [t.origin for t in trials],
             "seconds": [t.seconds for t in trials],
             "started": [t.started_at for t in trials],
             "reason": [t.reason for t in trials],
         }
+
+    def _test_score(self, trial: Trial, metric: str) -> float | None:
+        """The mean of a score over the confirmation runs of a complete ``trial``."""
+        if trial.state is not State.COMPLETE:
+            return None
+        estimate = self.replicates.test_estimate(trial, metric)
+        return None if estimate is None else estimate.value
 
 
 def _uniform(values: list[Any]) -> list[Any]:

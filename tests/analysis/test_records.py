@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from small_studies import ACCURACY, SPEED, START, study, trial, trials
 
@@ -16,6 +17,7 @@ from autotune.analysis.records import (
     trial_record,
 )
 from autotune.domain import CurvePoint, Event, Measurement, State, TrialOrigin, TrialResult
+from autotune.measure.correctness import pack_correctness
 
 
 def test_trial_record() -> None:
@@ -63,6 +65,26 @@ def test_front_record_has_estimates_from_all_runs() -> None:
     assert first["status"] == "confirmed" and first["run_whole"] is True
     assert first["metrics"][ACCURACY]["value"] == 0.8, "the validation score of the search is kept"
     assert 0 < first["probability"] <= 1
+
+
+def test_confirmation_runs_are_compared_with_those_of_the_default() -> None:
+    members = trials((10, 0.9), (20, 0.8))
+    runs = []
+    for number, member, speed, hits in ((2, members[0], 11.0, 70), (3, members[1], 22.0, 65)):
+        run = trial(number, {SPEED: speed, ACCURACY: hits / 100}, origin=TrialOrigin.CONFIRMATION)
+        correctness = pack_correctness("test", np.arange(100) < hits)
+        result = replace(run.result, correctness=correctness)
+        runs.append(replace(run, strategy=member.strategy, seed=1, result=result))
+    first, default = pareto_record(study(), [*members, *runs])["front"]
+    assert default["paired"] == {}
+    speed = first["paired"][SPEED]
+    assert (speed["ratio"], speed["pairs"]) == (pytest.approx(2.0), 1)
+    assert speed["ci95"][0] < 2 < speed["ci95"][1]
+    accuracy = first["paired"][ACCURACY]
+    assert accuracy["value"] == pytest.approx(-0.05)
+    assert (accuracy["examples"], accuracy["seeds"], accuracy["by_example"]) == (100, 1, True)
+    assert accuracy["default"]["value"] == 0.7
+    assert json.loads(json.dumps(first)) == first
 
 
 def test_trial_record_names_its_confirmation_runs() -> None:
