@@ -1,7 +1,8 @@
 """Composes the records of a whole grid from one trial of each training key.
 
 A strategy's scores and learning curve are those of the trial with its training key, its speeds and
-its memory the medians over the trials with its profile key, and its times follow from both.
+its memory the medians over the trials with its profile key, and its times follow from both. All
+times are corrected by the time of the reference workload in the same trial.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.levers import hourly_usd, profile_key, training_key
 
 SPEED = "train_samples_per_second"
+REFERENCE = "reference_seconds"
 
 
 def sample(study: Study, order: Sequence[str] = ()) -> Iterator[Strategy]:
@@ -39,7 +41,7 @@ def sample(study: Study, order: Sequence[str] = ()) -> Iterator[Strategy]:
 
 def compose(study: Study, benchmark: TabularBenchmark) -> TabularBenchmark:
     """The records of all strategies whose two halves were recorded, for each recorded seed."""
-    complete = [record for record in benchmark.records if record.state is State.COMPLETE]
+    complete = correct_drift([r for r in benchmark.records if r.state is State.COMPLETE])
     trainings = {(training_key(r.strategy), r.seed): r for r in complete}
     profiles: dict[str, list[Record]] = defaultdict(list)
     for record in complete:
@@ -53,6 +55,26 @@ def compose(study: Study, benchmark: TabularBenchmark) -> TabularBenchmark:
         and profile_key(strategy) in profiles
     ]
     return replace(benchmark, records=tuple(records))
+
+
+def correct_drift(records: Sequence[Record]) -> list[Record]:
+    """``records`` as if the machine always had its median speed."""
+    typical = median(record.measurements[REFERENCE].value for record in records)
+    return [scale_times(r, typical / r.measurements[REFERENCE].value) for r in records]
+
+
+def scale_times(record: Record, factor: float) -> Record:
+    """``record`` with all times multiplied by ``factor``, and speeds accordingly."""
+    powers = {"s": 1, "ms": 1, "samples/s": -1}
+    return replace(
+        record,
+        measurements={
+            name: replace(m, value=m.value * factor ** powers.get(m.unit, 0))
+            for name, m in record.measurements.items()
+        },
+        phases={name: seconds * factor for name, seconds in record.phases.items()},
+        curve=tuple(replace(point, seconds=point.seconds * factor) for point in record.curve),
+    )
 
 
 def start_seconds(records: Iterable[Record]) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from autotune import spec
+from autotune.domain import Measurement
 from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.levers import training_key
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
@@ -103,29 +104,38 @@ def test_peers_know_the_constraint(scorer: Any, name: str, proposals: int) -> No
 def test_records_of_a_grid_are_composed_of_one_trial_for_each_model(
     landscape: TabularBenchmark,
 ) -> None:
-    from landscapes.composition import compose, sample
+    from landscapes.composition import compose, sample, scale_times
 
     study = spec.load(landscape.spec, host=landscape.host).study
     strategies = list(sample(study))
     assert len(strategies) == 1 + 12, "half of the strategies, since attention shares the model"
     assert len({s["attention"] for s in strategies}) == 2
-    records = tuple(r for s in strategies if (r := landscape.find(s, 0)) is not None)
-    composed = compose(study, replace(landscape, records=records))
+    records = [with_reference(r) for s in strategies if (r := landscape.find(s, 0)) is not None]
+    records[3] = scale_times(records[3], 2.0)  # the machine was slow
+    composed = compose(study, replace(landscape, records=tuple(records)))
     assert len(composed.records) == len(landscape.records)
     for record in composed.records:
         original = landscape.find(record.strategy, record.seed)
         assert original is not None
         for name in ("train_samples_per_second", "accuracy", "peak_memory_gib"):
-            assert record.measurements[name].value == original.measurements[name].value
-        assert record.measurements["train_seconds"].value == pytest.approx(
-            0.1 + 1280 / original.measurements["train_samples_per_second"].value
-        )
-        source = next(
-            r for r in records if training_key(r.strategy) == training_key(record.strategy)
-        )
-        ratio = speed_of(source) / speed_of(record)
+            expected = pytest.approx(original.measurements[name].value)
+            assert record.measurements[name].value == expected
+        speed = speed_of(original)
+        assert record.measurements["train_seconds"].value == pytest.approx(0.1 + 1280 / speed)
+        key = training_key(record.strategy)
+        source = landscape.find(next(s for s in strategies if training_key(s) == key), 0)
+        assert source is not None
+        ratio = speed_of(source) / speed
         assert record.curve[-1].seconds == pytest.approx(source.curve[-1].seconds * ratio)
         assert record.phases["5 train"] == pytest.approx(source.phases["5 train"] * ratio)
+
+
+def with_reference(record: Record) -> Record:
+    reference = Measurement("reference_seconds", 0.05, "s")
+    speed = record.measurements["train_samples_per_second"]
+    changed = {"reference_seconds": reference, speed.name: replace(speed, unit="samples/s")}
+    setup = replace(record.measurements["setup_seconds"], unit="s")
+    return replace(record, measurements={**record.measurements, **changed, setup.name: setup})
 
 
 def speed_of(record: Record) -> float:
