@@ -234,8 +234,8 @@ class PairedRuns:
         if pooled is not None:
             return 2 * pooled[0], pooled[1]
         within = [_relative_variance(run, metric) for p in pairs for pair in p for run in pair]
-        known = [value for value in within if value is not None]
-        return (2 * fmean(known), math.inf) if known else None
+        variances = [value for value in within if value is not None]
+        return (2 * fmean(variances), math.inf) if variances else None
 
 
 def describe_difference(difference: ScoreDifference) -> str:
