@@ -10,7 +10,12 @@ import streamlit as st
 
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import count_by_state
-from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
+from autotune.analysis.text import (
+    format_interval,
+    format_metric,
+    format_ratio_to_default,
+    metric_label,
+)
 from autotune.domain import State, Trial
 
 from . import live
@@ -116,7 +121,8 @@ def link(page: str, label: str, *, icon: str | None = None, **params: object) ->
 
 
 def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
-    """Draw the objectives of a trial, each with its ratio to the default."""
+    """Draw the objectives of a trial, each with its ratio to the default; scores of a confirmed
+    strategy also on the test split."""
     measured = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
     if not measured:
         return
@@ -134,6 +140,16 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
                 delta_arrow="off",
                 width="content",
             )
+            estimate = snapshot.replicates.test_estimate(trial, objective.metric)
+            if estimate is not None:
+                st.metric(
+                    f"{metric_label(objective.metric)} on test",
+                    format_metric(objective.metric, estimate.value),
+                    f"{format_interval(objective.metric, estimate.ci95)}, {estimate.runs} runs",
+                    delta_color="off",
+                    delta_arrow="off",
+                    width="content",
+                )
 
 
 def state_line(snapshot: Snapshot, trial: Trial) -> None:

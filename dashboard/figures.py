@@ -70,6 +70,7 @@ def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
     )  # fmt: skip
     measured = sorted({name for point in curve for name in point.metrics})
     names = [name for name in measured if get_metric(name).kind in CURVE_KINDS]
+    has_correlation = any(get_metric(name).kind is MetricKind.CORRELATION for name in names)
     for name, colour, symbol in zip(names, SERIES[1:], SYMBOLS[1:], strict=False):
         points = [(p.step, p.metrics[name]) for p in curve if name in p.metrics]
         figure.add_scatter(
@@ -85,6 +86,7 @@ def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
         showgrid=False,
         tickmode="auto",
         tickformat="~g",
+        autorangeoptions={"clipmin": -1.0 if has_correlation else 0.0, "clipmax": 1.0},
         secondary_y=True,
     )
     return apply_theme(figure)

@@ -24,6 +24,8 @@ from autotune.report.style import (
     wrapped_label,
 )
 
+from .text import test_score
+
 MAX_DOMINATED, MAX_VIOLATING, MAX_IN_STATUS_ROW, MAX_INTERVALS = 120, 40, 20, 40
 """Marks sent to the browser. More are hard to tell apart and slow to draw."""
 MAX_DOMINATED_3D = 1_000
@@ -268,6 +270,8 @@ def _hover_text(snapshot: Snapshot, trial: Trial) -> str:
             ratio = format_ratio_to_default(objective.metric, trial, snapshot.baseline)
             text = f"{metric_label(objective.metric)} {format_metric(objective.metric, value)}"
             lines.append(wrapped_label(f"{text} ({ratio})" if ratio else text))
+        if (score := test_score(snapshot.replicates, trial, objective.metric)) is not None:
+            lines.append(wrapped_label(f"{metric_label(objective.metric)} on test {score}"))
     if trial.number in snapshot.front_probabilities:
         probability = snapshot.front_probabilities[trial.number]
         lines.append(f"{probability:.0%} probability to be on the front")

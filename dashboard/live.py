@@ -11,6 +11,7 @@ import streamlit as st
 
 from autotune.analysis.budget import BudgetUsage
 from autotune.analysis.front import find_baseline
+from autotune.analysis.replicates import Replicates
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import BudgetUse, best_trials, budget_use
 from autotune.analysis.text import format_metric, format_ratio_to_default
@@ -19,6 +20,7 @@ from autotune.errors import DamagedStudyError
 from autotune.store import SqlStore, StudyOverview, open_store
 
 from .settings import current
+from .text import test_score
 
 MAX_STUDIES = 6
 """Studies kept in memory."""
@@ -143,7 +145,10 @@ def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
     for top in best_trials(overview.study, trials):
         ratio = format_ratio_to_default(top.objective.metric, top.trial, default)
         figure = format_metric(top.objective.metric, top.value)
-        parts.append(f"{figure} ({ratio})" if ratio else figure)
+        score = test_score(Replicates(trials), top.trial, top.objective.metric)
+        notes = [ratio, score and f"on test {score}"]
+        note = ", ".join(note for note in notes if note)
+        parts.append(f"{figure} ({note})" if note else figure)
     return " · ".join(parts)
 
 

@@ -123,7 +123,7 @@ def _points(
 def _label_layout(position: float) -> dict[str, object]:
     """A label stands outside of the ends of its axis, where there are no lines, else above it."""
     if position in (0.0, 1.0):
-        return {"xanchor": "right" if position == 0 else "left", "xshift": 14 * position - 7,
+        return {"xanchor": "right" if position == 0 else "left", "xshift": 24 * position - 12,
                 "font": {"size": 10}}  # fmt: skip
     return {"yshift": 14, "font": {"size": 10, "color": "white"}, "bgcolor": "#555555"}
 

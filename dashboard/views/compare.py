@@ -16,7 +16,7 @@ from autotune.report.axes import Axis
 from .. import live
 from ..common import HIDE_TOOLBAR, NO_STUDY, now
 from ..figures import compare_figure
-from ..text import escape_markdown
+from ..text import escape_markdown, test_score
 
 MAX_STUDIES = 6
 
@@ -88,6 +88,8 @@ def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
         row[f"best {metric_label(metric)}"] = format_metric(metric, best.value) + (
             f" ({ratio})" if ratio else ""
         )
+        if (score := test_score(snapshot.replicates, best.trial, metric)) is not None:
+            row[f"the same, {metric_label(metric)} on test"] = score
     history = snapshot.hypervolume_history
     row["hypervolume"] = f"{history[-1].value:.3f}" if history else "unknown"
     return row

@@ -34,6 +34,7 @@ from ..text import escape_markdown
 
 NO_METRIC = "nothing"
 """Choice of no metric for the colour."""
+NO_MEMBER = "No trial passes these filters."
 
 
 @study_page("Front")
@@ -51,11 +52,9 @@ def page(_study: LiveStudy, snapshot: Snapshot) -> None:
         with side:
             _suggestion_card(snapshot, suggested, reason)
     elif snapshot.feasible:
-        side.info(
-            f"No trial that passes these filters satisfies every constraint with a probability of "
-            f"{MIN_PROBABILITY}. Relax a filter.",
-            icon=":material/tune:",
-        )
+        unlikely = f"satisfies every constraint with a probability of {MIN_PROBABILITY}"
+        reason = f"No trial that passes these filters {unlikely}." if members else NO_MEMBER
+        side.info(f"{reason} Relax one of them.", icon=":material/tune:")
 
 
 def _explain_no_result(snapshot: Snapshot) -> None:

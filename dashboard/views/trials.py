@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from autotune.analysis.filters import filter_by_condition
-from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.snapshot import ON_TEST, Snapshot
 from autotune.analysis.text import metric_label
 from autotune.domain import State, Trial
 from autotune.domain.metrics import MetricKind, get_metric
@@ -59,12 +59,13 @@ def _filtered(snapshot: Snapshot) -> list[Trial]:
 
 def _table(snapshot: Snapshot, frame: pd.DataFrame) -> None:
     widths = {
-        name: st.column_config.NumberColumn(
-            metric_label(name),
+        f"{name}{suffix}": st.column_config.NumberColumn(
+            f"{metric_label(name)}{suffix}",
             format="percent" if get_metric(name).kind is MetricKind.SHARE else "%.4g",
         )
         for name in snapshot.metrics
-        if name in frame.columns
+        for suffix in ("", ON_TEST)
+        if f"{name}{suffix}" in frame.columns
     }
     event = st.dataframe(
         frame,

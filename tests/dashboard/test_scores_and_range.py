@@ -1,0 +1,98 @@
+"""Scores on the test split beside those on validation, the range of the front, and the path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sample_studies as samples
+from test_pages import visit, words
+
+from autotune.analysis.snapshot import Snapshot
+from autotune.domain import Measurement, Study, Trial
+from autotune.report.axes import Axis, error_lengths
+from dashboard.figures import compare_figure
+from dashboard.front_figure import front_figure
+from dashboard.front_traces import View
+
+STUDY: Study = replace(samples.study("s", (samples.SPEED, samples.ACCURACY)), constraints=())
+
+
+def with_score(trial: Trial, accuracy: float) -> Trial:
+    own = trial.result.measurements
+    score = Measurement(
+        samples.ACCURACY, accuracy, "ratio", 600, (accuracy - 0.03, accuracy + 0.03)
+    )
+    result = replace(trial.result, measurements={**own, samples.ACCURACY: score})
+    return replace(trial, result=result)
+
+
+@pytest.fixture(scope="module")
+def trials() -> list[Trial]:
+    """With an outlier: trial 7 learned nothing. The default is confirmed by two runs."""
+    members = list(samples.trials(STUDY, 24))
+    members[7] = with_score(members[7], 0.02)
+    return [*members, *(samples.confirming(members[0], 24 + n, seed=7 + n) for n in range(2))]
+
+
+def test_an_outlier_does_not_squeeze_the_front(trials: list[Trial]) -> None:
+    snapshot = Snapshot(STUDY, trials)
+    marked = [*snapshot.front, trials[0]]
+    axis = Axis(samples.ACCURACY).zoomed(marked, snapshot.feasible)
+    assert all(axis.contains(trial) for trial in marked)
+    assert not axis.contains(trials[7]) and axis.limits is not None and axis.limits[0] > 0.1
+    assert Axis(samples.ACCURACY).contains(trials[7])
+    log = Axis(samples.ACCURACY, log=True).zoomed(marked, snapshot.feasible)
+    assert not log.contains(trials[7]) and log.layout()["type"] == "log"
+
+
+def test_an_axis_of_one_value_is_not_limited(trials: list[Trial]) -> None:
+    assert Axis(samples.ACCURACY).zoomed(trials[:1], trials).limits is None
+    assert Axis(samples.ACCURACY).zoomed([], []).limits is None
+
+
+def test_the_page_counts_trials_beyond_the_range_and_shows_them_on_demand(opened: str) -> None:
+    text = words(visit("front", study="complete"))
+    assert "complete trials on the front" in text and "outside the constraints" in text
+    assert "beyond the range of the plot" in text
+    assert "beyond the range" not in words(visit("front", study="complete", all="true"))
+
+
+def test_intervals_begin_at_their_marks(trials: list[Trial]) -> None:
+    """Also where the mean of several runs is far from the run that is drawn."""
+    assert error_lengths([1.0], [(1.2, 1.5)]) == {"array": [0.5], "arrayminus": [0.0]}
+    snapshot = Snapshot(STUDY, trials)
+    view = View(
+        Axis(samples.SPEED), Axis(samples.ACCURACY), None, [], [], snapshot.front,
+        line=snapshot.front,
+    )  # fmt: skip
+    traces = {trace.name: trace for trace in front_figure(snapshot, view).data if trace.mode}
+    drawn = zip(traces["front"].x, traces["front"].y, strict=True)
+    bars = zip(traces["95% interval"].x, traces["95% interval"].y, strict=True)
+    assert set(bars) == set(drawn)
+
+
+def test_scores_on_test_stand_beside_those_on_validation(opened: str) -> None:
+    app = visit("trial", study="complete", trial="0")
+    labels = {metric.label: metric.value for metric in app.metric}
+    assert labels["accuracy on test"].endswith("%") and "accuracy" in labels
+    assert "accuracy on test" not in {m.label for m in visit("trial", study="many").metric}
+    frame = visit("trials", study="complete").dataframe[0].value
+    scores = frame.set_index("trial")["accuracy on test"]
+    assert 0 < scores[0] < 1 and scores.drop(0).dropna().empty
+
+
+def test_the_hover_of_a_confirmed_trial_has_its_test_score(trials: list[Trial]) -> None:
+    snapshot = Snapshot(STUDY, trials)
+    view = View(Axis(samples.SPEED), Axis(samples.ACCURACY), None, [], [], [trials[0]])
+    traces = {trace.name: trace for trace in front_figure(snapshot, view).data if trace.hovertext}
+    assert "accuracy on test " in traces["default"].hovertext[0]
+    assert compare_figure({"s": snapshot}, view.x, view.y, relative=True).data
+
+
+def test_a_trial_shows_where_its_gain_comes_from(opened: str) -> None:
+    app = visit("trial", study="complete", trial="29")
+    assert "Where the gain comes from" in words(app)
+    table = next(f.value for f in app.dataframe if "together" in set(f.value.iloc[:, 0]))
+    assert list(table.columns) == ["lever", "training speed", "accuracy", "cost"]
+    assert "Where the gain comes from" not in words(visit("trial", study="complete", trial="0"))
