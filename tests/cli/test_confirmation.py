@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import CommandLine, make_command_line
 
-CONFIRM = ("--set", "confirm={top: 1, seeds: 2}")
+CONFIRM = ("--set", "confirm={top: 1, seeds: 1}")
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +21,20 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 def test_finalists_are_evaluated_on_the_test_split(confirmed: CommandLine) -> None:
     trials = confirmed.run("trials", "tiny", "--json").document
     assert [t["origin"] for t in trials] == ["baseline", *["sampler"] * 3, "confirm", "confirm"]
-    assert [t["seed"] for t in trials] == [1, 1, 1, 1, 2, 3]
+    assert [t["seed"] for t in trials] == [1, 1, 1, 1, 2, 2]
+    assert trials[4]["strategy"] == trials[0]["strategy"], "the default first"
     (point,) = [p for p in confirmed.run("pareto", "tiny", "--json").document["front"]
-                if p["confirmed"]]  # fmt: skip
-    assert point["confirming"] == [4, 5]
-    assert point["test"]["accuracy"]["runs"] == 2
+                if p["confirming"] == [5]]  # fmt: skip
+    assert point["test"]["accuracy"]["runs"] == 1
     low, high = point["test"]["accuracy"]["ci95"]
     assert low < point["test"]["accuracy"]["value"] < high
-    assert point["estimates"]["train_samples_per_second"]["runs"] == 3
+    assert point["estimates"]["train_samples_per_second"]["runs"] == 2
     assert 0 < point["probability"] <= 1
+    accuracy = point["paired"]["accuracy"]
+    assert (accuracy["examples"], accuracy["seeds"], accuracy["by_example"]) == (40, 1, True)
+    assert accuracy["value"] == pytest.approx(
+        point["test"]["accuracy"]["value"] - accuracy["default"]["value"]
+    )
 
 
 def test_the_front_and_the_trial_show_the_runs(confirmed: CommandLine) -> None:
