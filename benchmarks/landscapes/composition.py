@@ -8,7 +8,7 @@ times are corrected by the time of the reference workload in the same trial.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -20,6 +20,9 @@ from autotune.levers import hourly_usd, profile_key, training_key
 
 SPEED = "train_samples_per_second"
 REFERENCE = "reference_seconds"
+
+START_SECONDS = 0.13
+"""The time of a trial outside its phases: the median in recordings on an idle machine."""
 
 
 def sample(study: Study, order: Sequence[str] = ()) -> Iterator[Strategy]:
@@ -46,9 +49,8 @@ def compose(study: Study, benchmark: TabularBenchmark) -> TabularBenchmark:
     profiles: dict[str, list[Record]] = defaultdict(list)
     for record in complete:
         profiles[profile_key(record.strategy)].append(record)
-    start = start_seconds(complete)
     records = [
-        _composed(strategy, training, profiles[profile_key(strategy)], start, study, benchmark)
+        _composed(strategy, training, profiles[profile_key(strategy)], study, benchmark)
         for seed in dict.fromkeys(record.seed for record in complete)
         for strategy in dict.fromkeys([study.baseline, *grid(study.space)])
         if (training := trainings.get((training_key(strategy), seed)))
@@ -77,16 +79,10 @@ def scale_times(record: Record, factor: float) -> Record:
     )
 
 
-def start_seconds(records: Iterable[Record]) -> float:
-    """The time of a trial outside its phases: that of the least disturbed one."""
-    return min(max(0.0, record.seconds - sum(record.phases.values())) for record in records)
-
-
 def _composed(
     strategy: Strategy,
     training: Record,
     profiles: Sequence[Record],
-    start: float,
     study: Study,
     benchmark: TabularBenchmark,
 ) -> Record:
@@ -99,7 +95,7 @@ def _composed(
     return replace(
         training,
         strategy=strategy,
-        seconds=start + sum(phases.values()),
+        seconds=START_SECONDS + sum(phases.values()),
         measurements=measurements,
         phases=phases,
         curve=tuple(replace(p, seconds=p.seconds * ratio) for p in training.curve),
