@@ -52,6 +52,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "autotune, nothing shared": {"sampler": "factored", "sharing": False, "stopping": "none"},
     "autotune, sampler tpe": {"sampler": "tpe"},
     "autotune, sampler random": {"sampler": "random"},
+    "autotune, sampler qmc": {"sampler": "qmc"},
 }
 """autotune, and without each of its parts (select with ``--searchers``)."""
 
