@@ -32,9 +32,7 @@ from autotune.analysis.drift import has_drifted, relative_ratio
 from autotune.analysis.front import value_of
 from autotune.analysis.replicates import Z95, Estimate, Replicates, ci95_half_width, is_score
 from autotune.analysis.student_t import StudentT
-from autotune.analysis.text import comparison_phrase, format_ratio
 from autotune.domain import State, Trial
-from autotune.domain.metrics import get_metric
 from autotune.measure.correctness import count_hits
 
 Floats = NDArray[np.float64]
@@ -236,35 +234,6 @@ class PairedRuns:
         within = [_relative_variance(run, metric) for p in pairs for pair in p for run in pair]
         variances = [value for value in within if value is not None]
         return (2 * fmean(variances), math.inf) if variances else None
-
-
-def describe_difference(difference: ScoreDifference) -> str:
-    """``0.4 points less accurate (-1.9 to +1.1; 1,821 test examples, 3 seeds)``."""
-    metric = get_metric(difference.metric)
-    if metric.is_ratio:
-        phrase = comparison_phrase(metric, difference.value, 0.0)
-        low, high = (f"{100 * end:+.1f}" for end in difference.ci95)
-    else:
-        higher = "higher" if difference.value > 0 else "lower"
-        phrase = f"{metric.label} {abs(difference.value):.{metric.decimals}f} {higher}"
-        low, high = (f"{end:+.{metric.decimals}f}" for end in difference.ci95)
-    runs = f"{difference.examples:,} test examples, {_count(difference.seeds, 'seed')}"
-    return f"{phrase} ({low} to {high}; {runs})"
-
-
-def describe_ratio(ratio: Ratio) -> str:
-    """``2.9x faster (2.7x to 3.1x; 3 pairs of runs, relative to the reference workload)``."""
-    metric = get_metric(ratio.metric)
-    is_inverse = metric.comparison == "faster" and metric.direction == "minimize"
-    ends = sorted(1 / end if is_inverse else end for end in ratio.ci95)
-    interval = " to ".join(map(format_ratio, ends))
-    runs = _count(ratio.pairs, "pair") + " of runs"
-    note = ", relative to the reference workload" if ratio.is_relative else ""
-    return f"{comparison_phrase(metric, ratio.value, 1.0)} ({interval}; {runs}{note})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number > 1 else ''}"
 
 
 def _have_equal_splits(runs: Sequence[Trial]) -> bool:

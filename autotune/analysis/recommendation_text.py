@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from autotune.analysis.drift import drift_exponent, has_drifted, log_drift
 from autotune.analysis.front import value_of
 from autotune.analysis.metric_posterior import Comparison
-from autotune.analysis.paired import PairedRuns, describe_difference
+from autotune.analysis.paired import PairedRuns
+from autotune.analysis.paired_text import describe_difference
 from autotune.analysis.recommendation import (
     MIN_PROBABILITY,
     Closest,

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from autotune.analysis.attribution import METHOD_NOTE, Attribution, path_table
 from autotune.analysis.intervals import figure_interval
+from autotune.analysis.paired_text import describe_pairs
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import (
     format_interval,
@@ -136,7 +137,10 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
     ]
     rows.append(Row(["mean", "", "test", *means], style="bold"))
     rows.append(Row(["95%", "", "", *ends], style="bold"))
-    return Listing(columns, rows, title="Full training runs repeated with other seeds")
+    title = "Full training runs repeated with other seeds"
+    phrases = describe_pairs(snapshot.pairs, trial, snapshot.baseline, metrics)
+    caption = f"Runs against those of the default: {', '.join(phrases)}" if phrases else ""
+    return Listing(columns, rows, title=title, caption=caption)
 
 
 def _path(attribution: Attribution | None) -> Listing | None:

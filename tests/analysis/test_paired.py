@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autotune.analysis.paired import (
-    PairedRuns,
-    Ratio,
-    ScoreDifference,
-    describe_difference,
-    describe_ratio,
-)
+from autotune.analysis.paired import PairedRuns, Ratio, ScoreDifference
+from autotune.analysis.paired_text import describe_difference, describe_pairs, describe_ratio
 from autotune.analysis.student_t import StudentT
 from autotune.domain import Measurement, State, Strategy, Trial, TrialOrigin, TrialResult
 from autotune.measure.correctness import pack_correctness
@@ -179,3 +174,15 @@ def test_sentences() -> None:
     assert describe_ratio(slower) == (
         "2.0x faster (1.89x to 2.1x; 1 pair of runs, relative to the reference workload)"
     )
+
+
+def test_what_can_be_compared_is_described() -> None:
+    runs = [
+        run(2, DEFAULT, 1, first(1000), **{SPEED: 100.0}),
+        run(3, FAST, 1, first(1000), **{SPEED: 200.0}),
+    ]
+    pairs = PairedRuns([*SEARCHED, *runs])
+    accuracy, speed = describe_pairs(pairs, SEARCHED[1], SEARCHED[0], ["accuracy", "mcc", SPEED])
+    assert accuracy.startswith("no difference in accuracy (-0.1 to +0.1; 1,821 test examples")
+    assert speed.startswith("2.0x faster")
+    assert describe_pairs(pairs, SEARCHED[1], None, [SPEED]) == []
