@@ -55,13 +55,14 @@ def relative_ratio(metric: str, trial: Trial, other: Trial | None) -> float | No
     value, base = value_of(trial, metric), value_of(other, metric)
     if value is None or base is None or base == 0:
         return None
-    drift = log_drift(trial, other) or 0.0
-    return value / base * math.exp(_run_or_profile_exponent(metric, trial) * drift)
+    return value / base * relative_correction(metric, trial, other)
 
 
-def _run_or_profile_exponent(metric: str, trial: Trial) -> float:
-    """The power of the time of the machine by which a value is multiplied to correct it."""
-    return drift_exponent(metric) - speed_dependent_share(trial, metric)
+def relative_correction(metric: str, trial: Trial, other: Trial | None) -> float:
+    """The factor by which ``metric`` of ``trial`` is multiplied to be what it were at the speed
+    that the machine had in ``other``; 1 without a reference workload."""
+    exponent = drift_exponent(metric) - speed_dependent_share(trial, metric)
+    return math.exp(exponent * (log_drift(trial, other) or 0.0))
 
 
 def has_drifted(trial: Trial, default: Trial | None) -> bool:

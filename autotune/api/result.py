@@ -101,8 +101,15 @@ class Result:
         from autotune.export import exporter
         from autotune.store import open_store
 
-        target = exporter(to, allow_partial=allow_partial, overwrite=overwrite, all_rows=all_rows)
-        number = self.pick(trial).number
+        selected = self.pick(trial)
+        target = exporter(
+            to,
+            allow_partial=allow_partial,
+            overwrite=overwrite,
+            all_rows=all_rows,
+            comparison=self.snapshot.describe(selected),
+        )
+        number = selected.number
         store = open_store(self.storage, read_only=True)
         try:
             return target.export(self.study, store.trial(self.study.name, number), Path(output))

@@ -14,13 +14,20 @@ from autotune.ports import Exporter
 
 
 def exporter(
-    name: str, *, allow_partial: bool = False, overwrite: bool = False, all_rows: bool = False
+    name: str,
+    *,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+    all_rows: bool = False,
+    comparison: str = "",
 ) -> Exporter:
     """The exporter of a format. Raises :class:`UsageError` for an unknown format.
 
     ``allow_partial``: leave out the levers that the format cannot express, and list them.
     ``overwrite``: replace edited files and trained models of an earlier export.
     ``all_rows``: export the rows beyond the study's ``train_samples`` too.
+    ``comparison``: the trial against the default, for the README
+    (:meth:`autotune.analysis.snapshot.Snapshot.describe`).
     """
     if name not in EXPORT_FORMATS:
         match = closest(name, EXPORT_FORMATS)
@@ -29,5 +36,11 @@ def exporter(
         raise UsageError(f"no export format {name!r}", hint=hint)
     chosen: Exporter = import_object(EXPORT_FORMATS[name].exporter)
     if isinstance(chosen, ScriptFormat):
-        return replace(chosen, allow_partial=allow_partial, overwrite=overwrite, all_rows=all_rows)
+        return replace(
+            chosen,
+            allow_partial=allow_partial,
+            overwrite=overwrite,
+            all_rows=all_rows,
+            comparison=comparison,
+        )
     return replace(chosen, overwrite=overwrite) if isinstance(chosen, YamlFormat) else chosen

@@ -54,6 +54,7 @@ class ScriptFormat:
     allow_partial: bool = False
     overwrite: bool = False
     all_rows: bool = False
+    comparison: str = ""
 
     @property
     def locations(self) -> Mapping[str, str]:
@@ -95,6 +96,7 @@ class ScriptFormat:
                 "train_samples": cap,
             },
             "left_out": dict(left_out),
+            "comparison": self.comparison,
             "command": list(self.command(trial.strategy)),
         }
         files = {

@@ -68,8 +68,10 @@ def readme(document: Mapping[str, Any], summary: str, locations: Mapping[str, st
                 *_warning(document["left_out"]),
                 _loading(document),
                 "## Results of the trial",
+                *_comparison(document),
                 markdown.table(
-                    ("metric", "value", "95% interval"), _expected(document["measured"])
+                    ("metric", "value", "95% interval", "measured in"),
+                    _expected(document["measured"], document["trial"]),
                 ),
                 f"On {_environment(document['environment'])}. Other machines will differ.",
                 "## Strategy, and where each lever is set",
@@ -107,12 +109,24 @@ def _warning(left_out: Mapping[str, str]) -> list[str]:
             + "\n".join(lines)]  # fmt: skip
 
 
-def _expected(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+def _comparison(document: Mapping[str, Any]) -> list[str]:
+    """The trial against the default of its study, after shrinkage."""
+    comparison = document.get("comparison")
+    return [f"Against the default: {markdown.escape(comparison)}."] if comparison else []
+
+
+def _expected(
+    measured: Mapping[str, Mapping[str, Any]], trial: int
+) -> list[tuple[str, str, str, str]]:
+    """Value, interval or why there is none, and the trial that measured it."""
     rows = []
     for name in select_metrics(lambda metric: metric.in_export):
-        if name in measured:
-            value, ci95 = measured[name]["value"], measured[name]["ci95"]
-            rows.append((name, format_metric(name, value), format_interval(name, ci95)))
+        if name not in measured:
+            continue
+        record = measured[name]
+        interval = format_interval(name, record["ci95"]) or f"none: {record['why_no_interval']}"
+        source = f"trial {record.get('source', trial)}"
+        rows.append((name, format_metric(name, record["value"]), interval, source))
     return rows
 
 

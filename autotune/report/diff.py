@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from autotune.analysis.drift import has_drifted, relative_correction, relative_ratio
 from autotune.analysis.front import value_of
+from autotune.analysis.intervals import Interval, figure_interval
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Study, Trial, Value
 from autotune.domain.metrics import METRICS
@@ -13,20 +15,20 @@ from autotune.errors import UsageError
 
 @dataclass(frozen=True)
 class MetricDiff:
-    """One metric of both sides. ``apart`` is true if the 95% intervals do not overlap and ``None``
-    if one is unknown."""
+    """One metric of both sides with its 95% intervals, or why it has none.
+
+    ``ratio`` is second over first, of speeds and times relative to the reference workload.
+    ``apart`` is true if the intervals do not overlap and ``None`` if one is unknown.
+    """
 
     metric: str
     first: float | None
     second: float | None
     apart: bool | None
-
-    @property
-    def ratio(self) -> float | None:
-        """Second over first."""
-        if self.first is None or self.second is None or self.first == 0:
-            return None
-        return self.second / self.first
+    ratio: float | None = None
+    first_ci95: tuple[float, float] | None = None
+    second_ci95: tuple[float, float] | None = None
+    why_no_interval: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def compare_trials(study: Study, first: Trial, second: Trial) -> Difference:
         f"trial {second.number}",
         strategy.differences(other),
         _figures(study, first, second),
-        tuple(_seed_notes(first, second)),
+        (*_seed_notes(first, second), *_drift_notes(first, second)),
     )
 
 
@@ -77,19 +79,38 @@ def _figures(study: Study, first: Trial, second: Trial) -> tuple[MetricDiff, ...
     measured = {*first.result.measurements, *second.result.measurements}
     objectives = [objective.metric for objective in study.objectives]
     order = [*objectives, *(name for name in METRICS if name not in objectives)]
-    return tuple(
-        MetricDiff(name, value_of(first, name), value_of(second, name), _apart(first, second, name))
-        for name in order
-        if name in measured
+    return tuple(_metric_diff(name, first, second) for name in order if name in measured)
+
+
+def _metric_diff(metric: str, first: Trial, second: Trial) -> MetricDiff:
+    sides = [
+        figure_interval(trial, metric)
+        if metric in trial.result.measurements
+        else Interval(None, f"not measured in trial {trial.number}")
+        for trial in (first, second)
+    ]
+    ends = [side.ci95 for side in sides]
+    apart = None
+    if ends[0] is not None and ends[1] is not None:
+        correction = relative_correction(metric, second, first)
+        low, high = (correction * end for end in ends[1])
+        apart = ends[0][1] < low or high < ends[0][0]
+    return MetricDiff(
+        metric,
+        value_of(first, metric),
+        value_of(second, metric),
+        apart,
+        relative_ratio(metric, second, first),
+        first_ci95=ends[0],
+        second_ci95=ends[1],
+        why_no_interval=next((side.reason for side in sides if side.reason), None),
     )
 
 
-def _apart(first: Trial, second: Trial, metric: str) -> bool | None:
-    measurements = [trial.result.measurements.get(metric) for trial in (first, second)]
-    ends = [measurement.ci95 for measurement in measurements if measurement is not None]
-    if len(ends) < 2 or ends[0] is None or ends[1] is None:
-        return None
-    return ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0]
+def _drift_notes(first: Trial, second: Trial) -> list[str]:
+    if not has_drifted(second, first):
+        return []
+    return ["the machine was not equally fast: ratios are relative to the reference workload"]
 
 
 def _seed_notes(first: Trial, second: Trial) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -50,23 +51,30 @@ def export(
 ) -> None:  # fmt: skip
     """Write the strategy of one trial as a folder that a trainer runs."""
     from autotune.analysis.select import select_trial
+    from autotune.analysis.snapshot import Snapshot
     from autotune.export import exporter
 
     if to in STUDY_EXPORT_FORMATS:
         _export_study(STUDY_EXPORT_FORMATS[to], study, output, storage)
         return
-    target_exporter = exporter(to, allow_partial=allow_partial, overwrite=force, all_rows=all_rows)
+    create_exporter = partial(
+        exporter, to, allow_partial=allow_partial, overwrite=force, all_rows=all_rows
+    )
+    create_exporter()  # an unknown format is an error before the study is read
     directory = Path(output)
     with reading_store(storage) as store:
-        stored = store.study(study)
-        number = select_trial(stored, store.trials(study), trial).number
-        files = target_exporter.export(stored, store.trial(study, number), directory)
+        snapshot = Snapshot(store.study(study), store.trials(study))
+        selected = select_trial(snapshot.study, snapshot.trials, trial)
+        number, comparison = selected.number, snapshot.describe(selected)
+        target_exporter = create_exporter(comparison=comparison)
+        files = target_exporter.export(snapshot.study, store.trial(study, number), directory)
     document = _strategy_document(directory)
     for lever, reason in document.get("left_out", {}).items():
         err.print(f"LEFT OUT: {lever}: {reason}", style="bold red", markup=False)
     if with_model:
         files = _add_model(directory)
-    info(f"trial {number} of {study} as {to}, {len(files)} files in:")
+    info(f"trial {number} of {study}: {comparison}")
+    info(f"as {to}, {len(files)} files in:")
     out.print(str(directory), markup=False, soft_wrap=True)
     _print_next_steps(directory, document)
 
