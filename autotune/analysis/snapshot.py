@@ -307,7 +307,7 @@ class Snapshot:
     def metrics(self) -> Sequence[str]:
         """Measured metrics: objectives first, then in the order of the registry."""
         measured = {name for trial in self.trials for name in trial.result.measurements}
-        objectives = [o.metric for o in self.study.objectives]
+        objectives = self.study.reported_metrics
         others = [name for name in METRICS if name in measured and name not in objectives]
         return [*objectives, *others, *sorted(measured - {*objectives, *METRICS})]
 

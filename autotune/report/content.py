@@ -137,7 +137,7 @@ def _recommendations(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
 
 
 def _front(snapshot: Snapshot) -> Iterator[Block]:
-    objectives = [objective.metric for objective in snapshot.study.objectives]
+    objectives = snapshot.study.reported_metrics
     yield Heading("The front")
     if len(objectives) > 1 and snapshot.feasible:
         for other in objectives[1:]:
@@ -210,7 +210,7 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
     if not names:
         return
     yield Heading("Effects of the levers")
-    objectives = [objective.metric for objective in study.objectives]
+    objectives = study.reported_metrics
     shares = {metric: lever_importance(study, trials, metric) for metric in objectives}
     shares = {metric: share for metric, share in shares.items() if share}
     if shares:
@@ -313,7 +313,7 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[Block]:
 
 def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
     yield Heading("All trials")
-    objectives = [objective.metric for objective in snapshot.study.objectives]
+    objectives = snapshot.study.reported_metrics
     others = [m for m in ("peak_memory_gib",) if m in snapshot.metrics and m not in objectives]
     metrics = [*objectives, *others]
     rows = [
