@@ -28,7 +28,8 @@ from pathlib import Path
 
 from autotune import spec
 from autotune.analysis.paired import PairedRuns
-from autotune.analysis.recommendation import MIN_PROBABILITY, PICKS, Recommender
+from autotune.analysis.recommendation import PICKS, Recommender
+from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.domain import Strategy, Study, Trial, TrialOrigin
 from autotune.errors import NotFoundError
 from autotune.hardware import inventory

@@ -25,8 +25,8 @@ from autotune.analysis.front import (
     suggest_trial,
     superseded_trials,
 )
-from autotune.analysis.paired import PairedRuns
 from autotune.analysis.posterior import Posterior
+from autotune.analysis.refutation import MIN_PROBABILITY, REFUTED_PROBABILITY, Refutations
 from autotune.analysis.replicates import Replicates
 from autotune.domain import Constraint, State, Study, Trial
 from autotune.domain.expression import Expression
@@ -35,12 +35,6 @@ from autotune.errors import NotFoundError
 
 PICKS: tuple[str, ...] = get_args(Pick)
 """Goals that choose by the best value of a metric; ``knee`` is the compromise."""
-
-MIN_PROBABILITY = 0.8
-"""The probability with which a recommended strategy satisfies each constraint, at least."""
-
-REFUTED_PROBABILITY = 0.2
-"""A strategy is refuted if its confirmation runs alone make a constraint less likely than this."""
 
 
 class Status(StrEnum):
@@ -85,7 +79,7 @@ class Recommender:
     ) -> None:
         self.study, self.trials = study, trials
         self.posterior = posterior or Posterior(study, trials)
-        self._replicates, self._pairs = Replicates(trials), PairedRuns(trials)
+        self._replicates, self._refutations = Replicates(trials), Refutations(study, trials)
         self._probabilities: dict[int, float] = {}
 
     @cached_property
@@ -129,11 +123,14 @@ class Recommender:
         return self._probabilities[trial.number]
 
     def status(self, trial: Trial) -> Status:
-        """Whether the confirmation runs of the strategy confirm or refute it."""
+        """Whether the confirmation runs of the strategy confirm or refute it: a constraint is
+        unlikely, or it is probably worse than the default in every objective."""
         if not self._replicates.confirmations(trial):
             return Status.UNCONFIRMED
-        violated = any(self._refutes(trial, constraint) for constraint in self.study.constraints)
-        return Status.REFUTED if violated else Status.CONFIRMED
+        probability = self._refutations.satisfaction_probability(trial)
+        is_worse = self._refutations.worse_probability(trial) >= MIN_PROBABILITY
+        is_refuted = probability < REFUTED_PROBABILITY or is_worse
+        return Status.REFUTED if is_refuted and not self._is_default(trial) else Status.CONFIRMED
 
     def sources(self, trial: Trial) -> tuple[int, ...]:
         """The other trials whose phases ``trial`` reuses in its objectives."""
@@ -216,18 +213,6 @@ class Recommender:
         best = max(others, key=lambda trial: (self.probability(trial), -trial.number))
         constraint = min(self.study.constraints, key=lambda c: self.posterior.probability(best, c))
         return Closest(best, constraint, self.probability(best))
-
-    def _refutes(self, trial: Trial, constraint: Constraint) -> bool:
-        """Whether the confirmation runs alone make ``constraint`` unlikely."""
-        default = self.posterior.default
-        if not constraint.relative or default is None:
-            return False
-        difference = self._pairs.score_difference(trial, default, constraint.metric)
-        if difference is None:
-            return False
-        above = difference.probability_above(constraint.bound)
-        kept = above if constraint.operator in (">=", ">") else 1 - above
-        return kept < REFUTED_PROBABILITY
 
     def _is_default(self, trial: Trial) -> bool:
         default = self.posterior.default

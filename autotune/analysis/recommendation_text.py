@@ -16,12 +16,12 @@ from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.paired import PairedRuns
 from autotune.analysis.paired_text import describe_difference
 from autotune.analysis.recommendation import (
-    MIN_PROBABILITY,
     Closest,
     Recommendation,
     Recommender,
     Status,
 )
+from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.replicates import Replicates, is_score
 from autotune.analysis.text import (
     comparison_phrase,

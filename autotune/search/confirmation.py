@@ -16,6 +16,7 @@ from itertools import islice
 from math import ceil
 from statistics import mean, median
 
+from autotune.analysis.refutation import Refutations
 from autotune.domain import PHASES, Budget, Confirmation, State, Strategy, Study, Trial
 from autotune.search.cache import measured_phases
 from autotune.search.finalists import (
@@ -24,7 +25,6 @@ from autotune.search.finalists import (
     finalists,
     recommended_trial,
 )
-from autotune.search.refutation import Refutations
 
 RESERVE_DIVISOR = 3
 """At most one third of the trials, minutes and dollars is reserved for confirmations. Otherwise a

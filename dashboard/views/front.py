@@ -11,7 +11,7 @@ import streamlit as st
 from autotune.analysis.attribution import path_sentence
 from autotune.analysis.filters import MetricFilter, more_is_better
 from autotune.analysis.front import value_of
-from autotune.analysis.recommendation import MIN_PROBABILITY
+from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import metric_label
 from autotune.domain import Trial

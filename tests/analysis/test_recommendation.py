@@ -11,12 +11,13 @@ from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
 from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.posterior import Posterior
-from autotune.analysis.recommendation import MIN_PROBABILITY, Recommender, Status
+from autotune.analysis.recommendation import Recommender, Status
 from autotune.analysis.recommendation_text import (
     describe_comparison,
     describe_trial,
     recommendation_sentence,
 )
+from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import (
     Constraint,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autotune.analysis.refutation import Refutations
 from autotune.domain import (
     Budget,
     Confirmation,
@@ -21,7 +22,6 @@ from autotune.domain import (
 from autotune.measure.correctness import pack_correctness
 from autotune.search.confirmation import next_confirmation
 from autotune.search.finalists import finalists
-from autotune.search.refutation import Refutations
 from tests.search.small_study import finished_trial
 from tests.search.test_confirmation import history
 

@@ -10,10 +10,15 @@ from collections.abc import Sequence
 
 from autotune.analysis.front import find_baseline
 from autotune.analysis.paired import PairedRuns
-from autotune.analysis.recommendation import MIN_PROBABILITY, REFUTED_PROBABILITY
 from autotune.analysis.replicates import Z95, Estimate, Replicates, is_score
 from autotune.analysis.student_t import StudentT
 from autotune.domain import Constraint, Objective, State, Study, Trial
+
+MIN_PROBABILITY = 0.8
+"""The probability with which a recommended strategy satisfies each constraint, at least."""
+
+REFUTED_PROBABILITY = 0.2
+"""A strategy is refuted if its confirmation runs alone make a constraint less likely than this."""
 
 
 class Refutations:
