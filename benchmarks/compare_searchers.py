@@ -58,7 +58,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 
 DEFAULT = (AUTOTUNE, *PEERS)
 
-MAX_SEEDS = {"Ax": 3, "Syne Tune MO-ASHA": 3, "Optuna GP": 5, "BoTorch qLogNEHVI": 5}
+MAX_SEEDS = {"Ax": 3, "Syne Tune MO-ASHA": 3}
 MAX_PROPOSALS = {"Ax": 80, "Syne Tune MO-ASHA": 432}
 TARGETS = {"Ax": 0.95}
 """Limits of searchers that need minutes of real time: Ax for its proposals, MO-ASHA for sorting its
