@@ -7,7 +7,8 @@ so that differences within a pair are known better than the values.
 **Scores** are compared example by example with :mod:`autotune.analysis.crossed_effects`.
 
 **Speeds, times, memory, cost.** The estimate is the geometric mean of the ratio within each pair
-of runs, with Student's t of the logarithm and the variance between pairs pooled over strategies.
+of runs, with Student's t of the logarithm. Its variance is that of the residuals of all confirmed
+strategies after the effects of strategy and seed, where two strategies have several seeds.
 """
 
 from __future__ import annotations
@@ -214,26 +215,44 @@ class PairedRuns:
         self, reference: Trial, metric: str, relative: bool
     ) -> tuple[float, float] | None:
         """The variance of the logarithm of the ratio within a pair of runs, and its degrees of
-        freedom: between the pairs of one strategy; else twice that between its runs; else that
-        within the runs."""
+        freedom: from the runs of several strategies with several equal seeds; else twice the
+        variance between the runs of one strategy; else twice that within the runs."""
         pairs = [self._pairs(key, reference.strategy.key, metric) for key in self._runs]
-        pooled = _pooled_variance([_log_ratios(p, metric, relative) for p in pairs])
-        if pooled is not None:
-            return pooled
+        rows: dict[tuple[int, ...], list[list[float]]] = defaultdict(list)
+        for group in pairs:
+            logarithms = _log_ratios(group, metric, relative)
+            if len(logarithms) == len(group) > 1:
+                rows[tuple(run.seed for run, _ in group)].append(logarithms)
+        crossed = [log_ratio_variance(group) for group in rows.values()]
+        if crossed:
+            return max(crossed, key=lambda estimate: estimate[1])
         runs = [
             [self._searched[key], *runs.values()]
             for key, runs in self._runs.items()
             if key in self._searched
         ]
-        logarithms = [
-            _log_ratios([(run, group[0]) for run in group], metric, relative) for group in runs
-        ]
-        pooled = _pooled_variance(logarithms)
+        pooled = _pooled_variance(
+            [_log_ratios([(run, group[0]) for run in group], metric, relative) for group in runs]
+        )
         if pooled is not None:
             return 2 * pooled[0], pooled[1]
         within = [_relative_variance(run, metric) for p in pairs for pair in p for run in pair]
         variances = [value for value in within if value is not None]
         return (2 * fmean(variances), math.inf) if variances else None
+
+
+def log_ratio_variance(rows: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """The variance of the logarithm of a ratio to a reference, and its degrees of freedom, from the
+    ``rows`` (one for each strategy) with the same seeds.
+
+    Runs have effects of strategy and of seed; the residuals are the noise of single runs. Dividing
+    by the reference changes the effects of the seeds only, so that its own row is zero.
+    """
+    logarithms = np.array([[0.0] * len(rows[0]), *rows])
+    centred = logarithms - logarithms.mean(axis=0)
+    residuals = centred - centred.mean(axis=1, keepdims=True)
+    degrees = (len(logarithms) - 1) * (logarithms.shape[1] - 1)
+    return 2 * float((residuals**2).sum()) / degrees, degrees
 
 
 def _have_equal_splits(runs: Sequence[Trial]) -> bool:
