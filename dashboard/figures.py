@@ -59,6 +59,14 @@ def samples_figure(measurement: Measurement) -> go.Figure:
     return apply_theme(figure, 280)
 
 
+def has_curve(curve: Sequence[CurvePoint]) -> bool:
+    """Whether :func:`curve_figure` has anything to draw."""
+    return any(
+        point.loss is not None or any(get_metric(n).kind in CURVE_KINDS for n in point.metrics)
+        for point in curve
+    )
+
+
 def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
     """Training loss and validation scores by optimizer step: losses on the left axis, shares on the
     right. Speeds, sizes and prices have other units, and are among the measurements."""

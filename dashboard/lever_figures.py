@@ -29,7 +29,7 @@ def importance_figure(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """The importance of each lever for each objective, the most important lever on top."""
     levers = sorted(
         {lever for by_lever in shares.values() for lever in by_lever},
-        key=lambda lever: sum(by_lever.get(lever, 0.0) for by_lever in shares.values()),
+        key=lambda lever: -sum(by_lever.get(lever, 0.0) for by_lever in shares.values()),
     )
     figure = go.Figure()
     for (metric, by_lever), colour in zip(shares.items(), SERIES, strict=False):
@@ -42,6 +42,7 @@ def importance_figure(shares: Mapping[str, Mapping[str, float]]) -> go.Figure:
             hovertemplate="%{y}: %{x:.0%}",
         )
     figure.update_xaxes(tickformat=".0%")
+    figure.update_yaxes(autorange="reversed")
     return apply_theme(figure, 80 + len(levers) * (12 + 12 * len(shares)), barmode="group")
 
 

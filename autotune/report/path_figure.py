@@ -37,10 +37,12 @@ MIN_TICK_DISTANCE = 0.18
 """Between two ticks, in units of the range of the axis."""
 
 
-def path_figure(study: Study, path: Attribution, *, static: bool = False) -> go.Figure:
+def path_figure(
+    study: Study, path: Attribution, metrics: Sequence[str] = (), *, static: bool = False
+) -> go.Figure:
     """A bar leads from the value before a step to the value after it, with the 95% interval of the
-    step. The last row is the total."""
-    columns = [_Column(study, path, metric) for metric in path.totals]
+    step. The last row is the total. A column for each of ``metrics``, by default all."""
+    columns = [_Column(study, path, metric) for metric in metrics or path.totals]
     labels = [*(wrapped_label(step, LABEL_WIDTH) for step in path.steps), "together"]
     figure = make_subplots(
         1, len(columns), shared_yaxes=True, horizontal_spacing=0.03,

@@ -29,7 +29,7 @@ from ..common import (
     state_line,
     study_page,
 )
-from ..figures import curve_figure, memory_figure, samples_figure
+from ..figures import curve_figure, has_curve, memory_figure, samples_figure
 from ..live import LiveStudy
 from ..text import escape_markdown
 
@@ -155,11 +155,13 @@ def _path(snapshot: Snapshot, trial: Trial) -> None:
     if attribution is None:
         return
     st.subheader("Where the gain comes from", anchor=False)
-    st.plotly_chart(
-        path_figure(snapshot.study, attribution),
-        config=HIDE_TOOLBAR,
-        alt=f"Contributions of the levers: {path_sentence(attribution)}",
-    )
+    for metric, column in zip(attribution.totals, st.columns(len(attribution.totals)), strict=True):
+        column.plotly_chart(
+            path_figure(snapshot.study, attribution, [metric]),
+            key=f"path-{metric}",
+            config=HIDE_TOOLBAR,
+            alt=f"Contributions of the levers: {path_sentence(attribution)}",
+        )
     st.caption(METHOD_NOTE)
     with st.expander("Contributions with intervals"):
         head, rows = path_table(attribution)
@@ -204,7 +206,7 @@ def _curves(snapshot: Snapshot, trial: Trial) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Learning curve", anchor=False)
-        if result.curve:
+        if has_curve(result.curve):
             st.plotly_chart(
                 curve_figure(result.curve), config=HIDE_TOOLBAR, alt="Loss and scores by step"
             )
@@ -227,14 +229,20 @@ def _predictions(snapshot: Snapshot, trial: Trial) -> None:
     st.subheader("Predicted and measured", anchor=False)
     rows = [
         {
-            "metric": metric_label(c.metric),
-            "predicted": format_metric(c.metric, c.predicted),
-            "measured": format_metric(c.metric, c.measured),
+            "metric": "time of the trial" if c.metric == "seconds" else metric_label(c.metric),
+            "predicted": _predicted(c.metric, c.predicted),
+            "measured": _predicted(c.metric, c.measured),
             "off by": f"{c.predicted / c.measured - 1:+.0%}" if c.measured else "",
         }
         for c in checks
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="content")
+
+
+def _predicted(metric: str, value: float | None) -> str:
+    """The time of a trial is no metric."""
+    is_time = metric == "seconds" and value is not None
+    return f"{value:.1f} s" if is_time else format_metric(metric, value)
 
 
 def _record(trial: Trial) -> None:
