@@ -123,6 +123,20 @@ def warn_of_plan(
     return f"{problem}: for {MIN_TRIALS} trials, {' or '.join(ways)}"
 
 
+def affordable_samples(
+    study: Study, default_seconds: float, training_seconds: float, train_samples: int
+) -> int:
+    """The number of training samples with which :data:`MIN_TRIALS` trials of the default's length
+    fit into the budget of minutes: at most ``train_samples``, with which the default takes
+    ``default_seconds``, ``training_seconds`` of them in its steps; at least :data:`MIN_SAMPLES`."""
+    plan = plan_budget(study, default_seconds)
+    if plan is None or not plan.is_short or training_seconds <= 0:
+        return train_samples
+    target = default_seconds * plan.minutes / _needed_minutes(study, plan)
+    share = (target - (default_seconds - training_seconds)) / training_seconds
+    return min(max(_round_down(train_samples * share), MIN_SAMPLES), train_samples)
+
+
 def _needed_minutes(study: Study, plan: BudgetPlan) -> int:
     """Minutes in which :data:`MIN_TRIALS` trials of the default's length fit."""
     rounds = 1 + math.ceil(MIN_TRIALS / max(study.executor.workers, 1))

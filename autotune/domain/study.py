@@ -187,6 +187,11 @@ class Study:
         return Strategy(self.space.defaults)
 
     @property
+    def has_auto_samples(self) -> bool:
+        """Whether the budget decides on how many samples trials train."""
+        return (self.spec.get("task") or {}).get("train_samples") == "auto"
+
+    @property
     def has_goal(self) -> bool:
         """Whether one confirmed answer is searched, and not a front."""
         return bool(self.spec.get("goal"))

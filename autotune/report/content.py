@@ -269,6 +269,8 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
     ]
     task, sampler = snapshot.study.task, snapshot.study.sampler
     length = f"{task.steps} steps" if task.steps else f"epochs: {task.epochs:g}"
+    if task.train_samples is not None:
+        length += f", at most {task.train_samples:,} training samples"
     yield Paragraph(
         f"Used: {', '.join(parts)}. Sampler {sampler.kind}, seed {sampler.seed}; data seed "
         f"{task.seed}; {length}; texts truncated to {task.max_length} tokens."

@@ -16,9 +16,11 @@ from autotune.ports import Executor
 
 @dataclass(frozen=True)
 class DefaultProfile:
-    """The estimated duration of a full trial of the default, and the size of the training split."""
+    """The estimated duration of a full trial of the default, of which its optimizer steps take
+    ``training_seconds``, and the size of the training split."""
 
     seconds: float
+    training_seconds: float
     train_samples: int
 
 
@@ -36,7 +38,8 @@ def profile_default(study: Study, executor: Executor, directory: Path) -> Defaul
     run = _ProfileRun(study, directory)
     executor.run(run.ask, evaluate, run.tell, run.should_stop)
     evaluation = prepared.sizes.get("validation", 0) / run.inference_speed
-    return DefaultProfile(run.seconds + evaluation, prepared.sizes["train"])
+    seconds = run.seconds + evaluation
+    return DefaultProfile(seconds, run.training_seconds, prepared.sizes["train"])
 
 
 @dataclass
@@ -85,6 +88,12 @@ class _ProfileRun:
             reason = getattr(self.outcome, "reason", "it was interrupted")
             raise AutotuneError(f"the default cannot run: {reason}", hint="see its log above")
         return seconds
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of all optimizer steps at the speed of the profile."""
+        metrics = self.point.metrics if self.point else {}
+        return max(metrics.get("train_seconds", 0.0) - metrics.get("setup_seconds", 0.0), 0.0)
 
     @property
     def inference_speed(self) -> float:

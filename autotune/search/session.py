@@ -14,6 +14,7 @@ from autotune.errors import IncompatibleStudyError, UsageError
 from autotune.plugins import call_with_plugins
 from autotune.ports import Evaluate, Executor, Observer, Store
 from autotune.search.feasibility.filter import FeasibilityFilter
+from autotune.search.fidelity import adopt_samples, choose_samples
 from autotune.search.tuner import Tuner, make_tuner
 from autotune.search.warm_start import SourceStudy, load_source_study
 from autotune.trial.data.prepared import PreparedTask
@@ -95,13 +96,17 @@ class SearchSession:
         from autotune.trial.data.datasets import prepare_task
         from autotune.trial.workload import profile_workload
 
+        self._study = adopt_samples(self._store, self._study)
         self._source = load_source_study(self._store, self._study, self._host)
         require_compatible(self._store, self._study)
         self._workload = self._executor.workload
         if self._executor.clock is not None:
             return None
-        study, call = self._study, self._executor.call
+        call = self._executor.call
+        self._study, note = choose_samples(self._study, self._executor, self._directory)
+        study = self._study
         prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
+        prepared = replace(prepared, notes=(*prepared.notes, *note))
         self._workload = call(call_with_plugins, study.plugins, profile_workload, study.task)
         # A model of the hub is here now, and its type is known.
         space = spec.restrict_space(study.space, spec.model_type_of(study.task.model))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -27,7 +27,8 @@ from autotune.domain.registry import Registry
 from autotune.domain.tasks import TASK_KINDS
 
 AUTO = "auto"
-"""The value of ``start_with`` that names no strategies."""
+"""The value of ``start_with`` that names no strategies, and of ``train_samples`` that leaves the
+number to the budget."""
 
 UNKNOWN_NAME = "unknown_name"
 """Type of the pydantic error for a name that is not in its registry."""
@@ -146,7 +147,16 @@ class TaskSpec(Section):
         128, description="Maximum tokens per sample"
     )
     seed: Seed = 0
-    train_samples: Count | None = Field(None, description="Maximum number of training samples")
+    train_samples: Annotated[
+        Count | None,
+        BeforeValidator(
+            lambda value: None if value == AUTO else value,
+            json_schema_input_type=Count | Literal["auto"] | None,
+        ),
+    ] = Field(
+        None,
+        description="Maximum number of training samples; auto: as many as budget.minutes allows",
+    )
     validation_samples: Count | None = Field(
         None, description="Maximum number of validation samples"
     )

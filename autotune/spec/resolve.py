@@ -37,7 +37,7 @@ from autotune.spec.conditions import constraint_errors, parse_constraint
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.metrics import why_unmeasurable
-from autotune.spec.models import ExecutorSpec, GoalSpec, StudyFile, TaskSpec
+from autotune.spec.models import AUTO, ExecutorSpec, GoalSpec, StudyFile, TaskSpec
 from autotune.spec.search_space import resolve_space
 from autotune.spec.strategies import resolve_baseline, resolve_start_with
 
@@ -146,6 +146,9 @@ class _MetricChecker:
     def budget(self, file: StudyFile) -> Budget:
         if file.budget.usd is not None:
             self._check("cost_usd", ("budget", "usd"))
+        if file.budget.minutes is None and _is_auto(self.document):
+            message = "auto is as many as fit in budget.minutes, which is not set"
+            self.document.add_error(("task", "train_samples"), message)
         return resolve_budget(file, self.document)
 
     def _check(self, metric: str, path: Path) -> None:
@@ -163,6 +166,9 @@ def _has_valid_device(file: StudyFile, space: SearchSpace) -> bool:
 def _task(spec: TaskSpec, document: Document) -> Task:
     if spec.steps is not None and spec.epochs is not None:
         document.add_error(("task", "steps"), "steps replaces epochs; give one", key=True)
+    if _is_auto(document) and spec.steps is not None:
+        message = "task.steps fixes how long to train; give a number of samples, or epochs"
+        document.add_error(("task", "train_samples"), message)
     if spec.columns.text_pair is not None and not TASK_KINDS[spec.kind].has_text_pair:
         path = ("task", "columns", "text_pair")
         document.add_error(path, f"{spec.kind} has no second text; remove text_pair", key=True)
@@ -183,6 +189,12 @@ def _task(spec: TaskSpec, document: Document) -> Task:
         train_samples=spec.train_samples,
         validation_samples=spec.validation_samples,
     )
+
+
+def _is_auto(document: Document) -> bool:
+    """Whether the budget decides on how many samples trials train."""
+    task = document.data.get("task")
+    return isinstance(task, dict) and task.get("train_samples") == AUTO
 
 
 def _executor(file: StudyFile, document: Document) -> ExecutorConfig:

@@ -9,6 +9,7 @@ import pytest
 from small_studies import study
 
 from autotune.analysis.plan import (
+    affordable_samples,
     describe_default,
     plan_budget,
     seconds_at_profile,
@@ -84,6 +85,17 @@ def test_what_is_proposed_is_enough(minutes: float, confirm: Confirmation | None
     assert warning is not None
     enough = float(warning.rpartition("=")[2])
     assert warn_of_plan(planned(enough, confirm=confirm), 300) is None
+
+
+@pytest.mark.parametrize("confirm", [None, CONFIRM])
+def test_the_affordable_number_of_samples_is_enough(confirm: Confirmation | None) -> None:
+    """A default of 10 s and a second for 100 samples."""
+    short = planned(15, confirm=confirm)
+    samples = affordable_samples(short, 310, 300, 30_000)
+    assert 1000 < samples < 30_000 and warn_of_plan(short, 10 + samples / 100) is None
+    assert affordable_samples(short, 20, 10, 1000) == 1000, "all fit"
+    assert affordable_samples(planned(1), 310, 300, 30_000) == 100, "not fewer"
+    assert affordable_samples(planned(1), 310, 300, 80) == 80
 
 
 def test_the_time_of_the_default_follows_from_its_profile() -> None:

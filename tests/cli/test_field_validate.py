@@ -53,6 +53,6 @@ def test_the_duration_is_said(lines: list[str], expected: str) -> None:
 def test_validate_opens_the_data(cli: CommandLine, tmp_path: Path) -> None:
     result = cli.run("validate", "tiny.yaml", "--explain", "--probe")
     assert result.code == 0 and "train" in result.err and "duration:" in result.out
-    assert "plan: the default takes about " in " ".join(result.err.split())
+    assert "plan: on 96 samples the default takes about " in " ".join(result.err.split())
     wrong = cli.run("validate", "tiny.yaml", "--set", "task.dataset.train=nothing.jsonl")
     assert wrong.code == 2 and "nothing.jsonl" in wrong.err and "valid\n" not in wrong.err

@@ -96,6 +96,14 @@ SECTIONS = [
     ("goal: {require: [acuracy >= 0.8], minimize: loss}", 5, 18, "unknown metric 'acuracy'"),
     ("goal: {minimize: energy_wh}", 5, 18, "energy_wh cannot be measured here"),
     ("goal: {minimise: loss}", 5, 8, "unknown key 'minimise' in goal; did you mean minimize?"),
+    ("task: {train_samples: auto}", 5, 23, "auto is as many as fit in budget.minutes"),
+    ("task: {train_samples: many}", 5, 23, "must be a whole number, not 'many'"),
+    (
+        "budget: {minutes: 9}\ntask: {train_samples: auto, steps: 9}",
+        6,
+        23,
+        "task.steps fixes how long to train",
+    ),
     ("start_with: [8]", 5, 14, "must be a mapping, not 8"),
 ]
 

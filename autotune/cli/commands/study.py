@@ -86,7 +86,7 @@ def validate(
 def _measure_plan(path: Path, overrides: list[str]) -> dict[str, Any]:
     """Profile the default on the executor of the study; the plan as ``--json`` has it."""
     from autotune import spec
-    from autotune.analysis.plan import describe_default, warn_of_plan
+    from autotune.analysis.plan import affordable_samples, describe_default, warn_of_plan
     from autotune.search.probe import profile_default
 
     with (
@@ -96,10 +96,15 @@ def _measure_plan(path: Path, overrides: list[str]) -> dict[str, Any]:
         study = spec.load(path, host=host, overrides=overrides).study
         with err.status("profiling the default"):
             profile = profile_default(study, executor, Path(directory))
+    seconds, samples = profile.seconds, profile.train_samples
+    if study.has_auto_samples:
+        samples = affordable_samples(study, seconds, profile.training_seconds, samples)
+        seconds -= profile.training_seconds * (1 - samples / profile.train_samples)
     return {
-        "default_seconds": profile.seconds,
-        "text": describe_default(study, profile.seconds),
-        "warning": warn_of_plan(study, profile.seconds, profile.train_samples),
+        "default_seconds": seconds,
+        "train_samples": samples,
+        "text": f"on {samples:,} samples {describe_default(study, seconds)}",
+        "warning": warn_of_plan(study, seconds, samples),
     }
 
 
