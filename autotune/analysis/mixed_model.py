@@ -112,7 +112,7 @@ class GroupPosterior:
                 + shared @ component.loadings[groups].T
                 + own * component.residuals[groups]
             )
-        return np.concatenate(blocks)
+        return np.asarray(np.concatenate(blocks)[rng.permutation(count)])
 
     @staticmethod
     def _mix(parts: Sequence[tuple[float, Floats, Floats]]) -> tuple[Floats, Floats]:

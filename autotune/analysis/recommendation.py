@@ -37,6 +37,10 @@ PICKS: tuple[str, ...] = get_args(Pick)
 """Goals that choose by the best value of a metric; ``knee`` is the compromise."""
 
 
+CONDITION_SAMPLES = 200
+"""Samples for the probability of a condition, whose standard error is at most 0.035."""
+
+
 class Status(StrEnum):
     """What confirmation runs say about a strategy."""
 
@@ -183,7 +187,7 @@ class Recommender:
         """The acceptable trials that satisfy ``condition`` with :data:`MIN_PROBABILITY`."""
         members = self._require_acceptable()
         expression = parse_condition(self.study, condition)
-        probabilities = [self._condition_probability(trial, expression) for trial in members]
+        probabilities = self._condition_probabilities(members, expression)
         pairs = list(zip(probabilities, members, strict=True))
         matches = [trial for probability, trial in pairs if probability >= MIN_PROBABILITY]
         if matches:
@@ -234,17 +238,27 @@ class Recommender:
         ]
         return np.array(rows, dtype=float).reshape(len(members), len(self.study.objectives))
 
-    def _condition_probability(self, trial: Trial, condition: Expression) -> float:
-        values = condition_values(trial)
-        if not condition.names <= values.keys():
-            return 0.0
-        metrics = [name for name in condition.names if name in METRICS]
-        samples = {name: self.posterior.sample(name, [trial])[:, 0].tolist() for name in metrics}
-        if not samples:
-            return float(condition.holds(values))
-        count = len(next(iter(samples.values())))
-        rows = ({name: column[row] for name, column in samples.items()} for row in range(count))
-        return sum(condition.holds({**values, **row}) for row in rows) / count
+    def _condition_probabilities(
+        self, members: Sequence[Trial], condition: Expression
+    ) -> list[float]:
+        """The share of samples of the posterior in which each of ``members`` satisfies it."""
+        metrics = sorted(name for name in condition.names if name in METRICS)
+        samples = [
+            self.posterior.sample(name, members)[:CONDITION_SAMPLES].T.tolist() for name in metrics
+        ]
+        probabilities = []
+        for row, trial in enumerate(members):
+            values = condition_values(trial)
+            if not condition.names <= values.keys():
+                probabilities.append(0.0)
+                continue
+            draws = zip(*(columns[row] for columns in samples), strict=True) if samples else [()]
+            results = [
+                condition.holds({**values, **dict(zip(metrics, draw, strict=True))})
+                for draw in draws
+            ]
+            probabilities.append(sum(results) / len(results))
+        return probabilities
 
     def _pick_metric(self, members: Sequence[Trial], goal: str) -> str:
         """The first metric of ``goal`` that is a measured objective, else the first measured."""
