@@ -131,6 +131,7 @@ class TrainerParts:
             "precision": "tf32" if arguments.tf32 and precision == "fp32" else precision,
             "compile": bool(arguments.torch_compile),
             "activation_checkpointing": bool(arguments.activation_checkpointing),
+            "device": str(arguments.device),
             "padding": "bucketed" if _groups_by_length(arguments) else "dynamic",
         }
         optimizer = names.get(_text(arguments.optim))
@@ -182,6 +183,8 @@ class TrainerParts:
         }
         changed = {name: values[name] for name in names if name in values}
         known = {field.name for field in fields(self.arguments) if field.init}
+        # Without use_cpu, TrainingArguments refuses bf16 on a host that has no GPU.
+        changed["use_cpu"] = strategy["device"] == "cpu"
         settings = {**changed, **changes, "seed": seed, "output_dir": str(folder)}
         return replace(
             self.arguments, **{name: value for name, value in settings.items() if name in known}

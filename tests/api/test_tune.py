@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
         BertForSequenceClassification(config),
         TrainingArguments(
             str(tmp_path / "out"), per_device_train_batch_size=4, learning_rate=1e-3,
-            max_steps=12, use_cpu=True, report_to=[], warmup_steps=2, weight_decay=0.01,
+            max_steps=12, report_to=[], warmup_steps=2, weight_decay=0.01,
         ),
         data_collator=DataCollatorWithPadding(tokenizer),
         train_dataset=make_dataset(64),
@@ -96,8 +98,8 @@ def test_a_trainer_is_tuned_and_comes_back_with_the_best_settings(
         objectives=["train_samples_per_second", "share_of_ones"],
         constraints=[],
         metrics={"share_of_ones": "maximize"},
-        space={"batch_size": [8], "padding": ["bucketed"], "pruning_ratio": [0.5],
-               "freeze_layers": [1]},
+        space={"batch_size": [8], "precision": ["bf16"], "padding": ["bucketed"],
+               "pruning_ratio": [0.5], "freeze_layers": [1]},
         trials=2,
         minutes=None,
         progress=False,
@@ -141,3 +143,14 @@ def test_a_trainer_without_data_to_compare_on_is_refused(trainer: Trainer) -> No
     trainer.eval_dataset = None
     with pytest.raises(UsageError, match="eval_dataset"):
         api.tune(trainer, progress=False)
+
+
+def test_the_example_tunes_its_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AUTOTUNE_RUNS", str(tmp_path / "runs"))
+    example = Path(__file__).parents[2] / "examples/tune_my_trainer.py"
+    command = [sys.executable, str(example), "--trials", "2", "--examples", "24"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "complaint_recall" in run.stdout and "tuned: " in run.stdout
+    assert "failed" not in run.stderr
