@@ -106,6 +106,9 @@ def test_phrases(recommender: Recommender, trial: Trial) -> list[str]:
 def _notes(recommender: Recommender, trial: Trial) -> list[str]:
     """What a reader has to know about the figures."""
     notes = []
+    if recommender.study.has_auto_samples:
+        samples = recommender.study.task.train_samples or 0
+        notes.append(f"trained on {samples:,} samples, which were chosen for the budget")
     if recommender.is_composed(trial):
         numbers = " and ".join(map(str, recommender.sources(trial)))
         notes.append(f"never run as a whole: figures of trial {numbers} are used")

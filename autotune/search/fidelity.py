@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from autotune.analysis.plan import MIN_TRIALS, affordable_samples
+from autotune.analysis.plan import affordable_samples
 from autotune.domain import Study
 from autotune.ports import Executor, Store
 from autotune.search.probe import profile_default
@@ -39,7 +39,7 @@ def choose_samples(
         study, profile.seconds, profile.training_seconds, profile.train_samples
     )
     note = (
-        f"trials train on {samples:,} of {profile.train_samples:,} samples, so that {MIN_TRIALS} "
-        f"of the default's length fit into {study.budget.minutes:g} minutes"
+        f"trials train on {samples:,} of {profile.train_samples:,} samples, which were chosen for "
+        f"a budget of {study.budget.minutes:g} minutes"
     )
     return replace(study, task=replace(study.task, train_samples=samples)), (note,)

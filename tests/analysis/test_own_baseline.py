@@ -18,6 +18,13 @@ from autotune.domain import Budget
 TRIALS = trials((10, 0.8), (20, 0.7))
 
 
+def test_a_sentence_says_that_few_samples_were_chosen() -> None:
+    auto = replace(study(), spec={"task": {"train_samples": "auto"}})
+    auto = replace(auto, task=replace(auto.task, train_samples=400))
+    assert "on 400 samples" in describe_trial(Recommender(auto, TRIALS), TRIALS[1])
+    assert "samples" not in describe_trial(Recommender(study(), TRIALS), TRIALS[1])
+
+
 @pytest.mark.parametrize("is_own", [True, False])
 def test_texts_name_the_baseline(is_own: bool) -> None:
     spec = {"baseline": {"batch_size": 16}} if is_own else {}
