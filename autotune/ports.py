@@ -35,7 +35,8 @@ Ask = Callable[[], Job | None]
 """The next job, or ``None`` when there is nothing to start now."""
 
 Report = Callable[[CurvePoint], str | None]
-"""Called by a running trial. At a rung (a point with metrics) it can return a reason to stop."""
+"""Called by a running trial. At a rung (a point with metrics) it can return a reason to stop; a
+:class:`~autotune.domain.PauseReason` asks the trial to leave a checkpoint."""
 
 Evaluate = Callable[[Job, Report], Outcome]
 """Runs one job in the calling process. Must be importable by name: workers import it."""

@@ -18,7 +18,8 @@ import numpy as np
 
 from autotune.domain import Constraint, State
 from autotune.execution.replay.benchmark import Record, read
-from autotune.search.early_stopping import MIN_CONSTRAINT_PROBABILITY, RUNG_TOLERANCE
+from autotune.search.early_stopping import MIN_CONSTRAINT_PROBABILITY
+from autotune.search.learning_curves import RUNG_TOLERANCE
 from autotune.search.score_forecast import forecast_score
 
 METRIC = "accuracy"

@@ -149,11 +149,14 @@ def _useful_seconds(trials: Sequence[Trial]) -> float:
 
 
 def _executed(trials: Sequence[Trial]) -> list[Trial]:
-    """Complete trials that ran at least one phase in this study."""
+    """Complete trials that ran at least one phase in this study, from its beginning."""
     return [
         t
         for t in trials
-        if t.state is State.COMPLETE and not t.is_imported and not t.is_fully_cached
+        if t.state is State.COMPLETE
+        and not t.is_imported
+        and not t.is_fully_cached
+        and t.origin is not TrialOrigin.CONTINUED
     ]
 
 

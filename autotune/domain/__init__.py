@@ -11,6 +11,7 @@ from autotune.domain.host import Device, Host, NodeClass, Resources
 from autotune.domain.result import (
     CONCURRENT_TRIALS,
     KILLED_BY,
+    PAUSED_AT_STEP,
     Correctness,
     CurvePoint,
     Event,
@@ -42,6 +43,7 @@ from autotune.domain.trial import (
     Interrupted,
     Job,
     Outcome,
+    PauseReason,
     Phase,
     Pruned,
     State,
@@ -53,6 +55,7 @@ from autotune.domain.workload import WorkloadProfile
 __all__ = [
     "CONCURRENT_TRIALS",
     "KILLED_BY",
+    "PAUSED_AT_STEP",
     "PHASES",
     "Budget",
     "Categorical",
@@ -79,6 +82,7 @@ __all__ = [
     "NodeClass",
     "Objective",
     "Outcome",
+    "PauseReason",
     "Phase",
     "Prices",
     "Pruned",

@@ -73,6 +73,9 @@ CONCURRENT_TRIALS = "other_trials_on_host"
 """Key in the environment of a trial: how many trials ran concurrently on the host. Absent for an
 isolated run."""
 
+PAUSED_AT_STEP = "paused_at_step"
+"""Key in the environment of a trial that was stopped early and left a checkpoint: its step."""
+
 KILLED_BY = "killed_by"
 """Key in the environment of a trial: the signal from outside that ended its worker."""
 

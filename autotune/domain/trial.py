@@ -55,6 +55,8 @@ class TrialOrigin(StrEnum):
     """Proposed by the sampler."""
     RETRY = "rerun"
     """A strategy whose earlier trial was interrupted, or failed through no fault of its own."""
+    CONTINUED = "continued"
+    """The rest of a training run that was paused in an earlier trial."""
     CONFIRMATION = "confirm"
     """A re-run of a finalist with another seed, evaluated on the test split."""
     ISOLATED_RERUN = "isolated"
@@ -81,6 +83,12 @@ class FailureReason(StrEnum):
     """The worker was killed by a signal or exited without a result."""
     INFRASTRUCTURE = "infrastructure"
     """A fault of the machine and not of the strategy, which is run again."""
+
+
+class PauseReason(str):
+    """A reason to stop a trial whose training run may be continued: it leaves a checkpoint."""
+
+    __slots__ = ()
 
 
 LOG_NOTE = "; log at "
@@ -192,7 +200,9 @@ class Trial:
             return False
         if self.failure == FailureReason.PREDICTED or self.is_imported:
             return False
-        return self.origin != TrialOrigin.ISOLATED_RERUN and not self.is_fully_cached
+        if self.origin in (TrialOrigin.ISOLATED_RERUN, TrialOrigin.CONTINUED):
+            return False
+        return not self.is_fully_cached
 
     @property
     def is_fully_cached(self) -> bool:
@@ -206,6 +216,7 @@ class Trial:
         """Whether it can reuse results of other trials instead of measuring."""
         return self.origin not in (
             TrialOrigin.DEFAULT,
+            TrialOrigin.CONTINUED,
             TrialOrigin.CONFIRMATION,
             TrialOrigin.ISOLATED_RERUN,
         )
@@ -213,7 +224,8 @@ class Trial:
     @property
     def may_be_stopped(self) -> bool:
         """Whether early stopping applies. Trials that the user requested run to their end."""
-        return self.origin in (TrialOrigin.SAMPLED, TrialOrigin.RETRY)
+        origins = (TrialOrigin.SAMPLED, TrialOrigin.RETRY, TrialOrigin.CONTINUED)
+        return self.origin in origins
 
     @property
     def seconds(self) -> float | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,20 +21,25 @@ from autotune.analysis.front import (
 )
 from autotune.analysis.text import metric_label
 from autotune.components import STOPPING_RULES
-from autotune.domain import CurvePoint, Objective, Phase, State, Strategy, Study, Trial
+from autotune.domain import (
+    CurvePoint,
+    Objective,
+    PauseReason,
+    Phase,
+    State,
+    Study,
+    Trial,
+    TrialOrigin,
+)
 from autotune.domain.constraints import constraint_bound, is_satisfied
-from autotune.domain.metrics import METRICS
 from autotune.domain.registry import import_object
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Store
 from autotune.search.history import History
-from autotune.search.score_forecast import ScoreForecast, forecast_score
+from autotune.search.learning_curves import LearningCurves, TrialProgress, is_score
+from autotune.search.pausing import Outlook, estimate_outlook, pause_reason
+from autotune.search.score_forecast import ScoreForecast, ScoreUpperBound, forecast_at_rung
 from autotune.search.started_trial import StartedTrial
-
-ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
-"""Returns an upper bound of a score (a metric of the train phase), given the strategy, the metric,
-the history, and the number of standard deviations by which the bound is better than the expected
-score. ``None`` if there is too little data."""
 
 MAX_SPEED_GAIN = 0.05
 """Metrics of the profile phase can improve by at most this fraction in the rest of the trial."""
@@ -50,9 +54,6 @@ SIGMAS_AT_PROFILE, SIGMAS_AT_RUNG = 2.5, 2.0
 """Standard deviations of the upper bound of a score, after the profile phase and at a rung. At a
 rung the gains of finished trials count too, but all of those can be unlike this trial."""
 
-RUNG_TOLERANCE = 0.02
-"""Points are of the same rung if their fractions of all steps differ by at most this much."""
-
 REDUCTION_FACTOR = 3
 """Successive halving lets one trial out of this many pass a rung."""
 
@@ -62,63 +63,6 @@ probability."""
 
 MAX_SINGLE_CURVES = 8
 """Up to this many learning curves are read one by one; more are read in one query."""
-
-
-@dataclass(frozen=True)
-class TrialProgress:
-    """A running trial at ``point``, the latest of its learning curve.
-
-    ``profile_metrics`` are measured or cached, ``scores`` are those of its latest rung.
-    """
-
-    strategy: Strategy
-    point: CurvePoint
-    profile_metrics: Mapping[str, float]
-    scores: Mapping[str, float]
-
-    @classmethod
-    def from_points(
-        cls, strategy: Strategy, points: Sequence[CurvePoint], cached: Mapping[str, float]
-    ) -> TrialProgress:
-        """The progress after ``points`` (at least one), with ``cached`` metrics of other trials."""
-        profile_metrics: dict[str, float] = dict(cached)
-        scores: dict[str, float] = {}
-        for point in points:
-            for name, value in point.metrics.items():
-                (scores if _is_score(name) else profile_metrics)[name] = value
-        return cls(strategy, points[-1], profile_metrics, scores)
-
-    @property
-    def fraction(self) -> float:
-        """The fraction of all steps that is done."""
-        return _fraction(self.point)
-
-
-class LearningCurves:
-    """The rungs of trials by number: the points of their learning curves that have metrics."""
-
-    def __init__(self) -> None:
-        self._points: dict[int, list[CurvePoint]] = {}
-
-    def add(self, number: int, *points: CurvePoint) -> None:
-        """Append points to the curve of a trial."""
-        self._points.setdefault(number, []).extend(p for p in points if p.metrics)
-
-    def points(self, number: int) -> Sequence[CurvePoint]:
-        """The points of a trial, empty if there are none."""
-        return self._points.get(number, ())
-
-    def missing(self, history: Sequence[Trial]) -> list[int]:
-        """Finished trials without a curve here: of another driver, or of an earlier session."""
-        states = (State.COMPLETE, State.PRUNED)
-        return [t.number for t in history if t.state in states and t.number not in self._points]
-
-    def metric_at(self, number: int, fraction: float, metric: str) -> float | None:
-        """The metric at the rung of a trial after ``fraction`` of all steps."""
-        for point in self.points(number):
-            if metric in point.metrics and abs(_fraction(point) - fraction) <= RUNG_TOLERANCE:
-                return point.metrics[metric]
-        return None
 
 
 class EarlyStopper:
@@ -150,7 +94,22 @@ class EarlyStopper:
             trial.strategy, points, cached.metrics if cached is not None else {}
         )
         reason: str | None = rule(self._study, progress, history, self._curves, self._score_bound)
+        if isinstance(reason, PauseReason) and trial.origin is TrialOrigin.CONTINUED:
+            return None  # it is paused once only
         return reason
+
+    def outlook(self, trial: Trial) -> Outlook | None:
+        """What continuing ``trial``, which was paused, is expected to gain."""
+        history = self._history.refresh()
+        self._load_curves(self._curves.missing(history))
+        points = self._curves.points(trial.number)
+        if not points:
+            return None
+        progress = TrialProgress.from_points(trial.strategy, points, trial.metrics)
+        forecasts = _forecasts(progress, history, self._curves, self._score_bound)
+        return estimate_outlook(
+            self._study, progress.point, progress.profile_metrics, forecasts, history
+        )
 
     def _load_curves(self, numbers: Sequence[int]) -> None:
         """Read the curves of trials that another driver or an earlier session ran."""
@@ -173,22 +132,24 @@ def optimistic(
     score_bound: ScoreUpperBound | None = None,
 ) -> str | None:
     """The reason to stop a trial whose best possible result is dominated or infeasible, or that
-    will probably violate a constraint.
+    will probably violate a constraint, or to pause one that will probably not improve the front.
 
     The best possible result: scores are assumed to improve as much as in the best of the finished
     trials that were similar at this rung; metrics of the profile phase by :data:`MAX_SPEED_GAIN`.
     """
 
     def best(metric: str, sign: float) -> float:
-        if _is_score(metric):
+        if is_score(metric):
             return _best_score(metric, sign, progress, history, curves, score_bound)
         value = progress.profile_metrics.get(metric)
         return math.inf if value is None else sign * value + MAX_SPEED_GAIN * abs(value)
 
+    forecasts = _forecasts(progress, history, curves, score_bound)
     return (
         _violated_constraint(study, best, history)
-        or _improbable_constraint(study, progress, history, curves, score_bound)
+        or _improbable_constraint(study, progress, forecasts, history)
         or _dominating_trial(study, best, history)
+        or _pause_reason(study, progress, forecasts, history)
     )
 
 
@@ -278,22 +239,49 @@ def _violated_constraint(
     return None
 
 
-def _improbable_constraint(
-    study: Study,
+def _forecasts(
     progress: TrialProgress,
     history: Sequence[Trial],
     curves: LearningCurves,
     score_bound: ScoreUpperBound | None,
+) -> Mapping[str, ScoreForecast]:
+    """Forecasts of the scores of a trial at a rung, by metric; empty before its first rung."""
+    forecasts = {
+        metric: forecast_at_rung(metric, progress, history, curves, score_bound)
+        for metric in progress.scores
+    }
+    return {metric: forecast for metric, forecast in forecasts.items() if forecast is not None}
+
+
+def _pause_reason(
+    study: Study,
+    progress: TrialProgress,
+    forecasts: Mapping[str, ScoreForecast],
+    history: Sequence[Trial],
+) -> PauseReason | None:
+    """The reason to pause a trial at a rung."""
+    if not forecasts or not progress.point.metrics.keys() & progress.scores.keys():
+        return None
+    metrics = progress.profile_metrics
+    outlook = estimate_outlook(study, progress.point, metrics, forecasts, history)
+    setup_seconds = metrics.get("setup_seconds", 0.0)
+    reason = pause_reason(study, progress.point, outlook, setup_seconds, history)
+    return None if reason is None else PauseReason(reason)
+
+
+def _improbable_constraint(
+    study: Study,
+    progress: TrialProgress,
+    forecasts: Mapping[str, ScoreForecast],
+    history: Sequence[Trial],
 ) -> str | None:
     """A constraint on a score that will probably not hold at the end, judging by the rung."""
     default = find_baseline(study, history)
     for constraint in study.constraints:
         metric, limit = constraint.metric, constraint_bound(constraint, default)
-        if limit is None or metric not in progress.scores:
+        if limit is None or metric not in forecasts:
             continue
-        forecast = forecast_at_rung(metric, progress, history, curves, score_bound)
-        if forecast is None:
-            continue
+        forecast = forecasts[metric]
         probability = forecast.probability(constraint, limit)
         if probability < MIN_CONSTRAINT_PROBABILITY:
             return (
@@ -303,30 +291,6 @@ def _improbable_constraint(
                 f"{probability:.0%}"
             )
     return None
-
-
-def forecast_at_rung(
-    metric: str,
-    progress: TrialProgress,
-    history: Sequence[Trial],
-    curves: LearningCurves,
-    score_bound: ScoreUpperBound | None,
-) -> ScoreForecast | None:
-    """The final score of a trial at a rung; ``None`` if no finished trial has passed it."""
-    finished = [
-        (at_rung, final)
-        for trial in history
-        if trial.state is State.COMPLETE
-        and trial.is_result  # a confirmation is evaluated on other examples
-        and (at_rung := curves.metric_at(trial.number, progress.fraction, metric)) is not None
-        and (final := trial.metric(metric)) is not None
-    ]
-    prediction = None
-    if score_bound is not None:
-        mean, bound = (score_bound(progress.strategy, metric, history, n) for n in (0.0, 1.0))
-        prediction = None if mean is None or bound is None else (mean, abs(bound - mean))
-    score = progress.scores[metric]
-    return forecast_score(metric, score, progress.fraction, finished, prediction)
 
 
 def _dominating_trial(
@@ -370,7 +334,7 @@ def _rung_values(
     """Signed values of all objectives at a rung; ``None`` if one of them is unknown there."""
     values: list[float] = []
     for objective in objectives:
-        metrics = scores if _is_score(objective.metric) else profile_metrics
+        metrics = scores if is_score(objective.metric) else profile_metrics
         if objective.metric not in metrics:
             return None
         values.append(objective.sign * metrics[objective.metric])
@@ -387,11 +351,3 @@ def _non_dominated_ranks(points: NDArray[np.float64]) -> NDArray[np.int_]:
         ranks[remaining[on_front]] = rank
         remaining, rank = remaining[~on_front], rank + 1
     return ranks
-
-
-def _is_score(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
-
-
-def _fraction(point: CurvePoint) -> float:
-    return point.step / max(point.total_steps, 1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from autotune.domain import (
     KILLED_BY,
+    PAUSED_AT_STEP,
     Failed,
     FailureReason,
     Outcome,
@@ -33,9 +34,10 @@ def has_failed_before(trial: Trial, history: Sequence[Trial]) -> bool:
 
 
 def is_resumable(trial: Trial) -> bool:
-    """Whether the strategy of a finished trial is run again because nothing is known of it, so that
-    its training run can continue at its last checkpoint."""
-    return not trial.is_informative and not trial.is_imported
+    """Whether the training run of a finished trial can continue at its last checkpoint: it was
+    paused, or its strategy is run again because nothing is known of it."""
+    is_paused = PAUSED_AT_STEP in trial.result.environment
+    return is_paused or (not trial.is_informative and not trial.is_imported)
 
 
 def earlier_runs(trial: Trial, history: Sequence[Trial]) -> list[Trial]:
@@ -46,7 +48,8 @@ def earlier_runs(trial: Trial, history: Sequence[Trial]) -> list[Trial]:
     return [
         earlier
         for earlier in reversed(history[: trial.number])
-        if is_resumable(earlier)
+        # Pruned: the listed trials have no environment that would tell which of them were paused.
+        if (is_resumable(earlier) or earlier.state is State.PRUNED)
         and earlier.is_confirmation == trial.is_confirmation
         and earlier.strategy.key == trial.strategy.key
         and earlier.seed == trial.seed

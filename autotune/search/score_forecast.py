@@ -7,15 +7,21 @@ scale on which it is about the same for all trials: the log-odds of shares, the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from autotune.analysis.student_t import StudentT
-from autotune.domain import Constraint
+from autotune.domain import Constraint, State, Strategy, Trial
 from autotune.domain.constraints import is_satisfied
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.domain.training import RUNG_EXAMPLES
+from autotune.search.learning_curves import LearningCurves, TrialProgress
+
+ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
+"""Returns an upper bound of a score (a metric of the train phase), given the strategy, the metric,
+the history, and the number of standard deviations by which the bound is better than the expected
+score. ``None`` if there is too little data."""
 
 TOTAL_GAIN_SD = 0.7
 """Prior standard deviation of the gain over a whole training run between strategies of one task,
@@ -100,6 +106,30 @@ def forecast_score(
     if prediction is not None:
         distribution = _combine(distribution, *_on_scale(metric, *prediction))
     return ScoreForecast(metric, score, distribution, finished)
+
+
+def forecast_at_rung(
+    metric: str,
+    progress: TrialProgress,
+    history: Sequence[Trial],
+    curves: LearningCurves,
+    score_bound: ScoreUpperBound | None,
+) -> ScoreForecast | None:
+    """The final score of a trial at a rung; ``None`` if no finished trial has passed it."""
+    finished = [
+        (at_rung, final)
+        for trial in history
+        if trial.state is State.COMPLETE
+        and trial.is_result  # a confirmation is evaluated on other examples
+        and (at_rung := curves.metric_at(trial.number, progress.fraction, metric)) is not None
+        and (final := trial.metric(metric)) is not None
+    ]
+    prediction = None
+    if score_bound is not None:
+        mean, bound = (score_bound(progress.strategy, metric, history, n) for n in (0.0, 1.0))
+        prediction = None if mean is None or bound is None else (mean, abs(bound - mean))
+    score = progress.scores[metric]
+    return forecast_score(metric, score, progress.fraction, finished, prediction)
 
 
 def to_scale(metric: str, value: float) -> float:

@@ -8,7 +8,7 @@ another driver has added a trial meanwhile.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.domain import (
@@ -27,14 +27,16 @@ from autotune.domain import (
 from autotune.domain.clock import utc_now
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
-from autotune.search.early_stopping import EarlyStopper, ScoreUpperBound
+from autotune.search.early_stopping import EarlyStopper
 from autotune.search.ending import describe_end
 from autotune.search.failures import RepeatedFailures, is_resumable
 from autotune.search.feasibility.filter import FeasibilityFilter
 from autotune.search.heartbeat import Heartbeat, OutageBackoff
+from autotune.search.score_forecast import ScoreUpperBound
 from autotune.search.sources import (
     Done,
     Imports,
+    PausedTrials,
     SampledTrials,
     StartQueued,
     TrialQueue,
@@ -183,9 +185,10 @@ class Tuner:
             choice = source.next(turn)
             if isinstance(choice, Done):
                 self.session_end = choice.reason
-            elif isinstance(choice, Wait):
+                return self._choose(replace(turn, session_end=choice.reason))
+            if isinstance(choice, Wait):
                 return Idle(turn.revision, choice.reason)
-            elif choice is not None:
+            if choice is not None:
                 return choice
         return Idle(turn.revision, describe_end(turn, self.session_end))
 
@@ -257,13 +260,14 @@ def make_tuner(
     from autotune.search.samplers.factored.score_bound import GpScoreUpperBound
 
     reader = TurnReader(study, store, host, clock=clock, feasibility=feasibility)
+    bound = score_bound or GpScoreUpperBound(study)
+    stopper = EarlyStopper(study, store, reader.history, bound)
     sources = TrialSources(
         imports=Imports(source),
         queue=TrialQueue(study, store, reader.history),
+        paused=PausedTrials(study, store, stopper.outlook),
         sampled=SampledTrials(sampler),
     )
-    bound = score_bound or GpScoreUpperBound(study)
-    stopper = EarlyStopper(study, store, reader.history, bound)
     return Tuner(
         reader,
         executor,

@@ -119,15 +119,16 @@ class Checkpoints:
 
     def is_due(self, seconds: float) -> bool:
         """Whether writing a checkpoint is cheap compared with ``seconds``, the training time since
-        the last one. Collective: the same in all processes. Never before the end of the profile
-        phase, whose figures a checkpoint has."""
+        the last one. Collective: the same in all processes."""
         is_cheap = self._write_seconds <= MAX_WRITE_SHARE * seconds
-        has_profile = self._has_profile(self._recorder.measurements)
-        own = is_cheap and has_profile and self._obstacle is None and self._group.is_main_process
+        own = is_cheap and self._obstacle is None and self._group.is_main_process
         return bool(self._group.all_reduce(np.array([int(own)]))[0])
 
     def write(self, record: RunRecord) -> bool:
-        """Write a checkpoint and remove the ones before; return whether it was written."""
+        """Write a checkpoint and remove the ones before; return whether it was written. None is
+        written before the end of the profile phase."""
+        if not self._has_profile(self._recorder.measurements):
+            return False
         start = time.perf_counter()
         path = self._folder / f"{_prefix(record.step)}{self._rank}.safetensors"
         try:

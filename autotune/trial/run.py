@@ -13,7 +13,16 @@ from pathlib import Path
 
 import torch
 
-from autotune.domain import Completed, FailureReason, Infeasible, Job, Outcome, Phase, Pruned
+from autotune.domain import (
+    PAUSED_AT_STEP,
+    Completed,
+    FailureReason,
+    Infeasible,
+    Job,
+    Outcome,
+    Phase,
+    Pruned,
+)
 from autotune.errors import NanLoss, StopTrial, Unsupported
 from autotune.measure import memory
 from autotune.measure.drift import ReferenceWorkload
@@ -45,7 +54,8 @@ def run_trial(job: Job, report: Report) -> Outcome:
     are raised to the executor.
     """
     outcome = _run(job, report)
-    remove_checkpoints(Path(job.directory))
+    if PAUSED_AT_STEP not in outcome.result.environment:
+        remove_checkpoints(Path(job.directory))
     return outcome
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from autotune.domain import CurvePoint, Measurement
+from autotune.domain import PAUSED_AT_STEP, CurvePoint, Measurement, PauseReason
 from autotune.errors import NanLoss, StopTrial
 from autotune.measure.clock import Window
 from autotune.measure.drift import ReferenceWorkload
@@ -97,7 +97,8 @@ class TrainingRun:
         with a reason to stop. A point with metrics can be followed by a checkpoint."""
         point = CurvePoint(step, self.plan.steps, self.examples, self.seconds, loss, metrics)
         self.recorder.curve.append(point)
-        if reason := self.state.group.report_progress(self._report, point):
+        reason = self.state.group.report_progress(self._report, point)
+        if reason and (not isinstance(reason, PauseReason) or self._pause()):
             raise StopTrial(reason)
         if metrics and self._checkpoints is not None and not self.is_finished:
             self._write_checkpoint_if_due(self._checkpoints)
@@ -117,13 +118,23 @@ class TrainingRun:
         if record.trial == self._checkpoints.trial:
             return True  # its points have been reported
         for point in record.result.curve:
-            if reason := self.state.group.report_progress(self._report, point):
+            reason = self.state.group.report_progress(self._report, point)
+            if reason and not isinstance(reason, PauseReason):
                 raise StopTrial(reason)
         return True
 
+    def _pause(self) -> bool:
+        """Leave a checkpoint to continue at. Returns whether it was written: the trial goes on if
+        it was not."""
+        checkpoints = self._checkpoints
+        if checkpoints is None or not checkpoints.write(self._record(checkpoints.trial)):
+            return False
+        self.recorder.environment[PAUSED_AT_STEP] = self._loop.step
+        return True
+
     def _write_checkpoint_if_due(self, checkpoints: Checkpoints) -> None:
-        if checkpoints.is_due(self.seconds - self._checkpoint_at):
-            checkpoints.write(self._record(checkpoints.trial))
+        is_due = checkpoints.is_due(self.seconds - self._checkpoint_at)
+        if is_due and checkpoints.write(self._record(checkpoints.trial)):
             self._checkpoint_at = self.seconds
 
     def _record(self, trial: int) -> RunRecord:

@@ -15,13 +15,8 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
-from autotune.search.early_stopping import (
-    MIN_FINISHED_TRIALS,
-    LearningCurves,
-    TrialProgress,
-    asha,
-    optimistic,
-)
+from autotune.search.early_stopping import MIN_FINISHED_TRIALS, asha, optimistic
+from autotune.search.learning_curves import LearningCurves, TrialProgress
 from tests.search.test_cache import DEFAULT
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from autotune.domain import Constraint, Study
-from autotune.search.early_stopping import LearningCurves, optimistic
+from autotune.search.early_stopping import optimistic
+from autotune.search.learning_curves import LearningCurves
 from autotune.search.score_forecast import forecast_score
 from tests.search.test_early_stopping import finished, profile, progress, rung
 

@@ -34,6 +34,7 @@ from autotune.search.sources import (
     Imports,
     IsolatedReruns,
     IsolationGuard,
+    PausedTrials,
     SampledTrials,
     StartQueued,
     TrialQueue,
@@ -345,7 +346,9 @@ def test_nothing_is_confirmed_without_budget(study: Study) -> None:
 # -------------------------------------------------------------------------------------- the order
 
 
-def test_sources_are_asked_in_order_of_priority(study: Study, queue: TrialQueue) -> None:
+def test_sources_are_asked_in_order_of_priority(
+    study: Study, store: SqlStore, queue: TrialQueue
+) -> None:
     """Everything could start: each source that is used up leaves the choice to the next."""
     study = replace(
         study, confirm=Confirmation(1), executor=ExecutorConfig(workers=2), budget=Budget(trials=9)
@@ -353,6 +356,7 @@ def test_sources_are_asked_in_order_of_priority(study: Study, queue: TrialQueue)
     sources = TrialSources(
         imports=Imports(source_study(study, same_host=True)),
         queue=queue,
+        paused=PausedTrials(study, store, lambda trial: None),
         sampled=SampledTrials(FixedSampler(study.baseline.with_values(batch_size=32))),
     )
 

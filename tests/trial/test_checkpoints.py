@@ -18,7 +18,9 @@ from autotune.domain import (
     Job,
     Limits,
     Outcome,
+    PauseReason,
     Phase,
+    Pruned,
     TrialResult,
 )
 from autotune.domain.metrics import METRICS
@@ -248,3 +250,28 @@ def test_a_checkpoint_file_has_no_code(tmp_path: Path) -> None:
     assert again.document == content.document
     assert torch.equal(again.tensors["scalar"], content.tensors["scalar"])
     assert read_checkpoint(tmp_path / "missing.safetensors") is None
+
+
+def test_a_paused_run_continues_to_the_same_figures(tmp_path: Path) -> None:
+    uninterrupted, _ = run_until(make(tmp_path, 0), None)
+
+    def pause_at_step_8(point: CurvePoint) -> str | None:
+        return PauseReason("paused at step 8") if point.step == 8 and point.metrics else None
+
+    paused_job = make(tmp_path, 1)
+    paused = run.run_trial(paused_job, pause_at_step_8)
+    assert isinstance(paused, Pruned)
+    assert paused.reason == "paused at step 8"
+    assert paused.result.environment["paused_at_step"] == 8
+    assert "train_samples_per_second" in paused.result.measurements
+    continued_job = replace(make(tmp_path, 2), continues=(paused_job.directory,))
+    continued = run.run_trial(continued_job, lambda _: PauseReason("again") if _.step < 9 else None)
+    assert restarts(continued) == ["at step 8 of 16, from the checkpoint of trial 1"]
+    assert figures(continued) == figures(uninterrupted)
+    assert not list((tmp_path / "runs").glob(f"*/{CHECKPOINTS}"))
+
+
+def test_a_run_that_cannot_write_a_checkpoint_is_not_paused(tmp_path: Path) -> None:
+    job = replace(make(tmp_path), limits=Limits(checkpoint_gib=0))
+    outcome = run.run_trial(job, lambda _: PauseReason("paused"))
+    assert isinstance(outcome, Completed)

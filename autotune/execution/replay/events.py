@@ -10,6 +10,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.domain import (
+    PAUSED_AT_STEP,
     Completed,
     CurvePoint,
     Failed,
@@ -18,6 +19,7 @@ from autotune.domain import (
     Job,
     Measurement,
     Outcome,
+    PauseReason,
     Phase,
     Pruned,
     State,
@@ -44,10 +46,13 @@ NON_TRAINING_PHASES = ("4 reference", "6 reference", "8 latency")
 """Steps of the profile phase in recordings of trials that did not profile before training."""
 
 
-def replay_events(record: Record, job: Job) -> Replay:
-    """The events of ``job`` according to ``record``, within the job's limits."""
+def replay_events(record: Record, job: Job, *, paused_at: float = 0.0) -> Replay:
+    """The events of ``job`` according to ``record``, within the job's limits.
+
+    ``paused_at``: the second at which an earlier trial was paused that this one continues.
+    """
     result = TrialResult(environment={"replayed": True})
-    for seconds, event in _within_time_limit(job, _events(record, job)):
+    for seconds, event in _within_time_limit(job, _continued(record, job, paused_at)):
         if not isinstance(event, CurvePoint):
             measurements = event.result.measurements or result.measurements
             yield seconds, replace(event, result=replace(result, measurements=measurements))
@@ -57,8 +62,19 @@ def replay_events(record: Record, job: Job) -> Replay:
             result = replace(result, measurements=_measurements(record, [Phase.PROFILE]))
         reason = yield seconds, event
         if reason is not None and event.metrics:
+            if isinstance(reason, PauseReason):
+                environment = {**result.environment, PAUSED_AT_STEP: event.step}
+                result = replace(result, environment=environment)
             yield seconds, Pruned(reason, result)
             return
+
+
+def _continued(record: Record, job: Job, paused_at: float) -> Iterator[TimedEvent]:
+    """The events of a job whose training continues where it was after ``paused_at`` seconds: as
+    soon as the model is set up again."""
+    setup = _Times.from_record(record).setup if paused_at else 0.0
+    for seconds, event in _events(record, job):
+        yield setup + max(0.0, seconds - paused_at), event
 
 
 def _within_time_limit(job: Job, events: Iterator[TimedEvent]) -> Iterator[TimedEvent]:

@@ -12,7 +12,15 @@ import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from autotune.domain import CurvePoint, FailureReason, Infeasible, Interrupted, Job, WorkloadProfile
+from autotune.domain import (
+    PAUSED_AT_STEP,
+    CurvePoint,
+    FailureReason,
+    Infeasible,
+    Interrupted,
+    Job,
+    WorkloadProfile,
+)
 from autotune.execution.outcomes import STOP_REQUESTED
 from autotune.execution.replay.benchmark import TabularBenchmark
 from autotune.execution.replay.events import Replay, TimedEvent, replay_events
@@ -42,6 +50,8 @@ class ReplayExecutor:
         self.workload: WorkloadProfile | None = benchmark.workload
         self._benchmark, self._workers = benchmark, workers
         self._stopped = False
+        self._paused: dict[str, float] = {}
+        """The second at which the trial in a folder was paused."""
 
     def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
         """Ask for jobs while workers are idle, advance to the next event, tell each outcome;
@@ -61,6 +71,8 @@ class ReplayExecutor:
                 replayed.advance(should_stop(replayed.job, replayed.event))
                 heapq.heappush(running, (replayed.next_at, next(order), replayed))
             else:
+                if PAUSED_AT_STEP in replayed.event.result.environment:
+                    self._paused[replayed.job.directory] = replayed.seconds
                 tell(replayed.job, replayed.event)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -77,7 +89,8 @@ class ReplayExecutor:
     def _replay(self, job: Job) -> Replay:
         record = self._benchmark.find(job.strategy, job.seed)
         if record is not None:
-            return replay_events(record, job)
+            paused_at = [self._paused[f] for f in job.continues if f in self._paused]
+            return replay_events(record, job, paused_at=paused_at[0] if paused_at else 0.0)
         name = self._benchmark.name
         reason = f"the landscape {name} has no record of this strategy with seed {job.seed}"
         return _immediate(Infeasible(FailureReason.UNSUPPORTED, reason))
@@ -95,8 +108,8 @@ class _ReplayedJob:
         self._set_next(self._replay.send(answer))
 
     def _set_next(self, timed: TimedEvent) -> None:
-        seconds, self.event = timed
-        self.next_at = self._started_at + seconds
+        self.seconds, self.event = timed
+        self.next_at = self._started_at + self.seconds
 
 
 def _immediate(outcome: Infeasible) -> Replay:

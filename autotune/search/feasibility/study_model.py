@@ -115,7 +115,7 @@ class StudyModel:
 
 def _timed(trials: Iterable[Trial]) -> Iterator[TimedTrial]:
     for trial in trials:
-        if trial.seconds is None or trial.is_imported:
+        if trial.seconds is None or trial.is_imported or trial.origin is TrialOrigin.CONTINUED:
             continue
         if trial.failure == FailureReason.TIMEOUT:
             yield TimedTrial(trial.strategy, trial.seconds, None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from autotune.search.sources.base import Choice, Done, StartQueued, TrialSource, Wait
 from autotune.search.sources.confirmations import Confirmations
 from autotune.search.sources.imports import Imports
+from autotune.search.sources.paused import PausedTrials
 from autotune.search.sources.queue import TrialQueue
 from autotune.search.sources.reruns import IsolatedReruns, IsolationGuard
 from autotune.search.sources.sampled import SampledTrials
@@ -19,12 +20,14 @@ class TrialSources:
 
     imports: Imports
     queue: TrialQueue
+    paused: PausedTrials
     sampled: SampledTrials
 
     def __iter__(self) -> Iterator[TrialSource]:
         yield self.imports
         yield IsolationGuard()
         yield self.queue
+        yield self.paused
         yield self.sampled
         yield IsolatedReruns()
         yield Confirmations()
@@ -37,6 +40,7 @@ __all__ = [
     "Imports",
     "IsolatedReruns",
     "IsolationGuard",
+    "PausedTrials",
     "SampledTrials",
     "StartQueued",
     "TrialQueue",

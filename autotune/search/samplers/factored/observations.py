@@ -223,7 +223,7 @@ class Observations:
         return {name: value for name, value in quantities.items() if math.isfinite(value)}
 
     def _add_duration(self, trial: Trial, has_profile: bool, has_training: bool) -> None:
-        if trial.seconds is None or trial.is_imported:
+        if trial.seconds is None or trial.is_imported or trial.origin is TrialOrigin.CONTINUED:
             return
         overhead = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
         if has_training:
