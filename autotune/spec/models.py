@@ -210,7 +210,7 @@ class ConfirmSpec(Section):
     """How many trials of the front are confirmed, and with how many other seeds."""
 
     top: Count = Field(description="Number of trials to confirm, the knee first")
-    seeds: Count = Field(1, description="Runs of each finalist and of the default, with other seeds")
+    seeds: Count = Field(1, description="Runs of each finalist and the default, with other seeds")
 
 
 class LimitsSpec(Section):
