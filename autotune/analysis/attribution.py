@@ -8,13 +8,13 @@ which all texts state. The order of the path does not matter, since a contributi
 all orders; the steps are sorted by the size of their contribution to the first objective, then to
 the next.
 
-Levers that the trials cannot tell apart, as they were always changed together, share a step.
+Levers that always changed together share a step, since the trials cannot tell them apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,6 @@ MAX_STEPS = 8
 """Steps of a path at most; the smallest are joined."""
 MAX_NAMED_LEVERS = 3
 """A step with more levers is named by their number."""
-JOINT_PRECISION = 3.0
-"""Up to :data:`MAX_NAMED_LEVERS` levers share a step if their joint contribution is known this many
-times as precisely as that of each of them."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def attribute(
     levers = list(dict.fromkeys(lever for path in paths.values() for lever in path.levers))
     if not levers:
         return None
-    groups = _inseparable_groups(levers, paths.values())
+    groups = _coupled_groups(levers, trials)
     steps = [
         Step(
             {lever: trial.strategy[lever] for lever in group},
@@ -178,37 +175,18 @@ def _without(total: Comparison, parts: Sequence[Comparison]) -> float:
 # ---------------------------------------------------------------------------------------- steps
 
 
-def _inseparable_groups(
-    levers: Sequence[str], paths: Iterable[MetricPath]
-) -> list[tuple[str, ...]]:
-    """``levers`` in groups that the trials can tell apart."""
-    groups: list[tuple[str, ...]] = [(lever,) for lever in levers]
-    for path in paths:
-        while (joint := _inseparable(groups, path)) is not None:
-            merged = tuple(lever for lever in levers if any(lever in group for group in joint))
-            groups = [merged if group == joint[0] else group
-                      for group in groups if group not in joint[1:]]  # fmt: skip
-    return groups
-
-
-def _inseparable(
-    groups: Sequence[tuple[str, ...]], path: MetricPath
-) -> list[tuple[str, ...]] | None:
-    """Groups whose joint contribution is known more precisely than that of each. Found by adding to
-    each group the one that reduces the variance of their sum the most, until it is small."""
-    members = [group for group in groups if path.depends_on(group)]
-
-    def deviation(*joint: tuple[str, ...]) -> float:
-        return path.moments([lever for group in joint for lever in group])[1]
-
-    for first in sorted(members, key=deviation, reverse=True):
-        joint = [first]
-        while len(joint) < min(len(members), MAX_NAMED_LEVERS):
-            rest = [group for group in members if group not in joint]
-            joint.append(min(rest, key=lambda group: deviation(*joint, group)))
-            if JOINT_PRECISION * deviation(*joint) < min(map(deviation, joint)):
-                return sorted(joint, key=groups.index)
-    return None
+def _coupled_groups(levers: Sequence[str], trials: Sequence[Trial]) -> list[tuple[str, ...]]:
+    """``levers`` in groups that always changed together in ``trials``: the setting of one says
+    those of the others. Levers that rarely have the same setting twice are not grouped: trials with
+    similar settings tell them apart."""
+    groups: dict[object, list[str]] = {}
+    strategies = [trial.strategy.values for trial in trials if trial.is_result and trial.metrics]
+    for lever in levers:
+        settings = [repr(values.get(lever)) for values in strategies]
+        first_use = tuple(settings.index(setting) for setting in settings)
+        is_repeated = len(set(first_use)) <= max(2, len(strategies) // 2)
+        groups.setdefault(first_use if is_repeated else lever, []).append(lever)
+    return [tuple(group) for group in groups.values()]
 
 
 def _join_small_groups(
