@@ -178,7 +178,7 @@ def explanation_listings(explanation: Explanation, *, verbose: bool = False) -> 
     rows = []
     for lever in shown:
         when = f" (when {lever.when})" if lever.when else ""
-        fixed = Text(f"{format_setting(lever.default)}, the default", style="dim")
+        fixed = Text(f"{format_setting(lever.default)}, {explanation.baseline}", style="dim")
         searched = Text(", ".join(lever.searched) + when) if lever.searched else fixed
         left_out = [Text(f"left out: {value}: {reason}", "dim") for value, reason in lever.left_out]
         rows.append(Row([lever.lever], [searched, *left_out]))

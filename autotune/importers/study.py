@@ -29,6 +29,11 @@ IMPORTED_COMMENT = (
     "# The imported strategy. It runs second, after the default that it is compared with.\n"
 )
 BASELINE_COMMENT = "# The imported strategy. It runs first, and all others are compared with it.\n"
+BASELINE_WORDS = {
+    "baseline is the default strategy, which is measured first": "baseline is the strategy below",
+    "the defaults of Hugging Face's Trainer": "the settings of the baseline",
+}
+"""Words of a starter file, and what is true instead where it has a baseline of its own."""
 
 
 def read_configuration(path: Path) -> ImportedConfig:
@@ -71,6 +76,8 @@ def study_file(imported: ImportedConfig, name: str, *, as_baseline: bool = False
     if as_baseline:
         section = f"{STARTER_COMMENT}start_with:\n  - {{{strategy}}}\n"
         text = text.replace(section, f"{BASELINE_COMMENT}baseline: {{{strategy}}}\n")
+        for words, own_words in BASELINE_WORDS.items():
+            text = text.replace(words, own_words)
     else:
         text = text.replace(STARTER_COMMENT, IMPORTED_COMMENT)
     for key, value in imported.task.items():

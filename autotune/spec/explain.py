@@ -42,13 +42,15 @@ class LeverExplanation:
 class Explanation:
     """``combinations`` counts the strategies of the finite levers that the rules allow; the
     ``continuous`` levers are not counted. ``rules`` are those that exclude something here.
-    ``duration`` says what ends the search, and after which time at the latest."""
+    ``duration`` says what ends the search, and after which time at the latest. ``baseline`` is what
+    the settings of levers that are not searched are called."""
 
     levers: tuple[LeverExplanation, ...]
     rules: tuple[ForbiddenClause, ...]
     combinations: int
     continuous: tuple[str, ...]
     duration: str
+    baseline: str = "the default"
 
 
 def explain(resolved: ResolvedStudy, host: Host) -> Explanation:
@@ -61,6 +63,7 @@ def explain(resolved: ResolvedStudy, host: Host) -> Explanation:
         combinations=count_combinations(space, continuous),
         continuous=continuous,
         duration=describe_duration(resolved.study),
+        baseline=resolved.study.baseline_name,
     )
 
 
@@ -75,8 +78,7 @@ def describe_duration(study: Study) -> str:
     first = ", whichever is first" if len(ends) > 1 else ""
     text = f"ends after {' or '.join(ends)}{first}"
     if study.confirm is not None:
-        reruns = study.confirm.top * study.confirm.seeds
-        text += f"; up to {reruns} trials of it confirm the best"
+        text += f"; up to {study.confirm.runs} trials of it confirm the best and the default"
     if limit is not None:
         text += f"; a trial takes at most {limit:g} minutes"
     if budget.minutes is None:

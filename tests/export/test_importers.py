@@ -53,7 +53,9 @@ def test_exported_training_arguments_are_imported(tmp_path: Path) -> None:
 def test_an_imported_configuration_can_be_the_baseline(tmp_path: Path) -> None:
     exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0))
     imported = read_configuration(written(tmp_path / "args.json", exported))
-    study = spec.load(study_file(imported, "own", as_baseline=True), host=samples.HOST).study
+    text = study_file(imported, "own", as_baseline=True)
+    assert "Trainer" not in text.partition("study: own")[2] and "default strategy" not in text
+    study = spec.load(text, host=samples.HOST).study
     assert imported.levers.items() <= study.baseline.values.items()
     assert study.baseline["epochs"] == 2.0 and study.start_with == ()
     second = spec.load(study_file(imported, "own"), host=samples.HOST).study
