@@ -5,8 +5,8 @@
 
 First a search, as a user runs it, under ``accuracy >= baseline - 0.01``. Then its strategies run
 again without cached results, with other seeds, on the test split, in groups of one seed that begin
-with a run of the default; what is recommended runs in five groups. An interrupted run continues; a
-finished one is only read.
+with a run of the default; what is recommended runs in several groups (``--seeds``). An interrupted
+run continues; a finished one is only read.
 
 An interval of a claim (``2.9x faster, 2.4x to 3.4x``) holds if the difference to the new
 measurement is within the errors of both: the new one is noisy too. A claim that a strategy is
@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 SEARCH, REPEAT = "calibration", "calibration-again"
 SPEED = "train_samples_per_second"
 MAX_LOSS = -0.01
-GROUP_SIZE, FIRST_SEED, SEEDS_OF_RECOMMENDED = 10, 1000, 5
+GROUP_SIZE, FIRST_SEED = 10, 1000
 REPEATED = ("sharing=false", "early_stopping=none", "confirm=null")
 SMOKE = (
     "task.model=builtin:bert-tiny", "task.train_samples=120", "task.validation_samples=60",
@@ -164,14 +164,18 @@ def _share(values: Sequence[bool]) -> float:
 
 
 def enqueue(
-    store: SqlStore, study: Study, recommended: Sequence[Strategy], others: Sequence[Strategy]
+    store: SqlStore,
+    study: Study,
+    recommended: Sequence[Strategy],
+    others: Sequence[Strategy],
+    seeds: int,
 ) -> int:
     """Queue the runs of :func:`groups` that are not stored yet; return the number of runs that the
     study has then."""
     if study.name not in store.studies():
         store.create_study(study, {})
     stored = {(t.strategy.key, t.seed) for t in store.trials(study.name) if t.is_informative}
-    for seed, members in groups(recommended, others):
+    for seed, members in groups(recommended, others, seeds):
         for strategy in (study.baseline, *members):
             if (strategy.key, seed) not in stored:
                 store.enqueue(study.name, strategy, origin=TrialOrigin.CONFIRMATION, seed=seed)
@@ -179,13 +183,14 @@ def enqueue(
 
 
 def groups(
-    recommended: Sequence[Strategy], others: Sequence[Strategy]
+    recommended: Sequence[Strategy], others: Sequence[Strategy], seeds: int
 ) -> Iterator[tuple[int, Sequence[Strategy]]]:
-    """Seeds with the strategies that run with them, besides the default."""
-    num_groups = max(math.ceil(len(others) / GROUP_SIZE), SEEDS_OF_RECOMMENDED * bool(recommended))
+    """Seeds with the strategies that run with them, besides the default: ``recommended`` ones with
+    the first ``seeds``, others with one."""
+    num_groups = max(math.ceil(len(others) / GROUP_SIZE), seeds * bool(recommended))
     for index in range(num_groups):
         members = others[index * GROUP_SIZE : (index + 1) * GROUP_SIZE]
-        first = recommended if index < SEEDS_OF_RECOMMENDED else ()
+        first = recommended if index < seeds else ()
         yield FIRST_SEED + index, [*first, *members]
 
 
@@ -217,7 +222,7 @@ def run(options: argparse.Namespace) -> None:
     store = open_store(options.storage)
     study = spec.load(options.study, host=inventory(), overrides=repeating).study
     chosen = choose_strategies(store.study(SEARCH), store.trials(SEARCH), options.strategies)
-    runs = enqueue(store, replace(study, name=REPEAT), *chosen)
+    runs = enqueue(store, replace(study, name=REPEAT), *chosen, options.seeds)
     store.close()
     _search(options, REPEAT, [*repeating, f"budget={{trials: {runs + 1}}}"])
 
@@ -255,13 +260,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", type=Path, nargs="?", default=ROOT / "search_spaces/bert.yaml")
     parser.add_argument("--strategies", type=int, default=100, help="how many run again, at most")
+    parser.add_argument("--seeds", type=int, default=5, help="of each recommended strategy")
     parser.add_argument("--storage", default="sqlite:///calibration.db")
     parser.add_argument("--report-only", action="store_true", help="run nothing")
     parser.add_argument("--smoke", action="store_true", help="a tiny model, four strategies")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.smoke:
-        options.strategies = min(options.strategies, 4)
+        options.strategies, options.seeds = min(options.strategies, 4), min(options.seeds, 2)
     return options
 
 

@@ -126,7 +126,7 @@ def test_runs_are_queued_once(calibration: Any, tmp_path: Path) -> None:
     members = [study.baseline.with_values(learning_rate=1e-4 + n * 1e-6) for n in range(13)]
     store = open_store(f"sqlite:///{tmp_path}/calibration.db")
     for _ in range(2):
-        num_runs = calibration.enqueue(store, study, members[:1], members[1:])
+        num_runs = calibration.enqueue(store, study, members[:1], members[1:], 5)
         assert num_runs == 12 + 5 * 2, "the default and the recommended strategy in five groups"
     trials = store.trials("again")
     store.close()
