@@ -82,13 +82,14 @@ class Calibration:
     promises: Sequence[Promise]
     goals: dict[str, Promise]
 
-    def share_of_intervals(self, metric: str) -> float:
-        """The share of intervals of a metric that hold; NaN without any."""
+    def share_of_intervals(self, metric: str) -> float | None:
+        """The share of intervals of a metric that hold; ``None`` without any."""
         return _share([claim.holds for claim in self.claims if claim.metric == metric])
 
     @property
-    def share_of_promises(self) -> float:
-        """The share of promises that the new measurements do not contradict; NaN without any."""
+    def share_of_promises(self) -> float | None:
+        """The share of promises that the new measurements do not contradict; ``None`` without
+        any."""
         return _share([not promise.is_contradicted for promise in self.promises])
 
 
@@ -156,8 +157,8 @@ def _choices(recommender: Recommender) -> Iterator[tuple[str, int]]:
             continue
 
 
-def _share(values: Sequence[bool]) -> float:
-    return sum(values) / len(values) if values else math.nan
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 # ---------------------------------------------------------------------------------------- the runs
@@ -241,19 +242,24 @@ def format_calibration(calibration: Calibration) -> str:
     for metric in (SPEED, "accuracy"):
         count = sum(claim.metric == metric for claim in calibration.claims)
         share = calibration.share_of_intervals(metric)
-        lines.append(f"{metric}: {share:.1%} of {count} intervals hold")
+        lines.append(f"{metric}: {_percent(share)} of {count} intervals hold")
     promises = calibration.promises
-    mean = sum(promise.measured for promise in promises) / len(promises) if promises else math.nan
-    lines.append(
-        f"within {-100 * MAX_LOSS:g} point of the default: {calibration.share_of_promises:.1%} of "
-        f"{len(promises)} claims are not contradicted, mean probability {mean:.2f}"
-    )
+    claim = f"within {-100 * MAX_LOSS:g} point of the default"
+    share = calibration.share_of_promises
+    lines.append(f"{claim}: {_percent(share)} of {len(promises)} claims are not contradicted")
+    if promises:
+        mean = sum(promise.measured for promise in promises) / len(promises)
+        lines.append(f"{claim}: mean probability {mean:.2f} given the new measurements")
     lines += [
         f"{goal}: trial {promise.trial}, claimed with {promise.claimed:.2f}, measured "
         f"{promise.measured:.2f}"
         for goal, promise in calibration.goals.items()
     ]
     return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.1%}"
 
 
 def parse_arguments() -> argparse.Namespace:
