@@ -142,10 +142,12 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
             )
             estimate = snapshot.replicates.test_estimate(trial, objective.metric)
             if estimate is not None:
+                runs = f"{estimate.runs} run{'s' * (estimate.runs > 1)}"
+                interval = format_interval(objective.metric, estimate.ci95)
                 st.metric(
                     f"{metric_label(objective.metric)} on test",
                     format_metric(objective.metric, estimate.value),
-                    f"{format_interval(objective.metric, estimate.ci95)}, {estimate.runs} runs",
+                    f"{interval}, {runs}" if interval else runs,
                     delta_color="off",
                     delta_arrow="off",
                     width="content",
