@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -20,10 +21,19 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForMaskedLM
 from trial_cases import make_job
 
-from autotune.domain import Completed, Failed, FailureReason, Infeasible, Job, Limits, Outcome
+from autotune.domain import (
+    Completed,
+    CurvePoint,
+    Failed,
+    FailureReason,
+    Infeasible,
+    Job,
+    Limits,
+    Outcome,
+)
 from autotune.execution.local import LocalExecutor
 from autotune.levers.layout import layouts
-from autotune.ports import Evaluate
+from autotune.ports import Evaluate, ShouldStop
 from autotune.trial import evaluate
 from autotune.trial.builtin import build_bert_tiny
 from autotune.trial.distributed.embedding import replace_embeddings
@@ -53,13 +63,14 @@ def run(
     executor: LocalExecutor,
     job: Job,
     function: Evaluate = distributed_jobs.train_and_return_losses,
+    should_stop: ShouldStop = lambda *_: None,
 ) -> Outcome:
     jobs, outcomes = iter([job]), []
     executor.run(
         lambda: next(jobs, None),
         function,
         lambda _, outcome: outcomes.append(outcome),
-        lambda *_: None,
+        should_stop,
     )
     return outcomes[0]  # type: ignore[no-any-return]
 
@@ -270,3 +281,29 @@ def test_a_complete_trial_of_several_processes(workspace: Workspace, kind: str) 
     peaks = str(outcome.result.environment["peak_memory_gib_by_rank"]).split()
     assert len(peaks) == 2
     assert measured["peak_memory_gib"].value == pytest.approx(sum(map(float, peaks)), abs=0.01)
+
+
+def test_the_ranks_of_a_trial_continue_at_their_checkpoints(
+    executor: LocalExecutor, shallow: Workspace
+) -> None:
+    """The checkpoint of a trial that goes on is copied; another trial continues there."""
+    job = shallow.job(parallelism="fsdp:2", dropout=0.1, optimizer="adamw")
+    first = replace(job, directory=str(shallow.folder / "runs/0000"))
+    copied = shallow.folder / "runs/copy"
+
+    def copy_checkpoint(job: Job, point: CurvePoint) -> None:
+        if point.step > STEPS // 2 and not copied.exists():
+            shutil.copytree(job.directory, copied)
+
+    function = distributed_jobs.train_with_checkpoints
+    complete = run(executor, first, function, copy_checkpoint)
+    assert len(list(copied.glob("checkpoint-5-rank*.safetensors"))) == 2
+    directory = str(shallow.folder / "runs/0001")
+    continued = run(executor, replace(job, directory=directory, continues=(str(copied),)), function)
+    assert isinstance(complete, Completed) and isinstance(continued, Completed)
+    assert any(event.kind == "continued" for event in continued.result.events)
+    losses = [
+        {point.step: point.loss for point in outcome.result.curve if point.loss is not None}
+        for outcome in (complete, continued)
+    ]
+    assert losses[0] == losses[1]
