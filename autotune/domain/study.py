@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from autotune.domain.search_space import SearchSpace
-from autotune.domain.strategy import Strategy
+from autotune.domain.strategy import Strategy, Value
 
 Direction = Literal["maximize", "minimize"]
 
@@ -128,12 +128,14 @@ class SamplerConfig:
     """The sampler, a name of :data:`autotune.components.SAMPLERS`, and its seed.
 
     ``recipes``: whether a sampler that learns proposes common recipes first
-    (:mod:`autotune.levers.recipes`).
+    (:mod:`autotune.levers.recipes`). ``priors``: by lever, pairs of a setting and the points of
+    accuracy that it is expected to lose; they replace :mod:`autotune.levers.priors` for the lever.
     """
 
     kind: str = "factored"
     seed: int = 0
     recipes: bool = False
+    priors: Mapping[str, tuple[tuple[Value, float], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

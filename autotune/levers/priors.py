@@ -2,8 +2,8 @@
 
 An effect is a change of the log-odds of accuracy and F1, which is nearly a sum over levers: at 85%,
 0.08 is one point. The effects are a prior: a surrogate expects them with their standard deviation,
-and measured results replace them. ``benchmarks/fit_priors.py`` computes them from the recorded
-landscapes and from published results of fine-tuning.
+and measured results replace them. They are rough averages over published results of fine-tuning;
+``benchmarks/fit_priors.py`` compares them with the recorded landscapes.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ ACCURACY_EFFECTS: Effects = {
     "pruning_method": {"layers": Effect(0.0, 0.25), "unstructured": Effect(0.0, 0.25)},
     "pruning_score": {"magnitude": Effect(-0.05, 0.15)},
     "freeze_layers": {0: Effect(0.0, 0.0), 1: Effect(0.0, 0.05), 13: Effect(-0.72, 0.6)},
-    "batch_size": {8: Effect(0.0, 0.0), 64: Effect(0.0, 0.2)},
+    "batch_size": {8: Effect(0.0, 0.0), 64: Effect(0.0, 0.3)},
     "learning_rate_scaling": {"sqrt": Effect(0.0, 0.2), "linear": Effect(0.0, 0.3)},
-    "epochs": {1.0: Effect(0.0, 0.0), 3.0: Effect(0.0, 0.4)},
+    "epochs": {1.0: Effect(0.0, 0.0), 3.0: Effect(0.0, 0.6)},
     "dropout": {0.0: Effect(0.0, 0.15)},
     "optimizer": {
         "adamw-fused": Effect(0.0, 0.03),
@@ -59,13 +59,21 @@ ACCURACY_EFFECTS: Effects = {
 """Settings that are not listed have no expected effect. A learning rate and a method of pruning
 have functions of their own: :func:`_rate_effect`, :data:`METHOD_FACTORS`."""
 
+SPEEDUPS: Mapping[str, Mapping[Value, float]] = {
+    "allocator": {"tuned": 1.2},
+    "attention": {"sdpa": 1.1},
+    "pinned_memory": {True: 1.03},
+    "loader_workers": {1: 1.03, 2: 1.03},
+}
+"""Training speeds relative to the default that settings without influence on accuracy can have."""
+
 METHOD_FACTORS: Mapping[str, float] = {"unstructured": 0.3}
 """By what the effect of ``pruning_ratio`` is multiplied; 1 for other methods."""
 
-DEFAULT_DEVIATION = 0.3
+DEFAULT_DEVIATION = 0.45
 """Standard deviation of the effect of a lever that has no listed one."""
 
-RATE_CURVATURE, RATE_DEVIATION = -0.07, 0.6
+RATE_CURVATURE, RATE_DEVIATION = -0.07, 0.9
 """Effect for the square of the base-2 logarithm of the ratio to the typical learning rate, and the
 standard deviation of the effect of rates within a magnitude."""
 
@@ -77,6 +85,34 @@ TYPICAL_RATE, TYPICAL_WIDTH, TYPICAL_STEPS = 2e-4, 384, 190
 
 STEPS_EXPONENT = 0.7
 """Fewer steps need larger rates: the rate is proportional to this power of their inverse."""
+
+
+REFERENCE_ACCURACY = 0.85
+"""Accuracy at which points are converted to log-odds."""
+
+MIN_DEVIATION = 0.05
+"""Least standard deviation of an effect that a study file states."""
+
+
+def accuracy_effects(
+    losses: Mapping[str, Sequence[tuple[Value, float]]], defaults: Mapping[str, Value]
+) -> Effects:
+    """:data:`ACCURACY_EFFECTS` with those of the levers in ``losses`` replaced: pairs of a setting
+    and the points of accuracy that it is expected to lose, uncertain by half of them. The setting
+    of the default loses nothing."""
+    stated = {}
+    for lever, pairs in losses.items():
+        effects: dict[Value, Effect] = {defaults[lever]: Effect(0.0, 0.0)}
+        for setting, points in pairs:
+            mean = _log_odds(REFERENCE_ACCURACY - points / 100) - _log_odds(REFERENCE_ACCURACY)
+            effects[setting] = Effect(mean, max(abs(mean) / 2, MIN_DEVIATION))
+        stated[lever] = effects
+    return {**ACCURACY_EFFECTS, **stated}
+
+
+def _log_odds(share: float) -> float:
+    share = min(max(share, 0.01), 0.99)
+    return math.log(share / (1 - share))
 
 
 def typical_learning_rate(strategy: Strategy, workload: WorkloadProfile) -> float:
@@ -97,6 +133,11 @@ def accuracy_log_odds(
             effect *= METHOD_FACTORS.get(str(strategy["pruning_method"]), 1.0)
         total += effect
     return total + (0.0 if "learning_rate" in effects else _rate_effect(strategy, workload))
+
+
+def expected_speedup(lever: str, value: Value) -> float:
+    """The training speed relative to the default; 1 for settings that are not listed."""
+    return SPEEDUPS.get(lever, {}).get(value, 1.0)
 
 
 def expected_effect(by_setting: Mapping[Value, Effect], value: Value) -> float:

@@ -66,6 +66,7 @@ ExecutorName = Annotated[str, NameIn(EXECUTORS)]
 SamplerName = Annotated[str, NameIn(SAMPLERS)]
 StoppingRuleName = Annotated[str, NameIn(STOPPING_RULES)]
 
+FinitePoints = Annotated[float, Field(allow_inf_nan=False)]
 StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 NonEmptyText = Annotated[str, Field(min_length=1)]
 PositiveNumber = Annotated[float, Field(gt=0)]
@@ -270,6 +271,9 @@ class SamplerSpec(Section):
     kind: SamplerName = "factored"
     seed: Seed = 0
     recipes: bool = Field(True, description="Try common recipes first, if the sampler learns")
+    priors: dict[NonEmptyText, dict[NonEmptyText, FinitePoints]] = Field(
+        {}, description="Points of accuracy that settings of a lever are expected to lose"
+    )
 
 
 class StudyFile(Section):

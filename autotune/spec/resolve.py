@@ -38,6 +38,7 @@ from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.metrics import why_unmeasurable
 from autotune.spec.models import AUTO, ExecutorSpec, GoalSpec, StudyFile, TaskSpec
+from autotune.spec.priors import resolve_priors
 from autotune.spec.search_space import resolve_space
 from autotune.spec.strategies import resolve_baseline, resolve_start_with
 
@@ -74,7 +75,12 @@ def resolve(
         limits=Limits(file.limits.memory_gib, file.limits.minutes, file.limits.checkpoint_gib),
         prices=prices,
         executor=_executor(file, document),
-        sampler=SamplerConfig(file.sampler.kind, file.sampler.seed, file.sampler.recipes),
+        sampler=SamplerConfig(
+            file.sampler.kind,
+            file.sampler.seed,
+            file.sampler.recipes,
+            resolve_priors(file, document),
+        ),
         start_with=resolve_start_with(file, space, document, host),
         sharing=file.sharing,
         stopping=file.early_stopping,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,14 @@ from autotune.domain import (
 from autotune.domain.search_space import complete
 from autotune.hardware import inventory
 from autotune.levers import defaults
-from autotune.levers.priors import accuracy_log_odds, typical_learning_rate
+from autotune.levers.priors import (
+    ACCURACY_EFFECTS,
+    DEFAULT_DEVIATION,
+    accuracy_effects,
+    accuracy_log_odds,
+    effect_deviation,
+    typical_learning_rate,
+)
 from autotune.levers.recipes import make_recipes
 
 MINILM = WorkloadProfile(
@@ -100,3 +108,26 @@ def test_what_costs_accuracy_is_ordered_as_it_is_known_to_be() -> None:
     assert log_odds(padding="bucketed", precision="bf16", freeze_layers=1) == log_odds()
     assert log_odds(freeze_layers=2) < log_odds()
     assert log_odds(learning_rate=2e-3) < log_odds(learning_rate=2e-4)
+
+
+def test_stated_losses_replace_the_effects_of_a_lever() -> None:
+    default = complete(space(*SEARCHED), {})
+    effects = accuracy_effects({"pruning_ratio": ((0.75, 0.0), (0.5, 5.0))}, default.values)
+    losses = [
+        accuracy_log_odds(default.with_values(pruning_ratio=ratio), MINILM, effects)
+        - accuracy_log_odds(default, MINILM, effects)
+        for ratio in (0.25, 0.5, 0.75)
+    ]
+    assert losses[2] == 0.0
+    assert losses[1] == pytest.approx(2 * losses[0])
+    share = 1 / (1 + math.exp(-(math.log(0.85 / 0.15) + losses[1])))
+    assert share == pytest.approx(0.80), "5 points at an accuracy of 85%"
+    assert effects["padding"] == ACCURACY_EFFECTS["padding"]
+
+
+def test_the_deviation_of_a_lever_is_that_of_its_largest_effect() -> None:
+    assert effect_deviation("pruning_ratio", (0.0, 0.25), ACCURACY_EFFECTS) == 0.2
+    assert effect_deviation("pruning_ratio", (0.0, 0.75), ACCURACY_EFFECTS) == 0.6
+    between = effect_deviation("pruning_ratio", (0.0, 0.6), ACCURACY_EFFECTS)
+    assert 0.35 < between < 0.6
+    assert effect_deviation("a_plugin_lever", (1, 2), ACCURACY_EFFECTS) == DEFAULT_DEVIATION

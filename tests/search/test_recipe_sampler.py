@@ -9,6 +9,7 @@ import pytest
 
 from autotune.domain import Budget, SamplerConfig, Strategy, Study, Trial
 from autotune.levers.recipes import make_recipes
+from autotune.search.samplers.probes import ProbeSampler
 from autotune.search.samplers.recipes import RecipeSampler
 from autotune.search.samplers.registry import make_sampler
 from tests.search.simulated_search import finished_trial
@@ -50,6 +51,6 @@ def test_recipes_use_a_third_of_the_trials_at_most(study: Study) -> None:
 
 @pytest.mark.parametrize("kind", ["random", "grid", "qmc"])
 def test_samplers_that_do_not_learn_have_no_recipes(study: Study, kind: str) -> None:
-    assert not isinstance(make_sampler(with_recipes(study, kind)), RecipeSampler)
-    assert isinstance(make_sampler(with_recipes(study)), RecipeSampler)
-    assert not isinstance(make_sampler(study), RecipeSampler)
+    assert not isinstance(make_sampler(with_recipes(study, kind)), ProbeSampler)
+    assert isinstance(make_sampler(with_recipes(study)), ProbeSampler)
+    assert not isinstance(make_sampler(study), ProbeSampler)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from autotune.domain import SearchSpace, Strategy, Trial, TrialOrigin, digest
@@ -16,13 +16,14 @@ def derive_seed(*parts: int) -> int:
 
 
 class TriedStrategies:
-    """Keys of the strategies tried on this host.
+    """Keys of the strategies tried on this host, by default those of the whole strategy.
 
     A history only grows, so each call reads the new trials only. A shorter history than before is
     another history.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, key: Callable[[Strategy], str] = lambda strategy: strategy.key) -> None:
+        self._key = key
         self._keys: set[str] = set()
         self._count = 0
 
@@ -30,7 +31,7 @@ class TriedStrategies:
         if len(history) < self._count:
             self._keys, self._count = set(), 0
         self._keys.update(
-            trial.strategy.key
+            self._key(trial.strategy)
             for trial in history[self._count :]
             if trial.origin != TrialOrigin.TRANSFERRED
         )

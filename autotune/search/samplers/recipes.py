@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune.domain import Strategy, Study, Trial, WorkloadProfile
+from autotune.levers import training_key
 from autotune.levers.recipes import make_recipes
 from autotune.ports import Sampler
 from autotune.search.samplers.common import TriedStrategies
+from autotune.search.samplers.probes import with_fastest_settings
 
 MAX_BUDGET_SHARE = 1 / 3
 """Recipes use at most this share of a budget of trials."""
@@ -20,10 +22,12 @@ class RecipeSampler:
         recipes = make_recipes(study.space, workload)
         if study.budget.trials is not None:
             recipes = recipes[: int(study.budget.trials * MAX_BUDGET_SHARE)]
-        self._recipes, self._sampler = recipes, sampler
-        self._tried = TriedStrategies()
+        self._study, self._recipes, self._sampler = study, recipes, sampler
+        self._training_keys = TriedStrategies(training_key)
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
-        tried = self._tried.keys(history)
-        untried = next((recipe for recipe in self._recipes if recipe.key not in tried), None)
-        return untried or self._sampler.ask(history)
+        tried = self._training_keys.keys(history)
+        for recipe in self._recipes:
+            if training_key(recipe) not in tried:
+                return with_fastest_settings(recipe, self._study, history)
+        return self._sampler.ask(history)

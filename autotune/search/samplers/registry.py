@@ -6,6 +6,7 @@ from autotune.components import SAMPLERS
 from autotune.domain import Study, WorkloadProfile
 from autotune.domain.registry import import_object
 from autotune.ports import Sampler
+from autotune.search.samplers.probes import ProbeSampler
 from autotune.search.samplers.recipes import RecipeSampler
 
 
@@ -15,7 +16,7 @@ def make_sampler(study: Study, workload: WorkloadProfile | None = None) -> Sampl
     sampler_type = SAMPLERS.find(study.sampler.kind)
     sampler: Sampler = import_object(sampler_type.factory)(study, workload)
     if study.sampler.recipes and sampler_type.learns:
-        return RecipeSampler(study, sampler, workload)
+        return ProbeSampler(study, RecipeSampler(study, sampler, workload))
     return sampler
 
 

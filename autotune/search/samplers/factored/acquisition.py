@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -196,10 +197,13 @@ class AcquisitionScorer:
         return np.asarray(np.maximum(points, 0.0))
 
     def _references_and_units(self) -> list[tuple[float, float]]:
-        """(reference, unit) of each objective; without the default, from the measured values."""
-        references = []
+        """(reference, unit) of each objective; without the default, from the measured values.
+
+        A bound is no reference here: a fast strategy just within it would be worth nothing.
+        """
+        references, unconstrained = [], replace(self._study, constraints=())
         for index, objective in enumerate(self._study.objectives):
-            pair = reference_and_unit(self._study, objective, self._default)
+            pair = reference_and_unit(unconstrained, objective, self._default)
             if pair is None:
                 values = objective.sign * self._values[:, index]
                 values = values[np.isfinite(values)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, product
 
 from autotune.domain import Dimension, Phase, Range, SearchSpace, Strategy, Value, expression
 from autotune.domain.search_space import (
@@ -29,6 +29,8 @@ MAX_ENUMERATED = 2000
 RANDOM_CANDIDATES = 500
 NEARBY_CANDIDATES = 200
 """Mutations and crossovers of good strategies."""
+MAX_VARIANTS = 64
+"""Settings of the levers without influence on accuracy that are compared for a proposal."""
 MAX_PARENTS = 12
 STEP_STD = 0.08
 """Standard deviation of a mutation of a continuous lever, as a share of its range."""
@@ -56,6 +58,21 @@ class Candidates:
         candidates.update((s.key, s) for s in islice(nearby, NEARBY_CANDIDATES))
         untried = [strategy for key, strategy in candidates.items() if key not in tried]
         return untried or self._untried_of_grid(tried)
+
+    def variants(self, strategy: Strategy, tried: set[str]) -> list[Strategy]:
+        """Untried strategies that train the same model as ``strategy``, with it: those with other
+        settings of the levers without influence on accuracy. Only ``strategy`` if all strategies
+        are candidates anyway."""
+        if self._enumerated is not None:
+            return [strategy]
+        free = [d for d in self._space.dimensions if d.lever not in phase_levers(Phase.TRAIN)]
+        choices = product(*(grid_values(dimension.domain, 4) for dimension in free))
+        settings = (
+            {**strategy.values, **dict(zip((d.lever for d in free), values, strict=True))}
+            for values in islice(choices, MAX_VARIANTS)
+        )
+        variants = {variant.key: variant for variant in self._allowed(settings)}
+        return [strategy, *(v for key, v in variants.items() if key not in {*tried, strategy.key})]
 
     def _enumerate(self) -> list[Strategy] | None:
         if any(settings(dimension.domain) is None for dimension in self._space.dimensions):

@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 from autotune.analysis.front import find_baseline
 from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile
 from autotune.levers import phase_levers
+from autotune.levers.priors import accuracy_effects
 from autotune.search.samplers.common import derive_seed
 from autotune.search.samplers.factored.acquisition import AcquisitionScorer
 from autotune.search.samplers.factored.candidate_batch import CandidateBatch
@@ -47,7 +48,8 @@ class FactoredSampler:
         self._study = study
         self._observations = Observations(study)
         self._candidates = Candidates(study.space, study.sampler.seed)
-        self._surrogates = Surrogates(study.space, workload)
+        effects = accuracy_effects(study.sampler.priors, study.space.defaults)
+        self._surrogates = Surrogates(study.space, workload, effects)
         self._feasibility = FeasibilityClassifier(study.space)
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
@@ -66,6 +68,22 @@ class FactoredSampler:
         candidates = self._candidates.untried(observations.tried_keys, scorer.parents())
         if not candidates:
             return None
+        chosen = self._choose(candidates, posterior, scorer, history, seed)
+        variants = self._candidates.variants(chosen, observations.tried_keys)
+        if len(variants) < 2:
+            return chosen
+        return self._choose(variants, posterior, scorer, history, seed)
+
+    def _choose(
+        self,
+        candidates: Sequence[Strategy],
+        posterior: Posterior,
+        scorer: AcquisitionScorer,
+        history: Sequence[Trial],
+        seed: int,
+    ) -> Strategy:
+        """The candidate with the highest score; a random one while nothing is measured."""
+        observations = posterior.observations
         numbers = sorted(observations.early_stopped)[-MAX_STOPPED_TRIALS:]
         stopped = [observations.early_stopped[number] for number in numbers]
         batch = CandidateBatch([*candidates, *stopped], posterior, _pending_groups(history))

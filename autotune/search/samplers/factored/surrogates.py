@@ -17,7 +17,12 @@ import numpy as np
 from autotune.domain import Phase, SearchSpace, Strategy, WorkloadProfile
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers
-from autotune.levers.priors import ACCURACY_EFFECTS, accuracy_log_odds, effect_deviation
+from autotune.levers.priors import (
+    ACCURACY_EFFECTS,
+    Effects,
+    accuracy_log_odds,
+    effect_deviation,
+)
 from autotune.search.feasibility.flops import inference_flops, training_flops
 from autotune.search.samplers.factored.encoding import Encoder, GroupKey, LevelIds
 from autotune.search.samplers.factored.gaussian_process import (
@@ -73,8 +78,10 @@ class PriorMean:
     include the known effects of levers.
     """
 
-    def __init__(self, workload: WorkloadProfile | None) -> None:
-        self._workload = workload
+    def __init__(
+        self, workload: WorkloadProfile | None, effects: Effects = ACCURACY_EFFECTS
+    ) -> None:
+        self._workload, self._effects = workload, effects
         self._means: dict[str, dict[GroupKey, float]] = {}
         self._log_odds: dict[GroupKey, float] = {}
 
@@ -102,7 +109,7 @@ class PriorMean:
             return np.zeros(len(members))
         for group, member in zip(groups, members, strict=True):
             if group not in self._log_odds:
-                self._log_odds[group] = accuracy_log_odds(member, self._workload)
+                self._log_odds[group] = accuracy_log_odds(member, self._workload, self._effects)
         return np.array([self._log_odds[group] for group in groups])
 
 
@@ -200,8 +207,13 @@ class Surrogate:
 class Surrogates:
     """Creates the surrogates of one study and caches their kernel parameters."""
 
-    def __init__(self, space: SearchSpace, workload: WorkloadProfile | None = None) -> None:
-        self.prior_mean = PriorMean(workload)
+    def __init__(
+        self,
+        space: SearchSpace,
+        workload: WorkloadProfile | None = None,
+        effects: Effects = ACCURACY_EFFECTS,
+    ) -> None:
+        self.prior_mean, self._effects = PriorMean(workload, effects), effects
         self.encoders = {phase: Encoder(space, phase_levers(phase)) for phase in Phase}
         self._level_ids: dict[tuple[Phase, int], LevelIds] = {}
         self._params: dict[tuple[Phase, str, tuple[int, ...]], KernelParams] = {}
@@ -216,14 +228,14 @@ class Surrogates:
             constant = median(observation.values[quantity] for _, observation in having)
             return Surrogate(Transform("linear", 1.0, constant))
         params = self._fit_params(phase, quantity, having)
-        having = _subsample(having, MAX_OBSERVATIONS)
-        ids, values, variances, transform = self._training_data(phase, quantity, having)
+        subset = _subsample(having, MAX_OBSERVATIONS)
+        ids, values, variances, transform = self._training_data(phase, quantity, subset)
         dimensions = self.encoders[phase].kernel_dimensions
         process = GaussianProcess(dimensions, ids, values, variances, params)
         if transform.kind != "logit":
             return Surrogate(transform, process)
-        groups = [key for key, _ in having]
-        log_odds = self.prior_mean.log_odds(quantity, groups, [o.strategy for _, o in having])
+        groups = [key for key, _ in subset]
+        log_odds = self.prior_mean.log_odds(quantity, groups, [o.strategy for _, o in subset])
         errors = variances + SEED_VARIANCE / transform.scale**2
         errors = np.minimum(errors, variances + params.noise_variance)
         return Surrogate(transform, process, MeasuredScores(groups, log_odds, errors))
@@ -271,7 +283,7 @@ class Surrogates:
         encoder, variances = self.encoders[phase], []
         named = zip(encoder.dimension_settings(), encoder.kernel_dimensions, strict=True)
         for (name, values), dimension in named:
-            deviation = effect_deviation(name, values, ACCURACY_EFFECTS) / LOGIT_SCALE
+            deviation = effect_deviation(name, values, self._effects) / LOGIT_SCALE
             # Two levels without positions differ by twice the variance.
             variances.append(max(deviation**2 / (1 if dimension.is_numeric else 2), MIN_VARIANCE))
         return np.array(variances)
