@@ -182,10 +182,12 @@ def _coupled_groups(levers: Sequence[str], trials: Sequence[Trial]) -> list[tupl
     groups: dict[object, list[str]] = {}
     strategies = [trial.strategy.values for trial in trials if trial.is_result and trial.metrics]
     for lever in levers:
-        settings = [repr(values.get(lever)) for values in strategies]
-        first_use = tuple(settings.index(setting) for setting in settings)
-        is_repeated = len(set(first_use)) <= max(2, len(strategies) // 2)
-        groups.setdefault(first_use if is_repeated else lever, []).append(lever)
+        numbers: dict[str, int] = {}  # of the settings, in the order of their first use
+        pattern = tuple(
+            numbers.setdefault(repr(values.get(lever)), len(numbers)) for values in strategies
+        )
+        is_repeated = len(numbers) <= max(2, len(strategies) // 2)
+        groups.setdefault(pattern if is_repeated else lever, []).append(lever)
     return [tuple(group) for group in groups.values()]
 
 
