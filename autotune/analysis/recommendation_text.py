@@ -103,6 +103,15 @@ def test_phrases(recommender: Recommender, trial: Trial) -> list[str]:
     return phrases
 
 
+def sharing_note(recommender: Recommender, trial: Trial) -> str | None:
+    """``figures of trial 2, never run as a whole``; ``None`` if all figures are its own."""
+    sources = recommender.sources(trial)
+    if not sources:
+        return None
+    note = f"figures of trial {' and '.join(map(str, sources))}"
+    return f"{note}, never run as a whole" if recommender.is_composed(trial) else note
+
+
 def _notes(recommender: Recommender, trial: Trial) -> list[str]:
     """What a reader has to know about the figures."""
     notes = []

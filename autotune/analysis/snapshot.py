@@ -36,6 +36,7 @@ from autotune.analysis.recommendation import PICKS, Recommendation, Recommender
 from autotune.analysis.recommendation_text import (
     describe_trial,
     recommendation_sentence,
+    sharing_note,
     status_phrase,
 )
 from autotune.analysis.replicates import Replicates, confirmed_trial
@@ -172,6 +173,10 @@ class Snapshot:
     def describe(self, trial: Trial) -> str:
         """``trial`` against the default, with intervals, and whether it is confirmed."""
         return describe_trial(self.recommender, trial)
+
+    def sharing_note(self, trial: Trial) -> str | None:
+        """Which trials measured the figures that ``trial`` reuses; ``None`` if it measured all."""
+        return sharing_note(self.recommender, trial)
 
     def status_phrase(self, trial: Trial) -> str:
         """Whether the strategy of ``trial`` is confirmed, with its test scores."""

@@ -17,6 +17,7 @@ from autotune.analysis.verdict import learning_failure
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import non_default_settings, out, unit_heading
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, plot
+from autotune.cli.trials import SHARED, SHARED_CAPTION
 from autotune.domain import State, Trial
 from autotune.domain.metrics import get_metric
 
@@ -28,8 +29,6 @@ AGAINST_CAPTION = (
     "times {}, of scores points more or less: after shrinkage, from all runs of like strategies"
 )
 DRIFT_CAPTION = "; speeds relative to the reference workload, since the machine drifted"
-SHARED = "°"
-SHARED_CAPTION = f"{SHARED} put together from phases that several trials ran"
 RATIO_WIDTH = 5
 """Columns of a comparison with the default, so that they stand below each other."""
 STEP_SPACING = 4
@@ -112,10 +111,8 @@ def _point_row(snapshot: Snapshot, point: FrontPoint) -> Row:
         details.append(Text(note, "yellow"))
     if point.is_confirmed:
         details.append(Text(_confirmation(snapshot, trial), "dim"))
-    if sources := snapshot.recommender.sources(trial):
-        numbers = " and ".join(map(str, sources))
-        whole = "" if point.is_confirmed else ", never run as a whole"
-        details.append(Text(f"{SHARED} figures of trial {numbers}{whole}", "dim"))
+    if (note := snapshot.sharing_note(trial)) is not None:
+        details.append(Text(f"{SHARED} {note}", "dim"))
     mark = KNEE if trial is snapshot.knee else FRONT
     is_alone = len(snapshot.recommender.candidates) == 1
     probability = "" if is_alone else f"{point.probability:.2f}"

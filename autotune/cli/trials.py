@@ -24,6 +24,8 @@ from autotune.cli.output import STATE_STYLES, label_with_unit, non_default_setti
 from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.domain.metrics import get_metric
 
+SHARED = "°"
+SHARED_CAPTION = f"{SHARED} put together from phases that several trials ran"
 MAX_CURVE_ROWS = 8
 PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
 """Metrics of a profile phase that the learning curve shows; the others are measurements."""
@@ -43,10 +45,14 @@ def trial_listing(snapshot: Snapshot, trials: Sequence[Trial]) -> Listing:
         details.append(Text(snapshot.verdict_texts[trial.number], "dim"))
         if trial.reason:
             details.append(Text(trial.reason, "dim"))
+        if (note := snapshot.sharing_note(trial)) is not None:
+            details.append(Text(f"{SHARED} {note}", "dim"))
         state = Text(trial.state.value, STATE_STYLES[trial.state])
         rows.append(Row([str(trial.number), state, *values, seconds], details))
     details_heading = f"settings that differ from {study.baseline_name}; verdict; end reason"
-    return Listing(columns, rows, details=details_heading)
+    is_any_shared = any(snapshot.recommender.sources(trial) for trial in trials)
+    caption = SHARED_CAPTION if is_any_shared else ""
+    return Listing(columns, rows, details=details_heading, caption=caption)
 
 
 def _objective(trial: Trial, metric: str) -> str:
@@ -63,6 +69,7 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
     blocks: list[RenderableType | None] = [heading]
     if trial.reason:
         blocks.append(Text(trial.reason))
+    blocks.append(_continuation(snapshot, trial))
     if (confirmed := snapshot.confirmed_trial(trial)) is not None:
         seed = f"seed {trial.seed}, evaluated on the test split"
         blocks.append(Text(f"Confirms trial {confirmed.number}: {seed}"))
@@ -76,6 +83,22 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
     if trial.result.log:
         blocks.append(Text(f"log: {trial.result.log}"))
     return Group(*[block for block in blocks if block is not None])
+
+
+def _continuation(snapshot: Snapshot, trial: Trial) -> Text | None:
+    """Which trial continues this one after it was paused, or which one this trial continues."""
+    runs = [
+        run
+        for run in snapshot.trials
+        if run.strategy.key == trial.strategy.key and run.seed == trial.seed
+    ]
+    if trial.origin is TrialOrigin.CONTINUED:
+        paused = [run for run in runs if run.number < trial.number and run.state is State.PRUNED]
+        return Text(f"Continues trial {paused[-1].number}, which was paused") if paused else None
+    later = [run for run in runs if run.origin is TrialOrigin.CONTINUED]
+    if trial.state is not State.PRUNED or not later:
+        return None
+    return Text(f"Continued by trial {later[-1].number}")
 
 
 def _strategy(study: Study, trial: Trial) -> Listing:

@@ -143,7 +143,8 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
         for other in objectives[1:]:
             yield Figure(
                 front_summary_figure(snapshot, objectives[0], other),
-                f"{Axis(other).title} against {Axis(objectives[0]).title} of every complete trial.",
+                f"{Axis(other).title} against {Axis(objectives[0]).title} of the complete trials, "
+                "in the range of the front. A double click shows all.",
             )
     entries = sorted(snapshot.front, key=lambda t: -(value_of(t, objectives[0]) or 0.0))
     if len(entries) > MAX_FRONT_ROWS:
@@ -154,7 +155,7 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
         [
             str(trial.number),
             *(_with_interval(trial, metric) for metric in objectives),
-            snapshot.status_phrase(trial),
+            _evidence(snapshot, trial),
             snapshot.strategy_differences[trial.number],
         ]
         for trial in entries[:MAX_FRONT_ROWS]
@@ -163,6 +164,12 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
     yield Table(head, rows, frozenset(range(len(objectives) + 1)))
     if len(snapshot.hypervolume_history) > 1:
         yield Figure(growth_figure(snapshot, static=True), "Hypervolume after each finished trial.")
+
+
+def _evidence(snapshot: Snapshot, trial: Trial) -> str:
+    """Whether a trial is confirmed, with its test scores, and whether it was run as a whole."""
+    notes = [snapshot.status_phrase(trial), snapshot.sharing_note(trial)]
+    return "; ".join(note for note in notes if note is not None)
 
 
 def _with_interval(trial: Trial, metric: str) -> str:

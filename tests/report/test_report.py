@@ -142,11 +142,13 @@ def test_two_trials_are_compared() -> None:
     assert difference.settings == first.strategy.differences(second.strategy)
     speed = difference.figures[0]
     assert speed.metric == STUDY.objectives[0].metric
-    assert speed.ratio == pytest.approx(
-        (second.metric(speed.metric) or 0) / (first.metric(speed.metric) or 1)
-    )
+    drift = second.metrics["reference_seconds"] / first.metrics["reference_seconds"]
+    speeds = [t.metrics[speed.metric] for t in (first, second)]
+    assert speed.ratio == pytest.approx(speeds[1] / speeds[0] * drift), "relative to the reference"
     ends = [t.result.measurements[speed.metric].ci95 or (0, 0) for t in (first, second)]
-    assert speed.apart == (ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0])
+    assert (speed.first_ci95, speed.second_ci95) == tuple(ends)
+    low, high = (drift * end for end in ends[1])
+    assert speed.apart == (ends[0][1] < low or high < ends[0][0])
 
 
 def test_trial_does_not_differ_from_itself() -> None:
