@@ -21,7 +21,7 @@ from autotune.analysis.text import (
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import STATE_STYLES, label_with_unit, non_default_settings, unit_heading
-from autotune.domain import CurvePoint, State, Study, Trial
+from autotune.domain import CurvePoint, State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import get_metric
 
 SHARED = "°"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
@@ -13,6 +14,7 @@ from autotune.cli.front import front_listing
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, TRIED, axis_range, plot
 from autotune.cli.trials import trial_details, trial_listing
+from autotune.domain import State, TrialOrigin
 from autotune.domain.metrics import METRICS
 from benchmarks import sample_studies as samples
 
@@ -115,3 +117,14 @@ def test_notes_are_wrapped_at_spaces_only(
     assert capsys.readouterr().err.split() == [
         "wrote", f"{path};", *["all", "the", "words", "of", "this", "note", "are", "printed"],
     ]  # fmt: skip
+
+
+def test_a_paused_trial_and_the_one_that_continues_it_name_each_other() -> None:
+    paused = replace(TRIALS[3], state=State.PRUNED, reason="paused at step 50 of 100: 3%")
+    rest = replace(TRIALS[3], number=len(TRIALS), origin=TrialOrigin.CONTINUED)
+    snapshot = Snapshot(STUDY, [*TRIALS[:3], paused, *TRIALS[4:], rest])
+    first, second = (rendered(trial_details(snapshot, trial), 80) for trial in (paused, rest))
+    assert "paused at step 50 of 100: 3%" in first
+    assert f"Continued by trial {rest.number}" in first
+    assert "Continues trial 3, which was paused" in second
+    assert not any("ontinue" in line for line in rendered(trial_details(SNAPSHOT, TRIALS[3]), 80))
