@@ -82,8 +82,12 @@ def _step_indices(values: Sequence[float]) -> list[int]:
 
 
 def front_summary_figure(snapshot: Snapshot, across: str, up: str) -> go.Figure:
-    """All complete trials by two objectives. The front, the default and the knee are marked."""
-    x, y = Axis(across), Axis(up)
+    """All complete trials by two objectives, in the range of the front; a double click shows all.
+    The front, the default and the knee are marked."""
+    marks = [trial for trial in (snapshot.baseline, snapshot.knee) if trial is not None]
+    x, y = (
+        Axis(metric).zoomed([*snapshot.front, *marks], snapshot.feasible) for metric in (across, up)
+    )
     figure = go.Figure()
     groups = (
         ("outside the constraints", Verdict.VIOLATING, PALE, "x-thin-open", 8),

@@ -36,7 +36,7 @@ summary { cursor: pointer; color: var(--blue); }
   body { padding: 20px 14px 48px; }
   td { min-width: 30ch; } td:first-child { min-width: 9ch; white-space: normal; }
   td.n, td.n:first-child { min-width: 0; }
-  figure { overflow-x: auto; } figure > div { min-width: 560px; }
+  figure { overflow-x: auto; } figure > div { min-width: 760px; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 12px; }
