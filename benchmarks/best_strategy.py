@@ -152,15 +152,9 @@ def fine_tune_with_trainer(
     from autotune.trial.data.datasets import prepare_task
     from autotune.trial.models import load_model
 
-    prepared = prepare_task(
-        Task(
-            model=model,
-            max_length=MAX_LENGTH,
-            seed=seed,
-            train_samples=train,
-            dataset={"train": f"{data}/train.jsonl", "validation": test},
-        )
-    )
+    dataset = {"train": f"{data}/train.jsonl", "validation": test}
+    task = Task(model=model, max_length=MAX_LENGTH, seed=seed, train_samples=train, dataset=dataset)
+    prepared = prepare_task(task)
     ends: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -223,9 +217,9 @@ def main() -> None:
     else:
         strategy = search(data, options)
     test = str(data / "test.jsonl")
-    runs: dict[str, list[dict[str, float]]] = {"found": [], "trainer": []}
+    runs: dict[str, list[dict[str, float]]] = {"autotune": [], "trainer": []}
     for seed in range(options.seeds):
-        runs["found"].append(
+        runs["autotune"].append(
             run_in_new_process(
                 fine_tune_with_autotune,
                 str(data),
@@ -248,18 +242,25 @@ def main() -> None:
                 test,
             )
         )
+    print_result(strategy, runs, as_json=options.json)
+
+
+def print_result(
+    strategy: Mapping[str, Any], runs: Mapping[str, list[dict[str, float]]], *, as_json: bool
+) -> None:
+    """Print the ratios of the mean speeds and the difference of the mean accuracies."""
     means = {
-        side: {key: mean(run[key] for run in found) for key in found[0]}
-        for side, found in runs.items()
+        side: {key: mean(run[key] for run in repeats) for key in repeats[0]}
+        for side, repeats in runs.items()
     }
     result = {
         "strategy": strategy,
         "runs": runs,
-        "train_ratio": means["found"]["train"] / means["trainer"]["train"],
-        "inference_ratio": means["found"]["inference"] / means["trainer"]["inference"],
-        "accuracy_points": 100 * (means["found"]["accuracy"] - means["trainer"]["accuracy"]),
+        "train_ratio": means["autotune"]["train"] / means["trainer"]["train"],
+        "inference_ratio": means["autotune"]["inference"] / means["trainer"]["inference"],
+        "accuracy_points": 100 * (means["autotune"]["accuracy"] - means["trainer"]["accuracy"]),
     }
-    if options.json:
+    if as_json:
         print(json.dumps(result, indent=1))
         return
     print(f"strategy: {strategy}")

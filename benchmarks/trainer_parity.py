@@ -115,8 +115,7 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
         torch.cuda.set_device(device)
     prepared = prepare(settings)
     split = load_split(prepared, "train")
-    bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
-    dataset = [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
+    dataset = make_rows(split)
     collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
     steps = -(-len(split) // settings.batch_size)
 
@@ -141,22 +140,22 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
         clock.ends = []
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
-                folder,
-                per_device_train_batch_size=settings.batch_size,
-                num_train_epochs=1,
-                bf16=settings.precision == "bf16",
-                use_cpu=settings.device == "cpu",
-                report_to=[],
-                save_strategy="no",
-                disable_tqdm=True,
-                seed=seed,
-            )
+                folder, per_device_train_batch_size=settings.batch_size, num_train_epochs=1,
+                bf16=settings.precision == "bf16", use_cpu=settings.device == "cpu", report_to=[],
+                save_strategy="no", disable_tqdm=True, seed=seed,
+            )  # fmt: skip
             model = load_model(prepared, seed=seed)
             SameOrderTrainer(
                 model, arguments, train_dataset=dataset, data_collator=collate, callbacks=[clock]
             ).train()
         examples = len(split) - WARMUP_STEPS * settings.batch_size
         turns.send(examples / (clock.ends[-1] - clock.ends[WARMUP_STEPS - 1]))
+
+
+def make_rows(split: Any) -> list[dict[str, Any]]:
+    """The examples of a split as ``Trainer`` takes them."""
+    bounds = zip(split.offsets[:-1], split.offsets[1:], split.labels, strict=True)
+    return [{"input_ids": split.tokens[a:b].tolist(), "labels": int(y)} for a, b, y in bounds]
 
 
 TurnFunction = Callable[[Settings, Connection], None]

@@ -182,12 +182,13 @@ class TrainerParts:
             for field in arguments
         }
         changed = {name: values[name] for name in names if name in values}
-        known = {field.name for field in fields(self.arguments) if field.init}
+        valid_names = {field.name for field in fields(self.arguments) if field.init}
         # Without use_cpu, TrainingArguments refuses bf16 on a host that has no GPU.
         changed["use_cpu"] = strategy["device"] == "cpu"
         settings = {**changed, **changes, "seed": seed, "output_dir": str(folder)}
         return replace(
-            self.arguments, **{name: value for name, value in settings.items() if name in known}
+            self.arguments,
+            **{name: value for name, value in settings.items() if name in valid_names},
         )
 
     def _apply_model_levers(self, trainer: Trainer, strategy: Strategy) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from autotune.store.types import BigWhole, Real, UtcDateTime, Whole
+from autotune.store.types import CheckedBigInteger, CheckedInteger, Real, UtcDateTime
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -30,7 +30,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         datetime: UtcDateTime(),
         float: Real(),
-        int: Whole(),
+        int: CheckedInteger(),
         str: Text(),
         dict[str, Any]: JSON(none_as_null=True),
         list[Any]: JSON(none_as_null=True),
@@ -51,7 +51,7 @@ class StudyRow(Base):
     fingerprint: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
-    revision: Mapped[int] = mapped_column(BigWhole)
+    revision: Mapped[int] = mapped_column(CheckedBigInteger)
     study: Mapped[dict[str, Any]]
     spec: Mapped[dict[str, Any]]
 
@@ -85,14 +85,14 @@ class TrialRow(Base):
     number: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))
     strategy_key: Mapped[str] = mapped_column(String(16))
-    seed: Mapped[int] = mapped_column(BigWhole)
+    seed: Mapped[int] = mapped_column(CheckedBigInteger)
     origin: Mapped[str] = mapped_column(String(32))
     failure: Mapped[str | None] = mapped_column(String(32))
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
     driver: Mapped[str | None] = mapped_column(String(255))
-    revision: Mapped[int] = mapped_column(BigWhole)
+    revision: Mapped[int] = mapped_column(CheckedBigInteger)
     reason: Mapped[str | None]
     strategy: Mapped[dict[str, Any]]
     environment: Mapped[dict[str, Any]]
@@ -108,7 +108,7 @@ class MeasurementRow(Base):
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     value: Mapped[float]
     unit: Mapped[str] = mapped_column(String(32))
-    n: Mapped[int] = mapped_column(BigWhole)
+    n: Mapped[int] = mapped_column(CheckedBigInteger)
     ci_low: Mapped[float | None]
     ci_high: Mapped[float | None]
     source: Mapped[int | None]
@@ -125,7 +125,7 @@ class CurvePointRow(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     step: Mapped[int]
     total_steps: Mapped[int]
-    samples: Mapped[int] = mapped_column(BigWhole)
+    samples: Mapped[int] = mapped_column(CheckedBigInteger)
     seconds: Mapped[float]
     loss: Mapped[float | None]
     metrics: Mapped[dict[str, Any]]

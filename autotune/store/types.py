@@ -45,7 +45,7 @@ class Real(TypeDecorator[float]):
         return _text_as_nan if dialect.name == "sqlite" else None
 
 
-class Whole(TypeDecorator[int]):
+class CheckedInteger(TypeDecorator[int]):
     """An integer. SQLite stores any value in any column, so what is read is checked.
 
     :raises ValueError: when a row with another value is read.
@@ -60,7 +60,7 @@ class Whole(TypeDecorator[int]):
         return value
 
 
-class BigWhole(Whole):
+class CheckedBigInteger(CheckedInteger):
     """An integer of 64 bits."""
 
     impl = BigInteger()
