@@ -25,6 +25,7 @@ from autotune.analysis.front import (
     suggest_trial,
     superseded_trials,
 )
+from autotune.analysis.paired import PairedRuns
 from autotune.analysis.posterior import Posterior
 from autotune.analysis.refutation import MIN_PROBABILITY, REFUTED_PROBABILITY, Refutations
 from autotune.analysis.replicates import Replicates
@@ -46,6 +47,7 @@ class Status(StrEnum):
 
     CONFIRMED = "confirmed"
     REFUTED = "refuted"
+    UNDECIDED = "undecided"
     UNCONFIRMED = "not confirmed"
 
 
@@ -83,7 +85,8 @@ class Recommender:
     ) -> None:
         self.study, self.trials = study, trials
         self.posterior = posterior or Posterior(study, trials)
-        self._replicates, self._refutations = Replicates(trials), Refutations(study, trials)
+        self.replicates, self.pairs = Replicates(trials), PairedRuns(trials)
+        self._refutations = Refutations(study, trials)
         self._probabilities: dict[int, float] = {}
 
     @cached_property
@@ -127,14 +130,17 @@ class Recommender:
         return self._probabilities[trial.number]
 
     def status(self, trial: Trial) -> Status:
-        """Whether the confirmation runs of the strategy confirm or refute it: a constraint is
-        unlikely, or it is probably worse than the default in every objective."""
-        if not self._replicates.confirmations(trial):
+        """Whether the confirmation runs of the strategy confirm it; refute it, as a constraint is
+        unlikely or it is probably worse than the default in every objective; or leave it undecided
+        whether it satisfies the constraints."""
+        if not self.replicates.confirmations(trial):
             return Status.UNCONFIRMED
         probability = self._refutations.satisfaction_probability(trial)
         is_worse = self._refutations.worse_probability(trial) >= MIN_PROBABILITY
-        is_refuted = probability < REFUTED_PROBABILITY or is_worse
-        return Status.REFUTED if is_refuted and not self._is_default(trial) else Status.CONFIRMED
+        if not self._is_default(trial) and (probability < REFUTED_PROBABILITY or is_worse):
+            return Status.REFUTED
+        is_likely = self.probability(trial) >= MIN_PROBABILITY
+        return Status.CONFIRMED if is_likely else Status.UNDECIDED
 
     def sources(self, trial: Trial) -> tuple[int, ...]:
         """The other trials whose phases ``trial`` reuses in its objectives."""
@@ -144,7 +150,7 @@ class Recommender:
 
     def is_composed(self, trial: Trial) -> bool:
         """Whether the strategy was never run as a whole, training included."""
-        return bool(self.sources(trial)) and not self._replicates.confirmations(trial)
+        return bool(self.sources(trial)) and not self.replicates.confirmations(trial)
 
     def recommend(self, goal: str) -> Recommendation:
         """The recommendation for ``goal``. Raises :class:`~autotune.errors.NotFoundError` if no

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from autotune.analysis.drift import drift_exponent, has_drifted, log_drift
 from autotune.analysis.front import value_of
 from autotune.analysis.metric_posterior import Comparison
-from autotune.analysis.paired import PairedRuns
 from autotune.analysis.paired_text import describe_difference
 from autotune.analysis.recommendation import (
     Closest,
@@ -22,7 +21,7 @@ from autotune.analysis.recommendation import (
     Status,
 )
 from autotune.analysis.refutation import MIN_PROBABILITY
-from autotune.analysis.replicates import Replicates, is_score
+from autotune.analysis.replicates import is_score
 from autotune.analysis.text import (
     comparison_phrase,
     conjunction,
@@ -78,8 +77,8 @@ def compare_objectives(
 
 
 def status_phrase(recommender: Recommender, trial: Trial) -> str:
-    """``confirmed on the test split: ...`` with the paired difference of the scores, ``refuted on
-    the test split: ...``, or ``on validation, not confirmed``."""
+    """``confirmed on the test split: ...`` with the paired difference of the scores, ``refuted`` or
+    ``undecided on the test split: ...``, or ``on validation, not confirmed``."""
     status = recommender.status(trial)
     if status is Status.UNCONFIRMED:
         return "on validation, not confirmed"
@@ -89,15 +88,14 @@ def status_phrase(recommender: Recommender, trial: Trial) -> str:
 
 def test_phrases(recommender: Recommender, trial: Trial) -> list[str]:
     """The scores of the confirmation runs against those of the default, else their values."""
-    default, trials = recommender.posterior.default, recommender.trials
+    default, pairs = recommender.posterior.default, recommender.pairs
     scores = [name for name in recommender.study.reported_metrics if is_score(name)]
-    pairs, replicates = PairedRuns(trials), Replicates(trials)
     phrases = []
     for metric in scores:
         difference = pairs.score_difference(trial, default, metric) if default else None
         if difference is not None:
             phrases.append(describe_difference(difference))
-        elif (estimate := replicates.test_estimate(trial, metric)) is not None:
+        elif (estimate := recommender.replicates.test_estimate(trial, metric)) is not None:
             value = format_metric(metric, estimate.value)
             phrases.append(f"{metric_label(metric)} {value}, default not confirmed")
     return phrases

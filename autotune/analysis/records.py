@@ -112,8 +112,8 @@ def posterior_record(snapshot: Snapshot, trial: Trial) -> Record:
 
     ``posterior`` has the mean of each objective after shrinkage with its 95% interval and the
     numbers of the trials that measured it, ``against_default`` the difference to the default
-    (``is_ratio``: as a multiple of it). ``status`` is ``confirmed``, ``refuted`` or ``not
-    confirmed``; ``constraint_probability`` is that of the least certain constraint.
+    (``is_ratio``: as a multiple of it). ``status`` is ``confirmed``, ``refuted``,
+    ``undecided`` or ``not confirmed``; ``constraint_probability`` is that of the least certain constraint.
     ``run_whole`` is false for what is put together from the phases of several trials. ``paired``
     compares the confirmation runs with those of the default.
     """
@@ -210,7 +210,8 @@ def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = N
 
 
 def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
-    """``autotune status --json``: the study record with best values and running trials."""
+    """``autotune status --json``: the study record with best values and running trials.
+    ``recommendation`` is the sentence about the knee; ``null`` if there is none."""
     running = [trial for trial in trials if trial.state is State.RUNNING]
     return {
         **study_record(study, trials, now),
@@ -219,6 +220,7 @@ def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = 
             {"metric": b.objective.metric, "value": b.value, "trial": b.trial.number}
             for b in best_trials(study, trials)
         ],
+        "recommendation": Snapshot(study, trials).recommendation_sentence("knee"),
         "hypervolume": hypervolume(study, trials),
         "running": [trial_record(trial) for trial in running],
     }

@@ -57,6 +57,8 @@ def status_lines(record: Mapping[str, Any]) -> Group:
         metric = entry["metric"]
         value = format_metric(metric, entry["value"])
         lines.append(Text(f"best {get_metric(metric).label}: {value} (trial {entry['trial']})"))
+    if record["recommendation"] is not None:
+        lines.append(Text(record["recommendation"]))
     if record["hypervolume"] is not None:
         lines.append(Text(f"hypervolume: {record['hypervolume']:.4f}"))
     lines += [Text(f"running: trial {t['number']}", style="cyan") for t in record["running"]]
