@@ -7,7 +7,8 @@ once.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
@@ -26,14 +27,15 @@ from autotune.domain import (
     Study,
     Task,
 )
-from autotune.errors import UsageError
+from autotune.errors import AutotuneError, UsageError
 from autotune.execution.local import LocalExecutor
+from autotune.execution.ranks import RANK_MODULES
 from autotune.levers import defaults
-from autotune.ports import Executor
+from autotune.ports import Evaluate, Executor
 from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import make_tuner
 from autotune.store import SqlStore, open_driver_store, open_store
-from tests.search.short_trials import evaluate
+from tests.search.short_trials import evaluate, evaluate_hungrily
 from tests.search.small_study import HOST, RecordingObserver
 
 NAME = "doomed"
@@ -50,7 +52,8 @@ def start(drive: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     return driver
 
 
-def study(trials: int) -> Study:
+def study(trials: int, **levers: Any) -> Study:
+    """A study of two dimensions, with other defaults than usual for ``levers``."""
     dimensions = (
         Dimension("batch_size", Categorical((8, 16, 32, 64))),
         Dimension("learning_rate", Range(1e-5, 1e-3, log=True)),
@@ -59,7 +62,7 @@ def study(trials: int) -> Study:
         name=NAME,
         task=Task(),
         objectives=(Objective("train_samples_per_second", "maximize"),),
-        space=SearchSpace(dimensions, {**defaults(HOST), "threads": 1}),
+        space=SearchSpace(dimensions, {**defaults(HOST), "threads": 1, **levers}),
         budget=Budget(trials=trials),
         sampler=SamplerConfig("random", 3),
     )
@@ -71,6 +74,23 @@ def main(path: str, trials: int) -> None:
     store = open_store(f"sqlite:///{directory}/doomed.db")
     executor = LocalExecutor(preload=PRELOAD, memory_gib=1.0)
     search(store, executor, study(trials), directory, None)
+
+
+def drive(
+    path: str, trials: int, message: str, levers: Mapping[str, Any], hungry: bool = False
+) -> None:
+    """Like :func:`main`, with defaults of ``levers``. An error and what to do about it are written
+    to the file ``message``. The workers of parallel trials need torch."""
+    directory = Path(path)
+    preload = (*PRELOAD, *RANK_MODULES) if "parallelism" in levers else PRELOAD
+    try:
+        store = open_store(f"sqlite:///{directory}/doomed.db")
+        executor = LocalExecutor(preload=preload, memory_gib=1.0)
+        function = evaluate_hungrily if hungry else evaluate
+        search(store, executor, study(trials, **levers), directory, None, function)
+    except AutotuneError as error:
+        Path(message).write_text(f"{error.message} ({error.hint})")
+        sys.exit(1)
 
 
 def share(url: str, path: str, trials: int, address: str | None) -> None:
@@ -92,8 +112,9 @@ def _executor(address: str | None) -> Executor:
 
 
 def search(
-    store: SqlStore, executor: Executor, study: Study, directory: Path, stale_after: float | None
-) -> None:
+    store: SqlStore, executor: Executor, study: Study, directory: Path,
+    stale_after: float | None, function: Evaluate = evaluate,
+) -> None:  # fmt: skip
     """What ``autotune search`` does, without model and data."""
     if NAME not in store.studies():
         with suppress(UsageError):  # the other driver was faster
@@ -105,6 +126,6 @@ def search(
             directory=directory / "runs", observer=RecordingObserver(),
             outage_seconds=60.0 if stale_after else 0.0,
         )  # fmt: skip
-        tuner.run(evaluate)
+        tuner.run(function)
     executor.close()
     store.close()

@@ -15,3 +15,10 @@ def evaluate(job: Job, report: Report) -> Outcome:
     time.sleep(random.Random(job.trial).uniform(0.02, 0.08))
     formula(job, report)
     return completed(job.strategy)
+
+
+def evaluate_hungrily(job: Job, report: Report) -> Outcome:
+    """A trial that needs 2 GiB of memory with the largest batch size."""
+    memory = bytearray(2 * 2**30) if job.strategy["batch_size"] == 64 else bytearray()
+    memory[::4096] = b"x" * len(memory[::4096])
+    return evaluate(job, report)
