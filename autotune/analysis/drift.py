@@ -61,8 +61,10 @@ def relative_ratio(metric: str, trial: Trial, other: Trial | None) -> float | No
 def relative_correction(metric: str, trial: Trial, other: Trial | None) -> float:
     """The factor by which ``metric`` of ``trial`` is multiplied to be what it were at the speed
     that the machine had in ``other``; 1 without a reference workload."""
-    exponent = drift_exponent(metric) - speed_dependent_share(trial, metric)
-    return math.exp(exponent * (log_drift(trial, other) or 0.0))
+    drift, share = log_drift(trial, other) or 0.0, speed_dependent_share(trial, metric)
+    if share:
+        return 1 - share + share * math.exp(-drift)
+    return math.exp(drift_exponent(metric) * drift)
 
 
 def has_drifted(trial: Trial, default: Trial | None) -> bool:

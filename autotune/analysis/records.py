@@ -110,15 +110,15 @@ def point_record(snapshot: Snapshot, point: FrontPoint) -> Record:
 def posterior_record(snapshot: Snapshot, trial: Trial) -> Record:
     """What is believed of the strategy of a trial.
 
-    ``posterior`` has the mean of each objective after shrinkage with its 95% interval and the
+    ``posterior`` has the mean of each reported metric after shrinkage with its 95% interval and the
     numbers of the trials that measured it, ``against_default`` the difference to the default
     (``is_ratio``: as a multiple of it). ``status`` is ``confirmed``, ``refuted``,
-    ``undecided`` or ``not confirmed``; ``constraint_probability`` is that of the least certain constraint.
-    ``run_whole`` is false for what is put together from the phases of several trials. ``paired``
-    compares the confirmation runs with those of the default.
+    ``undecided`` or ``not confirmed``; ``constraint_probability`` is that of the least certain
+    constraint. ``run_whole`` is false for what is put together from the phases of several trials.
+    ``paired`` compares the confirmation runs with those of the default.
     """
     posterior, recommender = snapshot.posterior, snapshot.recommender
-    names = [objective.metric for objective in snapshot.study.objectives]
+    names = snapshot.study.reported_metrics
     beliefs = {name: b for name in names if (b := posterior.belief(trial, name)) is not None}
     comparisons = {name: c for name in names if (c := posterior.compare(trial, name)) is not None}
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
-from autotune.analysis.select import select_trial
+from autotune.analysis.select import find_trial_number, select_trial
 from autotune.domain import State
 from autotune.errors import ExpressionError, NotFoundError, UsageError
 
@@ -41,6 +41,13 @@ def test_a_number_must_be_a_complete_trial() -> None:
         select_trial(STUDY, TRIALS, "9")
     with pytest.raises(UsageError, match="trial 3 of study tiny is infeasible: out of memory"):
         select_trial(STUDY, TRIALS, "3")
+
+
+def test_a_trial_to_show_may_be_in_any_state() -> None:
+    assert find_trial_number(STUDY, TRIALS, "3") == 3
+    assert find_trial_number(STUDY, TRIALS, "knee") == 1
+    with pytest.raises(NotFoundError, match="no trial 9"):
+        find_trial_number(STUDY, TRIALS, "9")
 
 
 def test_unknown_words_suggest_the_closest() -> None:
