@@ -91,6 +91,8 @@ def test_filters_are_in_the_address(page: Page, server: str) -> None:
         slider.press("ArrowRight")
     page.get_by_text("hidden by the filters").wait_for()
     page.wait_for_url("**at-train_samples_per_second=**")
+    page.wait_for_timeout(2_000)  # each key is a run of the page; the last one counts
+    settled(page)
     caption = page.get_by_text("hidden by the filters").inner_text()
     page.reload()
     settled(page)
@@ -132,6 +134,38 @@ def test_table_is_downloaded_as_csv(page: Page, server: str, tmp_path: Path) -> 
     download.value.save_as(tmp_path / "trials.csv")
     lines = (tmp_path / "trials.csv").read_text().splitlines()
     assert lines[0].startswith("trial,state,verdict") and len(lines) == 46
+
+
+def test_trials_are_selected_on_axes(page: Page, server: str) -> None:
+    """A box over the best half of an axis, then one over another axis."""
+    page.goto(f"{server}/trials?study=complete")
+    page.locator(".js-plotly-plot .scatterlayer .point").first.wait_for()
+    settled(page)
+    counts = [45]
+    for row in (10, 11):  # training speed, accuracy
+        left, right, top, bottom = page.evaluate(
+            """(row) => {
+                const plot = document.querySelector('.js-plotly-plot');
+                const {xaxis, yaxis} = plot._fullLayout;
+                const box = plot.getBoundingClientRect();
+                const x = value => box.left + xaxis._offset + xaxis.l2p(value);
+                const y = value => box.top + yaxis._offset + yaxis.l2p(value);
+                plot.scrollIntoView();
+                const moved = plot.getBoundingClientRect().top - box.top;
+                return [x(0.5), x(1.2), y(row - 0.35) + moved, y(row + 0.35) + moved];
+            }""",
+            row,
+        )
+        page.mouse.move(left, top)
+        page.mouse.down()
+        page.mouse.move(right, bottom, steps=5)
+        page.mouse.up()
+        expect(page.get_by_text(f"{counts[-1]} of 45 trials.")).to_have_count(0)
+        text = page.get_by_text("of 45 trials. Select a row").inner_text()
+        counts.append(int(text.split()[0]))
+    assert counts[0] > counts[1] > counts[2] > 0
+    page.get_by_role("button", name="Clear the selection").click()
+    page.get_by_text("45 of 45 trials.").wait_for()
 
 
 def test_study_follows_from_page_to_page(page: Page, server: str) -> None:
