@@ -59,10 +59,13 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 DEFAULT = (AUTOTUNE, *PEERS)
 
 MAX_SEEDS = {"Ax": 3, "Syne Tune MO-ASHA": 3}
-MAX_PROPOSALS = {"Ax": 80, "Syne Tune MO-ASHA": 432}
+MAX_PROPOSALS = {
+    "Ax": 80, "Optuna GP": 150, "Optuna TPE": 432, "Optuna NSGA-II": 432, "Syne Tune MO-ASHA": 432,
+}  # fmt: skip
 TARGETS = {"Ax": 0.95}
-"""Limits of searchers that need minutes of real time: Ax for its proposals, MO-ASHA for sorting its
-stopped trials. Ax also ends at 95%."""
+"""Limits of searchers that need minutes of real time: Ax and Optuna's Gaussian process for their
+proposals, MO-ASHA for sorting its stopped trials, the others for repeating themselves. Ax also ends
+at 95%."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Composes the records of a whole grid from one trial of each training key.
 
 A strategy's scores and learning curve are those of the trial with its training key, its speeds and
-its memory the medians over the trials with its profile key, and its times follow from both. All
-times are corrected by the time of the reference workload in the same trial.
+its memory the medians over the trials with its profile key, of which some ran the profile phase
+only. Its times follow from both. All times are corrected by the time of the reference workload in
+the same trial.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def sample(study: Study, order: Sequence[str] = ()) -> Iterator[Strategy]:
 def compose(study: Study, benchmark: TabularBenchmark) -> TabularBenchmark:
     """The records of all strategies whose two halves were recorded, for each recorded seed."""
     complete = correct_drift([r for r in benchmark.records if r.state is State.COMPLETE])
-    trainings = {(training_key(r.strategy), r.seed): r for r in complete}
+    trainings = {
+        (training_key(record.strategy), record.seed): record
+        for record in complete
+        if "5 train" in record.phases
+    }
     profiles: dict[str, list[Record]] = defaultdict(list)
     for record in complete:
         profiles[profile_key(record.strategy)].append(record)
@@ -106,7 +111,9 @@ def _medians(records: Sequence[Record]) -> Iterator[tuple[str, Measurement]]:
     """Medians of the measurements of the profile phase."""
     for name, measurement in records[0].measurements.items():
         if METRICS[name].phase is Phase.PROFILE:
-            value = median(record.measurements[name].value for record in records)
+            value = median(
+                record.measurements[name].value for record in records if name in record.measurements
+            )
             yield name, replace(measurement, value=value, ci95=None)
 
 

@@ -9,7 +9,8 @@ levers at their default. ``--write-only`` writes what is stored and runs nothing
 otherwise: speeds are recorded as measured.
 
 ``--shared`` runs one strategy of each training key only, and composes the records of the others
-from them (``composition.py``). ``--cpu-clock`` times trials by their CPU time, on one core with one
+from them (``composition.py``). ``--profiles 2`` then measures the speed of each profile key twice
+more. ``--cpu-clock`` times trials by their CPU time, on one core with one
 thread; then other programs disturb the speeds little.
 """
 
@@ -20,18 +21,31 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from autotune import spec
-from autotune.domain import Measurement, State, Strategy, Study, Trial, TrialOrigin
+from autotune.domain import (
+    Job,
+    Measurement,
+    Outcome,
+    Phase,
+    State,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+)
 from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import grid
+from autotune.execution.local import LocalExecutor
 from autotune.execution.replay.benchmark import Record, TabularBenchmark, write
 from autotune.hardware import inventory
-from autotune.levers import training_key
+from autotune.levers import profile_key, required_resources, training_key
 from autotune.store import SqlStore, open_store
+from autotune.trial import evaluate
 from autotune.trial.workload import profile_workload
 
 if __name__ == "__main__":
@@ -72,6 +86,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get("AUTOTUNE_DATA"))
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="further seeds")
     parser.add_argument("--shared", action="store_true", help="train each model once")
+    parser.add_argument("--profiles", type=int, default=0, help="further runs of each profile")
     parser.add_argument("--order", nargs="*", default=[], metavar="LEVER",
                         help="with --shared: record their lowest values first")  # fmt: skip
     parser.add_argument("--cpu-clock", action="store_true", help="time trials by CPU time")
@@ -100,11 +115,51 @@ def run_trials(options: argparse.Namespace, study: Study, overrides: Sequence[st
         seeds = options.seeds or [study.task.seed]
         count = enqueue(options.storage, study, sample(study, options.order), seeds)
         search(options.study, options.storage, [*overrides, f"budget={{trials: {count}}}"])
+        measure_profiles(options, study)
         return
     search(options.study, options.storage, overrides)
     if options.seeds:
         enqueue(options.storage, study, one_per_training_key(study), options.seeds)
         search(options.study, options.storage, overrides)
+
+
+def measure_profiles(options: argparse.Namespace, study: Study) -> None:
+    """Run the profile phase of each profile key, until each has been measured so many times more
+    than by complete trials."""
+    store = open_store(options.storage)
+    counts = Counter(
+        profile_key(trial.strategy)
+        for trial in store.trials(study.name)
+        if trial.state is State.COMPLETE and trial.metric("loss") is None
+    )
+    strategies = {profile_key(strategy): strategy for strategy in grid(study.space)}
+    pending = (
+        strategy
+        for repetition in range(options.profiles)
+        for key, strategy in strategies.items()
+        if counts[key] <= repetition
+    )
+
+    def ask() -> Job | None:
+        if (strategy := next(pending, None)) is None:
+            return None
+        origin, seed = TrialOrigin.ENQUEUED, study.task.seed
+        number = store.start(study.name, strategy, origin=origin, seed=seed).number
+        folder = str(Path("runs", study.name, f"{number:04d}").absolute())
+        return Job(
+            study.name, number, strategy, study.task, seed, required_resources(strategy),
+            study.limits, folder, phases=(Phase.PROFILE,), plugins=study.plugins,
+        )  # fmt: skip
+
+    def tell(job: Job, outcome: Outcome) -> None:
+        store.finish(study.name, job.trial, outcome)
+
+    executor = LocalExecutor()
+    try:
+        executor.run(ask, evaluate, tell, lambda job, point: None)
+    finally:
+        executor.close()
+        store.close()
 
 
 def search(study: Path, storage: str, overrides: Sequence[str]) -> None:
