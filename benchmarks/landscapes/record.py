@@ -43,7 +43,7 @@ from autotune.domain.search_space import grid
 from autotune.execution.local import LocalExecutor
 from autotune.execution.replay.benchmark import Record, TabularBenchmark, write
 from autotune.hardware import inventory
-from autotune.levers import profile_key, required_resources, training_key
+from autotune.levers import hourly_usd, profile_key, required_resources, training_key
 from autotune.store import SqlStore, open_store
 from autotune.trial import evaluate
 from autotune.trial.workload import profile_workload
@@ -140,6 +140,8 @@ def measure_profiles(options: argparse.Namespace, study: Study) -> None:
         if counts[key] <= repetition
     )
 
+    host = inventory()
+
     def ask() -> Job | None:
         if (strategy := next(pending, None)) is None:
             return None
@@ -148,7 +150,8 @@ def measure_profiles(options: argparse.Namespace, study: Study) -> None:
         folder = str(Path("runs", study.name, f"{number:04d}").absolute())
         return Job(
             study.name, number, strategy, study.task, seed, required_resources(strategy),
-            study.limits, folder, phases=(Phase.PROFILE,), plugins=study.plugins,
+            study.limits, folder, hourly_usd(strategy, host, study.prices),
+            phases=(Phase.PROFILE,), plugins=study.plugins,
         )  # fmt: skip
 
     def tell(job: Job, outcome: Outcome) -> None:
