@@ -143,8 +143,8 @@ class Recommender:
         return Status.CONFIRMED if is_likely else Status.UNDECIDED
 
     def sources(self, trial: Trial) -> tuple[int, ...]:
-        """The other trials whose phases ``trial`` reuses in its objectives."""
-        measured = [trial.result.measurements.get(o.metric) for o in self.study.objectives]
+        """The other trials whose phases ``trial`` reuses in its reported metrics."""
+        measured = [trial.result.measurements.get(m) for m in self.study.reported_metrics]
         sources = {m.source for m in measured if m is not None and m.source is not None}
         return tuple(sorted(sources - {trial.number}))
 

@@ -97,6 +97,7 @@ def point_record(snapshot: Snapshot, point: FrontPoint) -> Record:
     is_alone = len(snapshot.recommender.candidates) == 1
     return {
         **trial_record(point.trial),
+        "verdict": snapshot.verdict_texts[point.trial.number],
         "probability": point.probability,
         **({"probability_note": "no other strategy has a result"} if is_alone else {}),
         "confirmed": point.is_confirmed,
