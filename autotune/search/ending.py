@@ -33,7 +33,8 @@ def _parts(turn: Turn, session_end: str | None) -> Iterator[str]:
     if turn.budget_end is not None:
         yield "nothing was confirmed"
         return
-    yield "there was nothing to confirm"
+    is_tried = any(trial.is_confirmation for trial in turn.history)
+    yield "no confirmation run completed" if is_tried else "there was nothing to confirm"
     yield from _unused(turn)
 
 

@@ -9,6 +9,7 @@ from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.replicates import Replicates
 from autotune.analysis.summary import Best, best_trials
 from autotune.domain import Study, Trial
+from autotune.search.finalists import recommended_trial
 
 ROUNDING_TOLERANCE = 1e-9
 """Gains of hypervolume (in units of the default) up to this are rounding errors."""
@@ -25,7 +26,7 @@ def should_end_search(study: Study, history: Sequence[Trial]) -> str | None:
 
     With a patience these are trials that did not increase the hypervolume. A search for one answer
     ends after :data:`GOAL_PATIENCE` trials that did not improve it by more than the noise, but not
-    before any strategy is better than the default.
+    before a strategy other than the default can be recommended.
 
     Trials are ordered by the time when they ended. Confirmations and trials that do not count
     against the budget are not among them, but their gains count. Before the default has ended there
@@ -50,10 +51,10 @@ def _no_gain_of_goal(study: Study, history: Sequence[Trial]) -> str | None:
     if before is None:
         return None
     former, latter = best_trials(study, before), best_trials(study, history)
-    if not former or not latter or latter[0].trial.strategy == study.baseline:
-        return None  # nothing but the default yet, which is no answer
+    if not former or not latter:
+        return None
     noise = relative_noise(history, latter[0])
-    if _relative_gain(former[0], latter[0]) > noise:
+    if _relative_gain(former[0], latter[0]) > noise or recommended_trial(study, history) is None:
         return None
     return f"no gain beyond the noise ({noise:.1%}) in the last {GOAL_PATIENCE} trials"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autotune.analysis.budget import BudgetUsage
-from autotune.domain import Budget, Confirmation, Strategy, Study, Trial, TrialOrigin
+from autotune.domain import Budget, Confirmation, State, Strategy, Study, Trial, TrialOrigin
 from autotune.search.confirmation import next_confirmation
 from autotune.search.ending import describe_end
 from autotune.search.turn import Turn
@@ -59,6 +59,13 @@ def test_nothing_to_confirm_is_said(study: Study) -> None:
     assert describe_end(turn, "no gain") == (
         "no gain; there was nothing to confirm; left: 5.0 of 10 minutes"
     )
+
+
+def test_confirmations_that_failed_are_said(study: Study, fast: Strategy) -> None:
+    trials = [lasting(3, 0, study.baseline), lasting(2, 1, fast)]
+    run = lasting(0.1, 2, fast, origin=TrialOrigin.CONFIRMATION, state=State.FAILED)
+    end = describe_end(turn_with(study, [*trials, run], minutes=10), "no gain")
+    assert end == "no gain; no confirmation run completed; left: 4.9 of 10 minutes"
 
 
 def test_confirmations_and_the_rest_are_said(study: Study, fast: Strategy) -> None:

@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 
 from autotune.cli.commands.search import _goal_overrides
-from autotune.domain import Budget, Confirmation, Constraint, Measurement, Objective, Study, Trial
+from autotune.domain import (
+    Budget,
+    Confirmation,
+    Constraint,
+    Measurement,
+    Objective,
+    Study,
+    Trial,
+    Value,
+)
 from autotune.domain.search_space import grid
 from autotune.errors import UsageError
+from autotune.search import patience
 from autotune.search.patience import GOAL_PATIENCE, should_end_search
 from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import make_tuner
@@ -39,17 +49,24 @@ def with_speed(trial: Trial, speed: float, half_width: float = 0.0) -> Trial:
     interval = (speed - half_width, speed + half_width) if half_width else None
     measurement = Measurement(SPEED.metric, speed, "x", n=5, ci95=interval)
     measurements = {**trial.result.measurements, SPEED.metric: measurement}
+    faster = replace(trial, result=replace(trial.result, measurements=measurements))
+    return with_accuracy(faster, trial.metric("accuracy") or 0.0)
+
+
+def with_accuracy(trial: Trial, score: float) -> Trial:
+    accuracy = Measurement("accuracy", score, "ratio", 5000, (score - 0.005, score + 0.005))
+    measurements = {**trial.result.measurements, "accuracy": accuracy}
     return replace(trial, result=replace(trial.result, measurements=measurements))
 
 
 def history(study: Study, speeds: list[float], half_width: float = 0.0) -> list[Trial]:
-    """Trials as accurate as the default, or better."""
-    rates = [1e-4 + n / 1e6 for n in range(len(speeds))]
-    trials = [
-        finished_trial(n, study.baseline.with_values(learning_rate=rate))
-        for n, rate in enumerate(rates)
-    ]
-    trials[0] = finished_trial(0, study.baseline)
+    """The default and trials that are as accurate. Equal speeds are those of equal settings."""
+    batch_sizes = {speed: (8, 16, 32)[n % 3] for n, speed in enumerate(sorted(set(speeds[1:])))}
+    trials = [finished_trial(0, study.baseline)]
+    for number, speed in enumerate(speeds[1:], 1):
+        rate, batch_size = 1e-4 + number / 1e6, batch_sizes[speed]
+        settings: dict[str, Value] = {"threads": 2, "learning_rate": rate, "batch_size": batch_size}
+        trials.append(finished_trial(number, study.baseline.with_values(**settings)))
     return [with_speed(t, v, half_width) for t, v in zip(trials, speeds, strict=True)]
 
 
@@ -70,6 +87,16 @@ def test_it_ends_when_it_gets_no_better_than_the_noise(
     reason = should_end_search(study, history(study, speeds, half_width))
     assert (reason is not None) is ends
     assert should_end_search(replace(study, spec={}), history(study, speeds)) is None
+
+
+def test_it_goes_on_while_no_answer_can_be_recommended(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = with_goal(study)
+    trials = history(study, [50.0, 100.0, *[90.0] * GOAL_PATIENCE])
+    assert should_end_search(study, trials) is not None
+    monkeypatch.setattr(patience, "recommended_trial", lambda study, trials: None)
+    assert should_end_search(study, trials) is None
 
 
 def test_it_goes_on_while_the_default_is_best(study: Study) -> None:
