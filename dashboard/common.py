@@ -158,6 +158,9 @@ def state_line(snapshot: Snapshot, trial: Trial) -> None:
     """Draw the state, verdict and reason of a trial in one line, and its violations."""
     verdict = snapshot.verdict_texts[trial.number] if trial.state is State.COMPLETE else ""
     parts = [f"{STATE_ICON[trial.state]} **{trial.state.value}**", escape_markdown(verdict)]
+    goals = [g for g, r in snapshot.recommendations.items() if r.trial.number == trial.number]
+    if goals:
+        parts.append(f"recommended: {', '.join(goals)}")
     runs = len(snapshot.replicates.confirmations(trial))
     if runs:
         parts.append(f"confirmed by {runs} run{'s' * (runs > 1)}")

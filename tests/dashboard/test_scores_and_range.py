@@ -92,7 +92,7 @@ def test_the_hover_of_a_confirmed_trial_has_its_test_score(trials: list[Trial]) 
 
 def test_a_trial_shows_where_its_gain_comes_from(opened: str) -> None:
     app = visit("trial", study="complete", trial="29")
-    assert "Where the gain comes from" in words(app)
+    assert "Where the gain comes from" in words(app) and "recommended: knee" in words(app)
     table = next(f.value for f in app.dataframe if "together" in set(f.value.iloc[:, 0]))
     assert list(table.columns) == ["lever", "training speed", "accuracy", "cost"]
     assert "Where the gain comes from" not in words(visit("trial", study="complete", trial="0"))
