@@ -55,7 +55,7 @@ def speed_dependent_share(trial: Trial, metric: str) -> float:
 def _possible_interval(measurement: Measurement) -> Interval:
     metric, (low, high) = get_metric(measurement.name), measurement.ci95 or (0.0, 0.0)
     if metric.kind in WINDOW_KINDS and measurement.n < MIN_WINDOWS:
-        return Interval(None, f"{measurement.n} timing windows, fewer than {MIN_WINDOWS}")
+        return Interval(None, _few_windows(measurement.n))
     if metric.kind in UNBOUNDED_KINDS or low > 0 or measurement.value <= 0:
         return Interval((low, high))
     half = (high - low) / 2 / measurement.value
@@ -75,12 +75,16 @@ def _run_interval(trial: Trial, metric: str) -> Interval:
     return Interval((low, high)) if share else Interval(None, "does not depend on the speed")
 
 
+def _few_windows(count: int) -> str:
+    return f"{count} timing window{'s' * (count != 1)}, fewer than {MIN_WINDOWS}"
+
+
 def _missing_reason(measurement: Measurement) -> str:
     metric = get_metric(measurement.name)
     if measurement.name in EXACT_METRICS:
         return "counted, not estimated"
     if metric.kind in WINDOW_KINDS:
-        return f"{measurement.n} timing windows, fewer than {MIN_WINDOWS}"
+        return _few_windows(measurement.n)
     if metric.kind is MetricKind.MEMORY:
         return "one peak of one run"
     if metric.phase is Phase.TRAIN:

@@ -74,7 +74,7 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
         seed = f"seed {trial.seed}, evaluated on the test split"
         blocks.append(Text(f"Confirms trial {confirmed.number}: {seed}"))
     if trial.state is State.COMPLETE and trial.is_result:
-        blocks.append(Text(f"Against {snapshot.study.baseline_name}: {snapshot.describe(trial)}."))
+        blocks.append(Text(f"Result: {snapshot.describe(trial)}."))
     blocks += [_strategy(snapshot.study, trial), _measurements(trial, snapshot.baseline)]
     blocks.append(_path(snapshot.attribution(trial)))
     blocks += [_predictions(trial), _confirmations(snapshot, trial), _curve(trial)]

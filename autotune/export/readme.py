@@ -112,7 +112,7 @@ def _warning(left_out: Mapping[str, str]) -> list[str]:
 def _comparison(document: Mapping[str, Any]) -> list[str]:
     """The trial against the default of its study, after shrinkage."""
     comparison = document.get("comparison")
-    return [f"Against the default: {markdown.escape(comparison)}."] if comparison else []
+    return [f"In its study: {markdown.escape(comparison)}."] if comparison else []
 
 
 def _expected(

@@ -34,5 +34,5 @@ def test_no_speed_is_negative_and_what_has_no_interval_says_why() -> None:
 
 
 def test_the_comparison_with_the_default() -> None:
-    assert "Against the default" not in text()
-    assert "Against the default: 3.1x faster." in text("3.1x faster")
+    assert "In its study" not in text()
+    assert "In its study: 3.1x faster." in text("3.1x faster")
