@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError  # nosec B403  # torch's restricted unpickler raises it
 from typing import Any
 
 import torch
@@ -12,11 +13,17 @@ from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from autotune.domain.text import one_line, shorten
 from autotune.errors import ModelError
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.head import fit_head, trained_head
 from autotune.trial.model_sources import read_config
 from autotune.trial.tasks import get_task_type
+
+LOADING_ERRORS = (
+    OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError, UnpicklingError,
+)  # fmt: skip
+"""What damaged weights, and ``.bin`` files with anything but tensors, raise."""
 
 DROPOUTS = (
     "activation_dropout",
@@ -59,9 +66,10 @@ def load_model(
         _set_dropout(config, dropout)
         usable = attention if _model_class(prepared, config)._supports_sdpa else "eager"
         model, report = _load(prepared, config, usable, seed)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except LOADING_ERRORS as error:
+        problem = shorten(one_line(error), 300) or type(error).__name__
         raise ModelError(
-            f"{prepared.model_dir}: the model cannot be loaded: {str(error).splitlines()[0]}",
+            f"{prepared.model_dir}: the model cannot be loaded: {problem}",
             hint="name a directory written by save_pretrained, or a hub id",
         ) from error
     _require_weights(prepared, model, report)

@@ -63,3 +63,12 @@ def test_field_arguments_without_effect_are_refused(
     edit(folder, **{name: value})
     with pytest.raises(SystemExit, match=f"{name} has no effect here: {instead}"):
         train_hf_trainer.read_arguments(exported)
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp16"])
+def test_field_precision_is_that_of_the_evaluation_too(name: str, folder: Path) -> None:
+    exported = train_hf_trainer.open_folder(folder)
+    value = not getattr(train_hf_trainer.read_arguments(exported), name)
+    edit(folder, **{name: value})
+    with pytest.raises(SystemExit, match=rf"{name} differs from precision .* change both"):
+        train_hf_trainer.read_arguments(exported)

@@ -45,7 +45,7 @@ def test_field_code_of_a_model_does_not_run(tmp_path: Path) -> None:
     (folder / "code.py").write_text(f"open({str(trace)!r}, 'w').close()\n")
     config = json.loads((folder / "config.json").read_text())
     names = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification", "AutoTokenizer")
-    config["auto_map"] = {name: "code.Anything" for name in names}
+    config["auto_map"] = dict.fromkeys(names, "code.Anything")
     (folder / "config.json").write_text(json.dumps(config))
     custom = prepare_task(tiny(write_splits(tmp_path), model=str(folder)))
     load_model(custom)

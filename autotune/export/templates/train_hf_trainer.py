@@ -133,6 +133,13 @@ def read_arguments(folder: ExportFolder) -> TrainingArguments:
         if getattr(arguments, name, None) != getattr(defaults, name, None):
             instead = f"set {setting} in strategy.json" if setting else "this script cannot use it"
             raise SystemExit(f"training_args.json: {name} has no effect here: {instead}")
+    precision = folder.strategy["precision"]
+    for name in ("bf16", "fp16"):
+        if getattr(arguments, name) != (precision == name):
+            raise SystemExit(
+                f"training_args.json: {name} differs from precision {precision!r} in "
+                "strategy.json, with which the model is built and evaluated: change both"
+            )
     return arguments
 
 
