@@ -30,6 +30,7 @@ from autotune.analysis.text import (
     format_ratio,
     metric_label,
 )
+from autotune.analysis.verdict import learning_failure
 from autotune.domain import Phase, Trial
 from autotune.domain.metrics import Metric, get_metric
 
@@ -113,6 +114,8 @@ def sharing_note(recommender: Recommender, trial: Trial) -> str | None:
 def _notes(recommender: Recommender, trial: Trial) -> list[str]:
     """What a reader has to know about the figures."""
     notes = []
+    if (failure := learning_failure(trial)) is not None:
+        notes.append(f"the model learned nothing: {failure}")
     if recommender.study.has_auto_samples:
         samples = recommender.study.task.train_samples or 0
         notes.append(f"trained on {samples:,} samples, which were chosen for the budget")

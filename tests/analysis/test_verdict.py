@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from small_studies import ACCURACY, SPEED, study, trial, trials
 
+from autotune.analysis.recommendation import Recommender
+from autotune.analysis.recommendation_text import describe_trial
 from autotune.analysis.records import pareto_record, trial_records
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.verdict import dominating_rows, learning_failure
@@ -94,6 +96,13 @@ def test_json_has_the_verdict_on_every_trial() -> None:
     records = trial_records(snapshot, snapshot.trials)
     assert [record["verdict"] for record in records] == ["on the front", verdict]
     assert pareto_record(STUDY, snapshot.trials)["front"][0]["verdict"] == verdict
+
+
+def test_a_recommendation_says_so() -> None:
+    default, fast = trials((10, 0.8), (20, 0.79))
+    constant = with_scores(fast, mcc(0.0, 0.0, 0.0))
+    text = describe_trial(Recommender(STUDY, [default, constant]), constant)
+    assert "the model learned nothing: majority class (MCC 0)" in text
 
 
 def test_the_first_dominating_row_is_named() -> None:
