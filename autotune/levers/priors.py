@@ -73,7 +73,7 @@ METHOD_FACTORS: Mapping[str, float] = {"unstructured": 0.3}
 DEFAULT_DEVIATION = 0.45
 """Standard deviation of the effect of a lever that has no listed one."""
 
-RATE_CURVATURE, RATE_DEVIATION = -0.07, 0.9
+RATE_CURVATURE, RATE_DEVIATION = -0.035, 0.9
 """Effect for the square of the base-2 logarithm of the ratio to the typical learning rate, and the
 standard deviation of the effect of rates within a magnitude."""
 

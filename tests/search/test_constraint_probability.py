@@ -88,6 +88,17 @@ def test_an_infeasible_region_is_left_after_few_trials(study: Study) -> None:
     assert probability(study, history, bucketed) > 0.5, "other levers are not to blame"
 
 
+def test_a_region_in_which_trials_are_stopped_is_left(study: Study) -> None:
+    pruned = [study.baseline.with_values(pruning_ratio=0.5, learning_rate=r) for r in (5e-5, 1e-4)]
+    other = study.baseline.with_values(pruning_ratio=0.5, learning_rate=2e-4)
+    history = measured([(study.baseline, 0.90)])
+    before = probability(study, history, other)
+    for strategy in pruned:
+        values = {"train_samples_per_second": 300.0}
+        history.append(finished_trial(len(history), strategy, values, state="pruned"))
+    assert probability(study, history, other) < 0.7 * before
+
+
 def test_what_costs_nothing_is_tried_before_what_is_pruned_most(study: Study) -> None:
     proposed = FactoredSampler(study, MINILM).ask(measured([(study.baseline, 0.90)]))
     assert proposed is not None

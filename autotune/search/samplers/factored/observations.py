@@ -26,7 +26,7 @@ from autotune.domain import (
     TrialOrigin,
     Value,
 )
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers, required_resources
 from autotune.search.cache import measured_phases
 from autotune.search.samplers.factored.encoding import GroupKey, group_key
@@ -34,6 +34,10 @@ from autotune.search.samplers.factored.encoding import GroupKey, group_key
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
 SECONDS = "train_seconds"
 POWER = "energy_wh per second"
+
+STOPPED_VIOLATION, STOPPED_SAMPLES = 0.05, 100
+"""By how much an early-stopped trial is estimated to violate a lower bound on a score, and the
+number of samples with whose binomial variance."""
 
 INITIAL_OVERHEAD_SECONDS = 1.0
 """Assumed seconds of a profiling run, and of a trial's overhead, before any was measured."""
@@ -114,6 +118,33 @@ class Observations:
             groups = self.groups[phase].items()
             self._sorted[phase] = sorted(groups, key=lambda item: item[1].number)
         return self._sorted[phase]
+
+    def with_stopped(self, phase: Phase, metric: str) -> list[tuple[GroupKey, Observation]]:
+        """:meth:`by_number`, with an estimate for each early-stopped trial whose group did not
+        measure a constrained score: it probably violates the constraint. Without estimates, a
+        region in which all trials are stopped would look as good as before."""
+        measured, bound = self.by_number(phase), self._lower_bound(metric)
+        if phase is not Phase.TRAIN or bound is None:
+            return measured
+        values = {metric: max(bound - STOPPED_VIOLATION, 0.0)}
+        levers, estimates = phase_levers(phase), {}
+        for number, strategy in sorted(self.early_stopped.items()):
+            key = group_key(strategy, levers)
+            if key not in self.groups[phase] and key not in estimates:
+                estimates[key] = Observation(number, strategy, values, {metric: STOPPED_SAMPLES})
+        return sorted([*measured, *estimates.items()], key=lambda item: item[1].number)
+
+    def _lower_bound(self, metric: str) -> float | None:
+        """The bound below which a score violates a constraint; ``None`` without one."""
+        default = self.groups[Phase.TRAIN].get(self.default_group)
+        for constraint in self._study.constraints:
+            is_lower_bound = constraint.operator in (">", ">=") and constraint.metric == metric
+            if is_lower_bound and METRICS[metric].kind is MetricKind.SHARE:
+                if not constraint.relative:
+                    return constraint.bound
+                if default is not None and metric in default.values:
+                    return default.values[metric] + constraint.bound
+        return None
 
     @property
     def profile_seconds(self) -> float:

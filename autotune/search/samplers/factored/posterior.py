@@ -30,7 +30,7 @@ class Posterior:
         """The surrogate of a quantity; ``None`` without an observation."""
         key = phase, quantity
         if key not in self._fits:
-            observations = self.observations.by_number(phase)
+            observations = self.observations.with_stopped(phase, quantity)
             self._fits[key] = self._surrogates.fit(phase, quantity, observations)
         return self._fits[key]
 
