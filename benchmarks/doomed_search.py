@@ -131,8 +131,13 @@ class Search:
             self.changed,
             sum(number - 1 for number in measured.values()),
             len(running(self.processes)),
-            then or f"{'ended as usual' if code == 0 else f'exit code {code}'}; {self.disturbed()}",
+            then or f"{'ended as usual' if code == 0 else self.error()}; {self.disturbed()}",
         )
+
+    def error(self) -> str:
+        """The message with which the driver of :func:`local` ended, and what to do about it."""
+        message = Path(self.arguments[2]) if self.drive is doomed_driver.drive else None
+        return message.read_text() if message is not None and message.exists() else "no message"
 
     def disturbed(self) -> str:
         """The trials that did not complete, by the reason."""

@@ -86,8 +86,7 @@ def fill_disk(folder: Path, times: int) -> Result:
         search = local(folder, trials=max(60, times))
         search.start()
         search.end()
-        message = Path(search.arguments[2])
-        text = message.read_text() if message.exists() else "the disk did not fill"
+        text = search.error()
         search.compare()
         subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)
         search.start()

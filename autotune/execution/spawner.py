@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
@@ -73,6 +74,10 @@ class Worker:
         return code
 
 
+MAX_STARTS = 3
+"""Forkservers that may be killed during one request, for example by the kernel for memory."""
+
+
 class Spawner:
     """Starts the forkserver in the background, and again if it is lost."""
 
@@ -85,13 +90,13 @@ class Spawner:
 
         :raises ExecutionError: if the forkserver cannot import its modules, with its output.
         """
-        try:
-            worker = request_worker(self.send_fd)
-        except OSError as error:
-            raise ExecutionError(self._failure()) from error
-        if worker is None:
-            raise ExecutionError(self._failure())
-        return worker
+        for _ in range(MAX_STARTS):
+            with suppress(OSError):
+                if (worker := request_worker(self.send_fd)) is not None:
+                    return worker
+            if self._server.wait() >= 0:  # it ended by itself; one that was killed starts again
+                break
+        raise ExecutionError(self._failure())
 
     def send_fd(self, descriptors: Sequence[int]) -> None:
         """Request a worker with these ends of its connection and its status."""
