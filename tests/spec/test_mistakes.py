@@ -105,6 +105,10 @@ SECTIONS = [
         "task.steps fixes how long to train",
     ),
     ("start_with: [8]", 5, 14, "must be a mapping, not 8"),
+    ("sampler: {priors: {batch: {8: 1}}}", 5, 20, "unknown lever 'batch'"),
+    ("sampler: {priors: {allocator: {tuned: 1}}}", 5, 20, "has no influence on accuracy"),
+    ("sampler: {priors: {precision: {bf17: 1}}}", 5, 31, "did you mean bf16?"),
+    ("sampler: {priors: {freeze_layers: {2: 300}}}", 5, 35, "300 points; write"),
 ]
 
 
