@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -179,14 +181,12 @@ def local(folder: Path, trials: int, hungry: bool = False, **levers: str) -> Sea
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[PostgresServer]:
-    """A server in ``folder``."""
+def postgres() -> Iterator[PostgresServer]:
+    """A server. Its account needs a folder that all may enter."""
     binaries = server_programs()
     if binaries is None:
         raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql)")
-    folder.chmod(0o755)
-    directory = folder / "server"
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix="autotune-pg-"))
     server = PostgresServer(binaries, directory)
     server.create()
     server.start()
@@ -195,6 +195,7 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
     finally:
         if server.running:
             server.stop()
+        shutil.rmtree(directory)
 
 
 def shared(server: PostgresServer, folder: Path, trials: int, address: str | None = None) -> Search:

@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from doomed_search import Result, Search, local, postgres, shared
 
+from autotune.domain import FailureReason
+
 OBJECT_STORE = 80 * 2**20
 DISK_BYTES = 1_500_000
 """Size of the disk that fills: less than the write-ahead log of SQLite grows to."""
@@ -33,7 +35,7 @@ DISK_BYTES = 1_500_000
 def kill_drivers(folder: Path, times: int) -> Result:
     """SIGKILL at random moments, also of a driver that is starting; then one runs to the end."""
     rng = random.Random(11)
-    search = local(folder, trials=max(60, times))
+    search = local(folder, trials=20 + times)
     for _ in range(times):
         search.start()
         search.wait_for(rng.choice((0, 1, 1, 2)))
@@ -73,7 +75,8 @@ def exceed_memory(folder: Path, times: int) -> Result:
     search = local(folder, trials=max(20, times // 4), hungry=True)
     search.start()
     search.end()
-    return search.result("memory short", times)
+    short = sum(trial.failure is FailureReason.OUT_OF_MEMORY for trial in search.trials())
+    return search.result("memory short", short)
 
 
 def fill_disk(folder: Path, times: int) -> Result:
@@ -98,7 +101,7 @@ def fill_disk(folder: Path, times: int) -> Result:
 def kill_one_of_two_drivers(folder: Path, times: int) -> Result:
     """Two drivers share a study; the first is killed and started again."""
     kills = max(2, times // 20)
-    with postgres(folder) as server:
+    with postgres() as server:
         one = shared(server, folder, 10 + 4 * kills)
         other = Search(one.url, one.drive, one.arguments)
         one.start()
@@ -115,7 +118,7 @@ def kill_one_of_two_drivers(folder: Path, times: int) -> Result:
 def stop_database(folder: Path, times: int) -> Result:
     """PostgreSQL is stopped at once (as by a crash) and started again after two seconds."""
     stops = max(2, times // 50)
-    with postgres(folder) as server:
+    with postgres() as server:
         search = shared(server, folder, 10 + 6 * stops)
         search.start()
         for _ in range(stops):
@@ -132,7 +135,7 @@ def cut_connections(folder: Path, times: int) -> Result:
     import psycopg
 
     cuts = max(2, times // 10)
-    with postgres(folder) as server:
+    with postgres() as server:
         search = shared(server, folder, 10 + 4 * cuts)
         search.start()
         with psycopg.connect(search.url.replace("+psycopg", ""), autocommit=True) as connection:
@@ -153,7 +156,7 @@ def lose_actors_and_nodes(folder: Path, times: int) -> Result:
     faults = max(2, times // 50)
     node = {"num_cpus": 2, "object_store_memory": OBJECT_STORE}
     head = {**node, "num_cpus": 0, "include_dashboard": False}
-    with postgres(folder) as server, ExitStack() as stack:
+    with postgres() as server, ExitStack() as stack:
         cluster = Cluster(initialize_head=True, head_node_args=head)
         stack.callback(cluster.shutdown)
         worker = cluster.add_node(**node)
@@ -200,7 +203,6 @@ def run(names: Sequence[str], times: int) -> list[Result]:
         with tempfile.TemporaryDirectory(prefix="autotune-fault-") as folder:
             directory = Path(folder) / name
             directory.mkdir()
-            Path(folder).chmod(0o755)
             results.append(FAULTS[name](directory, times))
             print(row(results[-1]), flush=True)
     return results
