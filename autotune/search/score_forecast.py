@@ -37,6 +37,10 @@ MIN_SIMILAR = 6
 PREDICTION_SD_FACTOR = 2.0
 """The sampler's standard deviation of a score is multiplied by this: its model can be wrong."""
 
+PRIOR_SUCCESSES = 0.5
+"""Trials that are assumed to have satisfied a constraint, and as many to have violated it, after a
+score at the rung as low as that of a trial (the prior of Jeffreys)."""
+
 SHARE_LIMITS = 0.002, 0.998
 
 
@@ -61,8 +65,9 @@ class ScoreForecast:
     def probability(self, constraint: Constraint, limit: float) -> float:
         """The probability that the final score satisfies ``constraint``, whose bound is ``limit``.
 
-        At least the share of the trials that were no better at this rung and satisfied it: at a
-        rung at which no model has learned anything yet, a low score says nothing.
+        At least the share that is estimated from the trials that were no better at this rung, if
+        there are any: at a rung at which others had learned nothing either, a low score says
+        nothing.
         """
         is_minimum = constraint.operator in (">=", ">")
         sign = 1.0 if is_minimum else -1.0
@@ -73,7 +78,8 @@ class ScoreForecast:
             final for rung, final in self.finished if sign * to_scale(self.metric, rung) <= worst
         ]
         satisfied = sum(is_satisfied(constraint, final, limit) for final in finals)
-        share = satisfied / len(finals) if finals else 0.0
+        share = (satisfied + PRIOR_SUCCESSES) / (len(finals) + 2 * PRIOR_SUCCESSES)
+        share = share if finals else 0.0
         return max(above if is_minimum else 1 - above, share)
 
 

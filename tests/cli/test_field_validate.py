@@ -41,7 +41,7 @@ def test_only_levers_of_the_file_are_listed() -> None:
         (["budget: {trials: 24, minutes: 10}"], "ends after 24 trials or 10 minutes, whichever"),
         (["budget: {trials: 6}", "limits: {minutes: 10}"], "the search takes at most 1.0 hours"),
         (["budget: {trials: 6}"], "unknown before the first trial: set budget.minutes"),
-        (["budget: {minutes: 5}", "confirm: {top: 3}"], "up to 4 trials of it confirm the best and"),
+        (["budget: {minutes: 5}", "confirm: {top: 3}"], "up to 4 trials of it confirm the best"),
         (["budget: {usd: 2}"], "ends after $2;"),
     ],
 )

@@ -76,6 +76,14 @@ def test_a_low_score_says_nothing_where_good_models_were_as_low(study: Study) ->
     assert stop_reason(study, 0.50, 25, early) is not None
 
 
+def test_a_few_failures_from_as_low_a_score_prove_nothing(study: Study) -> None:
+    """The default has learned nothing by this rung, nor at its end: others may learn late."""
+    flat = [(0.50, 0.50)]
+    assert stop_reason(study, 0.50, 25, flat) is None
+    assert stop_reason(study, 0.50, 25, flat * 3) is None
+    assert stop_reason(study, 0.50, 25, flat * 40) is not None
+
+
 def test_the_prediction_of_the_sampler_counts() -> None:
     likely, unlikely = (0.86, 0.02), (0.60, 0.05)
     without = probability(0.70, 0.5)
