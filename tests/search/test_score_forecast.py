@@ -81,7 +81,7 @@ def test_a_few_failures_from_as_low_a_score_prove_nothing(study: Study) -> None:
     flat = [(0.50, 0.50)]
     assert stop_reason(study, 0.50, 25, flat) is None
     assert stop_reason(study, 0.50, 25, flat * 3) is None
-    assert stop_reason(study, 0.50, 25, flat * 40) is not None
+    assert stop_reason(study, 0.50, 50, flat * 12) is not None
 
 
 def test_the_prediction_of_the_sampler_counts() -> None:
