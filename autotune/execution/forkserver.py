@@ -27,8 +27,9 @@ from typing import NoReturn
 
 from autotune.execution import worker
 
-STATUS = struct.Struct("i")
-"""Format of the process id, and later the exit code, on a worker's status pipe."""
+STATUS = struct.Struct("?i")
+"""Format of messages on a worker's status pipe: whether it has ended, and its process id or, at its
+end, its exit code. A worker that is killed at once ends without having sent its id."""
 
 ORPHAN_CHECK_SECONDS = 0.5
 
@@ -103,7 +104,7 @@ class Server:
             self._control.close()
             for other in self._status.values():
                 os.close(other)
-            os.write(status, STATUS.pack(os.getpid()))
+            os.write(status, STATUS.pack(False, os.getpid()))
             os.close(status)
             worker.main(connection)
         finally:
@@ -129,7 +130,7 @@ class Server:
         with contextlib.suppress(KeyError):  # a pipe, or a socket that was closed
             self._selector.unregister(status)
         try:
-            os.write(status, STATUS.pack(code))
+            os.write(status, STATUS.pack(True, code))
         except (ConnectionError, TimeoutError):
             pass  # the driver no longer waits for this worker
         finally:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
@@ -65,7 +64,7 @@ class Worker:
 
         Returns ``None`` if the forkserver is lost; the worker is then killed here.
         """
-        code = read_status(self.status)
+        code = read_exit_code(self.status)
         if code is None:
             self.kill()
         self._is_alive = False
@@ -91,9 +90,14 @@ class Spawner:
         :raises ExecutionError: if the forkserver cannot import its modules, with its output.
         """
         for _ in range(MAX_STARTS):
-            with suppress(OSError):
-                if (worker := request_worker(self.send_fd)) is not None:
-                    return worker
+            try:
+                worker = request_worker(self.send_fd)
+            except ProcessLookupError:
+                continue  # killed before it could start
+            except OSError:
+                worker = None
+            if worker is not None:
+                return worker
             if self._server.wait() >= 0:  # it ended by itself; one that was killed starts again
                 break
         raise ExecutionError(self._failure())
@@ -128,6 +132,7 @@ class Spawner:
 def request_worker(send_fd: Callable[[Sequence[int]], None]) -> Worker | None:
     """A fresh worker from the forkserver behind ``send_fd``; ``None`` if it cannot start one.
 
+    :raises ProcessLookupError: it was killed before it could start.
     :raises OSError: if ``send_fd`` does.
     """
     ours, theirs = socket.socketpair()
@@ -141,12 +146,14 @@ def request_worker(send_fd: Callable[[Sequence[int]], None]) -> Worker | None:
     finally:
         theirs.close()
         os.close(status_end)
-    pid = read_status(status)
-    if pid is None:
-        ours.close()
-        os.close(status)
-        return None
-    return Worker(pid, Connection(ours.detach()), status)
+    pid = None
+    try:
+        pid = read_pid(status)
+    finally:
+        if pid is None:
+            ours.close()
+            os.close(status)
+    return None if pid is None else Worker(pid, Connection(ours.detach()), status)
 
 
 def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:
@@ -172,13 +179,29 @@ def _start(modules: Sequence[str]) -> tuple[subprocess.Popen[bytes], socket.sock
     return server, ours, output
 
 
-def read_status(pipe: int) -> int | None:
-    """Wait for the next value on a worker's status pipe; ``None`` if there will be none."""
+def read_pid(pipe: int) -> int | None:
+    """Wait for the process id of a new worker; ``None`` if there will be none.
+
+    :raises ProcessLookupError: the worker has ended before it could send its id.
+    """
+    has_ended, value = _read_status(pipe)
+    if has_ended and value is not None:
+        raise ProcessLookupError(f"a worker ended with exit code {value} before it started")
+    return value
+
+
+def read_exit_code(pipe: int) -> int | None:
+    """Wait for the exit code of a worker; ``None`` if its forkserver is lost."""
+    return _read_status(pipe)[1]
+
+
+def _read_status(pipe: int) -> tuple[bool, int | None]:
+    """The next message on a worker's status pipe: whether it has ended, and the value."""
     try:
         data = os.read(pipe, STATUS.size)
     except (ConnectionError, TimeoutError):  # the node at the other end is lost
-        return None
-    return STATUS.unpack(data)[0] if data else None
+        data = b""
+    return STATUS.unpack(data) if data else (True, None)
 
 
 def call_in_worker(worker: Worker, call: Call, *stop_fds: int) -> Any:

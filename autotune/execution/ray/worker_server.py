@@ -18,7 +18,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from autotune.errors import ExecutionError
-from autotune.execution.spawner import Worker, read_status
+from autotune.execution.spawner import Worker, read_pid
 
 Address = tuple[str, int]
 
@@ -41,12 +41,12 @@ class RemoteWorker(Worker):
 def request_remote_worker(address: Address, key: bytes) -> Worker | None:
     """A fresh worker from the agent at ``address``; ``None`` if it cannot start one.
 
-    :raises OSError: if the agent does not answer.
+    :raises OSError: if the agent does not answer, or the worker was killed before it could start.
     """
     ticket = secrets.token_bytes(TICKET_BYTES)
     with contextlib.ExitStack() as stack:
         connection, status = (stack.enter_context(_connect(address, key, ticket)) for _ in range(2))
-        pid = read_status(status.fileno())
+        pid = read_pid(status.fileno())
         if pid is None:
             return None
         return RemoteWorker(pid, Connection(connection.detach()), status.detach())
