@@ -14,6 +14,7 @@ NVIDIA_DEVICE = Path("/dev/nvidiactl")
 MULTI_PROCESS_TESTS = (
     "tests/execution/",
     "tests/search/test_drivers_killed.py",
+    "tests/search/test_field_faults.py",
     "tests/search/test_killed.py",
     "tests/trial/test_distributed.py",
 )

@@ -13,7 +13,9 @@ from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from autotune.domain import (
     Budget,
@@ -48,7 +50,9 @@ def start(drive: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     driver = context.Process(target=drive, args=arguments)
-    driver.start()
+    # A child would run the main module again, which may be a page of another test.
+    with patch.dict(sys.modules, {"__main__": ModuleType("__main__")}):
+        driver.start()
     return driver
 
 
