@@ -70,10 +70,11 @@ def trial_records(snapshot: Snapshot, trials: Sequence[Trial]) -> list[Record]:
 
 
 def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
-    """The front, as ``autotune pareto --json`` prints it. ``knee`` is a trial number."""
+    """The front and the knee, as ``autotune pareto --json`` prints them. ``knee`` is the number of a
+    trial, which another one can dominate by its measured values."""
     snapshot = Snapshot(study, trials)
     default, knee_trial = snapshot.baseline, snapshot.knee
-    points = [snapshot.front_points[trial.number] for trial in snapshot.front]
+    points = snapshot.front_points.values()
     return {
         "study": study.name,
         "objectives": objective_records(study),
