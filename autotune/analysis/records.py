@@ -70,8 +70,8 @@ def trial_records(snapshot: Snapshot, trials: Sequence[Trial]) -> list[Record]:
 
 
 def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
-    """The front and the knee, as ``autotune pareto --json`` prints them. ``knee`` is a trial number;
-    another trial can dominate it by its measured values."""
+    """The front and the knee, as ``autotune pareto --json`` prints them. ``knee`` is the number of
+    a trial; another one can dominate it by its measured values."""
     snapshot = Snapshot(study, trials)
     default, knee_trial = snapshot.baseline, snapshot.knee
     points = snapshot.front_points.values()
