@@ -29,6 +29,10 @@ MAX_DISAGREEMENT = 0.15
 that they share, from which that speed is doubtful. Machines drift by less within minutes."""
 
 
+MIN_TRAINING_SECONDS = 2.0
+"""Shorter training runs say nothing about a speed: any pause of the machine lengthens them."""
+
+
 def needs_isolated_rerun(
     study: Study, history: Sequence[Trial], ran_concurrently: Callable[[int], bool]
 ) -> list[Trial]:
@@ -96,13 +100,15 @@ def _has_own_result(trial: Trial) -> bool:
 
 def _training_time_ratio(trial: Trial) -> float | None:
     """The measured time of a training run over the time that follows from a shared speed; ``None``
-    of trials that measured their speed themselves or did not train."""
+    of trials that measured their speed themselves, did not train, or only for a moment."""
     measurements = trial.result.measurements
     speed, seconds = measurements.get(SPEED), measurements.get("train_seconds")
     if trial.state is not State.COMPLETE or speed is None or seconds is None:
         return None
     setup, samples = trial.metric("setup_seconds"), trial.metric("train_samples")
     if speed.source is None or seconds.source is not None or setup is None or not samples:
+        return None
+    if seconds.value - setup <= MIN_TRAINING_SECONDS:
         return None
     return seconds.value / (setup + samples / speed.value)
 

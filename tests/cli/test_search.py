@@ -85,8 +85,10 @@ def test_second_search_continues_the_study(searched: Searched) -> None:
     result = cli.run("search", "tiny.yaml", "--set", "budget.trials=4")
     assert result.code == 0, result.err
     after = cli.run("trials", "tiny", "--json").document
-    assert after[: len(before)] == before
-    assert len(after) == 4
+    new = [trial for trial in after[len(before) :] if trial["origin"] != "isolated"]
+    assert len(before) + len(new) == 4
+    for old, same in zip(before, after, strict=False):  # another trial can change the verdict
+        assert {**old, "verdict": ""} == {**same, "verdict": ""}
 
 
 def test_study_with_different_settings_is_refused(searched: Searched) -> None:

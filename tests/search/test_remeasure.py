@@ -188,6 +188,7 @@ def sharing(study: Study, number: int, seconds: float) -> Trial:
         ((11.0, 9.2), False),
         ((13.0,), True),
         ((7.0,), True),
+        ((3.9,), False),  # it trained for a moment only
         ((10.0, 9.8, 14.0), False),
         ((13.0, 12.5, 10.0), True),
     ],
