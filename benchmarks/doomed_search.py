@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +19,7 @@ from autotune.errors import NotFoundError, StoreUnavailableError
 from autotune.store import open_store
 from tests.search import doomed_driver
 from tests.search.doomed_driver import NAME
-from tests.store.postgres_server import PostgresServer, server_programs
+from tests.store.postgres_server import PostgresServer, server_programs, temporary_server
 
 TIMEOUT_SECONDS = 180.0
 """Without a further trial for this long, a search counts as stuck."""
@@ -182,20 +180,12 @@ def local(folder: Path, trials: int, hungry: bool = False, **levers: str) -> Sea
 
 @contextmanager
 def postgres() -> Iterator[PostgresServer]:
-    """A server. Its account needs a folder that all may enter."""
+    """A server for this run."""
     binaries = server_programs()
     if binaries is None:
         raise FileNotFoundError("PostgreSQL is not installed (apt-get install postgresql)")
-    directory = Path(tempfile.mkdtemp(prefix="autotune-pg-"))
-    server = PostgresServer(binaries, directory)
-    server.create()
-    server.start()
-    try:
+    with temporary_server(binaries) as server:
         yield server
-    finally:
-        if server.running:
-            server.stop()
-        shutil.rmtree(directory)
 
 
 def shared(server: PostgresServer, folder: Path, trials: int, address: str | None = None) -> Search:

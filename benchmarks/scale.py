@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -53,7 +52,7 @@ from autotune.ports import Ask, Clock, Evaluate, Report, ShouldStop, Tell
 from autotune.search.samplers.registry import make_sampler
 from autotune.search.tuner import make_tuner
 from autotune.store import open_driver_store
-from tests.store.postgres_server import PostgresServer, server_programs
+from tests.store.postgres_server import server_programs, temporary_server
 
 HOST = Host("simulated", (0, 1), 2, 8.0, devices=(Device("cpu", "cpu"),))
 SAMPLES = tuple(200.0 + n for n in range(10))
@@ -196,15 +195,8 @@ def storage(url: str | None) -> Iterator[str]:
     programs = server_programs()
     if programs is None:
         raise SystemExit("PostgreSQL is not installed: apt-get install postgresql, or --storage")
-    directory = Path(tempfile.mkdtemp(prefix="autotune-scale-"))
-    server = PostgresServer(programs, directory)
-    server.create()
-    server.start()
-    try:
+    with temporary_server(programs) as server:
         yield server.url("postgres")
-    finally:
-        server.stop()
-        shutil.rmtree(directory)
 
 
 def measure(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,18 @@ MULTI_PROCESS_SCOPE = "multi-process"
 
 SHARED_FIXTURE_FOLDERS = ("tests/cli/", "tests/dashboard/", "tests/store/")
 """Folders whose files share an expensive fixture: a search, a browser, a server."""
+
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark_scripts() -> Iterator[None]:
+    """Makes the scripts of the benchmarks importable. One of them has the name of a package of the
+    project, so that their folder is on the import path only where it is needed."""
+    sys.path.insert(0, str(BENCHMARKS))
+    yield
+    sys.path.remove(str(BENCHMARKS))
 
 
 def pytest_configure() -> None:

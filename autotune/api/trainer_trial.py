@@ -16,20 +16,16 @@ from transformers.trainer_utils import PredictionOutput
 
 from autotune.api.trainer_parts import TRIAL_ARGUMENTS, TrainerParts
 from autotune.domain import (
-    Completed,
     CurvePoint,
-    FailureReason,
-    Infeasible,
     Job,
     Measurement,
     Outcome,
     Phase,
-    Pruned,
     Study,
 )
 from autotune.domain.metrics import METRICS, Metric
 from autotune.domain.study import Direction
-from autotune.errors import NanLoss, StopTrial, Unsupported
+from autotune.errors import NanLoss, StopTrial
 from autotune.measure import cost, memory, statistics
 from autotune.measure.clock import Window, now
 from autotune.measure.correctness import pack_correctness
@@ -40,6 +36,7 @@ from autotune.trial.devices import init_device
 from autotune.trial.metrics import wilson_interval
 from autotune.trial.profiling import MIN_STEADY_WINDOWS, REFERENCE_CALLS
 from autotune.trial.recorder import TrialRecorder, describe_environment
+from autotune.trial.run import record_outcome
 from autotune.trial.training import WARMUP_STEPS, WINDOW_SECONDS
 
 SPLIT = "eval"
@@ -57,17 +54,11 @@ class TrainerTrial:
 
     def __call__(self, job: Job, report: Report) -> Outcome:
         """Fine-tune as ``job`` specifies; the outcomes are those of other trials."""
-        recorder = TrialRecorder()
-        try:
-            register_metrics(dict(self.metrics))
-            _fine_tune(cloudpickle.loads(self.parts), self.study, job, report, recorder)
-        except StopTrial as stop:
-            return Pruned(stop.message, recorder.result())
-        except NanLoss as error:
-            return Infeasible(FailureReason.NAN_LOSS, error.message, recorder.result())
-        except Unsupported as error:
-            return Infeasible(FailureReason.UNSUPPORTED, error.message, recorder.result())
-        return Completed(recorder.result())
+        register_metrics(dict(self.metrics))
+        parts, recorder = cloudpickle.loads(self.parts), TrialRecorder()
+        return record_outcome(
+            recorder, lambda: _fine_tune(parts, self.study, job, report, recorder)
+        )
 
 
 def register_metrics(directions: Mapping[str, Direction]) -> None:

@@ -8,6 +8,7 @@ A job lists the phases to run; the search reuses the results of the others from 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,8 +62,14 @@ def run_trial(job: Job, report: Report) -> Outcome:
 
 def _run(job: Job, report: Report) -> Outcome:
     recorder = TrialRecorder()
+    return record_outcome(recorder, lambda: fine_tune(job, report, recorder))
+
+
+def record_outcome(recorder: TrialRecorder, run: Callable[[], None]) -> Outcome:
+    """The outcome of ``run``, which adds its results to ``recorder``. Errors that are no outcome of
+    a trial are raised."""
     try:
-        fine_tune(job, report, recorder)
+        run()
     except StopTrial as stop:
         return Pruned(stop.message, recorder.result())
     except NanLoss as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,19 +24,16 @@ from autotune.measure.correctness import pack_correctness
 from autotune.store import open_store
 from tests.search.small_study import small_study
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SPEED, EXAMPLES, STRATEGIES = "train_samples_per_second", 1000, 40
 RUN_DEVIATION, SEED_DEVIATION = 0.03, 0.01
 
 
 @pytest.fixture(scope="module")
-def calibration() -> Iterator[Any]:
+def calibration(benchmark_scripts: None) -> Any:
     """The script as a module."""
-    sys.path.insert(0, str(BENCHMARKS))
     import calibration
 
-    yield calibration
-    sys.path.remove(str(BENCHMARKS))
+    return calibration
 
 
 class Simulation:

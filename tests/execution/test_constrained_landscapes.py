@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +13,7 @@ from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.levers import training_key
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks() -> Any:
-    """Put the folder of the benchmarks on the import path: they are scripts."""
-    sys.path.insert(0, str(BENCHMARKS))
-    yield
-    sys.path.remove(str(BENCHMARKS))
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
 @pytest.fixture(scope="module")

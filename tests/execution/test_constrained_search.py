@@ -12,12 +12,7 @@ from autotune.domain import Completed, Measurement, Strategy, TrialOrigin, Trial
 from autotune.store import open_store
 from tests.execution.synthetic_benchmark import HOST
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
 @pytest.fixture

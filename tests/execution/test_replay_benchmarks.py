@@ -18,15 +18,7 @@ from autotune.execution.replay.events import replay_events
 from tests.execution.synthetic_benchmark import synthetic_benchmark
 from tests.execution.test_replay import job
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def benchmarks() -> Any:
-    """Put the folder of the benchmarks on the import path: they are scripts."""
-    sys.path.insert(0, str(BENCHMARKS))
-    yield
-    sys.path.remove(str(BENCHMARKS))
+pytestmark = pytest.mark.usefixtures("benchmark_scripts")
 
 
 @pytest.fixture(scope="module")

@@ -56,10 +56,10 @@ def change_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def change_lines(data: bytes, rng: random.Random) -> bytes:
-    """Delete, repeat, swap, join or cut a line."""
+    """Delete, repeat, swap, join, cut or indent a line."""
     lines = data.split(b"\n")
     index, other = rng.randrange(len(lines)), rng.randrange(len(lines))
-    kind = rng.randrange(5)
+    kind = rng.randrange(6)
     if kind == 0:
         del lines[index]
     elif kind == 1:
@@ -68,6 +68,8 @@ def change_lines(data: bytes, rng: random.Random) -> bytes:
         lines[index], lines[other] = lines[other], lines[index]
     elif kind == 3:
         lines[index : index + 2] = [b"".join(lines[index : index + 2])]
+    elif kind == 4:
+        lines[index] = b" " * rng.randint(1, 9) + lines[index].lstrip(b" " * rng.randint(0, 4))
     else:
         lines[index] = lines[index][: rng.randrange(len(lines[index]) + 1)]
     return b"\n".join(lines)
@@ -78,15 +80,15 @@ def change_document(document: Any, rng: random.Random) -> Any:
     missing or misspelt, up to three times."""
     changed = copy.deepcopy(document)
     for _ in range(rng.choice((1, 1, 2, 3))):
-        places = list(_places(changed))
-        if not places:
+        spots = list(places(changed))
+        if not spots:
             break
-        container, key = rng.choice(places)
+        container, key = rng.choice(spots)
         kind = rng.random()
         if kind < 0.6:
             container[key] = copy.deepcopy(rng.choice(ODD_VALUES))
         elif kind < 0.75:
-            other, other_key = rng.choice(places)
+            other, other_key = rng.choice(spots)
             container[key] = copy.deepcopy(other[other_key])
         else:
             value = container.pop(key)
@@ -95,12 +97,12 @@ def change_document(document: Any, rng: random.Random) -> Any:
     return changed
 
 
-def _places(data: Any) -> Iterator[tuple[Any, Any]]:
+def places(data: Any) -> Iterator[tuple[Any, Any]]:
     """Every container of a document with each of its keys or indices."""
     if isinstance(data, dict | list):
         for key, value in list(data.items()) if isinstance(data, dict) else list(enumerate(data)):
             yield data, key
-            yield from _places(value)
+            yield from places(value)
 
 
 def problem_of(action: Callable[[], object], *, names: str = "") -> str | None:

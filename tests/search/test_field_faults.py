@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 MOST_DRIVER_KILLS = 3
 
 
 @pytest.fixture(scope="module")
-def faults() -> Any:
+def faults(benchmark_scripts: None) -> Any:
     """The script; benchmarks are no package."""
-    sys.path.insert(0, str(BENCHMARKS))
     import faults
 
-    yield faults
-    sys.path.remove(str(BENCHMARKS))
+    return faults
 
 
 @pytest.mark.parametrize("name", ["drivers", "workers", "forkservers", "disk", "connections"])

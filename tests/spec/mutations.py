@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from tests.fuzz.mutations import change_lines, places
+
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 SOURCES = [path.read_bytes() for path in sorted(FOLDER.glob("*.yaml"))]
 
@@ -41,30 +43,12 @@ def change_bytes(text: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def change_lines(text: bytes, rng: random.Random) -> bytes:
-    """Delete, repeat, move, indent or join a line."""
-    lines = text.split(b"\n")
-    index, other = rng.randrange(len(lines)), rng.randrange(len(lines))
-    kind = rng.randrange(5)
-    if kind == 0:
-        del lines[index]
-    elif kind == 1:
-        lines.insert(other, lines[index])
-    elif kind == 2:
-        lines[index], lines[other] = lines[other], lines[index]
-    elif kind == 3:
-        lines[index] = b" " * rng.randint(1, 9) + lines[index].lstrip(b" " * rng.randint(0, 4))
-    else:
-        lines[index : index + 2] = [b"".join(lines[index : index + 2])]
-    return b"\n".join(lines)
-
-
 def change_value(text: bytes, rng: random.Random) -> bytes:
     """Replace one value by an odd one, or by another of the file."""
     data = yaml.load(text, Loader=_Loader)
-    container, key = rng.choice(_places(data))
+    container, key = rng.choice(list(places(data)))
     if rng.random() < 0.3:
-        other, other_key = rng.choice(_places(data))
+        other, other_key = rng.choice(list(places(data)))
         return _dump(
             data, container, key, yaml.safe_dump(other[other_key], default_flow_style=True)
         )
@@ -74,11 +58,11 @@ def change_value(text: bytes, rng: random.Random) -> bytes:
 def change_key(text: bytes, rng: random.Random) -> bytes:
     """Rename a key, to that of another position or by one character, or remove it."""
     data = yaml.load(text, Loader=_Loader)
-    places = [(c, k) for c, k in _places(data) if isinstance(c, dict)]
-    container, key = rng.choice(places)
+    keys = [(c, k) for c, k in places(data) if isinstance(c, dict)]
+    container, key = rng.choice(keys)
     value = container.pop(key)
     if rng.random() < 0.7:
-        other = str(rng.choice(places)[1])
+        other = str(rng.choice(keys)[1])
         index = rng.randrange(len(str(key)))
         misspelt = str(key)[:index] + rng.choice("aeé_ ") + str(key)[index + 1 :]
         container[rng.choice((other, misspelt, "values", "when", "low"))] = value
@@ -86,17 +70,6 @@ def change_key(text: bytes, rng: random.Random) -> bytes:
 
 
 MUTATIONS: Sequence[Mutation] = (change_bytes, change_lines, change_value, change_key)
-
-
-def _places(data: Any) -> list[tuple[Any, Any]]:
-    """Every container with each of its keys or indices."""
-    entries = data.items() if isinstance(data, dict) else enumerate(data)
-    places = []
-    for key, value in entries:
-        places.append((data, key))
-        if isinstance(value, dict | list):
-            places += _places(value)
-    return places
 
 
 def _dump(data: Any, container: Any, key: Any, written: str) -> bytes:

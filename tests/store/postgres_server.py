@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -105,6 +106,13 @@ def postgres_server() -> Iterator[PostgresServer]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
+    with temporary_server(binaries) as server:
+        yield server
+
+
+@contextmanager
+def temporary_server(binaries: Path) -> Iterator[PostgresServer]:
+    """A running server in a folder of its own, which its account can enter."""
     directory = Path(tempfile.mkdtemp(prefix="autotune-pg-"))
     server = PostgresServer(binaries, directory)
     server.create()
@@ -112,7 +120,8 @@ def postgres_server() -> Iterator[PostgresServer]:
     try:
         yield server
     finally:
-        server.stop()
+        if server.running:
+            server.stop()
         shutil.rmtree(directory)
 
 
