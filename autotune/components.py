@@ -27,7 +27,7 @@ class SamplerType:
     """Whether proposals depend on results, so that it can begin with recipes."""
 
 
-_SAMPLER = "autotune.search.samplers.registry"
+_SAMPLER = "autotune.tuner.samplers.registry"
 
 SAMPLERS: Registry[SamplerType] = Registry("sampler", (
     SamplerType(
@@ -46,7 +46,7 @@ SAMPLERS: Registry[SamplerType] = Registry("sampler", (
 @dataclass(frozen=True)
 class StoppingRule:
     """``should_stop`` is a function with the signature of
-    :func:`autotune.search.early_stopping.optimistic`, or its ``"module:name"``; ``None`` stops
+    :func:`autotune.tuner.early_stopping.optimistic`, or its ``"module:name"``; ``None`` stops
     no trial."""
 
     name: str
@@ -58,12 +58,12 @@ STOPPING_RULES: Registry[StoppingRule] = Registry("early-stopping rule", (
     StoppingRule(
         "optimistic",
         "Stops a trial if even an optimistic final result is dominated or breaks a constraint",
-        "autotune.search.early_stopping:optimistic",
+        "autotune.tuner.early_stopping:optimistic",
     ),
     StoppingRule(
         "asha",
         "Asynchronous successive halving by non-dominated rank",
-        "autotune.search.early_stopping:asha",
+        "autotune.tuner.early_stopping:asha",
     ),
     StoppingRule("none", "Runs every trial to its end", None),
 ))  # fmt: skip

@@ -17,9 +17,9 @@ import psutil
 from autotune.domain import State, Trial, TrialOrigin
 from autotune.errors import NotFoundError, StoreUnavailableError
 from autotune.store import open_store
-from tests.search import doomed_driver
-from tests.search.doomed_driver import NAME
 from tests.store.postgres_server import PostgresServer, server_programs, temporary_server
+from tests.tuner import doomed_driver
+from tests.tuner.doomed_driver import NAME
 
 TIMEOUT_SECONDS = 180.0
 """Without a further trial for this long, a search counts as stuck."""

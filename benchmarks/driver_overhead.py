@@ -37,10 +37,10 @@ from autotune.domain import (
 from autotune.domain.metrics import METRICS
 from autotune.hardware import inventory
 from autotune.ports import Ask, Clock, Evaluate, Report, ShouldStop, Tell
-from autotune.search.samplers.registry import make_sampler
-from autotune.search.tuner import make_tuner
 from autotune.store import open_store
 from autotune.trial.workload import profile_workload
+from autotune.tuner.samplers.registry import make_sampler
+from autotune.tuner.tuner import make_tuner
 
 ROOT = Path(__file__).parents[1]
 

@@ -31,11 +31,11 @@ from autotune import spec
 from autotune.domain import FailureReason, State, Strategy, Task, Trial, WorkloadProfile
 from autotune.execution.local import LocalExecutor
 from autotune.execution.replay.benchmark import read
-from autotune.search.feasibility.memory import memory_footprints
-from autotune.search.feasibility.memory_model import MemoryModel, Peak
-from autotune.search.feasibility.time_model import TimedTrial, TimeModel
 from autotune.store import open_store
 from autotune.trial.workload import profile_workload
+from autotune.tuner.feasibility.memory import memory_footprints
+from autotune.tuner.feasibility.memory_model import MemoryModel, Peak
+from autotune.tuner.feasibility.time_model import TimedTrial, TimeModel
 
 TRAINING_SIZES = (0, 5, 10, 20)
 NUM_ORDERS = 10

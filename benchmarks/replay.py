@@ -35,9 +35,9 @@ from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.execution.replay.executor import ReplayExecutor
 from autotune.levers import hourly_usd, profile_key, training_key
 from autotune.ports import Report
-from autotune.search.samplers.registry import make_sampler
-from autotune.search.tuner import make_tuner
 from autotune.store import open_store
+from autotune.tuner.samplers.registry import make_sampler
+from autotune.tuner.tuner import make_tuner
 
 TARGET_SHARE = 0.995
 """Share of the hypervolume of all strategies at which a search ends."""

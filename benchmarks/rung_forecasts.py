@@ -18,9 +18,9 @@ import numpy as np
 
 from autotune.domain import Constraint, State
 from autotune.execution.replay.benchmark import Record, read
-from autotune.search.early_stopping import MIN_CONSTRAINT_PROBABILITY
-from autotune.search.learning_curves import RUNG_TOLERANCE
-from autotune.search.score_forecast import forecast_score
+from autotune.tuner.early_stopping import MIN_CONSTRAINT_PROBABILITY
+from autotune.tuner.learning_curves import RUNG_TOLERANCE
+from autotune.tuner.score_forecast import forecast_score
 
 METRIC = "accuracy"
 RUNGS = (0.25, 0.5)

@@ -49,9 +49,9 @@ from autotune.domain import (
 )
 from autotune.levers import defaults
 from autotune.ports import Ask, Clock, Evaluate, Report, ShouldStop, Tell
-from autotune.search.samplers.registry import make_sampler
-from autotune.search.tuner import make_tuner
 from autotune.store import open_driver_store
+from autotune.tuner.samplers.registry import make_sampler
+from autotune.tuner.tuner import make_tuner
 from tests.store.postgres_server import server_programs, temporary_server
 
 HOST = Host("simulated", (0, 1), 2, 8.0, devices=(Device("cpu", "cpu"),))

@@ -26,7 +26,7 @@ from transformers import (
     set_seed,
 )
 
-from autotune import api
+import autotune
 
 CLASS_WEIGHTS = (1.0, 3.0)
 """Complaints are rare and matter more."""
@@ -104,7 +104,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or make_small_bert(f"{folder}/bert")
         trainer = make_trainer(model, options.examples, f"{folder}/out")
-        result = api.tune(
+        result = autotune.tune(
             trainer,
             name="reviews",
             objectives=["train_samples_per_second", "accuracy", "complaint_recall"],

@@ -15,9 +15,9 @@ NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
 MULTI_PROCESS_TESTS = (
     "tests/execution/",
-    "tests/search/test_drivers_killed.py",
-    "tests/search/test_field_faults.py",
-    "tests/search/test_killed.py",
+    "tests/tuner/test_drivers_killed.py",
+    "tests/tuner/test_field_faults.py",
+    "tests/tuner/test_killed.py",
     "tests/trial/test_distributed.py",
 )
 """Tests that start several processes or a Ray cluster. They run one at a time."""

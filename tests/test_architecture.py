@@ -20,22 +20,22 @@ from tests.conftest import MULTI_PROCESS_TESTS, SHARED_FIXTURE_FOLDERS
 ROOT = Path(__file__).parents[1]
 
 LAYERS: tuple[frozenset[str], ...] = tuple(map(frozenset, (
-    {"errors"},
+    {"errors", "version"},
     {"domain"},
     {"ports", "components", "hardware", "levers", "measure", "locks"},
     {"analysis", "plugins", "store"},
     {"report", "spec", "tracking", "trial"},
-    {"execution", "export", "search"},
+    {"execution", "export", "tuner"},
     {"importers"},
     {"cli"},
     {"api"},
-    {"__main__"},
+    {"__main__", "__init__"},
 )))  # fmt: skip
 """The packages and top-level modules of ``autotune``, lowest layer first. Each may import from the
 layers below it and from nothing else."""
 
 FOREIGN_PACKAGES = {
-    "optuna": {"search", "analysis", "export"},
+    "optuna": {"tuner", "analysis", "export"},
     "ray": {"execution", "export"},
     "streamlit": {"dashboard"},
 }
@@ -52,10 +52,10 @@ def _split(text: str) -> list[str]:
 
 FORMER_MODULES = _split("""
     autotune.constraints autotune.expression autotune.metrics autotune.space autotune.domain.anatomy
-    autotune.domain.evidence autotune.search.refereeing autotune.search.solitude
-    autotune.search.stopping autotune.search.sharing autotune.search.drivers autotune.search.folder
-    autotune.search.plateau autotune.search.confirming autotune.search.factored
-    autotune.search.sampler autotune.execution.seats autotune.execution.running
+    autotune.domain.evidence autotune.tuner.refereeing autotune.tuner.solitude
+    autotune.tuner.stopping autotune.tuner.sharing autotune.tuner.drivers autotune.tuner.folder
+    autotune.tuner.plateau autotune.tuner.confirming autotune.tuner.factored
+    autotune.tuner.sampler autotune.execution.seats autotune.execution.running
     autotune.execution.calling autotune.execution.lean autotune.execution.landscape
     autotune.execution.replayed autotune.execution.ray.desk autotune.execution.ray.parcel
     autotune.execution.ray.team autotune.execution.ray.wire autotune.execution.ray.shape
@@ -181,7 +181,7 @@ def package(path: Path) -> str:
 
 
 def test_every_package_has_one_layer() -> None:
-    packages = {package(path) for path in python_files("autotune")} - {"__init__"}
+    packages = {package(path) for path in python_files("autotune")}
     layered = [name for layer in LAYERS for name in layer]
     assert len(layered) == len(set(layered))
     assert packages == set(layered)
@@ -204,7 +204,7 @@ def test_no_two_packages_import_each_other() -> None:
     assert not cycle, " -> ".join(cycle)
 
 
-@pytest.mark.parametrize("parent", ["search", "execution", "trial"])
+@pytest.mark.parametrize("parent", ["tuner", "execution", "trial"])
 def test_no_two_subpackages_import_each_other(parent: str) -> None:
     folders = {f"autotune.{parent}.{p.parent.name}"
                for p in (ROOT / "autotune" / parent).glob("*/__init__.py")}  # fmt: skip

@@ -1,14 +1,14 @@
 """The Python interface: what the commands do, for scripts and notebooks.
 
-Import it as ``from autotune import api``. Importing it loads no torch.
+The package ``autotune`` offers the same names. Importing it loads no torch.
 """
 
 from __future__ import annotations
 
 from autotune.api.callbacks import Callback
 from autotune.api.result import Result, load
-from autotune.api.search import search
+from autotune.api.run import search
 from autotune.api.study import Study
-from autotune.api.tune import TunedTrainer, tune
+from autotune.api.tuned_trainer import TunedTrainer, tune
 
 __all__ = ["Callback", "Result", "Study", "TunedTrainer", "load", "search", "tune"]

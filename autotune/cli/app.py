@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from autotune import __version__
 from autotune.cli.commands import db
 from autotune.cli.commands.compare_devices import compare_devices
 from autotune.cli.commands.dashboard import dashboard
@@ -19,6 +18,7 @@ from autotune.cli.commands.search import resume, search
 from autotune.cli.commands.study import hardware, init, validate
 from autotune.cli.output import EXIT_INTERRUPTED, err, print_error, replace_unprintable
 from autotune.errors import AutotuneError, UsageError
+from autotune.version import __version__
 
 app = typer.Typer(
     name="autotune",

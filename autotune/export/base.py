@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from autotune import __version__, plugins
+from autotune import plugins
 from autotune.analysis.records import measurement_record
 from autotune.domain import Strategy, Study, Trial
 from autotune.export import readme, vendoring
@@ -20,6 +20,7 @@ from autotune.export.levers import (
     supports_all,
     unsupported_levers,
 )
+from autotune.version import __version__
 
 REQUIRED_PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "safetensors", "psutil")
 """Packages that every exported script needs."""

@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from autotune import __version__
 from autotune.analysis.budget import busy_seconds
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import lever_importance, setting_effects, varied_levers
@@ -28,6 +27,7 @@ from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
 from autotune.report.figures import effect_summary_figure, front_summary_figure, growth_figure
 from autotune.report.path_section import path_section
+from autotune.version import __version__
 
 HEADING = "Report of study "
 """The first heading begins with this."""

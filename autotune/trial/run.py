@@ -3,7 +3,7 @@
 Executors call :func:`run_trial`. A trial has two phases: the profile phase
 (:mod:`autotune.trial.profiling`) takes seconds, the train phase trains and evaluates the model.
 A job lists the phases to run; the search reuses the results of the others from earlier trials
-(:mod:`autotune.search.cache`).
+(:mod:`autotune.tuner.cache`).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from unittest.mock import MagicMock
 import plotly.graph_objects as go
 import pytest
 
+import autotune
 from autotune import api
 from autotune.api.study import to_overrides
 from autotune.domain import State, Study, Trial
@@ -117,10 +118,24 @@ def test_mistakes_are_those_of_a_file(document: dict[str, Any]) -> None:
 
 
 def test_the_interface_loads_without_torch() -> None:
-    code = "import json, sys; from autotune import api; print(json.dumps(sorted(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     heavy = {"torch", "transformers", "ray", "optuna", "pandas", "plotly", "streamlit"}
-    assert heavy.isdisjoint(json.loads(run.stdout))
+    assert heavy.isdisjoint(modules_after("import autotune; autotune.search"))
+    assert "sqlalchemy" not in modules_after("import autotune")
+
+
+def modules_after(code: str) -> list[str]:
+    code += "; import json, sys; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    modules: list[str] = json.loads(run.stdout)
+    return modules
+
+
+def test_the_package_offers_the_interface() -> None:
+    for name in api.__all__:
+        assert getattr(autotune, name) is getattr(api, name)
+    assert set(api.__all__) <= set(dir(autotune))
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        _ = autotune.serch  # type: ignore[attr-defined]
 
 
 def run_blocks(text: str, names: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers.trainer_callback import TrainerCallback
 from autotune import api
 from autotune.api.trainer_parts import TrainerParts
 from autotune.domain import State
+from autotune.domain.metrics import METRICS
 from autotune.errors import UsageError
 from autotune.trial.builtin import build_bert_tiny
 
@@ -50,6 +52,15 @@ def make_dataset(count: int) -> Dataset:
             "labels": [n % 2 for n in range(count)],
         }
     )
+
+
+@pytest.fixture(autouse=True)
+def registered_metrics() -> Iterator[None]:
+    """The user's scores are known to the process until it ends; other tests want none of them."""
+    names = set(METRICS)
+    yield
+    for name in set(METRICS) - names:
+        METRICS.unregister(name)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import replace
 from autotune.domain import FailureReason, Infeasible, State, Strategy, Study, Trial
 from autotune.domain.search_space import contains, excluded, is_active
 from autotune.ports import Sampler
-from tests.search.small_study import finished_trial
+from tests.tuner.small_study import finished_trial
 
 MakeSampler = Callable[[Study], Sampler]
 

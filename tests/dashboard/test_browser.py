@@ -161,6 +161,7 @@ def test_trials_are_selected_on_axes(page: Page, server: str) -> None:
         page.mouse.move(right, bottom, steps=5)
         page.mouse.up()
         expect(page.get_by_text(f"{counts[-1]} of 45 trials.")).to_have_count(0)
+        settled(page)  # a figure that is being replaced takes no drag
         text = page.get_by_text("of 45 trials. Select a row").inner_text()
         counts.append(int(text.split()[0]))
     assert counts[0] > counts[1] > counts[2] > 0

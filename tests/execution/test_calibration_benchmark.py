@@ -22,7 +22,7 @@ from autotune.domain import (
 )
 from autotune.measure.correctness import pack_correctness
 from autotune.store import open_store
-from tests.search.small_study import small_study
+from tests.tuner.small_study import small_study
 
 SPEED, EXAMPLES, STRATEGIES = "train_samples_per_second", 1000, 40
 RUN_DEVIATION, SEED_DEVIATION = 0.03, 0.01

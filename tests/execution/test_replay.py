@@ -33,12 +33,12 @@ from autotune.execution.replay import events
 from autotune.execution.replay.benchmark import Record, TabularBenchmark
 from autotune.execution.replay.executor import ReplayExecutor
 from autotune.ports import Executor, ShouldStop
-from autotune.search.samplers.registry import make_sampler
-from autotune.search.tuner import make_tuner
 from autotune.spec import load
 from autotune.store import open_store
+from autotune.tuner.samplers.registry import make_sampler
+from autotune.tuner.tuner import make_tuner
 from tests.execution.synthetic_benchmark import HOST, SPEC, synthetic_benchmark
-from tests.search.small_study import RecordingObserver, formula
+from tests.tuner.small_study import RecordingObserver, formula
 
 TRIAL_SECONDS = 9.75
 """Seconds of a recorded trial without pruning."""

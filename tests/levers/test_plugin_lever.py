@@ -31,13 +31,13 @@ from autotune.levers import (
 )
 from autotune.levers.effects import MODEL_LEVERS, load_effect, model_effects
 from autotune.ports import Store
-from autotune.search.feasibility.flops import training_flops
-from autotune.search.history import History
 from autotune.spec import json_schema, load
 from autotune.store import open_store
+from autotune.tuner.feasibility.flops import training_flops
+from autotune.tuner.history import History
 from tests.export import samples
-from tests.search.feasible_world import MINILM
 from tests.spec.hosts import CPU, GPU
+from tests.tuner.feasible_world import MINILM
 
 PLUGIN = Path(__file__).parent / "embedding_noise.py"
 NAME = "embedding_noise"

@@ -28,9 +28,9 @@ from autotune.domain.metrics import METRICS
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import PluginError, SpecError, UsageError
 from autotune.export import exporter
-from autotune.search.samplers.registry import make_sampler
 from autotune.spec import executor, json_schema, load
 from autotune.store import open_store
+from autotune.tuner.samplers.registry import make_sampler
 from tests.spec.hosts import CPU
 
 PLUGIN = Path(__file__).parent / "binary_length.py"

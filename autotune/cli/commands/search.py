@@ -158,9 +158,9 @@ def _search(
     from autotune.analysis.snapshot import Snapshot
     from autotune.cli.front import print_front, print_next_steps
     from autotune.cli.live import LiveView
-    from autotune.search.session import SearchSession
     from autotune.store import open_driver_store
     from autotune.tracking import CompositeObserver, TrackerGroup
+    from autotune.tuner.session import SearchSession
 
     directory = runs_directory()
     tracking = TrackerGroup(log_to, study, directory)

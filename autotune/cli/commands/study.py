@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-import autotune
 from autotune.cli.executors import open_executor
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
 from autotune.cli.output import err, info, out, print_json, print_plan
@@ -19,7 +18,7 @@ from autotune.errors import NotFoundError, UsageError
 
 def bundled_studies() -> Path:
     """The folder of the bundled studies: in a wheel inside of the package, else next to it."""
-    package = Path(autotune.__file__).parent
+    package = Path(__file__).parents[2]
     in_wheel = package / "_search_spaces"
     return in_wheel if in_wheel.is_dir() else package.parent / "search_spaces"
 
@@ -87,7 +86,7 @@ def _measure_plan(path: Path, overrides: list[str]) -> dict[str, Any]:
     """Profile the default on the executor of the study; the plan as ``--json`` has it."""
     from autotune import spec
     from autotune.analysis.plan import affordable_samples, describe_default, warn_of_plan
-    from autotune.search.probe import profile_default
+    from autotune.tuner.probe import profile_default
 
     with (
         open_executor(spec.executor(path, overrides=overrides)) as (executor, host),

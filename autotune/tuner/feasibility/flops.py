@@ -1,0 +1,28 @@
+"""Floating-point operations of a strategy per sample: the prior for its speed."""
+
+from __future__ import annotations
+
+from autotune.domain import Strategy, WorkloadProfile
+from autotune.tuner.feasibility.shapes import WorkloadShape
+
+
+def training_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
+    """Operations to train on one sample, in multiply-adds: the forward pass, and the backward pass
+    to inputs and to trained weights."""
+    workload = WorkloadShape(profile, strategy)
+    model = workload.model
+    trained = model.trained_layers / max(model.layers, 1)
+    passes = 1 + 2 * trained + (trained if model.recomputes_activations else 0.0)
+    return passes * _forward(workload, workload.typical_batch)
+
+
+def inference_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
+    """Operations to predict the labels of one sample of median length."""
+    return _forward(WorkloadShape(profile, strategy), profile.median)
+
+
+def _forward(workload: WorkloadShape, length: float) -> float:
+    """One forward pass over ``length`` tokens: matrix products, and attention scores."""
+    model = workload.model
+    scores = 2 * model.layers * workload.profile.hidden * model.heads * length
+    return model.operations * (length * (workload.layer_parameters + scores))

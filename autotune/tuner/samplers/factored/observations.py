@@ -1,0 +1,299 @@
+"""The measurements of a study's trials, as training data of the surrogates.
+
+A *quantity* depends on the levers of one phase: a metric of the profile or of the train phase, or a
+component of a metric of the full run. ``train_seconds`` is composed of ``setup_seconds``,
+``train_samples`` and ``train_samples_per_second``; cost and energy of a rate and ``train_seconds``.
+Other metrics of the full run are quantities that depend on all levers. Strategies that agree on the
+levers of a phase are a *group*, which has one observation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from autotune.domain import (
+    CONCURRENT_TRIALS,
+    FailureReason,
+    Phase,
+    Resources,
+    State,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+    Value,
+)
+from autotune.domain.metrics import METRICS, MetricKind
+from autotune.levers import phase_levers, required_resources
+from autotune.tuner.cache import measured_phases
+from autotune.tuner.samplers.factored.encoding import GroupKey, group_key
+
+SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
+SECONDS = "train_seconds"
+POWER = "energy_wh per second"
+
+STOPPED_VIOLATION, STOPPED_SAMPLES = 0.05, 100
+"""By how much an early-stopped trial is estimated to violate a lower bound on a score, and the
+number of samples with whose binomial variance."""
+
+INITIAL_OVERHEAD_SECONDS = 1.0
+"""Assumed seconds of a profiling run, and of a trial's overhead, before any was measured."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The values that trial ``number`` measured for its group. ``n`` counts the samples behind a
+    score.
+
+    ``is_shared``: other strategies of the group reuse the values. ``is_transferred``: measured on
+    another host.
+    """
+
+    number: int
+    strategy: Strategy
+    values: Mapping[str, float]
+    n: Mapping[str, int] = field(default_factory=dict)
+    is_shared: bool = False
+    is_transferred: bool = False
+
+    @property
+    def priority(self) -> tuple[bool, bool, int]:
+        """Of two observations of one group the one with the lower priority value is kept, so that
+        the order of the trials does not matter."""
+        return self.is_transferred, not self.is_shared, self.number
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial without a result. ``phase`` is the phase whose levers caused it: the train phase for
+    a NaN loss, else the profile phase."""
+
+    number: int
+    strategy: Strategy
+    phase: Phase
+
+
+class Observations:
+    """A pure function of the trials added, in whatever order they finished."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self.default_group = group_key(study.baseline, phase_levers(Phase.TRAIN))
+        """The training group of the default."""
+        self._states: dict[int, State] = {}
+        self.groups: dict[Phase, dict[GroupKey, Observation]] = {phase: {} for phase in Phase}
+        self.cached: dict[Phase, set[GroupKey]] = {phase: set() for phase in Phase}
+        """Groups whose values the next strategy of the group reuses."""
+        self.failures: list[Failure] = []
+        self.successes: dict[int, Strategy] = {}
+        self.predicted_infeasible: dict[int, Strategy] = {}
+        """Strategies that were not run because they were predicted not to fit in memory."""
+        self.early_stopped: dict[int, Strategy] = {}
+        """Strategies that could not improve the front; their final scores are unknown."""
+        self.complete: dict[int, Trial] = {}
+        """Complete trials of this host, which can be on the front."""
+        self.tried_keys: set[str] = set()
+        self._sorted: dict[Phase, list[tuple[GroupKey, Observation]]] = {}
+        self._prices: dict[int, tuple[tuple[Resources, Value], float]] = {}
+        self._durations: dict[Phase, dict[int, float]] = {phase: {} for phase in Phase}
+        self._training_metrics = _training_metrics(study)
+
+    def update(self, history: Sequence[Trial]) -> Observations:
+        """Add the new trials of ``history`` and those whose state has changed."""
+        for trial in history:
+            if self._states.get(trial.number) is not trial.state:
+                self._states[trial.number] = trial.state
+                if trial.origin != TrialOrigin.TRANSFERRED:
+                    self.tried_keys.add(trial.strategy.key)
+                if trial.state.is_finished:
+                    self._add(trial)
+        return self
+
+    def by_number(self, phase: Phase) -> list[tuple[GroupKey, Observation]]:
+        """Groups of one phase in the order of the trials that measured them."""
+        if phase not in self._sorted:
+            groups = self.groups[phase].items()
+            self._sorted[phase] = sorted(groups, key=lambda item: item[1].number)
+        return self._sorted[phase]
+
+    def with_stopped(self, phase: Phase, metric: str) -> list[tuple[GroupKey, Observation]]:
+        """:meth:`by_number`, with an estimate for each early-stopped trial whose group did not
+        measure a constrained score: it probably violates the constraint. Without estimates, a
+        region in which all trials are stopped would look as good as before."""
+        measured, bound = self.by_number(phase), self._lower_bound(metric)
+        if phase is not Phase.TRAIN or bound is None:
+            return measured
+        values = {metric: max(bound - STOPPED_VIOLATION, 0.0)}
+        levers, estimates = phase_levers(phase), {}
+        for number, strategy in sorted(self.early_stopped.items()):
+            key = group_key(strategy, levers)
+            if key not in self.groups[phase] and key not in estimates:
+                estimates[key] = Observation(number, strategy, values, {metric: STOPPED_SAMPLES})
+        return sorted([*measured, *estimates.items()], key=lambda item: item[1].number)
+
+    def _lower_bound(self, metric: str) -> float | None:
+        """The bound below which a score violates a constraint; ``None`` without one."""
+        default = self.groups[Phase.TRAIN].get(self.default_group)
+        for constraint in self._study.constraints:
+            is_lower_bound = constraint.operator in (">", ">=") and constraint.metric == metric
+            if is_lower_bound and METRICS[metric].kind is MetricKind.SHARE:
+                if not constraint.relative:
+                    return constraint.bound
+                if default is not None and metric in default.values:
+                    return default.values[metric] + constraint.bound
+        return None
+
+    @property
+    def profile_seconds(self) -> float:
+        """Duration of a trial that only profiles."""
+        fallback = self.run_overhead_seconds + INITIAL_OVERHEAD_SECONDS
+        return self._median_duration(Phase.PROFILE, fallback)
+
+    @property
+    def train_overhead_seconds(self) -> float:
+        """Time besides the steps of a trial that only trains: start and evaluation."""
+        return self._median_duration(Phase.TRAIN, self.run_overhead_seconds)
+
+    @property
+    def run_overhead_seconds(self) -> float:
+        """Time besides the steps of a trial that profiles and trains."""
+        return self._median_duration(Phase.RUN, INITIAL_OVERHEAD_SECONDS)
+
+    def _median_duration(self, phase: Phase, fallback: float) -> float:
+        durations = self._durations[phase]
+        return median(durations.values()) if durations else fallback
+
+    def usd_per_second(self, strategies: Sequence[Strategy]) -> list[float] | None:
+        """Price of the resources of each strategy: as measured for the same resources, else
+        proportional to the number of cores or devices; ``None`` if no trial had a price."""
+        if not self._prices:
+            return None
+        prices = dict(self._prices[number] for number in sorted(self._prices, reverse=True))
+        unit_price = median(price / _unit_count(held) for (held, _), price in prices.items())
+        return [
+            prices.get(key, unit_price * _unit_count(key[0])) for key in map(_price_key, strategies)
+        ]
+
+    def sample_basis(self, strategy: Strategy) -> float:
+        """The lever value to which the number of training samples is proportional."""
+        lever = "epochs" if self._study.task.steps is None else "batch_size"
+        value = strategy.get(lever, 1.0)
+        return float(value) if isinstance(value, int | float) and value > 0 else 1.0
+
+    def _add(self, trial: Trial) -> None:
+        if trial.origin == TrialOrigin.TRANSFERRED and trial.state is not State.COMPLETE:
+            return  # a strategy that is infeasible on another host can be feasible on this one
+        if trial.failure == FailureReason.PREDICTED:
+            self.predicted_infeasible[trial.number] = trial.strategy
+        elif (
+            trial.state in (State.INFEASIBLE, State.FAILED)
+            and trial.failure != FailureReason.INFRASTRUCTURE
+        ):
+            is_nan = trial.failure == FailureReason.NAN_LOSS
+            phase = Phase.TRAIN if is_nan else Phase.PROFILE
+            self.failures.append(Failure(trial.number, trial.strategy, phase))
+            self.failures.sort(key=lambda failure: failure.number)
+        elif trial.state in (State.COMPLETE, State.PRUNED) and not trial.is_confirmation:
+            self.successes[trial.number] = trial.strategy
+            self._add_measurements(trial)
+
+    def _add_measurements(self, trial: Trial) -> None:
+        own = {n: m.value for n, m in trial.result.measurements.items() if m.source is None}
+        phases = measured_phases(trial)
+        profile = _profile_quantities(own, trial)
+        if profile:
+            is_isolated = CONCURRENT_TRIALS not in trial.result.environment
+            is_shared = Phase.PROFILE in phases and is_isolated
+            self._put(Phase.PROFILE, trial, profile, is_shared=is_shared)
+        if trial.state is State.PRUNED:
+            self.early_stopped[trial.number] = trial.strategy
+            return
+        if trial.origin != TrialOrigin.TRANSFERRED:
+            self.complete[trial.number] = trial
+        training = self._training_quantities(trial, own)
+        if training:
+            has_study_seed = trial.seed == self._study.task.seed
+            is_shared = Phase.TRAIN in phases and has_study_seed
+            self._put(Phase.TRAIN, trial, training, is_shared=is_shared)
+        if (price := _per_second(trial, "cost_usd")) is not None:
+            self._prices[trial.number] = _price_key(trial.strategy), price
+        finite = {name: value for name, value in trial.metrics.items() if math.isfinite(value)}
+        self._put(Phase.RUN, trial, finite, is_shared=False)
+        self._add_duration(trial, bool(profile), bool(training))
+
+    def _put(
+        self, phase: Phase, trial: Trial, values: Mapping[str, float], *, is_shared: bool
+    ) -> None:
+        key = group_key(trial.strategy, phase_levers(phase))
+        is_transferred = trial.origin == TrialOrigin.TRANSFERRED
+        is_shared = is_shared and self._study.sharing and not is_transferred
+        if is_shared:
+            self.cached[phase].add(key)
+        counts = {n: m.n for n, m in trial.result.measurements.items() if n in values}
+        observation = Observation(
+            trial.number, trial.strategy, values, counts, is_shared, is_transferred
+        )
+        previous = self.groups[phase].get(key)
+        if previous is None or observation.priority < previous.priority:
+            self.groups[phase][key] = observation
+            self._sorted.pop(phase, None)
+
+    def _training_quantities(self, trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
+        quantities = {n: own[n] for n in self._training_metrics if n in own}
+        if not quantities:
+            return {}
+        samples = trial.metric(SAMPLES)
+        seconds, speed = trial.metric(SECONDS), trial.metric(SPEED)
+        if samples is None and seconds is not None and speed is not None:
+            samples = (seconds - (trial.metric(SETUP) or 0.0)) * speed
+        if samples is not None and samples > 0:
+            quantities[SAMPLES] = samples / self.sample_basis(trial.strategy)
+        return {name: value for name, value in quantities.items() if math.isfinite(value)}
+
+    def _add_duration(self, trial: Trial, has_profile: bool, has_training: bool) -> None:
+        if trial.seconds is None or trial.is_imported or trial.origin is TrialOrigin.CONTINUED:
+            return
+        overhead = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
+        if has_training:
+            self._durations[Phase.RUN if has_profile else Phase.TRAIN][trial.number] = overhead
+        elif has_profile:
+            self._durations[Phase.PROFILE][trial.number] = trial.seconds
+
+
+def _metric_phase(metric: str) -> Phase | None:
+    return METRICS[metric].phase if metric in METRICS else None
+
+
+def _training_metrics(study: Study) -> tuple[str, ...]:
+    """Metrics of the train phase that are modelled: those of the study, samples and accuracy."""
+    names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
+    names += [SAMPLES, "accuracy"]
+    return tuple(name for name in dict.fromkeys(names) if _metric_phase(name) is Phase.TRAIN)
+
+
+def _profile_quantities(own: Mapping[str, float], trial: Trial) -> dict[str, float]:
+    quantities = {
+        name: value
+        for name, value in own.items()
+        if _metric_phase(name) is Phase.PROFILE and 0 < value < math.inf
+    }
+    power = _per_second(trial, "energy_wh")
+    return quantities if power is None or not quantities else {**quantities, POWER: power}
+
+
+def _per_second(trial: Trial, metric: str) -> float | None:
+    """The metric per second of training."""
+    seconds, value = trial.metric(SECONDS), trial.metric(metric)
+    return value / seconds if seconds and value is not None else None
+
+
+def _price_key(strategy: Strategy) -> tuple[Resources, Value]:
+    """What the price of a strategy depends on."""
+    return required_resources(strategy), strategy.get("node_class", "any")
+
+
+def _unit_count(held: Resources) -> int:
+    return len(held.devices) or held.cores

@@ -1,0 +1,110 @@
+"""Bayesian optimization with a Gaussian process per quantity and expected hypervolume improvement.
+
+It proposes the strategy with the greatest expected improvement per second of its trial. Unlike
+other samplers of this kind (qNEHVI, ParEGO), it models the profile and the train phase separately,
+each over the levers that influence it. Results of a phase are cached, so combining two cached
+phases is free, and a new training group is tried with fast settings. See docs/search.md.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cache
+
+from threadpoolctl import ThreadpoolController
+
+from autotune.analysis.front import find_baseline
+from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile
+from autotune.levers import phase_levers
+from autotune.levers.priors import accuracy_effects
+from autotune.tuner.samplers.common import derive_seed
+from autotune.tuner.samplers.factored.acquisition import AcquisitionScorer
+from autotune.tuner.samplers.factored.candidate_batch import CandidateBatch
+from autotune.tuner.samplers.factored.candidates import Candidates
+from autotune.tuner.samplers.factored.encoding import GroupKey, group_key
+from autotune.tuner.samplers.factored.feasibility_classifier import FeasibilityClassifier
+from autotune.tuner.samplers.factored.observations import Observations
+from autotune.tuner.samplers.factored.posterior import Posterior
+from autotune.tuner.samplers.factored.surrogates import Surrogates
+
+POSTERIOR_SAMPLES = 32
+"""Joint posterior samples of the metrics of the candidates."""
+
+MAX_STOPPED_TRIALS = 64
+"""Latest early-stopped trials that a proposal takes into account."""
+
+DEFAULT_ORIGINS = (TrialOrigin.DEFAULT, TrialOrigin.ENQUEUED, TrialOrigin.RETRY)
+"""Origins among which the trial of the default strategy is looked up."""
+
+
+class FactoredSampler:
+    """A pure function of the history: a fresh sampler proposes the same strategy.
+
+    With a ``workload``, the prior mean of speeds follows from the floating-point operations.
+    """
+
+    def __init__(self, study: Study, workload: WorkloadProfile | None = None) -> None:
+        self._study = study
+        self._observations = Observations(study)
+        self._candidates = Candidates(study.space, study.sampler.seed)
+        effects = accuracy_effects(study.sampler.priors, study.space.defaults)
+        self._surrogates = Surrogates(study.space, workload, effects)
+        self._feasibility = FeasibilityClassifier(study.space)
+
+    def ask(self, history: Sequence[Trial]) -> Strategy | None:
+        """The next strategy; ``None`` if the space is exhausted."""
+        # Small matrices: more threads would be slower and disturb the trials being measured.
+        with _blas().limit(limits=1, user_api="blas"):
+            return self._ask(history)
+
+    def _ask(self, history: Sequence[Trial]) -> Strategy | None:
+        observations = self._observations.update(history)
+        default_trials = [trial for trial in history if trial.origin in DEFAULT_ORIGINS]
+        default = find_baseline(self._study, default_trials)
+        seed = derive_seed(self._study.sampler.seed, len(history))
+        posterior = Posterior(observations, self._surrogates, POSTERIOR_SAMPLES, seed)
+        scorer = AcquisitionScorer(self._study, posterior, default)
+        candidates = self._candidates.untried(observations.tried_keys, scorer.parents())
+        if not candidates:
+            return None
+        chosen = self._choose(candidates, posterior, scorer, history, seed)
+        variants = self._candidates.variants(chosen, observations.tried_keys)
+        if len(variants) < 2:
+            return chosen
+        return self._choose(variants, posterior, scorer, history, seed)
+
+    def _choose(
+        self,
+        candidates: Sequence[Strategy],
+        posterior: Posterior,
+        scorer: AcquisitionScorer,
+        history: Sequence[Trial],
+        seed: int,
+    ) -> Strategy:
+        """The candidate with the highest score; a random one while nothing is measured."""
+        observations = posterior.observations
+        numbers = sorted(observations.early_stopped)[-MAX_STOPPED_TRIALS:]
+        stopped = [observations.early_stopped[number] for number in numbers]
+        batch = CandidateBatch([*candidates, *stopped], posterior, _pending_groups(history))
+        feasibility = self._feasibility.probabilities(observations, batch)
+        scores = scorer.scores(batch, len(candidates), feasibility)
+        if scores is None:
+            return random.Random(seed).choice(candidates)
+        return candidates[int(scores.argmax())]
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """All BLAS libraries of this process, including the one that SciPy loads."""
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController()
+
+
+def _pending_groups(history: Sequence[Trial]) -> dict[Phase, set[GroupKey]]:
+    """The groups that running trials measure."""
+    running = [trial.strategy for trial in history if not trial.state.is_finished]
+    return {
+        phase: {group_key(strategy, phase_levers(phase)) for strategy in running} for phase in Phase
+    }

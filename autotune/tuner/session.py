@@ -1,0 +1,212 @@
+"""A search session without a user interface: takes a study, returns a result, prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autotune import hardware, spec
+from autotune.domain import CurvePoint, Host, State, Study, Trial, WorkloadProfile
+from autotune.domain.clock import utc_now
+from autotune.errors import IncompatibleStudyError, UsageError
+from autotune.plugins import call_with_plugins
+from autotune.ports import Evaluate, Executor, Observer, Store
+from autotune.trial.data.prepared import PreparedTask
+from autotune.tuner.feasibility.filter import FeasibilityFilter
+from autotune.tuner.fidelity import adopt_samples, choose_samples
+from autotune.tuner.tuner import Tuner, make_tuner
+from autotune.tuner.warm_start import SourceStudy, load_source_study
+
+OUTAGE_SECONDS = 600.0
+"""How long a search waits for a database server that is away."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """How a session ended: why, with which trials of the study, and whether it was stopped before
+    the budget was used. ``failure`` is the error that every trial would repeat."""
+
+    reason: str
+    trials: Sequence[Trial]
+    is_interrupted: bool = False
+    failure: str | None = None
+
+    @property
+    def has_completed_trial(self) -> bool:
+        return any(trial.state is State.COMPLETE for trial in self.trials)
+
+
+class NullObserver:
+    """An observer that does nothing."""
+
+    def started(self, trial: Trial) -> None:
+        pass
+
+    def progressed(self, trial: Trial, point: CurvePoint) -> None:
+        pass
+
+    def finished(self, trial: Trial) -> None:
+        pass
+
+
+def run_search(
+    study: Study,
+    store: Store,
+    executor: Executor,
+    host: Host,
+    *,
+    directory: Path,
+    observer: Observer | None = None,
+) -> SearchResult:
+    """Search ``study`` on ``host``, or continue the study of this name in ``store``.
+
+    Trials write their files below ``directory``. The caller closes store and executor.
+
+    :raises AutotuneError: model or data cannot be used, the stored study has other settings,
+        another process is driving it, or the database was away for too long.
+    """
+    session = SearchSession(study, store, executor, host, directory=directory)
+    session.prepare()
+    session.create_or_continue()
+    with session.acquire():
+        return session.run(observer or NullObserver())
+
+
+class SearchSession:
+    """The steps of :func:`run_search` for callers that report in between, or that stop it.
+
+    Call :meth:`prepare`, :meth:`create_or_continue`, and within :meth:`acquire` :meth:`run`.
+    """
+
+    def __init__(
+        self, study: Study, store: Store, executor: Executor, host: Host, *, directory: Path
+    ) -> None:
+        self._study, self._store, self._executor = study, store, executor
+        self._host, self._directory = host, directory
+        self._workload: WorkloadProfile | None = None
+        self._source: SourceStudy | None = None
+        self._tuner: Tuner | None = None
+        self._stop_reason: str | None = None
+
+    def prepare(self) -> PreparedTask | None:
+        """Check the study and load its model and data in a worker, so that a mistake shows before
+        anything is stored. Returns what was loaded; ``None`` where trials are replayed."""
+        from autotune.trial.data.datasets import prepare_task
+        from autotune.trial.workload import profile_workload
+
+        self._study = adopt_samples(self._store, self._study)
+        self._source = load_source_study(self._store, self._study, self._host)
+        require_compatible(self._store, self._study)
+        self._workload = self._executor.workload
+        if self._executor.clock is not None:
+            return None
+        call = self._executor.call
+        self._study, note = choose_samples(self._study, self._executor, self._directory)
+        study = self._study
+        prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
+        prepared = replace(prepared, notes=(*prepared.notes, *note))
+        self._workload = call(call_with_plugins, study.plugins, profile_workload, study.task)
+        # A model of the hub is here now, and its type is known.
+        space = spec.restrict_space(study.space, spec.model_type_of(study.task.model))
+        self._study = replace(study, data_digest=prepared.data_digest, space=space)
+        self._require_source_of_same_data()
+        return prepared
+
+    def _require_source_of_same_data(self) -> None:
+        source = self._source
+        if source is not None and spec.has_other_data(source.study, self._study):
+            raise IncompatibleStudyError(
+                f"study {source.study.name} was run on other data: the content of task.dataset "
+                "has changed since",
+                hint="restore the data files, or remove warm_start",
+            )
+
+    def create_or_continue(self) -> int | None:
+        """Store the study. Returns the number of trials of a study that is continued, else
+        ``None``."""
+        study, store, environment = self._study, self._store, hardware.environment(self._host)
+        if study.name not in store.studies():
+            try:
+                store.create_study(study, environment)
+                return None
+            except UsageError:
+                pass  # another driver was faster, perhaps with other settings
+        require_compatible(store, study)
+        if study.data_digest is None:
+            study = replace(study, data_digest=store.study(study.name).data_digest)
+        store.update_study(study)
+        store.record_environment(study.name, environment)
+        return len(store.trials(study.name))
+
+    @contextmanager
+    def acquire(self) -> Iterator[Sequence[Trial]]:
+        """Be a driver of the study; yields its trials, of which none is left running by a dead
+        driver."""
+        with self._store.acquire_driver(self._study.name):
+            stale = None if self._store.single_driver else self._study.executor.takeover_seconds
+            self._store.interrupt_running(self._study.name, stale_seconds=stale)
+            yield self._store.trials(self._study.name)
+
+    def run(self, observer: Observer, evaluate: Evaluate | None = None) -> SearchResult:
+        """Search until the budget is used, or until :meth:`stop`. ``evaluate`` runs a trial; by
+        default it is a fine-tune of the study's task."""
+        from autotune import trial
+
+        self._tuner = self._make_tuner(observer)
+        if self._stop_reason is not None:
+            self._tuner.stop(self._stop_reason)
+        reason = self._tuner.run(evaluate or trial.evaluate)
+        trials = self._store.trials(self._study.name)
+        is_interrupted = self._stop_reason is not None
+        return SearchResult(reason, trials, is_interrupted, self._tuner.failure)
+
+    def stop(self, reason: str = "interrupted") -> None:
+        """Start no more trials; running ones finish. Safe from a signal handler or thread."""
+        self._stop_reason = reason
+        if self._tuner is not None:
+            self._tuner.stop(reason)
+
+    def abort(self) -> None:
+        """End running trials now. Safe from a signal handler or thread."""
+        self._executor.stop()
+
+    def _make_tuner(self, observer: Observer) -> Tuner:
+        from autotune.tuner.samplers.registry import make_sampler
+
+        study, store = self._study, self._store
+        feasibility = None
+        if self._workload is not None:
+            feasibility = FeasibilityFilter(
+                study, self._host, self._workload, lambda t: store.trial(study.name, t.number)
+            )
+        return make_tuner(
+            study,
+            store,
+            make_sampler(study, self._workload),
+            self._executor,
+            self._host,
+            directory=self._directory,
+            observer=observer,
+            clock=self._executor.clock or utc_now,
+            outage_seconds=0.0 if store.single_driver else OUTAGE_SECONDS,
+            feasibility=feasibility,
+            source=self._source,
+        )
+
+
+def require_compatible(store: Store, study: Study) -> None:
+    """Check that a stored study of this name, if there is one, has the same settings.
+
+    :raises IncompatibleStudyError: it differs in a way that changes what its results mean.
+    """
+    if study.name not in store.studies():
+        return
+    differences = spec.incompatibilities(store.study(study.name), study)
+    if differences:
+        raise IncompatibleStudyError(
+            f"study {study.name} already exists with different settings:\n  "
+            + "\n  ".join(differences),
+            hint=f"use another name (--study {study.name}-2) or undo the difference",
+        )

@@ -1,0 +1,106 @@
+"""A started trial, from its job to its final outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autotune.domain import (
+    FailureReason,
+    Infeasible,
+    Interrupted,
+    Job,
+    Limits,
+    Outcome,
+    Trial,
+    TrialOrigin,
+    TrialResult,
+)
+from autotune.levers import required_resources
+from autotune.tuner.cache import CACHE_MISS, CacheHit, merge_cached
+from autotune.tuner.failures import earlier_runs, has_failed_before, without_early_verdict
+from autotune.tuner.feasibility.filter import PREDICTIONS, attach_predictions
+from autotune.tuner.turn import Turn
+
+
+@dataclass(frozen=True)
+class StartedTrial:
+    """A running trial of this driver: its job, the cached results that replace phases of it, and
+    what was predicted of it (``None`` without predictions)."""
+
+    trial: Trial
+    job: Job
+    cache_hit: CacheHit = CACHE_MISS
+    predictions: Mapping[str, Any] | None = None
+    is_second_run: bool = False
+    """Whether an earlier run of the same strategy was lost through a fault of the machine."""
+
+
+def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
+    """Prepare the job of a claimed trial, with its files below ``directory``."""
+    hit = turn.cache.find(trial.strategy, trial.seed) if trial.uses_cache else CACHE_MISS
+    predictions = None
+    if turn.feasibility is not None:
+        predictions = turn.feasibility.predict(trial.strategy, turn.history)
+        trial = replace(trial, result=TrialResult(environment={PREDICTIONS: predictions}))
+
+    def folder(trial: Trial) -> str:
+        return str(directory / turn.study.name / f"{trial.number:04d}")
+
+    job = Job(
+        study=turn.study.name,
+        trial=trial.number,
+        strategy=trial.strategy,
+        task=turn.study.task,
+        seed=trial.seed,
+        resources=required_resources(trial.strategy),
+        limits=_limits(trial, turn),
+        directory=folder(trial),
+        hourly_usd=turn.price(trial.strategy),
+        phases=hit.phases_to_run,
+        on_test_split=trial.is_confirmation,
+        plugins=turn.study.plugins,
+        continues=tuple(map(folder, earlier_runs(trial, turn.history))),
+    )
+    return StartedTrial(trial, job, hit, predictions, has_failed_before(trial, turn.history))
+
+
+def _limits(trial: Trial, turn: Turn) -> Limits:
+    """The study's limits, with the time cut to what the budget has left."""
+    limits = turn.study.limits
+    minutes = [m for m in (limits.minutes, _minutes_left(trial, turn)) if m is not None]
+    return replace(limits, minutes=min(minutes) if minutes else None)
+
+
+def _minutes_left(trial: Trial, turn: Turn) -> float | None:
+    """The minutes that the budget leaves ``trial``. Only confirmations can use what is reserved for
+    them. The default can exceed the time, since nothing can be compared without it."""
+    if trial.origin is TrialOrigin.DEFAULT:
+        budget = replace(turn.study.budget, minutes=None)
+        return turn.usage.minutes_left(budget, trial.strategy)
+    return turn.minutes_left(trial.strategy, confirms=trial.is_confirmation)
+
+
+def is_budget_timeout(outcome: Outcome, started: StartedTrial, limits: Limits) -> bool:
+    """Whether the study's budget, and not its time limit, ended the trial."""
+    return (
+        isinstance(outcome, Infeasible)
+        and outcome.failure is FailureReason.TIMEOUT
+        and started.job.limits.minutes != limits.minutes
+    )
+
+
+def finalize(outcome: Outcome, started: StartedTrial, limits: Limits) -> Outcome:
+    """The outcome to store: with cached results and predictions.
+
+    A timeout caused by the study's budget is recorded as interrupted, not as infeasible, and the
+    first outside kill of a strategy's worker as a fault of the machine. ``limits`` are those of
+    the study.
+    """
+    if is_budget_timeout(outcome, started, limits):
+        outcome = Interrupted("the search's budget ended", outcome.result)
+    outcome = without_early_verdict(outcome, is_second_run=started.is_second_run)
+    outcome = merge_cached(outcome, started.cache_hit, started.job)
+    return attach_predictions(outcome, started.predictions)

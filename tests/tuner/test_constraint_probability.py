@@ -1,0 +1,105 @@
+"""Constraints are judged by true scores, which one measurement does not show exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autotune.domain import Categorical, Constraint, Dimension, Phase, Strategy, Study, Trial
+from autotune.levers import phase_levers
+from autotune.tuner.samplers.factored import FactoredSampler
+from autotune.tuner.samplers.factored.candidate_batch import CandidateBatch
+from autotune.tuner.samplers.factored.constraints import Constraints
+from autotune.tuner.samplers.factored.encoding import group_key
+from autotune.tuner.samplers.factored.observations import Observations
+from autotune.tuner.samplers.factored.posterior import Posterior
+from autotune.tuner.samplers.factored.surrogates import Surrogates
+from tests.tuner import simulated_search as simulated
+from tests.tuner.feasible_world import MINILM
+from tests.tuner.simulated_search import finished_trial, simulate_metrics
+
+SPACE = (
+    Dimension("allocator", Categorical(("system", "tuned"))),
+    Dimension("padding", Categorical(("dynamic", "bucketed"))),
+    Dimension("pruning_ratio", Categorical((0.0, 0.5, 0.75))),
+    Dimension("learning_rate", Categorical((5e-5, 1e-4, 2e-4))),
+)
+
+
+@pytest.fixture
+def study() -> Study:
+    return simulated.study(SPACE, constraints=[Constraint("accuracy", ">=", -0.01, relative=True)])
+
+
+def measured(scores: list[tuple[Strategy, float]]) -> list[Trial]:
+    return [
+        finished_trial(number, strategy, {**simulate_metrics(strategy), "accuracy": score})
+        for number, (strategy, score) in enumerate(scores)
+    ]
+
+
+def posterior_of(study: Study, history: list[Trial]) -> Posterior:
+    observations = Observations(study).update(history)
+    return Posterior(observations, Surrogates(study.space, MINILM), 32, 0)
+
+
+def probability(study: Study, history: list[Trial], strategy: Strategy) -> float:
+    posterior = posterior_of(study, history)
+    batch = CandidateBatch([strategy], posterior, {Phase.PROFILE: set(), Phase.TRAIN: set()})
+    constraints = Constraints(study, posterior, history[0])
+    return float(constraints.satisfied_by_candidates(batch).mean())
+
+
+def test_a_lucky_default_is_expected_to_be_worse_than_measured(study: Study) -> None:
+    others = [study.baseline.with_values(padding=p, learning_rate=r)
+              for p in ("dynamic", "bucketed") for r in (5e-5, 1e-4)][1:]  # fmt: skip
+    history = measured([(study.baseline, 0.93), *((s, 0.90) for s in others)])
+    scores = posterior_of(study, history).true_scores("accuracy")
+    default = scores[group_key(study.baseline, phase_levers(Phase.TRAIN))]
+    assert 0.90 < np.mean(default) < 0.928
+
+
+def test_a_strategy_near_the_bound_satisfies_it_with_a_probability(study: Study) -> None:
+    near = study.baseline.with_values(padding="bucketed")
+    bad = study.baseline.with_values(pruning_ratio=0.75)
+    history = measured([(study.baseline, 0.90), (near, 0.889), (bad, 0.70)])
+    constraints = Constraints(study, posterior_of(study, history), history[0])
+    default, close, violation = constraints.satisfied_by_trials(history).mean(axis=1)
+    assert (default, violation) == (1.0, 0.0)
+    assert 0.1 < close < 0.9
+
+
+def test_free_settings_are_as_feasible_as_the_default(
+    study: Study,
+) -> None:
+    history = measured([(study.baseline, 0.90)])
+    assert probability(study, history, study.baseline.with_values(allocator="tuned")) == 1.0
+
+
+def test_an_infeasible_region_is_left_after_few_trials(study: Study) -> None:
+    """Also if the trials predict a single class."""
+    rates = (5e-5, 1e-4, 2e-4)
+    pruned = [study.baseline.with_values(pruning_ratio=0.75, learning_rate=r) for r in rates]
+    history = measured([(study.baseline, 0.90)])
+    before = probability(study, history, pruned[2])
+    history = measured([(study.baseline, 0.90), (pruned[0], 0.51), (pruned[1], 0.51)])
+    assert probability(study, history, pruned[2]) < min(before, 0.1)
+    bucketed = study.baseline.with_values(padding="bucketed")
+    assert probability(study, history, bucketed) > 0.5, "other levers are not to blame"
+
+
+def test_a_region_in_which_trials_are_stopped_is_left(study: Study) -> None:
+    pruned = [study.baseline.with_values(pruning_ratio=0.5, learning_rate=r) for r in (5e-5, 1e-4)]
+    other = study.baseline.with_values(pruning_ratio=0.5, learning_rate=2e-4)
+    history = measured([(study.baseline, 0.90)])
+    before = probability(study, history, other)
+    for strategy in pruned:
+        values = {"train_samples_per_second": 300.0}
+        history.append(finished_trial(len(history), strategy, values, state="pruned"))
+    assert probability(study, history, other) < 0.7 * before
+
+
+def test_what_costs_nothing_is_tried_before_what_is_pruned_most(study: Study) -> None:
+    proposed = FactoredSampler(study, MINILM).ask(measured([(study.baseline, 0.90)]))
+    assert proposed is not None
+    assert proposed["pruning_ratio"] != 0.75

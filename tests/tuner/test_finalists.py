@@ -1,0 +1,72 @@
+"""The strategies that are confirmed, in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autotune.domain import (
+    Constraint,
+    Measurement,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+    TrialResult,
+)
+from autotune.tuner.finalists import complete_default, expected_finalists, finalists
+from tests.tuner.small_study import finished_trial
+
+
+def measured(number: int, strategy: Strategy, speed: float, accuracy: float) -> Trial:
+    """A trial evaluated on 1,000 examples."""
+    half = 1.96 * (accuracy * (1 - accuracy) / 1000) ** 0.5
+    measurements = {
+        "train_samples_per_second": Measurement(
+            "train_samples_per_second", speed, "samples/s", 9, (0.97 * speed, 1.03 * speed)
+        ),
+        "accuracy": Measurement(
+            "accuracy", accuracy, "ratio", 1000, (accuracy - half, accuracy + half)
+        ),
+    }
+    return replace(finished_trial(number, strategy), result=TrialResult(measurements))
+
+
+def goal(study: Study) -> Study:
+    return replace(study, constraints=(Constraint("accuracy", ">=", -0.01, relative=True),))
+
+
+def test_a_strategy_that_may_violate_a_constraint_comes_last(study: Study) -> None:
+    """The fastest one is just within the constraint, as measured."""
+    base = study.baseline
+    trials = [
+        measured(0, base, 100.0, 0.70),
+        measured(1, base.with_values(pruning_ratio=0.75, threads=1), 400.0, 0.692),
+        measured(2, base.with_values(learning_rate=2e-4, batch_size=32), 150.0, 0.80),
+    ]
+    assert [trial.number for trial in finalists(goal(study), trials, 3)] == [2, 0, 1]
+
+
+def test_confirmation_runs_do_not_change_the_order(study: Study) -> None:
+    """What to run follows from the search, so that a strategy keeps its place."""
+    base = study.baseline
+    trials = [
+        measured(0, base, 100.0, 0.70),
+        measured(1, base.with_values(batch_size=16), 150.0, 0.75),
+        measured(2, base.with_values(batch_size=32), 200.0, 0.74),
+    ]
+    ranked = finalists(study, trials, 3)
+    worse = measured(3, ranked[0].strategy, 50.0, 0.6)
+    run = replace(worse, origin=TrialOrigin.CONFIRMATION, seed=1)
+    assert finalists(study, [*trials, run], 3) == ranked
+
+
+def test_time_is_reserved_for_the_default_and_the_front(study: Study) -> None:
+    base = study.baseline
+    trials = [
+        measured(0, base, 100.0, 0.70),
+        measured(1, base.with_values(batch_size=16), 150.0, 0.75),
+        measured(2, base.with_values(batch_size=32), 140.0, 0.74),
+    ]
+    assert [trial.number for trial in expected_finalists(study, trials)] == [0, 1]
+    assert expected_finalists(study, trials[:1]) == [], "nothing to compare with the default"
+    assert complete_default(study, trials[1:]) == []

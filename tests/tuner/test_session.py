@@ -1,0 +1,122 @@
+"""A search without a user interface: a study goes in, a result comes out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from autotune.domain import Budget, State, Study, Trial, TrialOrigin
+from autotune.errors import IncompatibleStudyError, NotFoundError
+from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
+from autotune.store import SqlStore
+from autotune.tuner.session import NullObserver, SearchSession, run_search
+from tests.tuner.small_study import HOST, InlineExecutor, RecordingObserver, formula
+
+
+class FormulaExecutor(InlineExecutor):
+    """Computes a formula instead of a trial. It has a clock, as an executor that replays trials, so
+    that the session loads neither model nor data."""
+
+    clock: Clock | None = staticmethod(lambda: datetime.now(UTC))
+
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
+        super().run(ask, formula, tell, should_stop)
+
+
+@pytest.fixture
+def study(study: Study) -> Study:
+    return replace(study, budget=Budget(trials=3))
+
+
+def test_a_study_is_searched_without_anything_printed(
+    study: Study, store: SqlStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    observer = RecordingObserver()
+    result = run_search(
+        study, store, FormulaExecutor(), HOST, directory=tmp_path, observer=observer
+    )
+    assert result.reason == "all 3 trials are done"
+    assert [t.state for t in result.trials] == [State.COMPLETE] * 3
+    assert list(result.trials) == list(store.trials(study.name))
+    assert result.has_completed_trial and not result.is_interrupted
+    assert observer.events[-1] == ("finished", 2)
+    assert store.environments(study.name)[0]["fingerprint"] == HOST.fingerprint
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stored_study_is_continued(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    run_search(study, store, FormulaExecutor(), HOST, directory=tmp_path)
+    longer = replace(study, budget=Budget(trials=5))
+    session = SearchSession(longer, store, FormulaExecutor(), HOST, directory=tmp_path)
+    assert session.prepare() is None
+    assert session.create_or_continue() == 3
+    with session.acquire():
+        assert len(session.run(NullObserver()).trials) == 5
+    assert store.study(study.name).budget.trials == 5
+    assert len(store.environments(study.name)) == 2
+
+
+def test_a_new_study_has_no_stored_trials(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    session = SearchSession(study, store, FormulaExecutor(), HOST, directory=tmp_path)
+    assert session.create_or_continue() is None
+
+
+def test_other_settings_under_the_same_name_are_refused(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    run_search(study, store, FormulaExecutor(), HOST, directory=tmp_path)
+    other = replace(study, task=replace(study.task, max_length=32))
+    with pytest.raises(IncompatibleStudyError, match="already exists with different settings"):
+        run_search(other, store, FormulaExecutor(), HOST, directory=tmp_path)
+
+
+def test_a_missing_source_study_stores_nothing(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFoundError):
+        run_search(
+            replace(study, warm_start="missing"), store, FormulaExecutor(), HOST, directory=tmp_path
+        )
+    assert store.studies() == []
+
+
+def test_trials_of_a_killed_driver_are_interrupted_and_run_again(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    store.create_study(study, {})
+    store.start(study.name, study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
+    session = SearchSession(study, store, FormulaExecutor(), HOST, directory=tmp_path)
+    session.create_or_continue()
+    with session.acquire() as trials:
+        assert [t.state for t in trials] == [State.INTERRUPTED]
+        result = session.run(NullObserver())
+    assert [t.state for t in result.trials] == [State.INTERRUPTED, *[State.COMPLETE] * 3]
+
+
+def test_a_stopped_session_says_so(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    session = SearchSession(study, store, FormulaExecutor(), HOST, directory=tmp_path)
+
+    class StoppingObserver(NullObserver):
+        def started(self, trial: Trial) -> None:
+            session.stop()
+
+    session.create_or_continue()
+    with session.acquire():
+        result = session.run(StoppingObserver())
+    assert (result.reason, result.is_interrupted) == ("interrupted", True)
+    assert [t.state for t in result.trials] == [State.COMPLETE], "the running trial is finished"
+
+
+def test_a_session_that_is_stopped_before_its_search_starts_nothing(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    session = SearchSession(study, store, FormulaExecutor(), HOST, directory=tmp_path)
+    session.create_or_continue()
+    session.stop()
+    with session.acquire():
+        result = session.run(NullObserver())
+    assert result.is_interrupted and not result.has_completed_trial
+    assert [t.state for t in result.trials] == [State.QUEUED]
