@@ -14,13 +14,13 @@ from alembic import context
 from autotune.errors import UsageError
 from autotune.store.database import Database
 from autotune.store.migrations import VERSION_TABLE
-from autotune.store.models import Base
+from autotune.store.service_models import SCHEMA
 
 
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=SCHEMA,
         version_table=VERSION_TABLE,
         render_as_batch=connection.dialect.name == "sqlite",
         transactional_ddl=True,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, column, inspect, select, table, text
 
 from autotune.errors import SchemaTooNewError, StoreUnavailableError
 from autotune.store.database import Database
-from autotune.store.models import Base
+from autotune.store.service_models import SCHEMA
 
 VERSION_TABLE = "autotune_schema"
 """Not alembic's default name, which other programs may use in the same database."""
@@ -111,7 +111,7 @@ def _current(connection: Connection, where: str) -> str | None:
         schema = table(VERSION_TABLE, column("version_num"))
         revision = connection.scalar(select(schema.c.version_num))
         return None if revision is None else str(revision)
-    foreign = sorted(tables & set(Base.metadata.tables))
+    foreign = sorted(tables & set(SCHEMA.tables))
     if foreign:
         raise StoreUnavailableError(
             f"{where} belongs to another program: it has tables {', '.join(foreign)} "

@@ -16,7 +16,7 @@ from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from autotune.cli.app import app
-from autotune.domain import Budget, FailureReason, State, TrialOrigin
+from autotune.domain import Budget, Correctness, FailureReason, State, TrialOrigin
 from autotune.domain.result import CONCURRENT_TRIALS
 from autotune.errors import (
     SchemaOutdatedError,
@@ -27,6 +27,7 @@ from autotune.store import SchemaStatus, check, open_store, upgrade
 from autotune.store.database import Database
 from autotune.store.migrations import VERSION_TABLE, revisions
 from autotune.store.models import Base, EnvironmentRow
+from autotune.store.queue import SubmissionQueue
 from tests.store.samples import ENVIRONMENT, completed, strategy, study, trial_result
 
 ASSETS = Path(__file__).parent / "assets"
@@ -64,6 +65,12 @@ def v0002(url: str) -> str:
 def v0003(url: str) -> str:
     """A database of schema 0003, with the same study."""
     return restore(url, "0003")
+
+
+@pytest.fixture
+def v0004(url: str) -> str:
+    """A database of schema 0004, with the same study and the correctness of a confirmation."""
+    return restore(url, "0004")
 
 
 def set_revision(url: str, revision: str) -> None:
@@ -219,6 +226,23 @@ def test_upgrade_adds_the_correctness_of_trials(v0003: str) -> None:
     store.finish("words", running.number, completed())
     assert store.trial("words", running.number).result == trial_result()
     store.close()
+
+
+def test_upgrade_adds_the_tables_of_the_service(v0004: str) -> None:
+    database = Database(v0004)
+    before = figures(database)
+    upgrade(v0004)
+    assert figures(database) == before
+    database.close()
+    store = open_store(v0004)
+    (confirmation,) = (t for t in store.trials("words") if t.is_confirmation)
+    assert confirmation.result.correctness == Correctness("abcd", 8, "qg==")
+    store.close()
+    queue = SubmissionQueue(v0004)
+    queue.submit("words", owner="me", text="study: words\n")
+    claimed = queue.claim("driver")
+    assert claimed is not None and claimed.study == "words"
+    queue.close()
 
 
 def figures(database: Database) -> list[tuple[Any, ...]]:
