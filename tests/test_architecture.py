@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(map(frozenset, (
     {"errors", "version"},
     {"domain"},
     {"ports", "components", "hardware", "levers", "measure", "locks"},
-    {"analysis", "plugins", "store"},
+    {"analysis", "deployment", "plugins", "store"},
     {"report", "spec", "tracking", "trial"},
     {"execution", "export", "tuner"},
     {"importers"},

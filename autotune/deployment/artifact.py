@@ -1,0 +1,67 @@
+"""An artifact: a folder with everything that serves a model.
+
+It has the graph or the weights, ``tokenizer.json``, and ``deployment.json``, which describes them.
+This module needs only the standard library, because exported folders contain a copy of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune.errors import ModelError
+
+DESCRIPTION = "deployment.json"
+TOKENIZER = "tokenizer.json"
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The content of ``deployment.json``.
+
+    ``inputs`` are the names of the arrays that the model takes. ``labels`` are in the order of its
+    outputs. ``task`` is the kind of task. ``max_length`` is in tokens. The others are the settings
+    of the deployment (:class:`~autotune.deployment.settings.DeploymentSettings`).
+    """
+
+    task: str
+    labels: tuple[str, ...]
+    inputs: tuple[str, ...]
+    pad_token_id: int
+    max_length: int
+    runtime: str
+    quantization: str
+    batch_size: int
+    threads: int | None
+    padding: str
+
+
+def write_artifact(folder: Path, artifact: Artifact) -> None:
+    document = {"version": VERSION, **asdict(artifact)}
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Raises :class:`ModelError` for a folder that is no artifact of this version."""
+    path = folder / DESCRIPTION
+    try:
+        document: Mapping[str, Any] = json.loads(path.read_bytes())
+        if document["version"] == VERSION:
+            fields = {name: document[name] for name in Artifact.__dataclass_fields__}
+            return Artifact(
+                **{**fields, "labels": tuple(fields["labels"]), "inputs": tuple(fields["inputs"])}
+            )
+        problem = f"is of version {document['version']}, not {VERSION}"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except (ValueError, TypeError, LookupError, RecursionError):
+        problem = "does not describe a deployment"
+    raise ModelError(
+        f"{path} {problem}", hint="autotune export STUDY --to onnx --output DIR writes an artifact"
+    )

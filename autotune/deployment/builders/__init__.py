@@ -1,0 +1,59 @@
+"""Builds artifacts from trained models: one file for each format of a graph."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotune.deployment.artifact import TOKENIZER, Artifact, write_artifact
+from autotune.deployment.inputs import MASK, EncodedText
+from autotune.deployment.settings import DeploymentSettings
+
+
+def build(
+    model: Path, settings: DeploymentSettings, folder: Path, calibration: Sequence[EncodedText]
+) -> Path:
+    """Make an artifact in ``folder``, which is created, and return it.
+
+    ``model`` is a folder that :func:`autotune.deployment.trained_model.save` has written.
+    ``calibration`` are encoded training texts, at least one: they say what inputs the model takes,
+    and int8-static takes the ranges of activations from them.
+
+    Raises :class:`~autotune.errors.MissingExtraError` if the runtime is not installed,
+    :class:`~autotune.errors.Unsupported` if it cannot run the model, and
+    :class:`~autotune.errors.ModelError` if the model cannot be read.
+    """
+    from autotune.deployment.trained_model import read_facts
+
+    facts = read_facts(model)
+    artifact = Artifact(
+        task=facts.kind,
+        labels=facts.labels,
+        inputs=("input_ids", MASK, *(("token_type_ids",) if has_types(calibration) else ())),
+        pad_token_id=facts.pad_token_id,
+        max_length=facts.max_length,
+        runtime=settings.runtime,
+        quantization=settings.quantization,
+        batch_size=settings.inference_batch_size,
+        threads=settings.inference_threads,
+        padding=settings.inference_padding,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _build_graph(model, artifact, folder, calibration)
+    shutil.copyfile(model / TOKENIZER, folder / TOKENIZER)
+    write_artifact(folder, artifact)
+    return folder
+
+
+def has_types(texts: Sequence[EncodedText]) -> bool:
+    return "token_type_ids" in texts[0]
+
+
+def _build_graph(
+    model: Path, artifact: Artifact, folder: Path, calibration: Sequence[EncodedText]
+) -> None:
+    if artifact.runtime == "torch":
+        from autotune.deployment.builders import weights
+
+        weights.build_graph(model, folder)
