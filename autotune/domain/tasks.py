@@ -20,8 +20,14 @@ class TaskKind:
     """``implementation`` is a class (or its ``"module:name"``) that fulfils
     :class:`autotune.trial.tasks.base.TaskType`.
 
-    ``scores`` are the metrics that it computes from predictions. ``label_per_token``: whether each
-    token has a label, or else each sample. ``has_text_pair``: whether a sample may be two texts.
+    - ``scores``: the metrics that it computes from predictions.
+    - ``label_per_token``: whether each token has a label, or else each sample.
+    - ``has_text_pair``: whether a sample may be two texts.
+    - ``loss``: a function, or its ``"module:name"``, as those of :mod:`autotune.trial.loss`.
+    - ``loss_unit``: the unit of the loss.
+    - ``predicts_classes``: whether predictions are the classes of the largest logits, or else the
+      logits.
+    - ``predicts_spans``: whether a sample's labels are the first and last token of a span of it.
     """
 
     name: str
@@ -30,6 +36,15 @@ class TaskKind:
     scores: tuple[str, ...] = ("accuracy",)
     label_per_token: bool = False
     has_text_pair: bool = False
+    loss: Callable[..., Any] | str = "autotune.trial.loss:cross_entropy"
+    loss_unit: str = "nats"
+    predicts_classes: bool = True
+    predicts_spans: bool = False
+
+    @property
+    def logits_per_token(self) -> bool:
+        """Whether the model has logits for each token, or else for each sample."""
+        return self.label_per_token or self.predicts_spans
 
 
 TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
@@ -53,6 +68,8 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
 def has_metric(task_kind: str, metric: str) -> bool:
     """Whether trials of ``task_kind`` can report ``metric``."""
     record = METRICS[metric]
+    if record.base is not None:
+        return has_metric(task_kind, record.base)
     if record.score is not None:
         return not record.tasks or task_kind in record.tasks
     is_score = any(metric in kind.scores for kind in TASK_KINDS.values())

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from autotune.domain import Correctness, Measurement
+from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.errors import NanLoss
 from autotune.measure import memory, statistics
 from autotune.measure.clock import Window, now
@@ -23,9 +22,10 @@ from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.split import Split
 from autotune.trial.distributed.process_group import ProcessGroup
 from autotune.trial.effects.precision import Precision
+from autotune.trial.loss import Loss, output_logits
 from autotune.trial.metrics import registered_scores
 from autotune.trial.tasks import get_task_type
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.tasks.base import is_evaluated
 
 BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
 """Examples per inference batch by device type: the same for all strategies, for comparison."""
@@ -39,16 +39,21 @@ MAX_LATENCY_SECONDS = 0.6
 
 @dataclass(frozen=True)
 class Predictions:
-    """``classes`` (int64) and ``losses`` (nats) have the shape and order of the split's labels.
-    ``windows`` were timed during prediction, over all processes."""
+    """``values`` are classes (int64) in the shape and order of the split's labels, or logits
+    (float32) of each example or token, as the task kind decides. ``losses`` has the shape of the
+    labels. ``windows`` were timed during prediction, over all processes."""
 
-    classes: np.ndarray
+    values: np.ndarray
     losses: np.ndarray
     windows: list[Window]
 
 
 def predict(
-    model: PreTrainedModel, precision: Precision, collate: Collator, group: ProcessGroup
+    model: PreTrainedModel,
+    precision: Precision,
+    collate: Collator,
+    group: ProcessGroup,
+    loss: Loss,
 ) -> Predictions:
     """Predict all examples of the collator's split in batches of similar length.
 
@@ -57,7 +62,7 @@ def predict(
     all predictions.
     """
     split, device = collate.split, collate.device
-    classes = np.zeros(split.labels.shape, np.int64)
+    values = _empty_values(split, loss.kind, int(model.config.num_labels or 0))
     losses = np.zeros(split.labels.shape, np.float32)
     batches = group.shard(_length_batches(split.lengths, BATCH_SIZES[device.type]))
     windows: list[Window] = []
@@ -65,21 +70,22 @@ def predict(
     with inference(model, precision):
         start = now(device)
         for batch in batches[:1]:
-            _forward(model, collate, batch)
+            _forward(model, collate, batch, loss)
             windows.append(Window(len(batch), now(device) - start, warmup=True))
         start = now(device)
         for index, batch in enumerate(batches):
-            pending.append((batch, *_forward(model, collate, batch)))
+            pending.append((batch, *_forward(model, collate, batch, loss)))
             seconds = now(device) - start
             if seconds < INFERENCE_WINDOW_SECONDS and index < len(batches) - 1:
                 continue
             windows.append(Window(sum(len(rows) for rows, _, _ in pending), seconds))
-            for rows, best_classes, batch_losses in pending:
-                split.scatter(rows, best_classes.numpy(force=True), classes)
-                split.scatter(rows, batch_losses.numpy(force=True), losses)
+            for rows, batch_values, batch_losses in pending:
+                by_token = loss.kind.logits_per_token
+                split.scatter(rows, batch_values.numpy(force=True), values, by_token)
+                split.scatter(rows, batch_losses.numpy(force=True), losses, split.labels_by_token)
             pending, start = [], now(device)
     return Predictions(
-        group.all_reduce(classes), group.all_reduce(losses), group.merge_windows(windows)
+        group.all_reduce(values), group.all_reduce(losses), group.merge_windows(windows)
     )
 
 
@@ -88,39 +94,42 @@ def score(predictions: Predictions, split: Split, prepared: PreparedTask) -> lis
 
     Raises :class:`NanLoss` if a loss is not finite.
     """
-    losses = predictions.losses[split.labels != IGNORE_INDEX]
+    losses = predictions.losses[is_evaluated(split.labels)]
     if not np.isfinite(losses).all():
         raise NanLoss("the fine-tuned model's loss on validation examples is not finite")
     with memory.excluded_from_peak():  # it says nothing about the strategy
-        scores = compute_scores(prepared.kind, split, predictions.classes, prepared.label_names)
+        scores = compute_scores(prepared.kind, split, predictions.values, prepared.label_names)
         value, ci95 = statistics.mean(losses.tolist())
-    loss = Measurement("loss", value, "nats", len(losses), ci95)
-    return [*scores.values(), loss]
+    unit = TASK_KINDS[prepared.kind].loss_unit
+    return [*scores.values(), Measurement("loss", value, unit, len(losses), ci95)]
 
 
-def find_hits(predictions: Predictions, split: Split) -> Correctness:
-    """Which labels of ``split`` are predicted correctly."""
+def find_hits(predictions: Predictions, split: Split, kind: str) -> Correctness | None:
+    """Which labels of ``split`` are predicted correctly; ``None`` for a ``kind`` of task whose
+    predictions are not right or wrong."""
     with memory.excluded_from_peak():
-        is_evaluated = split.labels != IGNORE_INDEX
-        hits = (predictions.classes == split.labels)[is_evaluated]
+        hits = get_task_type(kind).hits(split, predictions.values)
+        if hits is None:
+            return None
         if not split.labels_by_token:
             return pack_correctness(split.digest, hits)
-        examples = np.repeat(np.arange(len(split)), split.lengths)[is_evaluated]
+        examples = np.repeat(np.arange(len(split)), split.lengths)[is_evaluated(split.labels)]
         starts = np.diff(examples, prepend=-1) != 0
         return pack_correctness(split.digest, hits, starts)
 
 
 def compute_scores(
-    kind: str, split: Split, classes: NDArray[np.int64], label_names: Sequence[str]
+    kind: str, split: Split, values: np.ndarray, label_names: Sequence[str]
 ) -> dict[str, Measurement]:
     """The scores of a task kind and those of plug-in metrics, by name."""
-    scores = get_task_type(kind).scores(split.labels, classes, split.offsets, label_names)
-    own_scores = registered_scores(kind, split.labels, classes, label_names)
+    task_type = get_task_type(kind)
+    scores = task_type.scores(split, values, label_names)
+    own_scores = registered_scores(kind, *task_type.decode(split, values), label_names)
     return {**scores, **{score.name: score for score in own_scores}}
 
 
 def measure_latencies(
-    model: PreTrainedModel, precision: Precision, collate: Collator, seed: int
+    model: PreTrainedModel, precision: Precision, collate: Collator, seed: int, loss: Loss
 ) -> tuple[list[float], list[float]]:
     """Milliseconds to predict one example without padding, at batch size 1: (warm-up, steady)."""
     device = collate.device
@@ -130,7 +139,7 @@ def measure_latencies(
         first_start = now(device)
         for row in np.resize(order, LATENCY_WARMUP_CALLS + LATENCY_CALLS):
             start = now(device)
-            _forward(model, collate, np.array([row]))
+            _forward(model, collate, np.array([row]), loss)
             end = now(device)
             times.append((end - start) * 1e3)
             if end - first_start > MAX_LATENCY_SECONDS and len(times) > 2 * LATENCY_WARMUP_CALLS:
@@ -146,13 +155,22 @@ def inference(model: PreTrainedModel, precision: Precision) -> Iterator[None]:
         yield
 
 
-def _forward(model: PreTrainedModel, collate: Collator, rows: Indices) -> tuple[Tensor, Tensor]:
-    """Best class and loss of each label, both in the shape of the batch's labels."""
+def _empty_values(split: Split, kind: TaskKind, num_labels: int) -> np.ndarray:
+    """Zeros in the shape of all predictions for ``split``."""
+    if kind.predicts_classes:
+        return np.zeros(split.labels.shape, np.int64)
+    rows = len(split.tokens) if kind.logits_per_token else len(split)
+    return np.zeros((rows, num_labels), np.float32)
+
+
+def _forward(
+    model: PreTrainedModel, collate: Collator, rows: Indices, loss: Loss
+) -> tuple[Tensor, Tensor]:
+    """The predicted values of a batch, and the loss of each of its labels."""
     batch = collate(rows)
-    logits = model(**batch.inputs).logits.float()
-    flat, labels = logits.flatten(0, -2), batch.labels.flatten()
-    loss = functional.cross_entropy(flat, labels, ignore_index=IGNORE_INDEX, reduction="none")
-    return logits.argmax(dim=-1), loss.view(batch.labels.shape)
+    logits = output_logits(model(**batch.inputs)).float()
+    values = logits.argmax(dim=-1) if loss.kind.predicts_classes else logits
+    return values, loss.per_label(logits, batch.labels)
 
 
 def _length_batches(lengths: np.ndarray, batch_size: int) -> list[Indices]:

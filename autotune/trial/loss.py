@@ -1,20 +1,100 @@
-"""The training loss."""
+"""The losses of the task kinds, and :class:`Loss`: that of one task.
+
+A loss is a function of logits in fp32 and labels. It returns the loss of each label, in the shape
+of the labels, and 0 for labels that are not evaluated.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.domain.registry import import_object
+from autotune.domain.tasks import TASK_KINDS, TaskKind
+from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.tasks.base import IGNORE_INDEX, is_evaluated
 
 
-def summed_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in fp32, summed over the labels that are not :data:`IGNORE_INDEX`.
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a task of ``kind``. ``class_weights`` (``[classes]``) are passed to ``function``
+    where the task has them."""
 
-    Divided by the number of labels of the whole batch, it makes accumulated gradients equal to
-    those of the batch, whatever the micro-batches.
-    """
-    flat = logits.float().flatten(0, -2)
-    return functional.cross_entropy(
-        flat, labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
+    kind: TaskKind
+    function: Callable[..., Tensor]
+    class_weights: Tensor | None = None
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The sum over all evaluated labels.
+
+        Divided by the number of labels of the whole batch, it makes accumulated gradients equal to
+        those of the batch, whatever the micro-batches.
+        """
+        return self.per_label(logits, labels).sum()
+
+    def per_label(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each label, in the shape of ``labels``."""
+        if self.class_weights is None:
+            return self.function(logits.float(), labels)
+        return self.function(logits.float(), labels, self.class_weights.to(logits.device))
+
+
+def build_loss(prepared: PreparedTask) -> Loss:
+    """The loss of ``prepared``."""
+    kind = TASK_KINDS.find(prepared.kind)
+    return Loss(kind, import_object(kind.loss))
+
+
+def output_logits(outputs: Any) -> Tensor:
+    """The logits of a model's output: ``[rows, labels]``, or ``[rows, length, labels]``. Models for
+    spans return those of starts and ends one by one."""
+    if hasattr(outputs, "start_logits"):
+        return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
+    logits: Tensor = outputs.logits
+    return logits
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy in nats, times the weight of the label."""
+    losses = functional.cross_entropy(
+        logits.flatten(0, -2),
+        labels.flatten(),
+        weight=class_weights,
+        ignore_index=IGNORE_INDEX,
+        reduction="none",
     )
+    return losses.view(labels.shape)
+
+
+def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """The square of the difference of the only logit (``[rows, 1]``) and the label (``[rows]``)."""
+    values = logits.squeeze(-1)
+    return functional.mse_loss(values, _without_ignored(labels, values), reduction="none")
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy in nats of each of several independent labels, which are 0 or 1."""
+    targets = _without_ignored(labels, logits)
+    losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return torch.where(is_evaluated(labels), losses, 0.0)
+
+
+def span_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy in nats of the first and of the last token of a span among all tokens: of
+    ``logits`` ``[rows, length, 2]`` and ``labels`` ``[rows, 2]``."""
+    return functional.cross_entropy(
+        logits.transpose(1, 2).flatten(0, 1),
+        labels.flatten(),
+        ignore_index=IGNORE_INDEX,
+        reduction="none",
+    ).view(labels.shape)
+
+
+def _without_ignored(labels: Tensor, values: Tensor) -> Tensor:
+    """``labels`` with ``values``, which have no gradient there, for those that are NaN."""
+    return torch.where(is_evaluated(labels), labels, values.detach())

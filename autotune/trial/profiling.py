@@ -47,12 +47,16 @@ def measure_model(state: TrainState, run: TrainingRun, job: Job) -> None:
     data, recorder = run.data, run.recorder
     model, precision = state.model, state.precision
     recorder.add(exact("model_size_mib", memory.model_mib(model)))
-    predictions = evaluation.predict(model, precision, data.eval_collator(data.rung), state.group)
+    predictions = evaluation.predict(
+        model, precision, data.eval_collator(data.rung), state.group, state.loss
+    )
     record_inference(run, job, predictions.windows)
     if not state.group.is_main_process:
         return
     collate = data.eval_collator(data.evaluation)
-    warmup, times = evaluation.measure_latencies(model, precision, collate, job.task.seed)
+    warmup, times = evaluation.measure_latencies(
+        model, precision, collate, job.task.seed, state.loss
+    )
     p50, p95 = statistics.quantile(times, 0.5), statistics.quantile(times, 0.95)
     recorder.add(
         sampled("inference_latency_ms", p50, times, warmup),

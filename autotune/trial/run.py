@@ -31,6 +31,7 @@ from autotune.measure.energy import EnergyMeter, counters
 from autotune.measure.measurements import exact
 from autotune.ports import Report
 from autotune.trial import evaluation, profiling
+from autotune.trial.best_checkpoint import best_checkpoint
 from autotune.trial.checkpoints import Checkpoints
 from autotune.trial.devices import (
     init_device,
@@ -98,8 +99,9 @@ def fine_tune(job: Job, report: Report, recorder: TrialRecorder) -> None:
     if note := attention_fallback(data.prepared, str(job.strategy["attention"])):
         recorder.add_event("model", note)
     if not has_training:
-        plan = replace(plan, longest_first=True, rungs=frozenset())
-    checkpoints = Checkpoints(job, state, recorder, data.prepared.data_digest)
+        plan = replace(plan, longest_first=True, rungs=frozenset(), evaluations=frozenset())
+    best = best_checkpoint(Path(job.directory), job.task, group.rank)
+    checkpoints = Checkpoints(job, state, recorder, data.prepared.data_digest, best)
     run = TrainingRun(
         state, plan, data, ReferenceWorkload(device), meter, report, recorder,
         checkpoints if has_training else None,
@@ -115,7 +117,9 @@ def fine_tune(job: Job, report: Report, recorder: TrialRecorder) -> None:
         with recorder.stage("6 evaluate"):
             scores, predictions = evaluate_split(run.state.unsharded(), data, data.evaluation)
             recorder.add(*scores)
-            recorder.correctness = evaluation.find_hits(predictions, data.evaluation)
+            recorder.correctness = evaluation.find_hits(
+                predictions, data.evaluation, data.prepared.kind
+            )
             if has_profile:
                 profiling.record_inference(run, job, predictions.windows)
         with recorder.stage("7 record"):

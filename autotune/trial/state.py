@@ -13,8 +13,10 @@ from transformers import PreTrainedModel
 
 from autotune.trial.data.batching import Indices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
+from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.loss import Loss
 from autotune.trial.plan import TrainingPlan
 
 
@@ -34,6 +36,7 @@ class TrainState:
 
     Training calls ``forward``: the model or its compiled form, which share their weights. In a
     distributed trial ``distributed`` takes the optimizer steps and ``model`` is this rank's part.
+    Gradients are clipped to ``max_gradient_norm``, or not at all if it is 0.
     """
 
     model: PreTrainedModel
@@ -43,8 +46,10 @@ class TrainState:
     peak_learning_rate: float
     masks: Masks | None
     device: torch.device
+    loss: Loss
     group: ProcessGroup = field(default_factory=SingleProcess)
     distributed: DistributedModel | None = None
+    max_gradient_norm: float = MAX_GRADIENT_NORM
 
     def unsharded(self) -> TrainState:
         """This state with the complete model, for evaluation."""

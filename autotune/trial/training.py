@@ -22,8 +22,9 @@ from autotune.trial.devices import model_devices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.device_map import dispatch_model
-from autotune.trial.loss import summed_loss
-from autotune.trial.plan import TrainingPlan, linear_decay
+from autotune.trial.loss import build_loss, output_logits
+from autotune.trial.effects.schedules import rate_factors
+from autotune.trial.plan import TrainingPlan
 from autotune.trial.setup import build_model, compile_model
 from autotune.trial.state import TrainState
 
@@ -42,7 +43,7 @@ def init_train_state(
 ) -> TrainState:
     """Build the strategy's model and optimizer. Every process of ``group`` builds the model and
     keeps its part."""
-    setup = build_model(strategy, prepared, collate, seed)
+    setup, loss = build_model(strategy, prepared, collate, seed), build_loss(prepared)
     model, precision, device = setup.model, setup.precision, collate.device
     # Compilation needs the final weights and layers.
     forward = compile_model(strategy, model)
@@ -53,15 +54,15 @@ def init_train_state(
         assert isinstance(group, DistributedGroup)
         # Ranks with different examples need different dropout, ranks of one replica the same.
         torch.manual_seed(seed + group.data_rank)
-        return parallelize(strategy, model, forward, precision, setup.masks, group)
+        return parallelize(strategy, model, forward, precision, setup.masks, group, loss)
     if strategy["placement"] not in ("single", "mixed"):
         with precision.autocast():  # split:time measures the speed of layers
             dispatch_model(model, str(strategy["placement"]), model_devices(strategy))
     rate = peak_learning_rate(strategy)
-    optimizer = optimizers.build_for_strategy(strategy, model, rate)
+    optimizer = optimizers.build_for_strategy(strategy, model)
     return TrainState(
-        model, forward, optimizer, precision, rate, setup.masks, device,
-        group or SingleProcess(device),
+        model, forward, optimizer, precision, rate, setup.masks, device, loss,
+        group or SingleProcess(device), max_gradient_norm=float(strategy["gradient_clip"]),
     )  # fmt: skip
 
 
@@ -75,12 +76,14 @@ def train_step(state: TrainState, micro_batches: list[Batch], learning_rate: flo
     total = torch.zeros((), device=state.device)
     for batch in micro_batches:
         with state.precision.autocast():
-            logits = state.forward(**batch.inputs).logits
-        loss = summed_loss(logits, batch.labels) / num_labels
+            logits = output_logits(state.forward(**batch.inputs))
+        loss = state.loss(logits, batch.labels) / num_labels
         scaler = state.precision.scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
         total += loss.detach()
-    optimizers.take_step(state.optimizer, state.precision, learning_rate)
+    optimizers.take_step(
+        state.optimizer, state.precision, learning_rate, state.max_gradient_norm
+    )
     if state.masks is not None:
         state.masks.apply()
     return total
@@ -99,7 +102,7 @@ class Progress:
 class TrainingLoop:
     """Takes the steps of ``plan``, one timed window at a time.
 
-    A window ends after :data:`WINDOW_SECONDS`, at a rung, after the warm-up and at the end. Time
+    A window ends after :data:`WINDOW_SECONDS`, at a rung or evaluation, after the warm-up and at the end. Time
     and energy spent between two calls of :meth:`run_window` are not counted. ``step`` and
     ``examples`` count what has been trained so far, ``start`` steps by another process.
     """
@@ -115,8 +118,9 @@ class TrainingLoop:
     ) -> None:
         self._state, self._plan, self._meter = state, plan, meter
         self._warmup_end = start + min(WARMUP_STEPS, (plan.steps - start) // 4)
-        self._last_steps = {*plan.rungs, self._warmup_end, plan.steps}
+        self._last_steps = {*plan.rungs, *plan.evaluations, self._warmup_end, plan.steps}
         self._take_step = _step_function(state, plan, start)
+        self._rate_factor = rate_factors(plan.schedule, plan.steps)
         self.step, self.examples = start, examples
 
     @property
@@ -132,7 +136,7 @@ class TrainingLoop:
         with self._meter.running():
             start = now(state.device)
             while True:
-                rate = linear_decay(state.peak_learning_rate, self.step, plan.steps)
+                rate = state.peak_learning_rate * self._rate_factor(self.step)
                 batch_size, loss = self._take_step(rate)
                 losses.append(loss)
                 self.step += 1

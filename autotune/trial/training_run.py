@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from autotune.domain import PAUSED_AT_STEP, CurvePoint, Measurement, PauseReason
+from autotune.domain import BEST_STEP, PAUSED_AT_STEP, CurvePoint, Measurement, PauseReason
 from autotune.errors import NanLoss, StopTrial
 from autotune.measure.clock import Window
 from autotune.measure.drift import ReferenceWorkload
 from autotune.measure.energy import EnergyMeter
 from autotune.ports import Report
 from autotune.trial import evaluation
+from autotune.trial.best_checkpoint import BestCheckpoint
 from autotune.trial.checkpoints import Checkpoints, RunRecord
 from autotune.trial.data.split import Split
 from autotune.trial.evaluation import Predictions
@@ -74,13 +75,16 @@ class TrainingRun:
         return sum(not window.warmup for window in self.windows)
 
     def run(self) -> None:
-        """Train until the plan is finished."""
+        """Train until the plan is finished. Its evaluations decide which weights the model has
+        then."""
         while not self.is_finished:
             self.run_window()
         self._measure_reference_if_due()
+        if self.plan.evaluations:
+            self._restore_best()
 
     def run_window(self) -> None:
-        """Train for one window, evaluate if it ends at a rung, and report."""
+        """Train for one window, evaluate if it ends at a rung or evaluation, and report."""
         self._measure_reference_if_due()
         progress = self._loop.run_window()
         step, loss = progress.step, progress.loss
@@ -90,7 +94,7 @@ class TrainingRun:
         if progress.window.warmup and self._rate_before_restart < math.inf:
             lost = progress.window.seconds - progress.window.examples / self._rate_before_restart
             self._restart_overhead += max(0.0, lost)
-        self.report(step, loss, self._rung_scores(step))
+        self.report(step, loss, self._scores(step))
 
     def report(self, step: int, loss: float | None, metrics: dict[str, float]) -> None:
         """Add a point to the curve and report it. Raises :class:`StopTrial` if the search answers
@@ -150,6 +154,7 @@ class TrainingRun:
             reference_at=self._reference_at,
             joules=self.meter.joules,
             result=self.recorder.result(),
+            best=None if self._best is None else self._best.evaluation,
         )
 
     def _set_record(self, record: RunRecord) -> None:
@@ -178,11 +183,31 @@ class TrainingRun:
             self.reference.measure()
             self._reference_at = self.seconds
 
-    def _rung_scores(self, step: int) -> dict[str, float]:
-        if step not in self.plan.rungs:
+    def _scores(self, step: int) -> dict[str, float]:
+        """The scores after ``step`` if it is a rung or evaluation."""
+        is_evaluation = step in self.plan.evaluations
+        if not is_evaluation and step not in self.plan.rungs:
             return {}
-        scores, _ = evaluate_split(self.state.unsharded(), self.data, self.data.rung)
-        return {score.name: score.value for score in scores}
+        split = self.data.validation if is_evaluation else self.data.rung
+        measurements, _ = evaluate_split(self.state.unsharded(), self.data, split)
+        scores = {score.name: score.value for score in measurements}
+        if is_evaluation and self._best is not None:
+            self._best.offer(self.state.model, step, scores)
+        return scores
+
+    def _restore_best(self) -> None:
+        assert self._best is not None
+        best = self._best.restore(self.state.model)
+        self.recorder.environment[BEST_STEP] = best.step
+        self.recorder.add_event(
+            "best",
+            f"the evaluation after step {best.step} of {self.plan.steps} was the best: its weights "
+            "count",
+        )
+
+    @property
+    def _best(self) -> BestCheckpoint | None:
+        return None if self._checkpoints is None else self._checkpoints.best
 
 
 def evaluate_split(
@@ -193,6 +218,8 @@ def evaluate_split(
     Raises :class:`NanLoss` if a loss is not finite.
     """
     collate = data.eval_collator(split)
-    predictions = evaluation.predict(state.model, state.precision, collate, state.group)
+    predictions = evaluation.predict(
+        state.model, state.precision, collate, state.group, state.loss
+    )
     scores = evaluation.score(predictions, split, data.prepared)
     return scores, predictions

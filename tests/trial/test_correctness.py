@@ -22,7 +22,8 @@ TOKENS, OFFSETS = np.arange(9, dtype=np.int32), np.array([0, 2, 5, 9], dtype=np.
 
 def test_one_bit_for_each_text() -> None:
     split = Split(TOKENS, OFFSETS, np.array([1, 0, 2], dtype=np.int64))
-    correctness = find_hits(predictions(1, 1, 2), split)
+    correctness = find_hits(predictions(1, 1, 2), split, "text-classification")
+    assert correctness is not None
     assert correctness.starts is None
     assert count_hits(correctness)[0].tolist() == [1, 0, 1]
 
@@ -32,7 +33,8 @@ def test_one_bit_for_each_word_with_a_tag() -> None:
     labels = np.full(9, IGNORE_INDEX, dtype=np.int64)
     labels[[1, 5, 6, 8]] = [3, 3, 0, 1]
     split = Split(TOKENS, OFFSETS, labels)
-    correctness = find_hits(predictions(9, 3, 9, 9, 9, 3, 1, 9, 1), split)
+    correctness = find_hits(predictions(9, 3, 9, 9, 9, 3, 1, 9, 1), split, "token-classification")
+    assert correctness is not None
     hits, sizes = count_hits(correctness)
     assert (hits.tolist(), sizes.tolist()) == ([1, 2], [1, 3])
 

@@ -96,7 +96,7 @@ def test_batches_contain_the_rows_and_padding(tmp_path: Path) -> None:
         assert (ids[mask == 0] == prepared.pad_token_id).all()
     assert split.batch([3, 1], 0)["input_ids"].shape[1] == split.lengths[[3, 1]].max()
     out = np.zeros_like(split.labels)
-    split.scatter([3, 1], np.array([7, 8]), out)
+    split.scatter([3, 1], np.array([7, 8]), out, by_token=False)
     assert out[[3, 1]].tolist() == [7, 8] and out.sum() == 15
 
 

@@ -16,6 +16,7 @@ from autotune.domain import Columns, Completed, Task
 from autotune.errors import DataError
 from autotune.trial import run
 from autotune.trial.data.datasets import load_split, prepare_task
+from autotune.trial.data.split import Split
 from autotune.trial.models import load_model
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.token_classification import entities
@@ -71,7 +72,7 @@ def test_a_model_learns_from_a_batch_and_predictions_are_scattered(tmp_path: Pat
     answer = model(**{name: torch.from_numpy(value) for name, value in batch.items()})
     assert answer.logits.shape[2] == 4 and torch.isfinite(answer.loss)
     out = np.full_like(split.labels, -1)
-    split.scatter([0, 1], batch["labels"], out)
+    split.scatter([0, 1], batch["labels"], out, by_token=True)
     assert (out[: split.offsets[2]] == split.labels[: split.offsets[2]]).all()
     assert (out[split.offsets[2] :] == -1).all()
 
@@ -95,7 +96,8 @@ def test_f1_is_that_of_entities() -> None:
     labels = np.array([-100, 1, 2, 0, 3, -100, -100, 1, 0, -100])
     offsets = np.array([0, 6, 10])
     predictions = np.array([1, 1, 0, 0, 3, 3, 3, 1, 0, 3])
-    found = get_task_type("token-classification").scores(labels, predictions, offsets, names)
+    split = Split(np.zeros(10, np.int32), offsets, labels)
+    found = get_task_type("token-classification").scores(split, predictions, names)
     assert found["accuracy"].value == pytest.approx(5 / 6) and found["accuracy"].n == 6
     assert found["f1"].value == pytest.approx(2 / 3) and found["f1"].n == 3
     low, high = found["f1"].ci95 or (1.0, 0.0)

@@ -24,7 +24,6 @@ from autotune.trial.effects.device_map import CPU, dispatch_model, split_proport
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
 from autotune.trial.plan import TrainingPlan
-from autotune.trial.state import TrainState
 from autotune.trial.training import train_step
 
 META = torch.device("meta")
@@ -73,8 +72,8 @@ def test_a_step_in_host_memory_equals_a_step_on_the_device(name: str) -> None:
     for offload in ("none", "optimizer"):
         state = make_state(optimizer=name)
         strategy = make_strategy(optimizer=name, offload=offload)
-        optimizer = optimizers.build_for_strategy(strategy, state.model, 1e-3)
-        state = TrainState(state.model, state.model, optimizer, state.precision, 1e-3, None, CPU)
+        optimizer = optimizers.build_for_strategy(strategy, state.model)
+        state = replace(state, optimizer=optimizer)
         batch = make_collator(make_split())(np.arange(4))
         for _ in range(4):
             train_step(state, [batch], 1e-3)

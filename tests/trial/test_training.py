@@ -12,7 +12,15 @@ import torch
 from tiny_encoders import tiny_model
 from torch import nn
 from transformers import Trainer, TrainingArguments
-from trial_cases import CPU, make_collator, make_plan, make_split, make_state, make_strategy
+from trial_cases import (
+    CPU,
+    CROSS_ENTROPY,
+    make_collator,
+    make_plan,
+    make_split,
+    make_state,
+    make_strategy,
+)
 
 from autotune.domain.training import peak_learning_rate
 from autotune.errors import Unsupported
@@ -20,7 +28,6 @@ from autotune.measure.energy import EnergyMeter
 from autotune.trial import training
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.precision import Precision
-from autotune.trial.loss import summed_loss
 from autotune.trial.state import TrainState
 
 NO_METER = EnergyMeter([])
@@ -98,7 +105,7 @@ def test_fused_clipping_equals_clip_grad_norm() -> None:
         state = make_state(optimizer=name)
         state.model.get_input_embeddings().weight.data.mul_(3)
         for _ in range(3):
-            (summed_loss(state.model(**batch.inputs).logits, batch.labels) * 50).backward()
+            (state.loss(state.model(**batch.inputs).logits, batch.labels) * 50).backward()
             optimizers.take_step(state.optimizer, state.precision, 1e-3)
         weights.append(dict(state.model.named_parameters()))
     for (name, fused), plain in zip(weights[0].items(), weights[1].values(), strict=True):
@@ -212,7 +219,7 @@ def test_precisions_learn_on_cuda(name: str) -> None:
     precision = Precision(name, device)
     precision.prepare(model)
     optimizer = optimizers.build_optimizer("adamw-fused", model, 1e-3)
-    state = TrainState(model, model, optimizer, precision, 1e-3, None, device)
+    state = TrainState(model, model, optimizer, precision, 1e-3, None, device, CROSS_ENTROPY)
     batch = make_collator(make_split())(np.arange(8))
     inputs = {key: value.to(device) for key, value in batch.inputs.items()}
     batch = type(batch)(inputs, batch.labels.to(device), batch.num_labels)

@@ -12,14 +12,18 @@ from tiny_encoders import tiny_model
 
 from autotune import levers
 from autotune.domain import Device, Host, Job, Limits, Strategy
+from autotune.domain.tasks import TASK_KINDS
 from autotune.trial.data.batching import Collator
 from autotune.trial.data.split import Split
 from autotune.trial.effects.optimizers import build_optimizer
 from autotune.trial.effects.precision import Precision
+from autotune.trial.loss import Loss, cross_entropy
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.state import TrainState
 
 CPU = torch.device("cpu")
+
+CROSS_ENTROPY = Loss(TASK_KINDS["text-classification"], cross_entropy)
 HOST = Host(cpu=None, cores=(0,), physical_cores=1, memory_gib=8, devices=(Device("cpu", "cpu"),))
 
 
@@ -66,7 +70,8 @@ def make_state(
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     built_optimizer = build_optimizer(optimizer, model, rate)
-    return TrainState(model, model, built_optimizer, Precision("fp32", CPU), rate, None, CPU)
+    precision = Precision("fp32", CPU)
+    return TrainState(model, model, built_optimizer, precision, rate, None, CPU, CROSS_ENTROPY)
 
 
 def make_plan(

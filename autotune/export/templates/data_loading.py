@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from autotune.export.templates.folder import ExportFolder
 from autotune.trial.data.batching import Collator, batch_order
-from autotune.trial.loss import summed_loss
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.loss import Loss, output_logits
+from autotune.trial.tasks.base import is_evaluated
 
 
 class MicroBatches:
@@ -71,9 +71,13 @@ def make_loader(
     return DataLoader(dataset, batch_sampler=batches, collate_fn=collate_rows, generator=generator)
 
 
-def trainer_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None) -> Tensor:
+def trainer_loss(loss: Loss) -> Callable[[Any, Tensor, Tensor | None], Tensor]:
     """The contribution of a micro-batch to the batch's mean loss: a ``compute_loss_func`` of
     ``Trainer``."""
-    if num_items_in_batch is None:
-        num_items_in_batch = torch.as_tensor(labels.ne(IGNORE_INDEX).sum())
-    return summed_loss(outputs.logits, labels) / num_items_in_batch
+
+    def compute(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None) -> Tensor:
+        if num_items_in_batch is None:
+            num_items_in_batch = torch.as_tensor(is_evaluated(labels).sum())
+        return loss(output_logits(outputs), labels) / num_items_in_batch
+
+    return compute

@@ -13,6 +13,7 @@ from autotune.export.templates.folder import ExportFolder
 from autotune.trial.distributed.process_group import SingleProcess
 from autotune.trial.effects.precision import Precision
 from autotune.trial.evaluation import compute_scores, predict
+from autotune.trial.loss import build_loss
 
 
 def evaluate(
@@ -24,9 +25,11 @@ def evaluate(
     for name in ("validation", "test"):
         collate = folder.eval_collator(name, device)
         split = collate.split
-        predictions = predict(model, precision, collate, SingleProcess(device))
+        predictions = predict(
+            model, precision, collate, SingleProcess(device), build_loss(folder.prepared)
+        )
         scores[name] = compute_scores(
-            folder.task.kind, split, predictions.classes, folder.label_names
+            folder.task.kind, split, predictions.values, folder.label_names
         )
     return scores
 

@@ -79,7 +79,9 @@ class ExportFolder:
         table = read_table(self.path / "data" / f"{name}.jsonl")
         examples = task_type.parse(table, self.task.columns)
         ids = {label: index for index, label in enumerate(self.label_names)}
-        return Split(**task_type.encode(self.tokenizer, examples, ids, self.task.max_length))
+        return Split.from_arrays(
+            task_type.encode(self.tokenizer, examples, ids, self.task.max_length)
+        )
 
     def train_collator(self, device: torch.device) -> Collator:
         """The collator of ``train`` for training on ``device``."""

@@ -16,9 +16,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
-from transformers import get_linear_schedule_with_warmup
 
-from autotune.domain.training import peak_learning_rate
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.data_loading import MicroBatches, make_loader
 from autotune.export.templates.device import apply_device_settings
@@ -27,10 +25,11 @@ from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
-from autotune.trial.loss import summed_loss
+from autotune.trial.effects.schedules import make_scheduler
+from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import plan_training
 from autotune.trial.setup import ModelSetup, build_model
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.tasks.base import is_evaluated
 
 HERE = Path(__file__).resolve().parent
 
@@ -63,14 +62,14 @@ def fine_tune(
     """Train for all steps."""
     strategy = folder.strategy
     plan = plan_training(strategy, folder.task, collate, folder.seed)
-    num_ranks = accelerator.num_processes
+    num_ranks, loss = accelerator.num_processes, build_loss(folder.prepared)
     micro_batch_size = max(1, min(plan.micro_batch_size, plan.batch_size // num_ranks))
     batches = MicroBatches(folder, collate, plan.batch_size, micro_batch_size)
-    rate = peak_learning_rate(strategy)
-    inner_optimizer = optimizers.build_optimizer(str(strategy["optimizer"]), setup.model, rate)
+    inner_optimizer = optimizers.build_for_strategy(strategy, setup.model)
     if setup.masks is not None:
         setup.masks.reapply_after_step(inner_optimizer)
-    decay = get_linear_schedule_with_warmup(inner_optimizer, 0, plan.steps)
+    scheduler = make_scheduler(strategy, inner_optimizer, plan.steps)
+    max_norm = float(strategy["gradient_clip"])
     model, optimizer, loader = accelerator.prepare(
         setup.model, inner_optimizer, make_loader(batches, collate)
     )
@@ -79,20 +78,20 @@ def fine_tune(
     accumulation_steps = max(1, plan.batch_size // (micro_batch_size * num_ranks))
     for step, micro_batches in enumerate(steps_of(loader, accumulation_steps, plan.steps)):
         num_labels = accelerator.reduce(
-            sum((batch["labels"] != IGNORE_INDEX).sum() for batch in micro_batches)
+            sum(is_evaluated(batch["labels"]).sum() for batch in micro_batches)
         )
         for index, batch in enumerate(micro_batches):
             is_last = index == len(micro_batches) - 1
             with nullcontext() if is_last else accelerator.no_sync(model):
                 labels = batch.pop("labels")
-                loss = summed_loss(model(**batch).logits, labels) * num_ranks / num_labels
-                accelerator.backward(loss)
-        if accelerator.mixed_precision == "fp16":
-            accelerator.clip_grad_norm_(model.parameters(), optimizers.MAX_GRADIENT_NORM)
-        else:
-            optimizers.clip_for_step(inner_optimizer, model.parameters())
+                losses = loss(output_logits(model(**batch)), labels)
+                accelerator.backward(losses * num_ranks / num_labels)
+        if max_norm and accelerator.mixed_precision == "fp16":
+            accelerator.clip_grad_norm_(model.parameters(), max_norm)
+        elif max_norm:
+            optimizers.clip_for_step(inner_optimizer, model.parameters(), max_norm)
         optimizer.step()
-        decay.step()
+        scheduler.step()
         optimizer.zero_grad()
         recorder.step(batches.sizes[step])
 

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import deepspeed
 import torch
-from transformers import get_linear_schedule_with_warmup
 
-from autotune.domain.training import peak_learning_rate
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.device import apply_device_settings
 from autotune.export.templates.evaluation import evaluate, print_summary
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import chunks
-from autotune.trial.effects import optimizers
-from autotune.trial.loss import summed_loss
+from autotune.trial.effects.optimizers import build_grouped_optimizer
+from autotune.trial.effects.parameter_groups import parameter_groups
+from autotune.trial.effects.schedules import make_scheduler
+from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import plan_training
 from autotune.trial.setup import build_model
 
@@ -39,16 +39,16 @@ def main() -> None:
     collate = folder.train_collator(device)
     setup = build_model(strategy, folder.prepared, collate, folder.seed)
     plan = plan_training(strategy, folder.task, collate, folder.seed)
-    client_optimizer = {} if "optimizer" in config else {
-        "optimizer": optimizers.build_optimizer(
-            str(strategy["optimizer"]), setup.model, peak_learning_rate(strategy)
-        )
-    }  # fmt: skip
+    loss = build_loss(folder.prepared)
+    groups = parameter_groups(strategy, setup.model)
+    client_optimizer = (
+        {} if "optimizer" in config else {"optimizer": build_grouped_optimizer(strategy, groups)}
+    )
     engine, _, _, _ = deepspeed.initialize(
         model=setup.model,
-        model_parameters=optimizers.trainable_parameters(setup.model),
+        model_parameters=groups,
         config=config,
-        lr_scheduler=lambda optimizer: get_linear_schedule_with_warmup(optimizer, 0, plan.steps),
+        lr_scheduler=lambda optimizer: make_scheduler(strategy, optimizer, plan.steps),
         **client_optimizer,
     )
     if strategy["compile"]:
@@ -68,7 +68,8 @@ def main() -> None:
         micro_batches = list(chunks(local_rows, config["train_micro_batch_size_per_gpu"]))
         for index, batch in enumerate(map(collate, micro_batches)):
             engine.set_gradient_accumulation_boundary(index == len(micro_batches) - 1)
-            engine.backward(summed_loss(engine(**batch.inputs).logits, batch.labels) * weight)
+            logits = output_logits(engine(**batch.inputs))
+            engine.backward(loss(logits, batch.labels) * weight)
             engine.step()
         recorder.step(len(rows))
     if rank == 0:

@@ -25,6 +25,7 @@ from transformers import (
     set_seed,
 )
 
+from autotune.domain import Strategy
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.data_loading import MicroBatches, make_loader, trainer_loss
 from autotune.export.templates.device import apply_device_settings
@@ -32,6 +33,8 @@ from autotune.export.templates.evaluation import evaluate, print_summary
 from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.effects.optimizers import clip_for_step
+from autotune.trial.effects.parameter_groups import parameter_groups
+from autotune.trial.loss import Loss, build_loss
 from autotune.trial.setup import ModelSetup, build_model
 
 HERE = Path(__file__).resolve().parent
@@ -46,24 +49,45 @@ where ``strategy.json`` has the same setting."""
 
 
 class TunedTrainer(Trainer):
-    """Trainer with the strategy's batches, masks, SGD momentum and gradient clipping."""
+    """Trainer with the strategy's batches, masks, layer decay, SGD momentum and clipping."""
 
-    def __init__(self, setup: ModelSetup, loader: DataLoader[Any], **options: Any) -> None:
-        super().__init__(setup.model, compute_loss_func=trainer_loss, **options)
-        self._masks, self._loader = setup.masks, loader
+    def __init__(
+        self,
+        strategy: Strategy,
+        setup: ModelSetup,
+        loader: DataLoader[Any],
+        loss: Loss,
+        **options: Any,
+    ) -> None:
+        super().__init__(setup.model, compute_loss_func=trainer_loss(loss), **options)
+        self._strategy, self._masks, self._loader = strategy, setup.masks, loader
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         loader: DataLoader[Any] = self.accelerator.prepare(self._loader)
         return loader
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        optimizer = self._layer_decayed_optimizer() or super().create_optimizer(model)
         if self.args.optim == "sgd":  # TrainingArguments has no momentum
             for group in optimizer.param_groups:
                 group["momentum"] = 0.9
         if self._masks is not None:
             self._masks.reapply_after_step(optimizer)
         return optimizer
+
+    def _layer_decayed_optimizer(self) -> torch.optim.Optimizer | None:
+        """An optimizer with a learning rate for each layer, which no argument sets."""
+        if self._strategy["layer_decay"] == 1 or self.optimizer is not None:
+            return None
+        arguments = self.args
+        strategy = self._strategy.with_values(
+            weight_decay=arguments.weight_decay,
+            learning_rate=arguments.learning_rate,
+            learning_rate_scaling="none",
+        )
+        optimizer_class, settings = self.get_optimizer_cls_and_kwargs(arguments)
+        self.optimizer = optimizer_class(parameter_groups(strategy, self.model), **settings)
+        return self.optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor | None:
         if self.args.fp16:  # Trainer unscales the gradients first
@@ -104,8 +128,10 @@ def main() -> None:
     batches = MicroBatches(folder, collate, batch_size, micro_batch_size)
     recorder = ThroughputRecorder(device, folder.seed)
     trainer = TunedTrainer(
+        folder.strategy,
         setup,
         make_loader(batches, collate),
+        build_loss(folder.prepared),
         args=arguments,
         train_dataset=collate.split,
         callbacks=[ProgressCallback(recorder, batches)],

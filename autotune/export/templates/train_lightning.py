@@ -13,9 +13,7 @@ from typing import Any
 import lightning
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import get_linear_schedule_with_warmup
 
-from autotune.domain.training import peak_learning_rate
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.data_loading import MicroBatches, make_loader
 from autotune.export.templates.device import apply_device_settings
@@ -24,7 +22,8 @@ from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
-from autotune.trial.loss import summed_loss
+from autotune.trial.effects.schedules import make_scheduler
+from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.setup import ModelSetup, build_model, compile_model
 
 HERE = Path(__file__).resolve().parent
@@ -41,6 +40,7 @@ class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
         self._forward = compile_model(folder.strategy, setup.model)
         self._strategy, self._masks = folder.strategy, setup.masks
         self._batches, self._collate = batches, collate
+        self._loss = build_loss(folder.prepared)
 
     def train_dataloader(self) -> DataLoader[Any]:
         return make_loader(self._batches, self._collate, with_num_labels=True)
@@ -49,17 +49,16 @@ class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
         """A micro-batch's contribution to the mean loss of its global batch, times the number of
         micro-batches, by which Lightning divides."""
         labels, num_labels = batch.pop("labels"), batch.pop("num_labels")
-        loss = summed_loss(self._forward(**batch).logits, labels)
+        loss = self._loss(output_logits(self._forward(**batch)), labels)
         return loss * self.trainer.accumulate_grad_batches / num_labels
 
     def configure_optimizers(self) -> Any:
-        name, rate = str(self._strategy["optimizer"]), peak_learning_rate(self._strategy)
-        optimizer = optimizers.build_optimizer(name, self.model, rate)
+        optimizer = optimizers.build_for_strategy(self._strategy, self.model)
         if self._masks is not None:
             self._masks.reapply_after_step(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
-        decay = get_linear_schedule_with_warmup(optimizer, 0, steps)
-        schedule = {"scheduler": decay, "interval": "step"}
+        scheduler = make_scheduler(self._strategy, optimizer, steps)
+        schedule = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def configure_gradient_clipping(

@@ -17,7 +17,7 @@ from torch import Tensor
 from autotune.domain import Strategy
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.split import Split
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.tasks.base import is_evaluated
 
 Indices = np.ndarray
 """Indices of examples of a split, ``int64[n]``."""
@@ -32,8 +32,8 @@ COMPILED_MULTIPLE = 16
 
 @dataclass(frozen=True)
 class Batch:
-    """Model arguments, labels (``[n]`` or ``[n, length]``), and the number of labels that are not
-    ignored."""
+    """Model arguments, labels (``[n]``, ``[n, length]`` or ``[n, labels]``), and the number of
+    labels that are not ignored."""
 
     inputs: dict[str, Tensor]
     labels: Tensor
@@ -63,7 +63,7 @@ class Collator:
         if not self.always_mask and arrays["attention_mask"].all():
             del arrays["attention_mask"]
         inputs = {name: self._tensor(array) for name, array in arrays.items()}
-        return Batch(inputs, self._tensor(labels), int((labels != IGNORE_INDEX).sum()))
+        return Batch(inputs, self._tensor(labels), int(is_evaluated(labels).sum()))
 
     def padded_to(self, multiple: int) -> Collator:
         """This collator with lengths rounded up to ``multiple`` too."""
@@ -76,8 +76,8 @@ class Collator:
         """The number of labels of the examples ``rows`` that are not ignored."""
         labels, offsets = self.split.labels, self.split.offsets
         if not self.split.labels_by_token:
-            return int((labels[rows] != IGNORE_INDEX).sum())
-        return sum(int((labels[offsets[r] : offsets[r + 1]] != IGNORE_INDEX).sum()) for r in rows)
+            return int(is_evaluated(labels[rows]).sum())
+        return sum(int(is_evaluated(labels[offsets[r] : offsets[r + 1]]).sum()) for r in rows)
 
     def _rounded(self, rows: Indices) -> int | None:
         if self.multiple == 1:
@@ -149,4 +149,9 @@ def select_examples(split: Split, rows: Indices) -> Split:
     tokens = np.concatenate([np.arange(split.offsets[r], split.offsets[r + 1]) for r in rows])
     labels = split.labels[tokens if split.labels_by_token else rows]
     types = None if split.types is None else split.types[tokens]
-    return Split(split.tokens[tokens], offsets, labels, types)
+    indices = {"row": rows, "token": tokens}
+    extras = {
+        name: array[indices[kind]] if (kind := name.partition("_")[0]) in indices else array
+        for name, array in split.extras.items()
+    }
+    return Split(split.tokens[tokens], offsets, labels, types, extras)

@@ -19,7 +19,6 @@ from autotune.domain import Task, digest
 from autotune.errors import DataError
 from autotune.trial.data import cache
 from autotune.trial.data.hub import SPLITS
-from autotune.trial.data.labels import clean_labels
 from autotune.trial.data.prepared import PreparedTask, load_split
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 from autotune.trial.data.sources import Source, find_source
@@ -122,7 +121,7 @@ def _complete_splits(
     task: Task, task_type: TaskType, source: Source
 ) -> tuple[set[str], dict[str, Examples], tuple[str, ...], list[str]]:
     """The names of the given splits, the examples of all splits, the label names, and notes."""
-    tables, label_notes = clean_labels(source.read(), task.columns)
+    tables, label_notes = task_type.clean(source.read(), task.columns)
     examples = {split: _parse(task_type, table, task) for split, table in tables.items()}
     names = _label_names(task_type, tables, examples, task)
     table_notes = [note for table in tables.values() for note in table.notes]
@@ -144,7 +143,7 @@ def _label_names(
     train_labels = {
         name for labels in examples["train"].labels for name in task_type.example_labels(labels)
     }
-    if len(train_labels) < 2:
+    if len(train_labels) == 1:
         raise DataError(
             f"{tables['train'].name}: only one label, {next(iter(train_labels))!r}; needs two",
             hint="check task.columns.label",

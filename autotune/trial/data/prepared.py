@@ -43,7 +43,7 @@ def load_split(prepared: PreparedTask, split: str) -> Split:
 
     path = Path(prepared.folder) / f"{split}.safetensors"
     try:
-        return Split(**load_file(path))
+        return Split.from_arrays(load_file(path))
     except (OSError, SafetensorError) as error:
         raise DataError(
             f"{path}: prepared data is missing or damaged: {error}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,25 @@ from autotune.trial.tasks.base import IGNORE_INDEX, Arrays
 class Split:
     """Concatenated examples: example ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``.
 
-    ``labels`` has one class per example, or one per token (:data:`IGNORE_INDEX` for tokens without
-    a label). ``types`` (one per token) distinguishes the two texts of a pair.
+    ``labels`` has one class per example, one per token (:data:`IGNORE_INDEX` for tokens without a
+    label), or the form of its task kind with one row per example. ``types`` (one per token)
+    distinguishes the two texts of a pair. ``extras`` are what the task kind needs for its scores:
+    those whose names begin with ``row_`` have a row for each example, with ``token_`` one for each
+    token.
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     labels: np.ndarray
     types: np.ndarray | None = None
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Split:
+        """The split with the arrays that a task kind has encoded."""
+        names = {item.name for item in fields(cls)}
+        extras = {name: array for name, array in arrays.items() if name not in names}
+        return cls(**{name: arrays[name] for name in names & arrays.keys()}, extras=extras)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -60,10 +72,10 @@ class Split:
         )
         return {**batch, "labels": labels}
 
-    def scatter(self, rows: Any, predictions: np.ndarray, out: np.ndarray) -> None:
-        """Write the ``predictions`` for a batch of ``rows``, in the shape of its labels, to their
-        positions in ``out``, which has the shape of :attr:`labels`."""
-        if self.labels_by_token:
+    def scatter(self, rows: Any, predictions: np.ndarray, out: np.ndarray, by_token: bool) -> None:
+        """Write the ``predictions`` for a batch of ``rows`` to their positions in ``out``: one for
+        each of its rows and tokens (``[rows, length, ...]`` to ``[tokens, ...]``) or rows."""
+        if by_token:
             indices, mask = self._cell_indices(rows, predictions.shape[1])
             out[indices[mask]] = predictions[mask]
         else:

@@ -26,9 +26,10 @@ from autotune.trial.distributed.weights import (
 )
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.device_map import layers_per_second
+from autotune.trial.effects.parameter_groups import parameter_groups
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
-from autotune.trial.loss import summed_loss
+from autotune.trial.loss import Loss, output_logits
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.state import TrainState
 
@@ -40,12 +41,13 @@ def parallelize(
     precision: Precision,
     masks: Masks | None,
     group: DistributedGroup,
+    loss: Loss,
 ) -> TrainState:
     """Distribute ``model``, to which the strategy has been applied, over the ranks of ``group``."""
     if group.layout.model_kind == "pp":
         from autotune.trial.distributed.pipeline import build_pipeline
 
-        return build_pipeline(strategy, model, precision, masks, group)
+        return build_pipeline(strategy, model, precision, masks, group, loss)
     meta_model = meta_copy(model)
     # FSDP shards what tensor parallelism leaves.
     if group.layout.model_kind == "tp":
@@ -68,20 +70,25 @@ def parallelize(
     elif group.layout.data_kind in ("ddp", "zero1") and group.layout.model == 1:
         forward = ddp.replicate(forward, group, bucket_mib)
     rate = peak_learning_rate(strategy)
-    name = str(strategy["optimizer"])
     if group.layout.data_kind == "zero1":
-        optimizer = ddp.sharded_optimizer(name, model, rate, group)
+        optimizer = ddp.sharded_optimizer(strategy, model, group)
     elif strategy["offload"] == "optimizer":
-        optimizer = optimizers.build_for_strategy(strategy, model, rate)
+        optimizer = optimizers.build_for_strategy(strategy, model)
     else:
-        groups = group_by_mesh(optimizers.trainable_parameters(model))
-        optimizer = optimizers.build_grouped_optimizer(name, groups, rate)
+        # The kernels of optimizers cannot process weights of different meshes together.
+        groups = [
+            {**settings, "params": weights}
+            for settings in parameter_groups(strategy, model)
+            for weights in group_by_mesh(settings["params"])
+        ]
+        optimizer = optimizers.build_grouped_optimizer(strategy, groups)
     by_sequence = strategy["sequence_parallel"] is True and group.layout.model_kind == "tp"
     length_multiple = group.layout.model if by_sequence else 1
     sharded = ShardedModel(model, forward, meta_model, group, bucket_mib, length_multiple)
     return TrainState(
-        model, forward, optimizer, precision, rate, masks, group.device, group, sharded
-    )
+        model, forward, optimizer, precision, rate, masks, group.device, loss, group, sharded,
+        float(strategy["gradient_clip"]),
+    )  # fmt: skip
 
 
 class ShardedModel:
@@ -118,12 +125,13 @@ class ShardedModel:
             batch = collate(local_rows)
             with self._gradient_sync(index == len(micro_batches) - 1):
                 with state.precision.autocast():
-                    logits = state.forward(**batch.inputs).logits
-                loss = summed_loss(logits, batch.labels) * (counts / num_labels)
+                    logits = output_logits(state.forward(**batch.inputs))
+                loss = state.loss(logits, batch.labels) * (counts / num_labels)
                 scaled = loss * group.layout.data if self._averages_gradients else loss
                 (scaled if scaler is None else scaler.scale(scaled)).backward()
             total += loss.detach()
-        optimizers.take_step(state.optimizer, state.precision, rate, self._clip_function())
+        clip = self._clip_function()
+        optimizers.take_step(state.optimizer, state.precision, rate, state.max_gradient_norm, clip)
         if state.masks is not None:
             state.masks.apply()
         # The ranks that share one copy of the model have all computed the same loss.

@@ -34,13 +34,14 @@ from autotune.trial.distributed.stages import Stage, build_stage
 from autotune.trial.distributed.weights import materialize, meta_copy
 from autotune.trial.effects import allocator, optimizers
 from autotune.trial.effects.device_map import TIMED_SHAPE, preserve_rng, time_layer, time_module
+from autotune.trial.effects.parameter_groups import parameter_groups, restrict
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
 from autotune.trial.encoder import Encoder, encoder_of
-from autotune.trial.loss import summed_loss
+from autotune.trial.loss import Loss
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.state import TrainState
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.tasks.base import ignored_label
 
 LENGTH_MULTIPLE = 32
 """Stages negotiate shapes once per length; rounding lengths up keeps the number of shapes low."""
@@ -52,6 +53,7 @@ def build_pipeline(
     precision: Precision,
     masks: Masks | None,
     group: DistributedGroup,
+    loss: Loss,
 ) -> TrainState:
     """Build this rank's stages of ``model``. Raises :class:`Unsupported` if there are more stages
     than layers."""
@@ -69,19 +71,21 @@ def build_pipeline(
         masks.restrict_to(local_model)
     allocator.trim()  # timing the layers has freed memory
     rate = peak_learning_rate(strategy)
-    optimizer = optimizers.build_optimizer(str(strategy["optimizer"]), local_model, rate)
+    groups = restrict(parameter_groups(strategy, model), [*local_model.parameters()])
+    optimizer = optimizers.build_grouped_optimizer(strategy, groups)
     pipelined = PipelinedModel(
         stages,
         stage_layers,
         meta_model,
         group,
+        loss,
         schedule_name=schedule_name,
         num_microbatches=int(strategy["pipeline_microbatches"]),
         bucket_mib=int(strategy["ddp_bucket_mib"]),
     )
     return TrainState(
         cast(PreTrainedModel, local_model), local_model, optimizer, precision, rate, masks,
-        group.device, group, pipelined,
+        group.device, loss, group, pipelined, float(strategy["gradient_clip"]),
     )  # fmt: skip
 
 
@@ -94,6 +98,7 @@ class PipelinedModel:
         stage_layers: Sequence[range],
         meta_model: PreTrainedModel,
         group: DistributedGroup,
+        loss: Loss,
         *,
         schedule_name: str,
         num_microbatches: int,
@@ -101,7 +106,7 @@ class PipelinedModel:
     ) -> None:
         self._stages, self._stage_layers, self._meta_model = stages, stage_layers, meta_model
         self._schedule_name, self._num_microbatches = schedule_name, num_microbatches
-        self._group, self._bucket_mib = group, bucket_mib
+        self._group, self._loss, self._bucket_mib = group, loss, bucket_mib
         self._schedules: dict[tuple[int, int], Any] = {}
         self._num_labels = 1
 
@@ -155,7 +160,7 @@ class PipelinedModel:
                 parameters, group.data_group, self._bucket_mib, group.comm_device
             )
         clip = partial(gradients.clip_sharded_gradients, stage_group=group.model_group)
-        optimizers.take_step(state.optimizer, state.precision, rate, clip)
+        optimizers.take_step(state.optimizer, state.precision, rate, state.max_gradient_norm, clip)
         if state.masks is not None:
             state.masks.apply()
         return total
@@ -172,7 +177,7 @@ class PipelinedModel:
         padded_rows = np.concatenate([rows, np.repeat(rows[:1], num_padding)])
         length = collate.length or _padded_length(collate, rows)
         batch = replace(collate, length=length, always_mask=True)(padded_rows)
-        batch.labels[len(rows) if counts else 0 :] = IGNORE_INDEX
+        batch.labels[len(rows) if counts else 0 :] = ignored_label(batch.labels)
         inputs = dict(batch.inputs)
         ids = inputs.pop("input_ids")
         losses: list[Tensor] = []
@@ -187,8 +192,8 @@ class PipelinedModel:
         zero = torch.zeros((), device=self._group.device)
         return torch.stack([loss.detach() for loss in losses]).sum() if losses else zero
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return summed_loss(logits, labels) / self._num_labels
+    def _mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self._loss(logits, labels) / self._num_labels
 
     def _schedule(self, num_rows: int, length: int) -> Any:
         shape = (num_rows, length)
@@ -210,7 +215,7 @@ class PipelinedModel:
             )
             for stage in self._stages
         ]
-        settings: dict[str, Any] = {"loss_fn": self._loss, "scale_grads": False}
+        settings: dict[str, Any] = {"loss_fn": self._mean_loss, "scale_grads": False}
         if self._schedule_name == "interleaved":
             return ScheduleInterleaved1F1B(stages, self._num_microbatches, **settings)
         schedule_class = ScheduleGPipe if self._schedule_name == "gpipe" else Schedule1F1B

@@ -13,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from autotune.trial.distributed.embedding import replace_embeddings
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
+from autotune.trial.loss import output_logits
 
 
 class PassThrough(nn.Module):
@@ -65,8 +69,7 @@ class Stage(nn.Module):
             inputs["token_type_ids"] = token_type_ids
         with self._precision.autocast():
             if self.is_last:
-                logits: Tensor = self.model(**inputs).logits
-                return logits
+                return output_logits(self.model(**inputs))
             hidden: Tensor = self.model.base_model(**inputs).last_hidden_state
         return hidden.to(self._dtype)
 
@@ -86,7 +89,7 @@ class Stage(nn.Module):
         if not self.is_last:
             return self._hidden(num_rows, length)
         config = self.model.config
-        shape = (num_rows, length) if _has_label_per_token(self.model) else (num_rows,)
+        shape = (num_rows, length) if _has_logits_per_token(self.model) else (num_rows,)
         dtype = self._dtype if self._precision.name in ("fp32", "tf32", "bf16-pure") else None
         return torch.empty(
             *shape, int(config.num_labels or 0), dtype=dtype or torch.bfloat16, device="meta"
@@ -97,8 +100,11 @@ class Stage(nn.Module):
         return torch.empty(*shape, dtype=self._dtype, device="meta").requires_grad_()
 
 
-def _has_label_per_token(model: PreTrainedModel) -> bool:
-    return type(model).__name__ in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.values()
+def _has_logits_per_token(model: PreTrainedModel) -> bool:
+    return type(model).__name__ in {
+        *MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.values(),
+        *MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES.values(),
+    }
 
 
 def build_stage(

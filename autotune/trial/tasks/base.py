@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from math import nan
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from autotune.domain import Columns, Measurement
 from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.tables import Table
+
+if TYPE_CHECKING:
+    from autotune.trial.data.split import Split
 
 INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
@@ -29,6 +33,24 @@ SAMPLE_ROWS, MAX_LABEL_CHARACTERS = 200, 40
 
 IGNORE_INDEX = -100
 """The label of tokens that are not evaluated; the default of torch's cross-entropy."""
+
+
+def is_evaluated(labels: Any) -> Any:
+    """The mask of the labels (an array or a tensor) that are evaluated: integers other than
+    :data:`IGNORE_INDEX`, floating-point numbers other than NaN."""
+    return labels == labels if _is_floating(labels) else labels != IGNORE_INDEX
+
+
+def ignored_label(labels: Any) -> float:
+    """The value that excludes one of ``labels`` (an array or a tensor) from evaluation."""
+    return nan if _is_floating(labels) else IGNORE_INDEX
+
+
+def _is_floating(values: Any) -> bool:
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind == "f"
+    return bool(values.is_floating_point())
+
 
 Arrays = dict[str, np.ndarray]
 """``tokens`` (int32, all examples concatenated), ``offsets`` (int64, one more than examples),
@@ -63,6 +85,11 @@ class TaskType(Protocol):
     tokenizer_options: Mapping[str, Any]
     """Arguments with which the tokenizer must be loaded for this kind of input."""
 
+    def clean(
+        self, tables: Mapping[str, Table], columns: Columns
+    ) -> tuple[dict[str, Table], list[str]]:
+        """``tables`` without rows that have no label, and notes on what was changed."""
+
     def parse(self, table: Table, columns: Columns) -> Examples:
         """Validate every row. Raises :class:`DataError` with the location of an invalid one."""
 
@@ -70,7 +97,7 @@ class TaskType(Protocol):
         """One example as a row that :meth:`parse` reads: the inverse of it."""
 
     def example_labels(self, labels: Any) -> Sequence[str]:
-        """The names of the labels of one example."""
+        """The names of the labels of one example; empty if they have none."""
 
     def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
         """All labels, in the order of the model's outputs."""
@@ -79,19 +106,29 @@ class TaskType(Protocol):
         """The stratum of an example for stratified sampling."""
 
     def encode(
-        self, tokenizer: Any, examples: Examples, ids: Mapping[str, int], max_length: int
+        self,
+        tokenizer: Any,
+        examples: Examples,
+        ids: Mapping[str, int],
+        max_length: int,
+        stride: int | None = None,
     ) -> Arrays:
-        """Tokenize without padding."""
+        """Tokenize without padding, in windows that overlap by ``stride`` tokens where the kind
+        divides long texts."""
 
     def scores(
-        self,
-        labels: np.ndarray,
-        predictions: np.ndarray,
-        offsets: np.ndarray,
-        label_names: Sequence[str],
+        self, split: Split, values: np.ndarray, label_names: Sequence[str]
     ) -> dict[str, Measurement]:
-        """``accuracy``, ``f1`` and other usual scores. ``predictions`` has the shape and order of
-        ``labels``: one per example or per token."""
+        """``accuracy``, ``f1`` and other usual scores. ``values`` are the predictions for
+        ``split``: classes in the shape and order of its labels, or logits of its examples or
+        tokens, as the record of the kind says."""
+
+    def hits(self, split: Split, values: np.ndarray) -> np.ndarray | None:
+        """Which evaluated labels are predicted correctly, or which examples if these have several
+        labels; ``None`` for predictions that are not right or wrong."""
+
+    def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
+        """The labels of ``split`` and the predictions, as a user's own metrics get them."""
 
 
 def get_column(table: Table, name: str, key: str) -> Sequence[Any]:

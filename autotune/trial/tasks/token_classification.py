@@ -14,6 +14,8 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
+from autotune.trial.data.labels import clean_labels
+from autotune.trial.data.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import (
     IGNORE_INDEX,
@@ -24,6 +26,7 @@ from autotune.trial.tasks.base import (
     cut_text,
     flatten_rows,
     get_column,
+    is_evaluated,
     parse_label,
     sort_labels,
 )
@@ -50,6 +53,11 @@ class TokenClassification:
     auto_class = "AutoModelForTokenClassification"
     problem_type: str | None = None
     tokenizer_options: Mapping[str, Any] = MappingProxyType({"add_prefix_space": True})
+
+    def clean(
+        self, tables: Mapping[str, Table], columns: Columns
+    ) -> tuple[dict[str, Table], list[str]]:
+        return clean_labels(tables, columns)
 
     def parse(self, table: Table, columns: Columns) -> Examples:
         tokens = get_column(table, columns.text, "text")
@@ -85,7 +93,12 @@ class TokenClassification:
         return "entities" if any(tag != "O" for tag in labels) else "none"
 
     def encode(
-        self, tokenizer: Any, examples: Examples, ids: Mapping[str, int], max_length: int
+        self,
+        tokenizer: Any,
+        examples: Examples,
+        ids: Mapping[str, int],
+        max_length: int,
+        stride: int | None = None,
     ) -> Arrays:
         encoded = tokenizer(
             [_cut_words(words) for words in examples.inputs],
@@ -108,21 +121,16 @@ class TokenClassification:
         }
 
     def scores(
-        self,
-        labels: np.ndarray,
-        predictions: np.ndarray,
-        offsets: np.ndarray,
-        label_names: Sequence[str],
+        self, split: Split, values: np.ndarray, label_names: Sequence[str]
     ) -> dict[str, Measurement]:
         """``accuracy`` of words; ``f1`` of entities over all types (both ends and the type must
         match), with a bootstrap interval over sentences."""
-        is_evaluated = labels != IGNORE_INDEX
-        accuracy = float((labels == predictions)[is_evaluated].mean())
-        num_words = int(is_evaluated.sum())
+        hits, labels = self.hits(split, values), split.labels
+        accuracy, num_words = float(hits.mean()), len(hits)
         counts = np.array(
             [
-                _entity_counts(labels[a:b], predictions[a:b], label_names)
-                for a, b in pairwise(offsets)
+                _entity_counts(labels[a:b], values[a:b], label_names)
+                for a, b in pairwise(split.offsets)
             ]
         )
         blocks = metrics.resample(np.ones(len(counts), dtype=np.int64))
@@ -138,6 +146,12 @@ class TokenClassification:
             ),
             "f1": Measurement("f1", float(f1), "ratio", int(counts[:, 1].sum()), interval),
         }
+
+    def hits(self, split: Split, values: np.ndarray) -> np.ndarray:
+        return np.asarray((values == split.labels)[is_evaluated(split.labels)])
+
+    def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
+        return split.labels, values
 
 
 def entities(tags: Sequence[str], names: Sequence[str] | None = None) -> Iterator[Span]:
@@ -182,9 +196,9 @@ def _entity_counts(
     labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]
 ) -> tuple[int, int, int]:
     """Entities of one sentence: correctly predicted, actual, predicted."""
-    is_evaluated = labels != IGNORE_INDEX
-    actual = set(entities([label_names[i] for i in labels[is_evaluated]], label_names))
-    predicted = set(entities([label_names[i] for i in predictions[is_evaluated]], label_names))
+    mask = is_evaluated(labels)
+    actual = set(entities([label_names[i] for i in labels[mask]], label_names))
+    predicted = set(entities([label_names[i] for i in predictions[mask]], label_names))
     return len(actual & predicted), len(actual), len(predicted)
 
 
