@@ -34,7 +34,7 @@ from autotune.domain import (
 from autotune.errors import DataError, ExecutionError
 from autotune.ports import Executor, ShouldStop
 
-FEW_SECONDS = Limits(memory_gib=1.0, minutes=0.6 / 60)
+FEW_SECONDS = Limits(memory_gib=1.0, minutes=3 / 60)
 
 
 def never_stop(job: Job, point: CurvePoint) -> str | None:
@@ -183,14 +183,14 @@ class ExecutorContract(ExecutorBasics):
     def test_ends_a_job_that_grows_above_its_memory_limit(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        outcome = run_job(executor, make_job(tmp_path, do="grow", limits=Limits(0.25, 1.0)))
+        outcome = run_job(executor, make_job(tmp_path, do="grow", limits=Limits(0.25, 4.0)))
         assert isinstance(outcome, Infeasible)
         assert outcome.failure == FailureReason.OUT_OF_MEMORY
         assert "0.25 GiB" in outcome.reason
         assert max(gib for _, gib in outcome.result.memory) > 0.25
 
     def test_ends_a_job_with_one_huge_allocation(self, executor: Executor, tmp_path: Path) -> None:
-        outcome = run_job(executor, make_job(tmp_path, do="grab", limits=Limits(0.25, 1.0)))
+        outcome = run_job(executor, make_job(tmp_path, do="grab", limits=Limits(0.25, 4.0)))
         assert isinstance(outcome, Infeasible)
         assert outcome.failure == FailureReason.OUT_OF_MEMORY
 

@@ -35,7 +35,7 @@ def make_job(directory: Path, number: int = 0, *, do: str = "nothing", **fields:
         "task": Task(),
         "seed": 0,
         "resources": Resources(),
-        "limits": Limits(memory_gib=1.0, minutes=1.0),
+        "limits": Limits(memory_gib=1.0, minutes=4.0),
         "directory": str(directory / str(number)),
     }
     return Job(**{**values, **fields})  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 FLAGS = [
@@ -28,6 +28,8 @@ FLAGS = [
 TIMEOUT_MILLISECONDS = 90_000
 """Long, since a loaded machine starts a browser slowly."""
 
+expect.set_options(timeout=TIMEOUT_MILLISECONDS)
+
 
 @contextmanager
 def served(
@@ -40,7 +42,11 @@ def served(
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(TIMEOUT_MILLISECONDS / 1000)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 def free_port() -> int:
@@ -50,10 +56,11 @@ def free_port() -> int:
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(450):
+    deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
+    while time.monotonic() < deadline:
         assert process.poll() is None, "the server ended"
         try:
-            urllib.request.urlopen(url, timeout=1).close()
+            urllib.request.urlopen(url, timeout=10).close()
         except OSError:
             time.sleep(0.2)
         else:
@@ -89,6 +96,14 @@ def page(browser: Browser) -> Iterator[Page]:
     yield tab
     context.close()
     assert not problems
+
+
+def wait_until(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for what Playwright cannot wait for, such as a colour in a screenshot."""
+    deadline = time.monotonic() + TIMEOUT_MILLISECONDS / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
+        page.wait_for_timeout(200)
 
 
 def settled(page: Page) -> None:

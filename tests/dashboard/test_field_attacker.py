@@ -26,7 +26,9 @@ assert STUDY in KINDS
 SERVER = """
 import sys
 sys.path.insert(0, {root!r})
+from dashboard import password
 from dashboard.launch import serve
+password.WINDOW_SECONDS = 600.0  # the attempts of a test count together on a slow machine too
 serve({storage!r}, host={host!r}, port={port})
 """
 RERUN = ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
@@ -68,7 +70,7 @@ class Answer:
 
 def send_raw(port: int, request: bytes) -> Answer:
     """The answer to the bytes of one HTTP request."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=90) as connection:
         connection.sendall(request)
         received = b""
         while part := connection.recv(65_536):
@@ -112,7 +114,7 @@ class Visit:
         self.connection.send(message.SerializeToString())
         answer = b""
         while True:
-            data = self.connection.recv(timeout=60)
+            data = self.connection.recv(timeout=90)
             assert isinstance(data, bytes)
             answer += data
             part = ForwardMsg.FromString(data)

@@ -95,7 +95,6 @@ def test_field_physical_cores_are_taken_first() -> None:
     assert pool.acquire(Resources(threads=2)) == (0, 2)
 
 
-@pytest.mark.timeout(60)
 def test_field_a_search_waits_for_the_cores_of_another(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
@@ -113,7 +112,6 @@ def test_field_a_search_waits_for_the_cores_of_another(
     assert CONCURRENT_TRIALS not in outcome.result.environment
 
 
-@pytest.mark.timeout(60)
 def test_field_a_search_that_waits_can_be_stopped(executor: LocalExecutor, tmp_path: Path) -> None:
     other = ResourcePool(executor._pool._cores)
     assert other.acquire(Resources(threads=len(executor._pool._cores))) is not None

@@ -36,7 +36,7 @@ def run(executor: LocalExecutor, directory: Path, **values: str) -> Outcome:
     job = make_job(
         directory,
         strategy=Strategy({"do": "nothing", **values}),
-        limits=Limits(memory_gib=1.0, minutes=1.0),
+        limits=Limits(memory_gib=1.0, minutes=4.0),
         resources=Resources(threads=1),
     )
     jobs, ended = iter([job]), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ray.cluster_utils import Cluster
 from autotune.domain import Completed, Failed, FailureReason, Job, Outcome, Resources, Strategy
 from autotune.errors import ExecutionError
 from autotune.execution.ray.executor import RayExecutor
-from tests.execution.ray_clusters import OBJECT_STORE
+from tests.execution.ray_clusters import OBJECT_STORE, kill_actors
 from tests.execution.ray_jobs import evaluate
 
 NODE = {"num_cpus": 1, "object_store_memory": OBJECT_STORE}
@@ -45,7 +46,7 @@ def node(cluster: Cluster) -> Iterator[Any]:
 
 @pytest.fixture
 def executor(cluster: Cluster, node: Any) -> Iterator[RayExecutor]:
-    executor = RayExecutor(address=cluster.address, preload=(), wait_seconds=2.0)
+    executor = RayExecutor(address=cluster.address, preload=())
     yield executor
     executor.close()
 
@@ -73,16 +74,16 @@ def run_with_fault(executor: RayExecutor, job: Job, fault: Callable[[], None]) -
         [(_, outcome)] = run.result(180)
     assert isinstance(outcome, Completed)
     assert outcome.result.environment["pid"] != int(first.read_text())
-    pid = int(first.read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    wait_for_end(int(first.read_text()))
     assert len(outcome.result.curve) == 1, "nothing of the lost run"
     return outcome
 
 
-def kill_actors(name: str) -> None:
-    for process in psutil.process_iter(["cmdline"]):
-        if any(f"ray::{name}" in word for word in process.info["cmdline"] or ()):
-            process.kill()
+def wait_for_end(pid: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        while process.status() != psutil.STATUS_ZOMBIE:  # the timeout of the test ends the wait
+            time.sleep(0.05)
 
 
 def test_job_of_a_lost_node_runs_again_on_a_new_node(
@@ -100,10 +101,10 @@ def test_job_of_a_lost_node_runs_again_on_a_new_node(
 
 @pytest.mark.parametrize("actor", ["RayTrial", "Agent"])
 def test_job_of_a_killed_actor_runs_again(
-    executor: RayExecutor, tmp_path: Path, actor: str
+    cluster: Cluster, executor: RayExecutor, tmp_path: Path, actor: str
 ) -> None:
     job = make_job(tmp_path, do="hang_the_first_time")
-    run_with_fault(executor, job, lambda: kill_actors(actor))
+    run_with_fault(executor, job, lambda: kill_actors(cluster, actor))
 
 
 def test_job_lost_repeatedly_fails_for_infrastructure(
@@ -121,6 +122,7 @@ def test_job_lost_repeatedly_fails_for_infrastructure(
 def test_job_that_no_node_can_hold_fails_for_infrastructure(
     executor: RayExecutor, tmp_path: Path
 ) -> None:
+    executor._wait_seconds = 1.0
     unknown_class = Strategy({"do": "nothing", "node_class": "gpu-a10"})
     jobs = [
         make_job(tmp_path, 0, resources=Resources(threads=64)),
@@ -156,7 +158,6 @@ def test_strategy_selects_its_node_class(
         ("somewhere", "no address of a Ray cluster"),
     ],
 )
-@pytest.mark.timeout(10)
 def test_address_without_a_cluster(address: str, message: str) -> None:
     with pytest.raises(ExecutionError, match=message) as caught:
         RayExecutor(address=address)

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import ray
 from contracts import executor_jobs
@@ -17,7 +16,7 @@ from ray.cluster_utils import Cluster
 
 from autotune.domain import Completed, Failed, Job, Limits, Outcome, Resources, Strategy
 from autotune.execution.ray.executor import RayExecutor
-from tests.execution.ray_clusters import OBJECT_STORE
+from tests.execution.ray_clusters import OBJECT_STORE, actor_processes
 from tests.execution.ray_jobs import evaluate
 
 PRELOAD = ("torch", "autotune.trial.distributed.collectives", "tests.execution.ray_jobs")
@@ -102,7 +101,7 @@ def test_trials_with_different_resources_share_an_actor(cluster: Cluster, tmp_pa
 
     def tell(job: Job, outcome: Outcome) -> None:
         outcomes.append(outcome)
-        actors.update(_actors())
+        actors.update(process.pid for process in actor_processes(cluster, "RayTrial"))
 
     executor = RayExecutor(1, address=cluster.address, preload=())
     try:
@@ -112,11 +111,6 @@ def test_trials_with_different_resources_share_an_actor(cluster: Cluster, tmp_pa
     assert all(isinstance(outcome, Completed) for outcome in outcomes)
     assert len(outcomes) == 4
     assert len(actors) == 1
-
-
-def _actors() -> set[int]:
-    processes = psutil.process_iter(["pid", "cmdline"])
-    return {p.pid for p in processes if any("ray::RayTrial" in w for w in p.info["cmdline"] or ())}
 
 
 def test_devices_are_numbered_as_the_trial_sees_them(executor: RayExecutor, tmp_path: Path) -> None:

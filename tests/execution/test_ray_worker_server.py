@@ -74,7 +74,7 @@ def test_worker_ends_with_its_requester(server: WorkerServer, tmp_path: Path) ->
     worker.connection.send(RunTrial(make_job(tmp_path, do="hang"), evaluate, 1.0))
     worker.connection.close()  # as the kernel does when a process ends
     os.close(worker.status)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not has_ended(worker.pid):
         assert time.monotonic() < deadline
         time.sleep(0.02)
