@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from autotune.domain.host import Device, Host, NodeClass, Resources
 from autotune.domain.result import (
+    BEST_STEP,
     CONCURRENT_TRIALS,
     KILLED_BY,
     PAUSED_AT_STEP,
@@ -53,6 +54,7 @@ from autotune.domain.trial import (
 from autotune.domain.workload import WorkloadProfile
 
 __all__ = [
+    "BEST_STEP",
     "CONCURRENT_TRIALS",
     "KILLED_BY",
     "PAUSED_AT_STEP",

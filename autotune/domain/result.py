@@ -73,6 +73,10 @@ CONCURRENT_TRIALS = "other_trials_on_host"
 """Key in the environment of a trial: how many trials ran concurrently on the host. Absent for an
 isolated run."""
 
+BEST_STEP = "best_step"
+"""Key in the environment of a trial with ``task.evaluate_every``: the optimizer step after which
+the evaluation was best. The scores of the trial are those of the weights of this step."""
+
 PAUSED_AT_STEP = "paused_at_step"
 """Key in the environment of a trial that was stopped early and left a checkpoint: its step."""
 

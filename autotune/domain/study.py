@@ -28,7 +28,9 @@ class Task:
     ``dataset`` is ``builtin:NAME``, a hub id (``glue/sst2`` is configuration ``sst2`` of ``glue``),
     files by split, or ``{"hub": id}`` with the hub's names of splits. ``max_length`` is in tokens.
     ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
-    ``validation_samples`` limit the size of the splits.
+    ``validation_samples`` limit the size of the splits. ``evaluate_every``: a number of optimizer
+    steps, or a text such as ``0.25 epochs``, after which the model is evaluated on the validation
+    split. The weights with the best ``best_metric`` count, not the last ones.
     """
 
     kind: str = "text-classification"
@@ -41,6 +43,8 @@ class Task:
     seed: int = 0
     train_samples: int | None = None
     validation_samples: int | None = None
+    evaluate_every: int | str | None = None
+    best_metric: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,15 @@ def num_steps(strategy: Strategy, num_examples: int) -> int:
     return max(1, math.ceil(float(strategy["epochs"]) * steps_per_epoch))
 
 
+def evaluation_interval(every: int | str, strategy: Strategy, num_examples: int) -> int:
+    """Optimizer steps from one evaluation to the next, at least 1. ``every`` is a number of steps,
+    or a text such as ``0.25 epochs`` over ``num_examples``."""
+    if isinstance(every, int):
+        return every
+    steps_per_epoch = math.ceil(num_examples / int(strategy["batch_size"]))
+    return max(1, round(float(every.split()[0]) * steps_per_epoch))
+
+
 def peak_learning_rate(strategy: Strategy) -> float:
     """The learning rate of the first step, scaled to the batch size."""
     ratio = int(strategy["batch_size"]) / REFERENCE_BATCH_SIZE

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -29,6 +30,9 @@ from autotune.domain.tasks import TASK_KINDS
 AUTO = "auto"
 """The value of ``start_with`` that names no strategies, and of ``train_samples`` that leaves the
 number to the budget."""
+
+EPOCHS = r"^([1-9]\d*(\.\d+)?|0?\.\d*[1-9]\d*) epochs?$"
+"""A positive number of epochs."""
 
 UNKNOWN_NAME = "unknown_name"
 """Type of the pydantic error for a name that is not in its registry."""
@@ -73,6 +77,8 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Price = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Epochs = Annotated[str, Field(pattern=EPOCHS)]
 DiskSpace = Annotated[float, Field(ge=0)]
 
 
@@ -126,6 +132,17 @@ class ColumnsSpec(Section):
     label: NonEmptyText = "label"
 
 
+def _evaluation_interval(value: Any) -> Any:
+    """A share of an epoch as text; a number of steps and ``null`` as they are."""
+    if isinstance(value, float) and 0 < value < 1:
+        return f"{value:g} epochs"
+    is_steps = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if value is None or is_steps or (isinstance(value, str) and re.match(EPOCHS, value)):
+        return value
+    message = "Input should be a number of steps, or a part of the data such as '0.25 epochs'"
+    raise PydanticCustomError("evaluation_interval", message)
+
+
 class TaskSpec(Section):
     """Model, data set and training length, the same for every trial."""
 
@@ -160,6 +177,19 @@ class TaskSpec(Section):
     )
     validation_samples: Count | None = Field(
         None, description="Maximum number of validation samples"
+    )
+    evaluate_every: Annotated[
+        int | str | None,
+        BeforeValidator(_evaluation_interval, json_schema_input_type=Count | Share | Epochs | None),
+    ] = Field(
+        None,
+        description="Evaluate after this many steps, or after '0.25 epochs', and keep the best "
+        "weights; without it the last weights count",
+    )
+    best_metric: NonEmptyText | None = Field(
+        None,
+        description="Score that decides which evaluation is the best; the first one among the "
+        "objectives unless given",
     )
 
 

@@ -36,6 +36,7 @@ from autotune.spec.budget import (
 from autotune.spec.conditions import constraint_errors, parse_constraint
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting
+from autotune.spec.evaluation import with_evaluations
 from autotune.spec.metrics import why_unmeasurable
 from autotune.spec.models import AUTO, ExecutorSpec, GoalSpec, StudyFile, TaskSpec
 from autotune.spec.priors import resolve_priors
@@ -65,12 +66,14 @@ def resolve(
     metrics = _MetricChecker(
         document, file.task.kind, host, prices, space if _has_valid_device(file, space) else None
     )
+    objectives, constraints = metrics.objectives(file), metrics.constraints(file)
+    task = _task(file.task, document)
     study = Study(
         name=file.study,
-        task=_task(file.task, document),
-        objectives=metrics.objectives(file),
+        task=with_evaluations(task, file.task, objectives, constraints, document),
+        objectives=objectives,
         space=space,
-        constraints=metrics.constraints(file),
+        constraints=constraints,
         budget=metrics.budget(file),
         limits=Limits(file.limits.memory_gib, file.limits.minutes, file.limits.checkpoint_gib),
         prices=prices,

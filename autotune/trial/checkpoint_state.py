@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from autotune.trial.effects.offloading import HostOptimizer
+from autotune.trial.model_tensors import is_sharded, local_tensor, model_tensors
 from autotune.trial.state import TrainState
 
 CPU = torch.device("cpu")
@@ -29,15 +30,15 @@ class StateMismatch(Exception):
 def capture_state(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The state as tensors in host memory and a JSON document. It is not changed by further
     training only if it is written before."""
-    tensors = {f"model.{name}": tensor for name, tensor in _model_tensors(state).items()}
+    tensors = {f"model.{name}": tensor for name, tensor in model_tensors(state.model).items()}
     numbers: dict[str, Any] = {}
     for name, value in _optimizer_states(state.optimizer):
         if isinstance(value, Tensor):
-            tensors[name] = _local(value)
+            tensors[name] = local_tensor(value)
         else:
             numbers[name] = value
     if state.masks is not None:
-        tensors |= {f"mask.{i}": _local(mask) for i, mask in enumerate(state.masks.tensors)}
+        tensors |= {f"mask.{i}": local_tensor(mask) for i, mask in enumerate(state.masks.tensors)}
     tensors |= {f"random.{name}": tensor for name, tensor in _random_tensors(state.device).items()}
     scaler = state.precision.scaler
     document = {
@@ -55,12 +56,12 @@ def restore_state(
 ) -> None:
     """Set the state to what :func:`capture_state` returned. Call :func:`require_match` first."""
     with torch.no_grad():
-        for name, tensor in _model_tensors(state).items():
+        for name, tensor in model_tensors(state.model).items():
             tensor.copy_(tensors[f"model.{name}"])
     _restore_optimizer(state.optimizer, tensors, document["optimizer"])
     if state.masks is not None:
         for index, mask in enumerate(state.masks.tensors):
-            _local(mask).copy_(tensors[f"mask.{index}"])
+            local_tensor(mask).copy_(tensors[f"mask.{index}"])
     if state.precision.scaler is not None:
         state.precision.scaler.load_state_dict(document["scaler"])
     version, internal, gauss = document["python"]
@@ -72,9 +73,9 @@ def restore_state(
 def require_match(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
     """Raise :class:`StateMismatch` unless ``tensors`` are the weights and masks of this model, and
     the random states of its devices."""
-    expected = {f"model.{name}": tensor for name, tensor in _model_tensors(state).items()}
+    expected = {f"model.{name}": tensor for name, tensor in model_tensors(state.model).items()}
     if state.masks is not None:
-        expected |= {f"mask.{i}": _local(mask) for i, mask in enumerate(state.masks.tensors)}
+        expected |= {f"mask.{i}": local_tensor(mask) for i, mask in enumerate(state.masks.tensors)}
     expected |= {f"random.{name}": t for name, t in _random_tensors(state.device).items()}
     names = {name for name in tensors if not name.startswith("optimizer.")}
     if names != expected.keys():
@@ -82,29 +83,6 @@ def require_match(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape or tensors[name].dtype != tensor.dtype:
             raise StateMismatch(f"{name} has another shape or type")
-
-
-def _model_tensors(state: TrainState) -> dict[str, Tensor]:
-    """Weights and persistent buffers of this process by name, each once."""
-    names: dict[int, str] = {}
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in state.model.state_dict(keep_vars=True).items():
-        if id(tensor) not in names:
-            names[id(tensor)] = name
-            tensors[name] = _local(tensor)
-    return tensors
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The part of a sharded tensor that this process holds; other tensors as they are."""
-    # Duck-typed: the import of torch.distributed would slow down trials of one process.
-    local: Any = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    detached: Tensor = local.detach()
-    return detached
-
-
-def _is_sharded(tensor: Tensor) -> bool:
-    return hasattr(tensor, "to_local")
 
 
 # -------------------------------------------------------------------------------- the optimizer
@@ -128,7 +106,7 @@ def _optimizer_states(optimizer: Optimizer) -> Iterator[tuple[str, Any]]:
     inner = _inner_optimizer(optimizer)
     for index, parameter in enumerate(_parameters(inner)):
         for key, value in inner.state.get(parameter, {}).items():
-            if isinstance(value, Tensor) and _is_sharded(value) and value.shape != parameter.shape:
+            if isinstance(value, Tensor) and is_sharded(value) and value.shape != parameter.shape:
                 raise StateMismatch(f"the sharded state {key} has not the shape of its weight")
             yield f"optimizer.{index}.{key}", value
 
@@ -157,14 +135,14 @@ def _place_state(value: Tensor, parameter: Tensor, key: str, optimizer: Optimize
     ``step`` stays in host memory unless the kernel is fused."""
     if key == "step" and value.ndim == 0 and not optimizer.defaults.get("fused"):
         return value
-    value = value.to(_local(parameter).device)
-    if not _is_sharded(parameter) or value.ndim == 0:
+    value = value.to(local_tensor(parameter).device)
+    if not is_sharded(parameter) or value.ndim == 0:
         return value
     from torch.distributed.tensor import DTensor
 
     assert isinstance(parameter, DTensor)
     mesh, placements = parameter.device_mesh, parameter.placements
-    return DTensor.from_local(
+    return DTensor.fromlocal_tensor(
         value, mesh, placements, shape=parameter.shape, stride=parameter.stride()
     )
 

@@ -23,6 +23,7 @@ from autotune.domain.host import GIB, MIB
 from autotune.domain.strategy import digest
 from autotune.measure import memory
 from autotune.measure.clock import Window
+from autotune.trial.best_checkpoint import BestCheckpoint, BestEvaluation
 from autotune.trial.checkpoint_file import CheckpointFile, read_checkpoint, write_checkpoint
 from autotune.trial.checkpoint_state import (
     StateMismatch,
@@ -59,6 +60,7 @@ class RunRecord:
     ``seconds`` are those of setting up the model. ``result`` has the measurements of the profile
     phase, the learning curve and the events. ``restart_overhead``: seconds of warm-up after earlier
     restarts. ``reference_at``: second of training at which the reference workload was timed last.
+    ``best`` is the best evaluation so far, with ``task.evaluate_every``.
     """
 
     trial: int
@@ -72,6 +74,7 @@ class RunRecord:
     reference_at: float
     joules: float
     result: TrialResult
+    best: BestEvaluation | None = None
 
 
 @cache
@@ -83,13 +86,20 @@ class Checkpoints:
     """Writes checkpoints of ``state`` to the folder of ``job``, and reads those of earlier runs.
 
     Every rank writes its own part. ``data_digest`` is a hash of the content of the data: a
-    checkpoint of other data, another strategy or another version of torch is not used.
+    checkpoint of other data, another strategy or another version of torch is not used. ``best`` has
+    the weights of the best evaluation, without which a run cannot continue.
     """
 
     def __init__(
-        self, job: Job, state: TrainState, recorder: TrialRecorder, data_digest: str | None
+        self,
+        job: Job,
+        state: TrainState,
+        recorder: TrialRecorder,
+        data_digest: str | None,
+        best: BestCheckpoint | None = None,
     ) -> None:
         self._job, self._state, self._recorder = job, state, recorder
+        self.best = best
         self._group: ProcessGroup = state.group
         self._folder = Path(job.directory)
         self._identity = _identity(job, data_digest)
@@ -103,11 +113,15 @@ class Checkpoints:
             with memory.excluded_from_peak():
                 checkpoint = None if path is None else read_checkpoint(path)
                 record = None if checkpoint is None else self._usable_record(checkpoint)
+                if path is not None and record is not None and not self._has_best(path, record):
+                    record = None
                 if not self._all(record is not None):
                     continue
                 assert checkpoint is not None and record is not None and path is not None
                 restore_state(self._state, checkpoint.tensors, checkpoint.document["state"])
             self._folder.mkdir(parents=True, exist_ok=True)
+            if self.best is not None:
+                self.best.adopt(path.parent, record.best)
             path.replace(self._folder / path.name)
             return record
         return None
@@ -143,8 +157,12 @@ class Checkpoints:
             self._recorder.add_event(KIND, f"not written: {self._obstacle}")
             return False
         self._write_seconds = time.perf_counter() - start
+        keep = [_prefix(record.step)]
+        if self.best is not None and self.best.prefix is not None:
+            self.best.protect()
+            keep.append(self.best.prefix)
         for folder in (self._folder, *map(Path, self._job.continues)):
-            remove_checkpoints(folder, keep=_prefix(record.step) if folder == self._folder else "")
+            remove_checkpoints(folder, keep=keep if folder == self._folder else ())
         self._recorder.add_event(
             KIND,
             f"written after step {record.step}: {size / MIB:.0f} MiB in "
@@ -196,6 +214,10 @@ class Checkpoints:
         except (KeyError, ValidationError, StateMismatch) as error:
             self._recorder.add_event(KIND, f"not used: {str(error).splitlines()[0]}")
             return None
+
+    def _has_best(self, path: Path, record: RunRecord) -> bool:
+        """Whether the weights of the best evaluation of ``record`` are next to its checkpoint."""
+        return self.best is None or self.best.has_file(path.parent, record.best)
 
     def _candidates(self) -> Iterator[Path | None]:
         """This rank's part of each checkpoint that rank 0 has, the newest first; ``None`` where

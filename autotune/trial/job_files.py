@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -74,11 +75,11 @@ def write_result(job: Job, trial: Trial) -> None:
     _write(Path(job.directory) / RESULT, json.dumps(document, indent=2).encode() + b"\n")
 
 
-def remove_checkpoints(folder: Path, *, keep: str = "") -> None:
-    """Delete the checkpoints in the folder of a trial, except those whose names begin with
+def remove_checkpoints(folder: Path, *, keep: Sequence[str] = ()) -> None:
+    """Delete the checkpoints in the folder of a trial, except those whose names begin with one of
     ``keep``. What cannot be deleted stays."""
     for path in folder.glob(CHECKPOINTS):
-        if not keep or not path.name.startswith(keep):
+        if not path.name.startswith(tuple(keep)):
             with suppress(OSError):
                 path.unlink()
 

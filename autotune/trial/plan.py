@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 
 from autotune.domain import Strategy, Task
-from autotune.domain.training import num_steps
+from autotune.domain.training import evaluation_interval, num_steps
 from autotune.trial.data.batching import Batch, Collator, Indices, batch_order, chunks
 
 RUNGS = (0.25, 0.5)
@@ -25,7 +25,8 @@ RUNGS = (0.25, 0.5)
 @dataclass(frozen=True)
 class TrainingPlan:
     """``steps`` optimizer steps over global batches, which ``collate`` builds from micro-batches.
-    ``seed`` determines the order of the examples.
+    ``seed`` determines the order of the examples. After the steps in ``evaluations``, the best
+    weights are chosen; after those in ``rungs``, the trial can be stopped.
 
     With ``longest_first`` the longest examples come first, so that a run that is cut short still
     reaches the peak memory of a full training run.
@@ -38,6 +39,7 @@ class TrainingPlan:
     padding: str
     seed: int
     rungs: frozenset[int] = frozenset()
+    evaluations: frozenset[int] = frozenset()
     loader_workers: int = 0
     prefetch: int = 2
     longest_first: bool = False
@@ -89,6 +91,10 @@ def plan_training(strategy: Strategy, task: Task, collate: Collator, seed: int) 
     batch_size, micro_batch_size = int(strategy["batch_size"]), strategy["micro_batch_size"]
     steps = task.steps or num_steps(strategy, len(collate.split))
     rungs = {math.ceil(fraction * steps) for fraction in RUNGS}
+    evaluations: set[int] = set()
+    if task.evaluate_every is not None:
+        interval = evaluation_interval(task.evaluate_every, strategy, len(collate.split))
+        evaluations = {*range(interval, steps, interval), steps}
     return TrainingPlan(
         collate,
         steps,
@@ -97,6 +103,7 @@ def plan_training(strategy: Strategy, task: Task, collate: Collator, seed: int) 
         padding=str(strategy["padding"]),
         seed=seed,
         rungs=frozenset(step for step in rungs if step < steps),
+        evaluations=frozenset(evaluations),
         loader_workers=int(strategy["loader_workers"]),
         prefetch=int(strategy["prefetch"]),
     )

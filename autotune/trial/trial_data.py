@@ -18,12 +18,14 @@ from autotune.trial.distributed.process_group import ProcessGroup
 
 @dataclass(frozen=True)
 class TrialData:
-    """``collate`` makes training batches. ``evaluation`` is the split the trial is evaluated on,
-    ``rung`` the subset of it that is evaluated at a rung."""
+    """``collate`` makes training batches. ``evaluation`` is the split the trial is evaluated on at
+    its end. ``validation`` is the one that chooses the best weights, ``rung`` the subset of it that
+    is evaluated at a rung."""
 
     prepared: PreparedTask
     collate: Collator
     evaluation: Split
+    validation: Split
     rung: Split
 
     def eval_collator(self, split: Split) -> Collator:
@@ -40,8 +42,9 @@ def read_data(
     for note in prepared.notes:
         add_note(note)
     train = load_split(prepared, "train")
-    evaluation = load_split(prepared, "test" if job.on_test_split else "validation")
-    order = np.random.default_rng(job.task.seed).permutation(len(evaluation))
-    rung = select_examples(evaluation, order[:RUNG_EXAMPLES])
+    validation = load_split(prepared, "validation")
+    evaluation = load_split(prepared, "test") if job.on_test_split else validation
+    order = np.random.default_rng(job.task.seed).permutation(len(validation))
+    rung = select_examples(validation, order[:RUNG_EXAMPLES])
     collate = training_collator(job.strategy, prepared, train, device)
-    return TrialData(prepared, collate, evaluation, rung)
+    return TrialData(prepared, collate, evaluation, validation, rung)

@@ -84,6 +84,8 @@ class EarlyStopper:
             return None
         if Phase.TRAIN not in started.job.phases:
             return None  # the trial ends after its profile phase anyway
+        if point.step >= point.total_steps:
+            return None  # it has ended: only its last evaluation follows
         try:
             history = self._history.refresh()
             self._load_curves(self._curves.missing(history))
@@ -212,8 +214,8 @@ def _optimistic_gain(
     half of the finished trials that had the most similar score there."""
     gains: list[tuple[float, float]] = []  # (difference at the rung, gain after it)
     for trial in history:
-        if trial.state is not State.COMPLETE:
-            continue
+        if trial.state is not State.COMPLETE or trial.is_confirmation:
+            continue  # a confirmation is evaluated on other examples
         at_rung, final = curves.metric_at(trial.number, fraction, metric), trial.metric(metric)
         if at_rung is not None and final is not None:
             gains.append((abs(sign * at_rung - current), sign * (final - at_rung)))

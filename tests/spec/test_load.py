@@ -150,6 +150,20 @@ task:
     )
 
 
+@pytest.mark.parametrize(
+    ("task", "every", "metric"),
+    [
+        ("evaluate_every: 50", 50, "accuracy"),
+        ("evaluate_every: 0.25", "0.25 epochs", "accuracy"),
+        ("evaluate_every: 1 epoch, best_metric: loss", "1 epoch", "loss"),
+        ("epochs: 2", None, None),
+    ],
+)
+def test_evaluations_of_a_task(task: str, every: int | str | None, metric: str | None) -> None:
+    loaded = study("batch_size: [8, 16]", f"task: {{{task}}}").study
+    assert (loaded.task.evaluate_every, loaded.task.best_metric) == (every, metric)
+
+
 def test_objectives_default_to_the_direction_of_their_metric() -> None:
     loaded = load(
         "study: s\nobjectives: [accuracy, {metric: loss}, {metric: f1, direction: minimize}]\n"
