@@ -18,7 +18,6 @@ from autotune.deployment.inputs import EncodedText
 from autotune.deployment.predictor import Logits
 from autotune.deployment.settings import DeploymentSettings
 from autotune.domain import Measurement
-from autotune.domain.host import GIB, MIB
 from autotune.errors import ExecutionError, OutOfMemory
 from autotune.measure import statistics
 
@@ -29,6 +28,7 @@ Report = Callable[[Mapping[str, Measurement]], None]
 """Called with the measurements so far; may raise to end the measurement."""
 
 SIGKILL = -9
+MB = 10**6
 MAX_LOG_CHARACTERS = 2000
 
 
@@ -54,12 +54,11 @@ def measure(
 ) -> Mapping[str, Measurement]:
     """Measurements of the artifact for the encoded texts ``examples``, by metric.
 
-    - ``serving_latency_ms``, ``serving_latency_p95_ms``, ``serving_latency_p99_ms``: at batch size
-      1 over the lengths of the examples, without padding
-    - ``serving_samples_per_second``: in batches of the settings
-    - ``serving_memory_gib``: peak of the process that serves
+    - ``latency_p50_ms``, ``latency_p95_ms``, ``latency_p99_ms``: at batch size 1 over the lengths of the examples, without padding
+    - ``deployed_samples_per_second``: in batches of the settings
+    - ``serving_memory_mb``: peak of the process that serves
     - ``load_seconds``: from the import of the runtime to the first prediction
-    - ``artifact_size_mib``: all files
+    - ``size_mb``: all files
     - what ``score`` returns for the logits of the artifact, as deployed
 
     The figures of speed are passed to ``report`` before the scores are computed. Raises
@@ -85,17 +84,17 @@ def serving_figures(artifact: Path, serving: Serving) -> dict[str, Measurement]:
     rates = tuple(count / second for count, second in serving.windows)
     size = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file())
     figures = [
-        latency("serving_latency_ms", 0.5),
-        latency("serving_latency_p95_ms", 0.95),
-        latency("serving_latency_p99_ms", 0.99),
+        latency("latency_p50_ms", 0.5),
+        latency("latency_p95_ms", 0.95),
+        latency("latency_p99_ms", 0.99),
         Measurement(
-            "serving_samples_per_second", value, "samples/s", len(rates), ci95, samples=rates
+            "deployed_samples_per_second", value, "samples/s", len(rates), ci95, samples=rates
         ),
         Measurement("load_seconds", serving.load_seconds, "s"),
-        Measurement("artifact_size_mib", size / MIB, "MiB"),
+        Measurement("size_mb", size / MB, "MB"),
     ]
     if serving.peak_bytes is not None:
-        figures.append(Measurement("serving_memory_gib", serving.peak_bytes / GIB, "GiB"))
+        figures.append(Measurement("serving_memory_mb", serving.peak_bytes / MB, "MB"))
     return {figure.name: figure for figure in figures}
 
 
