@@ -56,6 +56,19 @@ class Search:
         self.driver = doomed_driver.start(self.drive, *self.arguments)
 
     @property
+    def database(self) -> Path:
+        """The file of the database of :func:`local`."""
+        return Path(self.url.removeprefix("sqlite:///"))
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self.driver is None else self.driver.exitcode
+
+    def driver_process(self) -> psutil.Process:
+        assert self.driver is not None and self.driver.pid is not None
+        return psutil.Process(self.driver.pid)
+
+    @property
     def is_alive(self) -> bool:
         return self.driver is not None and self.driver.is_alive()
 
@@ -80,9 +93,9 @@ class Search:
         self.before = now
 
     def note_processes(self) -> None:
-        if self.driver is not None and self.driver.pid is not None:
+        if self.driver is not None:
             with suppress(psutil.NoSuchProcess):
-                driver = psutil.Process(self.driver.pid)
+                driver = self.driver_process()
                 self.processes |= {driver, *driver.children(recursive=True)}
 
     def wait_for(self, more: int) -> None:
@@ -104,7 +117,11 @@ class Search:
         return 0
 
     def kill(self) -> None:
+        """Kill the driver. It is suspended before its processes are noted, so that none is
+        missed."""
         assert self.driver is not None
+        with suppress(psutil.NoSuchProcess):
+            self.driver_process().suspend()
         self.note_processes()
         self.driver.kill()
         self.driver.join()
@@ -151,10 +168,9 @@ class Search:
     def kill_process(self, depth: int) -> bool:
         """Kill a process of the driver: its forkserver (1), a worker (2) or a rank (3). Returns
         whether there was one before the search ended."""
-        assert self.driver is not None and self.driver.pid is not None
         while self.is_alive:
             with suppress(psutil.NoSuchProcess):
-                level = [psutil.Process(self.driver.pid)]
+                level = [self.driver_process()]
                 for _ in range(depth):
                     level = [child for parent in level for child in parent.children()]
                 self.processes |= set(level)

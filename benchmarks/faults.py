@@ -3,49 +3,32 @@
 The trials compute a formula in processes of their own, so that a search of sixty takes seconds.
 After each fault the finished trials are compared with those before it; at the end no strategy may
 have been measured twice, and no process may be left. Run as
-``python benchmarks/faults.py [--kills 200] [--only NAME ...] [--smoke]``.
+``python benchmarks/faults.py [--kills 200] [--only NAME ...] [--record FILE] [--smoke]``. With a
+record, a run that is interrupted continues its kills of drivers.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-
-import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from doomed_search import Result, Search, local, postgres, shared
+from driver_kills import kill_drivers
 
 from autotune.domain import FailureReason
 
-OBJECT_STORE = 80 * 2**20
 DISK_BYTES = 1_500_000
 """Size of the disk that fills: less than the write-ahead log of SQLite grows to."""
-
-
-def kill_drivers(folder: Path, times: int) -> Result:
-    """SIGKILL at random moments, also of a driver that is starting; then one runs to the end."""
-    rng = random.Random(11)
-    search = local(folder, trials=20 + 2 * times)
-    kills = 0
-    for _ in range(times):
-        search.start()
-        search.wait_for(rng.choice((0, 1, 1, 2)))
-        time.sleep(rng.uniform(0.0, 0.2))
-        kills += search.is_alive
-        search.kill()
-        search.compare()
-    search.start()
-    return search.result("driver killed", kills)
 
 
 def _kill_processes(folder: Path, times: int, name: str, depth: int, **levers: str) -> Result:
@@ -155,6 +138,8 @@ def lose_actors_and_nodes(folder: Path, times: int) -> Result:
     """On a Ray cluster, the actor of a trial is killed, and its node is replaced, in turn."""
     from ray.cluster_utils import Cluster
 
+    from tests.execution.ray_clusters import OBJECT_STORE, kill_actors
+
     faults = max(2, times // 50)
     node = {"num_cpus": 2, "object_store_memory": OBJECT_STORE}
     head = {**node, "num_cpus": 0, "include_dashboard": False}
@@ -167,19 +152,12 @@ def lose_actors_and_nodes(folder: Path, times: int) -> Result:
         for number in range(faults):
             search.wait_for(3)
             if number % 2 == 0:
-                _kill_actors("ray::RayTrial")
+                kill_actors(cluster, "RayTrial")
             else:
                 cluster.remove_node(worker, allow_graceful=False)
                 worker = cluster.add_node(**node)
             search.compare()
         return search.result("Ray actor or node lost", faults)
-
-
-def _kill_actors(name: str) -> None:
-    for process in psutil.process_iter(["cmdline"]):
-        if any(name in word for word in process.info["cmdline"] or ()):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
 
 
 FAULTS: Mapping[str, Callable[[Path, int], Result]] = {
@@ -199,13 +177,14 @@ SMOKE = ("drivers", "workers", "forkservers", "memory", "disk", "connections")
 """The faults that a test tries, few times each: without torch and Ray."""
 
 
-def run(names: Sequence[str], times: int) -> list[Result]:
+def run(names: Sequence[str], times: int, record: Path | None = None) -> list[Result]:
+    faults = {**FAULTS, "drivers": partial(kill_drivers, record=record)}
     results = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="autotune-fault-") as folder:
             directory = Path(folder) / name
             directory.mkdir()
-            results.append(FAULTS[name](directory, times))
+            results.append(faults[name](directory, times))
             print(row(results[-1]), flush=True)
     return results
 
@@ -226,12 +205,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=200, help="kills of drivers; others have less")
     parser.add_argument("--only", nargs="*", choices=list(FAULTS), help="these faults only")
+    parser.add_argument("--record", type=Path, help="file of the rounds of kills of drivers")
     parser.add_argument("--smoke", action="store_true", help="a few times, without torch and Ray")
     arguments = parser.parse_args()
     names = arguments.only or (SMOKE if arguments.smoke else tuple(FAULTS))
     os.environ["AUTOTUNE_LOCKS"] = tempfile.mkdtemp(prefix="autotune-locks-")  # no other searches
     print(HEADER)
-    results = run(names, 5 if arguments.smoke else arguments.kills)
+    results = run(names, 5 if arguments.smoke else arguments.kills, arguments.record)
     if any(r.changed or r.doubled or r.processes_left for r in results):
         sys.exit("a finished trial was lost, changed or doubled, or a process is left")
 

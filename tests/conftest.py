@@ -17,7 +17,6 @@ MULTI_PROCESS_TESTS = (
     "tests/execution/",
     "tests/tuner/test_drivers_killed.py",
     "tests/tuner/test_field_faults.py",
-    "tests/tuner/test_killed.py",
     "tests/trial/test_distributed.py",
 )
 """Tests that start several processes or a Ray cluster. They run one at a time."""

@@ -47,7 +47,7 @@ TAKEOVER_SECONDS = 6.0
 
 
 def start(drive: Callable[..., None], *arguments: Any) -> ForkServerProcess:
-    """Run :func:`main` or :func:`share` in a process of its own."""
+    """Run :func:`drive` or :func:`share` in a process of its own."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     driver = context.Process(target=drive, args=arguments)
@@ -73,19 +73,12 @@ def study(trials: int, **levers: Any) -> Study:
     )
 
 
-def main(path: str, trials: int) -> None:
-    """Search with a SQLite file in the folder ``path``, as the only driver."""
-    directory = Path(path)
-    store = open_store(f"sqlite:///{directory}/doomed.db")
-    executor = LocalExecutor(preload=PRELOAD, memory_gib=1.0)
-    search(store, executor, study(trials), directory, None)
-
-
 def drive(
     path: str, trials: int, message: str, levers: Mapping[str, Any], hungry: bool = False
 ) -> None:
-    """Like :func:`main`, with defaults of ``levers``. An error and what to do about it are written
-    to the file ``message``. The workers of parallel trials need torch."""
+    """Search with a SQLite file in the folder ``path``, as the only driver, with defaults of
+    ``levers``. An error and what to do about it are written to the file ``message``. The workers of
+    parallel trials need torch."""
     directory = Path(path)
     preload = (*PRELOAD, *RANK_MODULES) if "parallelism" in levers else PRELOAD
     try:
