@@ -17,6 +17,7 @@ from transformers.trainer import DEFAULT_CALLBACKS, DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 
 from autotune.domain import Strategy, Study, Trial, Value
+from autotune.domain.schedule import SETTINGS
 from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_SCORE_EXAMPLES
 from autotune.domain.trial import State
 from autotune.errors import Unsupported, UsageError
@@ -33,6 +34,10 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "epochs": ("num_train_epochs",),
     "precision": ("bf16", "fp16", "tf32"),
     "optimizer": ("optim",),
+    "lr_scheduler": ("lr_scheduler_type", "lr_scheduler_kwargs"),
+    "warmup_ratio": ("warmup_steps", "lr_scheduler_type", "lr_scheduler_kwargs"),
+    "weight_decay": ("weight_decay",),
+    "gradient_clip": ("max_grad_norm",),
     "compile": ("torch_compile",),
     "activation_checkpointing": ("activation_checkpointing", "activation_checkpointing_kwargs"),
     "device": ("use_cpu", "dataloader_pin_memory"),
@@ -133,7 +138,13 @@ class TrainerParts:
             "activation_checkpointing": bool(arguments.activation_checkpointing),
             "device": str(arguments.device),
             "padding": "bucketed" if _groups_by_length(arguments) else "dynamic",
+            "weight_decay": float(arguments.weight_decay),
+            "gradient_clip": float(arguments.max_grad_norm),
         }
+        if arguments.warmup_steps < 1:
+            settings["warmup_ratio"] = float(arguments.warmup_steps)
+        if (schedule := SETTINGS.get(_text(arguments.lr_scheduler_type))) is not None:
+            settings["lr_scheduler"] = schedule
         optimizer = names.get(_text(arguments.optim))
         return settings if optimizer is None else {**settings, "optimizer": optimizer}
 
@@ -171,7 +182,8 @@ class TrainerParts:
         changes: Mapping[str, Any],
     ) -> TrainingArguments:
         trial = Trial(0, State.RUNNING, strategy, seed)
-        values = training_arguments(study, trial)
+        values = training_arguments(study, trial, len(self.options["train_dataset"]))
+        values.setdefault("lr_scheduler_kwargs", None)
         values["train_sampling_strategy"] = (
             "group_by_length" if strategy["padding"] == "bucketed" else "random"
         )

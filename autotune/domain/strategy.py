@@ -13,9 +13,25 @@ Value = bool | int | float | str
 """A setting of a lever."""
 
 
+LATER_DEFAULTS: Mapping[str, Value] = {
+    "gradient_clip": 1.0,
+    "inference_batch_size": 32,
+    "inference_padding": "dynamic",
+    "inference_threads": 0,
+    "layer_decay": 1.0,
+    "lr_scheduler": "linear",
+    "quantization": "none",
+    "runtime": "torch",
+    "warmup_ratio": 0.0,
+    "weight_decay": 0.0,
+}
+"""Levers that stored strategies may lack, with the settings that these trials ran with. At these
+settings they are no part of a key, so that the results of older trials stay shared."""
+
+
 @dataclass(frozen=True)
 class Strategy:
-    """A setting for every lever: how a model is fine-tuned, not which model on which data.
+    """A setting for every lever: how a model is fine-tuned on the data of its task.
 
     ``values`` has each lever once. Inactive levers have their default, so that two strategies that
     do the same are equal and have the same :attr:`key`.
@@ -24,7 +40,8 @@ class Strategy:
     values: Mapping[str, Value]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", dict(sorted(self.values.items())))
+        values = {**LATER_DEFAULTS, **self.values}
+        object.__setattr__(self, "values", dict(sorted(values.items())))
 
     def __getitem__(self, lever: str) -> Value:
         return self.values[lever]
@@ -42,7 +59,12 @@ class Strategy:
     @cached_property
     def key(self) -> str:
         """A digest (16 hex digits) that is equal for equal settings."""
-        return digest(dict(self.values))
+        return digest(self.key_values)
+
+    @property
+    def key_values(self) -> dict[str, Value]:
+        """The settings that identify the strategy: without those of :data:`LATER_DEFAULTS`."""
+        return {n: v for n, v in self.values.items() if LATER_DEFAULTS.get(n) != v}
 
     def with_values(self, **values: Value) -> Strategy:
         """A copy with some settings replaced."""

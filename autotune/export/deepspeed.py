@@ -33,7 +33,7 @@ def ds_config(strategy: Strategy) -> dict[str, Any]:
         "train_batch_size": int(strategy["batch_size"]),
         "train_micro_batch_size_per_gpu": micro_batch_size(strategy),
         "gradient_accumulation_steps": accumulation_steps(strategy),
-        "gradient_clipping": 1.0,
+        "gradient_clipping": float(strategy["gradient_clip"]),
         "bf16": {"enabled": precision == "bf16-pure"},
         "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
         "fp16": {"enabled": precision == "fp16"},
@@ -67,7 +67,7 @@ def _optimizer(strategy: Strategy) -> dict[str, Any]:
         "lr": peak_learning_rate(strategy),
         "betas": [0.9, 0.999],
         "eps": 1e-8,
-        "weight_decay": 0.0,
+        "weight_decay": float(strategy["weight_decay"]),
         "torch_adam": name == "adamw",
     }
     return {"optimizer": {"type": "AdamW", "params": parameters}}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotune.domain import Strategy, Study, Trial
-from autotune.domain.training import peak_learning_rate
+from autotune.domain import Strategy, Study, Task, Trial
+from autotune.domain.metrics import get_metric
+from autotune.domain.schedule import schedule_of
+from autotune.domain.training import evaluation_interval, num_steps, peak_learning_rate
 from autotune.export import torchrun
 from autotune.export.arguments import (
     accumulation_steps,
@@ -29,9 +31,11 @@ OPTIMIZERS = {
 }
 
 
-def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
-    """Fields of ``TrainingArguments``; those that no lever sets have the values of every trial."""
+def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, Any]:
+    """Fields of ``TrainingArguments`` for a training split of ``examples``; those that no lever
+    sets have the values of every trial."""
     strategy, task = trial.strategy, study.task
+    schedule = schedule_of(strategy, task.steps or num_steps(strategy, examples))
     precision = strategy["precision"]
     checkpointing = bool(strategy["activation_checkpointing"])
     return {
@@ -43,11 +47,12 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
         **({"max_steps": task.steps} if task.steps else {}),
         "num_train_epochs": float(strategy["epochs"]),
         "learning_rate": peak_learning_rate(strategy),
-        "lr_scheduler_type": "linear",
-        "warmup_steps": 0,
+        "lr_scheduler_type": schedule.name,
+        **({"lr_scheduler_kwargs": dict(schedule.arguments)} if schedule.arguments else {}),
+        "warmup_steps": float(strategy["warmup_ratio"]),
         "optim": OPTIMIZERS[str(strategy["optimizer"])],
-        "weight_decay": 0.0,
-        "max_grad_norm": 1.0,
+        "weight_decay": float(strategy["weight_decay"]),
+        "max_grad_norm": float(strategy["gradient_clip"]),
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",
         **({"tf32": True} if precision == "tf32" else {}),
@@ -58,8 +63,7 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
         "ddp_backend": "gloo"
         if strategy["device"] == "cpu" and num_processes(strategy) > 1
         else None,
-        "save_strategy": "no",
-        "eval_strategy": "no",
+        **_evaluation_arguments(task, strategy, examples),
         "logging_steps": 50,
         "logging_nan_inf_filter": False,
         "report_to": "none",
@@ -68,8 +72,25 @@ def training_arguments(study: Study, trial: Trial) -> dict[str, Any]:
     }
 
 
+def _evaluation_arguments(task: Task, strategy: Strategy, examples: int) -> dict[str, Any]:
+    """Fields that evaluate during training, and keep and load the best weights."""
+    if task.evaluate_every is None:
+        return {"save_strategy": "no", "eval_strategy": "no"}
+    metric = task.best_metric or "loss"
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": evaluation_interval(task.evaluate_every, strategy, examples),
+        "save_strategy": "best",
+        "save_total_limit": 1,
+        "save_only_model": True,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": f"eval_{metric}",
+        "greater_is_better": get_metric(metric).direction == "maximize",
+    }
+
+
 def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
-    return {"training_args.json": as_json(training_arguments(study, trial))}
+    return {"training_args.json": as_json(training_arguments(study, trial, examples))}
 
 
 def command(strategy: Strategy) -> Sequence[str]:

@@ -36,7 +36,7 @@ def trainer_arguments(study: Study, trial: Trial, examples: int) -> dict[str, An
         "max_epochs": -1,
         "max_steps": study.task.steps or num_steps(strategy, examples),
         "accumulate_grad_batches": accumulation_steps(strategy),
-        "gradient_clip_val": 1.0,
+        "gradient_clip_val": float(strategy["gradient_clip"]),
         "use_distributed_sampler": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

@@ -76,9 +76,11 @@ def number_or(options: Mapping[str, Any], key: str, default: float) -> float:
     return _checked(key, value, 0)
 
 
-def pop_number(options: dict[str, Any], key: str, default: float) -> float:
+def pop_number(
+    options: dict[str, Any], key: str, default: float, *, allows_zero: bool = False
+) -> float:
     """Remove ``key`` and return its number, or ``default`` for none or ``null``. Raises
-    :class:`ValueError` unless it is positive and finite."""
+    :class:`ValueError` unless it is positive, or 0 where that is allowed, and finite."""
     value = options.pop(key, None)
     if value is None:
         return default
@@ -87,7 +89,7 @@ def pop_number(options: dict[str, Any], key: str, default: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"{key} is not a number")
     number = float(_checked(key, value, 0))
-    if number == 0:
+    if number == 0 and not allows_zero:
         raise ValueError(f"{key} is 0, not a positive number")
     return number
 

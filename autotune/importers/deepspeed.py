@@ -23,16 +23,14 @@ READ_KEYS = {
 """Keys that are read, and keys that only affect what is printed."""
 
 OPTIMIZER_DEFAULTS: Mapping[str, Any] = {
-    "weight_decay": 0.0,
     "betas": [0.9, 0.999],
     "eps": 1e-8,
     "momentum": 0.9,
     "adam_w_mode": True,
 }
 """Parameters of the optimizers of all trials; other values are skipped."""
-
-GRADIENT_CLIPPING = 1.0
-"""That of all trials."""
+DEFAULT_GRADIENT_CLIP = 1.0
+"""The norm to which trials clip gradients by default."""
 
 
 def read(document: Mapping[str, Any]) -> ImportedConfig:
@@ -54,8 +52,11 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
     _read_optimizer(config, section(document, "optimizer"))
     _read_precision(config, document)
     _read_zero(config, section(document, "zero_optimization"))
-    if number_or(document, "gradient_clipping", 0.0) != GRADIENT_CLIPPING:
-        config.skipped["gradient_clipping"] = f"trials always use {GRADIENT_CLIPPING}"
+    # Without the key, DeepSpeed does not clip; auto is the default of Trainer.
+    default_norm = DEFAULT_GRADIENT_CLIP if "gradient_clipping" in document else 0.0
+    norm = float(number_or(document, "gradient_clipping", default_norm))
+    if norm != DEFAULT_GRADIENT_CLIP:
+        config.levers["gradient_clip"] = norm
     for key, value in document.items():
         if key not in READ_KEYS and value and value != {"enabled": False}:
             config.skipped[key] = NO_LEVER
@@ -66,6 +67,9 @@ def _read_optimizer(config: ImportedConfig, options: Mapping[str, Any]) -> None:
     parameters = dict(section(options, "params"))
     learning_rate = number_or(parameters, "lr", 0.0)
     parameters.pop("lr", None)
+    if weight_decay := number_or(parameters, "weight_decay", 0.0):
+        config.levers["weight_decay"] = float(weight_decay)
+    parameters.pop("weight_decay", None)
     kind = str(options.get("type"))
     if learning_rate:
         config.levers["learning_rate"] = float(learning_rate)

@@ -15,6 +15,7 @@ from autotune.importers.base import (
     pop_number,
     set_batch_levers,
 )
+from autotune.importers.regularization import read_regularization
 
 IGNORED_PREFIXES = (
     "logging_", "log_", "save_", "eval_", "hub_", "include_", "trackio_", "do_", "push_to_hub_",
@@ -28,16 +29,12 @@ IGNORED_KEYS = {
     "use_cpu", "no_cuda", "remove_unused_columns", "label_names", "length_column_name",
     "gradient_checkpointing_kwargs", "activation_checkpointing_kwargs", "ddp_backend",
     "ddp_timeout", "bf16_full_eval", "fp16_full_eval", "half_precision_backend", "_n_gpu",
-    "enable_jit_checkpoint", "restore_callback_states_from_checkpoint", "warmup_ratio",
+    "enable_jit_checkpoint", "restore_callback_states_from_checkpoint",
     "dataloader_prefetch_factor", "dataloader_persistent_workers",
 }  # fmt: skip
 """Fields without influence on training, and those that are read elsewhere."""
 
 TRIAL_DEFAULTS: Mapping[str, Any] = {
-    "lr_scheduler_type": "linear",
-    "warmup_steps": 0,
-    "weight_decay": 0.0,
-    "max_grad_norm": 1.0,
     "label_smoothing_factor": 0.0,
     "adam_beta1": 0.9,
     "adam_beta2": 0.999,
@@ -88,6 +85,7 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
     if True in [options.pop(flag, False) for flag in flags]:
         levers["activation_checkpointing"] = True
     _read_sampling(config, options)
+    read_regularization(config, options)
     on_cpu = bool(options.get("use_cpu"))
     if on_cpu:
         levers["device"] = "cpu"
@@ -137,8 +135,6 @@ def _read_task(config: ImportedConfig, options: dict[str, Any]) -> None:
 
 def _skip_others(config: ImportedConfig, options: Mapping[str, Any]) -> None:
     """Skip the other fields: first those that change what is trained."""
-    if ratio := options.get("warmup_ratio"):
-        config.skipped["warmup_ratio"] = differs_from_trials(ratio, 0)
     for key, default in TRIAL_DEFAULTS.items():
         if options.get(key, default) not in (default, None):
             config.skipped[key] = differs_from_trials(options[key], default)

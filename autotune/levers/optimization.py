@@ -7,7 +7,7 @@ from autotune.levers.base import ACCURACY, LOOP, MEMORY, SPEED, Lever
 
 LEARNING_RATE = Lever(
     name="learning_rate",
-    summary="Peak learning rate; decays linearly to zero as in Trainer",
+    summary="Peak learning rate of the schedule",
     domain=Range(1e-7, 1.0),
     default=5e-5,
     influences=frozenset({ACCURACY}),

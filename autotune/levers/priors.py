@@ -50,6 +50,16 @@ ACCURACY_EFFECTS: Effects = {
     "learning_rate_scaling": {"sqrt": Effect(0.0, 0.2), "linear": Effect(0.0, 0.3)},
     "epochs": {1.0: Effect(0.0, 0.0), 3.0: Effect(0.0, 0.6)},
     "dropout": {0.0: Effect(0.0, 0.15)},
+    "lr_scheduler": {
+        "cosine": Effect(0.0, 0.08),
+        "constant": Effect(-0.05, 0.15),
+        "constant-cooldown": Effect(0.0, 0.1),
+        "polynomial": Effect(-0.03, 0.1),
+    },
+    "warmup_ratio": {0.0: Effect(0.0, 0.0), 0.1: Effect(0.01, 0.1), 0.5: Effect(-0.06, 0.15)},
+    "weight_decay": {0.0: Effect(0.0, 0.0), 0.1: Effect(0.0, 0.1), 1.0: Effect(-0.1, 0.3)},
+    "layer_decay": {0.1: Effect(-0.4, 0.4), 0.8: Effect(0.0, 0.15), 1.0: Effect(0.0, 0.0)},
+    "gradient_clip": {0.0: Effect(-0.02, 0.15), 1.0: Effect(0.0, 0.0), 1000.0: Effect(-0.02, 0.15)},
     "optimizer": {
         "adamw-fused": Effect(0.0, 0.03),
         "adafactor": Effect(0.0, 0.3),

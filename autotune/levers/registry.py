@@ -15,13 +15,15 @@ from autotune.levers import (
     batching,
     cluster,
     compression,
+    deployment,
     devices,
     numerics,
     optimization,
     parallelism,
     placement,
+    regularization,
 )
-from autotune.levers.base import ACCURACY, MEMORY, SPEED, Influence, Lever
+from autotune.levers.base import ACCURACY, DEPLOYMENT, MEMORY, SPEED, Influence, Lever
 from autotune.levers.effects import MODEL_LEVERS
 
 BUILTIN_LEVERS = (
@@ -59,12 +61,23 @@ BUILTIN_LEVERS = (
     optimization.LEARNING_RATE_SCALING,
     optimization.EPOCHS,
     optimization.OPTIMIZER,
+    regularization.LR_SCHEDULER,
+    regularization.WARMUP_RATIO,
+    regularization.WEIGHT_DECAY,
+    regularization.LAYER_DECAY,
+    regularization.GRADIENT_CLIP,
+    deployment.RUNTIME,
+    deployment.QUANTIZATION,
+    deployment.INFERENCE_BATCH_SIZE,
+    deployment.INFERENCE_THREADS,
+    deployment.INFERENCE_PADDING,
 )
 
 PHASE_INFLUENCES: Mapping[Phase, frozenset[Influence]] = {
     Phase.PROFILE: frozenset({SPEED, MEMORY}),
     Phase.TRAIN: frozenset({ACCURACY}),
-    Phase.RUN: frozenset(Influence),
+    Phase.DEPLOY: frozenset({ACCURACY, DEPLOYMENT}),
+    Phase.RUN: frozenset({SPEED, MEMORY, ACCURACY}),
 }
 """The influences of a lever on which the results of a phase depend."""
 
@@ -180,7 +193,7 @@ def phase_levers(phase: Phase) -> tuple[str, ...]:
 def has_effect(lever: str, phase: Phase) -> bool:
     """Whether a lever can change what ``phase`` measures. A lever that is not registered here can
     change everything."""
-    return phase is Phase.RUN or lever not in LEVERS or lever in phase_levers(phase)
+    return lever not in LEVERS or lever in phase_levers(phase)
 
 
 def profile_key(strategy: Strategy) -> str:
@@ -193,9 +206,19 @@ def training_key(strategy: Strategy) -> str:
     return _key(strategy, Phase.TRAIN)
 
 
+def deployment_key(strategy: Strategy) -> str:
+    """Equal for strategies that deploy the same model in the same way."""
+    return _key(strategy, Phase.DEPLOY)
+
+
+def is_deployment_lever(name: str) -> bool:
+    """Whether a lever is about the deployed model only."""
+    return name in LEVERS and LEVERS[name].influences == {DEPLOYMENT}
+
+
 def _key(strategy: Strategy, phase: Phase) -> str:
     """A digest of the settings on which ``phase`` depends. The lever of a plug-in that is not
     loaded may influence everything."""
     levers = {*phase_levers(phase)}
-    values = strategy.values.items()
+    values = strategy.key_values.items()
     return digest({n: v for n, v in values if n in levers or n not in LEVERS})

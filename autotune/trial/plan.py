@@ -9,12 +9,13 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 
 from autotune.domain import Strategy, Task
+from autotune.domain.schedule import Schedule, schedule_of
 from autotune.domain.training import evaluation_interval, num_steps
 from autotune.trial.data.batching import Batch, Collator, Indices, batch_order, chunks
 
@@ -25,8 +26,9 @@ RUNGS = (0.25, 0.5)
 @dataclass(frozen=True)
 class TrainingPlan:
     """``steps`` optimizer steps over global batches, which ``collate`` builds from micro-batches.
-    ``seed`` determines the order of the examples. After the steps in ``evaluations``, the best
-    weights are chosen; after those in ``rungs``, the trial can be stopped.
+    ``seed`` determines the order of the examples, ``schedule`` the learning rates. After the steps
+    in ``evaluations``, the best weights are chosen; after those in ``rungs``, the trial can be
+    stopped.
 
     With ``longest_first`` the longest examples come first, so that a run that is cut short still
     reaches the peak memory of a full training run.
@@ -43,6 +45,7 @@ class TrainingPlan:
     loader_workers: int = 0
     prefetch: int = 2
     longest_first: bool = False
+    schedule: Schedule = field(default_factory=Schedule)
 
     @property
     def examples(self) -> int:
@@ -106,10 +109,5 @@ def plan_training(strategy: Strategy, task: Task, collate: Collator, seed: int) 
         evaluations=frozenset(evaluations),
         loader_workers=int(strategy["loader_workers"]),
         prefetch=int(strategy["prefetch"]),
+        schedule=schedule_of(strategy, steps),
     )
-
-
-def linear_decay(peak: float, step: int, total_steps: int) -> float:
-    """The learning rate of ``step`` (from 0): linear from ``peak`` to 0 without warm-up, as in
-    Trainer."""
-    return peak * max(0, total_steps - step) / total_steps

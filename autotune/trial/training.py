@@ -22,8 +22,8 @@ from autotune.trial.devices import model_devices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.device_map import dispatch_model
-from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.effects.schedules import rate_factors
+from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.setup import build_model, compile_model
 from autotune.trial.state import TrainState
@@ -81,9 +81,7 @@ def train_step(state: TrainState, micro_batches: list[Batch], learning_rate: flo
         scaler = state.precision.scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
         total += loss.detach()
-    optimizers.take_step(
-        state.optimizer, state.precision, learning_rate, state.max_gradient_norm
-    )
+    optimizers.take_step(state.optimizer, state.precision, learning_rate, state.max_gradient_norm)
     if state.masks is not None:
         state.masks.apply()
     return total

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from autotune.domain import Categorical, Dimension, ForbiddenClause, Range, SearchSpace, Strategy
 from autotune.domain import search_space as spaces
+from autotune.domain.strategy import LATER_DEFAULTS
 
 DEFAULTS = {"ratio": 0.0, "method": "structured", "batch": 8, "micro": "full", "extra": 1}
 
@@ -107,7 +108,7 @@ def test_every_strategy_of_the_grid_is_in_the_space(space: SearchSpace) -> None:
     assert len({s.key for s in strategies}) == len(strategies) == spaces.size(space)
     for strategy in strategies:
         assert spaces.excluded(space, strategy) is None
-        assert set(strategy) == set(space.defaults)
+        assert set(strategy) == {*space.defaults, *LATER_DEFAULTS}
         for dimension in space.dimensions:
             active = spaces.is_active(space, dimension, strategy.values)
             value = strategy[dimension.lever]
@@ -119,4 +120,11 @@ def test_every_strategy_of_the_grid_is_in_the_space(space: SearchSpace) -> None:
 def test_completing_is_idempotent(space: SearchSpace, choices: dict[str, int]) -> None:
     once = spaces.complete(space, choices)
     assert spaces.complete(space, once.values) == once
-    assert set(once) == set(space.defaults)
+    assert set(once) == {*space.defaults, *LATER_DEFAULTS}
+
+
+def test_a_stored_strategy_without_later_levers_equals_one_that_has_their_defaults() -> None:
+    stored = Strategy({"batch_size": 8})
+    assert stored == stored.with_values(**LATER_DEFAULTS)
+    assert stored.key == "fc046d91d2e2a564"
+    assert stored.with_values(weight_decay=0.1).key != stored.key

@@ -100,7 +100,7 @@ def test_field_odd_values_are_read_or_named(kind: str, tmp_path: Path) -> None:
         device="cuda:0", parallelism="ddp:2", micro_batch_size=4, precision="bf16"
     )
     document = {
-        "trainer": training_arguments(samples.study(), trial),
+        "trainer": training_arguments(samples.study(), trial, 80),
         "accelerate": {**launch_config(trial.strategy), "fsdp_config": {"fsdp_version": 2}},
         "deepspeed": {**ds_config(trial.strategy), "zero_optimization": {"stage": 1}},
     }[kind]
@@ -136,10 +136,12 @@ def test_field_defaults_are_not_reported(tmp_path: Path) -> None:
     """As ``TrainingArguments.to_dict`` writes a usual recipe."""
     imported = read_json(tmp_path, USUAL)
     assert list(imported.skipped) == [
-        "warmup_steps", "weight_decay", "label_smoothing_factor", "load_best_model_at_end",
+        "warmup_steps", "label_smoothing_factor", "load_best_model_at_end",
     ]  # fmt: skip
-    assert imported.skipped["warmup_steps"] == "is 100; trials always use 0"
-    assert read_json(tmp_path, {**USUAL, "warmup_ratio": 0.1}).skipped["warmup_ratio"]
+    assert imported.skipped["warmup_steps"].startswith("is 100 steps; set the lever warmup_ratio")
+    assert imported.levers["weight_decay"] == 0.01
+    of_steps = read_json(tmp_path, {**USUAL, "max_steps": 1000})
+    assert of_steps.levers["warmup_ratio"] == 0.1 and "warmup_steps" not in of_steps.skipped
 
 
 def test_field_the_study_file_says_when_the_recipe_runs(tmp_path: Path) -> None:

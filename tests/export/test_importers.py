@@ -43,15 +43,31 @@ def written(path: Path, document: Any) -> Path:
 
 
 def test_exported_training_arguments_are_imported(tmp_path: Path) -> None:
-    exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0))
+    exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0), 80)
     imported = read_configuration(written(tmp_path / "args.json", exported))
     assert imported.levers == {**LEVERS, "device": "cpu"}
     assert imported.task["epochs"] == 2.0
     assert imported.skipped == {}
 
 
+@pytest.mark.parametrize("scheduler", ["cosine", "constant", "constant-cooldown", "polynomial"])
+def test_exported_schedules_are_imported(tmp_path: Path, scheduler: str) -> None:
+    levers = {
+        "lr_scheduler": scheduler, "warmup_ratio": 0.1, "weight_decay": 0.01, "gradient_clip": 0.0,
+    }  # fmt: skip
+    study = samples.study(steps=60)
+    exported = training_arguments(study, samples.trial(**levers), 80)
+    imported = read_configuration(written(tmp_path / "args.json", exported))
+    assert levers.items() <= imported.levers.items() and imported.skipped == {}
+    without_kwargs = {k: v for k, v in exported.items() if k != "lr_scheduler_kwargs"}
+    imported = read_configuration(written(tmp_path / "args.json", without_kwargs))
+    has_arguments = "lr_scheduler_kwargs" in exported
+    is_line = scheduler == "polynomial"  # with the default power of transformers
+    assert ("lr_scheduler_kwargs" in imported.skipped) == (has_arguments and not is_line)
+
+
 def test_an_imported_configuration_can_be_the_baseline(tmp_path: Path) -> None:
-    exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0))
+    exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0), 80)
     imported = read_configuration(written(tmp_path / "args.json", exported))
     text = study_file(imported, "own", as_baseline=True)
     assert "Trainer" not in text.partition("study: own")[2] and "default strategy" not in text
@@ -90,7 +106,8 @@ def test_parameters_of_deepspeeds_optimizer_are_skipped(tmp_path: Path) -> None:
     optimizer = {"type": "AdamW", "params": {**parameters, "bias_correction": True}}
     document = {"train_batch_size": 8, "gradient_clipping": 1.0, "optimizer": optimizer}
     imported = read_configuration(written(tmp_path / "ds.json", document))
-    named = {"weight_decay", "betas", "bias_correction"}
+    assert imported.levers["weight_decay"] == 0.01 and "gradient_clip" not in imported.levers
+    named = {"betas", "bias_correction"}
     assert set(imported.skipped) == {f"optimizer.params.{name}" for name in named}
     assert imported.skipped["optimizer.params.betas"].startswith("is [0.8, 0.999]")
 
@@ -187,7 +204,8 @@ def test_automatic_values_of_deepspeed_are_not_numbers(tmp_path: Path) -> None:
         "optimizer": {"type": "AdamW", "params": {"lr": "auto"}},
     }
     imported = read_configuration(written(tmp_path / "ds.json", document))
-    assert imported.levers == {"optimizer": "adamw-fused"}
+    # Without gradient_clipping DeepSpeed does not clip, unlike Trainer.
+    assert imported.levers == {"optimizer": "adamw-fused", "gradient_clip": 0.0}
 
 
 @pytest.mark.parametrize("length", [{"max_steps": 70}, {"num_train_epochs": 4}])
@@ -233,7 +251,7 @@ def test_loader_workers_and_offload_are_imported(tmp_path: Path) -> None:
     document = {"train_batch_size": 8, "zero_optimization": zero, "flops_profiler": {"enabled": 1}}
     imported = read_configuration(written(tmp_path / "ds.json", document))
     assert imported.levers["offload"] == "parameters"
-    assert set(imported.skipped) == {"zero_optimization", "gradient_clipping", "flops_profiler"}
+    assert set(imported.skipped) == {"zero_optimization", "flops_profiler"}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def document(kind: str) -> Any:
         device="cuda:0", parallelism="ddp:2", micro_batch_size=4, precision="bf16"
     )
     return {
-        "trainer": training_arguments(samples.study(), trial),
+        "trainer": training_arguments(samples.study(), trial, 80),
         "accelerate": {**launch_config(trial.strategy), "fsdp_config": {"fsdp_version": 2}},
         "deepspeed": {**ds_config(trial.strategy), "zero_optimization": {"stage": 1}},
     }[kind]

@@ -17,6 +17,7 @@ from autotune.domain import (
     expression,
 )
 from autotune.domain.search_space import settings
+from autotune.domain.strategy import LATER_DEFAULTS
 from autotune.levers import (
     FORBIDDEN_CLAUSES,
     LEVERS,
@@ -27,6 +28,7 @@ from autotune.levers import (
     hourly_usd,
     profile_key,
     required_resources,
+    training_key,
 )
 from autotune.levers.effects import load_effect
 from tests.spec.hosts import CPU, GPU, MAC
@@ -217,3 +219,12 @@ def test_each_device_gets_only_the_precisions_that_it_has(
 def test_equal_devices_need_no_forbidden_precision(host: Host) -> None:
     reasons = [clause.reason for clause in forbidden_clauses(host)]
     assert not [reason for reason in reasons if "arithmetic; emulation" in reason]
+
+
+def test_levers_that_stored_strategies_lack_have_their_default() -> None:
+    for name, value in LATER_DEFAULTS.items():
+        assert LEVERS[name].default == value
+    stored = Strategy(defaults(CPU))
+    changed = stored.with_values(weight_decay=0.1)
+    assert training_key(changed) != training_key(stored)
+    assert profile_key(changed) == profile_key(stored)

@@ -11,7 +11,7 @@ from data_files import tiny
 from trial_cases import make_collator, make_plan, make_split, make_strategy
 
 from autotune.trial.data.batching import batch_order, select_examples
-from autotune.trial.plan import linear_decay, plan_training
+from autotune.trial.plan import plan_training
 from autotune.trial.tasks.base import IGNORE_INDEX
 
 LENGTHS = np.random.default_rng(0).integers(4, 100, 203)
@@ -100,7 +100,3 @@ def test_micro_batches_divide_the_batch() -> None:
     plan = make_plan(make_collator(make_split()), steps=1, batch=8, micro=3)
     micro_batches = plan.micro_batches(np.arange(8))
     assert [rows.tolist() for rows in micro_batches] == [[0, 1, 2], [3, 4, 5], [6, 7]]
-
-
-def test_learning_rate_decays_linearly_to_zero() -> None:
-    assert [linear_decay(2.0, step, 4) for step in range(5)] == [2.0, 1.5, 1.0, 0.5, 0.0]

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 
+from autotune.export.templates.best_weights import BestWeights
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.data_loading import MicroBatches, make_loader
 from autotune.export.templates.device import apply_device_settings
@@ -59,7 +60,7 @@ def fine_tune(
     collate: Collator,
     recorder: ThroughputRecorder,
 ) -> None:
-    """Train for all steps."""
+    """Train for all steps. The main process has the weights of the best evaluation then."""
     strategy = folder.strategy
     plan = plan_training(strategy, folder.task, collate, folder.seed)
     num_ranks, loss = accelerator.num_processes, build_loss(folder.prepared)
@@ -74,6 +75,7 @@ def fine_tune(
         setup.model, inner_optimizer, make_loader(batches, collate)
     )
     model.train()
+    best = BestWeights(folder, plan.evaluations, recorder, collate.device)
     recorder.start(plan.steps)
     accumulation_steps = max(1, plan.batch_size // (micro_batch_size * num_ranks))
     for step, micro_batches in enumerate(steps_of(loader, accumulation_steps, plan.steps)):
@@ -94,6 +96,10 @@ def fine_tune(
         scheduler.step()
         optimizer.zero_grad()
         recorder.step(batches.sizes[step])
+        if accelerator.is_main_process and best.is_due(step + 1):
+            best.evaluate(step + 1, setup.model, setup.precision)
+    if accelerator.is_main_process:
+        best.restore(setup.model)
 
 
 def steps_of(

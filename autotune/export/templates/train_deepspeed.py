@@ -12,6 +12,7 @@ from pathlib import Path
 import deepspeed
 import torch
 
+from autotune.export.templates.best_weights import BestWeights
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.device import apply_device_settings
 from autotune.export.templates.evaluation import evaluate, print_summary
@@ -57,7 +58,8 @@ def main() -> None:
     engine.train()
     recorder.start(plan.steps)
     accumulation_steps = engine.gradient_accumulation_steps()
-    for _ in range(plan.steps):
+    best = BestWeights(folder, plan.evaluations, recorder, device)
+    for step in range(1, plan.steps + 1):
         rows = next(batches)
         # All ranks must take part in a step: with fewer rows than ranks, each rank takes all.
         is_replicated = len(rows) < num_ranks
@@ -72,7 +74,10 @@ def main() -> None:
             engine.backward(loss(logits, batch.labels) * weight)
             engine.step()
         recorder.step(len(rows))
+        if rank == 0 and best.is_due(step):
+            best.evaluate(step, setup.model, setup.precision)
     if rank == 0:
+        best.restore(setup.model)
         scores = evaluate(folder, setup.model, setup.precision, device)
         recorder.write(HERE, scores)
         save(setup.model, folder.tokenizer, HERE / "trained")

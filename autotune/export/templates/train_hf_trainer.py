@@ -8,6 +8,7 @@ learning rate and other ``TrainingArguments``. The script stops for those that i
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from autotune.domain import Strategy
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.data_loading import MicroBatches, make_loader, trainer_loss
 from autotune.export.templates.device import apply_device_settings
-from autotune.export.templates.evaluation import evaluate, print_summary
+from autotune.export.templates.evaluation import evaluate, print_summary, validation_scores
 from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.effects.optimizers import clip_for_step
@@ -49,7 +50,8 @@ where ``strategy.json`` has the same setting."""
 
 
 class TunedTrainer(Trainer):
-    """Trainer with the strategy's batches, masks, layer decay, SGD momentum and clipping."""
+    """Trainer with the scores of the trial, and the strategy's batches, masks, layer decay, SGD
+    momentum and gradient clipping."""
 
     def __init__(
         self,
@@ -57,14 +59,25 @@ class TunedTrainer(Trainer):
         setup: ModelSetup,
         loader: DataLoader[Any],
         loss: Loss,
+        validation_scores: Callable[[], dict[str, float]],
         **options: Any,
     ) -> None:
         super().__init__(setup.model, compute_loss_func=trainer_loss(loss), **options)
         self._strategy, self._masks, self._loader = strategy, setup.masks, loader
+        self._validation_scores = validation_scores
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         loader: DataLoader[Any] = self.accelerator.prepare(self._loader)
         return loader
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores on the validation split, from which Trainer chooses the best checkpoint."""
+        metrics = {f"eval_{name}": score for name, score in self._validation_scores().items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         optimizer = self._layer_decayed_optimizer() or super().create_optimizer(model)
@@ -112,6 +125,13 @@ class ProgressCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._recorder.step(self._batches.sizes[state.global_step - 1])
+        if control.should_evaluate or control.should_save:
+            self._recorder.pause()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._recorder.resume()
 
 
 def main() -> None:
@@ -132,16 +152,30 @@ def main() -> None:
         setup,
         make_loader(batches, collate),
         build_loss(folder.prepared),
+        lambda: validation_scores(folder, setup.model, setup.precision, device),
         args=arguments,
         train_dataset=collate.split,
+        eval_dataset=folder.split("validation"),
         callbacks=[ProgressCallback(recorder, batches)],
     )
     trainer.train()
+    recorder.evaluations = evaluations_of(trainer.state)
+    recorder.best_step = trainer.state.best_global_step
     if trainer.is_world_process_zero():
         scores = evaluate(folder, setup.model, setup.precision, device)
         recorder.write(HERE, scores)
         save(setup.model, folder.tokenizer, HERE / "trained")
         print_summary(recorder.samples_per_second, scores)
+
+
+def evaluations_of(state: TrainerState) -> list[dict[str, float]]:
+    """The scores of each evaluation during training, with its step."""
+    return [
+        {"step": entry["step"]}
+        | {k.removeprefix("eval_"): v for k, v in entry.items() if k.startswith("eval_")}
+        for entry in state.log_history
+        if any(name.startswith("eval_") for name in entry)
+    ]
 
 
 def read_arguments(folder: ExportFolder) -> TrainingArguments:

@@ -14,6 +14,7 @@ import lightning
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from autotune.export.templates.best_weights import BestWeights
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.data_loading import MicroBatches, make_loader
 from autotune.export.templates.device import apply_device_settings
@@ -24,6 +25,7 @@ from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.schedules import make_scheduler
 from autotune.trial.loss import build_loss, output_logits
+from autotune.trial.plan import plan_training
 from autotune.trial.setup import ModelSetup, build_model, compile_model
 
 HERE = Path(__file__).resolve().parent
@@ -74,10 +76,17 @@ class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
 
 
 class ProgressCallback(lightning.Callback):  # type: ignore[misc]
-    """Reports each optimizer step to the recorder."""
+    """Reports each optimizer step to the recorder, and evaluates the model where it is due."""
 
-    def __init__(self, recorder: ThroughputRecorder, batches: MicroBatches) -> None:
+    def __init__(
+        self,
+        recorder: ThroughputRecorder,
+        batches: MicroBatches,
+        setup: ModelSetup,
+        best: BestWeights,
+    ) -> None:
         self._recorder, self._batches, self._steps = recorder, batches, 0
+        self._setup, self._best = setup, best
 
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
@@ -91,6 +100,8 @@ class ProgressCallback(lightning.Callback):  # type: ignore[misc]
         if trainer.global_step > self._steps:
             self._recorder.step(self._batches.sizes[self._steps])
             self._steps = trainer.global_step
+            if self._best.is_due(self._steps):
+                self._best.evaluate(self._steps, self._setup.model, self._setup.precision)
 
 
 def main() -> None:
@@ -106,10 +117,12 @@ def main() -> None:
     recorder = ThroughputRecorder(device, folder.seed)
     module = FineTuningModule(folder, setup, collate, batches)
     module.train()  # Lightning keeps the mode, and models are loaded in eval mode
-    trainer = lightning.Trainer(
-        **arguments, default_root_dir=HERE, callbacks=[ProgressCallback(recorder, batches)]
-    )
+    plan = plan_training(folder.strategy, folder.task, collate, folder.seed)
+    best = BestWeights(folder, plan.evaluations, recorder, device)
+    progress = ProgressCallback(recorder, batches, setup, best)
+    trainer = lightning.Trainer(**arguments, default_root_dir=HERE, callbacks=[progress])
     trainer.fit(module)
+    best.restore(setup.model)
     scores = evaluate(folder, setup.model, setup.precision, device)
     recorder.write(HERE, scores)
     save(setup.model, folder.tokenizer, HERE / "trained")

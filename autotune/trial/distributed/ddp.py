@@ -9,9 +9,13 @@ from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
+from transformers import PreTrainedModel
 
+from autotune.domain import Strategy
+from autotune.domain.training import peak_learning_rate
 from autotune.trial.distributed.collectives import DistributedGroup
 from autotune.trial.effects import optimizers
+from autotune.trial.effects.parameter_groups import parameter_groups
 
 
 def replicate(
@@ -30,13 +34,14 @@ def replicate(
 
 
 def sharded_optimizer(
-    name: str, model: nn.Module, rate: float, group: DistributedGroup
+    strategy: Strategy, model: PreTrainedModel, group: DistributedGroup
 ) -> Optimizer:
     """The optimizer with sharded states: each rank updates its share of the weights and sends them
     to the others."""
+    name, rate = str(strategy["optimizer"]), peak_learning_rate(strategy)
     optimizer_class, settings = optimizers.optimizer_settings(name, rate)
     return ZeroRedundancyOptimizer(
-        optimizers.trainable_parameters(model),
+        parameter_groups(strategy, model),
         optimizer_class=optimizer_class,
         process_group=group.data_group,
         **settings,

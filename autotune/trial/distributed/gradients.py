@@ -11,7 +11,6 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.distributed.tensor import DTensor
 
 from autotune.domain.host import MIB
-from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM
 
 
 def local_tensor(tensor: Tensor) -> Tensor:
@@ -57,10 +56,10 @@ def _buckets(tensors: Sequence[Tensor], max_bytes: int) -> Iterator[list[Tensor]
 
 @torch.no_grad()
 def clip_sharded_gradients(
-    parameters: Sequence[Tensor], stage_group: dist.ProcessGroup | None
+    parameters: Sequence[Tensor], max_norm: float, stage_group: dist.ProcessGroup | None
 ) -> None:
-    """Clip gradients that are sharded over ranks. The ranks of ``stage_group`` hold different
-    weights, the stages of a pipeline."""
+    """Clip gradients that are sharded over ranks to ``max_norm``. The ranks of ``stage_group`` hold
+    different weights, the stages of a pipeline."""
     squares: dict[tuple[dist.ProcessGroup, ...], Tensor] = {}
     gradients = [p.grad for p in parameters if p.grad is not None]
     for gradient in gradients:
@@ -74,7 +73,7 @@ def clip_sharded_gradients(
     total = torch.stack(list(squares.values())).sum()
     if stage_group is not None:
         dist.all_reduce(total, group=stage_group)
-    factor = (MAX_GRADIENT_NORM / (total.sqrt() + 1e-6)).clamp(max=1.0)
+    factor = (max_norm / (total.sqrt() + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_([local_tensor(gradient) for gradient in gradients], factor)
 
 

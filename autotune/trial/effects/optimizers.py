@@ -1,34 +1,35 @@
-"""Levers ``optimizer``, ``learning_rate`` and ``learning_rate_scaling``."""
+"""Levers ``optimizer``, ``learning_rate``, ``learning_rate_scaling`` and ``gradient_clip``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
+from transformers import PreTrainedModel
 from transformers.optimization import Adafactor
 
 from autotune.domain import Strategy
+from autotune.domain.training import peak_learning_rate
 from autotune.errors import UsageError
 from autotune.trial.effects.offloading import HostOptimizer
+from autotune.trial.effects.parameter_groups import ParameterGroup, parameter_groups
 from autotune.trial.effects.precision import Precision
 
 MAX_GRADIENT_NORM = 1.0
 """Trainer's default."""
 
-ClipGradients = Callable[[list[Tensor]], object]
-"""Clips the gradients of parameters to :data:`MAX_GRADIENT_NORM` in place."""
+ClipGradients = Callable[[list[Tensor], float], object]
+"""Clips the gradients of parameters to a norm in place."""
 
 
-def clip_gradients(parameters: list[Tensor]) -> None:
+def clip_gradients(parameters: list[Tensor], max_norm: float) -> None:
     """Clip gradients that are complete in this process."""
-    nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+    nn.utils.clip_grad_norm_(parameters, max_norm)
 
 
-def clip_for_step(
-    optimizer: Any, parameters: Iterable[Tensor], max_norm: float = MAX_GRADIENT_NORM
-) -> Tensor:
+def clip_for_step(optimizer: Any, parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     """Clip gradients for the next step of ``optimizer``; return their norm before clipping.
 
     The fused AdamW divides gradients by a scale while it reads them. Clipping through that scale
@@ -47,7 +48,7 @@ def _is_fused(optimizer: Any) -> bool:
 
 
 def optimizer_settings(name: str, rate: float) -> tuple[type[Optimizer], dict[str, Any]]:
-    """The class of optimizer ``name`` and its arguments. Weight decay is 0, as in Trainer.
+    """The class of optimizer ``name`` and its arguments. Parameter groups have the weight decay.
 
     Adafactor uses the given rate (``scale_parameter`` and ``relative_step`` are off), as in
     Trainer.
@@ -70,23 +71,19 @@ def build_optimizer(name: str, model: nn.Module, rate: float) -> Optimizer:
     return optimizer_class(trainable_parameters(model), **settings)
 
 
-def build_for_strategy(strategy: Strategy, model: nn.Module, rate: float) -> Optimizer:
+def build_for_strategy(strategy: Strategy, model: PreTrainedModel) -> Optimizer:
     """The strategy's optimizer over an unsharded model, in host memory with ``offload``."""
-    name = str(strategy["optimizer"])
+    groups = parameter_groups(strategy, model)
     if strategy["offload"] != "optimizer":
-        return build_optimizer(name, model, rate)
-    optimizer_class, settings = optimizer_settings(name, rate)
-    return HostOptimizer(
-        trainable_parameters(model), lambda copies: optimizer_class(copies, **settings)
-    )
+        return build_grouped_optimizer(strategy, groups)
+    return HostOptimizer(groups, lambda copies: build_grouped_optimizer(strategy, copies))
 
 
-def build_grouped_optimizer(
-    name: str, groups: Sequence[Sequence[Tensor]], rate: float
-) -> Optimizer:
-    """The optimizer over parameter groups that its kernels cannot process together."""
-    optimizer_class, settings = optimizer_settings(name, rate)
-    return optimizer_class([{"params": list(group)} for group in groups], **settings)
+def build_grouped_optimizer(strategy: Strategy, groups: list[ParameterGroup]) -> Optimizer:
+    """The strategy's optimizer over ``groups``."""
+    rate = peak_learning_rate(strategy)
+    optimizer_class, settings = optimizer_settings(str(strategy["optimizer"]), rate)
+    return optimizer_class(groups, **settings)
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -98,25 +95,28 @@ def take_step(
     optimizer: Optimizer,
     precision: Precision,
     rate: float,
+    max_norm: float = MAX_GRADIENT_NORM,
     clip: ClipGradients = clip_gradients,
 ) -> None:
     """Clip the gradients, take one optimizer step at learning rate ``rate``, clear the gradients.
 
-    ``clip`` replaces the default clipping where gradients are sharded over processes.
+    ``max_norm`` is the lever ``gradient_clip``; 0 does not clip. ``clip`` replaces the default
+    clipping where gradients are sharded over processes.
     """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_factor", 1.0)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scaler = precision.scaler
     if scaler is not None:
         scaler.unscale_(optimizer)
-        clip(parameters)
+        if max_norm > 0:
+            clip(parameters, max_norm)
         scaler.step(optimizer)
         scaler.update()
     else:
-        if clip is clip_gradients:
-            clip_for_step(optimizer, parameters)
-        else:
-            clip(parameters)
+        if max_norm > 0 and clip is clip_gradients:
+            clip_for_step(optimizer, parameters, max_norm)
+        elif max_norm > 0:
+            clip(parameters, max_norm)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
