@@ -100,9 +100,9 @@ class Progress:
 class TrainingLoop:
     """Takes the steps of ``plan``, one timed window at a time.
 
-    A window ends after :data:`WINDOW_SECONDS`, at a rung or evaluation, after the warm-up and at the end. Time
-    and energy spent between two calls of :meth:`run_window` are not counted. ``step`` and
-    ``examples`` count what has been trained so far, ``start`` steps by another process.
+    A window ends after :data:`WINDOW_SECONDS`, at a rung or evaluation, after the warm-up and at
+    the end. Time and energy spent between two calls of :meth:`run_window` are not counted. ``step``
+    and ``examples`` count what has been trained so far, ``start`` steps by another process.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class TrainingLoop:
 
     def run_window(self) -> Progress:
         """Train for one window. Losses stay on the device until its end, so that no step waits."""
-        state, plan = self._state, self._plan
+        state = self._state
         state.model.train()
         losses: list[Tensor] = []
         examples_before = self.examples
