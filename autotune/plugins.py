@@ -48,7 +48,8 @@ from autotune.components import (
     SamplerType,
     StoppingRule,
 )
-from autotune.domain.metrics import METRICS, Metric
+from autotune.domain.losses import LOSSES, LossFunction
+from autotune.domain.metrics import METRICS, Metric, deployed_score, has_deployed_form
 from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.errors import PluginError
 from autotune.levers.registry import LEVERS, register_lever
@@ -61,6 +62,7 @@ __all__ = [
     "register_executor",
     "register_export_format",
     "register_lever",
+    "register_loss",
     "register_metric",
     "register_sampler",
     "register_stopping_rule",
@@ -74,19 +76,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _REGISTRIES = (
-    LEVERS, METRICS, TASK_KINDS, SAMPLERS, STOPPING_RULES, EXECUTORS, EXPORT_FORMATS,
+    LEVERS, METRICS, LOSSES, TASK_KINDS, SAMPLERS, STOPPING_RULES, EXECUTORS, EXPORT_FORMATS,
 )  # fmt: skip
 _loaded: set[str] = set()
 
 
 def register_metric(metric: Metric) -> None:
-    """Add a score of predictions: a metric with :attr:`~autotune.domain.metrics.Metric.score`."""
+    """Add a score of predictions: a metric with :attr:`~autotune.domain.metrics.Metric.score`. The
+    score of the deployed model is ``deployed_NAME``."""
     METRICS.register(metric)
+    if has_deployed_form(metric):
+        METRICS.register(deployed_score(metric))
 
 
 def register_task_kind(kind: TaskKind) -> None:
     """Add a value of ``task.kind``."""
     TASK_KINDS.register(kind)
+
+
+def register_loss(loss: LossFunction) -> None:
+    """Add a value of ``task.loss``."""
+    LOSSES.register(loss)
 
 
 def register_sampler(sampler: SamplerType) -> None:

@@ -38,6 +38,9 @@ from autotune.measure.correctness import count_hits
 
 Floats = NDArray[np.float64]
 
+HIT_SHARES = ("accuracy", "exact_match")
+"""The scores that are the share of correct labels or answers, of which a run stores each."""
+
 MIN_VALIDATED_STRATEGIES = 3
 """The fewest strategies from whose test and validation scores a variance is estimated."""
 
@@ -46,9 +49,10 @@ MIN_VALIDATED_STRATEGIES = 3
 class ScoreDifference:
     """Strategy minus reference in the unit of the score, on ``examples`` test examples.
 
-    ``is_paired``: whether it was compared example by example. Otherwise, as for F1 and MCC and for
-    runs of earlier versions, the errors of both scores are taken as independent, which makes the
-    interval too wide rather than too narrow.
+    ``is_paired``: whether it was compared example by example. Otherwise, as for F1, MCC and scores
+    of regression, which are no means of right and wrong labels, and for runs of earlier versions,
+    the errors of both scores are taken as independent, which makes the interval too wide rather
+    than too narrow.
     """
 
     metric: str
@@ -116,7 +120,7 @@ class PairedRuns:
         pairs = self._pairs(trial.strategy.key, reference.strategy.key, metric)
         if not pairs:
             return None
-        if metric == "accuracy" and _have_equal_splits([run for pair in pairs for run in pair]):
+        if metric in HIT_SHARES and _have_equal_splits([run for pair in pairs for run in pair]):
             runs = [[self._hits_of(run) for run in side] for side in zip(*pairs, strict=True)]
             difference = np.array(runs[0]) - np.array(runs[1])
             estimate = example_difference(difference, self._seed_variance)
@@ -167,7 +171,7 @@ class PairedRuns:
         }
 
     def _hits_of(self, run: Trial) -> Floats:
-        """The contribution of each example to the accuracy of ``run``, whose mean it is."""
+        """The contribution of each example to the share of hits of ``run``, whose mean it is."""
         if run.number not in self._hits:
             assert run.result.correctness is not None
             hits, labels = count_hits(run.result.correctness)
@@ -176,7 +180,7 @@ class PairedRuns:
 
     @cached_property
     def _seed_variance(self) -> SeedVariance | None:
-        """The variance of accuracy between seeds, pooled over strategies; ``None`` if unknown."""
+        """The variance of the share of hits between seeds; ``None`` if unknown."""
         groups = [list(runs.values()) for runs in self._runs.values()]
         repeated = [runs for runs in groups if len(runs) > 1 and _have_equal_splits(runs)]
         if repeated:
@@ -187,12 +191,13 @@ class PairedRuns:
         if len(firsts) < MIN_VALIDATED_STRATEGIES or not _have_equal_splits(firsts):
             return None
         validation = [self._searched[run.strategy.key].result.measurements for run in firsts]
-        if not all("accuracy" in measurements for measurements in validation):
+        shared = [m for m in HIT_SHARES if all(m in measurements for measurements in validation)]
+        if not shared:
             return None
         return validated_seed_variance(
             np.array([self._hits_of(run) for run in firsts]),
-            [measurements["accuracy"].value for measurements in validation],
-            fmean(measurements["accuracy"].n for measurements in validation),
+            [measurements[shared[0]].value for measurements in validation],
+            fmean(measurements[shared[0]].n for measurements in validation),
         )
 
     def _unpaired_difference(

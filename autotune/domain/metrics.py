@@ -8,7 +8,7 @@ add such scores with :func:`autotune.plugins.register_metric`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ class Metric:
       ``"module:name"``, called with the labels and the predicted classes (integer arrays of equal
       shape, evaluated labels only) and the label names. It returns a number.
     - ``tasks``: the task kinds that have this score; empty for all.
+    - ``base``: for a score of the deployed model, the same score of the trained model.
     """
 
     name: str
@@ -95,6 +96,12 @@ class Metric:
     requires: Requirement | None = None
     score: Callable[..., float] | str | None = None
     tasks: tuple[str, ...] = ()
+    base: str | None = None
+
+    @property
+    def is_score(self) -> bool:
+        """Whether it evaluates predictions, and so depends on the split and on the seed."""
+        return self.phase is Phase.TRAIN or self.base is not None
 
     @property
     def is_rate(self) -> bool:
@@ -109,7 +116,7 @@ class Metric:
     def is_host_independent(self) -> bool:
         """Whether a value holds on another host: scores, sizes, and rates relative to the host."""
         independent = (MetricKind.MEMORY, MetricKind.RELATIVE_RATE)
-        return self.phase is Phase.TRAIN or self.kind in independent
+        return self.is_score or self.kind in independent
 
 
 _FASTER: dict[str, Any] = {"comparison": "faster", "pick": "fastest"}
@@ -133,13 +140,32 @@ METRICS: Registry[Metric] = Registry("metric", (
            kind=MetricKind.SHARE, comparison="more accurate", rank=2,
            in_summary=True, in_export=True, is_filter=True, pick="most-accurate"),
     Metric("f1", "F1", "ratio", "maximize", Phase.TRAIN,
-           "Macro-averaged F1 of classes; for token classification, F1 of entities", 4,
+           "Mean F1 of classes; F1 of entities for tokens, of words for answers to questions", 4,
            kind=MetricKind.SHARE, rank=2, in_export=True, pick="most-accurate"),
     Metric("mcc", "MCC", "ratio", "maximize", Phase.TRAIN,
            "Matthews correlation coefficient", 4,
            kind=MetricKind.CORRELATION, rank=2, pick="most-accurate"),
+    Metric("exact_match", "exact match", "ratio", "maximize", Phase.TRAIN,
+           "Share of questions whose answer is exactly one of the given answers", 4,
+           kind=MetricKind.SHARE, comparison="more accurate", rank=2,
+           in_summary=True, in_export=True, pick="most-accurate"),
+    Metric("f1_micro", "micro F1", "ratio", "maximize", Phase.TRAIN,
+           "F1 of all labels of all examples together", 4,
+           kind=MetricKind.SHARE, rank=2, in_export=True, pick="most-accurate"),
+    Metric("ranking_precision", "ranking precision", "ratio", "maximize", Phase.TRAIN,
+           "Label ranking average precision", 4,
+           kind=MetricKind.SHARE, rank=2, pick="most-accurate"),
+    Metric("pearson", "Pearson correlation", "correlation", "maximize", Phase.TRAIN,
+           "Pearson correlation of predictions and labels", 4,
+           kind=MetricKind.CORRELATION, rank=2, in_export=True, pick="most-accurate"),
+    Metric("spearman", "Spearman correlation", "correlation", "maximize", Phase.TRAIN,
+           "Rank correlation of predictions and labels", 4,
+           kind=MetricKind.CORRELATION, rank=2, in_export=True, pick="most-accurate"),
+    Metric("rmse", "RMSE", "label units", "minimize", Phase.TRAIN,
+           "Root of the mean squared error of predictions, in units of the labels", 4,
+           kind=MetricKind.LOSS, rank=2, in_export=True, pick="most-accurate"),
     Metric("loss", "validation loss", "nats", "minimize", Phase.TRAIN,
-           "Mean cross-entropy on the validation split", 4,
+           "Mean loss on the validation split: cross-entropy, or squared error for regression", 4,
            kind=MetricKind.LOSS, rank=2, pick="most-accurate"),
     Metric("inference_latency_ms", "latency p50", "ms", "minimize", Phase.PROFILE,
            "Median latency of inference at batch size 1",
@@ -181,7 +207,62 @@ METRICS: Registry[Metric] = Registry("metric", (
     Metric("reference_seconds", "reference workload", "s", "minimize", Phase.PROFILE,
            "Time of the fixed reference workload, run between the windows of the trial", 4,
            kind=MetricKind.TIME),
+    Metric("latency_p50_ms", "deployed latency p50", "ms", "minimize", Phase.DEPLOY,
+           "Median latency of the deployed model at batch size 1, tokenization not counted",
+           kind=MetricKind.TIME, proportional_to="inference", context="to answer", rank=4,
+           in_export=True, **_FASTER),
+    Metric("latency_p95_ms", "deployed latency p95", "ms", "minimize", Phase.DEPLOY,
+           "95th percentile of the latency of the deployed model at batch size 1",
+           kind=MetricKind.TIME, proportional_to="inference",
+           context="to answer (p95)", rank=4, in_export=True, **_FASTER),
+    Metric("latency_p99_ms", "deployed latency p99", "ms", "minimize", Phase.DEPLOY,
+           "99th percentile of the latency of the deployed model at batch size 1",
+           kind=MetricKind.TIME, proportional_to="inference",
+           context="to answer (p99)", rank=4, **_FASTER),
+    Metric("deployed_samples_per_second", "deployed speed", "samples/s", "maximize", Phase.DEPLOY,
+           "Samples that the deployed model classifies per second in batches", 1,
+           kind=MetricKind.RATE, proportional_to="inference", context="when deployed", rank=3,
+           in_export=True, **_FASTER),
+    Metric("deployed_usd_per_million", "deployed cost", "USD/1M", "minimize", Phase.DEPLOY,
+           "Price of the cores of the deployed model for one million samples in batches", 4,
+           kind=MetricKind.MONEY, proportional_to="inference", context="when deployed", rank=7,
+           requires=Requirement.PRICES, **_CHEAPER),
+    Metric("size_mb", "deployed size", "MB", "minimize", Phase.DEPLOY,
+           "Size of the files of the deployed model on disk", 1,
+           kind=MetricKind.MEMORY, rank=5, in_export=True),
+    Metric("serving_memory_mb", "serving memory", "MB", "minimize", Phase.DEPLOY,
+           "Peak resident memory of a process that serves the deployed model", 0,
+           kind=MetricKind.MEMORY, rank=5),
+    Metric("load_seconds", "load time", "s", "minimize", Phase.DEPLOY,
+           "Time to load the deployed model and to answer the first text",
+           kind=MetricKind.TIME, rank=8),
+    Metric("deploy_seconds", "deployment time", "s", "minimize", Phase.DEPLOY,
+           "Time to build the deployed model and to measure it", 1, kind=MetricKind.TIME),
 ))  # fmt: skip
+
+
+def deployed_score(metric: Metric) -> Metric:
+    """The record of a score as the deployed model reaches it."""
+    return replace(
+        metric,
+        name=f"deployed_{metric.name}",
+        label=f"deployed {metric.label}",
+        phase=Phase.DEPLOY,
+        summary=f"{metric.summary}, by the deployed model",
+        in_summary=False,
+        is_filter=False,
+        score=None,
+        base=metric.name,
+    )
+
+
+def has_deployed_form(metric: Metric) -> bool:
+    """Whether the deployed model has this score too: it evaluates its predicted labels."""
+    return metric.phase is Phase.TRAIN and (metric.is_ratio or metric.score is not None)
+
+
+for _score in [metric for metric in METRICS.values() if has_deployed_form(metric)]:
+    METRICS.register(deployed_score(_score))
 
 
 def get_metric(name: str) -> Metric:

@@ -26,7 +26,12 @@ class Task:
     """What is fine-tuned: the same for every trial of a study.
 
     ``dataset`` is ``builtin:NAME``, a hub id (``glue/sst2`` is configuration ``sst2`` of ``glue``),
-    files by split, or ``{"hub": id}`` with the hub's names of splits. ``max_length`` is in tokens.
+    files by split, or ``{"hub": id}`` with the hub's names of splits. ``max_length`` is in tokens;
+    ``None`` if the lengths of the data decide. ``stride`` are the tokens that two windows of a long
+    context share. ``labels`` are the names of labels in the order of the model's outputs; ``None``
+    if the data has them. ``class_weights`` are those of the loss, by label, or ``balanced``.
+    ``loss`` is a name of :data:`autotune.domain.losses.LOSSES`, or the ``module:function`` of
+    another loss than that of the kind.
     ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
     ``validation_samples`` limit the size of the splits. ``evaluate_every``: a number of optimizer
     steps, or a text such as ``0.25 epochs``, after which the model is evaluated on the validation
@@ -39,7 +44,11 @@ class Task:
     columns: Columns = field(default_factory=Columns)
     epochs: float = 1.0
     steps: int | None = None
-    max_length: int = 128
+    max_length: int | None = 128
+    stride: int | None = None
+    labels: tuple[str, ...] | None = None
+    class_weights: str | Mapping[str, float] | None = None
+    loss: str | None = None
     seed: int = 0
     train_samples: int | None = None
     validation_samples: int | None = None
@@ -99,6 +108,15 @@ class Limits:
     memory_gib: float | None = None
     minutes: float | None = None
     checkpoint_gib: float = 20.0
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which trained models remain after a search: those of the front, all, or none. A search itself
+    uses at most ``gigabytes`` of disk space for models."""
+
+    models: Literal["front", "all", "none"] = "none"
+    gigabytes: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +180,9 @@ class Study:
     """A study file that was validated and resolved on a host.
 
     ``sharing``: whether trials reuse results of other trials that cannot differ. ``stopping`` is a
-    name of :data:`autotune.components.STOPPING_RULES`. ``warm_start`` is the name of the study
+    name of :data:`autotune.components.STOPPING_RULES`. ``deploys``: whether trials also deploy the
+    model that they trained, because an objective, a constraint or a searched lever is one of the
+    deployed model. ``warm_start`` is the name of the study
     whose trials are imported. ``plugins`` are the plug-ins to load in each process
     (:func:`autotune.plugins.load`). ``data_digest`` is a hash of the rows of the task, which are a
     part of its identity; ``None`` until they are read. ``spec`` is the study file as plain data.
@@ -184,6 +204,8 @@ class Study:
     confirm: Confirmation | None = None
     warm_start: str | None = None
     plugins: tuple[str, ...] = ()
+    deploys: bool = False
+    keep: Retention = field(default_factory=Retention)
     data_digest: str | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
 
@@ -191,6 +213,11 @@ class Study:
     def baseline(self) -> Strategy:
         """The default strategy, which is measured first and with which results are compared."""
         return Strategy(self.space.defaults)
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether trials leave their trained model on disk."""
+        return self.deploys or self.keep.models != "none"
 
     @property
     def has_auto_samples(self) -> bool:

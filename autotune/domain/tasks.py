@@ -8,11 +8,12 @@ implementations, so that a study file can be checked without them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autotune.domain.metrics import METRICS
 from autotune.domain.registry import Registry
+from autotune.domain.study import Columns
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class TaskKind:
     - ``scores``: the metrics that it computes from predictions.
     - ``label_per_token``: whether each token has a label, or else each sample.
     - ``has_text_pair``: whether a sample may be two texts.
+    - ``columns``: the usual names of its columns, which the study file can replace.
     - ``loss``: a function, or its ``"module:name"``, as those of :mod:`autotune.trial.loss`.
     - ``loss_unit``: the unit of the loss.
     - ``predicts_classes``: whether predictions are the classes of the largest logits, or else the
@@ -36,6 +38,7 @@ class TaskKind:
     scores: tuple[str, ...] = ("accuracy",)
     label_per_token: bool = False
     has_text_pair: bool = False
+    columns: Columns = field(default_factory=Columns)
     loss: Callable[..., Any] | str = "autotune.trial.loss:cross_entropy"
     loss_unit: str = "nats"
     predicts_classes: bool = True
@@ -61,6 +64,36 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
         "autotune.trial.tasks.token_classification:TokenClassification",
         scores=("accuracy", "f1"),
         label_per_token=True,
+    ),
+    TaskKind(
+        "regression",
+        "A number for each text or pair of texts",
+        "autotune.trial.tasks.regression:Regression",
+        scores=("pearson", "spearman", "rmse"),
+        has_text_pair=True,
+        loss="autotune.trial.loss:squared_error",
+        loss_unit="squared error",
+        predicts_classes=False,
+    ),
+    TaskKind(
+        "multi-label",
+        "Any number of labels for each text or pair of texts",
+        "autotune.trial.tasks.multi_label:MultiLabel",
+        scores=("accuracy", "f1", "f1_micro", "ranking_precision"),
+        has_text_pair=True,
+        loss="autotune.trial.loss:binary_cross_entropy",
+        predicts_classes=False,
+    ),
+    TaskKind(
+        "question-answering",
+        "A span of a context that answers a question, or none, as in SQuAD",
+        "autotune.trial.tasks.question_answering:QuestionAnswering",
+        scores=("exact_match", "f1"),
+        has_text_pair=True,
+        columns=Columns("question", "context", "answers"),
+        loss="autotune.trial.loss:span_cross_entropy",
+        predicts_classes=False,
+        predicts_spans=True,
     ),
 ))  # fmt: skip
 

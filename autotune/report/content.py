@@ -278,9 +278,10 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
     length = f"{task.steps} steps" if task.steps else f"epochs: {task.epochs:g}"
     if task.train_samples is not None:
         length += f", at most {task.train_samples:,} training samples"
+    cut = "a length that fits the data" if task.max_length is None else f"{task.max_length} tokens"
     yield Paragraph(
         f"Used: {', '.join(parts)}. Sampler {sampler.kind}, seed {sampler.seed}; data seed "
-        f"{task.seed}; {length}; texts truncated to {task.max_length} tokens."
+        f"{task.seed}; {length}; texts truncated to {cut}."
     )
 
 

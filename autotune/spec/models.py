@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,11 +19,13 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     Tag,
+    model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from autotune.components import EXECUTORS, SAMPLERS, STOPPING_RULES
 from autotune.domain import Direction
+from autotune.domain.datasets import NAMED_DATASETS
 from autotune.domain.registry import Registry
 from autotune.domain.tasks import TASK_KINDS
 
@@ -88,6 +90,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def _without_auto(value: Any) -> Any:
+    """``None`` for a number that is left to the data or to the budget."""
+    return None if value == AUTO else value
+
+
 def _short_form(key: str, *kinds: type) -> Callable[[Any], Any]:
     """Accept a bare value of one of ``kinds`` as short for the mapping ``{key: value}``."""
     return lambda value: {key: value} if isinstance(value, kinds) else value
@@ -127,9 +134,11 @@ Dataset = Annotated[
 class ColumnsSpec(Section):
     """Names of the data set's columns."""
 
-    text: NonEmptyText = "text"
-    text_pair: NonEmptyText | None = None
-    label: NonEmptyText = "label"
+    text: NonEmptyText = Field("text", description="The text, or the words of token classification")
+    text_pair: NonEmptyText | None = Field(
+        None, description="The second text of a pair, or the context of a question"
+    )
+    label: NonEmptyText = Field("label", description="The label, number, tags or answers")
 
 
 def _evaluation_interval(value: Any) -> Any:
@@ -143,8 +152,25 @@ def _evaluation_interval(value: Any) -> Any:
     raise PydanticCustomError("evaluation_interval", message)
 
 
+def _fill_named_dataset(value: Any) -> Any:
+    """Add the task kind and columns of a data set of :data:`NAMED_DATASETS` that the file does not
+    give."""
+    if not isinstance(value, dict):
+        return value
+    dataset = value.get("dataset")
+    name = dataset.get("hub") if isinstance(dataset, dict) else dataset
+    named = NAMED_DATASETS.get(name) if isinstance(name, str) else None
+    columns = value.get("columns", {})
+    if named is None or not isinstance(columns, dict):
+        return value
+    known = {key: column for key, column in asdict(named.columns).items() if column is not None}
+    return {"kind": named.kind, **value, "columns": {**known, **columns}}
+
+
 class TaskSpec(Section):
     """Model, data set and training length, the same for every trial."""
+
+    _fill = model_validator(mode="before")(_fill_named_dataset)
 
     kind: TaskKindName = "text-classification"
     model: NonEmptyText = Field(
@@ -153,24 +179,41 @@ class TaskSpec(Section):
     )
     dataset: Dataset = Field(
         "builtin:docstrings",
-        description="builtin:docstrings, a hub id, or files by split; {hub: ID, "
-        "validation: dev} names splits of the hub",
+        description="builtin:docstrings, a hub id, or files by split; {hub: ID, validation: dev} "
+        "names splits of the hub; glue/mnli, squad and others know their kind and columns",
     )
     columns: ColumnsSpec = ColumnsSpec()
     epochs: Annotated[float, Field(gt=0, le=100)] | None = Field(
         None, description="Passes over the training split; 1 unless given"
     )
     steps: Count | None = Field(None, description="Optimizer steps, instead of epochs")
-    max_length: Annotated[int, Field(ge=4, le=65_536)] = Field(
-        128, description="Maximum tokens per sample"
+    max_length: Annotated[
+        Annotated[int, Field(ge=4, le=65_536)] | None,
+        BeforeValidator(
+            _without_auto,
+            json_schema_input_type=Annotated[int, Field(ge=4, le=65_536)] | Literal["auto"],
+        ),
+    ] = Field(
+        128, description="Maximum tokens per sample; auto: so many that 1% of the texts are cut"
+    )
+    stride: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Tokens that two windows of a long context share in question answering; 128 "
+        "unless given",
+    )
+    labels: Annotated[list[NonEmptyText], Field(min_length=2)] | None = Field(
+        None, description="Names of the labels 0, 1, ... where the data has numbers"
+    )
+    class_weights: Literal["balanced"] | dict[NonEmptyText, PositiveNumber] | None = Field(
+        None, description="Weights of labels in the loss; balanced: frequent labels count less"
+    )
+    loss: NonEmptyText | None = Field(
+        None, description="A loss of a plug-in, or module:function, instead of that of the kind"
     )
     seed: Seed = 0
     train_samples: Annotated[
         Count | None,
-        BeforeValidator(
-            lambda value: None if value == AUTO else value,
-            json_schema_input_type=Count | Literal["auto"] | None,
-        ),
+        BeforeValidator(_without_auto, json_schema_input_type=Count | Literal["auto"] | None),
     ] = Field(
         None,
         description="Maximum number of training samples; auto: as many as budget.minutes allows",

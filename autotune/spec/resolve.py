@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from autotune.components import EXECUTOR_SETTINGS, EXECUTORS
 from autotune.domain import (
     Budget,
-    Columns,
     Constraint,
     ExecutorConfig,
     Host,
@@ -21,6 +20,7 @@ from autotune.domain import (
     Study,
     Task,
 )
+from autotune.domain.losses import LOSSES
 from autotune.domain.metrics import METRICS
 from autotune.domain.search_space import levers
 from autotune.domain.study import Direction
@@ -42,6 +42,7 @@ from autotune.spec.models import AUTO, ExecutorSpec, GoalSpec, StudyFile, TaskSp
 from autotune.spec.priors import resolve_priors
 from autotune.spec.search_space import resolve_space
 from autotune.spec.strategies import resolve_baseline, resolve_start_with
+from autotune.spec.task_settings import refer_to_task
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def resolve(
 ) -> ResolvedStudy:
     """The study that ``file`` describes on ``host``. Mistakes are recorded in ``document``; the
     result is valid only if there are none. ``plugins`` are those loaded for it."""
+    file = refer_to_task(file, document)
     baseline = resolve_baseline(file, document, host)
     space, skipped = resolve_space(file, document, host, baseline)
     prices = price_table(file.prices)
@@ -181,6 +183,7 @@ def _task(spec: TaskSpec, document: Document) -> Task:
     if spec.columns.text_pair is not None and not TASK_KINDS[spec.kind].has_text_pair:
         path = ("task", "columns", "text_pair")
         document.add_error(path, f"{spec.kind} has no second text; remove text_pair", key=True)
+    _check_options(spec, document)
     dataset: str | dict[str, str]
     if isinstance(spec.dataset, str):
         dataset = spec.dataset
@@ -190,14 +193,38 @@ def _task(spec: TaskSpec, document: Document) -> Task:
         kind=spec.kind,
         model=spec.model,
         dataset=dataset,
-        columns=Columns(spec.columns.text, spec.columns.text_pair, spec.columns.label),
+        columns=replace(
+            TASK_KINDS[spec.kind].columns, **spec.columns.model_dump(exclude_unset=True)
+        ),
         epochs=1.0 if spec.epochs is None else spec.epochs,
         steps=spec.steps,
         max_length=spec.max_length,
+        stride=spec.stride,
+        labels=None if spec.labels is None else tuple(spec.labels),
+        class_weights=spec.class_weights,
+        loss=spec.loss,
         seed=spec.seed,
         train_samples=spec.train_samples,
         validation_samples=spec.validation_samples,
     )
+
+
+def _check_options(spec: TaskSpec, document: Document) -> None:
+    """Record options that the kind of task does not use."""
+    kind = TASK_KINDS[spec.kind]
+    if spec.class_weights is not None and not kind.predicts_classes:
+        message = f"{spec.kind} has no classes to weigh; remove class_weights"
+        document.add_error(("task", "class_weights"), message, key=True)
+    if spec.class_weights is not None and spec.loss is not None:
+        message = "your own loss weighs the labels itself; remove class_weights"
+        document.add_error(("task", "class_weights"), message, key=True)
+    if spec.loss is not None and ":" not in spec.loss and spec.loss not in LOSSES:
+        registered = f"; {suggest(spec.loss, LOSSES)}" if LOSSES else ""
+        message = f"no plug-in registers the loss {spec.loss!r}{registered}; or: module:function"
+        document.add_error(("task", "loss"), message)
+    if spec.stride is not None and not kind.predicts_spans:
+        message = f"{spec.kind} has no windows; remove stride"
+        document.add_error(("task", "stride"), message, key=True)
 
 
 def _is_auto(document: Document) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "LABEL_"
 """transformers names labels without names ``LABEL_0``, ``LABEL_1``, ..."""
 
-HEADS = ("ForSequenceClassification", "ForTokenClassification")
+HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 """Ends of the names of model classes whose weights include a head for labels."""
 
 

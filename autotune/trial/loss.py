@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from autotune.domain.losses import LOSSES
 from autotune.domain.registry import import_object
 from autotune.domain.tasks import TASK_KINDS, TaskKind
+from autotune.errors import UsageError
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.tasks.base import IGNORE_INDEX, is_evaluated
 
@@ -39,15 +41,36 @@ class Loss:
 
     def per_label(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each label, in the shape of ``labels``."""
-        if self.class_weights is None:
-            return self.function(logits.float(), labels)
-        return self.function(logits.float(), labels, self.class_weights.to(logits.device))
+        weights = () if self.class_weights is None else (self.class_weights.to(logits.device),)
+        losses = self.function(logits.float(), labels, *weights)
+        if losses.shape != labels.shape:
+            raise UsageError(
+                f"the loss returns the shape {[*losses.shape]} for labels of {[*labels.shape]}",
+                hint="return the loss of each label, without a sum or mean",
+            )
+        return losses
 
 
 def build_loss(prepared: PreparedTask) -> Loss:
     """The loss of ``prepared``."""
-    kind = TASK_KINDS.find(prepared.kind)
-    return Loss(kind, import_object(kind.loss))
+    kind, weights = TASK_KINDS.find(prepared.kind), prepared.class_weights
+    tensor = None if weights is None else torch.tensor(weights)
+    return Loss(kind, _loss_function(prepared.loss or kind.loss), tensor)
+
+
+def _loss_function(reference: Callable[..., Any] | str) -> Callable[..., Tensor]:
+    """The function of a name of :data:`LOSSES`, or behind ``module:name``."""
+    if isinstance(reference, str) and reference in LOSSES:
+        reference = LOSSES[reference].function
+    try:
+        function: Callable[..., Tensor] = import_object(reference)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"task.loss: {reference} cannot be imported: {error}",
+            hint="install its module where trials run, or register the loss in a plug-in file: "
+            "autotune.plugins.register_loss",
+        ) from error
+    return function
 
 
 def output_logits(outputs: Any) -> Tensor:
@@ -57,6 +80,13 @@ def output_logits(outputs: Any) -> Tensor:
         return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)
     logits: Tensor = outputs.logits
     return logits
+
+
+def label_arguments(kind: TaskKind, labels: Tensor) -> dict[str, Tensor]:
+    """``labels`` as arguments of the model, which then computes its own loss."""
+    if kind.predicts_spans:
+        return {"start_positions": labels[:, 0], "end_positions": labels[:, 1]}
+    return {"labels": labels}
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import isfinite, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from autotune.domain.metrics import METRICS
 from autotune.domain.registry import import_object
 from autotune.domain.tasks import has_metric
 from autotune.errors import UsageError
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.tasks.base import is_evaluated
 
 RESAMPLES = 1000
 BLOCK_NUMBERS = 1 << 18
@@ -75,12 +76,13 @@ def _sums_by_class(counts: np.ndarray, classes: np.ndarray, size: int) -> np.nda
 
 
 def registered_scores(
-    task_kind: str, labels: np.ndarray, predictions: np.ndarray, label_names: Sequence[str]
+    task_kind: str, labels: Any, predictions: Any, label_names: Sequence[str]
 ) -> list[Measurement]:
     """The scores whose records in :data:`~autotune.domain.metrics.METRICS` name a function, such as
     those of plug-ins. Raises :class:`UsageError` if a score is not finite."""
-    is_evaluated = labels != IGNORE_INDEX
-    labels, predictions = labels[is_evaluated], predictions[is_evaluated]
+    if isinstance(labels, np.ndarray):
+        mask = is_evaluated(labels)
+        labels, predictions = labels[mask], predictions[mask]
     measurements = []
     for name, metric in METRICS.items():
         if metric.score is None or not has_metric(task_kind, name):
@@ -147,3 +149,121 @@ def _matthews(hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> np
     covariance = hits.sum(axis=-1) * total - (actual * predicted).sum(axis=-1)
     variance = (total**2 - (actual**2).sum(axis=-1)) * (total**2 - (predicted**2).sum(axis=-1))
     return np.divide(covariance, np.sqrt(variance), out=np.zeros(total.shape), where=variance > 0)
+
+
+def regression_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, Measurement]:
+    """``pearson``, ``spearman`` and ``rmse`` of numbers, one per example, as in SciPy and
+    scikit-learn; a correlation with a constant is 0.
+
+    Intervals are percentile bootstraps over examples. That of ``spearman`` keeps the ranks of the
+    examples.
+    """
+    x, y = labels.astype(np.float64), predictions.astype(np.float64)
+    ranks = _ranks(x), _ranks(y)
+    functions = {
+        "pearson": (_moments(x, y), _correlation, "correlation"),
+        "spearman": (_moments(*ranks), _correlation, "correlation"),
+        "rmse": (((x - y) ** 2)[:, None], _root_mean, "label units"),
+    }
+    return {
+        name: _bootstrapped(name, rows, function, unit)
+        for name, (rows, function, unit) in functions.items()
+    }
+
+
+def multi_label_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, Measurement]:
+    """Scores of boolean ``labels`` and of ``logits``, both ``[examples, labels]``.
+
+    A label is predicted where its logit is positive. ``accuracy`` is the share of examples with all
+    labels correct, ``f1`` the mean over labels (0 for one that never occurs), ``f1_micro`` that of
+    all labels together, ``ranking_precision`` the average precision of the ranking of labels, all
+    as in scikit-learn.
+    """
+    predictions, n = logits > 0, len(labels)
+    accuracy = float((labels == predictions).all(axis=1).mean())
+    counts = np.stack([labels & predictions, labels, predictions], axis=-1).astype(np.float64)
+    ranking = ranking_precisions(labels, logits)[:, None]
+    return {
+        "accuracy": Measurement("accuracy", accuracy, "ratio", n, wilson_interval(accuracy, n)),
+        "f1": _bootstrapped("f1", counts.reshape(n, -1), _mean_f1, "ratio"),
+        "f1_micro": _bootstrapped("f1_micro", counts.sum(axis=1), _mean_f1, "ratio"),
+        "ranking_precision": _bootstrapped("ranking_precision", ranking, _mean, "ratio"),
+    }
+
+
+def answer_scores(exact: np.ndarray, f1: np.ndarray) -> dict[str, Measurement]:
+    """``exact_match`` and ``f1`` from the scores of the answer to each question, from 0 to 1."""
+    share, n = float(exact.mean()), len(exact)
+    return {
+        "exact_match": Measurement("exact_match", share, "ratio", n, wilson_interval(share, n)),
+        "f1": _bootstrapped("f1", f1[:, None], _mean, "ratio"),
+    }
+
+
+def ranking_precisions(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """For each example the mean, over its labels, of the share of its labels among those that are
+    ranked as high; 1 for an example with no label or with all, as in scikit-learn."""
+    size = max(1, BLOCK_NUMBERS // labels.shape[1] ** 2)
+    blocks = (slice(start, start + size) for start in range(0, len(labels), size))
+    return np.concatenate([_ranking_precisions(labels[b], scores[b]) for b in blocks])
+
+
+def _ranking_precisions(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    at_least = scores[:, None, :] >= scores[:, :, None]
+    rank = at_least.sum(axis=2)
+    true_rank = (at_least & labels[:, None, :]).sum(axis=2)
+    sizes = labels.sum(axis=1)
+    totals = np.where(labels, true_rank / rank, 0.0).sum(axis=1)
+    is_trivial = (sizes == 0) | (sizes == labels.shape[1])
+    return np.where(is_trivial, 1.0, totals / np.maximum(sizes, 1))
+
+
+def _bootstrapped(
+    name: str, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray], unit: str
+) -> Measurement:
+    """The score ``function`` of the sum of ``rows`` (``[examples, numbers]``), with a percentile
+    bootstrap over examples."""
+    n = len(rows)
+    blocks = resample(np.ones(n, dtype=np.int64))
+    values = np.concatenate([function(block @ rows / n) for block in blocks])
+    value = float(function(rows.mean(axis=0)[None])[0])
+    return Measurement(name, value, unit, n, percentile_interval(values))
+
+
+def _moments(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The numbers of each example whose means give the correlation, about the means of all."""
+    x, y = x - x.mean(), y - y.mean()
+    return np.stack([x, y, x * x, y * y, x * y], axis=1)
+
+
+def _correlation(means: np.ndarray) -> np.ndarray:
+    """Pearson's correlation from means of :func:`_moments`, ``[..., 5]``."""
+    x, y, xx, yy, xy = np.moveaxis(means, -1, 0)
+    product = (xx - x * x) * (yy - y * y)
+    covariance = xy - x * y
+    is_defined = product > 1e-24
+    root = np.sqrt(np.where(is_defined, product, 1.0))
+    return np.clip(np.where(is_defined, covariance / root, 0.0), -1.0, 1.0)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, groups, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2)[groups])
+
+
+def _root_mean(means: np.ndarray) -> np.ndarray:
+    return np.sqrt(means[..., 0])
+
+
+def _mean(means: np.ndarray) -> np.ndarray:
+    return np.asarray(means[..., 0])
+
+
+def _mean_f1(means: np.ndarray) -> np.ndarray:
+    """The mean F1 of labels from the ``(correct, actual, predicted)`` of each, ``[..., 3 labels]``."""
+    correct, actual, predicted = np.moveaxis(means.reshape(*means.shape[:-1], -1, 3), -1, 0)
+    total = actual + predicted
+    f1 = np.divide(2 * correct, total, out=np.zeros(total.shape), where=total > 0)
+    return np.asarray(f1.mean(axis=-1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,19 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
+from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_SCORE_EXAMPLES
 from autotune.levers.base import Stage
 from autotune.trial.data.batching import Collator, chunks
 from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.effects.adapters import add_adapter, has_adapter
 from autotune.trial.effects.checkpointing import enable_activation_checkpointing
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.hooks import SetupContext, apply_hooks
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning import prune
 from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.loss import label_arguments
 from autotune.trial.models import load_model
 
 
@@ -56,13 +60,16 @@ def build_model(
     )
     # Pruning scores need gradients: fast on the device, exact in fp32.
     model.to(device=collate.device)  # type: ignore[call-arg]
-    context = SetupContext(collate.device, seed, batches=lambda: _scoring_batches(collate, seed))
+    scoring_batches = partial(_scoring_batches, collate, seed, TASK_KINDS[prepared.kind])
+    context = SetupContext(collate.device, seed, batches=scoring_batches)
     apply_hooks(Stage.LOAD, model, strategy, context)
-    masks = _prune(strategy, model, collate, seed)
+    masks = _prune(strategy, model, scoring_batches())
     apply_hooks(Stage.PRUNE, model, strategy, context)
     # Layers are counted after pruning.
     if int(strategy["freeze_layers"]) > 0:
         freeze(model, int(strategy["freeze_layers"]))
+    if has_adapter(strategy):
+        add_adapter(strategy, model, seed)
     if strategy["activation_checkpointing"]:
         enable_activation_checkpointing(model)
     apply_hooks(Stage.FREEZE, model, strategy, context)
@@ -87,18 +94,17 @@ def compile_model(strategy: Strategy, model: PreTrainedModel) -> Callable[..., A
 
 
 def _prune(
-    strategy: Strategy, model: PreTrainedModel, collate: Collator, seed: int
+    strategy: Strategy, model: PreTrainedModel, batches: Iterator[dict[str, Tensor]]
 ) -> Masks | None:
     ratio = float(strategy["pruning_ratio"])
     if ratio == 0:
         return None
     method, score = str(strategy["pruning_method"]), str(strategy["pruning_score"])
-    batches = _scoring_batches(collate, seed)
     return prune(model, ratio=ratio, method=method, score=score, batches=batches).masks
 
 
-def _scoring_batches(collate: Collator, seed: int) -> Iterator[dict[str, Tensor]]:
+def _scoring_batches(collate: Collator, seed: int, kind: TaskKind) -> Iterator[dict[str, Tensor]]:
     """The training examples on which pruning scores heads and neurons, as model arguments."""
     order = np.random.default_rng(seed).permutation(len(collate.split))
     for batch in map(collate, chunks(order[:PRUNING_SCORE_EXAMPLES], PRUNING_SCORE_BATCH_SIZE)):
-        yield {**batch.inputs, "labels": batch.labels}
+        yield {**batch.inputs, **label_arguments(kind, batch.labels)}

@@ -30,7 +30,12 @@ class TrialData:
 
     def eval_collator(self, split: Split) -> Collator:
         """A collator for evaluation: as little padding as possible, whatever the strategy."""
-        return Collator(split, self.prepared.pad_token_id, self.collate.device)
+        return Collator(
+            split,
+            self.prepared.pad_token_id,
+            self.collate.device,
+            has_mask=self.prepared.has_mask,
+        )
 
 
 def read_data(

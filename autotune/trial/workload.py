@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autotune.domain import Task, WorkloadProfile
@@ -33,7 +34,7 @@ def profile_workload(task: Task) -> WorkloadProfile:
         head_parameters=model.num_parameters() - embedding - in_layers,
         layers=layers,
         hidden=int(config.hidden_size),
-        heads=int(config.num_attention_heads),
+        heads=int(getattr(config, "num_attention_heads", 1)),  # FNet has no attention
         intermediate_size=int(
             _first(config, "intermediate_size", "hidden_dim") or 4 * config.hidden_size
         ),
@@ -49,6 +50,19 @@ def profile_workload(task: Task) -> WorkloadProfile:
         idle_gib=idle_gib,
         steps=task.steps,
     )
+
+
+def profile_models(
+    task: Task, models: Sequence[str] = (), max_length: int | None = None
+) -> WorkloadProfile:
+    """The workload profile of ``task`` with those of the other ``models`` that a study searches,
+    for samples of up to ``max_length`` tokens."""
+    limit = prepare_task(task).max_length
+    is_longer = max_length is not None and max_length > limit
+    longest = replace(task, max_length=max_length) if is_longer else task
+    others = {model: profile_workload(replace(longest, model=model)) for model in models}
+    profile = profile_workload(longest)
+    return replace(profile, models=others, task_length=limit if is_longer else None)
 
 
 def _meta_model(prepared: PreparedTask) -> Any:

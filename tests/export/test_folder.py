@@ -101,7 +101,8 @@ def test_weights_are_downloaded_in_either_format(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     task = replace(samples.study().task, model="some/bert")
-    assert ExportFolder(tmp_path, samples.trial().strategy, task, 0, ()).model_dir == str(tmp_path)
+    folder = ExportFolder(tmp_path, samples.trial().strategy, task, 0, (), 16, None)
+    assert folder.model_dir == str(tmp_path)
     assert (["pytorch_model*.bin"] in asked) != safe
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class ExportFolder:
     task: Task
     seed: int
     label_names: tuple[str, ...]
+    max_length: int
+    class_weights: tuple[float, ...] | None
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -66,11 +68,14 @@ class ExportFolder:
             model_dir=self.model_dir,
             label_names=self.label_names,
             sizes={},
-            max_length=self.task.max_length,
+            max_length=self.max_length,
             pad_token_id=self.tokenizer.pad_token_id,
             tokens={},
             sources={},
             notes=(),
+            class_weights=self.class_weights,
+            loss=self.task.loss,
+            has_mask="attention_mask" in self.tokenizer.model_input_names,
         )
 
     def split(self, name: str) -> Split:
@@ -80,7 +85,7 @@ class ExportFolder:
         examples = task_type.parse(table, self.task.columns)
         ids = {label: index for index, label in enumerate(self.label_names)}
         return Split.from_arrays(
-            task_type.encode(self.tokenizer, examples, ids, self.task.max_length)
+            task_type.encode(self.tokenizer, examples, ids, self.max_length, self.task.stride)
         )
 
     def train_collator(self, device: torch.device) -> Collator:
@@ -89,18 +94,22 @@ class ExportFolder:
 
     def eval_collator(self, name: str, device: torch.device) -> Collator:
         """The collator of a split for evaluation: as little padding as possible."""
-        return Collator(self.split(name), self.prepared.pad_token_id, device)
+        prepared = self.prepared
+        return Collator(self.split(name), prepared.pad_token_id, device, has_mask=prepared.has_mask)
 
 
 def open_folder(path: Path) -> ExportFolder:
     """Read ``strategy.json`` in ``path``."""
     document = json.loads((path / "strategy.json").read_text(encoding="utf-8"))
     fields: Mapping[str, Any] = document["task"]
+    weights = document["data"]["class_weights"]
     task = Task(**{**fields, "columns": Columns(**fields["columns"])})
     return ExportFolder(
         path=path,
         strategy=Strategy(document["strategy"]),
-        task=replace(task, max_length=document["data"]["max_length"]),
+        task=task,
         seed=document["seed"],
         label_names=tuple(document["data"]["label_names"]),
+        max_length=document["data"]["max_length"],
+        class_weights=None if weights is None else tuple(weights),
     )

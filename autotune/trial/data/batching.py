@@ -46,7 +46,8 @@ class Collator:
 
     Rows are padded to the longest of the batch, rounded up to ``multiple``, or to ``length`` if it
     is set. A batch without padding has no mask, which enables faster attention, unless
-    ``always_mask`` is set: a compiled model needs the same arguments every time.
+    ``always_mask`` is set: a compiled model needs the same arguments every time. Without
+    ``has_mask`` there is none at all: FNet does not take one.
     """
 
     split: Split
@@ -56,11 +57,12 @@ class Collator:
     multiple: int = 1
     always_mask: bool = False
     pinned: bool = True
+    has_mask: bool = True
 
     def __call__(self, rows: Indices) -> Batch:
         arrays = self.split.batch(rows, self.pad_token_id, self.length or self._rounded(rows))
         labels = arrays.pop("labels")
-        if not self.always_mask and arrays["attention_mask"].all():
+        if not self.has_mask or (not self.always_mask and arrays["attention_mask"].all()):
             del arrays["attention_mask"]
         inputs = {name: self._tensor(array) for name, array in arrays.items()}
         return Batch(inputs, self._tensor(labels), int(is_evaluated(labels).sum()))
@@ -106,6 +108,7 @@ def training_collator(
         multiple=COMPILED_MULTIPLE if is_compiled else 1,
         always_mask=is_compiled,
         pinned=strategy["pinned_memory"] is True,
+        has_mask=prepared.has_mask,
     )
 
 

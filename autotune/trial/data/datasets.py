@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,11 +18,13 @@ import numpy as np
 from autotune.domain import Task, digest
 from autotune.errors import DataError
 from autotune.trial.data import cache
+from autotune.trial.data.class_weights import class_weights
 from autotune.trial.data.hub import SPLITS
+from autotune.trial.data.lengths import AUTO_LIMIT, choose_max_length, truncation_note
 from autotune.trial.data.prepared import PreparedTask, load_split
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 from autotune.trial.data.sources import Source, find_source
-from autotune.trial.data.tokenizer import ModelInputs, load_inputs, require_embeddings
+from autotune.trial.data.tokenizer import load_inputs, require_embeddings
 from autotune.trial.head import head_note
 from autotune.trial.model_sources import ModelSource, attention_note, find_model
 from autotune.trial.tables import Table
@@ -31,20 +33,8 @@ from autotune.trial.tasks.base import Arrays, Examples, TaskType, cut_text
 
 __all__ = ["PreparedTask", "load_split", "prepare_task", "read_examples"]
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Increment it when the format of the cached files changes."""
-
-MIN_TRUNCATED_SHARE = 0.01
-"""The share of truncated texts that is worth a note."""
-
-LENGTH_SAMPLE = 500
-"""Texts of which the full length is measured if many are truncated."""
-
-MAX_SAMPLE_CHARACTERS = 2_000_000
-"""Characters of these texts: about two seconds."""
-
-UNLIMITED_LENGTH = 10**6
-"""A length in tokens that no text reaches."""
 
 DIGEST_CHARACTERS = 16
 """Characters of content hashes: 64 bits."""
@@ -71,8 +61,9 @@ def prepare_task(task: Task) -> PreparedTask:
     )
     fields = json.loads((folder / "prepared.json").read_bytes())
     fields["model_dir"] = str(folder / fields["model_dir"])  # unchanged if it is absolute
-    lists = {name: tuple(fields[name]) for name in ("label_names", "notes")}
-    return PreparedTask(**{**fields, **lists}, kind=task.kind, folder=str(folder))
+    names = ("label_names", "notes", "class_weights")
+    lists = {name: tuple(fields[name]) for name in names if fields[name] is not None}
+    return PreparedTask(**{**fields, **lists}, kind=task.kind, folder=str(folder), loss=task.loss)
 
 
 def _build(
@@ -84,25 +75,33 @@ def _build(
     texts = [cut_text(" ".join(inputs)) for inputs in examples["train"].inputs]
     model_dir = model.install(folder, texts)
     path = folder / model_dir
-    inputs = load_inputs(path, task_type.tokenizer_options, task.max_length)
-    if inputs.max_length < task.max_length:
+    max_length = task.max_length or AUTO_LIMIT
+    inputs = load_inputs(path, task_type.tokenizer_options, max_length)
+    if inputs.max_length < max_length:
         notes.append(f"max_length is {inputs.max_length}, the maximum of the model")
     ids = {name: index for index, name in enumerate(names)}
+    if task.max_length is None:
+        inputs, note = choose_max_length(inputs, task_type, examples["train"], ids)
+        notes.append(note)
     arrays = {
-        split: task_type.encode(inputs.tokenizer, rows, ids, inputs.max_length)
+        split: task_type.encode(inputs.tokenizer, rows, ids, inputs.max_length, task.stride)
         for split, rows in examples.items()
     }
     require_embeddings(path, inputs, arrays)
-    truncation = _truncation_note(inputs, task_type, examples["train"], ids, arrays["train"])
+    truncation = truncation_note(inputs, task_type, examples["train"], ids, arrays["train"])
     notes += filter(None, (truncation, attention_note(path), head_note(path, names)))
     for split, parts in arrays.items():
         save_file(parts, folder / f"{split}.safetensors")
     fields = {
         "model_dir": model_dir,
         "label_names": names,
-        "sizes": {split: len(rows) for split, rows in examples.items()},
+        "class_weights": None
+        if task.class_weights is None
+        else class_weights(task.class_weights, names, arrays["train"]["labels"]),
+        "sizes": {split: len(parts["offsets"]) - 1 for split, parts in arrays.items()},
         "max_length": inputs.max_length,
         "pad_token_id": inputs.tokenizer.pad_token_id,
+        "has_mask": inputs.has_mask,
         "tokens": _percentiles(arrays["train"]),
         "sources": {split: source.descriptions.get(split, "train") for split in examples}
         | {split: "held out from train" for split in examples if split not in source_splits},
@@ -121,12 +120,22 @@ def _complete_splits(
     task: Task, task_type: TaskType, source: Source
 ) -> tuple[set[str], dict[str, Examples], tuple[str, ...], list[str]]:
     """The names of the given splits, the examples of all splits, the label names, and notes."""
-    tables, label_notes = task_type.clean(source.read(), task.columns)
+    tables, label_notes = task_type.clean(declare_labels(source.read(), task), task.columns)
     examples = {split: _parse(task_type, table, task) for split, table in tables.items()}
     names = _label_names(task_type, tables, examples, task)
     table_notes = [note for table in tables.values() for note in table.notes]
     examples, notes = _fill_splits(task_type, examples, task)
     return {*tables}, examples, names, [*table_notes, *label_notes, *notes]
+
+
+def declare_labels(tables: Mapping[str, Table], task: Task) -> Mapping[str, Table]:
+    """``tables`` with the names of labels that the task gives."""
+    if task.labels is None:
+        return tables
+    return {
+        split: replace(table, classes={**table.classes, task.columns.label: task.labels})
+        for split, table in tables.items()
+    }
 
 
 def _parse(task_type: TaskType, table: Table, task: Task) -> Examples:
@@ -179,33 +188,6 @@ def _fill_splits(
             notes.append(f"{split}: {size} of {len(strata)} rows")
             examples[split] = examples[split].take(stratified_subsample(strata, size, task.seed))
     return {split: examples[split] for split in SPLITS}, notes
-
-
-def _truncation_note(
-    inputs: ModelInputs,
-    task_type: TaskType,
-    train: Examples,
-    ids: Mapping[str, int],
-    arrays: Arrays,
-) -> str | None:
-    """A note on how many texts of train are cut; ``None`` for less than 1%. Lengths are those of a
-    sample, because most of a long text is otherwise not tokenized."""
-    is_full = np.diff(arrays["offsets"]) >= inputs.max_length
-    if is_full.mean() < MIN_TRUNCATED_SHARE:
-        return None
-    rows = np.unique(np.linspace(0, len(train) - 1, LENGTH_SAMPLE).astype(int))
-    characters = np.cumsum([sum(map(len, train.inputs[row])) for row in rows])
-    rows = rows[: max(1, int((characters <= MAX_SAMPLE_CHARACTERS).sum()))]
-    sample = task_type.encode(inputs.tokenizer, train.take(rows.tolist()), ids, UNLIMITED_LENGTH)
-    lengths = np.diff(sample["offsets"])
-    share = (lengths > inputs.max_length).mean()
-    if share < MIN_TRUNCATED_SHARE:
-        return None
-    p95 = int(np.percentile(lengths, 95))
-    return (
-        f"{share:.0%} of train is cut at {inputs.max_length} tokens (95th percentile: {p95}); "
-        "task.max_length sets the limit"
-    )
 
 
 def _content_digest(examples: Mapping[str, Examples], names: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autotune.domain.datasets import NAMED_DATASETS
 from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.tables import Table
@@ -25,6 +26,8 @@ def read_hub(name: str, chosen: Mapping[str, str]) -> Mapping[str, Table]:
     """All splits of a data set; ``chosen`` has the hub's names of splits, where the study file
     gives them. Raises :class:`DataError` if it cannot be loaded or has no such split."""
     splits = _load(name)
+    if name in NAMED_DATASETS:
+        chosen = {**NAMED_DATASETS[name].splits, **chosen}
     names = {split: _split_name(name, split, chosen, splits) for split in SPLITS}
     if names["train"] is None:
         raise DataError(
@@ -101,6 +104,13 @@ def _script_hint(name: str) -> str:
 
 
 def _load_arguments(name: str) -> Sequence[tuple[str, ...]]:
+    """The arguments of ``load_dataset`` to try, in order: hubs and caches have the well-known data
+    sets under an owner, or without one."""
+    owned = [NAMED_DATASETS[name].hub] if name in NAMED_DATASETS else []
+    return [*owned, *_parts(name)]
+
+
+def _parts(name: str) -> Sequence[tuple[str, ...]]:
     parts = name.split("/")
     if len(parts) == 2:
         return [(name,), (parts[0], parts[1])]

@@ -12,6 +12,7 @@ from typing import Any
 
 from autotune.domain import Task
 from autotune.errors import DataError
+from autotune.trial.data.datasets import declare_labels
 from autotune.trial.data.sources import find_source
 from autotune.trial.tables import Table, read_table
 from autotune.trial.tasks import get_task_type
@@ -64,7 +65,7 @@ def inspect_data(task: Task) -> DataFacts:
 
 def _read_all(task: Task, files: Mapping[str, Table]) -> DataFacts:
     kind = get_task_type(task.kind)
-    tables, label_notes = kind.clean(files, task.columns)
+    tables, label_notes = kind.clean(declare_labels(files, task), task.columns)
     examples = {split: kind.parse(table, task.columns) for split, table in tables.items()}
     train, notes = examples["train"], list(label_notes)
     notes += [note for table in tables.values() for note in table.notes]

@@ -17,6 +17,8 @@ class PreparedTask:
     ``max_length`` is that of the task, limited by the model. ``tokens`` has the lengths of training
     examples in tokens (``p50 p95 max``). ``sources`` describes the origin of each split; ``notes``
     are for readers of the results. ``data_digest`` is a hash of the content of all rows.
+    ``class_weights`` has the weight of each label in the loss, where the task gives them; ``loss``
+    is the user's own. ``has_mask``: whether the model takes an attention mask.
     """
 
     kind: str
@@ -30,6 +32,9 @@ class PreparedTask:
     sources: Mapping[str, str]
     notes: tuple[str, ...]
     data_digest: str | None = None
+    class_weights: tuple[float, ...] | None = None
+    loss: str | None = None
+    has_mask: bool = True
 
     @property
     def num_labels(self) -> int:

@@ -6,15 +6,18 @@ can be computed without reading the rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from autotune.domain import digest
 from autotune.domain.text import closest
 from autotune.errors import DataError
-from autotune.trial.data import cache, docstrings
+from autotune.trial.data import cache, derived, docstrings
 from autotune.trial.data.hub import SPLITS, read_hub
 from autotune.trial.tables import Table, read_table
 
@@ -62,15 +65,40 @@ def _builtin(name: str) -> Source:
 def _docstrings() -> Source:
     identity = {"docstrings": docstrings.RECIPE_VERSION, **docstrings.package_versions()}
     origin = f"docstrings of {', '.join(docstrings.LIBRARIES)}"
+    return _generated("docstrings", identity, origin, docstrings.write_splits)
+
+
+def _derived(name: str) -> Source:
+    """A data set that is made from ``builtin:docstrings``."""
+    origin = _docstrings()
+
+    def write(folder: Path) -> None:
+        for split, table in origin.read().items():
+            paragraphs = list(zip(table.columns["text"], table.columns["label"], strict=True))
+            rows = derived.RECIPES[name](paragraphs, Random(split))
+            lines = [json.dumps(row) for row in rows]
+            (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    identity = {name: derived.RECIPE_VERSION, **origin.identity}
+    return _generated(name, identity, f"made from {origin.descriptions['train']}", write)
+
+
+def _generated(
+    name: str, identity: Mapping[str, Any], origin: str, write: Callable[[Path], None]
+) -> Source:
+    """A data set whose files ``write`` writes into the cache when they are read first."""
 
     def read() -> Mapping[str, Table]:
-        folder = cache.get_or_build("docstrings", digest(identity), docstrings.write_splits)
+        folder = cache.get_or_build(name, digest(identity), write)
         return {split: read_table(folder / f"{split}.jsonl") for split in SPLITS}
 
     return Source(identity, dict.fromkeys(SPLITS, origin), read)
 
 
-BUILTIN = {"docstrings": _docstrings}
+BUILTIN: Mapping[str, Callable[[], Source]] = {
+    "docstrings": _docstrings,
+    **{name: partial(_derived, name) for name in derived.RECIPES},
+}
 
 
 def _files(files: Mapping[str, str]) -> Source:

@@ -28,6 +28,11 @@ class ModelInputs:
     max_length: int
     embeddings: Mapping[str, int]
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether the model takes an attention mask."""
+        return "attention_mask" in self.tokenizer.model_input_names
+
 
 def load_inputs(model_dir: Path, options: Mapping[str, Any], max_length: int) -> ModelInputs:
     """Load the tokenizer with ``options``. Raises :class:`ModelError` if it cannot be used."""

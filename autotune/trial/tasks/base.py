@@ -170,6 +170,20 @@ def parse_label(value: Any, where: str) -> str:
     )
 
 
+def class_name(classes: Sequence[str], value: Any, where: str) -> str:
+    """The name of a label that is one of the declared ``classes``, or the number of one."""
+    if isinstance(value, str) and value not in classes and INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, str) and value in classes:
+        return value
+    if isinstance(value, int) and 0 <= value < len(classes):
+        return classes[value]
+    raise DataError(
+        f"{where}: the label is {value!r}; classes are 0 to {len(classes) - 1}",
+        hint=f"drop the rows without a label; the classes are {', '.join(classes[:20])}",
+    )
+
+
 def cut_text(text: str) -> str:
     """The part of a text that can matter, so that a text of 100 MB is not tokenized as a whole."""
     return text[:MAX_CHARACTERS]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from autotune.domain import Columns, Measurement
-from autotune.errors import DataError
 from autotune.trial import metrics
 from autotune.trial.data.labels import clean_labels
 from autotune.trial.data.split import Split
@@ -16,6 +15,7 @@ from autotune.trial.tables import Table
 from autotune.trial.tasks.base import (
     Arrays,
     Examples,
+    class_name,
     get_column,
     is_evaluated,
     parse_label,
@@ -75,13 +75,3 @@ def _labels(table: Table, name: str) -> list[str]:
     if classes is None:
         return [parse_label(value, table.where(row)) for row, value in values]
     return [class_name(classes, value, table.where(row)) for row, value in values]
-
-
-def class_name(classes: Sequence[str], value: Any, where: str) -> str:
-    """The name of a label that is the index of one of the declared ``classes``."""
-    if isinstance(value, int) and 0 <= value < len(classes):
-        return classes[value]
-    raise DataError(
-        f"{where}: the label is {value!r}; classes are 0 to {len(classes) - 1}",
-        hint="drop the rows without a label",
-    )

@@ -23,6 +23,7 @@ from autotune.trial.tasks.base import (
     MAX_CHARACTERS,
     Arrays,
     Examples,
+    class_name,
     cut_text,
     flatten_rows,
     get_column,
@@ -84,8 +85,7 @@ class TokenClassification:
             raise DataError(
                 f"{table.name}: the tags in {columns.label} are numbers without names, so entities "
                 "cannot be told from other words",
-                hint='write names as tags, such as ["O", "B-PER", "I-PER"]: '
-                "[NAMES[tag] for tag in tags]",
+                hint="name them in their order: task.labels: [O, B-PER, I-PER, ...]",
             )
         return sort_labels(tags)
 
@@ -246,5 +246,5 @@ def _tags(
             f"{where}: {tags} for {len(tokens)} tokens", hint="give each token exactly one tag"
         )
     if classes is not None:
-        return tuple(classes[tag] for tag in value)
+        return tuple(class_name(classes, tag, where) for tag in value)
     return tuple(parse_label(tag, where) for tag in value)

@@ -1,0 +1,111 @@
+"""Several labels for each text, or pair of texts: each of them applies or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from autotune.domain import Columns, Measurement
+from autotune.errors import DataError
+from autotune.trial import metrics
+from autotune.trial.data.split import Split
+from autotune.trial.tables import Table
+from autotune.trial.tasks.base import (
+    Arrays,
+    Examples,
+    class_name,
+    get_column,
+    parse_label,
+    sort_labels,
+)
+from autotune.trial.tasks.texts import TextTask, encode_texts, parse_texts
+
+SEPARATOR = ","
+"""Separates the names of labels in a text, as in CSV files."""
+
+NO_LABEL = "(none)"
+"""The stratum of examples without labels."""
+
+
+class MultiLabel(TextTask):
+    """Inputs are ``(text,)`` or ``(text, text_pair)``; labels are a tuple of names, which can be
+    empty.
+
+    The column of labels has lists of names, or texts with names separated by commas.
+    """
+
+    problem_type = "multi_label_classification"
+
+    def clean(
+        self, tables: Mapping[str, Table], columns: Columns
+    ) -> tuple[dict[str, Table], list[str]]:
+        """No label is a valid label, so nothing is left out."""
+        return dict(tables), []
+
+    def parse(self, table: Table, columns: Columns) -> Examples:
+        values = get_column(table, columns.label, "label")
+        classes = table.classes.get(columns.label)
+        labels = [_labels(value, classes, table.where(row)) for row, value in enumerate(values)]
+        return Examples(parse_texts(table, columns), labels)
+
+    def to_row(
+        self, inputs: tuple[str, ...], labels: tuple[str, ...], columns: Columns
+    ) -> Mapping[str, Any]:
+        return super().to_row(inputs, list(labels), columns)
+
+    def example_labels(self, labels: tuple[str, ...]) -> Sequence[str]:
+        return labels
+
+    def label_names(self, train: Examples, table: Table, columns: Columns) -> tuple[str, ...]:
+        names = table.classes.get(columns.label)
+        names = names or sort_labels({name for labels in train.labels for name in labels})
+        if not names:
+            raise DataError(f"{table.name}: no row has a label", hint="check task.columns.label")
+        return tuple(names)
+
+    def stratum(self, labels: tuple[str, ...]) -> str:
+        return labels[0] if labels else NO_LABEL
+
+    def encode(
+        self,
+        tokenizer: Any,
+        examples: Examples,
+        ids: Mapping[str, int],
+        max_length: int,
+        stride: int | None = None,
+    ) -> Arrays:
+        labels = np.zeros((len(examples), len(ids)), dtype=np.float32)
+        for row, names in enumerate(examples.labels):
+            labels[row, [ids[name] for name in names]] = 1.0
+        return encode_texts(tokenizer, examples.inputs, labels, max_length)
+
+    def scores(
+        self, split: Split, values: np.ndarray, label_names: Sequence[str]
+    ) -> dict[str, Measurement]:
+        """Scores of the labels with a probability of at least one half, and of the ranking."""
+        return metrics.multi_label_scores(split.labels > 0, values)
+
+    def hits(self, split: Split, values: np.ndarray) -> np.ndarray | None:
+        """The examples of which every label is predicted correctly."""
+        return np.asarray(((values > 0) == (split.labels > 0)).all(axis=1))
+
+    def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
+        return split.labels.astype(np.int64), (values > 0).astype(np.int64)
+
+
+def _labels(value: Any, classes: Sequence[str] | None, where: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [name for name in value.split(SEPARATOR) if name.strip()]
+    if not isinstance(value, list):
+        raise DataError(
+            f"{where}: the labels are {value!r:.40}, not a list",
+            hint='rows look like {"text": "...", "label": ["a", "b"]}; in CSV files names are '
+            'separated by commas: "a,b"',
+        )
+    if classes is None:
+        names = [parse_label(name, where) for name in value]
+    else:
+        names = [class_name(classes, name, where) for name in value]
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,97 @@
+"""Options of tasks: weights of classes, own losses, names of labels, lengths from the data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from data_files import rows, tiny, write_jsonl
+from sklearn.utils.class_weight import compute_class_weight
+from torch.nn import functional
+
+from autotune.domain.losses import LOSSES, LossFunction
+from autotune.errors import DataError, UsageError
+from autotune.trial.data.class_weights import class_weights
+from autotune.trial.data.datasets import load_split, prepare_task
+from autotune.trial.loss import build_loss, cross_entropy
+from autotune.trial.tasks.base import IGNORE_INDEX
+
+NAMES = ("a", "b", "c")
+
+
+def test_balanced_weights_are_those_of_sklearn() -> None:
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    tags = np.append(labels, IGNORE_INDEX)
+    assert class_weights("balanced", NAMES, tags) == pytest.approx(list(expected))
+    assert class_weights("balanced", (*NAMES, "d"), labels)[3] == 1.0
+    assert class_weights({"b": 2.5}, NAMES, labels) == [1.0, 2.5, 1.0]
+    with pytest.raises(DataError, match="'bb' is no label") as caught:
+        class_weights({"bb": 2.0}, NAMES, labels)
+    assert caught.value.hint == "task.class_weights: {b: 2}"
+
+
+def test_weights_of_classes_are_in_the_loss(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "train.jsonl", rows(40, ("no", "no", "no", "yes")))
+    prepared = prepare_task(tiny({"train": str(path)}, class_weights="balanced"))
+    assert prepared.class_weights is not None
+    labels = torch.from_numpy(load_split(prepared, "train").labels)
+    logits = torch.randn(len(labels), 2)
+    expected = functional.cross_entropy(
+        logits, labels, weight=torch.tensor(prepared.class_weights), reduction="sum"
+    )
+    assert build_loss(prepared)(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.fixture
+def own_losses() -> Iterator[None]:
+    """Losses of a module, and one of a plug-in."""
+    module: Any = ModuleType("own_losses")
+    module.halved = lambda logits, labels: cross_entropy(logits, labels) / 2
+    module.mean = lambda logits, labels: cross_entropy(logits, labels).mean()
+    sys.modules["own_losses"] = module
+    LOSSES.register(LossFunction("halved", module.halved))
+    yield
+    LOSSES.unregister("halved")
+    del sys.modules["own_losses"]
+
+
+@pytest.mark.usefixtures("own_losses")
+def test_a_loss_of_the_user(tmp_path: Path) -> None:
+    dataset = {"train": str(write_jsonl(tmp_path / "train.jsonl", rows(40)))}
+    logits, labels = torch.randn(6, 2), torch.tensor([0, 1, 0, 1, 0, IGNORE_INDEX])
+    expected = build_loss(prepare_task(tiny(dataset)))(logits, labels) / 2
+    for name in ("halved", "own_losses:halved"):
+        loss = build_loss(prepare_task(tiny(dataset, loss=name)))
+        assert loss(logits, labels).item() == pytest.approx(expected.item())
+    mean = build_loss(prepare_task(tiny(dataset, loss="own_losses:mean")))
+    with pytest.raises(UsageError, match=r"returns the shape \[\] for labels of \[6\]"):
+        mean(logits, labels)
+    for name in ("own_losses:nothing", "no_such_module:loss", "unknown"):
+        with pytest.raises(UsageError, match=rf"task.loss: {name} cannot be imported"):
+            build_loss(prepare_task(tiny(dataset, loss=name)))
+
+
+def test_numbers_get_the_names_of_the_task(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "train.jsonl", rows(40, (1, 0, -1)))
+    prepared = prepare_task(tiny({"train": str(path)}, labels=("bad", "good", "never")))
+    assert prepared.label_names == ("bad", "good", "never")
+    assert set(load_split(prepared, "train").labels) == {0, 1}
+    assert any("rows without a label (-1) are left out" in note for note in prepared.notes)
+    with pytest.raises(DataError, match="train.jsonl:1: the label is 1; classes are 0 to 0"):
+        prepare_task(tiny({"train": str(path)}, labels=("bad",)))
+
+
+def test_the_length_follows_from_the_data(tmp_path: Path) -> None:
+    examples = [{"text": "word " * (5 + i % 20), "label": i % 2} for i in range(80)]
+    path = write_jsonl(tmp_path / "train.jsonl", examples)
+    prepared = prepare_task(tiny({"train": str(path)}, max_length=None))
+    assert prepared.max_length == 32  # 24 words and 2 special tokens, in steps of 8
+    assert any(note.startswith("max_length is 32, for the lengths") for note in prepared.notes)
+    assert load_split(prepared, "train").lengths.max() == 26
