@@ -138,6 +138,28 @@ class Observer(Protocol):
         """A trial has ended, whatever its outcome."""
 
 
+class StoreReader(Protocol):
+    """The part of a store that tables and reports need."""
+
+    def study(self, name: str) -> Study:
+        """The study of this name; :class:`~autotune.errors.NotFoundError` names the nearest."""
+
+    def studies(self) -> Sequence[str]:
+        """The names of all studies, oldest first."""
+
+    def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
+        """All trials in order of number, with measurements but without raw samples and curves."""
+
+    def trial(self, study: str, number: int) -> Trial:
+        """One trial with its complete result."""
+
+    def environment(self, study: str) -> Mapping[str, Any]:
+        """The latest environment recorded for the study."""
+
+    def close(self) -> None:
+        """Release connections. Idempotent."""
+
+
 @runtime_checkable
 class Store(Protocol):
     """The single source of truth. Every method is one transaction."""
@@ -192,12 +214,15 @@ class Store(Protocol):
     def finish(self, study: str, number: int, outcome: Outcome) -> Trial:
         """Record the outcome of a running trial with its result."""
 
+    def forget_model(self, study: str, number: int) -> None:
+        """Record that the trained model of a finished trial is not kept any more. Idempotent."""
+
     def report(self, study: str, number: int, point: CurvePoint) -> None:
         """Add a point to the learning curve of a running trial."""
 
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
         """All trials in order of number, with measurements but without raw samples and curves.
-        Confirmations have their correctness too."""
+        Confirmations have their correctness too, and trials the digest of their saved model."""
 
     def trials_since(self, study: str, cursor: int = 0) -> tuple[Sequence[Trial], int]:
         """Trials added or changed since ``cursor`` in order of number, and the next cursor."""

@@ -17,6 +17,7 @@ from autotune.domain.result import (
     CurvePoint,
     Event,
     Measurement,
+    SavedModel,
     TrialResult,
 )
 from autotune.domain.search_space import Categorical, Dimension, ForbiddenClause, Range, SearchSpace
@@ -31,12 +32,14 @@ from autotune.domain.study import (
     Limits,
     Objective,
     Prices,
+    Retention,
     SamplerConfig,
     Study,
     Task,
 )
 from autotune.domain.trial import (
     PHASES,
+    TRAINING_PHASES,
     Completed,
     Failed,
     FailureReason,
@@ -50,6 +53,7 @@ from autotune.domain.trial import (
     State,
     Trial,
     TrialOrigin,
+    study_phases,
 )
 from autotune.domain.workload import WorkloadProfile
 
@@ -59,6 +63,7 @@ __all__ = [
     "KILLED_BY",
     "PAUSED_AT_STEP",
     "PHASES",
+    "TRAINING_PHASES",
     "Budget",
     "Categorical",
     "Columns",
@@ -90,7 +95,9 @@ __all__ = [
     "Pruned",
     "Range",
     "Resources",
+    "Retention",
     "SamplerConfig",
+    "SavedModel",
     "SearchSpace",
     "State",
     "Strategy",
@@ -102,4 +109,5 @@ __all__ = [
     "Value",
     "WorkloadProfile",
     "digest",
+    "study_phases",
 ]

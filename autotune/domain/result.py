@@ -45,6 +45,14 @@ class Correctness:
 
 
 @dataclass(frozen=True)
+class SavedModel:
+    """The trained model in the folder of a trial: a digest of its files, and their size."""
+
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     """Progress of a running trial.
 
@@ -87,7 +95,8 @@ KILLED_BY = "killed_by"
 @dataclass(frozen=True)
 class TrialResult:
     """Everything that a trial recorded. ``memory`` are pairs (seconds, GiB). ``correctness`` is
-    that of the evaluation at the end; ``None`` if the trial did not train."""
+    that of the evaluation at the end; ``None`` if the trial did not train. ``model`` is the trained
+    model that is kept in the folder of the trial; ``None`` if there is none, or it was deleted."""
 
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()
@@ -97,3 +106,4 @@ class TrialResult:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     log: str | None = None
     correctness: Correctness | None = None
+    model: SavedModel | None = None

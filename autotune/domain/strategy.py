@@ -13,13 +13,22 @@ Value = bool | int | float | str
 """A setting of a lever."""
 
 
+OF_TASK = "task"
+"""The setting of levers that replace a key of the task: the key itself."""
+
 LATER_DEFAULTS: Mapping[str, Value] = {
+    "adapter": "none",
+    "adapter_alpha": 16,
+    "adapter_rank": 8,
+    "adapter_targets": "attention",
     "gradient_clip": 1.0,
     "inference_batch_size": 32,
     "inference_padding": "dynamic",
     "inference_threads": 0,
     "layer_decay": 1.0,
     "lr_scheduler": "linear",
+    "max_length": OF_TASK,
+    "model": OF_TASK,
     "quantization": "none",
     "runtime": "torch",
     "warmup_ratio": 0.0,

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import ClassVar
 
 from autotune.domain.host import Resources
-from autotune.domain.result import TrialResult
+from autotune.domain.result import SavedModel, TrialResult
 from autotune.domain.strategy import Strategy
-from autotune.domain.study import Limits, Task
+from autotune.domain.study import Limits, Study, Task
 
 
 class State(StrEnum):
@@ -36,12 +36,22 @@ class Phase(StrEnum):
     """Short timed windows of training and inference: speed and memory."""
     TRAIN = "train"
     """The full training run and its evaluation: scores."""
+    DEPLOY = "deploy"
+    """The trained model as it will serve: its size, latency, throughput and scores."""
     RUN = "run"
-    """Both: time, cost and energy of a full training run at the profiled speed."""
+    """Profile and train: time, cost and energy of a full training run at the profiled speed."""
 
 
-PHASES = (Phase.PROFILE, Phase.TRAIN)
+PHASES = (Phase.PROFILE, Phase.TRAIN, Phase.DEPLOY)
 """The phases of a trial, in the order in which they run."""
+
+TRAINING_PHASES = (Phase.PROFILE, Phase.TRAIN)
+"""The phases of a trial of a study that does not deploy models."""
+
+
+def study_phases(study: Study) -> tuple[Phase, ...]:
+    """The phases of the trials of ``study``."""
+    return PHASES if study.deploys else TRAINING_PHASES
 
 
 class TrialOrigin(StrEnum):
@@ -75,6 +85,8 @@ class FailureReason(StrEnum):
     NAN_LOSS = "nan_loss"
     UNSUPPORTED = "unsupported"
     """This host or model cannot run the strategy."""
+    DEPLOYMENT = "deployment"
+    """The trained model cannot be deployed with these settings. Its training has a result."""
     PREDICTED = "predicted"
     """Not run, because it was predicted to exceed memory or time."""
     ERROR = "error"
@@ -256,6 +268,9 @@ class Job:
     same phase key. ``on_test_split``: evaluate the model on the test split instead of validation.
     ``plugins`` are loaded first (:func:`autotune.plugins.load`). ``continues`` lists the folders of
     earlier runs of this trial, the latest first: training continues at their checkpoint.
+    ``keeps_model``: leave the trained model in the folder of the trial. ``model`` is that of an
+    earlier trial, in ``model_folder``, which is deployed instead of training. ``serving_usd`` is
+    the hourly price of what serves the deployed model.
     """
 
     study: str
@@ -268,7 +283,11 @@ class Job:
     directory: str
     hourly_usd: float | None = None
     cores: tuple[int, ...] = ()
-    phases: tuple[Phase, ...] = PHASES
+    phases: tuple[Phase, ...] = TRAINING_PHASES
     on_test_split: bool = False
     plugins: tuple[str, ...] = ()
     continues: tuple[str, ...] = ()
+    keeps_model: bool = False
+    model: SavedModel | None = None
+    model_folder: str | None = None
+    serving_usd: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autotune.levers.base import (
     ACCURACY,
+    DEPLOYMENT,
     LOOP,
     MEMORY,
     SCRIPT,
@@ -18,8 +19,10 @@ from autotune.levers.registry import (
     FORBIDDEN_CLAUSES,
     LEVERS,
     defaults,
+    deployment_key,
     forbidden_clauses,
     has_effect,
+    is_deployment_lever,
     phase_levers,
     profile_key,
     register_lever,
@@ -29,6 +32,7 @@ from autotune.levers.resources import hourly_usd, required_resources
 
 __all__ = [
     "ACCURACY",
+    "DEPLOYMENT",
     "FORBIDDEN_CLAUSES",
     "LEVERS",
     "LOOP",
@@ -41,9 +45,11 @@ __all__ = [
     "Pattern",
     "Stage",
     "defaults",
+    "deployment_key",
     "forbidden_clauses",
     "has_effect",
     "hourly_usd",
+    "is_deployment_lever",
     "phase_levers",
     "profile_key",
     "register_lever",

@@ -31,9 +31,12 @@ class Influence(StrEnum):
     SPEED = "speed"
     MEMORY = "memory"
     ACCURACY = "accuracy"
+    DEPLOYMENT = "deployment"
+    """Everything that is measured of the deployed model, and nothing in training."""
 
 
 SPEED, MEMORY, ACCURACY = Influence.SPEED, Influence.MEMORY, Influence.ACCURACY
+DEPLOYMENT = Influence.DEPLOYMENT
 
 
 class Stage(StrEnum):

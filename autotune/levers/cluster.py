@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
-from autotune.levers.base import MEMORY, SPEED, Lever, Pattern
+from autotune.levers.base import DEPLOYMENT, MEMORY, SPEED, Lever, Pattern
 
 ANY = "any"
 MAX_NODES = 64
@@ -47,7 +47,7 @@ NODE_CLASS = Lever(
     domain=Pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*", "any, cpu-small, gpu-a10"),
     default=_default_class,
     neutral=ANY,
-    influences=frozenset({SPEED, MEMORY}),
+    influences=frozenset({SPEED, MEMORY, DEPLOYMENT}),
     unavailable=_class_missing,
     auto=_classes,
     forbidden_on=_node_class_forbidden_on,

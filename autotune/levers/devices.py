@@ -31,7 +31,7 @@ def _physical_cores(host: Host) -> int:
     return min(host.physical_cores or len(host.cores), len(host.cores))
 
 
-def _too_many_threads(host: Host, value: Value) -> str | None:
+def too_many_threads(host: Host, value: Value) -> str | None:
     if isinstance(value, str) or value <= len(host.cores):
         return None
     return f"{value} threads on {len(host.cores)} cores would share cores"
@@ -73,7 +73,7 @@ THREADS = Lever(
     domain=Range(1, MAX_THREADS, integer=True),
     default=_physical_cores,
     influences=frozenset({SPEED}),
-    unavailable=_too_many_threads,
+    unavailable=too_many_threads,
     auto=_thread_counts,
     effect="autotune.trial.devices:init_device",
     exports={

@@ -103,8 +103,11 @@ TRITON_TOOLS = {"cc": "a C compiler (gcc or clang) on PATH"}
 
 
 def _no_compiler(host: Host, value: Value) -> str | None:
-    if value is False:
-        return None
+    return None if value is False else missing_compiler(host)
+
+
+def missing_compiler(host: Host) -> str | None:
+    """What torch.compile lacks on ``host``; ``None`` if it lacks nothing."""
     has_gpu = any(device.kind == "cuda" for device in host.devices)
     needed = {**COMPILE_TOOLS, **(TRITON_TOOLS if has_gpu else {})}
     missing = [text for tool, text in needed.items() if tool not in host.tools]

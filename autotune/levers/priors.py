@@ -16,6 +16,7 @@ import numpy as np
 
 from autotune.domain import Strategy, Value, WorkloadProfile
 from autotune.domain.training import num_steps, peak_learning_rate
+from autotune.levers.deployment import QUANTIZATIONS
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ ACCURACY_EFFECTS: Effects = {
     "learning_rate_scaling": {"sqrt": Effect(0.0, 0.2), "linear": Effect(0.0, 0.3)},
     "epochs": {1.0: Effect(0.0, 0.0), 3.0: Effect(0.0, 0.6)},
     "dropout": {0.0: Effect(0.0, 0.15)},
+    "adapter": {
+        "lora": Effect(-0.1, 0.25),
+        "dora": Effect(-0.1, 0.25),
+        "ia3": Effect(-0.4, 0.4),
+    },
+    "adapter_rank": {1: Effect(-0.1, 0.15), 8: Effect(0.0, 0.0), 256: Effect(0.05, 0.15)},
+    "adapter_alpha": {1: Effect(-0.2, 0.3), 16: Effect(0.0, 0.0), 256: Effect(-0.1, 0.3)},
+    "adapter_targets": {"all": Effect(0.05, 0.1)},
     "lr_scheduler": {
         "cosine": Effect(0.0, 0.08),
         "constant": Effect(-0.05, 0.15),
@@ -60,6 +69,16 @@ ACCURACY_EFFECTS: Effects = {
     "weight_decay": {0.0: Effect(0.0, 0.0), 0.1: Effect(0.0, 0.1), 1.0: Effect(-0.1, 0.3)},
     "layer_decay": {0.1: Effect(-0.4, 0.4), 0.8: Effect(0.0, 0.15), 1.0: Effect(0.0, 0.0)},
     "gradient_clip": {0.0: Effect(-0.02, 0.15), 1.0: Effect(0.0, 0.0), 1000.0: Effect(-0.02, 0.15)},
+    "quantization": {
+        "bf16": Effect(0.0, 0.03),
+        "fp16": Effect(0.0, 0.02),
+        "int8-dynamic": Effect(0.0, 0.1),
+        "int8-static": Effect(0.0, 0.2),
+    },
+    "runtime": dict.fromkeys(QUANTIZATIONS, Effect(0.0, 0.01)),
+    "inference_batch_size": {1: Effect(0.0, 0.0), 65536: Effect(0.0, 0.01)},
+    "inference_threads": {0: Effect(0.0, 0.0), 1024: Effect(0.0, 0.01)},
+    "inference_padding": {"bucketed": Effect(0.0, 0.01)},
     "optimizer": {
         "adamw-fused": Effect(0.0, 0.03),
         "adafactor": Effect(0.0, 0.3),
@@ -96,6 +115,12 @@ TYPICAL_RATE, TYPICAL_WIDTH, TYPICAL_STEPS = 2e-4, 384, 190
 STEPS_EXPONENT = 0.7
 """Fewer steps need larger rates: the rate is proportional to this power of their inverse."""
 
+ADAPTER_RATES: Mapping[str, float] = {"none": 1.0, "lora": 5.0, "dora": 5.0, "ia3": 20.0}
+"""Factors on the typical learning rate. Adapters start without an effect and need larger rates."""
+
+SIZE_EFFECT = 0.15
+"""Effect of a model with twice as many parameters in its layers."""
+
 
 REFERENCE_ACCURACY = 0.85
 """Accuracy at which points are converted to log-odds."""
@@ -127,9 +152,11 @@ def _log_odds(share: float) -> float:
 
 def typical_learning_rate(strategy: Strategy, workload: WorkloadProfile) -> float:
     """A learning rate that suits the model and the number of optimizer steps of ``strategy``."""
+    workload = workload.under(strategy)
     steps = workload.steps or num_steps(strategy, workload.train_samples)
     width = (TYPICAL_WIDTH / workload.hidden) ** 2
-    return TYPICAL_RATE * width * float((TYPICAL_STEPS / steps) ** STEPS_EXPONENT)
+    rate = TYPICAL_RATE * ADAPTER_RATES[str(strategy["adapter"])]
+    return rate * width * float((TYPICAL_STEPS / steps) ** STEPS_EXPONENT)
 
 
 def accuracy_log_odds(
@@ -142,6 +169,8 @@ def accuracy_log_odds(
         if lever == "pruning_ratio":
             effect *= METHOD_FACTORS.get(str(strategy["pruning_method"]), 1.0)
         total += effect
+    if "model" not in effects and workload.models:
+        total += _size_effect(strategy, workload)
     return total + (0.0 if "learning_rate" in effects else _rate_effect(strategy, workload))
 
 
@@ -174,6 +203,16 @@ def effect_deviation(lever: str, settings: Sequence[Value], effects: Effects) ->
         if numbers and isinstance(value, int | float) and value not in by_setting
     ]
     return max([*listed, *between], default=DEFAULT_DEVIATION)
+
+
+def _size_effect(strategy: Strategy, workload: WorkloadProfile) -> float:
+    """Larger models are more accurate: relative to the model of the task, by parameters in layers,
+    which differ less between families than those of embeddings."""
+    profile = workload.under(strategy)
+    ratio = profile.layers * profile.layer_parameters / (
+        workload.layers * workload.layer_parameters
+    )
+    return SIZE_EFFECT * math.log2(ratio)
 
 
 def _rate_effect(strategy: Strategy, workload: WorkloadProfile) -> float:

@@ -12,6 +12,7 @@ from autotune.domain import ForbiddenClause, Host, Phase, Strategy, Value, diges
 from autotune.domain.registry import Registry
 from autotune.errors import ExpressionError, UsageError
 from autotune.levers import (
+    adapters,
     batching,
     cluster,
     compression,
@@ -22,6 +23,7 @@ from autotune.levers import (
     parallelism,
     placement,
     regularization,
+    task_settings,
 )
 from autotune.levers.base import ACCURACY, DEPLOYMENT, MEMORY, SPEED, Influence, Lever
 from autotune.levers.effects import MODEL_LEVERS
@@ -42,6 +44,8 @@ BUILTIN_LEVERS = (
     placement.PLACEMENT,
     placement.SPLIT_GPUS,
     placement.OFFLOAD,
+    task_settings.MODEL,
+    task_settings.MAX_LENGTH,
     batching.BATCH_SIZE,
     batching.MICRO_BATCH_SIZE,
     batching.PADDING,
@@ -57,6 +61,10 @@ BUILTIN_LEVERS = (
     compression.PRUNING_SCORE,
     compression.FREEZE_LAYERS,
     compression.DROPOUT,
+    adapters.ADAPTER,
+    adapters.ADAPTER_RANK,
+    adapters.ADAPTER_ALPHA,
+    adapters.ADAPTER_TARGETS,
     optimization.LEARNING_RATE,
     optimization.LEARNING_RATE_SCALING,
     optimization.EPOCHS,

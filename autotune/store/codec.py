@@ -21,8 +21,10 @@ from autotune.domain import (
     CurvePoint,
     Event,
     Measurement,
+    SavedModel,
     Strategy,
     Study,
+    Trial,
     TrialResult,
     digest,
 )
@@ -49,6 +51,22 @@ def study_fields(study: Study) -> Fields:
 
 def study_from(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Study:
     return _study_adapter().validate_python({**document, "spec": spec})
+
+
+@cache
+def _trial_adapter() -> TypeAdapter[Trial]:
+    return TypeAdapter(Trial)
+
+
+def trial_document(trial: Trial) -> Fields:
+    """A trial with its complete result as strict JSON."""
+    document: Fields = to_json(_trial_adapter().dump_python(trial, mode="json"))
+    return document
+
+
+def trial_from_document(document: Mapping[str, Any]) -> Trial:
+    """The trial of a :func:`trial_document`."""
+    return _trial_adapter().validate_python(document)
 
 
 def environment_fields(environment: Mapping[str, Any]) -> Fields:
@@ -139,6 +157,15 @@ def correctness_fields(correctness: Correctness) -> Fields:
 def correctness_from(split: str, num_labels: int, hits: str, starts: str | None) -> Correctness:
     """The correctness of a trial from its columns, in their order."""
     return Correctness(split, num_labels, hits, starts)
+
+
+def model_fields(model: SavedModel) -> Fields:
+    return {"digest": model.digest, "size_bytes": int(model.size_bytes)}
+
+
+def model_from(digest: str, size_bytes: int) -> SavedModel:
+    """The saved model of a trial from its columns, in their order."""
+    return SavedModel(digest, size_bytes)
 
 
 def result_fields(result: TrialResult) -> Fields:

@@ -175,6 +175,16 @@ class CorrectnessRow(Base):
     starts: Mapped[str | None]
 
 
+class ModelRow(Base):
+    """The trained model in the folder of a trial: a digest of its files, and their size."""
+
+    __tablename__ = "models"
+
+    trial_id: Mapped[int] = _trial_key()
+    digest: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(CheckedBigInteger)
+
+
 CHILDREN = (
     MeasurementRow,
     CurvePointRow,
@@ -182,5 +192,6 @@ CHILDREN = (
     EventRow,
     ArtifactRow,
     CorrectnessRow,
+    ModelRow,
 )
 """Tables with the result of a trial."""

@@ -20,6 +20,7 @@ from autotune.domain import (
     CurvePoint,
     FailureReason,
     Measurement,
+    SavedModel,
     State,
     Strategy,
     Study,
@@ -39,6 +40,7 @@ from autotune.store.models import (
     EventRow,
     MeasurementRow,
     MemoryTimelineRow,
+    ModelRow,
     StudyRow,
     TrialRow,
 )
@@ -89,6 +91,7 @@ _CORRECTNESS = (
     CorrectnessRow.hits,
     CorrectnessRow.starts,
 )
+_MODEL = (ModelRow.digest, ModelRow.size_bytes)
 _EVENT = (EventRow.at, EventRow.kind, EventRow.message)
 
 
@@ -188,10 +191,11 @@ def trial_from(row: Any, result: TrialResult) -> Trial:
 
 
 def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Trial], int]:
-    """Trials in order of number with measurements but without raw samples, and their highest
-    revision (0 if there are none). Confirmations, which are few, have their correctness too.
+    """Trials in order of number with measurements and saved models but without raw samples, and
+    their highest revision (0 if there are none). Confirmations, which are few, have their
+    correctness too.
 
-    Two queries, independent of the number of trials, and one more if there are confirmations."""
+    Three queries, independent of the number of trials, and one more if there are confirmations."""
     rows = connection.execute(select(*_TRIAL).where(*where).order_by(TrialRow.number)).all()
     if not rows:
         return [], 0
@@ -204,11 +208,20 @@ def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[li
         by_trial[key][name] = codec.measurement_from(name, *numbers)
     confirmations = any(row.origin == TrialOrigin.CONFIRMATION for row in rows)
     hits = _correctness_of_confirmations(connection, *where) if confirmations else {}
-    trials = [
-        trial_from(row, TrialResult(by_trial.get(row.id, {}), correctness=hits.get(row.id)))
-        for row in rows
-    ]
+    models = _saved_models(connection, *where)
+
+    def result(key: int) -> TrialResult:
+        return TrialResult(by_trial.get(key, {}), correctness=hits.get(key), model=models.get(key))
+
+    trials = [trial_from(row, result(row.id)) for row in rows]
     return trials, max(row.revision for row in rows)
+
+
+def _saved_models(connection: Connection, *where: ColumnElement[bool]) -> dict[int, SavedModel]:
+    """The saved models of the trials ``where``, by key of the trial."""
+    joined = select(ModelRow.trial_id, *_MODEL).join(TrialRow, TrialRow.id == ModelRow.trial_id)
+    rows: Iterable[Any] = connection.execute(joined.where(*where))
+    return {key: codec.model_from(*columns) for key, *columns in rows}
 
 
 def _correctness_of_confirmations(
@@ -242,6 +255,7 @@ def _result(connection: Connection, key: int) -> TrialResult:
     )
     artifacts = (ArtifactRow.name, ArtifactRow.path)
     correctness = rows(CorrectnessRow, _CORRECTNESS, CorrectnessRow.trial_id)
+    model = rows(ModelRow, _MODEL, ModelRow.trial_id)
     return TrialResult(
         measurements={
             row.name: codec.measurement_from(*row)
@@ -254,6 +268,7 @@ def _result(connection: Connection, key: int) -> TrialResult:
         artifacts={row.name: row.path for row in rows(ArtifactRow, artifacts, ArtifactRow.name)},
         log=trial.log,
         correctness=codec.correctness_from(*correctness[0]) if correctness else None,
+        model=codec.model_from(*model[0]) if model else None,
     )
 
 

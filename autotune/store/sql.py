@@ -243,6 +243,11 @@ class SqlStore:
         with self._change(study) as change:
             return change.finish(number, outcome, seconds)
 
+    def forget_model(self, study: str, number: int) -> None:
+        """Record that the trained model of a finished trial is not kept any more. Idempotent."""
+        with self._change(study) as change:
+            change.forget_model(number)
+
     def report(self, study: str, number: int, point: CurvePoint) -> None:
         """Add a point to the learning curve of a running trial; counts as a heartbeat."""
         with self._database.transaction(write=True) as connection:

@@ -22,6 +22,7 @@ from autotune.store.models import (
     EventRow,
     MeasurementRow,
     MemoryTimelineRow,
+    ModelRow,
     StudyRow,
     TrialRow,
 )
@@ -137,6 +138,12 @@ class StudyTransaction:
             **codec.result_fields(trial.result),
         )
 
+    def forget_model(self, number: int) -> None:
+        row = self.row(number)
+        deleted = self.connection.execute(delete(ModelRow).where(ModelRow.trial_id == row.id))
+        if deleted.rowcount:
+            self.set(row.id)
+
     def row(self, number: int) -> Any:
         return queries.trial_row(self.connection, self.key, number)
 
@@ -177,6 +184,8 @@ def _write_result(connection: Connection, trial: int, result: TrialResult) -> No
     }
     if result.correctness is not None:
         rows[CorrectnessRow] = [codec.correctness_fields(result.correctness)]
+    if result.model is not None:
+        rows[ModelRow] = [codec.model_fields(result.model)]
     for table, fields in rows.items():
         if fields:
             connection.execute(insert(table), [{"trial_id": trial, **row} for row in fields])

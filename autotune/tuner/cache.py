@@ -2,7 +2,8 @@
 
 Strategies that agree on every lever that influences speed or memory share the results of the
 profile phase. Those that agree on every lever that influences accuracy, and on the seed, share
-those of the train phase. What is cached is a pure function of the study's trials.
+those of the train phase, and the trained model as long as it is kept: another deployment of it
+needs no training. What is cached is a pure function of the study's trials.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Self
 from autotune.domain import (
     CONCURRENT_TRIALS,
     PHASES,
+    TRAINING_PHASES,
     Completed,
     Event,
+    FailureReason,
     Job,
     Measurement,
     Outcome,
@@ -26,29 +29,46 @@ from autotune.domain import (
     Study,
     Trial,
     TrialOrigin,
+    study_phases,
 )
 from autotune.domain.metrics import METRICS
-from autotune.levers import profile_key, training_key
+from autotune.levers import deployment_key, profile_key, training_key
 
 TRAIN_TIME_METRICS = ("setup_seconds", "train_samples", "train_samples_per_second")
 """The metrics from which the time of a full training run follows."""
 
 
+SHARED_RESULTS: Mapping[Phase, str] = {
+    Phase.PROFILE: "speed and memory",
+    Phase.TRAIN: "the training run",
+    Phase.DEPLOY: "the deployment",
+}
+"""What a trial shares of each phase, in words."""
+
+
 @dataclass(frozen=True)
 class CacheHit:
-    """The trials whose results a strategy can reuse; ``None`` for a phase that has to run."""
+    """The trials whose results a strategy can reuse; ``None`` for a phase that has to run.
+
+    ``model`` is the trial whose trained model is deployed if that phase has to run and training has
+    not. ``phases`` are those of the study.
+    """
 
     profile: Trial | None = None
     train: Trial | None = None
+    deploy: Trial | None = None
+    model: Trial | None = None
+    phases: tuple[Phase, ...] = TRAINING_PHASES
 
     @property
     def phases_to_run(self) -> tuple[Phase, ...]:
         """The phases without a cached result."""
-        return tuple(phase for phase in PHASES if self.source(phase) is None)
+        return tuple(phase for phase in self.phases if self.source(phase) is None)
 
     def source(self, phase: Phase) -> Trial | None:
         """The trial with the results of ``phase``."""
-        return self.profile if phase is Phase.PROFILE else self.train
+        sources = {Phase.PROFILE: self.profile, Phase.TRAIN: self.train, Phase.DEPLOY: self.deploy}
+        return sources[phase]
 
 
 CACHE_MISS = CacheHit()
@@ -60,15 +80,19 @@ class ResultCache:
     def __init__(self, study: Study, ran_concurrently: Callable[[int], bool] | None = None) -> None:
         """``ran_concurrently`` returns whether a trial shared the host with others; by default the
         environment in the trial's result does."""
-        self._is_enabled = study.sharing
+        self._is_enabled, self._phases = study.sharing, study_phases(study)
         self._ran_concurrently = ran_concurrently
         self._profiles: dict[str, Trial] = {}
         self._trainings: dict[tuple[str, int], Trial] = {}
+        self._deployments: dict[tuple[str, int], Trial] = {}
+        self._models: dict[tuple[str, int], dict[int, Trial]] = {}
         self._states: dict[int, State] = {}
 
     def update(self, trials: Sequence[Trial]) -> Self:
-        """Add the finished ones of ``trials`` that are new or have another state now."""
+        """Add the finished ones of ``trials`` that are new or have another state now, and note
+        which models are kept."""
         for trial in trials:
+            self._update_model(trial)
             if trial.state.is_finished and self._states.get(trial.number) is not trial.state:
                 self._states[trial.number] = trial.state
                 self._add(trial)
@@ -77,18 +101,39 @@ class ResultCache:
     def find(self, strategy: Strategy, seed: int) -> CacheHit:
         """The cached results for ``strategy`` with ``seed``."""
         if not self._is_enabled:
-            return CACHE_MISS
-        return CacheHit(
+            return CacheHit(phases=self._phases)
+        training = training_key(strategy), seed
+        hit = CacheHit(
             self._profiles.get(profile_key(strategy)),
-            self._trainings.get((training_key(strategy), seed)),
+            self._trainings.get(training),
+            phases=self._phases,
         )
+        if Phase.DEPLOY not in self._phases:
+            return hit
+        deployment = self._deployments.get((deployment_key(strategy), seed))
+        if deployment is not None:
+            return replace(hit, deploy=deployment)
+        model = next(iter(self._models.get(training, {}).values()), None)
+        # Without its model, a training run has to be repeated to be deployed.
+        return replace(hit, train=hit.train if model is not None else None, model=model)
 
     def _add(self, trial: Trial) -> None:
         phases, key = measured_phases(trial), profile_key(trial.strategy)
         if Phase.PROFILE in phases and key not in self._profiles and self._is_isolated(trial):
             self._profiles[key] = trial
-        if Phase.TRAIN in phases and not trial.is_confirmation:
+        if trial.is_confirmation:
+            return
+        if Phase.TRAIN in phases:
             self._trainings.setdefault((training_key(trial.strategy), trial.seed), trial)
+        if Phase.DEPLOY in phases and self._is_isolated(trial):
+            self._deployments.setdefault((deployment_key(trial.strategy), trial.seed), trial)
+
+    def _update_model(self, trial: Trial) -> None:
+        models = self._models.setdefault((training_key(trial.strategy), trial.seed), {})
+        if trial.result.model is not None and not trial.is_confirmation:
+            models[trial.number] = trial
+        else:
+            models.pop(trial.number, None)
 
     def _is_isolated(self, trial: Trial) -> bool:
         """Whether the trial's speed was measured on this host, with no other trial running."""
@@ -101,8 +146,9 @@ class ResultCache:
 
 def measured_phases(trial: Trial) -> tuple[Phase, ...]:
     """The phases that ``trial`` ran to their end. An early-stopped trial has ended its profile
-    phase."""
-    if trial.state not in (State.COMPLETE, State.PRUNED):
+    phase, and one that could not be deployed its training."""
+    is_trained = trial.failure is FailureReason.DEPLOYMENT
+    if trial.state not in (State.COMPLETE, State.PRUNED) and not is_trained:
         return ()
     phases = {phase_of(m) for m in trial.result.measurements.values() if m.source is None}
     return tuple(phase for phase in PHASES if phase in phases)
@@ -116,7 +162,7 @@ def phase_of(measurement: Measurement) -> Phase | None:
 
 def merge_cached(outcome: Outcome, hit: CacheHit, job: Job) -> Outcome:
     """The outcome of ``job`` with the cached results added, if it completed."""
-    if not isinstance(outcome, Completed) or hit == CACHE_MISS:
+    if not isinstance(outcome, Completed) or hit.phases_to_run == hit.phases:
         return outcome
     result = outcome.result
     measurements = {**dict(_cached_measurements(hit)), **result.measurements}
@@ -159,7 +205,7 @@ def _derived(name: str, value: float, source: Trial) -> tuple[str, Measurement]:
 
 
 def _cache_events(hit: CacheHit) -> Iterator[Event]:
-    for phase, results in ((Phase.PROFILE, "speed and memory"), (Phase.TRAIN, "the training run")):
-        if (source := hit.source(phase)) is not None:
+    for phase, results in SHARED_RESULTS.items():
+        if phase in hit.phases and (source := hit.source(phase)) is not None:
             message = f"{results}: shared from trial {source.number}"
             yield Event(datetime.now(UTC), "shared", message)

@@ -17,7 +17,7 @@ from math import ceil
 from statistics import mean, median
 
 from autotune.analysis.refutation import Refutations
-from autotune.domain import PHASES, Budget, Confirmation, State, Strategy, Study, Trial
+from autotune.domain import TRAINING_PHASES, Budget, Confirmation, State, Strategy, Study, Trial
 from autotune.tuner.cache import measured_phases
 from autotune.tuner.finalists import (
     complete_default,
@@ -112,7 +112,7 @@ def _ran_all_phases(trial: Trial) -> bool:
     """Whether ``trial`` ran on this host without cached results."""
     if trial.state is not State.COMPLETE or trial.is_imported:
         return False
-    return measured_phases(trial) == PHASES
+    return measured_phases(trial)[: len(TRAINING_PHASES)] == TRAINING_PHASES
 
 
 def _affordable_confirmation(study: Study) -> Confirmation | None:

@@ -29,7 +29,7 @@ class TrialProgress:
         cls, strategy: Strategy, points: Sequence[CurvePoint], cached: Mapping[str, float]
     ) -> TrialProgress:
         """The progress after ``points`` (at least one), with ``cached`` metrics of other trials."""
-        profile_metrics: dict[str, float] = dict(cached)
+        profile_metrics = {name: v for name, v in cached.items() if not is_deployed(name)}
         scores: dict[str, float] = {}
         for point in points:
             for name, value in point.metrics.items():
@@ -72,6 +72,11 @@ class LearningCurves:
 def is_score(metric: str) -> bool:
     """Whether a metric is measured by the train phase."""
     return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
+
+
+def is_deployed(metric: str) -> bool:
+    """Whether a metric is one of the deployed model, which no other trial can stand for."""
+    return metric in METRICS and METRICS[metric].phase is Phase.DEPLOY
 
 
 def _fraction(point: CurvePoint) -> float:

@@ -16,7 +16,14 @@ from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from autotune.cli.app import app
-from autotune.domain import Budget, Correctness, FailureReason, State, TrialOrigin
+from autotune.domain import (
+    Budget,
+    Correctness,
+    FailureReason,
+    SavedModel,
+    State,
+    TrialOrigin,
+)
 from autotune.domain.result import CONCURRENT_TRIALS
 from autotune.errors import (
     SchemaOutdatedError,
@@ -71,6 +78,12 @@ def v0003(url: str) -> str:
 def v0004(url: str) -> str:
     """A database of schema 0004, with the same study and the correctness of a confirmation."""
     return restore(url, "0004")
+
+
+@pytest.fixture
+def v0005(url: str) -> str:
+    """A database of schema 0005, with the same study and the tables of the service."""
+    return restore(url, "0005")
 
 
 def set_revision(url: str, revision: str) -> None:
@@ -243,6 +256,29 @@ def test_upgrade_adds_the_tables_of_the_service(v0004: str) -> None:
     claimed = queue.claim("driver")
     assert claimed is not None and claimed.study == "words"
     queue.close()
+
+
+def test_upgrade_adds_the_table_of_models(v0005: str) -> None:
+    database = Database(v0005)
+    before = figures(database)
+    upgrade(v0005)
+    assert figures(database) == before
+    database.close()
+    store = open_store(v0005)
+    assert all(trial.result.model is None for trial in store.trials("words"))
+    running = store.start("words", strategy(9), origin=TrialOrigin.SAMPLED, seed=0)
+    model = SavedModel("ab" * 32, 5_000_000_000)
+    result = replace(trial_result(), model=model)
+    store.finish("words", running.number, replace(completed(), result=result))
+    assert store.trial("words", running.number).result.model == model
+    assert store.trials("words")[-1].result.model == model
+    cursor = store.trials_since("words")[1]
+    store.forget_model("words", running.number)
+    store.forget_model("words", running.number)
+    (changed,) = store.trials_since("words", cursor)[0]
+    assert changed.number == running.number and changed.result.model is None
+    assert store.trial("words", running.number).result == trial_result()
+    store.close()
 
 
 def figures(database: Database) -> list[tuple[Any, ...]]:

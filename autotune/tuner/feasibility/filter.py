@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Any
 
 from autotune.domain import (
-    PHASES,
+    TRAINING_PHASES,
     FailureReason,
     Host,
     Infeasible,
@@ -96,10 +96,15 @@ class FeasibilityFilter:
         self._usage_bounds: dict[int, tuple[MemoryKind, float]] = {}
 
     def check(
-        self, strategy: Strategy, history: Sequence[Trial], phases: Sequence[Phase] = PHASES
+        self,
+        strategy: Strategy,
+        history: Sequence[Trial],
+        phases: Sequence[Phase] = TRAINING_PHASES,
     ) -> Infeasible | None:
         """The reason to skip ``strategy``, with its predictions; ``None`` to try it. ``phases``
         lists those that would run; the results of the others are cached."""
+        if Phase.PROFILE not in phases and Phase.TRAIN not in phases:
+            return None  # a deployment trains nothing
         self._fit(history)
         reason = (
             self._repeated_failure(strategy)

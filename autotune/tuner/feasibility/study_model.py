@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from autotune.domain import (
+    TRAINING_PHASES,
     FailureReason,
     State,
     Strategy,
@@ -119,7 +120,7 @@ def _timed(trials: Iterable[Trial]) -> Iterator[TimedTrial]:
             continue
         if trial.failure == FailureReason.TIMEOUT:
             yield TimedTrial(trial.strategy, trial.seconds, None)
-        elif trial.state is State.COMPLETE and len(measured_phases(trial)) > 1:
+        elif trial.state is State.COMPLETE and {*TRAINING_PHASES} <= {*measured_phases(trial)}:
             yield TimedTrial(
                 trial.strategy, trial.seconds, trial.metric("train_samples_per_second")
             )

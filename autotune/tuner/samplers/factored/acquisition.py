@@ -12,13 +12,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotune.analysis.front import non_dominated
 from autotune.analysis.hypervolume import reference_and_unit
-from autotune.domain import PHASES, Phase, Strategy, Study, Trial
+from autotune.domain import Phase, Strategy, Study, Trial
 from autotune.tuner.samplers.factored.candidate_batch import CandidateBatch
 from autotune.tuner.samplers.factored.constraints import Constraints
 from autotune.tuner.samplers.factored.gaussian_process import Floats
@@ -38,7 +39,8 @@ STOPPED_WEIGHT = 0.01
 
 MIN_CONSTRAINT_PROBABILITY = 0.25
 """A candidate that satisfies the constraints with a smaller probability is not run, however large
-its improvement would be, while there are others."""
+its improvement would be, while others improve the front. If none does, the improvement without the
+constraints counts, multiplied by this probability (Gardner et al. 2014)."""
 
 MIN_INCUMBENT_PROBABILITY = 0.5
 """A measured strategy counts as an incumbent if it satisfies the constraints with this
@@ -154,27 +156,32 @@ class AcquisitionScorer:
         if len(metrics) < width:
             return None
         objectives = self._scaled_objectives(metrics)
-        is_feasible = self._constraints.satisfied_by_candidates(batch)
-        objectives[~is_feasible] = 0.0
         scale = self._scale(objectives[:count])
+        is_feasible = self._constraints.satisfied_by_candidates(batch)
         front = scalarize_front(self._points / scale)
-        scalarized = scalarize(objectives / scale)
-        stopped_improve = hypervolume_improvements(scalarized[count:], front, width) > 0
+        reach = scalarize(objectives / scale)
+        feasible_reach = np.where(is_feasible[..., None], reach, 0.0)
+        stopped_improve = hypervolume_improvements(feasible_reach[count:], front, width) > 0
         weights = _sample_weights(stopped_improve, batch, count)
         seconds = batch.expected_seconds()[:count] + MIN_TRIAL_SECONDS
-        improvements = hypervolume_improvements(
-            _with_free_candidates(scalarized, batch, count), front, width
-        )
-        expected = feasibility[:count] * (improvements * weights).mean(axis=1)
+
+        def improvements(scalarized: Scalarized) -> Floats:
+            completed = _with_free_candidates(scalarized, batch, count)
+            samples = hypervolume_improvements(completed, front, width)
+            return np.asarray(feasibility[:count] * (samples * weights).mean(axis=1) / seconds)
+
         is_likely = is_feasible[:count].mean(axis=1) >= MIN_CONSTRAINT_PROBABILITY
-        if (expected * is_likely).max() > 0:
-            expected *= is_likely
-        if expected.max() > 0:
-            return np.asarray(expected / seconds)
+        scores = improvements(feasible_reach) * is_likely
+        if scores.any():
+            return scores
+        probabilities = self._constraints.probabilities(batch)[:count]
+        scores = improvements(reach) * probabilities
+        if scores.any():
+            return scores
         is_cached = batch.is_cached(Phase.PROFILE) & batch.is_cached(Phase.TRAIN)
-        weights = ~is_cached[:count] * _stopped_weights(batch, count)
-        near_misses = _near_misses(scalarized[:count], front)
-        return np.asarray(weights * feasibility[:count] * near_misses / seconds)
+        stopped_weights = ~is_cached[:count] * _stopped_weights(batch, count)
+        near_misses = probabilities * _near_misses(reach[:count], front)
+        return np.asarray(stopped_weights * feasibility[:count] * near_misses / seconds)
 
     def _scale(self, objectives: Floats) -> Floats:
         """The best value of each objective, else the best expected one: the scale of the
@@ -217,10 +224,10 @@ class AcquisitionScorer:
 
 def _with_free_candidates(scalarized: Scalarized, batch: CandidateBatch, count: int) -> Scalarized:
     """The first ``count`` candidates together with the candidates that their measurements complete:
-    those of the same group whose other phase is cached."""
+    those of the same group whose other phases are cached. A deployed model has been trained."""
     candidates = scalarized[:count]
     improved = candidates
-    for phase, other in (PHASES, PHASES[::-1]):
+    for phase, other in permutations((Phase.PROFILE, batch.last_phase)):
         free = (batch.is_cached(other) & ~batch.is_cached(phase))[:count]
         if free.any():
             groups = batch.factors[phase].index[:count]

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import PHASES, Phase, Strategy
+from autotune.domain import Phase, Strategy
 from autotune.levers import phase_levers
 from autotune.tuner.samplers.factored.encoding import GroupKey, LevelIds, group_key
 from autotune.tuner.samplers.factored.gaussian_process import Floats
 from autotune.tuner.samplers.factored.observations import (
+    DEPLOY_SECONDS,
     POWER,
     SAMPLES,
     SECONDS,
     SETUP,
     SPEED,
 )
-from autotune.tuner.samplers.factored.posterior import Posterior
+from autotune.tuner.samplers.factored.posterior import Posterior, score_phase
+
+INITIAL_DEPLOY_SECONDS = 10.0
+"""Assumed seconds of the deploy phase, before any was measured."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class CandidateBatch:
         self._posterior, self._pending = posterior, pending
         self._observations = observations = posterior.observations
         self.factors: dict[Phase, PhaseFactor] = {
-            phase: factor_by_phase(strategies, phase) for phase in PHASES
+            phase: factor_by_phase(strategies, phase) for phase in observations.phases
         }
         self._level_ids: dict[Phase, LevelIds] = {}
         self._samples: dict[tuple[Phase, str], Floats | None] = {}
@@ -74,9 +78,14 @@ class CandidateBatch:
         cached, factor = self._observations.cached[phase], self.factors[phase]
         return np.array([key in cached for key in factor.groups], dtype=bool)[factor.index]
 
+    @property
+    def last_phase(self) -> Phase:
+        """The last phase of a trial. Results of it include those of training."""
+        return self._observations.phases[-1]
+
     def metric_samples(self, name: str) -> Floats | None:
         """Samples of a metric, shape (candidates, samples); ``None`` without an observation."""
-        for phase in PHASES:
+        for phase in self._observations.phases:
             samples = self._quantity_samples(phase, name)
             if samples is not None:
                 return samples * self._basis[:, None] if name == SAMPLES else samples
@@ -93,7 +102,7 @@ class CandidateBatch:
         samples, scores = self.metric_samples(name), self._posterior.true_scores(name)
         if samples is None or not scores:
             return samples
-        samples, factor = samples.copy(), self.factors[Phase.TRAIN]
+        samples, factor = samples.copy(), self.factors[score_phase(name)]
         for row, group in enumerate(factor.groups):
             if group in scores:
                 samples[factor.index == row] = scores[group]
@@ -116,18 +125,38 @@ class CandidateBatch:
         return self._basis[:, None] * samples / speed + (0.0 if setup is None else setup)
 
     def expected_seconds(self) -> Floats:
-        """Expected duration of a trial of each candidate, shape (candidates,). In a trial of both
-        phases, the steps of the profile phase are the first ones of the training."""
+        """Expected duration of a trial of each candidate, shape (candidates,). In a trial that
+        profiles and trains, the steps of the profile phase are the first ones of the training."""
         observations, seconds = self._observations, self.metric_samples(SECONDS)
         steps = np.full(len(self.strategies), 1.0)
         if seconds is not None:
             steps = np.exp(np.log(np.maximum(seconds, 1e-3)).mean(axis=1))
         both = np.maximum(steps + observations.run_overhead_seconds, observations.profile_seconds)
         profiles, trains = ~self.is_cached(Phase.PROFILE), ~self.is_cached(Phase.TRAIN)
-        return np.select(
+        deploys = ~self.is_cached(self.last_phase)
+        if self.last_phase is Phase.DEPLOY:
+            trains = deploys & ~self._has_model()
+        training = np.select(
             [profiles & trains, trains, profiles],
             [both, steps + observations.train_overhead_seconds, observations.profile_seconds],
         )
+        if self.last_phase is Phase.TRAIN:
+            return training
+        is_alone = deploys & ~profiles & ~trains
+        overhead = np.where(is_alone, observations.deploy_overhead_seconds, 0.0)
+        return training + np.where(deploys, self._deploy_seconds() + overhead, 0.0)
+
+    def _has_model(self) -> NDArray[np.bool_]:
+        """For which candidates a trained model is kept, shape (candidates,)."""
+        factor, models = self.factors[Phase.TRAIN], self._observations.models
+        return np.array([key in models for key in factor.groups], dtype=bool)[factor.index]
+
+    def _deploy_seconds(self) -> Floats:
+        """Expected seconds of the deploy phase, shape (candidates,)."""
+        samples = self._quantity_samples(Phase.DEPLOY, DEPLOY_SECONDS)
+        if samples is None:
+            return np.full(len(self.strategies), INITIAL_DEPLOY_SECONDS)
+        return np.asarray(np.median(samples, axis=1))
 
     def _quantity_samples(self, phase: Phase, quantity: str) -> Floats | None:
         key = phase, quantity

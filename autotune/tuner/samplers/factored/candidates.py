@@ -1,7 +1,8 @@
 """Candidate strategies: all of a small space; random, mutated and crossed ones of a large space.
 
 A crossover combines the settings that influence only the speed with those that influence the
-training, each of a good strategy. If both phases are cached, the combination costs nothing.
+training, each of a good strategy. If both phases are cached, the combination costs nothing. Other
+deployments of a model that is trained already cost seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
+from math import prod
 
 from autotune.domain import Dimension, Phase, Range, SearchSpace, Strategy, Value, expression
 from autotune.domain.search_space import (
@@ -21,7 +23,7 @@ from autotune.domain.search_space import (
     quantile,
     settings,
 )
-from autotune.levers import phase_levers
+from autotune.levers import is_deployment_lever, phase_levers
 
 MAX_ENUMERATED = 2000
 """Size of the largest space that is enumerated."""
@@ -35,6 +37,9 @@ MAX_PARENTS = 12
 STEP_STD = 0.08
 """Standard deviation of a mutation of a continuous lever, as a share of its range."""
 CROSSOVER_PROBABILITY = 0.5
+DEPLOYMENT_PROBABILITY = 0.5
+"""Share of other deployments of good strategies among their variations, if deployment levers are
+searched."""
 
 
 class Candidates:
@@ -66,10 +71,10 @@ class Candidates:
         if self._enumerated is not None:
             return [strategy]
         free = [d for d in self._space.dimensions if d.lever not in phase_levers(Phase.TRAIN)]
-        choices = product(*(grid_values(dimension.domain, 4) for dimension in free))
+        rng = random.Random(f"{self._seed}:{len(tried)}:variants")
         settings = (
             {**strategy.values, **dict(zip((d.lever for d in free), values, strict=True))}
-            for values in islice(choices, MAX_VARIANTS)
+            for values in _combinations([grid_values(d.domain, 4) for d in free], rng)
         )
         variants = {variant.key: variant for variant in self._allowed(settings)}
         return [strategy, *(v for key, v in variants.items() if key not in {*tried, strategy.key})]
@@ -120,9 +125,12 @@ class Candidates:
         self, strategies: Sequence[Strategy], rng: random.Random
     ) -> Iterator[dict[str, Value]]:
         parents = [self._searched_settings(strategy, rng) for strategy in strategies]
+        deployment = [d for d in self._space.dimensions if is_deployment_lever(d.lever)]
         for _ in range(4 * NEARBY_CANDIDATES):
             parent = rng.choice(parents)
-            if rng.random() < CROSSOVER_PROBABILITY:
+            if deployment and rng.random() < DEPLOYMENT_PROBABILITY:
+                yield {**parent, **{d.lever: quantile(d.domain, rng.random()) for d in deployment}}
+            elif rng.random() < CROSSOVER_PROBABILITY:
                 yield self._crossover(parent, rng.choice(parents), rng)
             else:
                 yield self._mutate(dict(parent), rng)
@@ -166,6 +174,16 @@ class Candidates:
             return quantile(domain, min(max(share, 0.0), 1.0))
         others = [v for v in grid_values(domain, 16) if v != value]
         return rng.choice(others) if others else value
+
+
+def _combinations(
+    settings: Sequence[Sequence[Value]], rng: random.Random
+) -> Iterator[tuple[Value, ...]]:
+    """All combinations of the settings of several levers, or :data:`MAX_VARIANTS` random ones."""
+    if prod(map(len, settings)) <= MAX_VARIANTS:
+        yield from product(*settings)
+    else:
+        yield from (tuple(map(rng.choice, settings)) for _ in range(MAX_VARIANTS))
 
 
 def _relevant_rules(space: SearchSpace) -> list[expression.Expression]:

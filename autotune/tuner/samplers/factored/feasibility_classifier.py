@@ -50,7 +50,7 @@ class FeasibilityClassifier:
     def probabilities(self, observations: Observations, batch: CandidateBatch) -> Floats:
         """The probability that each candidate runs, shape (candidates,)."""
         probabilities = np.ones(len(batch.strategies))
-        for phase in PHASES:
+        for phase in observations.phases:
             if any(failure.phase == phase for failure in observations.failures):
                 probabilities *= self._phase_probabilities(phase, observations, batch)
         if observations.predicted_infeasible:

@@ -1,10 +1,10 @@
 """The measurements of a study's trials, as training data of the surrogates.
 
-A *quantity* depends on the levers of one phase: a metric of the profile or of the train phase, or a
-component of a metric of the full run. ``train_seconds`` is composed of ``setup_seconds``,
-``train_samples`` and ``train_samples_per_second``; cost and energy of a rate and ``train_seconds``.
-Other metrics of the full run are quantities that depend on all levers. Strategies that agree on the
-levers of a phase are a *group*, which has one observation.
+A *quantity* depends on the levers of one phase: a metric that this phase measures, or a component
+of a metric of the full run. ``train_seconds`` is composed of ``setup_seconds``, ``train_samples`` and
+``train_samples_per_second``; cost and energy of a rate and ``train_seconds``. Other metrics of the
+full run are quantities that depend on all levers of training. Strategies that agree on the levers
+of a phase are a *group*, which has one observation.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from autotune.domain import (
     Trial,
     TrialOrigin,
     Value,
+    study_phases,
 )
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers, required_resources
@@ -34,6 +35,7 @@ from autotune.tuner.samplers.factored.encoding import GroupKey, group_key
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
 SECONDS = "train_seconds"
 POWER = "energy_wh per second"
+DEPLOY_SECONDS = "deploy_seconds"
 
 STOPPED_VIOLATION, STOPPED_SAMPLES = 0.05, 100
 """By how much an early-stopped trial is estimated to violate a lower bound on a score, and the
@@ -66,10 +68,17 @@ class Observation:
         return self.is_transferred, not self.is_shared, self.number
 
 
+FAILED_PHASES: Mapping[FailureReason | None, Phase] = {
+    FailureReason.NAN_LOSS: Phase.TRAIN,
+    FailureReason.DEPLOYMENT: Phase.DEPLOY,
+}
+"""The phase whose levers caused a failure; the profile phase for other failures."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """A trial without a result. ``phase`` is the phase whose levers caused it: the train phase for
-    a NaN loss, else the profile phase."""
+    a NaN loss, the deploy phase for a model that cannot be deployed, else the profile phase."""
 
     number: int
     strategy: Strategy
@@ -81,12 +90,18 @@ class Observations:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self.default_group = group_key(study.baseline, phase_levers(Phase.TRAIN))
-        """The training group of the default."""
+        self.phases = study_phases(study)
+        """The phases of the study's trials."""
+        self.default_groups = {
+            phase: group_key(study.baseline, phase_levers(phase)) for phase in self.phases
+        }
+        """The group of the default in each phase."""
         self._states: dict[int, State] = {}
         self.groups: dict[Phase, dict[GroupKey, Observation]] = {phase: {} for phase in Phase}
         self.cached: dict[Phase, set[GroupKey]] = {phase: set() for phase in Phase}
         """Groups whose values the next strategy of the group reuses."""
+        self.models: set[GroupKey] = set()
+        """Training groups of which a model is kept: deploying it needs no training."""
         self.failures: list[Failure] = []
         self.successes: dict[int, Strategy] = {}
         self.predicted_infeasible: dict[int, Strategy] = {}
@@ -102,7 +117,13 @@ class Observations:
         self._training_metrics = _training_metrics(study)
 
     def update(self, history: Sequence[Trial]) -> Observations:
-        """Add the new trials of ``history`` and those whose state has changed."""
+        """Add the new trials of ``history`` and those whose state has changed, and note which
+        models are kept."""
+        self.models = {
+            group_key(trial.strategy, phase_levers(Phase.TRAIN))
+            for trial in history
+            if trial.result.model is not None and trial.seed == self._study.task.seed
+        }
         for trial in history:
             if self._states.get(trial.number) is not trial.state:
                 self._states[trial.number] = trial.state
@@ -136,7 +157,7 @@ class Observations:
 
     def _lower_bound(self, metric: str) -> float | None:
         """The bound below which a score violates a constraint; ``None`` without one."""
-        default = self.groups[Phase.TRAIN].get(self.default_group)
+        default = self.groups[Phase.TRAIN].get(self.default_groups[Phase.TRAIN])
         for constraint in self._study.constraints:
             is_lower_bound = constraint.operator in (">", ">=") and constraint.metric == metric
             if is_lower_bound and METRICS[metric].kind is MetricKind.SHARE:
@@ -151,6 +172,11 @@ class Observations:
         """Duration of a trial that only profiles."""
         fallback = self.run_overhead_seconds + INITIAL_OVERHEAD_SECONDS
         return self._median_duration(Phase.PROFILE, fallback)
+
+    @property
+    def deploy_overhead_seconds(self) -> float:
+        """Time besides the deployment of a trial that only deploys."""
+        return self._median_duration(Phase.DEPLOY, INITIAL_OVERHEAD_SECONDS)
 
     @property
     def train_overhead_seconds(self) -> float:
@@ -192,10 +218,11 @@ class Observations:
             trial.state in (State.INFEASIBLE, State.FAILED)
             and trial.failure != FailureReason.INFRASTRUCTURE
         ):
-            is_nan = trial.failure == FailureReason.NAN_LOSS
-            phase = Phase.TRAIN if is_nan else Phase.PROFILE
+            phase = FAILED_PHASES.get(trial.failure, Phase.PROFILE)
             self.failures.append(Failure(trial.number, trial.strategy, phase))
             self.failures.sort(key=lambda failure: failure.number)
+            if phase is Phase.DEPLOY:
+                self._add_measurements(trial)  # those of its training
         elif trial.state in (State.COMPLETE, State.PRUNED) and not trial.is_confirmation:
             self.successes[trial.number] = trial.strategy
             self._add_measurements(trial)
@@ -211,18 +238,23 @@ class Observations:
         if trial.state is State.PRUNED:
             self.early_stopped[trial.number] = trial.strategy
             return
-        if trial.origin != TrialOrigin.TRANSFERRED:
+        if trial.origin != TrialOrigin.TRANSFERRED and trial.state is State.COMPLETE:
             self.complete[trial.number] = trial
         training = self._training_quantities(trial, own)
         if training:
             has_study_seed = trial.seed == self._study.task.seed
             is_shared = Phase.TRAIN in phases and has_study_seed
             self._put(Phase.TRAIN, trial, training, is_shared=is_shared)
+        deployment = _quantities_of(Phase.DEPLOY, own)
+        if deployment:
+            is_shared = trial.seed == self._study.task.seed
+            is_shared = is_shared and CONCURRENT_TRIALS not in trial.result.environment
+            self._put(Phase.DEPLOY, trial, deployment, is_shared=is_shared)
         if (price := _per_second(trial, "cost_usd")) is not None:
             self._prices[trial.number] = _price_key(trial.strategy), price
         finite = {name: value for name, value in trial.metrics.items() if math.isfinite(value)}
         self._put(Phase.RUN, trial, finite, is_shared=False)
-        self._add_duration(trial, bool(profile), bool(training))
+        self._add_duration(trial, bool(profile), bool(training), own.get(DEPLOY_SECONDS))
 
     def _put(
         self, phase: Phase, trial: Trial, values: Mapping[str, float], *, is_shared: bool
@@ -253,14 +285,19 @@ class Observations:
             quantities[SAMPLES] = samples / self.sample_basis(trial.strategy)
         return {name: value for name, value in quantities.items() if math.isfinite(value)}
 
-    def _add_duration(self, trial: Trial, has_profile: bool, has_training: bool) -> None:
+    def _add_duration(
+        self, trial: Trial, has_profile: bool, has_training: bool, deploy_seconds: float | None
+    ) -> None:
         if trial.seconds is None or trial.is_imported or trial.origin is TrialOrigin.CONTINUED:
             return
-        overhead = max(trial.seconds - (trial.metric(SECONDS) or 0.0), 0.0)
+        deployed = deploy_seconds or 0.0
+        overhead = max(trial.seconds - (trial.metric(SECONDS) or 0.0) - deployed, 0.0)
         if has_training:
             self._durations[Phase.RUN if has_profile else Phase.TRAIN][trial.number] = overhead
         elif has_profile:
-            self._durations[Phase.PROFILE][trial.number] = trial.seconds
+            self._durations[Phase.PROFILE][trial.number] = max(trial.seconds - deployed, 0.0)
+        elif deploy_seconds is not None:
+            self._durations[Phase.DEPLOY][trial.number] = max(trial.seconds - deployed, 0.0)
 
 
 def _metric_phase(metric: str) -> Phase | None:
@@ -275,13 +312,14 @@ def _training_metrics(study: Study) -> tuple[str, ...]:
 
 
 def _profile_quantities(own: Mapping[str, float], trial: Trial) -> dict[str, float]:
-    quantities = {
-        name: value
-        for name, value in own.items()
-        if _metric_phase(name) is Phase.PROFILE and 0 < value < math.inf
-    }
+    quantities = _quantities_of(Phase.PROFILE, own)
     power = _per_second(trial, "energy_wh")
     return quantities if power is None or not quantities else {**quantities, POWER: power}
+
+
+def _quantities_of(phase: Phase, own: Mapping[str, float]) -> dict[str, float]:
+    """The positive metrics of ``phase`` that a trial measured itself."""
+    return {n: v for n, v in own.items() if _metric_phase(n) is phase and 0 < v < math.inf}
 
 
 def _per_second(trial: Trial, metric: str) -> float | None:

@@ -7,10 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from autotune.domain import Phase, digest
+from autotune.domain.metrics import METRICS
 from autotune.tuner.samplers.factored.encoding import GroupKey
 from autotune.tuner.samplers.factored.gaussian_process import Floats
 from autotune.tuner.samplers.factored.observations import Observations
 from autotune.tuner.samplers.factored.surrogates import Surrogate, Surrogates
+
+
+def score_phase(metric: str) -> Phase:
+    """The phase that measures a score: of the trained model, or of the deployed one."""
+    record = METRICS.get(metric)
+    return Phase.DEPLOY if record is not None and record.base is not None else Phase.TRAIN
 
 
 class Posterior:
@@ -35,16 +42,17 @@ class Posterior:
         return self._fits[key]
 
     def true_scores(self, metric: str) -> Mapping[GroupKey, Floats]:
-        """Samples, shape (samples,), of the true score of each training group that measured it;
-        empty for metrics that are no scores.
+        """Samples, shape (samples,), of the true score of each group that measured it; empty for
+        metrics that are no scores. The groups are those of :func:`score_phase`.
 
         The error of the default, with which others are compared, is independent of theirs.
         """
         if metric not in self._true_scores:
-            surrogate = self.surrogate(Phase.TRAIN, metric)
-            default = self.observations.default_group
-            normal = self.normal(Phase.TRAIN, metric)
-            own = self.normal(Phase.TRAIN, metric, "default")
+            phase = score_phase(metric)
+            surrogate = self.surrogate(phase, metric)
+            default = self.observations.default_groups.get(phase)
+            normal = self.normal(phase, metric)
+            own = self.normal(phase, metric, "default")
             self._true_scores[metric] = (
                 {}
                 if surrogate is None

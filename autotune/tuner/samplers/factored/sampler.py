@@ -82,14 +82,14 @@ class FactoredSampler:
         history: Sequence[Trial],
         seed: int,
     ) -> Strategy:
-        """The candidate with the highest score; a random one while nothing is measured."""
+        """The candidate with the highest score; a random one if there is no score above 0."""
         observations = posterior.observations
         numbers = sorted(observations.early_stopped)[-MAX_STOPPED_TRIALS:]
         stopped = [observations.early_stopped[number] for number in numbers]
         batch = CandidateBatch([*candidates, *stopped], posterior, _pending_groups(history))
         feasibility = self._feasibility.probabilities(observations, batch)
         scores = scorer.scores(batch, len(candidates), feasibility)
-        if scores is None:
+        if scores is None or not scores.any():
             return random.Random(seed).choice(candidates)
         return candidates[int(scores.argmax())]
 

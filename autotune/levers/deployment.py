@@ -1,0 +1,130 @@
+"""Levers of the deployed model: its runtime, the type of its numbers, batches and threads.
+
+They change nothing in training. Trials that differ only in these levers deploy one trained model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
+from autotune.levers.base import DEPLOYMENT, SCRIPT, Lever
+from autotune.levers.batching import MAX_BATCH
+from autotune.levers.devices import MAX_THREADS, too_many_threads
+from autotune.levers.numerics import missing_compiler
+
+QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("none", "bf16"),
+    "torch-compiled": ("none", "bf16"),
+    "onnxruntime": ("none", "int8-dynamic", "int8-static"),
+    "openvino": ("none", "bf16", "fp16", "int8-static"),
+    "tensorrt": ("none", "fp16"),
+}
+"""By runtime, the quantizations that it can run."""
+
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt", "onnx", "onnxscript"),
+}
+"""By runtime, the packages that it needs. The extra of autotune has the name of the runtime."""
+
+ALL_CORES = 0
+"""The setting of ``inference_threads`` that stands for all physical cores."""
+
+EFFECT = "autotune.deployment:build"
+
+EXPORTS = {SCRIPT: "no part of training: it is about the deployed model"}
+
+
+def _missing_runtime(host: Host, value: Value) -> str | None:
+    missing = [name for name in PACKAGES.get(str(value), ()) if name not in host.tools]
+    if missing:
+        return f"needs {' and '.join(missing)}: pip install 'autotune[{value}]'"
+    if value == "tensorrt" and all(device.kind != "cuda" for device in host.devices):
+        return "needs a CUDA GPU"
+    return missing_compiler(host) if value == "torch-compiled" else None
+
+
+def _runs_nowhere(host: Host, value: Value) -> str | None:
+    """Why no runtime of ``host`` can run a quantization."""
+    able = [runtime for runtime, values in QUANTIZATIONS.items() if value in values]
+    reasons = {runtime: _missing_runtime(host, runtime) for runtime in able}
+    if not able or None in reasons.values():
+        return None
+    return "; ".join(f"{runtime} {reason}" for runtime, reason in reasons.items())
+
+
+def _installed_runtimes(host: Host) -> Categorical:
+    """Without compilation, which takes half a minute and seldom pays off on a CPU."""
+    return Categorical(("torch", "onnxruntime", "openvino", "tensorrt"))
+
+
+def _thread_counts(host: Host) -> Categorical:
+    cores = host.physical_cores or len(host.cores)
+    powers = [2**exponent for exponent in range(cores.bit_length()) if 2**exponent < cores]
+    return Categorical((ALL_CORES, *powers))
+
+
+RUNTIME = Lever(
+    name="runtime",
+    summary="What runs the deployed model",
+    domain=Categorical(tuple(QUANTIZATIONS)),
+    default="torch",
+    influences=frozenset({DEPLOYMENT}),
+    unavailable=_missing_runtime,
+    auto=_installed_runtimes,
+    effect=EFFECT,
+    exports=EXPORTS,
+)
+
+QUANTIZATION = Lever(
+    name="quantization",
+    summary="The type of the numbers of the deployed model; static int8 is calibrated on examples",
+    domain=Categorical(("none", "bf16", "fp16", "int8-dynamic", "int8-static")),
+    default="none",
+    influences=frozenset({DEPLOYMENT}),
+    unavailable=_runs_nowhere,
+    effect=EFFECT,
+    exports=EXPORTS,
+    forbidden=tuple(
+        ForbiddenClause(
+            f"runtime == '{runtime}' and not quantization in [{', '.join(map(repr, values))}]",
+            f"{runtime} can run {', '.join(values)}",
+        )
+        for runtime, values in QUANTIZATIONS.items()
+    ),
+)
+
+INFERENCE_BATCH_SIZE = Lever(
+    name="inference_batch_size",
+    summary="Texts in a batch of the deployed model, for its throughput",
+    domain=Range(1, MAX_BATCH, integer=True),
+    default=32,
+    influences=frozenset({DEPLOYMENT}),
+    auto=lambda host: Categorical((8, 32, 128)),
+    effect=EFFECT,
+    exports=EXPORTS,
+)
+
+INFERENCE_THREADS = Lever(
+    name="inference_threads",
+    summary="Threads of the deployed model; 0 for one on each physical core",
+    domain=Range(ALL_CORES, MAX_THREADS, integer=True),
+    default=ALL_CORES,
+    influences=frozenset({DEPLOYMENT}),
+    unavailable=too_many_threads,
+    auto=_thread_counts,
+    effect=EFFECT,
+    exports=EXPORTS,
+)
+
+INFERENCE_PADDING = Lever(
+    name="inference_padding",
+    summary="Batches in the order of arrival, or of texts of similar length",
+    domain=Categorical(("dynamic", "bucketed")),
+    default="dynamic",
+    influences=frozenset({DEPLOYMENT}),
+    effect=EFFECT,
+    exports=EXPORTS,
+)
