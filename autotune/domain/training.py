@@ -6,8 +6,11 @@ Trials, the prediction of memory and time, and exported configurations all use t
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
-from autotune.domain.strategy import Strategy
+from autotune.domain.strategy import OF_TASK, Strategy
+from autotune.domain.study import Task
 
 REFERENCE_BATCH_SIZE = 8
 """The batch size to which the lever ``learning_rate`` refers: the default of Trainer."""
@@ -20,6 +23,16 @@ PRUNING_SCORE_EXAMPLES = 64
 """Training examples on which pruning scores heads and neurons."""
 
 PRUNING_SCORE_BATCH_SIZE = 8
+
+
+def task_of(task: Task, strategy: Strategy) -> Task:
+    """``task`` with the model and the length of ``strategy``, where they are levers."""
+    changes: dict[str, Any] = {}
+    if (model := strategy["model"]) != OF_TASK:
+        changes["model"] = str(model)
+    if (length := strategy["max_length"]) != OF_TASK:
+        changes["max_length"] = int(length)
+    return replace(task, **changes) if changes else task
 
 
 def num_steps(strategy: Strategy, num_examples: int) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from autotune.domain.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class WorkloadProfile:
     configuration has dropout. Training samples have ``median``, ``p95`` and ``longest`` tokens,
     none more than ``max_length``. ``idle_gib`` is the host memory of a worker without a trial.
     ``steps`` is the number of optimizer steps of each trial; ``None`` if it follows from the epochs
-    of the strategy.
+    of the strategy. ``models`` are the profiles of the other models that a study searches.
+    ``task_length`` is the limit of the task where longer samples are searched too.
     """
 
     embedding_parameters: int
@@ -35,6 +39,19 @@ class WorkloadProfile:
     longest: int
     idle_gib: float
     steps: int | None = None
+    models: Mapping[str, WorkloadProfile] = field(default_factory=dict, hash=False)
+    task_length: int | None = None
+
+    def under(self, strategy: Strategy) -> WorkloadProfile:
+        """The profile of the model and the length of ``strategy``."""
+        profile, length = self.models.get(str(strategy["model"]), self), strategy["max_length"]
+        if isinstance(length, str):
+            length = profile.max_length if self.task_length is None else self.task_length
+        limit = min(int(length), profile.max_length)
+        if limit == profile.max_length:
+            return profile
+        lengths = {n: min(getattr(profile, n), limit) for n in ("median", "p95", "longest")}
+        return replace(profile, max_length=limit, **lengths)
 
     @property
     def parameters(self) -> int:

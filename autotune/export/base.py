@@ -12,6 +12,7 @@ from typing import Any
 from autotune import plugins
 from autotune.analysis.records import measurement_record
 from autotune.domain import Strategy, Study, Trial
+from autotune.domain.training import task_of
 from autotune.export import readme, vendoring
 from autotune.export.directory import exported_files, replaced_export
 from autotune.export.levers import (
@@ -74,6 +75,7 @@ class ScriptFormat:
 
         plugins.load(study.plugins)
         require_same_data(study)
+        study = replace(study, task=task_of(study.task, trial.strategy))
         left_out = unsupported_levers(
             self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial
         )
@@ -94,6 +96,7 @@ class ScriptFormat:
             "data": {
                 "label_names": prepared.label_names,
                 "max_length": prepared.max_length,
+                "class_weights": prepared.class_weights,
                 "train_samples": cap,
             },
             "left_out": dict(left_out),
@@ -130,7 +133,8 @@ def requirements(packages: Sequence[str], trial: Trial) -> str:
     package with neither has no version."""
     versions = trial.result.environment
     lines = []
-    for name in (*REQUIRED_PACKAGES, *packages):
+    adapters = ("peft",) if trial.strategy["adapter"] != "none" else ()
+    for name in (*REQUIRED_PACKAGES, *packages, *adapters):
         full = str(versions.get(name) or _installed_version(name.partition("[")[0]))
         public = full.partition("+")[0]  # no index has local builds (+cpu)
         lines.append(f"{name}=={public}\n" if public else f"{name}\n")

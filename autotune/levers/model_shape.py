@@ -28,6 +28,9 @@ class ModelShape:
     """Whether set-up computes gradients of the full model, to score heads and units."""
 
     recomputes_activations: bool = False
+    trained_share: float = 1.0
+    """Trained parameters of a layer that is not frozen, relative to its own."""
+
     operations: float = 1.0
     activations: float = 1.0
 

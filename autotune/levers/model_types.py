@@ -8,14 +8,14 @@ LAYERED_TYPES = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-r
 """Types whose heads, neurons and layers can be changed one by one: those with a record in
 :data:`autotune.trial.encoder.FAMILIES`."""
 
-LAYER_LEVERS = ("pruning_ratio", "freeze_layers")
-"""Levers that change layers wherever they are not 0."""
+LAYER_LEVERS = {"pruning_ratio": 0, "freeze_layers": 0, "adapter": "none"}
+"""Levers that change layers, with the setting that changes nothing."""
 
 
 def why_unsupported(lever: str, value: Value, model_type: str | None) -> str | None:
     """Why a model of ``model_type`` cannot run under a setting; ``None`` if it can, or if its type
     is not known."""
-    if model_type is None or model_type in LAYERED_TYPES or lever not in LAYER_LEVERS or value == 0:
+    if model_type is None or model_type in LAYERED_TYPES or value == LAYER_LEVERS.get(lever, value):
         return None
     return (
         f"layers of a model of type {model_type} cannot be pruned or frozen one by one; "

@@ -8,7 +8,7 @@ from autotune.spec.compatibility import has_other_data, incompatibilities
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.explain import Explanation, LeverExplanation, explain
 from autotune.spec.load import executor, load
-from autotune.spec.model_type import model_type_of, restrict_space
+from autotune.spec.model_type import model_type_of, restrict_to_models
 from autotune.spec.resolve import ResolvedStudy
 from autotune.spec.schema import json_schema
 from autotune.spec.starter import starter, study_name
@@ -26,7 +26,7 @@ __all__ = [
     "json_schema",
     "load",
     "model_type_of",
-    "restrict_space",
+    "restrict_to_models",
     "starter",
     "study_name",
 ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autotune.domain import Categorical, Range, SearchSpace, Value
+from autotune.domain import Categorical, ForbiddenClause, Range, SearchSpace, Value
 from autotune.domain.search_space import settings
+from autotune.domain.strategy import OF_TASK
 from autotune.levers.base import Lever
-from autotune.levers.model_types import why_unsupported
+from autotune.levers.model_types import LAYER_LEVERS, why_unsupported
 from autotune.spec.conditions import can_hold
 from autotune.spec.domains import AddError, ResolvedDomain, SkippedSetting
 
@@ -75,6 +77,31 @@ def restrict_space(space: SearchSpace, model_type: str | None) -> SearchSpace:
         return space
     active = (d for d in dimensions if d.when is None or can_hold(d.when, restricted))
     return replace(space, dimensions=tuple(active))
+
+
+def restrict_to_models(space: SearchSpace, model: str) -> SearchSpace:
+    """``space`` without what its models cannot run: that of the task, ``model``, or several."""
+    models = searched_models(space)
+    if len(models) == 1:
+        name = model if models[0] == OF_TASK else str(models[0])
+        return restrict_space(space, model_type_of(name))
+    rules = (rule for rule in model_rules(models, model) if rule not in space.rules)
+    return replace(space, rules=(*space.rules, *rules))
+
+
+def searched_models(space: SearchSpace) -> tuple[Value, ...]:
+    """The settings of the lever ``model`` in ``space``."""
+    domains = [d.domain for d in space.dimensions if d.lever == "model"]
+    return _values(domains[0]) if domains else (space.defaults.get("model", OF_TASK),)
+
+
+def model_rules(models: Sequence[Value], model: str) -> Iterator[ForbiddenClause]:
+    """What each of ``models`` cannot run; ``model`` is that of the task."""
+    for setting in models:
+        model_type = model_type_of(model if setting == OF_TASK else str(setting))
+        for lever, neutral in LAYER_LEVERS.items():
+            if (reason := why_unsupported(lever, True, model_type)) is not None:
+                yield ForbiddenClause(f"model == '{setting}' and {lever} != {neutral}", reason)
 
 
 def _values(domain: Categorical | Range) -> tuple[Value, ...]:

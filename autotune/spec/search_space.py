@@ -20,7 +20,7 @@ from autotune.levers import LEVERS, defaults, forbidden_clauses
 from autotune.spec.conditions import can_hold, is_any_allowed, unknown_names
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import ResolvedDomain, SkippedSetting, resolve_lever
-from autotune.spec.model_type import model_type_of, restrict_to_model
+from autotune.spec.model_type import model_type_of, restrict_to_model, restrict_to_models
 from autotune.spec.models import StudyFile
 
 
@@ -44,7 +44,8 @@ def resolve_space(
     inactive = _inactive_levers(written, available, invalid, document)
     skipped += [SkippedSetting(name, "all settings", why) for name, why in inactive.items()]
     dimensions = tuple(d for d in available.dimensions if d.lever not in inactive)
-    space = SearchSpace(dimensions, default, (*forbidden_clauses(host), *_rules(file, document)))
+    rules = (*forbidden_clauses(host), *_rules(file, document))
+    space = restrict_to_models(SearchSpace(dimensions, default, rules), file.task.model)
     if not invalid and not document.mistakes:
         _check_rules(file, space, document)
     return space, tuple(skipped)
@@ -71,7 +72,8 @@ def _resolve_levers(file: StudyFile, document: Document, host: Host) -> dict[str
     for name in file.space.keys() - LEVERS.keys():
         message = f"unknown lever '{name}'; {suggest(name, LEVERS)}"
         document.add_error(("space", name), message, key=True)
-    model_type = model_type_of(file.task.model)
+    # What one of several models cannot run is a rule.
+    model_type = None if "model" in file.space else model_type_of(file.task.model)
     domains = {}
     for name in (name for name in LEVERS if name in file.space):
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from autotune.trial.data.batching import Indices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
+from autotune.trial.effects.adapters import merged_copy
 from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
@@ -50,9 +51,13 @@ class TrainState:
     group: ProcessGroup = field(default_factory=SingleProcess)
     distributed: DistributedModel | None = None
     max_gradient_norm: float = MAX_GRADIENT_NORM
+    has_adapter: bool = False
 
     def unsharded(self) -> TrainState:
-        """This state with the complete model, for evaluation."""
+        """This state with the complete model, adapters merged, for evaluation."""
+        if self.has_adapter:
+            model = merged_copy(self.model)
+            return replace(self, model=model, forward=model, has_adapter=False)
         if self.distributed is None:
             return self
         model = self.distributed.unsharded()

@@ -21,6 +21,7 @@ from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.devices import model_devices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import optimizers
+from autotune.trial.effects.adapters import has_adapter
 from autotune.trial.effects.device_map import dispatch_model
 from autotune.trial.effects.schedules import rate_factors
 from autotune.trial.loss import build_loss, output_logits
@@ -63,6 +64,7 @@ def init_train_state(
     return TrainState(
         model, forward, optimizer, precision, rate, setup.masks, device, loss,
         group or SingleProcess(device), max_gradient_norm=float(strategy["gradient_clip"]),
+        has_adapter=has_adapter(strategy),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autotune.analysis.plan import seconds_at_profile
 from autotune.domain import CurvePoint, Job, Outcome, Phase, State, Study
+from autotune.domain.training import task_of
 from autotune.errors import AutotuneError, UsageError
 from autotune.levers import required_resources
 from autotune.plugins import call_with_plugins
@@ -63,7 +64,7 @@ class _ProfileRun:
             study=study.name,
             trial=0,
             strategy=strategy,
-            task=study.task,
+            task=task_of(study.task, strategy),
             seed=study.task.seed,
             resources=required_resources(strategy),
             limits=study.limits,

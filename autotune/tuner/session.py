@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune import hardware, spec
-from autotune.domain import CurvePoint, Host, State, Study, Trial, WorkloadProfile
+from autotune.domain import CurvePoint, Host, State, Study, Trial, Value, WorkloadProfile
 from autotune.domain.clock import utc_now
+from autotune.domain.search_space import grid_values
+from autotune.domain.strategy import OF_TASK
 from autotune.errors import IncompatibleStudyError, UsageError
 from autotune.plugins import call_with_plugins
 from autotune.ports import Evaluate, Executor, Observer, Store
@@ -94,7 +96,7 @@ class SearchSession:
         """Check the study and load its model and data in a worker, so that a mistake shows before
         anything is stored. Returns what was loaded; ``None`` where trials are replayed."""
         from autotune.trial.data.datasets import prepare_task
-        from autotune.trial.workload import profile_workload
+        from autotune.trial.workload import profile_models
 
         self._study = adopt_samples(self._store, self._study)
         self._source = load_source_study(self._store, self._study, self._host)
@@ -107,9 +109,12 @@ class SearchSession:
         study = self._study
         prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
         prepared = replace(prepared, notes=(*prepared.notes, *note))
-        self._workload = call(call_with_plugins, study.plugins, profile_workload, study.task)
+        models, max_length = _searched_models(study), _longest_samples(study)
+        self._workload = call(
+            call_with_plugins, study.plugins, profile_models, study.task, models, max_length
+        )
         # A model of the hub is here now, and its type is known.
-        space = spec.restrict_space(study.space, spec.model_type_of(study.task.model))
+        space = spec.restrict_to_models(study.space, study.task.model)
         self._study = replace(study, data_digest=prepared.data_digest, space=space)
         self._require_source_of_same_data()
         return prepared
@@ -194,6 +199,24 @@ class SearchSession:
             feasibility=feasibility,
             source=self._source,
         )
+
+
+def _searched_models(study: Study) -> list[str]:
+    """The models of the study other than that of its task."""
+    return [str(v) for v in _settings(study, "model") if v != OF_TASK]
+
+
+def _longest_samples(study: Study) -> int | None:
+    """The largest ``max_length`` that is searched, if it is."""
+    return max((int(v) for v in _settings(study, "max_length") if v != OF_TASK), default=None)
+
+
+def _settings(study: Study, lever: str) -> list[Value]:
+    """The settings of ``lever`` in the study; of a range its ends."""
+    domains = [d.domain for d in study.space.dimensions if d.lever == lever]
+    searched = [value for domain in domains for value in grid_values(domain, 2)]
+    named = [strategy[lever] for strategy in (study.baseline, *study.start_with)]
+    return list(dict.fromkeys([*searched, *named]))
 
 
 def require_compatible(store: Store, study: Study) -> None:

@@ -18,6 +18,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
+from autotune.domain.training import task_of
 from autotune.levers import required_resources
 from autotune.tuner.cache import CACHE_MISS, CacheHit, merge_cached
 from autotune.tuner.failures import earlier_runs, has_failed_before, without_early_verdict
@@ -53,7 +54,7 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         study=turn.study.name,
         trial=trial.number,
         strategy=trial.strategy,
-        task=turn.study.task,
+        task=task_of(turn.study.task, trial.strategy),
         seed=trial.seed,
         resources=required_resources(trial.strategy),
         limits=_limits(trial, turn),

@@ -24,6 +24,7 @@ from autotune.domain import (
     Study,
 )
 from autotune.domain.metrics import METRICS
+from autotune.domain.training import task_of
 from autotune.errors import AutotuneError
 from autotune.plugins import call_with_plugins
 from autotune.ports import Executor
@@ -76,7 +77,7 @@ def _jobs(study: Study, host: Host, folder: str) -> Iterator[Job]:
             study=study.name,
             trial=number,
             strategy=strategy,
-            task=study.task,
+            task=task_of(study.task, strategy),
             seed=study.task.seed,
             resources=required_resources(strategy),
             limits=study.limits,

@@ -19,6 +19,7 @@ from autotune.export.templates.evaluation import evaluate, print_summary
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import chunks
+from autotune.trial.effects.adapters import merge_adapters
 from autotune.trial.effects.optimizers import build_grouped_optimizer
 from autotune.trial.effects.parameter_groups import parameter_groups
 from autotune.trial.effects.schedules import make_scheduler
@@ -78,6 +79,7 @@ def main() -> None:
             best.evaluate(step, setup.model, setup.precision)
     if rank == 0:
         best.restore(setup.model)
+        merge_adapters(setup.model)
         scores = evaluate(folder, setup.model, setup.precision, device)
         recorder.write(HERE, scores)
         save(setup.model, folder.tokenizer, HERE / "trained")

@@ -33,6 +33,7 @@ from autotune.export.templates.device import apply_device_settings
 from autotune.export.templates.evaluation import evaluate, print_summary, validation_scores
 from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
+from autotune.trial.effects.adapters import merge_adapters
 from autotune.trial.effects.optimizers import clip_for_step
 from autotune.trial.effects.parameter_groups import parameter_groups
 from autotune.trial.loss import Loss, build_loss
@@ -162,6 +163,7 @@ def main() -> None:
     recorder.evaluations = evaluations_of(trainer.state)
     recorder.best_step = trainer.state.best_global_step
     if trainer.is_world_process_zero():
+        merge_adapters(setup.model)
         scores = evaluate(folder, setup.model, setup.precision, device)
         recorder.write(HERE, scores)
         save(setup.model, folder.tokenizer, HERE / "trained")

@@ -23,6 +23,7 @@ from autotune.export.templates.folder import ExportFolder, open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
+from autotune.trial.effects.adapters import merge_adapters
 from autotune.trial.effects.schedules import make_scheduler
 from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import plan_training
@@ -123,6 +124,7 @@ def main() -> None:
     trainer = lightning.Trainer(**arguments, default_root_dir=HERE, callbacks=[progress])
     trainer.fit(module)
     best.restore(setup.model)
+    merge_adapters(setup.model)
     scores = evaluate(folder, setup.model, setup.precision, device)
     recorder.write(HERE, scores)
     save(setup.model, folder.tokenizer, HERE / "trained")

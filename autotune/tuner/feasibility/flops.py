@@ -12,7 +12,8 @@ def training_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
     workload = WorkloadShape(profile, strategy)
     model = workload.model
     trained = model.trained_layers / max(model.layers, 1)
-    passes = 1 + 2 * trained + (trained if model.recomputes_activations else 0.0)
+    backward = trained * (1 + min(model.trained_share, 1.0))  # to inputs and to weights
+    passes = 1 + backward + (trained if model.recomputes_activations else 0.0)
     return passes * _forward(workload, workload.typical_batch)
 
 

@@ -64,7 +64,7 @@ def memory_footprints(
     """The footprints of a trial in host memory or in GPU memory, over all processes."""
     workload = WorkloadShape(profile, strategy)
     if kind == "host" and workload.device != "cpu":
-        weights = 2 * FLOAT_BYTES * profile.parameters
+        weights = 2 * FLOAT_BYTES * workload.profile.parameters
         footprints = [(weights + _offloaded_bytes(workload), 0.0, 0.0, 0.0)]
     else:
         footprints = [

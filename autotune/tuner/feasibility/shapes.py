@@ -22,6 +22,7 @@ MIN_ROWS_FOR_P95 = 8
 
 def model_shape(profile: WorkloadProfile, strategy: Strategy) -> ModelShape:
     """The model of ``profile`` under the levers that have a workload function."""
+    profile = profile.under(strategy)
     shape = ModelShape(profile.layers, has_dropout=profile.dropout)
     for name, lever in LEVERS.items():
         value = strategy.values.get(name)
@@ -34,7 +35,7 @@ class WorkloadShape:
     """Sizes of one trial, from its profile and its strategy."""
 
     def __init__(self, profile: WorkloadProfile, strategy: Strategy) -> None:
-        self.profile, self.strategy = profile, strategy
+        self.profile, self.strategy = profile.under(strategy), strategy
         self.device = str(strategy["device"]).partition(":")[0]
         self.layout: Layout = layout(strategy.get("parallelism", "none"))
         self.precision = str(strategy["precision"])
@@ -61,8 +62,8 @@ class WorkloadShape:
     def trained_parameters(self) -> float:
         if self.model.frozen == 0:
             return self.parameters
-        trained_layers = self.model.trained_layers
-        return trained_layers * self._parameters_per_layer + self.profile.head_parameters
+        layers = self.model.trained_layers * self.model.trained_share
+        return layers * self._parameters_per_layer + self.profile.head_parameters
 
     @cached_property
     def _parameters_per_layer(self) -> float:
