@@ -54,7 +54,8 @@ class Measurements:
     """``values`` (n,) of ``groups`` (n,) with the ``variances`` (n,) of their independent noise.
 
     ``offsets`` (n, offsets) are the loadings of the common offsets, whose prior variances are
-    ``offset_variances`` (offsets,).
+    ``offset_variances`` (offsets,). ``min_variances`` (groups,) are the least posterior variances of
+    the deviations of the groups, whatever the other groups say; none by default.
     """
 
     groups: Indices
@@ -62,6 +63,7 @@ class Measurements:
     variances: Floats
     offsets: Floats
     offset_variances: Floats
+    min_variances: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ class _GroupStatistics:
         self.within_moment = (within * weights[:, None]).T @ rest
         self.constant = float(weights @ rest**2) + float(np.log(variances).sum())
         self.offset_variances = measurements.offset_variances
+        least = measurements.min_variances
+        self.min_variances = np.zeros(count) if least is None else least
 
     def excess_variances(self) -> Floats:
         """How much larger the prior variance of the deviation of each group is, because it is an
@@ -240,5 +244,6 @@ class _Solution:
         loadings = -shrinkage[:, None] * statistics.design
         loadings[:, : statistics.effects.shape[1]] += statistics.effects
         own = shrinkage * statistics.values + loadings @ self.coefficients
-        residuals = np.sqrt(level.variances / level.inflation)
+        variances = level.variances / level.inflation
+        residuals = np.sqrt(np.maximum(variances, statistics.min_variances))
         return _Component(weight, statistics.center + own, loadings @ self.inverse.T, residuals)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
-from autotune.analysis.metric_posterior import Comparison
+from autotune.analysis.metric_posterior import INTERVAL_QUANTILE, Comparison
+from autotune.analysis.observations import RUN_DEVIATIONS
 from autotune.analysis.posterior import Posterior
 from autotune.analysis.recommendation import Recommender, Status
 from autotune.analysis.recommendation_text import (
@@ -28,6 +29,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
+from autotune.domain.metrics import MetricKind
 from autotune.errors import NotFoundError
 
 KEEP_ACCURACY = Constraint(ACCURACY, ">=", -0.01, relative=True)
@@ -54,6 +56,25 @@ def confirmation(number: int, source: Trial, accuracy: float, seed: int = 1) -> 
     speed = source.metric(SPEED) or 0.0
     other = run(number, speed, accuracy, origin=TrialOrigin.CONFIRMATION, seed=seed)
     return replace(other, strategy=source.strategy)
+
+
+@pytest.mark.parametrize("runs", [1, 4])
+def test_a_single_run_is_not_surer_than_the_noise_of_seeds(runs: int) -> None:
+    """Many similar strategies with one score and exact measurements say nothing about its seed."""
+    precise = 1_000_000
+    members = [
+        replace(t, result=TrialResult({ACCURACY: Measurement(ACCURACY, 0.8, "ratio", precise)}))
+        for t in [run(number, 100, 0.8) for number in range(30)]
+    ]
+    repeated = [replace(members[0], number=100 + seed, seed=seed) for seed in range(1, runs)]
+    posterior = Posterior(study(), [*members, *repeated])
+    belief, other = posterior.belief(members[0], ACCURACY), posterior.compare(members[5], ACCURACY)
+    assert belief is not None and other is not None
+    seed_deviation = RUN_DEVIATIONS[MetricKind.SHARE]
+    least = INTERVAL_QUANTILE * seed_deviation / runs**0.5
+    assert (belief.ci95[1] - belief.ci95[0]) / 2 >= 0.99 * least
+    assert (other.ci95[1] - other.ci95[0]) / 2 >= 0.99 * INTERVAL_QUANTILE * seed_deviation
+    assert (belief.ci95[1] - belief.ci95[0]) / 2 < 2 * least, "more runs make it surer"
 
 
 def sentence(definition: Study, members: Sequence[Trial], goal: str = "knee") -> str:
