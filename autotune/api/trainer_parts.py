@@ -38,6 +38,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "warmup_ratio": ("warmup_steps", "lr_scheduler_type", "lr_scheduler_kwargs"),
     "weight_decay": ("weight_decay",),
     "gradient_clip": ("max_grad_norm",),
+    "label_smoothing": ("label_smoothing_factor",),
     "compile": ("torch_compile",),
     "activation_checkpointing": ("activation_checkpointing", "activation_checkpointing_kwargs"),
     "device": ("use_cpu", "dataloader_pin_memory"),
@@ -140,6 +141,7 @@ class TrainerParts:
             "padding": "bucketed" if _groups_by_length(arguments) else "dynamic",
             "weight_decay": float(arguments.weight_decay),
             "gradient_clip": float(arguments.max_grad_norm),
+            "label_smoothing": float(arguments.label_smoothing_factor),
         }
         if arguments.warmup_steps < 1:
             settings["warmup_ratio"] = float(arguments.warmup_steps)

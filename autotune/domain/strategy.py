@@ -25,6 +25,7 @@ LATER_DEFAULTS: Mapping[str, Value] = {
     "inference_batch_size": 32,
     "inference_padding": "dynamic",
     "inference_threads": 0,
+    "label_smoothing": 0.0,
     "layer_decay": 1.0,
     "lr_scheduler": "linear",
     "max_length": OF_TASK,

@@ -53,6 +53,7 @@ def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, A
         "optim": OPTIMIZERS[str(strategy["optimizer"])],
         "weight_decay": float(strategy["weight_decay"]),
         "max_grad_norm": float(strategy["gradient_clip"]),
+        "label_smoothing_factor": float(strategy["label_smoothing"]),
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",
         **({"tf32": True} if precision == "tf32" else {}),

@@ -20,6 +20,7 @@ def read_regularization(config: ImportedConfig, options: dict[str, Any]) -> None
     for lever, key, default in (
         ("weight_decay", "weight_decay", 0.0),
         ("gradient_clip", "max_grad_norm", 1.0),
+        ("label_smoothing", "label_smoothing_factor", 0.0),
     ):
         if (value := pop_number(options, key, default, allows_zero=True)) != default:
             config.levers[lever] = value

@@ -35,7 +35,6 @@ IGNORED_KEYS = {
 """Fields without influence on training, and those that are read elsewhere."""
 
 TRIAL_DEFAULTS: Mapping[str, Any] = {
-    "label_smoothing_factor": 0.0,
     "adam_beta1": 0.9,
     "adam_beta2": 0.999,
     "adam_epsilon": 1e-8,

@@ -74,6 +74,7 @@ BUILTIN_LEVERS = (
     regularization.WEIGHT_DECAY,
     regularization.LAYER_DECAY,
     regularization.GRADIENT_CLIP,
+    regularization.LABEL_SMOOTHING,
     deployment.RUNTIME,
     deployment.QUANTIZATION,
     deployment.INFERENCE_BATCH_SIZE,

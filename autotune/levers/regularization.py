@@ -55,6 +55,17 @@ LAYER_DECAY = Lever(
     exports={SCRIPT: "{effect}"},
 )
 
+LABEL_SMOOTHING = Lever(
+    name="label_smoothing",
+    summary="Share of each label that is spread over all classes in training",
+    domain=Range(0.0, 0.9),
+    default=0.0,
+    influences=frozenset({ACCURACY}),
+    auto=lambda host: Categorical((0.0, 0.1)),
+    effect="autotune.trial.loss:build_loss",
+    exports={LOOP: "{effect}", "hf-trainer": "label_smoothing_factor"},
+)
+
 GRADIENT_CLIP = Lever(
     name="gradient_clip",
     summary="Norm to which the gradient of a step is clipped; 0 does not clip",

@@ -7,8 +7,10 @@ from typing import Any
 
 from autotune.domain.strategy import OF_TASK
 from autotune.domain.tasks import TASK_KINDS
-from autotune.spec.document import Document
+from autotune.spec.document import Document, Path
 from autotune.spec.models import StudyFile
+
+LEVER, CROSS_ENTROPY = "label_smoothing", "autotune.trial.loss:cross_entropy"
 
 
 def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
@@ -17,6 +19,7 @@ def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
     if "max_length" in file.space and TASK_KINDS[file.task.kind].logits_per_token:
         message = f"texts that are cut lose labels of {file.task.kind}; set task.max_length"
         document.add_error(("space", "max_length"), message, key=True)
+    _check_label_smoothing(file, document)
     own = {"model": file.task.model, "max_length": file.task.max_length}
     space = dict(file.space)
     for lever in own.keys() & space.keys():
@@ -32,6 +35,19 @@ def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
             "start_with": [_referred(entry, own) for entry in file.start_with],
         }
     )
+
+
+def _check_label_smoothing(file: StudyFile, document: Document) -> None:
+    """A mistake for label smoothing with another loss than cross-entropy over classes."""
+    task, kind = file.task, TASK_KINDS[file.task.kind]
+    if task.loss is None and kind.loss == CROSS_ENTROPY:
+        return
+    sections = {"space": file.space, "baseline": file.baseline}
+    places: list[Path] = [(name,) for name, settings in sections.items() if LEVER in settings]
+    places += [("start_with", n) for n, entry in enumerate(file.start_with) if LEVER in entry]
+    for path in places:
+        message = f"the loss of this task has no labels to smooth; remove {LEVER}"
+        document.add_error((*path, LEVER), message, key=True)
 
 
 def _referred(entry: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

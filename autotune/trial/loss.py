@@ -25,24 +25,26 @@ from autotune.trial.tasks.base import IGNORE_INDEX, is_evaluated
 @dataclass(frozen=True)
 class Loss:
     """The loss of a task of ``kind``. ``class_weights`` (``[classes]``) are passed to ``function``
-    where the task has them."""
+    where the task has them, ``label_smoothing`` where training has it: evaluation does not."""
 
     kind: TaskKind
     function: Callable[..., Tensor]
     class_weights: Tensor | None = None
+    label_smoothing: float = 0.0
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The sum over all evaluated labels.
+        """The sum over all evaluated labels, in training.
 
         Divided by the number of labels of the whole batch, it makes accumulated gradients equal to
         those of the batch, whatever the micro-batches.
         """
-        return self.per_label(logits, labels).sum()
+        smoothing = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
+        return self.per_label(logits, labels, **smoothing).sum()
 
-    def per_label(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def per_label(self, logits: Tensor, labels: Tensor, **smoothing: float) -> Tensor:
         """The loss of each label, in the shape of ``labels``."""
         weights = () if self.class_weights is None else (self.class_weights.to(logits.device),)
-        losses = self.function(logits.float(), labels, *weights)
+        losses = self.function(logits.float(), labels, *weights, **smoothing)
         if losses.shape != labels.shape:
             raise UsageError(
                 f"the loss returns the shape {[*losses.shape]} for labels of {[*labels.shape]}",
@@ -51,11 +53,11 @@ class Loss:
         return losses
 
 
-def build_loss(prepared: PreparedTask) -> Loss:
-    """The loss of ``prepared``."""
+def build_loss(prepared: PreparedTask, label_smoothing: float = 0.0) -> Loss:
+    """The loss of ``prepared``, with the lever ``label_smoothing`` in training."""
     kind, weights = TASK_KINDS.find(prepared.kind), prepared.class_weights
     tensor = None if weights is None else torch.tensor(weights)
-    return Loss(kind, _loss_function(prepared.loss or kind.loss), tensor)
+    return Loss(kind, _loss_function(prepared.loss or kind.loss), tensor, label_smoothing)
 
 
 def _loss_function(reference: Callable[..., Any] | str) -> Callable[..., Tensor]:
@@ -89,14 +91,21 @@ def label_arguments(kind: TaskKind, labels: Tensor) -> dict[str, Tensor]:
     return {"labels": labels}
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy in nats, times the weight of the label."""
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross-entropy in nats, times the weight of the label. With ``label_smoothing``, this share of
+    each label is spread evenly over all classes."""
     losses = functional.cross_entropy(
         logits.flatten(0, -2),
         labels.flatten(),
         weight=class_weights,
         ignore_index=IGNORE_INDEX,
         reduction="none",
+        label_smoothing=label_smoothing,
     )
     return losses.view(labels.shape)
 

@@ -44,7 +44,8 @@ def init_train_state(
 ) -> TrainState:
     """Build the strategy's model and optimizer. Every process of ``group`` builds the model and
     keeps its part."""
-    setup, loss = build_model(strategy, prepared, collate, seed), build_loss(prepared)
+    setup = build_model(strategy, prepared, collate, seed)
+    loss = build_loss(prepared, float(strategy["label_smoothing"]))
     model, precision, device = setup.model, setup.precision, collate.device
     # Compilation needs the final weights and layers.
     forward = compile_model(strategy, model)

@@ -135,11 +135,10 @@ USUAL = {
 def test_field_defaults_are_not_reported(tmp_path: Path) -> None:
     """As ``TrainingArguments.to_dict`` writes a usual recipe."""
     imported = read_json(tmp_path, USUAL)
-    assert list(imported.skipped) == [
-        "warmup_steps", "label_smoothing_factor", "load_best_model_at_end",
-    ]  # fmt: skip
+    assert list(imported.skipped) == ["warmup_steps", "load_best_model_at_end"]
     assert imported.skipped["warmup_steps"].startswith("is 100 steps; set the lever warmup_ratio")
     assert imported.levers["weight_decay"] == 0.01
+    assert imported.levers["label_smoothing"] == 0.1
     of_steps = read_json(tmp_path, {**USUAL, "max_steps": 1000})
     assert of_steps.levers["warmup_ratio"] == 0.1 and "warmup_steps" not in of_steps.skipped
 

@@ -54,6 +54,7 @@ def test_exported_training_arguments_are_imported(tmp_path: Path) -> None:
 def test_exported_schedules_are_imported(tmp_path: Path, scheduler: str) -> None:
     levers = {
         "lr_scheduler": scheduler, "warmup_ratio": 0.1, "weight_decay": 0.01, "gradient_clip": 0.0,
+        "label_smoothing": 0.1,
     }  # fmt: skip
     study = samples.study(steps=60)
     exported = training_arguments(study, samples.trial(**levers), 80)

@@ -94,3 +94,9 @@ def test_a_shorter_limit_cuts_the_samples_of_the_profile() -> None:
     assert longer.under(STRATEGY.with_values(max_length=40)).max_length == 40
     again = longer.under(STRATEGY)
     assert again.under(STRATEGY) == again
+
+
+def test_only_cross_entropy_has_labels_to_smooth() -> None:
+    assert load("space: {label_smoothing: [0.0, 0.1]}").space.dimensions
+    with pytest.raises(SpecError, match="no labels to smooth"):
+        load("task: {kind: regression}\nspace: {label_smoothing: [0.0, 0.1]}")

@@ -31,6 +31,7 @@ def trial_losses(plan: TrainingPlan, **settings: Any) -> list[float]:
         state,
         optimizer=build_for_strategy(strategy, state.model),
         max_gradient_norm=float(strategy["gradient_clip"]),
+        loss=replace(state.loss, label_smoothing=float(strategy["label_smoothing"])),
     )
     factor = rate_factors(schedule_of(strategy, plan.steps), plan.steps)
     steps = zip(range(plan.steps), plan.batches(), strict=False)
@@ -84,6 +85,7 @@ class LayerDecayTrainer(Trainer):
         ({"weight_decay": 0.5, "optimizer": "sgd"}, {"weight_decay": 0.5, "optim": "sgd"}),
         ({"gradient_clip": 0.0}, {"max_grad_norm": 0.0}),
         ({"gradient_clip": 0.1}, {"max_grad_norm": 0.1}),
+        ({"label_smoothing": 0.2}, {"label_smoothing_factor": 0.2}),
         ({"layer_decay": 0.5}, {}),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if "optim" not in value else "",

@@ -27,6 +27,7 @@ from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.adapters import merge_adapters
+from autotune.trial.effects.parameter_groups import parameter_groups
 from autotune.trial.effects.schedules import make_scheduler
 from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import plan_training
@@ -65,10 +66,13 @@ def fine_tune(
     """Train for all steps. The main process has the weights of the best evaluation then."""
     strategy = folder.strategy
     plan = plan_training(strategy, folder.task, collate, folder.seed)
-    num_ranks, loss = accelerator.num_processes, build_loss(folder.prepared)
+    num_ranks = accelerator.num_processes
+    loss = build_loss(folder.prepared, float(strategy["label_smoothing"]))
     micro_batch_size = max(1, min(plan.micro_batch_size, plan.batch_size // num_ranks))
     batches = MicroBatches(folder, collate, plan.batch_size, micro_batch_size)
-    inner_optimizer = optimizers.build_for_strategy(strategy, setup.model)
+    inner_optimizer = optimizers.build_grouped_optimizer(
+        strategy, parameter_groups(strategy, setup.model)
+    )
     if setup.masks is not None:
         setup.masks.reapply_after_step(inner_optimizer)
     scheduler = make_scheduler(strategy, inner_optimizer, plan.steps)

@@ -41,7 +41,7 @@ def main() -> None:
     collate = folder.train_collator(device)
     setup = build_model(strategy, folder.prepared, collate, folder.seed)
     plan = plan_training(strategy, folder.task, collate, folder.seed)
-    loss = build_loss(folder.prepared)
+    loss = build_loss(folder.prepared, float(strategy["label_smoothing"]))
     groups = parameter_groups(strategy, setup.model)
     client_optimizer = (
         {} if "optimizer" in config else {"optimizer": build_grouped_optimizer(strategy, groups)}

@@ -44,7 +44,7 @@ HERE = Path(__file__).resolve().parent
 
 UNUSED_ARGUMENTS = {
     "use_cpu": "device", "data_seed": "seed", "train_sampling_strategy": "padding",
-    "dataloader_drop_last": None, "dataloader_num_workers": None, "label_smoothing_factor": None,
+    "dataloader_drop_last": None, "dataloader_num_workers": None,
 }  # fmt: skip
 """Arguments without effect, because the script loads the data and computes the loss itself, and
 where ``strategy.json`` has the same setting."""
@@ -152,7 +152,7 @@ def main() -> None:
         folder.strategy,
         setup,
         make_loader(batches, collate),
-        build_loss(folder.prepared),
+        build_loss(folder.prepared, arguments.label_smoothing_factor),
         lambda: validation_scores(folder, setup.model, setup.precision, device),
         args=arguments,
         train_dataset=collate.split,

@@ -24,6 +24,7 @@ from autotune.export.templates.metrics import ThroughputRecorder
 from autotune.trial.data.batching import Collator
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.adapters import merge_adapters
+from autotune.trial.effects.parameter_groups import parameter_groups
 from autotune.trial.effects.schedules import make_scheduler
 from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import plan_training
@@ -43,7 +44,8 @@ class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
         self._forward = compile_model(folder.strategy, setup.model)
         self._strategy, self._masks = folder.strategy, setup.masks
         self._batches, self._collate = batches, collate
-        self._loss = build_loss(folder.prepared)
+        smoothing = float(folder.strategy["label_smoothing"])
+        self._loss = build_loss(folder.prepared, smoothing)
 
     def train_dataloader(self) -> DataLoader[Any]:
         return make_loader(self._batches, self._collate, with_num_labels=True)
@@ -56,7 +58,8 @@ class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
         return loss * self.trainer.accumulate_grad_batches / num_labels
 
     def configure_optimizers(self) -> Any:
-        optimizer = optimizers.build_for_strategy(self._strategy, self.model)
+        groups = parameter_groups(self._strategy, self.model)
+        optimizer = optimizers.build_grouped_optimizer(self._strategy, groups)
         if self._masks is not None:
             self._masks.reapply_after_step(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
