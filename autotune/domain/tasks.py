@@ -24,6 +24,7 @@ class TaskKind:
     - ``scores``: the metrics that it computes from predictions.
     - ``label_per_token``: whether each token has a label, or else each sample.
     - ``has_text_pair``: whether a sample may be two texts.
+    - ``has_labels``: whether labels have names, or are numbers or texts.
     - ``columns``: the usual names of its columns, which the study file can replace.
     - ``loss``: a function, or its ``"module:name"``, as those of :mod:`autotune.trial.loss`.
     - ``loss_unit``: the unit of the loss.
@@ -38,6 +39,7 @@ class TaskKind:
     scores: tuple[str, ...] = ("accuracy",)
     label_per_token: bool = False
     has_text_pair: bool = False
+    has_labels: bool = True
     columns: Columns = field(default_factory=Columns)
     loss: Callable[..., Any] | str = "autotune.trial.loss:cross_entropy"
     loss_unit: str = "nats"
@@ -71,6 +73,7 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
         "autotune.trial.tasks.regression:Regression",
         scores=("pearson", "spearman", "rmse"),
         has_text_pair=True,
+        has_labels=False,
         loss="autotune.trial.loss:squared_error",
         loss_unit="squared error",
         predicts_classes=False,
@@ -90,6 +93,7 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
         "autotune.trial.tasks.question_answering:QuestionAnswering",
         scores=("exact_match", "f1"),
         has_text_pair=True,
+        has_labels=False,
         columns=Columns("question", "context", "answers"),
         loss="autotune.trial.loss:span_cross_entropy",
         predicts_classes=False,

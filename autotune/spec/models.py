@@ -201,7 +201,7 @@ class TaskSpec(Section):
         description="Tokens that two windows of a long context share in question answering; 128 "
         "unless given",
     )
-    labels: Annotated[list[NonEmptyText], Field(min_length=2)] | None = Field(
+    labels: list[NonEmptyText] | None = Field(
         None, description="Names of the labels 0, 1, ... where the data has numbers"
     )
     class_weights: Literal["balanced"] | dict[NonEmptyText, PositiveNumber] | None = Field(
@@ -295,6 +295,19 @@ class LimitsSpec(Section):
     checkpoint_gib: DiskSpace = Field(
         20.0,
         description="Disk space for the checkpoints of all trials of the study; 0 writes none",
+    )
+
+
+class KeepSpec(Section):
+    """Which trained models remain on disk."""
+
+    models: Literal["front", "all", "none"] | None = Field(
+        None,
+        description="Those of the front, all, or none; front unless given if models are deployed, "
+        "else none",
+    )
+    gigabytes: PositiveNumber = Field(
+        5.0, description="Disk space for the models of the study, during the search too"
     )
 
 
@@ -408,6 +421,13 @@ class StudyFile(Section):
         None, description="Start from the trials of this study of the same store and task"
     )
     limits: LimitsSpec = LimitsSpec()
+    keep: Annotated[
+        KeepSpec,
+        BeforeValidator(
+            _short_form("models", str),
+            json_schema_input_type=KeepSpec | Literal["front", "all", "none"],
+        ),
+    ] = KeepSpec()
     prices: PricesSpec = PricesSpec()
     executor: Executor = ExecutorSpec()
     sampler: Annotated[

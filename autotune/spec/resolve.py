@@ -34,6 +34,7 @@ from autotune.spec.budget import (
     resolve_warm_start,
 )
 from autotune.spec.conditions import constraint_errors, parse_constraint
+from autotune.spec.deployment import has_deployment, resolve_keep
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.evaluation import with_evaluations
@@ -70,6 +71,7 @@ def resolve(
     )
     objectives, constraints = metrics.objectives(file), metrics.constraints(file)
     task = _task(file.task, document)
+    deploys = has_deployment(file, objectives, constraints)
     study = Study(
         name=file.study,
         task=with_evaluations(task, file.task, objectives, constraints, document),
@@ -92,6 +94,8 @@ def resolve(
         confirm=resolve_confirmation(file),
         warm_start=resolve_warm_start(file, document),
         plugins=tuple(plugins),
+        deploys=deploys,
+        keep=resolve_keep(file, deploys=deploys),
         spec={key: value for key, value in document.data.items() if key != "storage"},
     )
     return ResolvedStudy(study, file.storage, skipped)
@@ -222,6 +226,12 @@ def _check_options(spec: TaskSpec, document: Document) -> None:
         registered = f"; {suggest(spec.loss, LOSSES)}" if LOSSES else ""
         message = f"no plug-in registers the loss {spec.loss!r}{registered}; or: module:function"
         document.add_error(("task", "loss"), message)
+    if spec.labels is not None and not kind.has_labels:
+        message = f"labels of {spec.kind} have no names; remove labels"
+        document.add_error(("task", "labels"), message, key=True)
+    elif spec.labels is not None and len(set(spec.labels)) < max(2, len(spec.labels)):
+        message = "name two or more different labels: labels: [bad, good]"
+        document.add_error(("task", "labels"), message)
     if spec.stride is not None and not kind.predicts_spans:
         message = f"{spec.kind} has no windows; remove stride"
         document.add_error(("task", "stride"), message, key=True)

@@ -262,7 +262,7 @@ def _mean(means: np.ndarray) -> np.ndarray:
 
 
 def _mean_f1(means: np.ndarray) -> np.ndarray:
-    """The mean F1 of labels from the ``(correct, actual, predicted)`` of each, ``[..., 3 labels]``."""
+    """The mean F1 of labels from the ``(correct, actual, predicted)`` of each in turn."""
     correct, actual, predicted = np.moveaxis(means.reshape(*means.shape[:-1], -1, 3), -1, 0)
     total = actual + predicted
     f1 = np.divide(2 * correct, total, out=np.zeros(total.shape), where=total > 0)

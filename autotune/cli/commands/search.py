@@ -19,12 +19,15 @@ from autotune.cli.options import (
     StorageOption,
     StudyArgument,
     WarmStartOption,
+    open_client,
     runs_directory,
     storage_option,
     storage_url,
 )
 from autotune.cli.output import EXIT_INTERRUPTED, err, info
+from autotune.cli.remote import resume_remotely, search_remotely
 from autotune.domain import Host, Study, Task
+from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import AutotuneError, UsageError
 from autotune.ports import Executor
 
@@ -73,6 +76,11 @@ def search(
     overrides += [f"warm_start={write_scalar(warm_start)}"] if warm_start else []
     overrides += _goal_overrides(require or [], maximize, minimize)
     path = resolve_study_path(file)
+    if (client := open_client()) is not None:
+        _require_local_options(storage, log_to)
+        with client:
+            search_remotely(client, path, overrides)
+        return
     if storage is not None:
         _require_server(storage)
     with open_executor(spec.executor(path, overrides=overrides)) as (runner, host):
@@ -96,6 +104,11 @@ def resume(
     from autotune.spec.yaml import write
     from autotune.store import open_store
 
+    if (client := open_client()) is not None:
+        _require_local_options(storage, log_to)
+        with client:
+            resume_remotely(client, study, _overrides(override, executor, address, no_sharing))
+        return
     url = storage_url(storage)
     store = open_store(url, create=False)
     try:
@@ -107,6 +120,13 @@ def resume(
     with open_executor(spec.executor(text, overrides=overrides)) as (runner, host):
         resumed = spec.load(text, host=host, overrides=overrides).study
         _search(resumed, url, runner, host, log_to or [])
+
+
+def _require_local_options(storage: str | None, log_to: Sequence[str] | None) -> None:
+    """Refuse options that a service does not know."""
+    options = {"--storage": storage, "--log-to": log_to}
+    for name in (name for name, value in options.items() if value):
+        raise UsageError(f"{name} has no meaning with --remote", hint="leave one of them out")
 
 
 def _require_server(url: str) -> None:
@@ -170,7 +190,8 @@ def _search(
         with err.status("preparing model and data"):
             prepared = session.prepare()
         if prepared is not None:
-            _print_task(study.task, prepared.sizes, prepared.num_labels, prepared.notes)
+            labels = prepared.label_names if TASK_KINDS[prepared.kind].has_labels else ()
+            _print_task(study.task, prepared.sizes, labels, prepared.notes)
         if (stored := session.create_or_continue()) is not None:
             info(f"continuing study {study.name}: {stored} trials are stored")
         with session.acquire() as trials, LiveView(Snapshot(study, trials)) as view:
@@ -178,6 +199,8 @@ def _search(
             with interruptible(session.stop, session.abort):
                 result = session.run(observer)
     info(f"search ended: {result.reason}")
+    if result.models is not None:
+        info(f"models: {result.models}")
     tracking.close(study, result.trials)
     snapshot, stored_at = Snapshot(study, result.trials), storage_option(storage)
     print_front(snapshot)
@@ -199,11 +222,12 @@ def _search(
 
 
 def _print_task(
-    task: Task, sizes: Mapping[str, int], num_labels: int, notes: Sequence[str]
+    task: Task, sizes: Mapping[str, int], labels: Sequence[str], notes: Sequence[str]
 ) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in sizes.items())
     files = task.dataset
     data = files if isinstance(files, str) else files.get("hub") or files["train"]
-    info(f"task: {task.model} on {data}: {splits} examples, {num_labels} labels")
+    count = f", {len(labels)} labels" if labels else ""
+    info(f"task: {task.model} on {data}: {splits} examples{count}")
     for note in notes:
         info(f"task: {note}")

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from autotune.domain import Task
+from autotune.domain.paths import expand_home
+from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import DataError
 from autotune.trial.data.datasets import declare_labels
 from autotune.trial.data.sources import find_source
@@ -25,8 +27,8 @@ MAX_LISTED_LABELS = 8
 
 @dataclass(frozen=True)
 class DataFacts:
-    """``sizes`` are the rows of the splits that were read, ``labels`` the names in train. ``notes``
-    are for the user."""
+    """``sizes`` are the rows of the splits that were read, ``labels`` the names of labels in train,
+    where they have some. ``notes`` are for the user."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
@@ -39,7 +41,8 @@ class DataFacts:
         sizes = ", ".join(f"{count:,} {split}" for split, count in self.sizes.items())
         names = ", ".join(self.labels[:MAX_LISTED_LABELS])
         more = ", ..." if len(self.labels) > MAX_LISTED_LABELS else ""
-        return f"{sizes} examples, {len(self.labels)} labels ({names}{more})"
+        labels = f", {len(self.labels)} labels ({names}{more})" if self.labels else ""
+        return f"{sizes} examples{labels}"
 
 
 def inspect_data(task: Task) -> DataFacts:
@@ -54,7 +57,7 @@ def inspect_data(task: Task) -> DataFacts:
         return DataFacts(notes=(f"{hub_name} is loaded from the hub when the search starts",))
     find_source(task.dataset)  # split names and files
     files = {} if isinstance(task.dataset, str) else task.dataset
-    paths = {split: Path(file).expanduser() for split, file in files.items()}
+    paths = {split: expand_home(file) for split, file in files.items()}
     large = [path for path in paths.values() if path.stat().st_size > MAX_BYTES]
     if large:
         for path in paths.values():
@@ -75,7 +78,8 @@ def _read_all(task: Task, files: Mapping[str, Table]) -> DataFacts:
             notes.append(
                 f"task.{split}_samples: only {limit:,} of {count:,} {split} examples are used"
             )
-    labels = kind.label_names(train, tables["train"], task.columns)
+    names = kind.label_names(train, tables["train"], task.columns)
+    labels = names if TASK_KINDS[task.kind].has_labels else ()
     sizes = {split: len(rows) for split, rows in examples.items()}
     return DataFacts(sizes, labels, tuple(notes))
 
@@ -83,7 +87,8 @@ def _read_all(task: Task, files: Mapping[str, Table]) -> DataFacts:
 def _check_columns(task: Task, path: Path) -> None:
     """Check that ``path`` has the columns of the task, from its first row."""
     row = _first_row(path)
-    table = Table(str(path), {name: [value] for name, value in row.items()})
+    first = {"train": Table(str(path), {name: [value] for name, value in row.items()})}
+    table = get_task_type(task.kind).clean(first, task.columns)[0].get("train", first["train"])
     columns = {"text": task.columns.text, "label": task.columns.label}
     if task.columns.text_pair is not None:
         columns["text_pair"] = task.columns.text_pair
