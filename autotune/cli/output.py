@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +22,17 @@ from autotune.domain.metrics import METRICS, Metric
 from autotune.domain.text import escape_control_characters, printable
 from autotune.errors import AutotuneError
 
+SIZE_VARIABLES = ("COLUMNS", "LINES")
+
 
 class PrintableConsole(Console):
     """A console that prints no control characters of names, reasons and messages, which come from
-    data, models and libraries: a terminal would obey them. Styles are of rich, and stay."""
+    data, models and libraries: a terminal would obey them. Styles are of rich, and stay.
+
+    ``COLUMNS`` and ``LINES`` that are no size, such as 0, count as not set."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, _environ=_with_valid_size(os.environ))
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -33,6 +42,14 @@ class PrintableConsole(Console):
                 yield segment
             else:
                 yield Segment(printable(segment.text), segment.style)
+
+
+def _with_valid_size(environment: Mapping[str, str]) -> Mapping[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in SIZE_VARIABLES or re.fullmatch("[1-9][0-9]{0,3}", value)
+    }
 
 
 EXIT_INTERRUPTED = 130

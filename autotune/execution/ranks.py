@@ -40,6 +40,12 @@ COLLECTIVE_FRACTION_OF_LIMIT = 0.25
 """The timeout is at most this fraction of the trial's time limit, so that a hanging rank is found
 before the trial times out."""
 
+LAUNCHER_VARIABLES = (
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR",
+    "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+)  # fmt: skip
+"""Set by torchrun and mpirun, and by users who imitate them."""
+
 RANK_MODULES = ("autotune.trial.distributed.pipeline", "autotune.trial.distributed.parallelize")
 """Modules that the ranks need. The worker imports them once, before it forks: that takes a second,
 and starts no thread."""
@@ -74,6 +80,12 @@ class Rank:
 def is_parallel(job: Job) -> bool:
     """Whether the job's strategy has more than one process."""
     return layout(job.strategy.get("parallelism", "none")).world > 1
+
+
+def remove_launcher_variables() -> None:
+    """Remove the ranks that a launcher gave to the driver: they are not those of a trial."""
+    for name in LAUNCHER_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def collective_timeout_seconds(job: Job) -> float:

@@ -96,6 +96,7 @@ def _evaluate(order: RunTrial, channel: Channel, watchdog: MemoryWatchdog) -> Ou
     log = log_path(job)
     try:
         _redirect_output(log)
+        ranks.remove_launcher_variables()
         os.environ.update(order.environment)
         if order.cores_to_lock:
             job = replace(job, cores=lock_cores(usable_cores(), order.cores_to_lock))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.domain import Study, Task
+from autotune.domain.paths import expand_home
 from autotune.errors import DataError
 from autotune.trial.data.datasets import PreparedTask, prepare_task, read_examples
 from autotune.trial.model_sources import model_files
@@ -47,7 +48,7 @@ def require_same_data(study: Study) -> None:
 
 def is_hub_model(model: str) -> bool:
     """Whether a task's model is a hub id rather than a directory or a builtin."""
-    return not model.startswith("builtin:") and not Path(model).expanduser().is_dir()
+    return not model.startswith("builtin:") and not expand_home(model).is_dir()
 
 
 def _rows(task: Task, examples: Examples) -> Iterator[Mapping[str, Any]]:

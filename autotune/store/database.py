@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
+from autotune.domain.paths import expand_home
 from autotune.errors import MissingExtraError, StoreUnavailableError, UsageError
 
 LOCK_SECONDS = 30
@@ -53,7 +54,7 @@ class Database:
         self.url = parse_url(url)
         self.read_only = read_only
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self.path = Path(self.url.database or "").expanduser().absolute() if self.sqlite else None
+        self.path = expand_home(self.url.database or "").absolute() if self.sqlite else None
         if self.path is None:
             self.engine = _postgres_engine(self.url, read_only)
         else:
@@ -134,7 +135,7 @@ def _check_sqlite(url: URL) -> URL:
         raise UsageError(
             "a SQLite storage needs a file", hint="three slashes and a path: sqlite:///autotune.db"
         )
-    if Path(url.database or "").expanduser().is_dir():
+    if expand_home(url.database or "").is_dir():
         raise UsageError(f"{url.database} is a directory", hint=f"{url}/autotune.db")
     if url.query:
         raise UsageError(f"options are not supported in {url}", hint=_EXAMPLES)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autotune.domain.paths import expand_home
 from autotune.domain.text import one_line, shorten
 from autotune.errors import ModelError
 from autotune.trial import builtin
@@ -43,7 +44,7 @@ def find_model(name: str, seed: int) -> ModelSource:
     """The model that ``task.model`` names; ``seed`` initialises ``builtin:bert-tiny``."""
     if name.startswith("builtin:"):
         return _builtin(name, seed)
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if path.is_dir():
         return _directory(path)
     if path.is_absolute() or name.startswith((".", "~")):

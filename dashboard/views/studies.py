@@ -96,7 +96,7 @@ def _state(overview: StudyOverview, share: float | None) -> str:
 
 
 def _is_running(overview: StudyOverview) -> bool:
-    idle = (now() - overview.changed_at).total_seconds()
+    idle = abs((now() - overview.changed_at).total_seconds())  # negative if the clock was set back
     return live.is_live(overview.counts) or (bool(overview.counts) and idle < MAX_IDLE_SECONDS)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from autotune.domain.paths import expand_home
 from autotune.errors import DataError
 
 MANIFEST = "seal.json"
@@ -28,7 +29,7 @@ def cache_root() -> Path:
     """
     try:
         if chosen := os.environ.get("AUTOTUNE_CACHE"):
-            return Path(chosen).expanduser().absolute()
+            return expand_home(chosen).absolute()
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autotune"
     except RuntimeError as error:  # HOME is unset, and this user has no entry in the user database
         raise DataError(
