@@ -10,7 +10,7 @@ from autotune.domain.metrics import METRICS
 from autotune.domain.tasks import TASK_KINDS, has_metric
 from autotune.domain.text import suggest
 from autotune.spec.document import Document
-from autotune.spec.models import TaskSpec
+from autotune.spec.task_section import TaskSpec
 
 
 def with_evaluations(

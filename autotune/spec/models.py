@@ -5,235 +5,31 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    Tag,
-    model_validator,
-)
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BeforeValidator, Field
 
 from autotune.components import EXECUTORS, SAMPLERS, STOPPING_RULES
 from autotune.domain import Direction
-from autotune.domain.datasets import NAMED_DATASETS
-from autotune.domain.registry import Registry
-from autotune.domain.tasks import TASK_KINDS
+from autotune.spec.fields import (
+    AUTO,
+    Count,
+    DiskSpace,
+    FinitePoints,
+    NameIn,
+    NonEmptyText,
+    PositiveNumber,
+    Price,
+    Section,
+    Seed,
+    StudyName,
+    short_form,
+)
+from autotune.spec.task_section import TaskSpec
 
-AUTO = "auto"
-"""The value of ``start_with`` that names no strategies, and of ``train_samples`` that leaves the
-number to the budget."""
-
-EPOCHS = r"^([1-9]\d*(\.\d+)?|0?\.\d*[1-9]\d*) epochs?$"
-"""A positive number of epochs."""
-
-UNKNOWN_NAME = "unknown_name"
-"""Type of the pydantic error for a name that is not in its registry."""
-
-
-@dataclass(frozen=True, eq=False)
-class NameIn:
-    """Annotates text that must be a name of ``registry`` when it is validated, so that the names
-    which plug-ins registered are valid too."""
-
-    registry: Registry[Any]
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self._check, json_schema_input_schema=core_schema.str_schema()
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        records = self.registry.values()
-        return {"oneOf": [{"const": r.name, "description": r.summary} for r in records]}
-
-    def _check(self, value: Any) -> str:
-        if not isinstance(value, str) or value not in self.registry:
-            names = ", ".join(self.registry)
-            raise PydanticCustomError(UNKNOWN_NAME, "unknown name", {"names": names})
-        return value
-
-
-TaskKindName = Annotated[str, NameIn(TASK_KINDS)]
 ExecutorName = Annotated[str, NameIn(EXECUTORS)]
 SamplerName = Annotated[str, NameIn(SAMPLERS)]
 StoppingRuleName = Annotated[str, NameIn(STOPPING_RULES)]
-
-FinitePoints = Annotated[float, Field(allow_inf_nan=False)]
-StudyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-NonEmptyText = Annotated[str, Field(min_length=1)]
-PositiveNumber = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Price = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Epochs = Annotated[str, Field(pattern=EPOCHS)]
-DiskSpace = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """Base of all sections: rejects unknown keys, text in place of numbers, and infinity."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-def _without_auto(value: Any) -> Any:
-    """``None`` for a number that is left to the data or to the budget."""
-    return None if value == AUTO else value
-
-
-def _short_form(key: str, *kinds: type) -> Callable[[Any], Any]:
-    """Accept a bare value of one of ``kinds`` as short for the mapping ``{key: value}``."""
-    return lambda value: {key: value} if isinstance(value, kinds) else value
-
-
-class DatasetFiles(Section):
-    """Local files by split: CSV, JSON Lines or Parquet."""
-
-    train: NonEmptyText
-    validation: NonEmptyText | None = None
-    test: NonEmptyText | None = None
-
-
-class HubDataset(Section):
-    """A data set of the hub whose splits have other names there."""
-
-    hub: NonEmptyText
-    train: NonEmptyText | None = None
-    validation: NonEmptyText | None = None
-    test: NonEmptyText | None = None
-
-
-def _dataset_form(value: Any) -> str:
-    if isinstance(value, HubDataset) or (isinstance(value, dict) and "hub" in value):
-        return "hub"
-    return "files" if isinstance(value, dict | DatasetFiles) else "name"
-
-
-Dataset = Annotated[
-    Annotated[NonEmptyText, Tag("name")]
-    | Annotated[DatasetFiles, Tag("files")]
-    | Annotated[HubDataset, Tag("hub")],
-    Discriminator(_dataset_form),
-]
-
-
-class ColumnsSpec(Section):
-    """Names of the data set's columns."""
-
-    text: NonEmptyText = Field("text", description="The text, or the words of token classification")
-    text_pair: NonEmptyText | None = Field(
-        None, description="The second text of a pair, or the context of a question"
-    )
-    label: NonEmptyText = Field("label", description="The label, number, tags or answers")
-
-
-def _evaluation_interval(value: Any) -> Any:
-    """A share of an epoch as text; a number of steps and ``null`` as they are."""
-    if isinstance(value, float) and 0 < value < 1:
-        return f"{value:g} epochs"
-    is_steps = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if value is None or is_steps or (isinstance(value, str) and re.match(EPOCHS, value)):
-        return value
-    message = "Input should be a number of steps, or a part of the data such as '0.25 epochs'"
-    raise PydanticCustomError("evaluation_interval", message)
-
-
-def _fill_named_dataset(value: Any) -> Any:
-    """Add the task kind and columns of a data set of :data:`NAMED_DATASETS` that the file does not
-    give."""
-    if not isinstance(value, dict):
-        return value
-    dataset = value.get("dataset")
-    name = dataset.get("hub") if isinstance(dataset, dict) else dataset
-    named = NAMED_DATASETS.get(name) if isinstance(name, str) else None
-    columns = value.get("columns", {})
-    if named is None or not isinstance(columns, dict):
-        return value
-    known = {key: column for key, column in asdict(named.columns).items() if column is not None}
-    return {"kind": named.kind, **value, "columns": {**known, **columns}}
-
-
-class TaskSpec(Section):
-    """Model, data set and training length, the same for every trial."""
-
-    _fill = model_validator(mode="before")(_fill_named_dataset)
-
-    kind: TaskKindName = "text-classification"
-    model: NonEmptyText = Field(
-        "builtin:minilm",
-        description="builtin:minilm, builtin:bert-tiny, a hub id, or a local directory",
-    )
-    dataset: Dataset = Field(
-        "builtin:docstrings",
-        description="builtin:docstrings, a hub id, or files by split; {hub: ID, validation: dev} "
-        "names splits of the hub; glue/mnli, squad and others know their kind and columns",
-    )
-    columns: ColumnsSpec = ColumnsSpec()
-    epochs: Annotated[float, Field(gt=0, le=100)] | None = Field(
-        None, description="Passes over the training split; 1 unless given"
-    )
-    steps: Count | None = Field(None, description="Optimizer steps, instead of epochs")
-    max_length: Annotated[
-        Annotated[int, Field(ge=4, le=65_536)] | None,
-        BeforeValidator(
-            _without_auto,
-            json_schema_input_type=Annotated[int, Field(ge=4, le=65_536)] | Literal["auto"],
-        ),
-    ] = Field(
-        128, description="Maximum tokens per sample; auto: so many that 1% of the texts are cut"
-    )
-    stride: Annotated[int, Field(ge=0)] | None = Field(
-        None,
-        description="Tokens that two windows of a long context share in question answering; 128 "
-        "unless given",
-    )
-    labels: list[NonEmptyText] | None = Field(
-        None, description="Names of the labels 0, 1, ... where the data has numbers"
-    )
-    class_weights: Literal["balanced"] | dict[NonEmptyText, PositiveNumber] | None = Field(
-        None, description="Weights of labels in the loss; balanced: frequent labels count less"
-    )
-    loss: NonEmptyText | None = Field(
-        None, description="A loss of a plug-in, or module:function, instead of that of the kind"
-    )
-    seed: Seed = 0
-    train_samples: Annotated[
-        Count | None,
-        BeforeValidator(_without_auto, json_schema_input_type=Count | Literal["auto"] | None),
-    ] = Field(
-        None,
-        description="Maximum number of training samples; auto: as many as budget.minutes allows",
-    )
-    validation_samples: Count | None = Field(
-        None, description="Maximum number of validation samples"
-    )
-    evaluate_every: Annotated[
-        int | str | None,
-        BeforeValidator(_evaluation_interval, json_schema_input_type=Count | Share | Epochs | None),
-    ] = Field(
-        None,
-        description="Evaluate after this many steps, or after '0.25 epochs', and keep the best "
-        "weights; without it the last weights count",
-    )
-    best_metric: NonEmptyText | None = Field(
-        None,
-        description="Score that decides which evaluation is the best; the first one among the "
-        "objectives unless given",
-    )
 
 
 class ObjectiveSpec(Section):
@@ -315,8 +111,8 @@ class PricesSpec(Section):
     """US dollars per hour. GPUs are named by a part of their name, nodes by their class."""
 
     cpu_core: Price | None = None
-    gpus: dict[NonEmptyText, Price] = {}
-    nodes: dict[NonEmptyText, Price] = {}
+    gpus: dict[NonEmptyText, Price] = Field({})
+    nodes: dict[NonEmptyText, Price] = Field({})
 
 
 class ExecutorSpec(Section):
@@ -341,7 +137,7 @@ class ExecutorSpec(Section):
 
 Executor = Annotated[
     ExecutorSpec,
-    BeforeValidator(_short_form("kind", str), json_schema_input_type=ExecutorSpec | ExecutorName),
+    BeforeValidator(short_form("kind", str), json_schema_input_type=ExecutorSpec | ExecutorName),
 ]
 
 
@@ -373,7 +169,7 @@ class StudyFile(Section):
     objectives: list[
         Annotated[
             ObjectiveSpec,
-            BeforeValidator(_short_form("metric", str), json_schema_input_type=ObjectiveSpec | str),
+            BeforeValidator(short_form("metric", str), json_schema_input_type=ObjectiveSpec | str),
         ]
     ] = Field(min_length=1)
     goal: GoalSpec | None = Field(
@@ -384,14 +180,14 @@ class StudyFile(Section):
     )
     space: dict[
         str,
-        Annotated[LeverSpec, BeforeValidator(_short_form("values", str, int, float, bool, list))],
+        Annotated[LeverSpec, BeforeValidator(short_form("values", str, int, float, bool, list))],
     ] = Field(min_length=1, description="The levers to search")
     rules: list[
         Annotated[
             RuleSpec,
-            BeforeValidator(_short_form("exclude", str), json_schema_input_type=RuleSpec | str),
+            BeforeValidator(short_form("exclude", str), json_schema_input_type=RuleSpec | str),
         ]
-    ] = []
+    ] = Field([])
     baseline: dict[str, Any] = Field(
         {},
         description="Settings of your own recipe, with which all trials are compared; other levers "
@@ -424,7 +220,7 @@ class StudyFile(Section):
     keep: Annotated[
         KeepSpec,
         BeforeValidator(
-            _short_form("models", str),
+            short_form("models", str),
             json_schema_input_type=KeepSpec | Literal["front", "all", "none"],
         ),
     ] = KeepSpec()
@@ -432,7 +228,7 @@ class StudyFile(Section):
     executor: Executor = ExecutorSpec()
     sampler: Annotated[
         SamplerSpec,
-        BeforeValidator(_short_form("kind", str), json_schema_input_type=SamplerSpec | SamplerName),
+        BeforeValidator(short_form("kind", str), json_schema_input_type=SamplerSpec | SamplerName),
     ] = SamplerSpec()
     storage: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9_]+)?://")] | None = Field(
         None, description="SQLAlchemy URL of the store"

@@ -38,11 +38,13 @@ from autotune.spec.deployment import has_deployment, resolve_keep
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.evaluation import with_evaluations
+from autotune.spec.fields import AUTO
 from autotune.spec.metrics import why_unmeasurable
-from autotune.spec.models import AUTO, ExecutorSpec, GoalSpec, StudyFile, TaskSpec
+from autotune.spec.models import ExecutorSpec, GoalSpec, StudyFile
 from autotune.spec.priors import resolve_priors
 from autotune.spec.search_space import resolve_space
 from autotune.spec.strategies import resolve_baseline, resolve_start_with
+from autotune.spec.task_section import TaskSpec
 from autotune.spec.task_settings import refer_to_task
 
 

@@ -12,7 +12,8 @@ from autotune.domain import Categorical, Range
 from autotune.domain.metrics import METRICS
 from autotune.levers import LEVERS, Lever
 from autotune.levers.base import Pattern
-from autotune.spec.models import AUTO, StudyFile
+from autotune.spec.fields import AUTO
+from autotune.spec.models import StudyFile
 
 Schema = dict[str, Any]
 

@@ -16,7 +16,8 @@ from pydantic_core import ErrorDetails
 
 from autotune.domain.text import suggest
 from autotune.spec.document import Document, Path, quote
-from autotune.spec.models import UNKNOWN_NAME, StudyFile
+from autotune.spec.fields import UNKNOWN_NAME
+from autotune.spec.models import StudyFile
 
 _PLACEHOLDERS: Mapping[str, Any] = {
     "study": "study",

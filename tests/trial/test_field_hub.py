@@ -11,7 +11,7 @@ from data_files import tiny
 
 from autotune.domain import Columns
 from autotune.errors import DataError
-from autotune.spec.models import TaskSpec
+from autotune.spec.task_section import TaskSpec
 from autotune.trial.data.datasets import load_split, prepare_task
 
 TEXT = Columns(text="sentence")
