@@ -25,8 +25,9 @@ class Artifact:
     """The content of ``deployment.json``.
 
     ``inputs`` are the names of the arrays that the model takes. ``labels`` are in the order of its
-    outputs. ``task`` is the kind of task. ``max_length`` is in tokens. The others are the settings
-    of the deployment (:class:`~autotune.deployment.settings.DeploymentSettings`).
+    outputs. ``task`` is the kind of task, ``max_length`` is in tokens, and ``is_paired`` tells
+    whether a row is a pair of texts. The others are the settings of the deployment
+    (:class:`~autotune.deployment.settings.DeploymentSettings`).
     """
 
     task: str
@@ -39,6 +40,7 @@ class Artifact:
     batch_size: int
     threads: int | None
     padding: str
+    is_paired: bool = False
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> None:

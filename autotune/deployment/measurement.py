@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 from autotune import errors
 from autotune.deployment import probe
+from autotune.deployment.environment import module_environment
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.predictor import Logits
 from autotune.deployment.settings import DeploymentSettings
@@ -54,7 +54,8 @@ def measure(
 ) -> Mapping[str, Measurement]:
     """Measurements of the artifact for the encoded texts ``examples``, by metric.
 
-    - ``latency_p50_ms``, ``latency_p95_ms``, ``latency_p99_ms``: at batch size 1 over the lengths of the examples, without padding
+    - ``latency_p50_ms``, ``latency_p95_ms``, ``latency_p99_ms``: at batch size
+      1 over the lengths of the examples, without padding
     - ``deployed_samples_per_second``: in batches of the settings
     - ``serving_memory_mb``: peak of the process that serves
     - ``load_seconds``: from the import of the runtime to the first prediction
@@ -123,11 +124,9 @@ def serve(artifact: Path, texts: Sequence[EncodedText], threads: int | None) -> 
 
 def _run(folder: Path, artifact: Path) -> None:
     """Run the probe; raise its error."""
-    root = str(Path(__file__).parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.run(
         [sys.executable, "-m", probe.__name__, str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env=module_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -26,6 +26,8 @@ from autotune.errors import ModelError
 
 WEIGHTS = "model.safetensors"
 TASK = "task.json"
+GRAPH = "graph.onnx"
+"""The ONNX graph of the model, made on first use: all deployments of the model share it."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,13 @@ class TaskFacts:
     labels: tuple[str, ...]
     max_length: int
     pad_token_id: int
+    is_paired: bool = False
 
 
 def save(model: PreTrainedModel, tokenizer: Any, facts: TaskFacts, folder: Path) -> None:
     """Write ``model`` with its config, tokenizer and task to ``folder``, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH).unlink(missing_ok=True)  # of an earlier model
     model.config.save_pretrained(folder)
     save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)

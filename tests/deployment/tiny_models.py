@@ -59,6 +59,7 @@ def save_tiny_model(folder: Path, seed: int = 0) -> BertForSequenceClassificatio
         labels=LABELS,
         max_length=32,
         pad_token_id=0,
+        is_paired=True,
     )
     save(model, tokenizer(), facts, folder)
     return model

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autotune.deployment.artifact import TOKENIZER, Artifact, write_artifact
 from autotune.deployment.inputs import MASK, EncodedText
+from autotune.deployment.packages import required_packages
 from autotune.deployment.settings import DeploymentSettings
 
 
@@ -38,9 +39,11 @@ def build(
         batch_size=settings.inference_batch_size,
         threads=settings.inference_threads,
         padding=settings.inference_padding,
+        is_paired=facts.is_paired,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    _build_graph(model, artifact, folder, calibration)
+    with required_packages(settings.runtime):
+        _build_graph(model, artifact, folder, calibration)
     shutil.copyfile(model / TOKENIZER, folder / TOKENIZER)
     write_artifact(folder, artifact)
     return folder
@@ -53,7 +56,30 @@ def has_types(texts: Sequence[EncodedText]) -> bool:
 def _build_graph(
     model: Path, artifact: Artifact, folder: Path, calibration: Sequence[EncodedText]
 ) -> None:
-    if artifact.runtime == "torch":
-        from autotune.deployment.builders import weights
+    match artifact.runtime:
+        case "torch":
+            from autotune.deployment.builders import weights
 
-        weights.build_graph(model, folder)
+            weights.build_graph(model, folder)
+        case "torch-compiled":
+            from autotune.deployment.builders import torch_compiled
+
+            torch_compiled.build_graph(model, artifact, folder)
+        case "onnxruntime":
+            from autotune.deployment.builders.onnx import onnx_graph
+            from autotune.deployment.builders.onnx_quantization import quantize
+            from autotune.deployment.runtimes.onnx import GRAPH as ONNX_GRAPH
+
+            quantize(onnx_graph(model, artifact.inputs), artifact, folder / ONNX_GRAPH, calibration)
+        case "openvino":
+            from autotune.deployment.builders import openvino
+            from autotune.deployment.builders.onnx import onnx_graph
+            from autotune.deployment.runtimes.openvino import GRAPH as OPENVINO_GRAPH
+
+            graph = onnx_graph(model, artifact.inputs)
+            openvino.build_graph(graph, artifact, folder / OPENVINO_GRAPH, calibration)
+        case "tensorrt":
+            from autotune.deployment.builders import tensorrt
+            from autotune.deployment.builders.onnx import onnx_graph
+
+            tensorrt.build_engine(onnx_graph(model, artifact.inputs), artifact, folder)

@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
-from autotune.deployment.artifact import read_artifact
-from autotune.deployment.predictor import Predictor
+from autotune.deployment.artifact import Artifact, read_artifact
+from autotune.deployment.packages import required_packages
+from autotune.deployment.predictor import Predictor, Session
 
 SESSIONS = {
     "torch": "autotune.deployment.runtimes.torch_eager",
+    "torch-compiled": "autotune.deployment.runtimes.torch_compiled",
+    "onnxruntime": "autotune.deployment.runtimes.onnx",
+    "openvino": "autotune.deployment.runtimes.openvino",
+    "tensorrt": "autotune.deployment.runtimes.tensorrt",
 }
 """The module of each runtime."""
 
@@ -28,6 +33,14 @@ def open_artifact(folder: Path, threads: int | None) -> Iterator[Predictor]:
     :class:`~autotune.errors.MissingExtraError` if its runtime is not installed.
     """
     artifact = read_artifact(folder)
-    open_session = import_module(SESSIONS[artifact.runtime]).open_session
     with open_session(folder, artifact, threads) as session:
         yield Predictor(artifact, session)
+
+
+@contextmanager
+def open_session(folder: Path, artifact: Artifact, threads: int | None) -> Iterator[Session]:
+    """Load the model of ``artifact`` in its runtime."""
+    with required_packages(artifact.runtime):
+        runtime = import_module(SESSIONS[artifact.runtime])
+    with runtime.open_session(folder, artifact, threads) as session:
+        yield session

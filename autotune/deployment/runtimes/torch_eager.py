@@ -16,6 +16,7 @@ from autotune.deployment.artifact import Artifact
 from autotune.deployment.inputs import MASK, Arrays
 from autotune.deployment.predictor import Session
 from autotune.deployment.runtimes.torch_outputs import logits
+from autotune.deployment.runtimes.torch_threads import torch_threads
 
 DTYPES = {"none": torch.float32, "bf16": torch.bfloat16}
 
@@ -23,14 +24,10 @@ DTYPES = {"none": torch.float32, "bf16": torch.bfloat16}
 @contextmanager
 def open_session(folder: Path, artifact: Artifact, threads: int | None) -> Iterator[Session]:
     """Load the weights and run them on ``threads`` threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
     model = trained_model.load(folder)
     model.to(DTYPES[artifact.quantization])  # type: ignore[arg-type]
-    try:
+    with torch_threads(threads):
         yield _session(model)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _session(model: PreTrainedModel) -> Session:

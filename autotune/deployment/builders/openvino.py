@@ -1,0 +1,43 @@
+"""Graphs of OpenVINO, from the ONNX graph of the model.
+
+The library computes in bf16 or fp16 when it loads an artifact; on disk, weights of both are fp16.
+int8 is made by NNCF, which knows the patterns of encoders and smooths outliers of activations.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import openvino
+
+from autotune.deployment.artifact import Artifact
+from autotune.deployment.builders.calibration import calibration_batches
+from autotune.deployment.inputs import EncodedText
+
+
+def build_graph(
+    graph: Path, artifact: Artifact, path: Path, calibration: Sequence[EncodedText]
+) -> None:
+    """Write ``graph`` in the quantization of ``artifact`` to ``path``, and its weights next to
+    it."""
+    model = openvino.convert_model(graph)
+    if artifact.quantization == "int8-static":
+        model = _quantize(model, artifact, calibration)
+    openvino.save_model(model, path, compress_to_fp16=artifact.quantization in ("bf16", "fp16"))
+
+
+def _quantize(
+    model: openvino.Model, artifact: Artifact, calibration: Sequence[EncodedText]
+) -> openvino.Model:
+    import nncf
+
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    batches = list(calibration_batches(artifact, calibration))
+    return nncf.quantize(
+        model,
+        nncf.Dataset(batches),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(batches),
+    )

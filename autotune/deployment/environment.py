@@ -1,0 +1,14 @@
+"""The environment of processes that run modules of this package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def module_environment() -> dict[str, str]:
+    """The environment of this process, in which autotune can be imported even if it is not
+    installed."""
+    root = str(Path(__file__).parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
