@@ -26,9 +26,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(map(frozenset, (
     {"analysis", "deployment", "plugins", "store"},
     {"report", "spec", "tracking", "trial"},
     {"execution", "export", "tuner"},
-    {"importers"},
+    {"importers", "client"},
     {"cli"},
-    {"api"},
+    {"api", "service"},
     {"__main__", "__init__"},
 )))  # fmt: skip
 """The packages and top-level modules of ``autotune``, lowest layer first. Each may import from the
@@ -252,6 +252,7 @@ REFERENCES = [
     *(executor.factory for executor in EXECUTORS.values()),
     *(export_format.exporter for export_format in EXPORT_FORMATS.values()),
     *(kind.implementation for kind in TASK_KINDS.values()),
+    *(kind.loss for kind in TASK_KINDS.values()),
 ]
 
 

@@ -18,12 +18,14 @@ def profile_workload(task: Task) -> WorkloadProfile:
     """The workload profile of ``task``, which is prepared first if necessary. Loads no weights.
 
     Raises :class:`~autotune.errors.DataError` or :class:`~autotune.errors.ModelError`, as
-    :func:`~autotune.trial.data.datasets.prepare_task` does.
+    :func:`~autotune.trial.data.datasets.prepare_task` does, and
+    :class:`~autotune.errors.UsageError` for a loss that cannot be imported.
     """
     from autotune.measure import memory
 
     idle_gib = memory.peak_gib() or 0.0
     prepared = prepare_task(task)
+    _require_loss(prepared)
     model = _meta_model(prepared)
     config = model.config
     layers = int(config.num_hidden_layers)
@@ -39,7 +41,7 @@ def profile_workload(task: Task) -> WorkloadProfile:
             _first(config, "intermediate_size", "hidden_dim") or 4 * config.hidden_size
         ),
         labels=prepared.num_labels,
-        label_per_token=TASK_KINDS[prepared.kind].label_per_token,
+        label_per_token=TASK_KINDS[prepared.kind].logits_per_token,
         dropout=bool(_first(config, "hidden_dropout_prob", "dropout", "embedding_dropout")),
         train_samples=prepared.sizes["train"],
         validation_samples=prepared.sizes["validation"],
@@ -63,6 +65,14 @@ def profile_models(
     others = {model: profile_workload(replace(longest, model=model)) for model in models}
     profile = profile_workload(longest)
     return replace(profile, models=others, task_length=limit if is_longer else None)
+
+
+def _require_loss(prepared: PreparedTask) -> None:
+    """Raise :class:`~autotune.errors.UsageError` now, not in each trial, for a loss that cannot be
+    imported."""
+    from autotune.trial.loss import build_loss
+
+    build_loss(prepared)
 
 
 def _meta_model(prepared: PreparedTask) -> Any:

@@ -60,7 +60,9 @@ def test_scores_belong_to_task_kinds() -> None:
     assert has_metric("text-classification", "mcc")
     assert not has_metric("token-classification", "mcc")
     assert has_metric("token-classification", "cost_usd")
-    assert all(METRICS[score].kind in (MetricKind.SHARE, MetricKind.CORRELATION)
+    assert has_metric("regression", "rmse") and not has_metric("regression", "accuracy")
+    kinds = (MetricKind.SHARE, MetricKind.CORRELATION, MetricKind.LOSS)
+    assert all(METRICS[score].kind in kinds
                for kind in TASK_KINDS.values() for score in kind.scores)  # fmt: skip
 
 
