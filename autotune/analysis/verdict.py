@@ -1,8 +1,9 @@
 """The verdict on a trial: its place among the results of its study, or why it is none of them.
 
 A model that learned nothing says so in its scores: it predicts one class for all samples, and has a
-Matthews correlation (MCC) of exactly 0, or it finds no entity. Its accuracy is then the share of
-that class, usually the majority, and can look respectable.
+Matthews correlation (MCC) of exactly 0, or it finds no entity or answer, or its numbers do not
+correlate with the labels. Its accuracy is then the share of that class, usually the majority, and
+can look respectable.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from autotune.analysis.front import ObjectiveValues, Violation, value_of
 from autotune.domain import Measurement, State, Trial, TrialOrigin
+from autotune.domain.metrics import get_metric
 
 
 class Verdict(StrEnum):
@@ -36,6 +38,9 @@ RELATIONS = {
 }
 """The relation of a trial to the other one on which its verdict depends."""
 
+CONSTANT_PREDICTIONS = {"mcc": "majority class", "pearson": "constant predictions"}
+"""The correlations of predictions and labels, and what a correlation of exactly 0 means."""
+
 
 def describe_verdict(
     trial: Trial,
@@ -44,14 +49,18 @@ def describe_verdict(
     violations: Sequence[Violation] = (),
     other: int | None = None,
     source: str | None = None,
+    recommendation: str | None = None,
 ) -> str:
     """The verdict in words: ``dominated by trial 7``, ``outside accuracy >= baseline - 0.01,
     majority class (MCC 0)``, ``confirms trial 3``, ``on the front, from study sst2``.
 
     ``other`` is the number of the trial that dominates ``trial``, replaces it, or is confirmed by
-    it; ``source`` the name of the study of imported trials.
+    it; ``source`` the name of the study of imported trials; ``recommendation`` why it is recommended
+    all the same.
     """
     parts = [_place(trial, verdict, violations, other)]
+    if recommendation is not None:
+        parts[0] += f" as measured; {recommendation}"
     if trial.is_imported and source is not None:
         parts.append(f"from study {source}")
     if trial.state is State.COMPLETE and (note := learning_failure(trial)) is not None:
@@ -77,12 +86,22 @@ def _place(
 def learning_failure(trial: Trial) -> str | None:
     """That the model of ``trial`` learned nothing, in words; ``None`` if it did, or if its scores
     do not tell."""
-    mcc = trial.result.measurements.get("mcc")
-    if mcc is None:
-        return "no entity" if value_of(trial, "f1") == 0 else None
-    if mcc.value == 0:
-        return "majority class (MCC 0)"
-    return f"no better than chance (MCC {mcc.value:.3f})" if _can_be_zero(mcc) else None
+    measurements = trial.result.measurements
+    name = next((name for name in CONSTANT_PREDICTIONS if name in measurements), None)
+    if name is None:
+        return _without_hits(trial) if value_of(trial, "f1") == 0 else None
+    score, label = measurements[name], get_metric(name).label
+    if score.value == 0:
+        return f"{CONSTANT_PREDICTIONS[name]} ({label} 0)"
+    return f"no better than chance ({label} {score.value:.3f})" if _can_be_zero(score) else None
+
+
+def _without_hits(trial: Trial) -> str:
+    """What an F1 of 0 means: other metrics tell the kind of task."""
+    measurements = trial.result.measurements
+    if "exact_match" in measurements:
+        return "no answer has a correct word"
+    return "no correct label" if "f1_micro" in measurements else "no entity"
 
 
 def _can_be_zero(measurement: Measurement) -> bool:

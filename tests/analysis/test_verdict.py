@@ -37,6 +37,10 @@ def mcc(value: float, low: float, high: float) -> Measurement:
     return Measurement("mcc", value, "ratio", 100, (low, high))
 
 
+def pearson(value: float, low: float, high: float) -> Measurement:
+    return Measurement("pearson", value, "correlation", 100, (low, high))
+
+
 def test_verdicts_in_words() -> None:
     infeasible = Infeasible(FailureReason.OUT_OF_MEMORY, "too large")
     members = [
@@ -82,6 +86,16 @@ def test_trials_of_other_studies_and_repeated_trials() -> None:
         ([mcc(0.5, 0.4, 0.6)], None),
         ([Measurement("f1", 0.0, "ratio")], "no entity"),
         ([Measurement("f1", 0.0, "ratio"), mcc(-0.5, -0.6, -0.4)], None),
+        ([pearson(0.0, 0.0, 0.0)], "constant predictions (Pearson correlation 0)"),
+        ([pearson(0.1, -0.1, 0.3)], "no better than chance (Pearson correlation 0.100)"),
+        (
+            [Measurement("f1", 0.0, "ratio"), Measurement("exact_match", 0.0, "ratio")],
+            "no answer has a correct word",
+        ),
+        (
+            [Measurement("f1", 0.0, "ratio"), Measurement("f1_micro", 0.0, "ratio")],
+            "no correct label",
+        ),
         ([], None),
     ],
 )

@@ -16,6 +16,7 @@ import torch
 import transformers
 from transformers.models.auto import modeling_auto
 
+from autotune.domain import Task
 from autotune.levers.model_types import LAYERED_TYPES
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
 from autotune.trial.loss import build_loss, output_logits
@@ -105,7 +106,7 @@ def test_a_tiny_model_of_each_family_trains(
     total.backward()
     assert torch.isfinite(total) and total > 0
     monkeypatch.setattr("autotune.trial.workload.prepare_task", lambda task: own_model)
-    profile = profile_workload(None)  # type: ignore[arg-type]
+    profile = profile_workload(Task())
     assert profile.layers == 2 and profile.hidden == 16 and profile.layer_parameters > 0
 
 

@@ -54,7 +54,9 @@ def _is_floating(values: Any) -> bool:
 
 Arrays = dict[str, np.ndarray]
 """``tokens`` (int32, all examples concatenated), ``offsets`` (int64, one more than examples),
-``labels`` (int64, one per example or token) and, for pairs, ``types`` (int32, one per token)."""
+``labels`` (one per example or token, or a row of them for each example; integers, or floats where
+they are no classes) and, for pairs, ``types`` (int32, one per token). Kinds can add others: see
+:class:`autotune.trial.data.split.Split`."""
 
 
 @dataclass(frozen=True)
