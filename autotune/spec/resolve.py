@@ -234,7 +234,7 @@ def _check_options(spec: TaskSpec, document: Document) -> None:
     elif spec.labels is not None and len(set(spec.labels)) < max(2, len(spec.labels)):
         message = "name two or more different labels: labels: [bad, good]"
         document.add_error(("task", "labels"), message)
-    if spec.stride is not None and not kind.predicts_spans:
+    if spec.stride is not None and kind.label_per_token:
         message = f"{spec.kind} has no windows; remove stride"
         document.add_error(("task", "stride"), message, key=True)
 

@@ -125,8 +125,8 @@ class TaskSpec(Section):
     )
     stride: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Tokens that two windows of a long context share in question answering; 128 "
-        "unless given",
+        description="Divide texts that are too long into windows that share so many tokens; in "
+        "question answering 128 unless given, in others texts are cut without it",
     )
     labels: list[NonEmptyText] | None = Field(
         None, description="Names of the labels 0, 1, ... where the data has numbers"

@@ -7,7 +7,7 @@ of the labels, and 0 for labels that are not evaluated.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -55,9 +55,18 @@ class Loss:
 
 def build_loss(prepared: PreparedTask, label_smoothing: float = 0.0) -> Loss:
     """The loss of ``prepared``, with the lever ``label_smoothing`` in training."""
-    kind, weights = TASK_KINDS.find(prepared.kind), prepared.class_weights
+    kind, weights = kind_of(prepared), prepared.class_weights
     tensor = None if weights is None else torch.tensor(weights)
     return Loss(kind, _loss_function(prepared.loss or kind.loss), tensor, label_smoothing)
+
+
+def kind_of(prepared: PreparedTask) -> TaskKind:
+    """The kind of task. Where texts are divided into windows, predictions are logits, whose mean
+    decides on the text."""
+    kind = TASK_KINDS.find(prepared.kind)
+    if prepared.has_windows and not kind.label_per_token:
+        return replace(kind, predicts_classes=False)
+    return kind
 
 
 def _loss_function(reference: Callable[..., Any] | str) -> Callable[..., Tensor]:

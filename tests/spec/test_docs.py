@@ -52,7 +52,7 @@ def test_what_other_pages_show_loads(page: str) -> None:
 
 def test_every_task_kind_can_be_used() -> None:
     for kind in TASK_KINDS:
-        text = f"study: s\nobjectives: [f1]\ntask: {{kind: {kind}}}\nspace: {{batch_size: [8]}}\n"
+        text = f"study: s\nobjectives: [loss]\ntask: {{kind: {kind}}}\nspace: {{batch_size: [8]}}\n"
         assert load(text, host=CPU).study.task.kind == kind
         assert f"`{kind}`" in TEXT
 

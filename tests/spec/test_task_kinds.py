@@ -55,7 +55,7 @@ def test_options_of_the_loss_and_of_the_length() -> None:
     assert task("{class_weights: {rare: 5}}").class_weights == {"rare": 5.0}
     assert task("{labels: [bad, good]}").labels == ("bad", "good")
     assert task("{loss: 'my_losses:focal'}").loss == "my_losses:focal"
-    assert task("{kind: question-answering, stride: 64}").stride == 64
+    assert task("{stride: 64}").stride == task("{dataset: squad, stride: 64}").stride == 64
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_options_of_the_loss_and_of_the_length() -> None:
         ("{kind: regression, class_weights: balanced}", "has no classes to weigh"),
         ("{class_weights: balanced, loss: 'a:b'}", "your own loss weighs the labels itself"),
         ("{class_weights: {rare: 0}}", "greater than 0"),
-        ("{stride: 64}", "text-classification has no windows"),
+        ("{kind: token-classification, stride: 64}", "token-classification has no windows"),
         ("{loss: focal}", "no plug-in registers the loss 'focal'"),
         ("{labels: [only]}", "name two or more different labels"),
         ("{labels: [a, b, a]}", "name two or more different labels"),

@@ -20,6 +20,7 @@ from autotune.errors import DataError, UsageError
 from autotune.trial.data.class_weights import class_weights
 from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.loss import build_loss, cross_entropy
+from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import IGNORE_INDEX
 
 NAMES = ("a", "b", "c")
@@ -74,7 +75,7 @@ def test_a_loss_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"returns the shape \[\] for labels of \[6\]"):
         mean(logits, labels)
     for name in ("own_losses:nothing", "no_such_module:loss", "unknown"):
-        with pytest.raises(UsageError, match=rf"task.loss: {name} cannot be imported"):
+        with pytest.raises(UsageError, match=f"task[.]loss: {name} cannot be imported"):
             build_loss(prepare_task(tiny(dataset, loss=name)))
 
 
@@ -86,6 +87,27 @@ def test_numbers_get_the_names_of_the_task(tmp_path: Path) -> None:
     assert any("rows without a label (-1) are left out" in note for note in prepared.notes)
     with pytest.raises(DataError, match="train.jsonl:1: the label is 1; classes are 0 to 0"):
         prepare_task(tiny({"train": str(path)}, labels=("bad",)))
+
+
+def test_long_texts_are_divided_into_windows(tmp_path: Path) -> None:
+    examples = [{"text": f"word {i} " * (4 + i % 20), "label": i % 2} for i in range(60)]
+    path = write_jsonl(tmp_path / "train.jsonl", examples)
+    prepared = prepare_task(tiny({"train": str(path)}, stride=4))
+    split = load_split(prepared, "validation")
+    texts = split.extras["row_example"]
+    assert len(split) > len(set(texts)) == 6 and split.lengths.max() == 16
+    assert any("texts are divided into" in note for note in prepared.notes)
+    assert not build_loss(prepared).kind.predicts_classes
+    logits = np.zeros((len(split), 2), np.float32)
+    for text in set(texts):  # the mean decides: one window is sure, the others slightly wrong
+        windows = np.flatnonzero(texts == text)
+        label = split.labels[windows[0]]
+        logits[windows, 1 - label] = 1.0
+        logits[windows[0], label] = 2.0 * len(windows)
+    task_type = get_task_type("text-classification")
+    assert task_type.scores(split, logits, prepared.label_names)["accuracy"].value == 1.0
+    hits = task_type.hits(split, logits)
+    assert hits is not None and hits.tolist() == [True] * 6
 
 
 def test_the_length_follows_from_the_data(tmp_path: Path) -> None:

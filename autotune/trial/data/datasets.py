@@ -63,7 +63,13 @@ def prepare_task(task: Task) -> PreparedTask:
     fields["model_dir"] = str(folder / fields["model_dir"])  # unchanged if it is absolute
     names = ("label_names", "notes", "class_weights")
     lists = {name: tuple(fields[name]) for name in names if fields[name] is not None}
-    return PreparedTask(**{**fields, **lists}, kind=task.kind, folder=str(folder), loss=task.loss)
+    return PreparedTask(
+        **{**fields, **lists},
+        kind=task.kind,
+        folder=str(folder),
+        loss=task.loss,
+        has_windows=task.stride is not None,
+    )
 
 
 def _build(

@@ -55,7 +55,7 @@ def truncation_note(
     1%. Lengths are those of a sample, because most of a long text is otherwise not tokenized."""
     windows = len(arrays["offsets"]) - 1
     if windows > len(train):
-        return f"train: {len(train)} contexts are divided into {windows} windows"
+        return f"train: {len(train)} texts are divided into {windows} windows"
     is_full = np.diff(arrays["offsets"]) >= inputs.max_length
     if is_full.mean() < MIN_TRUNCATED_SHARE:
         return None

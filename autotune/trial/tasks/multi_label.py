@@ -20,7 +20,7 @@ from autotune.trial.tasks.base import (
     parse_label,
     sort_labels,
 )
-from autotune.trial.tasks.texts import TextTask, encode_texts, parse_texts
+from autotune.trial.tasks.texts import TextTask, encode_texts, join_windows, parse_texts
 
 SEPARATOR = ","
 """Separates the names of labels in a text, as in CSV files."""
@@ -79,20 +79,23 @@ class MultiLabel(TextTask):
         labels = np.zeros((len(examples), len(ids)), dtype=np.float32)
         for row, names in enumerate(examples.labels):
             labels[row, [ids[name] for name in names]] = 1.0
-        return encode_texts(tokenizer, examples.inputs, labels, max_length)
+        return encode_texts(tokenizer, examples.inputs, labels, max_length, stride)
 
     def scores(
         self, split: Split, values: np.ndarray, label_names: Sequence[str]
     ) -> dict[str, Measurement]:
         """Scores of the labels with a probability of at least one half, and of the ranking."""
-        return metrics.multi_label_scores(split.labels > 0, values)
+        labels, logits = join_windows(split, values)
+        return metrics.multi_label_scores(labels > 0, logits)
 
     def hits(self, split: Split, values: np.ndarray) -> np.ndarray | None:
         """The examples of which every label is predicted correctly."""
-        return np.asarray(((values > 0) == (split.labels > 0)).all(axis=1))
+        labels, predictions = self.decode(split, values)
+        return np.asarray((predictions == labels).all(axis=1))
 
     def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
-        return split.labels.astype(np.int64), (values > 0).astype(np.int64)
+        labels, logits = join_windows(split, values)
+        return labels.astype(np.int64), (logits > 0).astype(np.int64)
 
 
 def _labels(value: Any, classes: Sequence[str] | None, where: str) -> tuple[str, ...]:

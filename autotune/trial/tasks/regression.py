@@ -15,7 +15,7 @@ from autotune.trial.data.labels import UNLABELLED
 from autotune.trial.data.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import Arrays, Examples, get_column
-from autotune.trial.tasks.texts import TextTask, encode_texts, parse_texts
+from autotune.trial.tasks.texts import TextTask, encode_texts, join_windows, parse_texts
 
 OUTPUT_NAME = "LABEL_0"
 """The name that transformers gives to the only output of a model for regression."""
@@ -65,7 +65,7 @@ class Regression(TextTask):
         stride: int | None = None,
     ) -> Arrays:
         labels = np.array(examples.labels, dtype=np.float32)
-        return encode_texts(tokenizer, examples.inputs, labels, max_length)
+        return encode_texts(tokenizer, examples.inputs, labels, max_length, stride)
 
     def scores(
         self, split: Split, values: np.ndarray, label_names: Sequence[str]
@@ -76,7 +76,8 @@ class Regression(TextTask):
         return None
 
     def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
-        return split.labels, values[:, 0]
+        labels, numbers = join_windows(split, values)
+        return labels, numbers[:, 0]
 
 
 def _is_unlabelled(table: Table, name: str) -> bool:

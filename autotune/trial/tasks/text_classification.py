@@ -21,7 +21,7 @@ from autotune.trial.tasks.base import (
     parse_label,
     sort_labels,
 )
-from autotune.trial.tasks.texts import TextTask, encode_texts, parse_texts
+from autotune.trial.tasks.texts import TextTask, encode_texts, join_windows, parse_texts
 
 
 class TextClassification(TextTask):
@@ -55,18 +55,21 @@ class TextClassification(TextTask):
         stride: int | None = None,
     ) -> Arrays:
         labels = np.array([ids[label] for label in examples.labels], dtype=np.int64)
-        return encode_texts(tokenizer, examples.inputs, labels, max_length)
+        return encode_texts(tokenizer, examples.inputs, labels, max_length, stride)
 
     def scores(
         self, split: Split, values: np.ndarray, label_names: Sequence[str]
     ) -> dict[str, Measurement]:
-        return metrics.classification_scores(split.labels, values)
+        return metrics.classification_scores(*self.decode(split, values))
 
     def hits(self, split: Split, values: np.ndarray) -> np.ndarray | None:
-        return np.asarray((values == split.labels)[is_evaluated(split.labels)])
+        labels, predictions = self.decode(split, values)
+        return np.asarray((predictions == labels)[is_evaluated(labels)])
 
     def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
-        return split.labels, values
+        """``values`` are logits where texts are divided into windows."""
+        labels, joined = join_windows(split, values)
+        return labels, joined if joined.ndim == 1 else joined.argmax(axis=1)
 
 
 def _labels(table: Table, name: str) -> list[str]:

@@ -10,8 +10,12 @@ import numpy as np
 
 from autotune.domain import Columns
 from autotune.errors import DataError
+from autotune.trial.data.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import Arrays, cut_text, flatten_rows, get_column
+
+MAX_STRIDE_SHARE = 4
+"""Windows have at most one part of so many in common with the one before."""
 
 Texts = tuple[str, ...]
 """``(text,)`` or ``(text, text_pair)``."""
@@ -57,14 +61,23 @@ def _fault(value: Any) -> str:
 
 
 def encode_texts(
-    tokenizer: Any, inputs: Sequence[Texts], labels: np.ndarray, max_length: int
+    tokenizer: Any,
+    inputs: Sequence[Texts],
+    labels: np.ndarray,
+    max_length: int,
+    stride: int | None = None,
 ) -> Arrays:
-    """The tokens of texts or pairs, with ``labels``. Of a pair, the longer text is cut first."""
+    """The tokens of texts or pairs, with ``labels``. Of a pair, the longer text is cut first.
+
+    With a ``stride``, nothing is cut: texts that are too long, or the second text of a pair, are
+    divided into windows with that many common tokens. ``row_example`` is the text of each window.
+    """
     texts = [list(map(cut_text, side)) for side in zip(*inputs, strict=True)]
     paired = len(texts) == 2 and "token_type_ids" in tokenizer.model_input_names
+    windows = {} if stride is None else _window_options(len(texts) == 2, max_length, stride)
     encoded = tokenizer(
         *texts,
-        truncation=True,
+        **{"truncation": True, **windows},
         max_length=max_length,
         padding=False,
         return_attention_mask=False,
@@ -72,6 +85,31 @@ def encode_texts(
     )
     tokens, offsets = flatten_rows(encoded["input_ids"])
     arrays = {"tokens": tokens, "offsets": offsets, "labels": labels}
+    if stride is not None:
+        examples = np.array(encoded["overflow_to_sample_mapping"], dtype=np.int32)
+        arrays |= {"labels": labels[examples], "row_example": examples}
     if paired:
         arrays["types"] = flatten_rows(encoded["token_type_ids"])[0]
     return arrays
+
+
+def _window_options(is_pair: bool, max_length: int, stride: int) -> Mapping[str, Any]:
+    return {
+        "truncation": "only_second" if is_pair else True,
+        "stride": min(stride, max_length // MAX_STRIDE_SHARE),
+        "return_overflowing_tokens": True,
+    }
+
+
+def join_windows(split: Split, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of the texts of ``split`` and the values predicted for them: the mean logits of
+    the windows of each text, where texts are divided into windows."""
+    examples = split.extras.get("row_example")
+    if examples is None:
+        return split.labels, values
+    _, first, window_text, counts = np.unique(
+        examples, return_index=True, return_inverse=True, return_counts=True
+    )
+    sums = np.zeros((len(first), values.shape[1]))
+    np.add.at(sums, window_text, values)
+    return split.labels[first], sums / counts[:, None]
