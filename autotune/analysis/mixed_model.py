@@ -54,8 +54,8 @@ class Measurements:
     """``values`` (n,) of ``groups`` (n,) with the ``variances`` (n,) of their independent noise.
 
     ``offsets`` (n, offsets) are the loadings of the common offsets, whose prior variances are
-    ``offset_variances`` (offsets,). ``min_variances`` (groups,) are the least posterior variances of
-    the deviations of the groups, whatever the other groups say; none by default.
+    ``offset_variances`` (offsets,). ``min_variances`` (groups,) are the least posterior variances
+    of the deviations of the groups, whatever the other groups say; none by default.
     """
 
     groups: Indices

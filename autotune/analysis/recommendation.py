@@ -221,8 +221,11 @@ class Recommender:
         if any(not self._is_default(trial) for trial in self.acceptable):
             return None
         best = max(others, key=lambda trial: (self.probability(trial), -trial.number))
-        constraint = min(self.study.constraints, key=lambda c: self.posterior.probability(best, c))
-        return Closest(best, constraint, self.probability(best))
+        return Closest(best, self.least_certain_constraint(best), self.probability(best))
+
+    def least_certain_constraint(self, trial: Trial) -> Constraint:
+        """The constraint that ``trial`` satisfies with the lowest probability; one must exist."""
+        return min(self.study.constraints, key=lambda c: self.posterior.probability(trial, c))
 
     def _is_default(self, trial: Trial) -> bool:
         default = self.posterior.default

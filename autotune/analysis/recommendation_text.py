@@ -136,6 +136,28 @@ def _notes(recommender: Recommender, trial: Trial) -> list[str]:
     return notes
 
 
+def explain_recommendation(
+    recommender: Recommender, trial: Trial, goals: Sequence[str], dominator: Trial | None
+) -> str:
+    """Why ``trial`` is recommended for ``goals`` although its own run is dominated by that of
+    ``dominator``, or outside a constraint if there is none: ``recommended (knee), as confirmation
+    refuted trial 7``."""
+    head = f"recommended ({', '.join(goals)}), as"
+    if dominator is None:
+        probability = recommender.probability(trial)
+        return f"{head} it satisfies every constraint with a probability of {probability:.2f}"
+    if recommender.status(dominator) is Status.REFUTED:
+        return f"{head} confirmation refuted trial {dominator.number}"
+    probability = recommender.probability(dominator)
+    if probability < MIN_PROBABILITY:
+        constraint = recommender.least_certain_constraint(dominator)
+        return (
+            f"{head} trial {dominator.number} satisfies {constraint} with a probability of "
+            f"{probability:.2f}"
+        )
+    return f"{head} trial {dominator.number} is not better by all runs of like strategies"
+
+
 def closest_sentence(recommender: Recommender, closest: Closest) -> str:
     """Why only the default is recommended, and what would help."""
     trial = closest.trial

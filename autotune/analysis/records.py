@@ -13,7 +13,7 @@ from autotune.analysis.probability import FrontPoint
 from autotune.analysis.recommendation import Recommendation
 from autotune.analysis.replicates import Estimate, Replicates, confirmed_trial
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import best_trials, budget_use, count_by_state
+from autotune.analysis.summary import believed_bests, budget_use, count_by_state
 from autotune.analysis.timeline import prediction_checks
 from autotune.domain import State, Study, Trial
 
@@ -212,17 +212,24 @@ def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = N
 
 
 def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
-    """``autotune status --json``: the study record with best values and running trials.
-    ``recommendation`` is the sentence about the knee; ``null`` if there is none."""
+    """``autotune status --json``: the study record with the best values that are believed after
+    shrinkage and confirmation, and the running trials. ``recommendation`` is the sentence about the
+    knee; ``null`` if there is none."""
     running = [trial for trial in trials if trial.state is State.RUNNING]
+    snapshot = Snapshot(study, trials)
     return {
         **study_record(study, trials, now),
         "constraints": [str(constraint) for constraint in study.constraints],
         "best": [
-            {"metric": b.objective.metric, "value": b.value, "trial": b.trial.number}
-            for b in best_trials(study, trials)
+            {
+                "metric": best.objective.metric,
+                "value": best.belief.value,
+                "ci95": list(best.belief.ci95),
+                "trial": best.trial.number,
+            }
+            for best in believed_bests(snapshot.recommender)
         ],
-        "recommendation": Snapshot(study, trials).recommendation_sentence("knee"),
+        "recommendation": snapshot.recommendation_sentence("knee"),
         "hypervolume": hypervolume(study, trials),
         "running": [trial_record(trial) for trial in running],
     }

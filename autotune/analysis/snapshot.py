@@ -35,6 +35,7 @@ from autotune.analysis.probability import FrontPoint, front_points, front_probab
 from autotune.analysis.recommendation import PICKS, Recommendation, Recommender
 from autotune.analysis.recommendation_text import (
     describe_trial,
+    explain_recommendation,
     recommendation_sentence,
     sharing_note,
     status_phrase,
@@ -260,6 +261,7 @@ class Snapshot:
                 violations=self.violations.get(trial.number, ()),
                 other=self._other_trial(trial, verdict),
                 source=self.study.warm_start,
+                recommendation=self._recommendation_reason(trial, verdict),
             )
             for trial in self.trials
         }
@@ -273,6 +275,24 @@ class Snapshot:
             Verdict.SUPERSEDED: self._replacements,
         }.get(verdict, {})
         return numbers.get(trial.strategy.key)
+
+    def _recommendation_reason(self, trial: Trial, verdict: Verdict) -> str | None:
+        """Why ``trial`` is recommended although its own measurements speak against it; ``None`` if
+        it is not, or if they do not."""
+        goals = self._recommended_goals.get(trial.number)
+        if goals is None or verdict not in (Verdict.DOMINATED, Verdict.VIOLATING):
+            return None
+        other = self._dominators.get(trial.number)
+        dominator = None if other is None else self.by_number[other]
+        return explain_recommendation(self.recommender, trial, goals, dominator)
+
+    @cached_property
+    def _recommended_goals(self) -> Mapping[int, Sequence[str]]:
+        """The goals for which each recommended trial is recommended, by its number."""
+        goals: dict[int, list[str]] = {}
+        for goal, recommendation in self.recommendations.items():
+            goals.setdefault(recommendation.trial.number, []).append(goal)
+        return goals
 
     @cached_property
     def _dominators(self) -> Mapping[int, int]:

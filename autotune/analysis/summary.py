@@ -8,6 +8,8 @@ from datetime import datetime
 
 from autotune.analysis.budget import BudgetUsage
 from autotune.analysis.front import feasible_trials
+from autotune.analysis.metric_posterior import Belief
+from autotune.analysis.recommendation import Recommender
 from autotune.domain import Objective, State, Study, Trial
 
 
@@ -18,6 +20,15 @@ class Best:
     objective: Objective
     trial: Trial
     value: float
+
+
+@dataclass(frozen=True)
+class BelievedBest:
+    """What is believed of the strategy that is best in one objective, and its trial."""
+
+    objective: Objective
+    trial: Trial
+    belief: Belief
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,21 @@ def best_trials(study: Study, trials: Sequence[Trial]) -> list[Best]:
         top = max(members, key=lambda t, o=objective: o.sign * (t.metric(o.metric) or 0.0))  # type: ignore[misc]
         best.append(Best(objective, top, float(top.metric(objective.metric) or 0.0)))
     return best
+
+
+def believed_bests(recommender: Recommender) -> list[BelievedBest]:
+    """The acceptable strategy with the best posterior mean of each objective."""
+    bests = []
+    for objective in recommender.study.objectives:
+        beliefs = [
+            BelievedBest(objective, trial, belief)
+            for trial in recommender.acceptable
+            if (belief := recommender.posterior.belief(trial, objective.metric)) is not None
+        ]
+        if beliefs:
+            signed = [(b.objective.sign * b.belief.value, -b.trial.number) for b in beliefs]
+            bests.append(beliefs[signed.index(max(signed))])
+    return bests
 
 
 def budget_use(

@@ -55,8 +55,8 @@ def describe_verdict(
     majority class (MCC 0)``, ``confirms trial 3``, ``on the front, from study sst2``.
 
     ``other`` is the number of the trial that dominates ``trial``, replaces it, or is confirmed by
-    it; ``source`` the name of the study of imported trials; ``recommendation`` why it is recommended
-    all the same.
+    it; ``source`` the name of the study of imported trials; ``recommendation`` why it is
+    recommended all the same.
     """
     parts = [_place(trial, verdict, violations, other)]
     if recommendation is not None:

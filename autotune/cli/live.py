@@ -15,9 +15,10 @@ from rich.text import Text
 from autotune.analysis.budget import BudgetUsage, typical_seconds
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.plan import describe_default, seconds_at_profile, warn_of_plan
+from autotune.analysis.recommendation_text import format_comparison
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import best_trials
-from autotune.analysis.text import format_metric, format_ratio_to_default
+from autotune.analysis.summary import believed_bests
+from autotune.analysis.text import format_interval, format_metric, format_ratio_to_default
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import INDENT
 from autotune.cli.output import STATE_STYLES, err, non_default_settings, print_plan
@@ -37,6 +38,7 @@ class LiveView:
         self._trials = dict(snapshot.by_number)
         self._snapshot = snapshot
         self._points: dict[int, CurvePoint] = {}
+        self._best_lines = self._describe_bests()
         self._live = Live(console=err, refresh_per_second=REFRESH_HZ, transient=True)
 
     def __enter__(self) -> Self:
@@ -67,6 +69,7 @@ class LiveView:
     def finished(self, trial: Trial) -> None:
         self._update(trial)
         self._points.pop(trial.number, None)
+        self._best_lines = self._describe_bests()
         self._print_trial(trial)
         self._draw()
 
@@ -96,7 +99,7 @@ class LiveView:
 
     def _draw(self) -> None:
         if self._live.is_started:
-            self._live.update(Group(self._header(), *self._best_lines(), *self._running_lines()))
+            self._live.update(Group(self._header(), *self._best_lines, *self._running_lines()))
 
     def _print_trial(self, trial: Trial) -> None:
         """Print a finished trial: its figures or end reason, and its settings, on one line if both
@@ -157,13 +160,26 @@ class LiveView:
         start = trial.started_at or utc_now()
         return max(predicted - (utc_now() - start).total_seconds(), 0.0)
 
-    def _best_lines(self) -> list[Text]:
+    def _describe_bests(self) -> list[Text]:
+        """What is believed of the best strategies; nothing where no panel is drawn."""
+        if not err.is_terminal or err.quiet:
+            return []
         lines = []
-        for best in best_trials(self._study, self._snapshot.trials):
-            metric = best.objective.metric
-            figure = self._figure(best.trial, metric)
+        for best in believed_bests(self._snapshot.recommender):
+            metric, belief = best.objective.metric, best.belief
+            value, interval = (
+                format_metric(metric, belief.value),
+                format_interval(metric, belief.ci95),
+            )
+            comparison = self._snapshot.posterior.compare(best.trial, metric)
+            is_default = best.trial.strategy == self._study.baseline
+            against = ""
+            if comparison is not None and not is_default:
+                against = f", {format_comparison(comparison)}"
             label = get_metric(metric).label
-            lines.append(Text(f"  best {label}: {figure}, trial {best.trial.number}"))
+            lines.append(
+                Text(f"  best {label}: {value} ({interval}){against}, trial {best.trial.number}")
+            )
         return lines
 
     def _running_lines(self) -> list[Padding]:

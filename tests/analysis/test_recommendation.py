@@ -115,9 +115,26 @@ def test_a_refuted_finalist_is_not_recommended() -> None:
     assert before.status(finalist) is Status.UNCONFIRMED
     runs = [confirmation(10 + s, default, 0.80, s) for s in range(3)]
     runs += [confirmation(20 + s, finalist, 0.70, s) for s in range(3)]
+    runs += [confirmation(30 + s, other, 0.85, s) for s in range(3)]
     after = Recommender(definition, [*members, *runs])
     assert after.status(finalist) is Status.REFUTED
-    assert after.recommend("fastest").trial is not finalist
+    assert after.recommend("fastest").trial is other
+    verdicts = Snapshot(definition, [*members, *runs]).verdict_texts
+    assert verdicts[2].startswith("dominated by trial 1 as measured; recommended (")
+    assert verdicts[2].endswith("as confirmation refuted trial 1")
+
+
+def test_a_recommended_trial_outside_a_constraint_as_measured_says_why() -> None:
+    """Its validation score was unlucky; confirmation runs are better."""
+    default, unlucky = run(0, 100, 0.80), run(1, 300, 0.785)
+    runs = [confirmation(10 + s, default, 0.80, s) for s in range(4)]
+    runs += [confirmation(20 + s, unlucky, 0.85, s) for s in range(4)]
+    snapshot = Snapshot(study(constraints=[KEEP_ACCURACY]), [default, unlucky, *runs])
+    assert snapshot.knee is unlucky
+    assert snapshot.verdict_texts[1].startswith(
+        "outside accuracy >= baseline - 0.01 as measured; recommended (knee"
+    )
+    assert "it satisfies every constraint with a probability of " in snapshot.verdict_texts[1]
 
 
 def test_the_sentence_says_whether_it_is_confirmed() -> None:

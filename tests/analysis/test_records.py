@@ -109,7 +109,10 @@ def test_study_and_status_records_are_json() -> None:
     assert row["trials"]["complete"] == 2 and row["trials"]["running"] == 1
     assert row["budget"]["trials"] == {"used": 3, "limit": None}
     assert [entry["number"] for entry in status["running"]] == [2]
-    assert status["best"][0] == {"metric": SPEED, "value": 20.0, "trial": 1}
+    best = status["best"][0]
+    assert (best["metric"], best["trial"]) == (SPEED, 1)
+    assert best["value"] == pytest.approx(20.0, rel=0.1)
+    assert best["ci95"][0] < best["value"] < best["ci95"][1]
     assert json.loads(json.dumps(status)) == status
 
 

@@ -9,7 +9,8 @@ import pytest
 from small_studies import ACCURACY, COST, SPEED, START, study, trial, trials
 
 from autotune.analysis.budget import busy_seconds
-from autotune.analysis.summary import best_trials, budget_use, count_by_state
+from autotune.analysis.recommendation import Recommender
+from autotune.analysis.summary import believed_bests, best_trials, budget_use, count_by_state
 from autotune.analysis.text import (
     format_interval,
     format_metric,
@@ -76,6 +77,17 @@ def test_counts_and_best() -> None:
         (COST, 1, 0.39),
     ]
     assert best_trials(budgeted, []) == []
+
+
+def test_best_values_are_those_that_are_believed() -> None:
+    bests = believed_bests(Recommender(study(*METRICS3), [DEFAULT, OTHER]))
+    assert [(b.objective.metric, b.trial.number) for b in bests] == [
+        (SPEED, 1),
+        (ACCURACY, 0),
+        (COST, 1),
+    ]
+    assert all(b.belief.ci95[0] <= b.belief.value <= b.belief.ci95[1] for b in bests)
+    assert believed_bests(Recommender(study(*METRICS3), [])) == []
 
 
 def test_budget_counts_the_time_in_which_a_trial_ran() -> None:

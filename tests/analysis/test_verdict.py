@@ -45,7 +45,7 @@ def test_verdicts_in_words() -> None:
     infeasible = Infeasible(FailureReason.OUT_OF_MEMORY, "too large")
     members = [
         *trials((10, 0.8), (20, 0.7), (15, 0.6), (50, 0.4)),
-        trial(4, {SPEED: 9.0}),
+        trial(4, {SPEED: 9.0}, values={"batch_size": 40, "precision": "bf16"}),
         trial(6, state=State.PRUNED, reason="slow"),
         trial(7).finish(infeasible, datetime.now(UTC)),
         trial(8, state=State.RUNNING),
