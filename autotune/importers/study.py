@@ -37,7 +37,7 @@ BASELINE_WORDS = {
 
 
 def read_configuration(path: Path) -> ImportedConfig:
-    """Read a TrainingArguments JSON, an Accelerate YAML or a DeepSpeed JSON.
+    """Read a TrainingArguments JSON, an Accelerate YAML, a DeepSpeed JSON or an adapter of peft.
 
     Raises :class:`UsageError` for any other file.
     """

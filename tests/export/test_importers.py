@@ -67,6 +67,22 @@ def test_exported_schedules_are_imported(tmp_path: Path, scheduler: str) -> None
     assert ("lr_scheduler_kwargs" in imported.skipped) == (has_arguments and not is_line)
 
 
+def test_an_adapter_of_peft_is_imported(tmp_path: Path) -> None:
+    document = {
+        "peft_type": "LORA", "r": 4, "lora_alpha": 32, "target_modules": ["query", "value"],
+        "bias": "none", "task_type": "SEQ_CLS", "init_lora_weights": True, "use_rslora": True,
+    }  # fmt: skip
+    imported = read_configuration(written(tmp_path / "adapter_config.json", document))
+    levers = {"adapter": "lora", "adapter_rank": 4, "adapter_alpha": 32}
+    assert imported.levers == levers and set(imported.skipped) == {"use_rslora"}
+    document = {**document, "use_dora": True, "target_modules": "all-linear"}
+    imported = read_configuration(written(tmp_path / "adapter_config.json", document))
+    assert imported.levers == {**levers, "adapter": "dora", "adapter_targets": "all"}
+    prefix = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 8}
+    imported = read_configuration(written(tmp_path / "adapter_config.json", prefix))
+    assert imported.levers == {} and "PREFIX_TUNING" in imported.skipped["peft_type"]
+
+
 def test_an_imported_configuration_can_be_the_baseline(tmp_path: Path) -> None:
     exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0), 80)
     imported = read_configuration(written(tmp_path / "args.json", exported))

@@ -24,7 +24,8 @@ TINY = Strategy({**STRATEGY.values, "model": "builtin:bert-tiny"})
 
 
 def load(text: str) -> Study:
-    return spec.load(f"study: s\n{text}", host=CPU).study
+    objectives = "objectives: [{metric: train_samples_per_second}]"
+    return spec.load(f"study: s\n{objectives}\n{text}", host=CPU).study
 
 
 def test_backbones_are_searched_and_that_of_the_task_is_named_once() -> None:

@@ -35,14 +35,13 @@ def adapted_state(kind: str = "bert", **settings: Any) -> TrainState:
     return replace(state, optimizer=optimizer, has_adapter=True)
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra"])
 @pytest.mark.parametrize(
-    "settings",
+    ("kind", "settings"),
     [
-        {"adapter": "lora"},
-        {"adapter": "lora", "adapter_targets": "all", "adapter_rank": 2},
-        {"adapter": "dora", "adapter_alpha": 4},
-        {"adapter": "ia3"},
+        ("bert", {"adapter": "lora"}),
+        ("distilbert", {"adapter": "lora", "adapter_targets": "all", "adapter_rank": 2}),
+        ("bert", {"adapter": "dora", "adapter_alpha": 4}),
+        ("electra", {"adapter": "ia3"}),
     ],
     ids=["lora", "lora-all", "dora", "ia3"],
 )
