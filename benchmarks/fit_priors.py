@@ -5,7 +5,8 @@
 
 An effect is the difference of the log-odds of accuracy between two training keys that differ in one
 lever only. Pairs in which neither strategy learned anything are left out. The table gives the mean
-of the landscapes' means and the standard deviation of single pairs.
+of the landscapes' means and the standard deviation of single pairs. A learning rate has no prior of
+its own, because its effect depends on the number of steps.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ def main() -> None:
     effects, pairs = fit_effects([dict(differences(b)) for b in benchmarks])
     print("lever                  setting        effect  deviation  pairs  prior")
     for (lever, value), effect in sorted(effects.items(), key=lambda item: str(item[0])):
-        prior = expected_effect(ACCURACY_EFFECTS.get(lever, {}), value)
+        listed = ACCURACY_EFFECTS.get(lever)
+        prior = "none" if listed is None else f"{expected_effect(listed, value):+.2f}"
         count = pairs[lever, value]
         print(
             f"{lever:22} {value!s:12} {effect.mean:+8.2f} {effect.deviation:10.2f} {count:6}"
-            f" {prior:+6.2f}"
+            f" {prior:>6}"
         )
 
 

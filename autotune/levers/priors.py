@@ -1,9 +1,14 @@
-"""What is known of levers before a study measures anything: their effects on accuracy.
+"""What is expected of levers before a study measures anything: their effects on accuracy.
 
 An effect is a change of the log-odds of accuracy and F1, which is nearly a sum over levers: at 85%,
 0.08 is one point. The effects are a prior: a surrogate expects them with their standard deviation,
-and measured results replace them. They are rough averages over published results of fine-tuning;
-``benchmarks/fit_priors.py`` compares them with the recorded landscapes.
+and measured results replace them.
+
+All figures of this module are set by hand. They are estimates for a pretrained encoder that the
+default trains well, neither averages of publications nor fits to the recorded landscapes, which are
+few and small. Some were changed when searches on ``trec_bound`` and on the landscapes without a
+constraint had been looked at, none because of ``sst2_bound``. ``benchmarks/fit_priors.py`` prints
+the effects in the landscapes beside them, and can leave out one (docs/search.md has the result).
 """
 
 from __future__ import annotations
@@ -95,7 +100,8 @@ SPEEDUPS: Mapping[str, Mapping[Value, float]] = {
     "pinned_memory": {True: 1.03},
     "loader_workers": {1: 1.03, 2: 1.03},
 }
-"""Training speeds relative to the default that settings without influence on accuracy can have."""
+"""Training speeds relative to the default that settings without influence on accuracy can have:
+what is worth a probe, not what is expected."""
 
 METHOD_FACTORS: Mapping[str, float] = {"unstructured": 0.3}
 """By what the effect of ``pruning_ratio`` is multiplied; 1 for other methods."""
