@@ -119,10 +119,12 @@ placeholder for its value."""
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """``exporter`` is an :class:`~autotune.ports.Exporter`, or its ``"module:name"``."""
+    """``exporter`` is an :class:`~autotune.ports.Exporter`, or its ``"module:name"``.
+    ``exports_model``: it writes the trained model of a trial, not what trains it."""
 
     name: str
     exporter: Any
+    exports_model: bool = False
 
 
 EXPORT_FORMATS: Registry[ExportFormat] = Registry("export format", (
@@ -134,6 +136,10 @@ EXPORT_FORMATS: Registry[ExportFormat] = Registry("export format", (
     ExportFormat("ray-train", "autotune.export.ray_train:FORMAT"),
     ExportFormat("slurm", "autotune.export.slurm:FORMAT"),
     ExportFormat("yaml", "autotune.export.yaml:FORMAT"),
+    ExportFormat("model", "autotune.export.artifacts:MODEL", exports_model=True),
+    ExportFormat("onnx", "autotune.export.artifacts:ONNX", exports_model=True),
+    ExportFormat("openvino", "autotune.export.artifacts:OPENVINO", exports_model=True),
+    ExportFormat("docker", "autotune.export.artifacts:DOCKER", exports_model=True),
 ))  # fmt: skip
 
 

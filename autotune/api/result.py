@@ -98,16 +98,20 @@ class Result:
     ) -> Sequence[Path]:
         """Write the strategy of one trial as a folder that a trainer runs; see ``autotune export``.
         Returns the files."""
+        from autotune.cli.options import runs_directory
         from autotune.export import exporter
+        from autotune.export.trained import exported_model
         from autotune.store import open_store
 
         selected = self.pick(trial)
+        trials = self.snapshot.trials
         target = exporter(
             to,
             allow_partial=allow_partial,
             overwrite=overwrite,
             all_rows=all_rows,
             comparison=self.snapshot.describe(selected),
+            model=exported_model(to, self.study, trials, selected, runs_directory()),
         )
         number = selected.number
         store = open_store(self.storage, read_only=True)

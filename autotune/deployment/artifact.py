@@ -17,6 +17,10 @@ from autotune.errors import ModelError
 DESCRIPTION = "deployment.json"
 TOKENIZER = "tokenizer.json"
 
+GRAPH_CACHE_SUFFIX = ".graph.onnx"
+"""The ONNX graph of a trained model is next to its folder, under this name: all deployments of the
+model share it."""
+
 VERSION = 1
 
 
@@ -41,6 +45,11 @@ class Artifact:
     threads: int | None
     padding: str
     is_paired: bool = False
+
+
+def is_artifact(folder: Path) -> bool:
+    """Whether ``folder`` has the description of an artifact."""
+    return (folder / DESCRIPTION).is_file()
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> None:

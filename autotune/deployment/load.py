@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from itertools import cycle
 from pathlib import Path
 
@@ -145,7 +145,7 @@ class _Client:
             self._connection.request("POST", "/predict", next(self._bodies))
             response = self._connection.getresponse()
             body = response.read()
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             self.failure = str(error)
             return
         self.times.append((time.perf_counter() - start) * 1e3)

@@ -27,6 +27,11 @@ Score = Callable[[Sequence[Logits]], Mapping[str, Measurement]]
 Report = Callable[[Mapping[str, Measurement]], None]
 """Called with the measurements so far; may raise to end the measurement."""
 
+SPEED = "deployed_samples_per_second"
+
+REFERENCE_CALLS = 3
+"""Timings of the drift reference before serving is measured, and after."""
+
 SIGKILL = -9
 MB = 10**6
 MAX_LOG_CHARACTERS = 2000
@@ -57,6 +62,7 @@ def measure(
     - ``latency_p50_ms``, ``latency_p95_ms``, ``latency_p99_ms``: at batch size
       1 over the lengths of the examples, without padding
     - ``deployed_samples_per_second``: in batches of the settings
+    - ``deployed_relative_speed``: the same in units of the drift reference
     - ``serving_memory_mb``: peak of the process that serves
     - ``load_seconds``: from the import of the runtime to the first prediction
     - ``size_mb``: all files
@@ -66,10 +72,27 @@ def measure(
     :class:`ExecutionError` with the output of the process if it fails, and the error of the runtime
     if it cannot run the artifact.
     """
+    import torch
+
+    from autotune.measure.drift import ReferenceWorkload
+
+    reference = ReferenceWorkload(torch.device("cpu"))
+    reference.measure(REFERENCE_CALLS)
     serving = serve(artifact, examples, settings.inference_threads)
+    reference.measure(REFERENCE_CALLS)
     figures = serving_figures(artifact, serving)
+    relative = _relative_speed(figures[SPEED], reference.seconds)
+    figures[relative.name] = relative
     report(figures)
     return {**figures, **score(serving.logits)}
+
+
+def _relative_speed(speed: Measurement, reference_seconds: Sequence[float]) -> Measurement:
+    from autotune.measure.measurements import product
+
+    value, ci95 = statistics.median(reference_seconds)
+    reference = Measurement("reference_seconds", value, "s", len(reference_seconds), ci95)
+    return product("deployed_relative_speed", speed, reference)
 
 
 def serving_figures(artifact: Path, serving: Serving) -> dict[str, Measurement]:
@@ -88,9 +111,7 @@ def serving_figures(artifact: Path, serving: Serving) -> dict[str, Measurement]:
         latency("latency_p50_ms", 0.5),
         latency("latency_p95_ms", 0.95),
         latency("latency_p99_ms", 0.99),
-        Measurement(
-            "deployed_samples_per_second", value, "samples/s", len(rates), ci95, samples=rates
-        ),
+        Measurement(SPEED, value, "samples/s", len(rates), ci95, samples=rates),
         Measurement("load_seconds", serving.load_seconds, "s"),
         Measurement("size_mb", size / MB, "MB"),
     ]

@@ -30,36 +30,25 @@ MAX_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """Predicts rows with a loaded artifact."""
+class TextEncoder:
+    """The tokens of rows, as an artifact takes them."""
 
-    predictor: Predictor
+    artifact: Artifact
     tokenizer: Tokenizer
-    decode: Callable[[Artifact, Logits, Encoding], Prediction]
-
-    @property
-    def artifact(self) -> Artifact:
-        return self.predictor.artifact
 
     @property
     def example_row(self) -> Row:
-        """A row that this pipeline can predict."""
+        """A row that can be encoded."""
         if self.artifact.task == "token-classification":
             return {"tokens": ["example"]}
         return {"text": "example", "text_pair": "example"}
 
-    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """The prediction for each row. Raises :class:`DataError` for a row without text."""
-        encodings = [self.encode(row, f"row {number}") for number, row in enumerate(rows, 1)]
-        texts = [self.arguments(encoding) for encoding in encodings]
-        logits = self.predictor.predict_all(texts)
-        return [
-            self.decode(self.artifact, values, encoding)
-            for values, encoding in zip(logits, encodings, strict=True)
-        ]
+    def encode(self, rows: Sequence[Row]) -> list[Encoding]:
+        """The tokens of each row, cut to the length of the model. Raises :class:`DataError` for a
+        row without text."""
+        return [self._encode(row, f"row {number}") for number, row in enumerate(rows, 1)]
 
-    def encode(self, row: Row, where: str) -> Encoding:
-        """The tokens of a row, cut to the length of the model."""
+    def _encode(self, row: Row, where: str) -> Encoding:
         if self.artifact.task == "token-classification":
             return self.tokenizer.encode(_words(row, where), is_pretokenized=True)
         text = _text(row, "text", where)
@@ -69,8 +58,34 @@ class Pipeline:
 
     def arguments(self, encoding: Encoding) -> EncodedText:
         """What the model takes of the tokens of a row."""
-        arguments = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
-        return {name: arguments[name] for name in arguments if name in self.artifact.inputs}
+        ids = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
+        return {name: ids[name] for name in ids if name in self.artifact.inputs}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Predicts rows with a loaded artifact."""
+
+    predictor: Predictor
+    encoder: TextEncoder
+    decode: Callable[[Artifact, Logits, Encoding], Prediction]
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        """The prediction for each row. Raises :class:`DataError` for a row without text."""
+        encodings = self.encoder.encode(rows)
+        logits = self.predictor.predict_all([self.encoder.arguments(e) for e in encodings])
+        return [
+            self.decode(self.predictor.artifact, values, encoding)
+            for values, encoding in zip(logits, encodings, strict=True)
+        ]
+
+
+def make_encoder(folder: Path, artifact: Artifact) -> TextEncoder:
+    """The encoder of the artifact in ``folder``."""
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(artifact.max_length)
+    return TextEncoder(artifact, tokenizer)
 
 
 def make_pipeline(folder: Path, predictor: Predictor) -> Pipeline:
@@ -79,14 +94,8 @@ def make_pipeline(folder: Path, predictor: Predictor) -> Pipeline:
     artifact = predictor.artifact
     decode = DECODERS.get(artifact.task)
     if decode is None:
-        raise UsageError(
-            f"predictions for {artifact.task} need the code of the task",
-            hint="export the model itself, --to model, and load it with transformers",
-        )
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(artifact.max_length)
-    return Pipeline(predictor, tokenizer, decode)
+        raise UsageError(f"predictions for {artifact.task} need the code of the task")
+    return Pipeline(predictor, make_encoder(folder, artifact), decode)
 
 
 def _text(row: Row, key: str, where: str) -> str:

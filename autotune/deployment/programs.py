@@ -68,7 +68,7 @@ def serve(
             options.address_file.write_text(json.dumps({"host": host, "port": port}))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with open_pipeline(folder, options.threads, open_session) as pipeline:
-            pipeline.predict([pipeline.example_row])
+            pipeline.predict([pipeline.encoder.example_row])
             server.pipeline = pipeline
             signal.pause()
     sys.exit(0)

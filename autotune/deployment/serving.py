@@ -79,6 +79,7 @@ class PredictionServer(ThreadingHTTPServer):
     """Listens at once; is ready when :attr:`pipeline` is set."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, address: tuple[str, int]) -> None:
         super().__init__(address, _Handler)
@@ -108,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: PredictionServer
     protocol_version = "HTTP/1.1"
     timeout = REQUEST_TIMEOUT_SECONDS
+    disable_nagle_algorithm = True  # headers and body are two packets: the second would wait
 
     def do_GET(self) -> None:
         if self.path == "/health":

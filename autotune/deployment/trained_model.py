@@ -26,8 +26,6 @@ from autotune.errors import ModelError
 
 WEIGHTS = "model.safetensors"
 TASK = "task.json"
-GRAPH = "graph.onnx"
-"""The ONNX graph of the model, made on first use: all deployments of the model share it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,6 @@ class TaskFacts:
 def save(model: PreTrainedModel, tokenizer: Any, facts: TaskFacts, folder: Path) -> None:
     """Write ``model`` with its config, tokenizer and task to ``folder``, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / GRAPH).unlink(missing_ok=True)  # of an earlier model
     model.config.save_pretrained(folder)
     save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)
@@ -75,7 +72,9 @@ def load(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         weights = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
-        model: PreTrainedModel = auto_class.from_config(config, attn_implementation=attention)
+        model: PreTrainedModel = auto_class.from_config(
+            config, attn_implementation=attention, dtype=torch.float32
+        )
         resize(model, weights)
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from autotune.components import EXPORT_FORMATS
 from autotune.domain.registry import import_object
 from autotune.domain.text import closest
 from autotune.errors import UsageError
+from autotune.export.artifacts import ArtifactFormat
 from autotune.export.base import ScriptFormat
 from autotune.export.yaml import YamlFormat
 from autotune.ports import Exporter
@@ -20,6 +22,7 @@ def exporter(
     overwrite: bool = False,
     all_rows: bool = False,
     comparison: str = "",
+    model: Path | None = None,
 ) -> Exporter:
     """The exporter of a format. Raises :class:`UsageError` for an unknown format.
 
@@ -28,6 +31,7 @@ def exporter(
     ``all_rows``: export the rows beyond the study's ``train_samples`` too.
     ``comparison``: the trial against the default, for the README
     (:meth:`autotune.analysis.snapshot.Snapshot.describe`).
+    ``model``: the folder of the trained model, for formats that export it.
     """
     if name not in EXPORT_FORMATS:
         match = closest(name, EXPORT_FORMATS)
@@ -43,4 +47,6 @@ def exporter(
             all_rows=all_rows,
             comparison=comparison,
         )
+    if isinstance(chosen, ArtifactFormat):
+        return replace(chosen, overwrite=overwrite, model=model)
     return replace(chosen, overwrite=overwrite) if isinstance(chosen, YamlFormat) else chosen

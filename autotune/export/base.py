@@ -141,6 +141,12 @@ def requirements(packages: Sequence[str], trial: Trial) -> str:
     return "".join(lines)
 
 
+def installed_requirements(packages: Sequence[str]) -> str:
+    """``requirements.txt`` with the versions that are installed on this machine."""
+    versions = {name: _installed_version(name).partition("+")[0] for name in packages}
+    return "".join(f"{n}=={v}\n" if v else f"{n}\n" for n, v in versions.items())
+
+
 def _installed_version(package: str) -> str:
     try:
         return version(package)

@@ -46,11 +46,18 @@ def script(template: str, version: str, plugins: Sequence[str] = ()) -> Mapping[
 
     Raises :class:`~autotune.errors.UsageError` if two plug-in files have the same name.
     """
-    script_module = f"{TEMPLATES}.{template}"
+    source = _source(f"{TEMPLATES}.{template}")
+    return programs({"train.py": source}, version, plugins)
+
+
+def programs(
+    sources: Mapping[str, str], version: str, plugins: Sequence[str] = ()
+) -> Mapping[str, str]:
+    """Programs and what they import, as :func:`script` returns them. ``sources`` are their texts,
+    in the module names of autotune, by file name."""
     extensions = _extensions(plugins)
-    files = {"train.py": rename_modules(_source(script_module))}
-    modules = required_modules(script_module, *extensions.values())
-    for module in sorted(modules - {script_module}):
+    files = {name: rename_modules(text) for name, text in sources.items()}
+    for module in sorted(required_modules(*sources.values(), *extensions.values())):
         files[_path(module)] = rename_modules(_source(module))
     files |= {f"{EXTENSIONS}/{name}.py": rename_modules(text) for name, text in extensions.items()}
     for folder in {Path(name).parent for name in files} - {Path()}:
@@ -92,10 +99,10 @@ def _loader(extensions: Collection[str]) -> str:
     return LOAD_EXTENSIONS.format(names=tuple(extensions), package=package)
 
 
-def required_modules(module: str, *sources: str) -> set[str]:
-    """Names of the modules of autotune that ``module`` and ``sources`` import, directly or not."""
+def required_modules(*sources: str) -> set[str]:
+    """Names of the modules of autotune that ``sources`` import, directly or not."""
     modules: set[str] = set()
-    queue = [module, *(name for source in sources for name in _imports(source))]
+    queue = [name for source in sources for name in _imports(source)]
     while queue:
         name = queue.pop()
         if name not in modules:

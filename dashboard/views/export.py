@@ -47,7 +47,9 @@ def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     trial = _select_trial(snapshot, query or "knee")
     if trial is None:
         return
-    target = st.selectbox("Format", list(EXPORT_FORMATS), key="to", bind="query-params", width=300)
+    # Trained models are large, and in the folders of the machine that ran the search.
+    formats = [f.name for f in EXPORT_FORMATS.values() if not f.exports_model]
+    target = st.selectbox("Format", formats, key="to", bind="query-params", width=300)
     st.markdown(f"**Trial {trial.number}**: {sentence(snapshot, trial)}.")
     _show(snapshot.study, trial, target, query or "knee")
 

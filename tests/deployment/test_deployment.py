@@ -45,7 +45,9 @@ def test_an_artifact_predicts_what_the_model_predicts(
     artifact = build(folder, settings, tmp_path / "artifact", TEXTS)
     with open_artifact(artifact, 1) as predictor:
         logits = np.stack(predictor.predict_all(TEXTS))
+        single = predictor.predict(TEXTS[:1])
     expected = expected_logits(model, TEXTS)
+    np.testing.assert_allclose(single, logits[:1], atol=TOLERANCES[quantization])
     difference = np.abs(logits - expected).max() / expected.std()
     assert difference < TOLERANCES[quantization]
     assert quantization == "none" or difference > 0

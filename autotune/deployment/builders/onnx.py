@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from autotune.deployment import trained_model
+from autotune.deployment.artifact import GRAPH_CACHE_SUFFIX
 from autotune.deployment.runtimes.torch_outputs import LogitsModel
 from autotune.domain.text import one_line, shorten
 from autotune.errors import Unsupported
@@ -28,8 +29,9 @@ def onnx_graph(model: Path, names: tuple[str, ...]) -> Path:
 
     Raises :class:`Unsupported` if the model cannot be exported.
     """
-    path = model / trained_model.GRAPH
-    if not path.exists():
+    path = model.with_name(model.name + GRAPH_CACHE_SUFFIX)
+    weights = model / trained_model.WEIGHTS
+    if not path.exists() or path.stat().st_mtime_ns < weights.stat().st_mtime_ns:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             _export(model, names, temporary)

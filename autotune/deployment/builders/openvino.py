@@ -22,7 +22,7 @@ def build_graph(
 ) -> None:
     """Write ``graph`` in the quantization of ``artifact`` to ``path``, and its weights next to
     it."""
-    model = openvino.convert_model(graph)
+    model = openvino.Core().read_model(graph)
     if artifact.quantization == "int8-static":
         model = _quantize(model, artifact, calibration)
     openvino.save_model(model, path, compress_to_fp16=artifact.quantization in ("bf16", "fp16"))

@@ -14,7 +14,11 @@ from autotune.deployment.artifact import Artifact, read_artifact
 from autotune.deployment.packages import required_packages
 from autotune.deployment.predictor import Predictor, Session
 
+HUB = "transformers"
+"""The runtime of models that are exported in the format of ``from_pretrained``."""
+
 SESSIONS = {
+    HUB: "autotune.deployment.runtimes.hub",
     "torch": "autotune.deployment.runtimes.torch_eager",
     "torch-compiled": "autotune.deployment.runtimes.torch_compiled",
     "onnxruntime": "autotune.deployment.runtimes.onnx",

@@ -81,6 +81,21 @@ def pad_heads(model: PreTrainedModel) -> None:
         layer.update_head_count()
 
 
+def pad_neurons(model: PreTrainedModel) -> None:
+    """Give all layers as many neurons as the largest has, with zero weights, and write that number
+    to the config. The outputs do not change: a zero row of the next matrix ignores its neuron."""
+    encoder = encoder_of(model)
+    most = max(layer.neurons for layer in encoder.layers)
+    for layer in encoder.layers:
+        missing = most - layer.neurons
+        inner, outer = layer.ffn_in, layer.ffn_out
+        inner.weight = _parameter_like(inner.weight, _pad_rows(inner.weight, rows=missing))
+        inner.bias = _parameter_like(inner.bias, _pad_rows(inner.bias, rows=missing))
+        outer.weight = _parameter_like(outer.weight, _pad_rows(outer.weight.t(), rows=missing).t())
+        inner.out_features = outer.in_features = most
+    _update_config(model, encoder.family.ffn_size, encoder.layers)
+
+
 def _check(plan: PruningPlan, encoder: Encoder) -> None:
     _check_indices(plan["layers"], len(encoder.layers), "layers")
     if not len(plan["layers"]) == len(plan["heads"]) == len(plan["neurons"]):

@@ -1,0 +1,119 @@
+"""Commands about trained models: ``predict bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autotune.cli.options import (
+    JsonOption,
+    StorageOption,
+    StudyArgument,
+    reading_store,
+    runs_directory,
+)
+from autotune.cli.output import err, out, print_json
+
+if TYPE_CHECKING:
+    from autotune.cli.layout import Listing
+    from autotune.deployment.load import LoadResult
+
+
+def predict(
+    study: StudyArgument,
+    input_file: Annotated[
+        typer.FileText,
+        typer.Option("--input", encoding="utf-8", help='Rows like {"text": "..."}; - for stdin.'),
+    ],
+    trial: Annotated[
+        str, typer.Option(help="A number, knee, fastest, most-accurate, cheapest or a condition.")
+    ] = "knee",
+    storage: StorageOption = None,
+) -> None:
+    """Predict texts with the trained model of one trial, deployed as the trial deployed it."""
+    import json
+
+    from autotune.analysis.select import select_trial
+    from autotune.deployment.programs import read_rows
+    from autotune.execution.local import LocalExecutor
+    from autotune.export.prediction import predict_rows
+    from autotune.export.trained import trained_model_folder
+
+    rows = read_rows(input_file, input_file.name)
+    with reading_store(storage) as store:
+        target = store.study(study)
+        trials = store.trials(study)
+    selected = select_trial(target, trials, trial)
+    model = trained_model_folder(target, trials, selected, runs_directory())
+    executor = LocalExecutor()
+    try:
+        with err.status(f"predicting with trial {selected.number}"):
+            predictions = executor.call(predict_rows, target, selected.strategy, model, rows)
+    finally:
+        executor.close()
+    for prediction in predictions:
+        out.print(json.dumps(prediction, ensure_ascii=False), markup=False, soft_wrap=True)
+
+
+def bench(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="An exported model.")],
+    concurrency: Annotated[
+        str, typer.Option(help="Numbers of clients that send requests at the same time.")
+    ] = "1,2,4,8,16",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Duration for each number.")] = 5.0,
+    input_file: Annotated[
+        typer.FileText | None,
+        typer.Option(
+            "--input",
+            encoding="utf-8",
+            help="Rows to send; default: those of the validation split.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the server; default: of the trial.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the latency of an exported model under load, over HTTP on this machine."""
+    from autotune.deployment.load import measure_load, running_server
+    from autotune.deployment.programs import read_rows
+    from autotune.export.artifact_rows import require_rows, validation_rows
+
+    counts = _parse_counts(concurrency)
+    rows = validation_rows(directory) if input_file is None else read_rows(input_file, "--input")
+    require_rows(rows)
+    results = []
+    with err.status("starting the server"), running_server(directory, threads) as address:
+        for count in counts:
+            results.append(measure_load(address, rows, count, seconds))
+    if json:
+        print_json([asdict(result) for result in results])
+    else:
+        out.print(load_listing(results))
+
+
+def load_listing(results: Sequence[LoadResult]) -> Listing:
+    """A row a number of clients: rate and latency of requests of one text."""
+    from autotune.cli.layout import Column, Listing, Row
+
+    columns = [Column(name) for name in ("clients", "requests/s", "p50 ms", "p95 ms", "p99 ms")]
+    rows = [
+        Row([str(r.concurrency), f"{r.requests_per_second:.1f}",
+             f"{r.p50_ms:.2f}", f"{r.p95_ms:.2f}", f"{r.p99_ms:.2f}"])
+        for r in results
+    ]  # fmt: skip
+    return Listing(columns, rows)
+
+
+def _parse_counts(text: str) -> list[int]:
+    """The numbers in ``--concurrency``."""
+    from autotune.errors import UsageError
+
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and 0 < int(word) <= 1024 for word in words):
+        raise UsageError(f"--concurrency {text} is not a list of numbers", hint="1,2,4,8,16")
+    return [int(word) for word in words]

@@ -1,0 +1,70 @@
+"""Predictions of exported models for the validation split: what an export promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autotune.deployment import DeploymentSettings, measure
+from autotune.domain import Measurement, Task
+from autotune.domain.tasks import TASK_KINDS
+from autotune.errors import ExecutionError
+from autotune.export.artifact_rows import VALIDATION
+from autotune.trial.data.datasets import load_split, read_examples
+from autotune.trial.data.encoded_texts import encoded_texts
+from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.deployment import deployed_scores
+
+
+def export_figures(
+    prepared: PreparedTask, folder: Path, settings: DeploymentSettings
+) -> Mapping[str, Measurement]:
+    """How the artifact in ``folder`` serves the validation split, and its scores."""
+    split = load_split(prepared, "validation")
+
+    def score(logits: Sequence[Any]) -> Mapping[str, Measurement]:
+        return deployed_scores(logits, split, prepared)
+
+    return measure(folder, encoded_texts(split), score, settings, lambda figures: None)
+
+
+def write_validation_rows(task: Task, folder: Path) -> None:
+    """Write ``validation.jsonl``, with the rows that ``predict.py`` takes and their labels."""
+    examples = read_examples(task)["validation"]
+    is_tokens = TASK_KINDS[task.kind].label_per_token
+    with (folder / VALIDATION).open("w", encoding="utf-8") as file:
+        for inputs, labels in zip(examples.inputs, examples.labels, strict=True):
+            names = ("tokens",) if is_tokens else ("text", "text_pair")
+            values = (list(inputs),) if is_tokens else inputs
+            row = {**dict(zip(names, values, strict=False)), "label": labels}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def write_predictions(folder: Path, output: Path) -> None:
+    """Run ``predict.py`` of ``folder`` for ``validation.jsonl``.
+
+    Raises :class:`ExecutionError` with its message if it fails."""
+    # Without files of bytecode, which would become a part of the export.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTHONPATH", None)
+    process = subprocess.run(
+        [sys.executable, "predict.py", "--input", VALIDATION, "--output", str(output.resolve())],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if process.returncode != 0:
+        last = (process.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ExecutionError(
+            f"predict.py ended with code {process.returncode}: {last}",
+            hint=f"run it in {folder}: python predict.py --input {VALIDATION}",
+        )

@@ -1,0 +1,171 @@
+"""Formats of the trained model itself: ``model``, ``onnx``, ``openvino`` and ``docker``.
+
+A folder has the model, the tokenizer, ``predict.py``, which needs neither autotune nor (for graphs)
+torch, and the rows of the validation split with the predictions for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autotune import plugins
+from autotune.deployment.settings import SUPPORTED, DeploymentSettings
+from autotune.domain import Measurement, Strategy, Study, Trial
+from autotune.errors import UsageError
+from autotune.export import artifact_texts, vendoring
+from autotune.export.artifact_rows import PREDICTIONS
+from autotune.export.base import as_json, installed_requirements, strategy_document, write_files
+from autotune.export.directory import exported_files, replaced_export
+from autotune.version import __version__
+
+SERVER_RUNTIMES = ("onnxruntime", "openvino")
+HUB = "transformers"
+
+
+@dataclass(frozen=True)
+class ArtifactFormat:
+    """``settings`` returns those of the export for a strategy.
+
+    ``is_hub_model``: in the format of ``from_pretrained``. ``model`` is the folder of the trained
+    model (:func:`autotune.export.trained.trained_model_folder`).
+    """
+
+    name: str
+    settings: Callable[[Strategy], DeploymentSettings]
+    has_server: bool = False
+    is_hub_model: bool = False
+    overwrite: bool = False
+    model: Path | None = None
+
+    def export(self, study: Study, trial: Trial, directory: Path) -> Sequence[Path]:
+        """Write the folder, replacing an earlier export when the new one is complete.
+
+        Raises :class:`UsageError` for a folder that contains other files, or (without
+        ``overwrite``) edited ones, and for a kind of task without ``predict.py``;
+        :class:`~autotune.errors.DataError` if the data has changed since the trial.
+        """
+        from autotune.deployment.pipeline import DECODERS
+        from autotune.export.assets import require_same_data
+
+        if self.model is None:
+            raise UsageError(
+                f"--to {self.name} exports a trained model, which only the command line finds",
+                hint=f"autotune export {study.name} --trial {trial.number} --to {self.name}",
+            )
+        if study.task.kind not in DECODERS:
+            raise UsageError(
+                f"--to {self.name} cannot export a model for {study.task.kind}: its predictions "
+                "need the code of the task",
+                hint="--with-model adds the model to a script: --to hf-trainer --with-model",
+            )
+        plugins.load(study.plugins)
+        require_same_data(study)
+        with replaced_export(directory, self.overwrite) as folder:
+            self._write(study, trial, self.model, folder)
+        return exported_files(directory)
+
+    def _write(self, study: Study, trial: Trial, model: Path, folder: Path) -> None:
+        from autotune.export.artifact_predictions import (
+            export_figures,
+            write_predictions,
+            write_validation_rows,
+        )
+
+        settings = self.settings(trial.strategy)
+        runtime = HUB if self.is_hub_model else settings.runtime
+        prepared = self._build(study, model, settings, folder)
+        figures = export_figures(prepared, folder, settings)
+        document = {
+            **strategy_document(study, trial, self.name),
+            "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
+            "deployment": asdict(settings),
+            "left_out": left_out(trial.strategy, settings),
+            "exported": {name: _record(figure) for name, figure in figures.items()},
+        }
+        write_validation_rows(study.task, folder)
+        write_files(
+            folder,
+            {
+                **self._programs(runtime),
+                "strategy.json": as_json(document),
+                "README.md": self._readme(document, runtime),
+            },
+        )
+        write_predictions(folder, folder / PREDICTIONS)
+
+    def _build(self, study: Study, model: Path, settings: DeploymentSettings, folder: Path) -> Any:
+        """Write the artifact; the prepared task."""
+        from autotune.deployment import build
+        from autotune.export.hub_model import write_hub_model
+        from autotune.trial.data.datasets import load_split, prepare_task
+        from autotune.trial.data.encoded_texts import calibration_texts
+
+        prepared = prepare_task(study.task)
+        calibration = calibration_texts(load_split(prepared, "train"), study.task.seed)
+        build(model, settings, folder, calibration)
+        if self.is_hub_model:
+            write_hub_model(model, folder)
+        return prepared
+
+    def _programs(self, runtime: str) -> dict[str, str]:
+        """The programs, what they import, and what installs and starts them."""
+        module = artifact_texts.SESSION_MODULES[runtime]
+        sources = {"predict.py": artifact_texts.PREDICT.format(module=module)}
+        files = {"requirements.txt": installed_requirements(artifact_texts.PACKAGES[runtime])}
+        if self.has_server:
+            sources["server.py"] = artifact_texts.SERVER.format(module=module)
+            files["Dockerfile"] = artifact_texts.DOCKERFILE
+            files[".dockerignore"] = artifact_texts.DOCKERIGNORE
+        return {**vendoring.programs(sources, __version__), **files}
+
+    def _readme(self, document: Mapping[str, Any], runtime: str) -> str:
+        if self.is_hub_model:
+            return artifact_texts.model_card(document)
+        return artifact_texts.readme(document, runtime, has_server=self.has_server)
+
+
+def settings_in(strategy: Strategy, runtime: str) -> DeploymentSettings:
+    """The settings of ``strategy`` in ``runtime``, without a quantization that it cannot run."""
+    settings = DeploymentSettings.from_strategy(strategy)
+    is_supported = settings.quantization in SUPPORTED[runtime]
+    quantization = settings.quantization if is_supported else "none"
+    return replace(settings, runtime=runtime, quantization=quantization)
+
+
+def hub_settings(strategy: Strategy) -> DeploymentSettings:
+    """The settings of ``strategy`` for transformers, which loads fp32."""
+    return replace(settings_in(strategy, "torch"), quantization="none")
+
+
+def server_settings(strategy: Strategy) -> DeploymentSettings:
+    """The settings of ``strategy`` in its own runtime, or in ONNX Runtime if that is torch."""
+    runtime = str(strategy.get("runtime", ""))
+    return settings_in(strategy, runtime if runtime in SERVER_RUNTIMES else SERVER_RUNTIMES[0])
+
+
+def left_out(strategy: Strategy, settings: DeploymentSettings) -> dict[str, str]:
+    """The levers of the deployment whose setting the export does not have, and why."""
+    return {
+        name: f"the trial was measured with {strategy[name]}, the export has {value}"
+        for name, value in (("runtime", settings.runtime), ("quantization", settings.quantization))
+        if strategy.get(name, value) != value
+    }
+
+
+def _record(measurement: Measurement) -> dict[str, Any]:
+    ends = measurement.ci95
+    return {
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "n": measurement.n,
+        "ci95": None if ends is None else list(ends),
+    }
+
+
+MODEL = ArtifactFormat("model", hub_settings, is_hub_model=True)
+ONNX = ArtifactFormat("onnx", lambda s: settings_in(s, "onnxruntime"))
+OPENVINO = ArtifactFormat("openvino", lambda s: settings_in(s, "openvino"))
+DOCKER = ArtifactFormat("docker", server_settings, has_server=True)

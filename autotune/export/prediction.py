@@ -1,0 +1,41 @@
+"""Predictions of the trained model of a trial, deployed as the trial deployed it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotune import plugins
+from autotune.deployment import DeploymentSettings, build
+from autotune.deployment.pipeline import Prediction, Row
+from autotune.deployment.programs import open_pipeline
+from autotune.deployment.runtimes import open_session
+from autotune.domain import Columns, Strategy, Study
+from autotune.trial.data.datasets import load_split, prepare_task
+from autotune.trial.data.encoded_texts import calibration_texts
+
+
+def predict_rows(
+    study: Study, strategy: Strategy, model: Path, rows: Sequence[Row]
+) -> list[Prediction]:
+    """The prediction for each of ``rows``, whose texts have the names of the study's columns, or
+    ``text`` and ``text_pair``. ``model`` is the folder of the trained model.
+
+    Raises :class:`~autotune.errors.DataError` for a row without text.
+    """
+    plugins.load(study.plugins)
+    prepared = prepare_task(study.task)
+    calibration = calibration_texts(load_split(prepared, "train"), study.task.seed)
+    settings = DeploymentSettings.from_strategy(strategy)
+    with tempfile.TemporaryDirectory(prefix="autotune-predict-") as name:
+        folder = build(model, settings, Path(name), calibration)
+        with open_pipeline(folder, None, open_session) as pipeline:
+            return pipeline.predict([rename_columns(row, study.task.columns) for row in rows])
+
+
+def rename_columns(row: Row, columns: Columns) -> Row:
+    """``row`` with the names that pipelines know."""
+    names = {columns.text: "text", columns.text_pair: "text_pair"}
+    renamed = {names.get(key, key): value for key, value in row.items()}
+    return {"tokens": row[columns.text], **renamed} if columns.text in row else renamed

@@ -1,0 +1,208 @@
+"""What each lever of deployment gives on this machine, alone and together, on SST-2 or TREC.
+
+    python benchmarks/deployment.py --data ../shared/data/sst2 --examples 4000 --rounds 3
+
+``DIR`` has ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``. Two models are trained: with
+the default of ``Trainer``, and pruned before training. Each row of the table deploys one of them.
+The first row is the default in torch eager, in batches of 32 in the order of arrival, padded as
+``Trainer`` pads. In each round all rows are measured one after the other, and ratios are those of
+the same round, so that a change of the machine's speed matters little. Accuracy is that of the
+deployed model on the test split, against the first row, paired by example.
+
+Trained models are kept in ``--out``, so that the table can be measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+
+from autotune.deployment import DeploymentSettings, Logits, build
+from autotune.deployment.inputs import EncodedText
+from autotune.deployment.measurement import serve, serving_figures
+from autotune.domain import Host, Job, Limits, Phase, Strategy, Task
+from autotune.errors import AutotuneError
+from autotune.hardware import inventory
+from autotune.levers import defaults, required_resources
+from autotune.trial import evaluate
+from autotune.trial.data.datasets import load_split, prepare_task
+from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
+from autotune.trial.model_files import MODEL
+
+SPEED, LATENCY = "deployed_samples_per_second", "latency_p95_ms"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: how a model is trained and deployed."""
+
+    label: str
+    settings: DeploymentSettings
+    is_pruned: bool = False
+
+
+def table_rows(threads: int) -> tuple[Row, ...]:
+    def settings(
+        runtime: str, quantization: str = "none", padding: str = "dynamic"
+    ) -> DeploymentSettings:
+        return DeploymentSettings(runtime, quantization, 32, threads, padding)
+
+    return (
+        Row("torch, as Trainer", settings("torch")),
+        Row("length buckets", settings("torch", padding="bucketed")),
+        Row("bf16 in torch", settings("torch", "bf16")),
+        Row("ONNX Runtime", settings("onnxruntime")),
+        Row("ONNX Runtime, int8 dynamic", settings("onnxruntime", "int8-dynamic")),
+        Row("ONNX Runtime, int8 static", settings("onnxruntime", "int8-static")),
+        Row("OpenVINO", settings("openvino")),
+        Row("OpenVINO, bf16", settings("openvino", "bf16")),
+        Row("OpenVINO, fp16", settings("openvino", "fp16")),
+        Row("OpenVINO, int8 static", settings("openvino", "int8-static")),
+        Row("pruned before training", settings("torch"), is_pruned=True),
+        Row("pruned, buckets, ONNX Runtime, int8 dynamic",
+            settings("onnxruntime", "int8-dynamic", "bucketed"), is_pruned=True),
+        Row("pruned, buckets, OpenVINO, int8 static",
+            settings("openvino", "int8-static", "bucketed"), is_pruned=True),
+        Row("pruned, buckets, OpenVINO, bf16",
+            settings("openvino", "bf16", "bucketed"), is_pruned=True),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One row in one round."""
+
+    speed: float
+    latency: float
+    size_mb: float
+    memory_mb: float
+    hits: np.ndarray
+
+
+def train(task: Task, strategy: Strategy, folder: Path) -> Path:
+    """The folder of the trained model; trained on first use."""
+    model = folder / MODEL
+    if not model.is_dir():
+        job = Job(
+            "deployment", 0, strategy, task, task.seed, required_resources(strategy), Limits(),
+            str(folder), phases=(Phase.TRAIN,), keeps_model=True,
+        )  # fmt: skip
+        outcome = evaluate(job)
+        if not model.is_dir():
+            raise SystemExit(f"training failed: {outcome}; see {folder}")
+    return model
+
+
+def observe(
+    artifact: Path, texts: Sequence[EncodedText], labels: np.ndarray, threads: int
+) -> Observation:
+    serving = serve(artifact, texts, threads)
+    figures = {name: m.value for name, m in serving_figures(artifact, serving).items()}
+    return Observation(
+        figures[SPEED], figures[LATENCY], figures["size_mb"],
+        figures.get("serving_memory_mb", math.nan), classes(serving.logits) == labels,
+    )  # fmt: skip
+
+
+def classes(logits: Sequence[Logits]) -> np.ndarray:
+    return np.stack(list(logits)).argmax(axis=-1)
+
+
+def ratio_text(values: Sequence[float], references: Sequence[float]) -> str:
+    """The geometric mean of ratios, and how far it is off (one standard error) if it is known."""
+    logs = [math.log(v / r) for v, r in zip(values, references, strict=True)]
+    text = f"{math.exp(fmean(logs)):.2f}"
+    return (
+        f"{text} ± {math.exp(fmean(logs)) * stdev(logs) / math.sqrt(len(logs)):.2f}"
+        if len(logs) > 1
+        else text
+    )
+
+
+def print_table(observations: Mapping[str, Sequence[Observation]]) -> None:
+    print("| | throughput | p95 latency | size, MB | memory, MB | accuracy | difference, points |")
+    print("|---|---|---|---|---|---|---|")
+    default, *_ = observations.values()
+    for label, values in observations.items():
+        last, first = values[-1], default[-1]
+        differences = (last.hits.astype(float) - first.hits) * 100
+        error = 1.96 * differences.std() / math.sqrt(len(differences))
+        print(
+            f"| {label} | {ratio_text([v.speed for v in values], [d.speed for d in default])} | "
+            f"{ratio_text([v.latency for v in values], [d.latency for d in default])} | "
+            f"{last.size_mb:.0f} | {last.memory_mb:.0f} | {last.hits.mean():.1%} | "
+            f"{differences.mean():+.2f} ± {error:.2f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="builtin:minilm")
+    parser.add_argument("--examples", type=int, default=4000)
+    parser.add_argument("--pruning-ratio", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("deployment-benchmark"))
+    options = parser.parse_args()
+    host = inventory()
+    task = Task(
+        model=options.model,
+        dataset={
+            s: str((options.data / f"{s}.jsonl").resolve()) for s in ("train", "validation", "test")
+        },
+        max_length=64,
+        train_samples=options.examples,
+    )
+    models = train_models(task, host, options.pruning_ratio, options.out)
+    observations = measure_rows(task, models, host, options.rounds)
+    print(
+        f"{host.cpu}, {len(host.cores)} cores; {options.examples} examples of {options.data.name}"
+    )
+    print_table(observations)
+
+
+def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[bool, Path]:
+    """The folders of the default and of the pruned model."""
+    default = Strategy(defaults(host)).with_values(device="cpu", learning_rate=2e-4)
+    pruned = default.with_values(pruning_ratio=ratio, pruning_score="taylor")
+    return {
+        is_pruned: train(task, strategy, (out / name).resolve())
+        for is_pruned, name, strategy in ((False, "default", default), (True, "pruned", pruned))
+    }
+
+
+def measure_rows(
+    task: Task, models: Mapping[bool, Path], host: Host, rounds: int
+) -> dict[str, list[Observation]]:
+    """All rows that this machine can run, once a round."""
+    prepared = prepare_task(task)
+    test = load_split(prepared, "test")
+    texts = encoded_texts(test)
+    calibration = calibration_texts(load_split(prepared, "train"), task.seed)
+    threads = len(host.cores)
+    with tempfile.TemporaryDirectory() as name:
+        artifacts = {}
+        for index, row in enumerate(table_rows(threads)):
+            try:
+                folder = Path(name) / str(index)
+                artifacts[row.label] = build(
+                    models[row.is_pruned], row.settings, folder, calibration
+                )
+            except AutotuneError as error:
+                print(f"left out: {row.label}: {error.message}")
+        observations: dict[str, list[Observation]] = {label: [] for label in artifacts}
+        for _ in range(rounds):
+            for label, artifact in artifacts.items():
+                observations[label].append(observe(artifact, texts, test.labels, threads))
+    return observations
+
+
+if __name__ == "__main__":
+    main()

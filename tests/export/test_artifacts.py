@@ -1,0 +1,211 @@
+"""Exported models predict, in a process without autotune and torch, what the trained model does."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from autotune.deployment.load import running_server
+from autotune.deployment.trained_model import TaskFacts, load, save
+from autotune.domain import SavedModel, Study, Trial, TrialResult
+from autotune.errors import UsageError
+from autotune.export import exporter
+from autotune.export.artifact_rows import PREDICTIONS, VALIDATION, validation_rows
+from autotune.export.checksums import changed_files
+from autotune.export.trained import trained_model_folder
+from autotune.export.verify_artifact import is_same_prediction, verify_artifact
+from autotune.trial.data.datasets import prepare_task
+from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan
+from autotune.trial.model_files import write_model
+from autotune.trial.models import load_model
+from tests.export import samples
+
+DEPLOYMENT = {
+    "runtime": "onnxruntime",
+    "quantization": "int8-dynamic",
+    "inference_batch_size": 4,
+    "inference_threads": 1,
+    "inference_padding": "bucketed",
+}
+
+ISOLATED = """
+import runpy, sys
+for name in ("torch", "transformers", "autotune"):
+    sys.modules[name] = None
+sys.argv = ["predict.py", "--input", "validation.jsonl", "--output", sys.argv[1]]
+sys.path.insert(0, ".")
+runpy.run_path("predict.py", run_name="__main__")
+"""
+
+
+class Trained:
+    """A study, one trial of it, and the folder of its pruned model."""
+
+    def __init__(self, root: Path) -> None:
+        self.study = samples.study(samples.write_data(root))
+        self.trial = samples.trial(**DEPLOYMENT)
+        self.runs = root / "runs"
+        self.prepared = prepare_task(self.study.task)
+        folder = self.runs / self.study.name / f"{self.trial.number:04d}"
+        saved = write_model(folder, self._save)
+        self.trial = replace(self.trial, result=TrialResult(model=saved))
+
+    def _save(self, folder: Path) -> None:
+        model = load_model(self.prepared, seed=0)
+        torch.nn.init.normal_(model.classifier.weight, std=5.0)  # labels that are not all the same
+        plan = PruningPlan(
+            layers=[0, 1],
+            heads=[[0, 2], [1, 2, 3]],
+            neurons=[list(range(300)), list(range(200))],
+        )
+        apply_plan(model, plan)
+        facts = TaskFacts(
+            "text-classification",
+            "AutoModelForSequenceClassification",
+            self.prepared.label_names,
+            self.prepared.max_length,
+            self.prepared.pad_token_id,
+        )
+        save(model, AutoTokenizer.from_pretrained(self.prepared.model_dir), facts, folder)
+
+    @property
+    def model(self) -> Path:
+        return trained_model_folder(self.study, [self.trial], self.trial, self.runs)
+
+    def export(self, export_format: str, folder: Path) -> Path:
+        exporter(export_format, model=self.model).export(self.study, self.trial, folder)
+        return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNE_CACHE", str(root / "cache"))
+        return Trained(root)
+
+
+@pytest.fixture(autouse=True)
+def cache(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_CACHE", str(trained.runs.parent / "cache"))
+
+
+@pytest.fixture(scope="module")
+def docker_folder(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNE_CACHE", str(trained.runs.parent / "cache"))
+        return trained.export("docker", tmp_path_factory.mktemp("docker") / "out")
+
+
+def read_lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_document(folder: Path) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads((folder / "strategy.json").read_bytes())
+    return document
+
+
+def test_predictions_need_neither_torch_nor_autotune(docker_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "predictions.jsonl"
+    command = [sys.executable, "-c", ISOLATED, str(output)]
+    subprocess.run(command, cwd=docker_folder, check=True, timeout=250)
+    promised = read_lines(docker_folder / PREDICTIONS)
+    assert len(promised) == len(read_lines(docker_folder / VALIDATION)) > 0
+    assert len({prediction["label"] for prediction in promised}) == 2
+    assert all(map(is_same_prediction, promised, read_lines(output)))
+
+
+def test_the_export_is_what_the_trial_deployed(docker_folder: Path) -> None:
+    document = read_document(docker_folder)
+    assert document["deployment"] == DEPLOYMENT
+    assert document["left_out"] == {}
+    labels = [row["label"] for row in read_lines(docker_folder / VALIDATION)]
+    predictions = [row["label"] for row in read_lines(docker_folder / PREDICTIONS)]
+    hits = sum(first == second for first, second in zip(labels, predictions, strict=True))
+    assert document["exported"]["deployed_accuracy"]["value"] == pytest.approx(hits / len(labels))
+    assert changed_files(docker_folder) == []
+
+
+def test_verify_finds_other_predictions(docker_folder: Path) -> None:
+    checks = {check.metric: check for check in verify_artifact(docker_folder)}
+    assert checks.keys() == {"predictions", "deployed_relative_speed"}
+    assert checks["predictions"].passed
+    path = docker_folder / PREDICTIONS
+    original = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(original.replace("food", "weather"), encoding="utf-8")
+        checks = {check.metric: check for check in verify_artifact(docker_folder)}
+        assert not checks["predictions"].passed
+    finally:
+        path.write_text(original, encoding="utf-8")
+
+
+def test_everything_that_the_image_needs_is_in_the_folder(docker_folder: Path) -> None:
+    """No engine runs here, so its instructions are checked one by one."""
+    lines = (docker_folder / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    sources = [line.split()[1] for line in lines if line.startswith("COPY")]
+    assert sources == ["requirements.txt", "."]
+    assert all((docker_folder / source).exists() for source in sources)
+    command = json.loads(next(line for line in lines if line.startswith("CMD"))[4:])
+    assert (docker_folder / command[1]).is_file()
+    packages = (docker_folder / "requirements.txt").read_text(encoding="utf-8").split()
+    assert {re.split("==", package)[0] for package in packages} == {
+        "numpy", "onnxruntime", "tokenizers",
+    }  # fmt: skip
+
+
+def test_the_server_answers_with_the_predictions(docker_folder: Path) -> None:
+    from http.client import HTTPConnection
+
+    rows = validation_rows(docker_folder)
+    with running_server(docker_folder) as (host, port):
+        connection = HTTPConnection(host, port, timeout=250)
+        connection.request("POST", "/predict", json.dumps({"rows": rows}))
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+    promised = read_lines(docker_folder / PREDICTIONS)
+    assert all(map(is_same_prediction, promised, answer["predictions"]))
+
+
+def test_transformers_loads_an_exported_model(trained: Trained, tmp_path: Path) -> None:
+    folder = trained.export("model", tmp_path / "out")
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    inputs = tokenizer("bread and rain", return_tensors="pt")
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            model(**inputs).logits, load(trained.model)(**inputs).logits, atol=1e-4, rtol=1e-4
+        )
+    assert read_document(folder)["left_out"].keys() == {"runtime", "quantization"}
+    assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\npipeline_tag")
+
+
+def test_a_model_that_was_not_kept_is_an_error_with_a_way_out(trained: Trained) -> None:
+    other = replace(trained.trial, result=TrialResult())
+    with pytest.raises(UsageError, match="was not kept") as error:
+        trained_model_folder(trained.study, [other], other, trained.runs)
+    assert "keep: all" in (error.value.hint or "")
+
+
+def test_a_changed_model_is_not_exported(trained: Trained) -> None:
+    changed = replace(trained.trial, result=TrialResult(model=SavedModel("0" * 64, 1)))
+    with pytest.raises(UsageError, match="missing or damaged"):
+        trained_model_folder(trained.study, [changed], changed, trained.runs)
+
+
+def test_a_shared_training_is_found_in_the_folder_of_its_trial(trained: Trained) -> None:
+    strategy = trained.trial.strategy.with_values(quantization="none")
+    other = Trial(9, trained.trial.state, strategy, seed=trained.trial.seed)
+    study: Study = trained.study
+    assert trained_model_folder(study, [trained.trial], other, trained.runs) == trained.model
