@@ -22,6 +22,7 @@
         ├── OutOfMemory          host or device memory ran out
         ├── NanLoss              the loss is NaN or infinite
         ├── Unsupported          this model, device or build cannot run the strategy
+        ├── DeploymentError      the trained model cannot be deployed with these settings
         └── StopTrial            the search stops the trial early
 
 Each message says what is wrong and where; ``hint`` says what to type next.
@@ -160,6 +161,10 @@ class NanLoss(TrialError):
 
 class Unsupported(TrialError):
     """This model, device or build cannot run the strategy."""
+
+
+class DeploymentError(TrialError):
+    """The trained model cannot be deployed with these settings."""
 
 
 class StopTrial(TrialError):

@@ -87,6 +87,6 @@ def _missing_reason(measurement: Measurement) -> str:
         return _few_windows(measurement.n)
     if metric.kind is MetricKind.MEMORY:
         return "one peak of one run"
-    if metric.phase is Phase.TRAIN:
+    if metric.is_score:
         return "one evaluation without an estimate of its error"
     return "a single reading of one run"

@@ -45,13 +45,14 @@ from autotune.domain import (
 )
 from autotune.domain.constraints import constraint_bound
 from autotune.domain.metrics import METRICS, MetricKind, get_metric
-from autotune.levers import profile_key, training_key
+from autotune.levers import deployment_key, profile_key, training_key
 
 Floats = NDArray[np.float64]
 
 PHASE_KEYS: Mapping[Phase, Callable[[Strategy], str]] = {
     Phase.PROFILE: profile_key,
     Phase.TRAIN: training_key,
+    Phase.DEPLOY: deployment_key,
 }
 """Equal for strategies that share the results of a phase."""
 

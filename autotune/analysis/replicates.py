@@ -19,7 +19,7 @@ from statistics import fmean, variance
 
 from autotune.analysis.front import value_of
 from autotune.analysis.intervals import figure_interval
-from autotune.domain import Measurement, Phase, State, Trial, TrialOrigin
+from autotune.domain import Measurement, State, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 from autotune.measure.statistics import t_quantile
 
@@ -52,8 +52,8 @@ class RunVariation:
 
 
 def is_score(metric: str) -> bool:
-    """Whether a metric evaluates the trained model, and therefore depends on the split."""
-    return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
+    """Whether a metric evaluates predictions, and therefore depends on the split."""
+    return metric in METRICS and METRICS[metric].is_score
 
 
 class Replicates:

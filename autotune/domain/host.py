@@ -71,15 +71,19 @@ class Host:
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that a trial of a strategy occupies. They are known before it runs."""
+    """The resources that a trial of a strategy occupies. They are known before it runs.
+
+    ``serving_threads`` are those of the deployed model, which runs after the training.
+    """
 
     processes: int = 1
     threads: int = 1
     devices: tuple[str, ...] = ()
+    serving_threads: int = 0
 
     @property
     def cores(self) -> int:
-        return self.processes * self.threads
+        return max(self.processes * self.threads, self.serving_threads)
 
 
 MIB = 2**20

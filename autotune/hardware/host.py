@@ -33,6 +33,9 @@ POWERCAP = Path("/sys/class/powercap")
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Device files of the drivers of NVIDIA, AMD and WSL. Without one, torch has no GPU on Linux."""
 
+RUNTIME_PACKAGES = ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt")
+"""Packages that build and run deployed models."""
+
 USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16")
 """Instruction sets that decide which precision is fast."""
 
@@ -58,8 +61,8 @@ def inventory() -> Host:
 
 
 def tools() -> tuple[str, ...]:
-    """What levers and metrics require of a host: compilers, the headers of Python, and readable
-    energy counters."""
+    """What levers and metrics require of a host: compilers, the headers of Python, readable energy
+    counters, and packages that run deployed models."""
     names = [tool for tool, variable, programs in COMPILERS if _has_program(variable, programs)]
     if Path(sysconfig.get_path("include"), "Python.h").is_file():
         names.append("python.h")
@@ -67,6 +70,7 @@ def tools() -> tuple[str, ...]:
         names.append("rapl")
     if Path(GPU_NODES[0]).exists() and importlib.util.find_spec("pynvml") is not None:
         names.append("nvml")
+    names += [name for name in RUNTIME_PACKAGES if importlib.util.find_spec(name) is not None]
     return tuple(names)
 
 

@@ -28,7 +28,12 @@ from autotune.levers.registry import (
     register_lever,
     training_key,
 )
-from autotune.levers.resources import hourly_usd, required_resources
+from autotune.levers.resources import (
+    hourly_usd,
+    required_resources,
+    serving_threads,
+    serving_usd,
+)
 
 __all__ = [
     "ACCURACY",
@@ -54,5 +59,7 @@ __all__ = [
     "profile_key",
     "register_lever",
     "required_resources",
+    "serving_threads",
+    "serving_usd",
     "training_key",
 ]

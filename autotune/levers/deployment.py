@@ -24,10 +24,13 @@ QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
-    "openvino": ("openvino",),
+    "openvino": ("openvino", "nncf", "onnx", "onnxscript"),
     "tensorrt": ("tensorrt", "onnx", "onnxscript"),
 }
-"""By runtime, the packages that it needs. The extra of autotune has the name of the runtime."""
+"""By runtime, the packages that it needs."""
+
+EXTRAS: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "tensorrt"}
+"""By runtime, the extra of autotune that installs them."""
 
 ALL_CORES = 0
 """The setting of ``inference_threads`` that stands for all physical cores."""
@@ -40,7 +43,7 @@ EXPORTS = {SCRIPT: "no part of training: it is about the deployed model"}
 def _missing_runtime(host: Host, value: Value) -> str | None:
     missing = [name for name in PACKAGES.get(str(value), ()) if name not in host.tools]
     if missing:
-        return f"needs {' and '.join(missing)}: pip install 'autotune[{value}]'"
+        return f"needs {' and '.join(missing)}: pip install 'autotune[{EXTRAS[str(value)]}]'"
     if value == "tensorrt" and all(device.kind != "cuda" for device in host.devices):
         return "needs a CUDA GPU"
     return missing_compiler(host) if value == "torch-compiled" else None

@@ -27,6 +27,17 @@ def required_resources(strategy: Strategy) -> Resources:
     return Resources(world, threads, tuple(f"{kind}:{int(first) + n}" for n in range(count)))
 
 
+def serving_threads(strategy: Strategy, host: Host) -> int:
+    """The threads of the deployed model of ``strategy`` on ``host``."""
+    return int(strategy["inference_threads"]) or host.physical_cores or len(host.cores)
+
+
+def serving_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
+    """Dollars per hour of the cores that serve the deployed model; ``None`` without a price."""
+    threads = serving_threads(strategy, host)
+    return None if prices.cpu_core is None else prices.cpu_core * threads
+
+
 def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
     """Dollars per hour of all resources of ``strategy``; ``None`` if a price is unknown.
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from autotune.domain import Job, Trial
 from autotune.errors import ExecutionError, UsageError
+from autotune.trial.model_files import delete_model
 
 JOB, RESULT = "job.json", "result.json"
 LOG, EARLIER_LOG = "log.txt", "log.earlier.txt"
@@ -42,8 +43,8 @@ def write_job(job: Job) -> None:
     """Write ``job.json``, creating the folder.
 
     A folder can have files of an earlier trial of this number, whose database was removed. Its log
-    is renamed, so that each trial has a log of its own, and its result is deleted. So are its
-    checkpoints, unless the job continues there.
+    is renamed, so that each trial has a log of its own, and its result and model are deleted. So
+    are its checkpoints, unless the job continues there.
 
     :raises ExecutionError: the file cannot be written.
     """
@@ -52,6 +53,7 @@ def write_job(job: Job) -> None:
         if (folder / LOG).exists():
             (folder / LOG).replace(folder / EARLIER_LOG)
         (folder / RESULT).unlink(missing_ok=True)
+    delete_model(folder)
     if job.directory not in job.continues:
         remove_checkpoints(folder)
     _write(Path(job.directory) / JOB, _adapter().dump_json(job, indent=2) + b"\n")

@@ -14,7 +14,14 @@ import numpy
 import torch
 import transformers
 
-from autotune.domain import Correctness, CurvePoint, Event, Measurement, TrialResult
+from autotune.domain import (
+    Correctness,
+    CurvePoint,
+    Event,
+    Measurement,
+    SavedModel,
+    TrialResult,
+)
 
 
 @dataclass
@@ -30,6 +37,7 @@ class TrialRecorder:
     seconds: dict[str, float] = field(default_factory=dict)
     environment: dict[str, str | int] = field(default_factory=dict)
     correctness: Correctness | None = None
+    model: SavedModel | None = None
 
     def add(self, *measurements: Measurement) -> None:
         self.measurements.update((measurement.name, measurement) for measurement in measurements)
@@ -55,6 +63,7 @@ class TrialRecorder:
             events=tuple(self.events),
             environment=dict(self.environment),
             correctness=self.correctness,
+            model=self.model,
         )
 
 

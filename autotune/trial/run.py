@@ -1,7 +1,8 @@
 """One trial, from job to outcome: a real fine-tune under a strategy, measured.
 
 Executors call :func:`run_trial`. A trial has two phases: the profile phase
-(:mod:`autotune.trial.profiling`) takes seconds, the train phase trains and evaluates the model.
+(:mod:`autotune.trial.profiling`) takes seconds, the train phase trains and evaluates the model. In
+studies that deploy models, a third phase (:mod:`autotune.trial.deployment`) follows.
 A job lists the phases to run; the search reuses the results of the others from earlier trials
 (:mod:`autotune.tuner.cache`).
 """
@@ -24,7 +25,7 @@ from autotune.domain import (
     Phase,
     Pruned,
 )
-from autotune.errors import NanLoss, StopTrial, Unsupported
+from autotune.errors import DeploymentError, NanLoss, StopTrial, Unsupported
 from autotune.measure import memory
 from autotune.measure.drift import ReferenceWorkload
 from autotune.measure.energy import EnergyMeter, counters
@@ -33,19 +34,22 @@ from autotune.ports import Report
 from autotune.trial import evaluation, profiling
 from autotune.trial.best_checkpoint import best_checkpoint
 from autotune.trial.checkpoints import Checkpoints
+from autotune.trial.deployment import deploy, find_trained, save_trained
 from autotune.trial.devices import (
     init_device,
     init_process_group,
     is_local_main_process,
     local_devices,
 )
+from autotune.trial.distributed.process_group import ProcessGroup
 from autotune.trial.job_files import remove_checkpoints
+from autotune.trial.model_files import MODEL, delete_model
 from autotune.trial.models import attention_fallback
 from autotune.trial.plan import plan_training
 from autotune.trial.recorder import TrialRecorder, describe_environment
 from autotune.trial.training import init_train_state
 from autotune.trial.training_run import SETUP, TrainingRun, evaluate_split
-from autotune.trial.trial_data import read_data
+from autotune.trial.trial_data import TrialData, read_data
 
 
 def run_trial(job: Job, report: Report) -> Outcome:
@@ -77,12 +81,13 @@ def record_outcome(recorder: TrialRecorder, run: Callable[[], None]) -> Outcome:
         return Infeasible(FailureReason.NAN_LOSS, error.message, recorder.result())
     except Unsupported as error:
         return Infeasible(FailureReason.UNSUPPORTED, error.message, recorder.result())
+    except DeploymentError as error:
+        return Infeasible(FailureReason.DEPLOYMENT, error.message, recorder.result())
     return Completed(recorder.result())
 
 
 def fine_tune(job: Job, report: Report, recorder: TrialRecorder) -> None:
     """Run all stages of a trial and record how long each takes."""
-    has_profile, has_training = Phase.PROFILE in job.phases, Phase.TRAIN in job.phases
     memory.reset_peak()
     with recorder.stage("1 devices"):
         device = init_device(job.strategy)
@@ -91,6 +96,34 @@ def fine_tune(job: Job, report: Report, recorder: TrialRecorder) -> None:
         recorder.environment.update(describe_environment(device))
     with recorder.stage("2 data"):
         data = read_data(job, device, lambda note: recorder.add_event("data", note), group)
+    deploys = Phase.DEPLOY in job.phases
+    model = find_trained(job, recorder)
+    has_training = Phase.TRAIN in job.phases or (deploys and model is None)
+    if Phase.PROFILE in job.phases or has_training:
+        train_model(job, report, recorder, data, group, has_training=has_training)
+    group.destroy()
+    if not deploys or not group.is_main_process:
+        return
+    try:
+        with recorder.stage("9 deploy"):
+            deploy(job, data, model or Path(job.directory) / MODEL, recorder)
+    finally:
+        if not job.keeps_model:
+            delete_model(Path(job.directory))
+
+
+def train_model(
+    job: Job,
+    report: Report,
+    recorder: TrialRecorder,
+    data: TrialData,
+    group: ProcessGroup,
+    *,
+    has_training: bool,
+) -> None:
+    """Profile the strategy if the job asks for it, train if ``has_training``, and save the model
+    if it is kept or deployed."""
+    has_profile, device = Phase.PROFILE in job.phases, data.collate.device
     devices = local_devices(job.strategy, device)
     meter = EnergyMeter(counters(devices, packages=is_local_main_process()))
     with recorder.stage(SETUP), meter.running():
@@ -128,4 +161,14 @@ def fine_tune(job: Job, report: Report, recorder: TrialRecorder) -> None:
             if has_profile:
                 run.reference.measure(profiling.REFERENCE_CALLS)
                 profiling.record_throughput(run, setup_seconds)
-    group.destroy()
+        if job.keeps_model or Phase.DEPLOY in job.phases:
+            with recorder.stage("8 save"):
+                _save_model(run, job)
+
+
+def _save_model(run: TrainingRun, job: Job) -> None:
+    """Write the trained model to the folder of the trial; collective in a process group."""
+    state = run.state.unsharded()
+    if state.group.is_main_process:
+        model = save_trained(state, run.data.prepared, job)
+        run.recorder.model = model if job.keeps_model else None

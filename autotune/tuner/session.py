@@ -28,12 +28,14 @@ OUTAGE_SECONDS = 600.0
 @dataclass(frozen=True)
 class SearchResult:
     """How a session ended: why, with which trials of the study, and whether it was stopped before
-    the budget was used. ``failure`` is the error that every trial would repeat."""
+    the budget was used. ``failure`` is the error that every trial would repeat, ``models`` says
+    which trained models are kept."""
 
     reason: str
     trials: Sequence[Trial]
     is_interrupted: bool = False
     failure: str | None = None
+    models: str | None = None
 
     @property
     def has_completed_trial(self) -> bool:
@@ -163,9 +165,11 @@ class SearchSession:
         if self._stop_reason is not None:
             self._tuner.stop(self._stop_reason)
         reason = self._tuner.run(evaluate or trial.evaluate)
+        is_interrupted, failure = self._stop_reason is not None, self._tuner.failure
+        has_ended = not is_interrupted and failure is None
+        models = self._tuner.keep_models() if has_ended else None
         trials = self._store.trials(self._study.name)
-        is_interrupted = self._stop_reason is not None
-        return SearchResult(reason, trials, is_interrupted, self._tuner.failure)
+        return SearchResult(reason, trials, is_interrupted, failure, models)
 
     def stop(self, reason: str = "interrupted") -> None:
         """Start no more trials; running ones finish. Safe from a signal handler or thread."""

@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from autotune.domain import (
+    Failed,
     FailureReason,
     Infeasible,
     Interrupted,
     Job,
     Limits,
     Outcome,
+    Phase,
+    Resources,
     Trial,
     TrialOrigin,
     TrialResult,
+    study_phases,
 )
 from autotune.domain.training import task_of
-from autotune.levers import required_resources
+from autotune.levers import required_resources, serving_threads
 from autotune.tuner.cache import CACHE_MISS, CacheHit, merge_cached
 from autotune.tuner.failures import earlier_runs, has_failed_before, without_early_verdict
 from autotune.tuner.feasibility.filter import PREDICTIONS, attach_predictions
@@ -41,7 +45,9 @@ class StartedTrial:
 
 def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
     """Prepare the job of a claimed trial, with its files below ``directory``."""
-    hit = turn.cache.find(trial.strategy, trial.seed) if trial.uses_cache else CACHE_MISS
+    hit = CacheHit(phases=study_phases(turn.study))
+    if trial.uses_cache:
+        hit = turn.cache.find(trial.strategy, trial.seed)
     predictions = None
     if turn.feasibility is not None:
         predictions = turn.feasibility.predict(trial.strategy, turn.history)
@@ -56,7 +62,7 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         strategy=trial.strategy,
         task=task_of(turn.study.task, trial.strategy),
         seed=trial.seed,
-        resources=required_resources(trial.strategy),
+        resources=_resources(trial, hit, turn),
         limits=_limits(trial, turn),
         directory=folder(trial),
         hourly_usd=turn.price(trial.strategy),
@@ -64,8 +70,19 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         on_test_split=trial.is_confirmation,
         plugins=turn.study.plugins,
         continues=tuple(map(folder, earlier_runs(trial, turn.history))),
+        keeps_model=turn.study.keeps_models and not trial.is_confirmation,
+        model=None if hit.model is None else hit.model.result.model,
+        model_folder=None if hit.model is None else folder(hit.model),
+        serving_usd=turn.serving_price(trial.strategy) if turn.study.deploys else None,
     )
     return StartedTrial(trial, job, hit, predictions, has_failed_before(trial, turn.history))
+
+
+def _resources(trial: Trial, hit: CacheHit, turn: Turn) -> Resources:
+    resources = required_resources(trial.strategy)
+    if Phase.DEPLOY not in hit.phases_to_run or turn.host is None:
+        return resources
+    return replace(resources, serving_threads=serving_threads(trial.strategy, turn.host))
 
 
 def _limits(trial: Trial, turn: Turn) -> Limits:
@@ -93,6 +110,15 @@ def is_budget_timeout(outcome: Outcome, started: StartedTrial, limits: Limits) -
     )
 
 
+def _as_deployment_failure(outcome: Outcome, job: Job) -> Outcome:
+    """``outcome``, but a failure of a trial that only deploys says nothing about its training."""
+    if job.phases != (Phase.DEPLOY,) or not isinstance(outcome, Failed | Infeasible):
+        return outcome
+    if outcome.failure is FailureReason.INFRASTRUCTURE:
+        return outcome
+    return Infeasible(FailureReason.DEPLOYMENT, outcome.reason, outcome.result)
+
+
 def finalize(outcome: Outcome, started: StartedTrial, limits: Limits) -> Outcome:
     """The outcome to store: with cached results and predictions.
 
@@ -103,5 +129,6 @@ def finalize(outcome: Outcome, started: StartedTrial, limits: Limits) -> Outcome
     if is_budget_timeout(outcome, started, limits):
         outcome = Interrupted("the search's budget ended", outcome.result)
     outcome = without_early_verdict(outcome, is_second_run=started.is_second_run)
+    outcome = _as_deployment_failure(outcome, started.job)
     outcome = merge_cached(outcome, started.cache_hit, started.job)
     return attach_predictions(outcome, started.predictions)

@@ -33,6 +33,7 @@ from autotune.tuner.ending import describe_end
 from autotune.tuner.failures import RepeatedFailures, is_resumable
 from autotune.tuner.feasibility.filter import FeasibilityFilter
 from autotune.tuner.heartbeat import Heartbeat, OutageBackoff
+from autotune.tuner.retention import ModelRetention
 from autotune.tuner.score_forecast import ScoreUpperBound
 from autotune.tuner.sources import (
     Done,
@@ -79,6 +80,7 @@ class Tuner:
         outage_seconds: float = 0.0,
     ) -> None:
         self.study, self.store = reader.study, reader.store
+        self._retention = ModelRetention(self.study, self.store, directory)
         self.stop_reason: str | None = None
         """Why this run starts nothing more."""
         self.failure: str | None = None
@@ -164,8 +166,17 @@ class Tuner:
         if not is_resumable(trial):
             for folder in (job.directory, *job.continues):
                 remove_checkpoints(Path(folder))
+        if trial.result.model is not None:
+            with suppress(StoreUnavailableError):  # the next trial enforces it
+                self._retention.enforce(self._reader.history.refresh(), has_ended=False)
         self._observer.finished(trial)
         self._handle_failure(started, trial)
+
+    def keep_models(self) -> str | None:
+        """Delete the trained models that are not kept after the search; return what was deleted and
+        what is kept, in words."""
+        self._retention.enforce(self._reader.history.refresh(), has_ended=True)
+        return self._retention.describe(self._reader.history.refresh())
 
     def _handle_failure(self, started: StartedTrial, trial: Trial) -> None:
         """Queue the trial once more after a fault of the machine; stop the search if the default

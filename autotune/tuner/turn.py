@@ -9,7 +9,7 @@ from functools import cached_property
 from autotune.analysis.budget import BudgetUsage, Price, no_price
 from autotune.domain import CONCURRENT_TRIALS, Budget, Host, State, Strategy, Study, Trial
 from autotune.domain.clock import utc_now
-from autotune.levers import hourly_usd
+from autotune.levers import hourly_usd, serving_usd
 from autotune.ports import Clock, Store
 from autotune.tuner import remeasure
 from autotune.tuner.cache import ResultCache
@@ -36,8 +36,13 @@ class Turn:
     ran_concurrently: Callable[[int], bool]
     feasibility: FeasibilityFilter | None = None
     price: Price = no_price
+    host: Host | None = None
     session_end: str | None = None
     revision: int = 0
+
+    def serving_price(self, strategy: Strategy) -> float | None:
+        """Dollars per hour of what serves the deployed model of ``strategy``."""
+        return None if self.host is None else serving_usd(strategy, self.host, self.study.prices)
 
     @cached_property
     def search_budget(self) -> Budget:
@@ -127,6 +132,7 @@ class TurnReader:
             ran_concurrently=self._ran_concurrently,
             feasibility=self._feasibility,
             price=self._price,
+            host=self._host,
             session_end=session_end,
             revision=snapshot.revision,
         )

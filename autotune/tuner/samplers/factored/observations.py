@@ -1,10 +1,10 @@
 """The measurements of a study's trials, as training data of the surrogates.
 
 A *quantity* depends on the levers of one phase: a metric that this phase measures, or a component
-of a metric of the full run. ``train_seconds`` is composed of ``setup_seconds``, ``train_samples`` and
-``train_samples_per_second``; cost and energy of a rate and ``train_seconds``. Other metrics of the
-full run are quantities that depend on all levers of training. Strategies that agree on the levers
-of a phase are a *group*, which has one observation.
+of a metric of the full run. ``train_seconds`` is composed of ``setup_seconds``, ``train_samples``
+and ``train_samples_per_second``; cost and energy of a rate and ``train_seconds``. Other metrics of
+the full run are quantities that depend on all levers of training. Strategies that agree on the
+levers of a phase are a *group*, which has one observation.
 """
 
 from __future__ import annotations

@@ -1,0 +1,129 @@
+"""The deploy phase of a trial: the trained model as it will serve, built and measured.
+
+The accuracy is that of the deployed model on the evaluation split, never that of the trained one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autotune import deployment
+from autotune.deployment import DeploymentSettings, Logits
+from autotune.deployment.trained_model import TaskFacts, save
+from autotune.domain import Job, Measurement, SavedModel
+from autotune.domain.metrics import METRICS
+from autotune.domain.text import one_line, shorten
+from autotune.errors import DeploymentError
+from autotune.measure.cost import SECONDS_PER_HOUR
+from autotune.measure.measurements import exact, inverse
+from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
+from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.data.split import Split
+from autotune.trial.data.tokenizer import load_inputs
+from autotune.trial.evaluation import compute_scores
+from autotune.trial.loss import kind_of
+from autotune.trial.model_files import ARTIFACT, MODEL, has_model, write_model
+from autotune.trial.recorder import TrialRecorder
+from autotune.trial.state import TrainState
+from autotune.trial.tasks import get_task_type
+from autotune.trial.trial_data import TrialData
+
+SPEED, COST = "deployed_samples_per_second", "deployed_usd_per_million"
+
+
+def save_trained(state: TrainState, prepared: PreparedTask, job: Job) -> SavedModel:
+    """Write the complete model of ``state`` to the folder of ``job``."""
+    task_type = get_task_type(prepared.kind)
+    path = Path(prepared.model_dir)
+    tokenizer = load_inputs(path, task_type.tokenizer_options, prepared.max_length).tokenizer
+    facts = TaskFacts(
+        kind=prepared.kind,
+        auto_class=task_type.auto_class,
+        labels=prepared.label_names,
+        max_length=prepared.max_length,
+        pad_token_id=prepared.pad_token_id,
+        is_paired=job.task.columns.text_pair is not None,
+    )
+
+    def write(folder: Path) -> None:
+        save(state.model, tokenizer, facts, folder)
+
+    return write_model(Path(job.directory), write)
+
+
+def find_trained(job: Job, recorder: TrialRecorder) -> Path | None:
+    """The model of an earlier trial that ``job`` deploys; ``None`` if it has to train."""
+    if job.model is None or job.model_folder is None:
+        return None
+    folder = Path(job.model_folder)
+    if has_model(folder, job.model):
+        recorder.add_event("model", f"deploys the trained model in {folder / MODEL}")
+        return folder / MODEL
+    recorder.add_event(
+        "model", f"{folder / MODEL} is missing or damaged: the model is trained again"
+    )
+    return None
+
+
+def deploy(job: Job, data: TrialData, model: Path, recorder: TrialRecorder) -> None:
+    """Deploy the trained ``model`` as the strategy says, and record how it serves.
+
+    Raises :class:`DeploymentError` if it cannot be deployed so.
+    """
+    start = time.perf_counter()
+    try:
+        measurements = _measure(job, data, model)
+    except Exception as error:  # runtimes and their converters raise errors of many types
+        raise DeploymentError(
+            f"the trained model cannot be deployed: {shorten(one_line(error), 300)}"
+        ) from error
+    recorder.add(*measurements.values(), exact("deploy_seconds", time.perf_counter() - start))
+
+
+def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
+    settings = DeploymentSettings.of(job.strategy)
+    calibration = calibration_texts(data.collate.split, job.task.seed)
+    split, prepared = data.evaluation, data.prepared
+    folder = Path(job.directory) / ARTIFACT
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        measured = deployment.measure(
+            deployment.build(model, settings, folder, calibration),
+            encoded_texts(split),
+            lambda logits: deployed_scores(logits, split, prepared),
+            settings,
+            lambda figures: None,
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return {**measured, **_cost(job, measured[SPEED])}
+
+
+def deployed_scores(
+    logits: Sequence[Logits], split: Split, prepared: PreparedTask
+) -> Mapping[str, Measurement]:
+    """The scores of the deployed model, from the logits of each example of ``split``."""
+    kind = kind_of(prepared)
+    join = np.concatenate if kind.logits_per_token else np.stack
+    values = join(list(logits))
+    if kind.predicts_classes:
+        values = values.argmax(axis=-1)
+    scores = compute_scores(prepared.kind, split, values, prepared.label_names)
+    named = {f"deployed_{name}": score for name, score in scores.items()}
+    return {
+        name: Measurement(name, s.value, s.unit, s.n, s.ci95)
+        for name, s in named.items()
+        if name in METRICS
+    }
+
+
+def _cost(job: Job, speed: Measurement) -> dict[str, Measurement]:
+    """The price of a million texts, if the hourly price is known."""
+    if job.serving_usd is None:
+        return {}
+    return {COST: inverse(COST, job.serving_usd / SECONDS_PER_HOUR * 1e6, speed)}
