@@ -8,6 +8,7 @@ import pytest
 from autotune.domain import Categorical, Constraint, Dimension, Phase, Strategy, Study, Trial
 from autotune.levers import phase_levers
 from autotune.tuner.samplers.factored import FactoredSampler
+from autotune.tuner.samplers.factored.acquisition import AcquisitionScorer
 from autotune.tuner.samplers.factored.candidate_batch import CandidateBatch
 from autotune.tuner.samplers.factored.constraints import Constraints
 from autotune.tuner.samplers.factored.encoding import group_key
@@ -103,3 +104,25 @@ def test_what_costs_nothing_is_tried_before_what_is_pruned_most(study: Study) ->
     proposed = FactoredSampler(study, MINILM).ask(measured([(study.baseline, 0.90)]))
     assert proposed is not None
     assert proposed["pruning_ratio"] != 0.75
+
+
+def test_what_comes_closest_to_a_bound_is_tried_where_nothing_is_expected_to_keep_it() -> None:
+    """No posterior sample of any candidate satisfies the constraint."""
+    study = simulated.study(SPACE, constraints=[Constraint("accuracy", ">=", 0.99)])
+    rates = (5e-5, 1e-4, 2e-4)
+    pruned = [study.baseline.with_values(pruning_ratio=0.5, learning_rate=r) for r in rates]
+    worst = [study.baseline.with_values(pruning_ratio=0.75, learning_rate=r) for r in rates]
+    scores = [(study.baseline, 0.80), *((s, 0.70) for s in pruned), *((s, 0.52) for s in worst)]
+    history = measured(scores)
+    candidates = [
+        study.baseline.with_values(padding="bucketed", pruning_ratio=ratio)
+        for ratio in (0.75, 0.5, 0.0)
+    ]
+    posterior = posterior_of(study, history)
+    batch = CandidateBatch(candidates, posterior, {phase: set() for phase in Phase})
+    constraints = Constraints(study, posterior, history[0])
+    assert not constraints.satisfied_by_candidates(batch).any()
+    worth = AcquisitionScorer(study, posterior, history[0]).scores(batch, 3, np.ones(3))
+    assert worth is not None
+    assert int(worth.argmax()) == 2
+    assert worth[2] > 0
