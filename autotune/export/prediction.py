@@ -37,5 +37,6 @@ def predict_rows(
 def rename_columns(row: Row, columns: Columns) -> Row:
     """``row`` with the names that pipelines know."""
     names = {columns.text: "text", columns.text_pair: "text_pair"}
-    renamed = {names.get(key, key): value for key, value in row.items()}
-    return {"tokens": row[columns.text], **renamed} if columns.text in row else renamed
+    fields = {names.get(key, key): value for key, value in row.items()}
+    # Words are called tokens, whatever the column.
+    return {"tokens": row[columns.text], **fields} if columns.text in row else fields

@@ -86,7 +86,7 @@ def deploy(job: Job, data: TrialData, model: Path, recorder: TrialRecorder) -> N
 
 
 def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
-    settings = DeploymentSettings.of(job.strategy)
+    settings = DeploymentSettings.from_strategy(job.strategy)
     calibration = calibration_texts(data.collate.split, job.task.seed)
     split, prepared = data.evaluation, data.prepared
     folder = Path(job.directory) / ARTIFACT

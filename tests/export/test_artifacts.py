@@ -14,14 +14,17 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from typer.testing import CliRunner
 
+from autotune.cli.app import app
 from autotune.deployment.load import running_server
 from autotune.deployment.trained_model import TaskFacts, load, save
-from autotune.domain import SavedModel, Study, Trial, TrialResult
+from autotune.domain import Columns, SavedModel, Study, Trial, TrialResult
 from autotune.errors import UsageError
 from autotune.export import exporter
 from autotune.export.artifact_rows import PREDICTIONS, VALIDATION, validation_rows
 from autotune.export.checksums import changed_files
+from autotune.export.prediction import predict_rows, rename_columns
 from autotune.export.trained import trained_model_folder
 from autotune.export.verify_artifact import is_same_prediction, verify_artifact
 from autotune.trial.data.datasets import prepare_task
@@ -176,6 +179,41 @@ def test_the_server_answers_with_the_predictions(docker_folder: Path) -> None:
         connection.close()
     promised = read_lines(docker_folder / PREDICTIONS)
     assert all(map(is_same_prediction, promised, answer["predictions"]))
+
+
+def test_bench_measures_each_number_of_clients(docker_folder: Path) -> None:
+    arguments = ["bench", str(docker_folder), "--concurrency", "1,3", "--seconds", "0.1", "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    records = json.loads(result.stdout)
+    assert [record["concurrency"] for record in records] == [1, 3]
+    assert all(0 < r["p50_ms"] <= r["p95_ms"] <= r["p99_ms"] for r in records)
+
+
+@pytest.mark.parametrize("counts", ["", "0", "1,x", "-2", "1,,2"])
+def test_bench_needs_numbers_of_clients(docker_folder: Path, counts: str) -> None:
+    result = CliRunner().invoke(app, ["bench", str(docker_folder), f"--concurrency={counts}"])
+    assert isinstance(result.exception, UsageError)
+
+
+def test_bench_needs_an_exported_model(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["bench", str(tmp_path)])
+    assert isinstance(result.exception, UsageError)
+    assert "validation.jsonl" in result.exception.message
+
+
+def test_predictions_of_a_trial_are_those_of_its_export(
+    trained: Trained, docker_folder: Path
+) -> None:
+    rows = [{"text": row["text"]} for row in validation_rows(docker_folder)]
+    predictions = predict_rows(trained.study, trained.trial.strategy, trained.model, rows)
+    assert all(map(is_same_prediction, read_lines(docker_folder / PREDICTIONS), predictions))
+
+
+def test_rows_can_have_the_columns_of_the_study() -> None:
+    columns = Columns("question", "sentence")
+    row = {"question": "a", "sentence": "b"}
+    assert rename_columns(row, columns) == {"text": "a", "text_pair": "b", "tokens": "a"}
 
 
 def test_transformers_loads_an_exported_model(trained: Trained, tmp_path: Path) -> None:
