@@ -51,7 +51,9 @@ def serve(
     open_session: OpenSession, folder: Path, arguments: Sequence[str] | None = None
 ) -> NoReturn:
     """Serve the artifact in ``folder`` until the process is told to stop."""
-    parser = argparse.ArgumentParser(prog="server.py", description="Serve the model in this folder over HTTP.")
+    parser = argparse.ArgumentParser(
+        prog="server.py", description="Serve the model in this folder over HTTP."
+    )
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for all interfaces")
     parser.add_argument("--port", type=int, default=8000, help="0 for a free port")
     parser.add_argument("--threads", type=int, help="default: those of the trial")

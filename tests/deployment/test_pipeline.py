@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from autotune.deployment.artifact import TOKENIZER, Artifact
 from autotune.deployment.inputs import Arrays, batch_indices, pad
 from autotune.deployment.pipeline import Pipeline, make_encoder, make_pipeline
 from autotune.deployment.predictor import Predictor
+from autotune.deployment.programs import read_rows
 from autotune.errors import DataError, UsageError
 from tests.deployment.tiny_models import LABELS, VOCABULARY, tokenizer
 
@@ -103,6 +105,11 @@ def test_a_row_without_text_is_named(tmp_path: Path, row: Any) -> None:
 def test_a_kind_of_task_without_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="question-answering"):
         pipeline(tmp_path, count_tokens, task="question-answering")
+
+
+def test_a_line_that_is_no_row_is_named() -> None:
+    with pytest.raises(DataError, match=r"texts\.jsonl:3: not a JSON object"):
+        read_rows(StringIO('{"text": "a"}\n\n["b"]\n'), "texts.jsonl")
 
 
 def test_batches_are_padded_to_their_longest_text() -> None:

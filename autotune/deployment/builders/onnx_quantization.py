@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -33,6 +34,7 @@ def quantize(
     graph: Path, artifact: Artifact, path: Path, calibration: Sequence[EncodedText]
 ) -> None:
     """Write ``graph`` in the quantization of ``artifact`` to ``path``."""
+    # Of a file, the library would write intermediate results next to it, where others build too.
     shared: dict[str, Any] = {
         "op_types_to_quantize": OPERATORS,
         "per_channel": True,
@@ -42,10 +44,10 @@ def quantize(
     if artifact.quantization == "none":
         shutil.copyfile(graph, path)
     elif artifact.quantization == "int8-dynamic":
-        quantize_dynamic(graph, path, **shared)
+        quantize_dynamic(onnx.load(graph), path, **shared)
     else:
         quantize_static(
-            graph,
+            onnx.load(graph),
             path,
             _CalibrationReader(calibration_batches(artifact, calibration)),
             quant_format=QuantFormat.QDQ,
