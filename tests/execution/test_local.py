@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,7 @@ from autotune.domain import (
 from autotune.errors import ExecutionError
 from autotune.execution.local import LocalExecutor
 from autotune.execution.outcomes import SHARED_HOST, STOP_REQUESTED
+from autotune.execution.ranks import LAUNCHER_VARIABLES
 
 LIGHT = ("autotune.execution.worker",)
 TIMEOUT_SECONDS = 90.0
@@ -125,6 +127,29 @@ def leave_a_child(job: Job, report: object) -> Outcome:
 
     child = subprocess.Popen(["sleep", "600"])
     return done(job, child=child.pid)
+
+
+def test_field_the_ranks_of_an_outer_launcher_are_not_those_of_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in LAUNCHER_VARIABLES:
+        monkeypatch.setenv(name, "7")
+    with closing(LocalExecutor(preload=LIGHT)) as local:
+        ended: list[Outcome] = []
+        jobs = iter([make_job(tmp_path)])
+        local.run(
+            lambda: next(jobs, None),
+            list_launcher_variables,
+            lambda job, outcome: ended.append(outcome),
+            never_stop,
+        )
+    assert ended[0].result.environment["variables"] == []
+
+
+def list_launcher_variables(job: Job, report: object) -> Outcome:
+    from contracts.executor_jobs import done
+
+    return done(job, variables=sorted(os.environ.keys() & set(LAUNCHER_VARIABLES)))
 
 
 def test_error_names_a_module_that_cannot_be_imported(tmp_path: Path) -> None:
