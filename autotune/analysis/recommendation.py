@@ -2,8 +2,8 @@
 
 Only strategies that satisfy every constraint with a probability of at least
 :data:`MIN_PROBABILITY` are recommended, and none that its confirmation runs refute. Among these the
-posterior means decide, not single runs. If no strategy but the default qualifies, the default is
-recommended, and the strategy that comes closest is named.
+posterior means decide, not single runs. If no strategy qualifies but the default and those that
+train exactly as it does, the strategy that comes closest is named.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from autotune.domain import Constraint, State, Study, Trial
 from autotune.domain.expression import Expression
 from autotune.domain.metrics import METRICS, Pick, select_metrics
 from autotune.errors import NotFoundError
+from autotune.levers import training_key
 
 PICKS: tuple[str, ...] = get_args(Pick)
 """Goals that choose by the best value of a metric; ``knee`` is the compromise."""
@@ -65,8 +66,8 @@ class Recommendation:
     """The trial to choose for ``goal``, a word of :data:`PICKS` or ``knee``.
 
     ``probability`` is that of the least certain constraint. ``sources`` are the trials whose phases
-    it shares if it was never run as a whole. ``closest`` is set if no strategy but the default
-    qualifies, because of the constraints.
+    it shares if it was never run as a whole. ``closest`` is set if, because of the constraints, no
+    strategy qualifies that trains otherwise than the default.
     """
 
     goal: str
@@ -165,7 +166,7 @@ class Recommender:
             self.probability(trial),
             self.status(trial),
             self.sources(trial) if self.is_composed(trial) else (),
-            self.closest if self._is_default(trial) else None,
+            self.closest,
         )
 
     def choose(self, goal: str, members: Sequence[Trial]) -> Trial:
@@ -213,12 +214,12 @@ class Recommender:
 
     @cached_property
     def closest(self) -> Closest | None:
-        """The strategy that comes closest; ``None`` if one besides the default qualifies, or if no
-        constraint is in the way."""
-        others = [trial for trial in self.candidates if not self._is_default(trial)]
+        """The strategy that comes closest; ``None`` if one qualifies that trains otherwise than the
+        default, or if no constraint is in the way."""
+        others = [trial for trial in self.candidates if not self._trains_as_default(trial)]
         if not others or not self.study.constraints:
             return None
-        if any(not self._is_default(trial) for trial in self.acceptable):
+        if any(not self._trains_as_default(trial) for trial in self.acceptable):
             return None
         best = max(others, key=lambda trial: (self.probability(trial), -trial.number))
         return Closest(best, self.least_certain_constraint(best), self.probability(best))
@@ -230,6 +231,13 @@ class Recommender:
     def _is_default(self, trial: Trial) -> bool:
         default = self.posterior.default
         return default is not None and trial.strategy.key == default.strategy.key
+
+    def _trains_as_default(self, trial: Trial) -> bool:
+        """Whether the two differ in settings at most that no score depends on."""
+        default = self.posterior.default
+        if default is None:
+            return False
+        return training_key(trial.strategy) == training_key(default.strategy)
 
     def _require_acceptable(self) -> Sequence[Trial]:
         if not self.acceptable:

@@ -43,10 +43,13 @@ def recommendation_sentence(recommender: Recommender, recommendation: Recommenda
     confirmed.``, or why the default is recommended."""
     trial, goal = recommendation.trial, recommendation.goal
     name = "Answer" if recommender.study.has_goal and goal == "knee" else goal.capitalize()
-    if recommendation.closest is not None:
-        default = recommender.study.baseline_name
-        return f"{name}: {default}. {closest_sentence(recommender, recommendation.closest)}"
-    return f"{name}: trial {trial.number}, {describe_trial(recommender, trial)}."
+    sentence = f"{name}: trial {trial.number}, {describe_trial(recommender, trial)}."
+    if recommendation.closest is None:
+        return sentence
+    default = recommender.posterior.default
+    if default is not None and trial.strategy.key == default.strategy.key:
+        sentence = f"{name}: {recommender.study.baseline_name}."
+    return f"{sentence} {closest_sentence(recommender, recommendation.closest)}"
 
 
 def describe_trial(recommender: Recommender, trial: Trial) -> str:
@@ -163,7 +166,7 @@ def closest_sentence(recommender: Recommender, closest: Closest) -> str:
     trial = closest.trial
     refuted = " and was refuted" * (recommender.status(trial) is Status.REFUTED)
     return (
-        f"No other strategy satisfies {closest.constraint} with a probability of "
+        f"No strategy that trains differently satisfies {closest.constraint} with a probability of "
         f"{MIN_PROBABILITY}. Closest is trial {trial.number} with {closest.probability:.2f}"
         f"{refuted}: {compare_objectives(recommender, trial)}. To be surer, raise confirm.seeds "
         "or the budget of the study and search on."

@@ -102,8 +102,20 @@ def test_no_strategy_is_likely_enough() -> None:
     assert recommendation.closest.trial.number == 1
     assert 0.2 < recommendation.closest.probability < MIN_PROBABILITY
     text = sentence(definition, members, "fastest")
-    assert text.startswith("Fastest: the default. No other strategy satisfies accuracy >= baseline")
+    assert text.startswith(
+        "Fastest: the default. No strategy that trains differently satisfies accuracy >= baseline"
+    )
     assert "Closest is trial 1 with 0." in text and "confirm.seeds" in text
+
+
+def test_what_trains_as_the_default_is_no_alternative() -> None:
+    """A faster loader keeps every score, and is not what a search is for."""
+    members = [run(0, 100, 0.80), run(1, 200, 0.795), run(2, 120, 0.80, batch_size=8)]
+    members[2] = replace(members[2], strategy=members[0].strategy.with_values(loader_workers=2))
+    definition = study(constraints=[KEEP_ACCURACY])
+    text = sentence(definition, members, "fastest")
+    assert text.startswith("Fastest: trial 2, 1.19x faster")
+    assert "No strategy that trains differently" in text and "Closest is trial 1" in text
 
 
 def test_a_refuted_finalist_is_not_recommended() -> None:
