@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from autotune.domain import digest
+from autotune.domain.paths import expand_home
 from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.data import cache, derived, docstrings
@@ -111,7 +112,7 @@ def _files(files: Mapping[str, str]) -> Source:
             )
     if "train" not in files:
         raise DataError("task.dataset: no train split", hint="task.dataset.train: FILE")
-    paths = {split: Path(files[split]).expanduser() for split in SPLITS if split in files}
+    paths = {split: expand_home(files[split]) for split in SPLITS if split in files}
     identity = [[split, *_file_stamp(path)] for split, path in paths.items()]
 
     def read() -> Mapping[str, Table]:
