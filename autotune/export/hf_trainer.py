@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from autotune.domain import Strategy, Study, Task, Trial
@@ -94,10 +94,6 @@ def _config(study: Study, trial: Trial, examples: int) -> Mapping[str, str]:
     return {"training_args.json": as_json(training_arguments(study, trial, examples))}
 
 
-def command(strategy: Strategy) -> Sequence[str]:
-    return ("python", "train.py") if num_processes(strategy) == 1 else torchrun.command(strategy)
-
-
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
     if parallel_degrees(strategy).keys() - {*SUPPORTED_KINDS}:
         return unsupported_parallelism("hf-trainer", *SUPPORTED_KINDS)
@@ -108,7 +104,7 @@ FORMAT = ScriptFormat(
     name="hf-trainer",
     summary="Fine-tunes with Hugging Face's Trainer; `training_args.json` holds its arguments.",
     template="train_hf_trainer",
-    command=command,
+    command=torchrun.command,
     config=_config,
     groups=TRAINER_GROUPS,
     packages=("accelerate",),

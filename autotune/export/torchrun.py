@@ -1,4 +1,4 @@
-"""Plain torch under ``torchrun``: the training loop of the trial, in one process or several."""
+"""Plain torch with the training loop of the trial; ``torchrun`` starts several processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from autotune.export.levers import TRIAL_LOOP_GROUPS
 
 
 def command(strategy: Strategy) -> Sequence[str]:
-    return ("torchrun", "--standalone", f"--nproc-per-node={num_processes(strategy)}", "train.py")
+    """torchrun for several processes. One process, as that of a trial, has no launcher beside it,
+    which would run on the cores of the training."""
+    count = num_processes(strategy)
+    if count == 1:
+        return ("python", "train.py")
+    return ("torchrun", "--standalone", f"--nproc-per-node={count}", "train.py")
 
 
 FORMAT = ScriptFormat(

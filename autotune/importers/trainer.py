@@ -15,6 +15,7 @@ from autotune.importers.base import (
     pop_number,
     set_batch_levers,
 )
+from autotune.importers.evaluations import read_evaluations
 from autotune.importers.regularization import read_regularization
 
 IGNORED_PREFIXES = (
@@ -23,8 +24,8 @@ IGNORED_PREFIXES = (
 
 IGNORED_KEYS = {
     "output_dir", "overwrite_output_dir", "logging_dir", "run_name", "project", "report_to",
-    "disable_tqdm", "evaluation_strategy", "per_device_eval_batch_size", "prediction_loss_only",
-    "batch_eval_metrics", "metric_for_best_model", "greater_is_better", "push_to_hub",
+    "disable_tqdm", "per_device_eval_batch_size", "prediction_loss_only",
+    "batch_eval_metrics", "push_to_hub",
     "ignore_data_skip", "resume_from_checkpoint", "skip_memory_metrics", "debug", "local_rank",
     "use_cpu", "no_cuda", "remove_unused_columns", "label_names", "length_column_name",
     "gradient_checkpointing_kwargs", "activation_checkpointing_kwargs", "ddp_backend",
@@ -57,8 +58,6 @@ DEFAULTS: Mapping[str, Any] = {
     "torch_empty_cache_steps": None,
 }
 """Values that ``TrainingArguments`` writes where the user chose nothing."""
-
-LAST_MODEL = "trials score the model after the last step"
 
 DEFAULT_BUCKET_MIB = 25
 """The default bucket size of torch's DistributedDataParallel."""
@@ -101,6 +100,7 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
         levers["loader_workers"] = workers
         levers["prefetch"] = pop_int(options, "dataloader_prefetch_factor", 2, minimum=1)
     _read_task(config, options)
+    read_evaluations(config, options)
     _skip_others(config, options)
     return config
 
@@ -137,8 +137,6 @@ def _skip_others(config: ImportedConfig, options: Mapping[str, Any]) -> None:
     for key, default in TRIAL_DEFAULTS.items():
         if options.get(key, default) not in (default, None):
             config.skipped[key] = differs_from_trials(options[key], default)
-    if options.get("load_best_model_at_end"):
-        config.skipped["load_best_model_at_end"] = LAST_MODEL
     for key, value in options.items():
         is_default = value in (None, False, -1, "", [], {}) or value == DEFAULTS.get(key)
         is_ignored = key in IGNORED_KEYS or key.startswith(IGNORED_PREFIXES)

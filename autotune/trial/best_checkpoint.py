@@ -77,6 +77,13 @@ class BestCheckpoint:
                 tensor.copy_(checkpoint.tensors[name])
         return self.evaluation
 
+    def delete(self) -> None:
+        """Delete the file of the best evaluation, and its folder if that is empty then."""
+        if self.evaluation is not None:
+            with suppress(OSError):
+                self._path(self.evaluation.step).unlink()
+                self._folder.rmdir()
+
     def protect(self) -> None:
         """Keep the file of the present best evaluation, even after a better one: a checkpoint
         refers to it."""
@@ -115,7 +122,7 @@ class BestCheckpoint:
 
 
 def best_checkpoint(folder: Path, task: Task, rank: int = 0) -> BestCheckpoint | None:
-    """The best checkpoint of a run of ``task`` in ``folder``; ``None`` if the last weights count."""
+    """The best checkpoint of a run of ``task``; ``None`` if its last weights count."""
     metric = task.best_metric
     return None if task.evaluate_every is None else BestCheckpoint(folder, metric or "loss", rank)
 

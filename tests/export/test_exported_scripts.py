@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from autotune.domain import Job, Limits, Strategy, Trial
+from autotune.domain import BEST_STEP, Job, Limits, Strategy, Trial
 from autotune.errors import UsageError
 from autotune.export import exporter
 from autotune.export.templates import loop
@@ -33,6 +33,9 @@ LEVERS: Mapping[str, Any] = {
     "learning_rate": 2e-3,
     "allocator": "tuned",
 }
+EVALUATIONS: Mapping[str, Any] = {"evaluate_every": 3, "best_metric": "loss"}
+"""Of four steps, the third and the last are evaluated."""
+
 TRAINERS = ("hf-trainer", "accelerate", "lightning", "ray-train")
 TOLERANCE = 2e-4
 
@@ -52,9 +55,10 @@ class ExportRun:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ExportRun]:
-    """Export to a format and run its command in a Python that cannot import autotune."""
+    """Export to a format and run its command in a Python that cannot import autotune. Without
+    levers of its own, a run has evaluations."""
     root = tmp_path_factory.mktemp("runs")
-    study = samples.study(samples.write_data(root, 80))
+    data = samples.write_data(root, 80)
     blocked = root / "blocked" / "autotune"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError('an export needs no autotune')")
@@ -64,6 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ExportRun]:
         key = "-".join([name, *levers])
         if key not in runs:
             folder = root / key
+            study = samples.study(data, **({} if levers else EVALUATIONS))
             exporter(name).export(study, samples.trial(**{**LEVERS, **levers}), folder)
             command = launchable(json.loads((folder / "strategy.json").read_bytes())["command"])
             environment = {
@@ -119,13 +124,14 @@ def test_the_trial_has_the_same_scores(run: Callable[..., ExportRun], tmp_path: 
     export = run("torchrun")
     document = json.loads((export.folder / "strategy.json").read_bytes())
     strategy = Strategy(document["strategy"])
-    task = samples.study(Path(document["task"]["dataset"]["train"])).task
+    task = samples.study(Path(document["task"]["dataset"]["train"]), **EVALUATIONS).task
     threads = torch.get_num_threads()
     job = Job("s", 0, strategy, task, 0, required_resources(strategy), Limits(), str(tmp_path))
     outcome = run_trial(job, lambda point: None)
     torch.set_num_threads(threads)
     measured = outcome.result.measurements
     assert export.metrics["validation"]["accuracy"]["value"] == measured["accuracy"].value
+    assert export.metrics["best_step"] == outcome.result.environment[BEST_STEP]
     assert export.metrics["validation"]["f1"]["value"] == pytest.approx(measured["f1"].value)
 
 
@@ -137,6 +143,22 @@ def test_every_script_writes_metrics(run: Callable[..., ExportRun], name: str) -
     assert metrics["train_samples_per_second"] > 0
     assert len(metrics["reference_seconds"]) >= 2
     assert metrics["test"]["accuracy"]["n"] == 8
+
+
+@pytest.mark.parametrize("name", [*TRAINERS, "torchrun"])
+def test_every_trainer_keeps_the_best_weights(run: Callable[..., ExportRun], name: str) -> None:
+    metrics = run(name).metrics
+    losses = {evaluation["step"]: evaluation["loss"] for evaluation in metrics["evaluations"]}
+    assert list(losses) == [3, 4]
+    assert metrics["best_step"] == min(losses, key=lambda step: losses[step])
+    assert not list(run(name).folder.glob("checkpoints/checkpoint-best-*"))
+    best = next(e for e in metrics["evaluations"] if e["step"] == metrics["best_step"])
+    assert metrics["validation"]["accuracy"]["value"] == best["accuracy"]
+
+
+def test_the_kept_weights_are_not_the_last(run: Callable[..., ExportRun]) -> None:
+    """Otherwise the test above would pass for scripts that restore nothing."""
+    assert run("torchrun").metrics["best_step"] == 3
 
 
 def test_two_processes_train_the_model_of_one(run: Callable[..., ExportRun]) -> None:

@@ -135,7 +135,9 @@ USUAL = {
 def test_field_defaults_are_not_reported(tmp_path: Path) -> None:
     """As ``TrainingArguments.to_dict`` writes a usual recipe."""
     imported = read_json(tmp_path, USUAL)
-    assert list(imported.skipped) == ["warmup_steps", "load_best_model_at_end"]
+    assert list(imported.skipped) == ["warmup_steps"]
+    assert imported.task["evaluate_every"] == "1 epoch"
+    assert imported.task["best_metric"] == "accuracy"
     assert imported.skipped["warmup_steps"].startswith("is 100 steps; set the lever warmup_ratio")
     assert imported.levers["weight_decay"] == 0.01
     assert imported.levers["label_smoothing"] == 0.1

@@ -50,6 +50,60 @@ def test_exported_training_arguments_are_imported(tmp_path: Path) -> None:
     assert imported.skipped == {}
 
 
+@pytest.mark.parametrize("evaluations", [
+    {"evaluate_every": 3, "best_metric": "loss"},
+    {"evaluate_every": "0.5 epochs", "best_metric": "accuracy"},
+])  # fmt: skip
+def test_exported_evaluations_are_imported(tmp_path: Path, evaluations: dict[str, Any]) -> None:
+    study = samples.study(**evaluations)
+    exported = training_arguments(study, samples.trial(**LEVERS, epochs=2.0), 80)
+    assert exported["load_best_model_at_end"] is True
+    assert exported["greater_is_better"] is (evaluations["best_metric"] == "accuracy")
+    imported = read_configuration(written(tmp_path / "args.json", exported))
+    assert imported.task["best_metric"] == evaluations["best_metric"]
+    assert imported.task["evaluate_every"] == exported["eval_steps"]
+    assert imported.skipped == {}
+    loaded = spec.load(study_file(imported, "own"), host=samples.HOST).study
+    assert loaded.task.evaluate_every == exported["eval_steps"] in (2, 3)
+    assert loaded.task.best_metric == evaluations["best_metric"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "task", "skipped"),
+    [
+        ({"eval_strategy": "epoch"}, {"evaluate_every": "1 epoch", "best_metric": "loss"}, []),
+        ({"eval_steps": 0.1}, {"evaluate_every": "0.3 epochs", "best_metric": "loss"}, []),
+        ({"eval_steps": 0.1, "max_steps": 50}, {"evaluate_every": 5, "best_metric": "loss"}, []),
+        ({"logging_steps": 70}, {"evaluate_every": 70, "best_metric": "loss"}, []),
+        (
+            {"metric_for_best_model": "eval_matthews_correlation", "greater_is_better": True},
+            {"evaluate_every": 500, "best_metric": "mcc"},
+            [],
+        ),
+        ({"metric_for_best_model": "bleu"}, {"evaluate_every": 500}, ["metric_for_best_model"]),
+        (
+            {"metric_for_best_model": "accuracy", "greater_is_better": False},
+            {"evaluate_every": 500, "best_metric": "accuracy"},
+            ["greater_is_better"],
+        ),
+        ({"max_steps": 100}, {}, ["load_best_model_at_end"]),
+        ({"eval_strategy": "no"}, {}, ["load_best_model_at_end"]),
+        ({"load_best_model_at_end": False}, {}, []),
+    ],
+)
+def test_evaluations_of_a_recipe(
+    tmp_path: Path, changes: dict[str, Any], task: dict[str, Any], skipped: list[str]
+) -> None:
+    recipe = {
+        "output_dir": "x", "num_train_epochs": 3, "eval_strategy": "steps",
+        "load_best_model_at_end": True, **changes,
+    }  # fmt: skip
+    imported = read_configuration(written(tmp_path / "args.json", recipe))
+    evaluations = ("evaluate_every", "best_metric")
+    assert {k: v for k, v in imported.task.items() if k in evaluations} == task
+    assert list(imported.skipped) == skipped
+
+
 @pytest.mark.parametrize("scheduler", ["cosine", "constant", "constant-cooldown", "polynomial"])
 def test_exported_schedules_are_imported(tmp_path: Path, scheduler: str) -> None:
     levers = {

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Measurement
 from autotune.export.templates.folder import ExportFolder
-from autotune.trial.distributed.process_group import SingleProcess
+from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects.precision import Precision
-from autotune.trial.evaluation import compute_scores, predict
+from autotune.trial.evaluation import compute_scores, predict, score
 from autotune.trial.loss import build_loss
 
 
@@ -32,6 +32,20 @@ def evaluate(
             folder.task.kind, split, predictions.values, folder.label_names
         )
     return scores
+
+
+def validation_scores(
+    folder: ExportFolder,
+    model: PreTrainedModel,
+    precision: Precision,
+    device: torch.device,
+    group: ProcessGroup | None = None,
+) -> dict[str, float]:
+    """Scores and mean loss on ``validation``, which the processes of ``group`` share."""
+    collate = folder.eval_collator("validation", device)
+    loss = build_loss(folder.prepared)
+    predictions = predict(model, precision, collate, group or SingleProcess(device), loss)
+    return {m.name: m.value for m in score(predictions, collate.split, folder.prepared)}
 
 
 def print_summary(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from autotune.export.templates.best_weights import BestWeights
 from autotune.export.templates.checkpoint import save
 from autotune.export.templates.device import pin_cores
 from autotune.export.templates.evaluation import evaluate
@@ -25,14 +26,18 @@ def fine_tune(
     folder: ExportFolder, collate: Collator, group: ProcessGroup, recorder: ThroughputRecorder
 ) -> TrainState:
     """Train for all steps, in every process of ``group``. Returns the state with the complete
-    model."""
+    model: that of the best evaluation, if there are evaluations."""
     state = init_train_state(folder.strategy, folder.prepared, collate, folder.seed, group)
     plan = plan_training(folder.strategy, folder.task, collate, folder.seed)
     recorder.start(plan.steps)
     loop = TrainingLoop(state, replace(plan, rungs=frozenset()), EnergyMeter([]))
+    best = BestWeights(folder, plan.evaluations, recorder, state.device, group)
     while not loop.is_finished:
         recorder.add(loop.run_window().window)
         recorder.measure_reference_if_due()
+        if best.is_due(loop.step):
+            best.evaluate(loop.step, state.unsharded().model, state.precision, state.model)
+    best.restore(state.model)
     return state.unsharded()
 
 

@@ -25,6 +25,7 @@ REFERENCE_CALLS = 2
 
 class ThroughputRecorder:
     """Divides training into windows of about a second; the script reports each optimizer step.
+    ``evaluations`` are scores on the validation split by step, ``best_step`` that of the best.
 
     With ``TUNED_REFERENCE=1`` in the environment it also times a small fixed workload between
     windows, so that speeds measured at different times can be compared.
@@ -38,7 +39,9 @@ class ThroughputRecorder:
         self.windows: list[Window] = []
         self._steps = self._window_examples = 0
         self._seconds_since_reference = 0.0
-        self._window_start = 0.0
+        self._window_start, self._is_paused = 0.0, False
+        self.evaluations: list[dict[str, float]] = []
+        self.best_step: int | None = None
 
     def start(self, steps: int) -> None:
         """Start the clock before the first of ``steps`` optimizer steps.
@@ -58,11 +61,23 @@ class ThroughputRecorder:
         self._window_examples += examples
         is_boundary = self._steps in (self._warmup_steps, self._total_steps)
         if is_boundary or time.perf_counter() - self._window_start >= WINDOW_SECONDS:
+            self.pause()
+            self.measure_reference_if_due()
+            self.resume()
+
+    def pause(self) -> None:
+        """End the window, if it has steps. What follows is no training."""
+        self._is_paused = True
+        if self._window_examples:
             seconds = now(self._device) - self._window_start
             is_warmup = self._steps <= self._warmup_steps
             self.add(Window(self._window_examples, seconds, warmup=is_warmup))
-            self.measure_reference_if_due()
-            self._window_examples, self._window_start = 0, now(self._device)
+            self._window_examples = 0
+
+    def resume(self) -> None:
+        """Start the clock again after :meth:`pause`."""
+        if self._is_paused:
+            self._is_paused, self._window_start = False, now(self._device)
 
     def add(self, window: Window) -> None:
         """Record a timed window."""
@@ -91,6 +106,8 @@ class ThroughputRecorder:
             "train_seconds": sum(window.seconds for window in self.windows),
             "windows": [asdict(window) for window in self.windows],
             "reference_seconds": self._reference.seconds if self._reference else [],
+            **({"evaluations": self.evaluations} if self.evaluations else {}),
+            **({"best_step": self.best_step} if self.best_step is not None else {}),
             **{
                 split: {name: asdict(m) for name, m in measurements.items()}
                 for split, measurements in scores.items()

@@ -1,6 +1,6 @@
 """Fine-tune in plain torch with the strategy of this folder and the training loop of the trial.
 
-``torchrun --standalone --nproc-per-node N train.py`` starts the N processes of the strategy.
+``torchrun --standalone --nproc-per-node N train.py`` starts N processes, ``python train.py`` one.
 ``tuned/trial/distributed`` distributes the model over them.
 """
 
