@@ -23,7 +23,7 @@ COMMON: Mapping[str, Sequence[Value]] = {
 
 RECIPES: Sequence[Mapping[str, Sequence[Value]]] = (
     {"pruning_ratio": (0.25,), "pruning_method": ("layers", "structured"), "freeze_layers": (1,)},
-    {"freeze_layers": (2, 1), "batch_size": (8,)},
+    {"freeze_layers": (2, 1)},
     {},
     {"precision": ("bf16-pure", "bf16")},
 )

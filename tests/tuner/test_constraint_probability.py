@@ -126,3 +126,26 @@ def test_what_comes_closest_to_a_bound_is_tried_where_nothing_is_expected_to_kee
     assert worth is not None
     assert int(worth.argmax()) == 2
     assert worth[2] > 0
+
+
+def test_a_gain_in_speed_is_worth_more_than_one_in_a_score_that_a_bound_limits() -> None:
+    """Both candidates combine cached phases, so that their values are known and cost nothing."""
+    study = simulated.study(
+        (Dimension("threads", Categorical((1, 2))), *SPACE),
+        constraints=[Constraint("accuracy", ">=", -0.05, relative=True)],
+    )
+    fast, accurate = {"allocator": "tuned"}, {"learning_rate": 2e-4}
+    trials = [({}, 100.0, 0.90), ({**fast, "learning_rate": 1e-4}, 110.0, 0.60),
+              ({**accurate, "threads": 2}, 50.0, 0.99)]  # fmt: skip
+    history = []
+    for number, (settings, speed, score) in enumerate(trials):
+        strategy = study.baseline.with_values(**settings)
+        values = {"train_samples_per_second": speed, "accuracy": score}
+        values = {**simulate_metrics(strategy), **values}
+        history.append(finished_trial(number, strategy, values))
+    posterior = posterior_of(study, history)
+    candidates = [study.baseline.with_values(**settings) for settings in (fast, accurate)]
+    batch = CandidateBatch(candidates, posterior, {phase: set() for phase in Phase})
+    worth = AcquisitionScorer(study, posterior, history[0]).scores(batch, 2, np.ones(2))
+    assert worth is not None
+    assert worth[0] > 4 * worth[1] > 0, "with equal weights it is worth twice as much"

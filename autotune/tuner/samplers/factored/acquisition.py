@@ -42,6 +42,11 @@ MIN_CONSTRAINT_PROBABILITY = 0.25
 its improvement would be, while others improve the front. If none does, the improvement without the
 constraints counts, multiplied by this probability (Gardner et al. 2014)."""
 
+BOUNDED_REFERENCE_UNITS = 3.0
+"""By how many units the reference point of an objective is farther away if a constraint bounds its
+metric: a gain counts as a quarter of an equal gain in another objective, because the bound says how
+much of the metric is enough."""
+
 MIN_INCUMBENT_PROBABILITY = 0.5
 """A measured strategy counts as an incumbent if it satisfies the constraints with this
 probability."""
@@ -209,6 +214,7 @@ class AcquisitionScorer:
         A bound is no reference here: a fast strategy just within it would be worth nothing.
         """
         references, unconstrained = [], replace(self._study, constraints=())
+        bounded = {constraint.metric for constraint in self._study.constraints}
         for index, objective in enumerate(self._study.objectives):
             pair = reference_and_unit(unconstrained, objective, self._default)
             if pair is None:
@@ -218,7 +224,9 @@ class AcquisitionScorer:
                 span = float(np.ptp(values)) if len(values) else 0.0
                 unit = span or abs(low) or 1.0
                 pair = low - 0.1 * unit, unit
-            references.append(pair)
+            reference, unit = pair
+            distance = BOUNDED_REFERENCE_UNITS if objective.metric in bounded else 0.0
+            references.append((reference - distance * unit, unit))
         return references
 
 
