@@ -15,7 +15,7 @@ def has_deployment(
     file: StudyFile, objectives: Sequence[Objective], constraints: Sequence[Constraint]
 ) -> bool:
     """Whether an objective, a constraint or a lever of the file is one of the deployed model."""
-    metrics = [item.metric for item in (*objectives, *constraints)]
+    metrics = [*(o.metric for o in objectives), *(c.metric for c in constraints)]
     levers = chain(file.space, file.baseline, *file.start_with)
     is_measured = any(get_metric(metric).phase is Phase.DEPLOY for metric in metrics)
     return is_measured or any(map(is_deployment_lever, levers))
