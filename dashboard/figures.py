@@ -67,9 +67,10 @@ def has_curve(curve: Sequence[CurvePoint]) -> bool:
     )
 
 
-def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
+def curve_figure(curve: Sequence[CurvePoint], best_step: int | None = None) -> go.Figure:
     """Training loss and validation scores by optimizer step: losses on the left axis, shares on the
-    right. Speeds, sizes and prices have other units, and are among the measurements."""
+    right. Speeds, sizes and prices have other units, and are among the measurements. A line marks
+    ``best_step``, that of the evaluation whose weights count."""
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     losses = [(p.step, p.loss) for p in curve if p.loss is not None]
     figure.add_scatter(
@@ -87,6 +88,9 @@ def curve_figure(curve: Sequence[CurvePoint]) -> go.Figure:
             secondary_y=get_metric(name).is_ratio,
             line={"color": colour, "dash": "dot"}, marker={"symbol": symbol, "size": 9},
         )  # fmt: skip
+    if best_step is not None:
+        line = {"color": ORANGE, "dash": "dash"}
+        figure.add_vline(best_step, line=line, annotation_text="best evaluation")
     figure.update_xaxes(title="step")
     figure.update_yaxes(title="loss", secondary_y=False)
     figure.update_yaxes(

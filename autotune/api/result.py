@@ -123,8 +123,14 @@ class Result:
     def report(self, path: str | Path, file_format: str = "html") -> Path:
         """Write the study as one page: ``html``, ``md`` or ``pdf``."""
         from autotune.report.write import write_report
+        from autotune.store import open_store
 
-        return write_report(self.snapshot, self.environment, Path(path), file_format)
+        store = open_store(self.storage, read_only=True)
+        try:
+            curves = store.curves(self.study.name) if self.study.task.evaluate_every else {}
+        finally:
+            store.close()
+        return write_report(self.snapshot, self.environment, Path(path), file_format, curves)
 
     def __repr__(self) -> str:
         return f"<Result of {self.study.name}, {len(self.trials)} trials; {self.summary}>"

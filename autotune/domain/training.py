@@ -50,6 +50,14 @@ def evaluation_interval(every: int | str, strategy: Strategy, num_examples: int)
     return max(1, round(float(every.split()[0]) * steps_per_epoch))
 
 
+def num_evaluations(task: Task, strategy: Strategy, num_examples: int) -> int:
+    """How often a training run is evaluated before its end, and at its last step."""
+    if task.evaluate_every is None:
+        return 0
+    steps = task.steps or num_steps(strategy, num_examples)
+    return math.ceil(steps / evaluation_interval(task.evaluate_every, strategy, num_examples))
+
+
 def peak_learning_rate(strategy: Strategy) -> float:
     """The learning rate of the first step, scaled to the batch size."""
     ratio = int(strategy["batch_size"]) / REFERENCE_BATCH_SIZE

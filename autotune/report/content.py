@@ -25,6 +25,7 @@ from autotune.domain.metrics import METRICS, get_metric
 from autotune.levers import LEVERS, has_effect
 from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
+from autotune.report.evaluation_section import Curves, evaluation_section
 from autotune.report.figures import effect_summary_figure, front_summary_figure, growth_figure
 from autotune.report.path_section import path_section
 from autotune.version import __version__
@@ -46,13 +47,16 @@ MAX_OPEN_ROWS = 60
 """Longer tables are folded."""
 
 
-def content(snapshot: Snapshot, environment: Mapping[str, Any]) -> Iterator[Block]:
+def content(
+    snapshot: Snapshot, environment: Mapping[str, Any], curves: Curves | None = None
+) -> Iterator[Block]:
     """The blocks of the report of a study."""
     picks = recommended(snapshot)
     yield Heading(f"{HEADING}{snapshot.study.name}", 1)
     yield from _summary(snapshot, picks)
     yield from _recommendations(snapshot, picks)
     yield from path_section(snapshot)
+    yield from evaluation_section(snapshot, curves or {})
     yield from _front(snapshot)
     yield from _against_default(snapshot, picks)
     yield from _levers(snapshot)

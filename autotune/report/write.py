@@ -12,6 +12,7 @@ from autotune.errors import UsageError
 from autotune.report import FORMATS
 from autotune.report.blocks import Block
 from autotune.report.content import HEADING, content
+from autotune.report.evaluation_section import Curves
 from autotune.report.html import html_page
 from autotune.report.markdown import markdown_text
 from autotune.report.pdf import print_pdf
@@ -23,9 +24,14 @@ HEAD_BYTES = 1_000
 
 
 def write_report(
-    snapshot: Snapshot, environment: Mapping[str, Any], target: Path, file_format: str = "html"
+    snapshot: Snapshot,
+    environment: Mapping[str, Any],
+    target: Path,
+    file_format: str = "html",
+    curves: Curves | None = None,
 ) -> Path:
     """Write the report of a study to ``target`` as ``html``, ``md`` or ``pdf`` and return it.
+    ``curves`` are the learning curves, if trials have evaluations during training.
 
     Raises :class:`UsageError` for another format, for a study without trials, or if the file cannot
     be written or is another one than an earlier report. The file is replaced when it is complete.
@@ -37,7 +43,7 @@ def write_report(
     if not snapshot.trials:
         raise UsageError(f"study {name} has no trial to report", hint=f"autotune resume {name}")
     _require_replaceable(target)
-    blocks = list(content(snapshot, environment))
+    blocks = list(content(snapshot, environment, curves))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():  # such as /dev/stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autotune.analysis.plan import seconds_at_profile
 from autotune.domain import CurvePoint, Job, Outcome, Phase, State, Study
-from autotune.domain.training import task_of
+from autotune.domain.training import num_evaluations, task_of
 from autotune.errors import AutotuneError, UsageError
 from autotune.levers import required_resources
 from autotune.plugins import call_with_plugins
@@ -38,9 +38,10 @@ def profile_default(study: Study, executor: Executor, directory: Path) -> Defaul
     prepared = executor.call(call_with_plugins, study.plugins, prepare_task, study.task)
     run = _ProfileRun(study, directory)
     executor.run(run.ask, evaluate, run.tell, run.should_stop)
+    samples = prepared.sizes["train"]
     evaluation = prepared.sizes.get("validation", 0) / run.inference_speed
-    seconds = run.seconds + evaluation
-    return DefaultProfile(seconds, run.training_seconds, prepared.sizes["train"])
+    seconds = run.seconds + evaluation * (1 + num_evaluations(study.task, study.baseline, samples))
+    return DefaultProfile(seconds, run.training_seconds, samples)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from autotune.analysis.text import (
     metric_label,
 )
 from autotune.analysis.timeline import prediction_checks
-from autotune.domain import State, Trial
+from autotune.domain import BEST_STEP, State, Trial
 from autotune.domain.text import parse_trial_number
 from autotune.report.path_figure import path_figure
 
@@ -208,7 +208,9 @@ def _curves(snapshot: Snapshot, trial: Trial) -> None:
         st.subheader("Learning curve", anchor=False)
         if has_curve(result.curve):
             st.plotly_chart(
-                curve_figure(result.curve), config=HIDE_TOOLBAR, alt="Loss and scores by step"
+                curve_figure(result.curve, result.environment.get(BEST_STEP)),
+                config=HIDE_TOOLBAR,
+                alt="Loss and scores by step",
             )
         else:
             st.caption("No step was reported.")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 from autotune.domain import (
+    PHASES,
     Constraint,
     CurvePoint,
     Measurement,
@@ -15,7 +18,9 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
-from autotune.tuner.early_stopping import MIN_FINISHED_TRIALS, asha, optimistic
+from autotune.errors import StoreUnavailableError
+from autotune.tuner.cache import CACHE_MISS
+from autotune.tuner.early_stopping import MIN_FINISHED_TRIALS, EarlyStopper, asha, optimistic
 from autotune.tuner.learning_curves import LearningCurves, TrialProgress
 from tests.tuner.test_cache import DEFAULT
 
@@ -130,6 +135,24 @@ def test_too_much_memory_stops_a_trial_after_its_profile_phase(study: Study) -> 
     assert optimistic(tight, above, [], LearningCurves())
     within = progress(profile(1.0, peak_memory_gib=2.05))
     assert optimistic(tight, within, [], LearningCurves()) is None
+
+
+def test_a_trial_is_not_stopped_after_its_last_step(study: Study) -> None:
+    """With evaluations during training, the last step has scores as rungs have."""
+    questions: list[int] = []
+
+    def refresh() -> None:
+        questions.append(1)
+        raise StoreUnavailableError("no database")
+
+    unused: Any = SimpleNamespace(refresh=refresh)
+    stopper = EarlyStopper(study, unused, unused, lambda *_: None)
+    job = SimpleNamespace(phases=PHASES)
+    started: Any = SimpleNamespace(
+        trial=finished(1, 1.0, 0.1, State.RUNNING), cache_hit=CACHE_MISS, job=job
+    )
+    assert stopper.should_stop(started, rung(99, 0.1)) is None and questions == [1]
+    assert stopper.should_stop(started, rung(100, 0.1)) is None and questions == [1]
 
 
 def is_stopped_by_asha(

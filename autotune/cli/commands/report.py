@@ -28,7 +28,9 @@ def report(
     with reading_store(storage) as store:
         snapshot = Snapshot(store.study(study), store.trials(study))
         environment = store.environment(study)
-    info(f"wrote {write_report(snapshot, environment, target, kind)}")
+        has_evaluations = snapshot.study.task.evaluate_every is not None
+        curves = store.curves(study) if has_evaluations else {}
+    info(f"wrote {write_report(snapshot, environment, target, kind, curves)}")
 
 
 def diff(
