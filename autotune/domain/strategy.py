@@ -21,6 +21,7 @@ LATER_DEFAULTS: Mapping[str, Value] = {
     "adapter_alpha": 16,
     "adapter_rank": 8,
     "adapter_targets": "attention",
+    "cache_activations": False,
     "gradient_clip": 1.0,
     "inference_batch_size": 32,
     "inference_padding": "dynamic",

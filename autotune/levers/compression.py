@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autotune.domain import Categorical, Range, Strategy, WorkloadProfile
-from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, Lever
+from autotune.domain import Categorical, ForbiddenClause, Range, Strategy, WorkloadProfile
+from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, TRIAL_LOOP, Lever
 from autotune.levers.model_shape import ModelShape
 
 
@@ -74,6 +74,31 @@ FREEZE_LAYERS = Lever(
     effect="autotune.trial.effects.freezing:freeze",
     exports={SCRIPT: "{effect}"},
 )
+
+
+def _cache(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:
+    return replace(shape, caches_activations=True)
+
+
+CACHE_ACTIVATIONS = Lever(
+    name="cache_activations",
+    summary="Compute the outputs of frozen layers once for each example, without dropout",
+    domain=Categorical((False, True)),
+    default=False,
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    when="freeze_layers > 0",
+    workload=_cache,
+    effect="autotune.trial.effects.activation_cache:cached_activations",
+    exports={TRIAL_LOOP: "{effect}"},
+    forbidden=(
+        ForbiddenClause("cache_activations == true and parallelism != none",
+            "each rank would need the outputs of all examples"),
+        ForbiddenClause("cache_activations == true and placement != single",
+            "layers on several devices run as one model"),
+        ForbiddenClause("cache_activations == true and offload == parameters",
+            "offloaded layers run as one model"),
+    ),
+)  # fmt: skip
 
 
 def _set_dropout(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:

@@ -31,6 +31,9 @@ class ModelShape:
     trained_share: float = 1.0
     """Trained parameters of a layer that is not frozen, relative to its own."""
 
+    caches_activations: bool = False
+    """Whether the outputs of the frozen parts are in memory, and training does not run them."""
+
     operations: float = 1.0
     activations: float = 1.0
 

@@ -55,6 +55,7 @@ ACCURACY_EFFECTS: Effects = {
     "batch_size": {8: Effect(0.0, 0.0), 64: Effect(0.0, 0.3)},
     "learning_rate_scaling": {"sqrt": Effect(0.0, 0.2), "linear": Effect(0.0, 0.3)},
     "epochs": {1.0: Effect(0.0, 0.0), 3.0: Effect(0.0, 0.6)},
+    "cache_activations": {True: Effect(0.0, 0.08)},
     "dropout": {0.0: Effect(0.0, 0.15)},
     "adapter": {
         "lora": Effect(-0.1, 0.25),

@@ -60,6 +60,7 @@ BUILTIN_LEVERS = (
     compression.PRUNING_METHOD,
     compression.PRUNING_SCORE,
     compression.FREEZE_LAYERS,
+    compression.CACHE_ACTIVATIONS,
     compression.DROPOUT,
     adapters.ADAPTER,
     adapters.ADAPTER_RANK,

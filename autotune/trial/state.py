@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
+from autotune.trial.data.activations import Activations
 from autotune.trial.data.batching import Indices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects.adapters import merged_copy
@@ -37,7 +38,9 @@ class TrainState:
 
     Training calls ``forward``: the model or its compiled form, which share their weights. In a
     distributed trial ``distributed`` takes the optimizer steps and ``model`` is this rank's part.
-    Gradients are clipped to ``max_gradient_norm``, or not at all if it is 0.
+    Gradients are clipped to ``max_gradient_norm``, or not at all if it is 0. With ``activations``,
+    ``forward`` is only the trained layers, and training batches are made of these outputs of the
+    frozen ones.
     """
 
     model: PreTrainedModel
@@ -52,6 +55,7 @@ class TrainState:
     distributed: DistributedModel | None = None
     max_gradient_norm: float = MAX_GRADIENT_NORM
     has_adapter: bool = False
+    activations: Activations | None = None
 
     def unsharded(self) -> TrainState:
         """This state with the complete model, adapters merged, for evaluation."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.devices import model_devices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import optimizers
+from autotune.trial.effects.activation_cache import cached_activations, upper_model
 from autotune.trial.effects.adapters import has_adapter
 from autotune.trial.effects.device_map import dispatch_model
 from autotune.trial.effects.schedules import rate_factors
@@ -47,8 +48,12 @@ def init_train_state(
     setup = build_model(strategy, prepared, collate, seed)
     loss = build_loss(prepared, float(strategy["label_smoothing"]))
     model, precision, device = setup.model, setup.precision, collate.device
+    activations, trained = None, model
+    if strategy["cache_activations"]:
+        activations = cached_activations(strategy, model, precision, prepared, collate, seed)
+        trained = upper_model(strategy, model, precision)
     # Compilation needs the final weights and layers.
-    forward = compile_model(strategy, model)
+    forward = compile_model(strategy, trained)
     if group is not None and not isinstance(group, SingleProcess):
         from autotune.trial.distributed.collectives import DistributedGroup
         from autotune.trial.distributed.parallelize import parallelize
@@ -65,7 +70,7 @@ def init_train_state(
     return TrainState(
         model, forward, optimizer, precision, rate, setup.masks, device, loss,
         group or SingleProcess(device), max_gradient_norm=float(strategy["gradient_clip"]),
-        has_adapter=has_adapter(strategy),
+        has_adapter=has_adapter(strategy), activations=activations,
     )  # fmt: skip
 
 
@@ -117,6 +122,8 @@ class TrainingLoop:
         start: int = 0,
         examples: int = 0,
     ) -> None:
+        if state.activations is not None:
+            plan = replace(plan, collate=replace(plan.collate, activations=state.activations))
         self._state, self._plan, self._meter = state, plan, meter
         self._warmup_end = start + min(WARMUP_STEPS, (plan.steps - start) // 4)
         self._last_steps = {*plan.rungs, *plan.evaluations, self._warmup_end, plan.steps}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from autotune.domain import Strategy
+from autotune.trial.data.activations import Activations
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.split import Split
 from autotune.trial.tasks.base import is_evaluated
@@ -47,7 +48,8 @@ class Collator:
     Rows are padded to the longest of the batch, rounded up to ``multiple``, or to ``length`` if it
     is set. A batch without padding has no mask, which enables faster attention, unless
     ``always_mask`` is set: a compiled model needs the same arguments every time. Without
-    ``has_mask`` there is none at all: FNet does not take one.
+    ``has_mask`` there is none at all: FNet does not take one. With ``activations``, the batch has
+    the hidden states of its examples (``inputs_embeds``) and not their tokens.
     """
 
     split: Split
@@ -58,14 +60,21 @@ class Collator:
     always_mask: bool = False
     pinned: bool = True
     has_mask: bool = True
+    activations: Activations | None = None
 
     def __call__(self, rows: Indices) -> Batch:
         arrays = self.split.batch(rows, self.pad_token_id, self.length or self._rounded(rows))
         labels = arrays.pop("labels")
         if not self.has_mask or (not self.always_mask and arrays["attention_mask"].all()):
             del arrays["attention_mask"]
-        inputs = {name: self._tensor(array) for name, array in arrays.items()}
-        return Batch(inputs, self._tensor(labels), int(is_evaluated(labels).sum()))
+        inputs = {name: self._tensor(torch.from_numpy(array)) for name, array in arrays.items()}
+        if self.activations is not None:
+            length = inputs.pop("input_ids").shape[1]
+            inputs.pop("token_type_ids", None)
+            inputs["inputs_embeds"] = self._tensor(self.activations.batch(rows, length))
+        return Batch(
+            inputs, self._tensor(torch.from_numpy(labels)), int(is_evaluated(labels).sum())
+        )
 
     def padded_to(self, multiple: int) -> Collator:
         """This collator with lengths rounded up to ``multiple`` too."""
@@ -86,8 +95,7 @@ class Collator:
             return None
         return math.ceil(int(self.split.lengths[rows].max()) / self.multiple) * self.multiple
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(array)
+    def _tensor(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":
             tensor = tensor.pin_memory() if self.pinned else tensor
             return tensor.to(self.device, non_blocking=self.pinned)

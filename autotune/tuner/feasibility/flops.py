@@ -13,7 +13,8 @@ def training_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
     model = workload.model
     trained = model.trained_layers / max(model.layers, 1)
     backward = trained * (1 + min(model.trained_share, 1.0))  # to inputs and to weights
-    passes = 1 + backward + (trained if model.recomputes_activations else 0.0)
+    forward = trained if model.caches_activations else 1.0
+    passes = forward + backward + (trained if model.recomputes_activations else 0.0)
     return passes * _forward(workload, workload.typical_batch)
 
 

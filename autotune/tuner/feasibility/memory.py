@@ -65,7 +65,8 @@ def memory_footprints(
     workload = WorkloadShape(profile, strategy)
     if kind == "host" and workload.device != "cpu":
         weights = 2 * FLOAT_BYTES * workload.profile.parameters
-        footprints = [(weights + _offloaded_bytes(workload), 0.0, 0.0, 0.0)]
+        kept = _offloaded_bytes(workload) + _cached_bytes(workload)
+        footprints = [(weights + kept, 0.0, 0.0, 0.0)]
     else:
         footprints = [
             _setup_bytes(workload, kind),
@@ -198,12 +199,13 @@ def _state_bytes(workload: WorkloadShape, kind: MemoryKind, *, training: bool = 
     is_autocast = workload.precision in ("bf16", "fp16")
     casts = 2.0 * workload.layer_parameters if is_autocast else 0.0
     masks = workload.layer_parameters if workload.model.has_masks else 0.0
+    cached = _cached_bytes(workload) if kind == "host" else 0.0
     states = STATES_PER_PARAMETER[optimizer] * workload.weight_bytes * trained
     if kind == "device" and offload == "optimizer":
         states = 0.0
     if layout.data_kind == "zero1":
         states /= layout.data
-    total = (weights + gradients + states + casts + masks) / layout.model
+    total = (weights + gradients + states + casts + masks + cached) / layout.model
     if layout.data_kind == "fsdp" or offload == "parameters":
         total = _sharded_bytes(workload, kind, total, (weights + casts) / layout.model)
     return total + STEP_COPIES[optimizer] * _largest_tensor(workload) / layout.model * training
@@ -216,6 +218,14 @@ def _offloaded_bytes(workload: WorkloadShape) -> float:
         copies = 2 + STATES_PER_PARAMETER[str(workload.strategy["optimizer"])]
         return copies * FLOAT_BYTES * workload.trained_parameters
     return _state_bytes(workload, "host") if offload == "parameters" else 0.0
+
+
+def _cached_bytes(workload: WorkloadShape) -> float:
+    """Bytes in host memory of the outputs of frozen layers for all training examples."""
+    if not workload.model.caches_activations:
+        return 0.0
+    profile = workload.profile
+    return float(profile.train_samples * profile.median * profile.hidden * FLOAT_BYTES)
 
 
 def _sharded_bytes(

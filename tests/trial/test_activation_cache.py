@@ -1,0 +1,69 @@
+"""Cached outputs of frozen layers: the same training, without running these layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from trial_cases import CPU, make_collator, make_plan, make_split, make_state, make_strategy
+
+from autotune.trial import training
+from autotune.trial.effects import activation_cache
+from autotune.trial.effects.activation_cache import cached_activations, upper_model
+from autotune.trial.effects.freezing import freeze
+from autotune.trial.effects.optimizers import build_for_strategy
+from autotune.trial.effects.precision import Precision
+from autotune.trial.state import TrainState
+
+PREPARED: Any = SimpleNamespace(folder="/data", data_digest="1", max_length=16)
+RATE = 5e-3
+
+
+def frozen_state(kind: str, layers: int) -> TrainState:
+    state, strategy = make_state(kind, rate=RATE), make_strategy(learning_rate=RATE)
+    freeze(state.model, layers)
+    return replace(state, optimizer=build_for_strategy(strategy, state.model))
+
+
+def losses(state: TrainState, collate: Any) -> list[float]:
+    plan = make_plan(collate, 6)
+    steps = zip(range(6), plan.batches(), strict=False)
+    return [float(training.train_step(state, [collate(rows)], RATE)) for _, rows in steps]
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers"), [("bert", 1), ("bert", 2), ("bert", 9), ("distilbert", 2), ("electra", 1)]
+)
+def test_training_on_cached_outputs_is_the_same(kind: str, layers: int) -> None:
+    collate = make_collator(make_split(20))
+    expected = losses(frozen_state(kind, layers), collate)
+    state, strategy = frozen_state(kind, layers), make_strategy(freeze_layers=layers)
+    precision = Precision("fp32", CPU)
+    activations = cached_activations(strategy, state.model, precision, PREPARED, collate, seed=0)
+    state = replace(state, forward=upper_model(strategy, state.model, precision))
+    cached = losses(state, replace(collate, activations=activations))
+    assert cached == pytest.approx(expected, abs=1e-5)
+    assert expected[-1] != pytest.approx(expected[0], abs=1e-3)
+
+
+def test_outputs_are_shared_by_trials_that_freeze_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    collate = make_collator(make_split(20))
+    state, precision = frozen_state("bert", 2), Precision("fp32", CPU)
+    computed: list[int] = []
+    compute = activation_cache._compute
+
+    def count(model: Any, freeze_layers: int, *arguments: Any) -> Any:
+        computed.append(freeze_layers)
+        return compute(model, freeze_layers, *arguments)
+
+    monkeypatch.setattr(activation_cache, "_compute", count)
+    for values in (
+        {"freeze_layers": 2},
+        {"freeze_layers": 2, "learning_rate": 1e-3, "batch_size": 16},
+        {"freeze_layers": 1},
+    ):
+        strategy = make_strategy(**values)
+        cached_activations(strategy, state.model, precision, PREPARED, collate, seed=0)
+    assert computed == [2, 1]
