@@ -46,12 +46,13 @@ def _export(model: Path, names: tuple[str, ...], path: Path) -> None:
     module = LogitsModel(trained_model.load(model, attention="eager"), names).eval()
     longest = trained_model.read_facts(model).max_length
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=longest)}
-    example = torch.ones(EXAMPLE_SHAPE, dtype=torch.long)
+    # One tensor for each input: the exporter takes one that occurs twice for a single input.
+    examples = tuple(torch.ones(EXAMPLE_SHAPE, dtype=torch.long) for _ in names)
     try:
         with _quiet():
             program = torch.onnx.export(
                 module,
-                (example,) * len(names),
+                examples,
                 input_names=list(names),
                 output_names=["logits"],
                 # One entry for the variadic argument of the module.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from autotune.deployment import trained_model
 from autotune.deployment.artifact import Artifact
@@ -39,9 +38,9 @@ def build_graph(model: Path, artifact: Artifact, folder: Path) -> None:
 
 def _compile(module: LogitsModel, artifact: Artifact, path: Path) -> None:
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=artifact.max_length)}
-    example: tuple[Tensor, ...] = (torch.ones(EXAMPLE_SHAPE, dtype=torch.long),)
-    arguments = example * len(artifact.inputs)
+    # One tensor for each input: the exporter takes one that occurs twice for a single input.
+    examples = tuple(torch.ones(EXAMPLE_SHAPE, dtype=torch.long) for _ in artifact.inputs)
     program = torch.export.export(
-        module, arguments, dynamic_shapes=((axes,) * len(arguments),), strict=False
+        module, examples, dynamic_shapes=((axes,) * len(examples),), strict=False
     )
     torch._inductor.aoti_compile_and_package(program, package_path=str(path))
