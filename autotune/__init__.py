@@ -15,9 +15,19 @@ from typing import TYPE_CHECKING, Any
 from autotune.version import __version__
 
 if TYPE_CHECKING:
-    from autotune.api import Callback, Result, Study, TunedTrainer, load, search, tune
+    from autotune.api import Callback, Client, Result, Study, TunedTrainer, load, search, tune
 
-__all__ = ["Callback", "Result", "Study", "TunedTrainer", "__version__", "load", "search", "tune"]
+__all__ = [
+    "Callback",
+    "Client",
+    "Result",
+    "Study",
+    "TunedTrainer",
+    "__version__",
+    "load",
+    "search",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> Any:

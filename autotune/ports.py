@@ -153,6 +153,9 @@ class StoreReader(Protocol):
     def trial(self, study: str, number: int) -> Trial:
         """One trial with its complete result."""
 
+    def curves(self, study: str) -> Mapping[int, Sequence[CurvePoint]]:
+        """Learning curves by trial number, of all trials that reported a point."""
+
     def environment(self, study: str) -> Mapping[str, Any]:
         """The latest environment recorded for the study."""
 

@@ -10,9 +10,9 @@ import streamlit as st
 from autotune.errors import AutotuneError
 
 from .common import remember_pages
-from .settings import current
+from .settings import Settings, current
 from .text import escape_markdown
-from .views import compare, export, front, levers, search, studies, trial, trials
+from .views import compare, export, front, levers, queue, search, studies, trial, trials
 
 ICON = Path(__file__).with_name("icon.svg")
 """Our own file, since Streamlit fetches its named icons for the tab from the internet."""
@@ -31,6 +31,14 @@ PAGES: dict[str, tuple[Callable[[], None], str, str]] = {
     "export": (export.page, "Export", ":material/ios_share:"),
 }
 
+QUEUE = (queue.page, "Queue", ":material/pending_actions:")
+"""The page of a dashboard that is given a service."""
+
+
+def pages_of(settings: Settings) -> dict[str, tuple[Callable[[], None], str, str]]:
+    """The pages by their URL, with function, title and icon."""
+    return PAGES if settings.service is None else {**PAGES, "queue": QUEUE}
+
 
 def main() -> None:
     """Draw the page at the current URL."""
@@ -47,7 +55,7 @@ def main() -> None:
         name: st.Page(
             _show_errors(page), title=title, icon=icon, url_path=name, default=name == "studies"
         )
-        for name, (page, title, icon) in PAGES.items()
+        for name, (page, title, icon) in pages_of(settings).items()
     }
     remember_pages(pages)
     st.navigation(list(pages.values()), position="top").run()

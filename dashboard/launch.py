@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autotune.client import Client
 from autotune.errors import ExecutionError
 
 from .password import PasswordGate, read_password
@@ -17,13 +18,19 @@ from .settings import Settings, configure
 
 
 def serve(
-    storage: str, host: str = "127.0.0.1", port: int = 8501, names: Sequence[str] = ()
+    storage: str,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    names: Sequence[str] = (),
+    service: str | None = None,
 ) -> None:
     """Serve the dashboard over ``storage`` (a SQLAlchemy URL) until interrupted.
 
     The store is opened first, so that a wrong URL is reported here. A ``host`` other than this
     machine needs a password, from ``AUTOTUNE_DASHBOARD_PASSWORD`` or typed at the terminal.
     ``names`` are other names of a server for this machine only, such as that of a proxy.
+    ``service`` is the address of a service, in which visitors can then start and stop studies with
+    the token of ``AUTOTUNE_TOKEN``.
 
     :raises UsageError: there is no password, or it is too short.
     :raises ExecutionError: the port is in use.
@@ -33,9 +40,13 @@ def serve(
     open_store(storage, read_only=True).close()
     gate = None if is_local(host) else PasswordGate(read_password(_terminal_prompt()))
     _check_port(host, port)
-    configure(Settings(storage, gate))
+    client = None if service is None else Client(service)
+    if client is not None:
+        client.whoami()  # a wrong address or token is reported here
+    settings = Settings(storage, gate, client)
+    configure(settings)
     script = Path(__file__).with_name("main.py")
-    _run(script, streamlit_options(host, port), allowed_hosts(host, names))
+    _run(script, settings, streamlit_options(host, port), allowed_hosts(host, names))
 
 
 def streamlit_options(host: str, port: int) -> dict[str, Any]:
@@ -83,14 +94,16 @@ def _check_port(host: str, port: int) -> None:
             ) from error
 
 
-def _run(script: Path, options: dict[str, Any], hosts: frozenset[str] | None) -> None:
+def _run(
+    script: Path, settings: Settings, options: dict[str, Any], hosts: frozenset[str] | None
+) -> None:
     """Serve. The pages are imported first, so that the first visitor does not wait for that."""
     import streamlit as st
     from starlette.middleware import Middleware
     from streamlit import config
     from streamlit.web import bootstrap
 
-    from .app import PAGES
+    from .app import pages_of
     from .headers import HeadersMiddleware, security_headers
     from .preload import PreloadMiddleware, index_html
     from .requests import RequestFilter
@@ -100,6 +113,6 @@ def _run(script: Path, options: dict[str, Any], hosts: frozenset[str] | None) ->
     middleware = [
         Middleware(HeadersMiddleware, headers=security_headers(index_html(origins))),
         Middleware(RequestFilter, hosts=hosts),
-        Middleware(PreloadMiddleware, pages=tuple(PAGES), origins=origins),
+        Middleware(PreloadMiddleware, pages=tuple(pages_of(settings)), origins=origins),
     ]
     st.App(script, middleware=middleware).run(config=options)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autotune.client import Client
+
 from .password import PasswordGate
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``password_gate`` is ``None`` if only this machine can connect."""
+    """``password_gate`` is ``None`` if only this machine can connect. ``service`` starts and stops
+    studies; without it visitors only read."""
 
     storage: str
     password_gate: PasswordGate | None = None
+    service: Client | None = None
 
 
 _current: Settings | None = None

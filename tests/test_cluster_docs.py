@@ -44,10 +44,24 @@ class Build(StrictModel):
     dockerfile: str
 
 
+class MountedConfig(StrictModel):
+    source: str
+    target: Annotated[str, Field(pattern="^/")]
+
+
+class Config(StrictModel):
+    file: str
+
+
+class Secret(StrictModel):
+    environment: str
+
+
 class Service(StrictModel):
     """The part of the compose specification that this file uses."""
 
     image: str
+    profiles: list[str] = []
     build: Build | None = None
     command: list[str] = []
     environment: dict[str, str] = {}
@@ -56,12 +70,16 @@ class Service(StrictModel):
     depends_on: dict[str, Dependency] = {}
     healthcheck: Healthcheck | None = None
     shm_size: str | None = None
+    configs: list[MountedConfig] = []
+    secrets: list[str] = []
 
 
 class Compose(StrictModel):
     name: str
     shared: Any = Field(alias="x-autotune")
     services: dict[str, Service]
+    configs: dict[str, Config]
+    secrets: dict[str, Secret]
     volumes: dict[str, dict[str, str]]
 
 
@@ -71,13 +89,17 @@ def compose() -> Compose:
 
 
 def test_compose_has_what_a_cluster_needs(compose: Compose) -> None:
-    assert compose.services.keys() == {"database", "head", "worker", "dashboard"}
+    names = {"database", "head", "worker", "service", "prometheus", "dashboard"}
+    assert compose.services.keys() == names
+    assert all((ROOT / config.file).is_file() for config in compose.configs.values())
     for service in compose.services.values():
         for other, dependency in service.depends_on.items():
             assert other in compose.services
             if dependency.condition == "service_healthy":
                 assert compose.services[other].healthcheck
         assert {volume.split(":")[0] for volume in service.volumes} <= compose.volumes.keys()
+        assert {config.source for config in service.configs} <= compose.configs.keys()
+        assert {*service.secrets} <= compose.secrets.keys()
         if service.build:
             assert (ROOT / service.build.dockerfile).is_file()
 

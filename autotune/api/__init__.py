@@ -10,5 +10,6 @@ from autotune.api.result import Result, load
 from autotune.api.run import search
 from autotune.api.study import Study
 from autotune.api.tuned_trainer import TunedTrainer, tune
+from autotune.client import Client
 
-__all__ = ["Callback", "Result", "Study", "TunedTrainer", "load", "search", "tune"]
+__all__ = ["Callback", "Client", "Result", "Study", "TunedTrainer", "load", "search", "tune"]

@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from autotune.cli.commands import db
+from autotune.cli.commands import db, token
 from autotune.cli.commands.compare_devices import compare_devices
 from autotune.cli.commands.dashboard import dashboard
+from autotune.cli.commands.deployment import bench, predict
 from autotune.cli.commands.export import export, import_, verify
 from autotune.cli.commands.inspect import pareto, show, status, studies, trials
 from autotune.cli.commands.report import diff, report
 from autotune.cli.commands.search import resume, search
+from autotune.cli.commands.service import serve, stop
 from autotune.cli.commands.study import hardware, init, validate
+from autotune.cli.options import SERVICE
 from autotune.cli.output import EXIT_INTERRUPTED, err, print_error, replace_unprintable
 from autotune.errors import AutotuneError, UsageError
 from autotune.version import __version__
@@ -31,11 +34,17 @@ app = typer.Typer(
 
 COMMANDS: Sequence[Callable[..., None]] = (
     search, resume, validate, init, hardware, compare_devices, studies, status, trials, show,
-    pareto, export, verify, import_, report, diff, dashboard,
+    pareto, export, verify, import_, report, diff, dashboard, serve, stop,
+    predict, bench,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__.strip("_").replace("_", "-"))(command)
 app.add_typer(db.app, name="db")
+app.add_typer(token.app, name="token")
+
+REMOTE_COMMANDS = ("search", "resume", "stop", "studies", "status", "trials", "show", "pareto",
+                   "export", "report", "diff")  # fmt: skip
+"""Commands that work with a service."""
 
 
 def _version(requested: bool) -> None:
@@ -53,6 +62,16 @@ def main_options(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Verbose output.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print results only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
+    remote: Annotated[
+        str | None,
+        typer.Option(
+            "--remote",
+            envvar="AUTOTUNE_REMOTE",
+            metavar="URL",
+            help=f"Service to use instead of this machine, for: {', '.join(REMOTE_COMMANDS)}. Its "
+            "token is that of AUTOTUNE_TOKEN.",
+        ),
+    ] = None,
 ) -> None:
     import logging
 
@@ -60,6 +79,14 @@ def main_options(
     logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
     err.quiet = quiet
     context.obj = {"debug": debug}
+    SERVICE.url = remote
+    command = context.invoked_subcommand
+    source = context.get_parameter_source("remote")
+    is_given = source is not None and source.name == "COMMANDLINE"
+    if is_given and command not in REMOTE_COMMANDS:
+        raise UsageError(
+            f"{command} works on this machine only", hint=f"autotune {command} without --remote"
+        )
 
 
 def main() -> None:

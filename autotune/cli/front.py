@@ -155,18 +155,19 @@ def _with_interval(metric: str, estimate: Estimate) -> str:
     return f"{value} ±{share:.0%}" if share <= 1 else f"{value} ±>100%"
 
 
-def print_next_steps(snapshot: Snapshot, options: str = "") -> None:
-    """Print the commands that make sense now. ``options`` are added to each."""
+def print_next_steps(snapshot: Snapshot, options: str = "", remote: str | None = None) -> None:
+    """Print the commands that make sense now. ``options`` are added to each; ``remote`` is the
+    address of the service that has the study."""
     name, knee = snapshot.study.name, snapshot.knee
+    program = "autotune" if remote is None else f"autotune --remote {remote}"
     if knee is None:
-        out.print(Text(f"Next:  autotune trials {name}{options}", style="bold"))
+        out.print(Text(f"Next:  {program} trials {name}{options}", style="bold"))
         return
-    export = f"autotune export {name} --trial knee --to hf-trainer --output out{options}"
-    steps = [
-        (f"autotune show {name} {knee.number}{options}", "show all details of the knee"),
-        (f"autotune dashboard{options}", "look at the front in a browser"),
-        (export, "write files for a trainer"),
-    ]
+    export = f"{program} export {name} --trial knee --to hf-trainer --output out{options}"
+    steps = [(f"{program} show {name} {knee.number}{options}", "show all details of the knee")]
+    if remote is None:
+        steps.append((f"autotune dashboard{options}", "look at the front in a browser"))
+    steps.append((export, "write files for a trainer"))
     if max(len(command) + len(purpose) for command, purpose in steps) + STEP_SPACING > out.width:
         lines = [Text.assemble((f"  {command}\n", "bold"), (f"    {purpose}", "dim"))
                  for command, purpose in steps]  # fmt: skip

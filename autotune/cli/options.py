@@ -6,15 +6,30 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autotune.components import EXECUTORS
-from autotune.ports import Store
+from autotune.ports import StoreReader
+
+if TYPE_CHECKING:
+    from autotune.client import Client
 
 DEFAULT_STORAGE = "sqlite:///autotune.db"
+
+
+@dataclass
+class ServiceOption:
+    """The address of ``--remote``; ``None`` where studies are local."""
+
+    url: str | None = None
+
+
+SERVICE = ServiceOption()
+"""Set before a command runs."""
 
 StorageOption = Annotated[
     str | None,
@@ -80,12 +95,28 @@ def storage_option(storage: str | None) -> str:
     return f" --storage {shlex.quote(masked(parse_url(storage_url(storage))))}"
 
 
-@contextmanager
-def reading_store(storage: str | None) -> Iterator[Store]:
-    """The store, opened read-only."""
+def open_client() -> Client | None:
+    """A client of the service of ``--remote``; ``None`` where studies are local."""
+    from autotune.client import Client
+
+    return None if SERVICE.url is None else Client(SERVICE.url)
+
+
+def open_reader(storage: str | None) -> StoreReader:
+    """The store, read-only, or the service of ``--remote``."""
+    from autotune.client.store import RemoteStore
     from autotune.store import open_store
 
-    store = open_store(storage_url(storage), read_only=True)
+    client = open_client()
+    if client is not None:
+        return RemoteStore(client)
+    return open_store(storage_url(storage), read_only=True)
+
+
+@contextmanager
+def reading_store(storage: str | None) -> Iterator[StoreReader]:
+    """The store or the service that the options name, to read from."""
+    store = open_reader(storage)
     try:
         yield store
     finally:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from autotune import plugins
 from autotune.domain import ExecutorConfig, Host
+from autotune.domain.paths import expand_home
 from autotune.domain.text import suggest
 from autotune.errors import Mistake, NotFoundError, PluginError, SpecError, UsageError
 from autotune.spec.document import Document
@@ -22,17 +23,26 @@ TEXT = "<text>"
 """The file name in mistakes of a study that was given as text."""
 
 
-def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> ResolvedStudy:
+Check = Callable[[Document], None]
+"""Records mistakes in a document before anything of it is used."""
+
+
+def load(
+    source: str | Path, *, host: Host, overrides: Sequence[str] = (), check: Check | None = None
+) -> ResolvedStudy:
     """Load a study file, or the text of one (text with line breaks), for ``host``.
 
     The plug-ins of the study are loaded first. ``overrides`` are texts ``section.key=value`` that
-    replace values of the file. Raises :class:`~autotune.errors.SpecError` with all mistakes in file
-    order, and :class:`~autotune.errors.UsageError` if the file cannot be read.
+    replace values of the file. ``check`` is for files of others. Raises
+    :class:`~autotune.errors.SpecError` with all mistakes in file order, and
+    :class:`~autotune.errors.UsageError` if the file cannot be read.
     """
     text, name = _read_text(source)
     document = read(text, name)
     has_syntax_errors = bool(document.mistakes)
     apply(document, overrides)
+    if check is not None:
+        check(document)
     plugin_names = _load_plugins(document, source)
     file = validate(document) if document.data is not None or not has_syntax_errors else None
     resolved = resolve(file, document, host, plugin_names) if file is not None else None
@@ -43,12 +53,16 @@ def load(source: str | Path, *, host: Host, overrides: Sequence[str] = ()) -> Re
     return resolved
 
 
-def executor(source: str | Path, *, overrides: Sequence[str] = ()) -> ExecutorConfig:
+def executor(
+    source: str | Path, *, overrides: Sequence[str] = (), check: Check | None = None
+) -> ExecutorConfig:
     """The executor of a study file, which is needed before the hardware is known. If the section
     has mistakes, the result is the default; :func:`load` reports them."""
     text, name = _read_text(source)
     document = read(text, name)
     apply(document, overrides)
+    if check is not None:
+        check(document)
     _load_plugins(document, source)
     data = document.data if isinstance(document.data, dict) else {}
     try:
@@ -66,7 +80,7 @@ def _load_plugins(document: Document, source: str | Path) -> list[str]:
         return names  # the validation reports it
     folder = Path.cwd() if _is_text(source) else Path(source).absolute().parent
     for index, entry in enumerate(entries):
-        path = str((folder / Path(entry).expanduser()).resolve())
+        path = str((folder / expand_home(entry)).resolve())
         entries[index] = path
         names.append(path)
         try:

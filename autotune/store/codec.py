@@ -69,6 +69,14 @@ def trial_from_document(document: Mapping[str, Any]) -> Trial:
     return _trial_adapter().validate_python(document)
 
 
+def point_from_document(document: Mapping[str, Any]) -> CurvePoint:
+    """The point of a learning curve from its :func:`point_fields`."""
+    metrics = {name: float(value) for name, value in document["metrics"].items()}
+    loss = document["loss"]
+    return CurvePoint(**{**document, "loss": None if loss is None else float(loss),
+                         "metrics": metrics})  # fmt: skip
+
+
 def environment_fields(environment: Mapping[str, Any]) -> Fields:
     """Columns of an environment; ``fingerprint`` and ``git_commit`` get columns of their own."""
     document = to_json(environment)

@@ -22,10 +22,17 @@ def dashboard(
         list[str] | None,
         typer.Option(help="Another name of this server, such as that of a proxy. Can be repeated."),
     ] = None,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a service in which visitors start and stop studies, with the token of "
+            "AUTOTUNE_TOKEN."
+        ),
+    ] = None,
 ) -> None:
     """Open the dashboard: the front, every trial, and the effect of each lever."""
     info(f"dashboard: http://{host}:{port}  (Ctrl-C ends it)")
-    _launch_module().serve(storage_url(storage), host, port, name or [])
+    _launch_module().serve(storage_url(storage), host, port, name or [], service)
 
 
 def _launch_module() -> Any:

@@ -10,7 +10,14 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from autotune.cli.options import JsonOption, StorageOption, StudyArgument, reading_store
+from autotune.cli.options import (
+    JsonOption,
+    StorageOption,
+    StudyArgument,
+    open_client,
+    reading_store,
+    runs_directory,
+)
 from autotune.cli.output import err, info, out, print_json
 from autotune.components import EXPORT_FORMATS, STUDY_EXPORT_FORMATS, StudyExportFormat
 from autotune.domain.metrics import Pick
@@ -53,24 +60,27 @@ def export(
     from autotune.analysis.select import select_trial
     from autotune.analysis.snapshot import Snapshot
     from autotune.export import exporter
+    from autotune.export.trained import exported_model
 
     if to in STUDY_EXPORT_FORMATS:
         _export_study(STUDY_EXPORT_FORMATS[to], study, output, storage)
         return
-    create_exporter = partial(
-        exporter, to, allow_partial=allow_partial, overwrite=force, all_rows=all_rows
-    )
+    options = {"allow_partial": allow_partial, "overwrite": force, "all_rows": all_rows}
+    create_exporter = partial(exporter, to, **options)
     create_exporter()  # an unknown format is an error before the study is read
     directory = Path(output)
     with reading_store(storage) as store:
         snapshot = Snapshot(store.study(study), store.trials(study))
         selected = select_trial(snapshot.study, snapshot.trials, trial)
         number, comparison = selected.number, snapshot.describe(selected)
-        target_exporter = create_exporter(comparison=comparison)
-        files = target_exporter.export(snapshot.study, store.trial(study, number), directory)
+        if (client := open_client()) is not None:
+            files = client.export(study, directory, trial=str(number), to=to, **options)
+        else:
+            model = exported_model(to, snapshot.study, snapshot.trials, selected, runs_directory())
+            target_exporter = create_exporter(comparison=comparison, model=model)
+            files = target_exporter.export(snapshot.study, store.trial(study, number), directory)
     document = _strategy_document(directory)
-    for lever, reason in document.get("left_out", {}).items():
-        err.print(f"LEFT OUT: {lever}: {reason}", style="bold red", markup=False)
+    _print_left_out(document)
     if with_model:
         files = _add_model(directory)
     info(f"trial {number} of {study}: {comparison}")
@@ -87,7 +97,16 @@ def _strategy_document(directory: Path) -> Mapping[str, Any]:
     return json.loads(path.read_bytes()) if path.is_file() else {}
 
 
+def _print_left_out(document: Mapping[str, Any]) -> None:
+    for lever, reason in document.get("left_out", {}).items():
+        err.print(f"LEFT OUT: {lever}: {reason}", style="bold red", markup=False)
+
+
 def _print_next_steps(directory: Path, document: Mapping[str, Any]) -> None:
+    if "exported" in document:
+        info(f"install: pip install -r {shlex.quote(str(directory / 'requirements.txt'))}")
+        info(f"predict: cd {shlex.quote(str(directory))} && python predict.py --input texts.jsonl")
+        return
     command = document.get("command")
     if not command:
         return
@@ -133,16 +152,20 @@ def verify(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Run an exported folder and compare it with the measurements of its trial."""
+    """Run an exported script or model and compare it with the measurements of its trial."""
     from dataclasses import asdict
 
     from autotune.cli.tables import check_listing
+    from autotune.deployment.artifact import is_artifact
     from autotune.export.verify import read_folder, require_unchanged
     from autotune.export.verify import verify as run_and_compare
 
-    read_folder(directory)
+    if not is_artifact(directory):
+        read_folder(directory)
     if not allow_changes:
         require_unchanged(directory)
+    if is_artifact(directory):
+        from autotune.export.verify_artifact import verify_artifact as run_and_compare
     with err.status("running the exported command"):
         checks = run_and_compare(directory, runs)
     if json:

@@ -1,0 +1,102 @@
+"""Searches on a service: submit, print the progress like that of a search here, then the front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from autotune.cli.output import EXIT_INTERRUPTED, err, info
+from autotune.domain import State
+from autotune.errors import AutotuneError, NotFoundError
+
+if TYPE_CHECKING:
+    from autotune.analysis.snapshot import Snapshot
+    from autotune.client import Client, StudyEvent
+
+
+def search_remotely(client: Client, path: Path, overrides: Sequence[str]) -> None:
+    """Submit a study file with its data, or continue the study of this name; watch it to its end,
+    and print the front."""
+    for name in client.upload_data(path):
+        info(f"uploaded {name}")
+    name = client.validate(path, overrides)
+    try:
+        submission = client.study(name)["submission"]
+    except NotFoundError:
+        client.submit(path, settings=overrides)
+        info(f"study {name} waits for its turn at {client.url}")
+    else:
+        info(f"study {name} is {submission['state']}")
+        if submission["state"] not in ("queued", "running"):
+            client.resume(name, _as_settings(overrides))
+    _watch(client, name)
+
+
+def resume_remotely(client: Client, name: str, overrides: Sequence[str]) -> None:
+    """Continue a study of the service, watch it to its end, and print the front."""
+    client.resume(name, _as_settings(overrides))
+    _watch(client, name)
+
+
+def _as_settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Texts ``key=value`` as a mapping; values are read as in a study file."""
+    from autotune.spec.yaml import read
+
+    pairs = (text.partition("=") for text in overrides)
+    return {key: read(value, "--set").data for key, _, value in pairs}
+
+
+def _watch(client: Client, name: str) -> None:
+    """Print the progress of a study until it ends, then its front."""
+    from autotune.cli.front import print_front, print_next_steps
+
+    try:
+        end = _print_progress(client, name, client.watch(name))
+    except KeyboardInterrupt:
+        err.print(
+            f"the service goes on with {name}; stop it with: "
+            f"autotune --remote {client.url} stop {name}",
+            style="yellow",
+        )
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    info(f"search ended: {end['reason'] or end['state']}")
+    if end["state"] == "failed":
+        raise AutotuneError(
+            str(end["reason"]), hint=f"autotune --remote {client.url} trials {name}"
+        )
+    try:
+        snapshot = client.snapshot(name)
+    except NotFoundError:  # it was stopped before it started
+        return
+    print_front(snapshot)
+    print_next_steps(snapshot, remote=client.url)
+
+
+def _print_progress(client: Client, name: str, events: Iterable[StudyEvent]) -> dict[str, Any]:
+    """Print trials as they start and end; returns the document of the last event."""
+    from autotune.cli.live import LiveView
+
+    view: LiveView | None = None
+    for event in events:
+        if event.name == "end":
+            if view is not None:
+                view.__exit__(None, None, None)
+            return event.data
+        if event.name == "trial":
+            view = view or LiveView(_empty(client.snapshot(name))).__enter__()
+            trial = client.trial(name, event.data["number"])
+            if trial.state is State.RUNNING:
+                view.started(trial)
+            elif trial.state.is_finished:
+                view.finished(trial)
+    raise AutotuneError(f"the service ended the events of {name} without its end")
+
+
+def _empty(snapshot: Snapshot) -> Snapshot:
+    """The study without its trials, which the events bring."""
+    from autotune.analysis.snapshot import Snapshot
+
+    return Snapshot(snapshot.study, ())

@@ -1,0 +1,70 @@
+"""The page of a dashboard that is given a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+from autotune.errors import Mistake, SpecError
+from dashboard import settings
+from dashboard.app import PAGES, pages_of
+
+STUDY = {
+    "study": "bert", "state": "running", "owner": "me", "trials": {"complete": 2},
+    "submitted_at": "2026-01-01T00:00:00Z", "reason": None,
+}  # fmt: skip
+
+
+class FakeClient:
+    """Records what the page asks of a service."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def studies(self) -> list[dict[str, Any]]:
+        return [STUDY]
+
+    def validate(self, study: Any) -> str:
+        if "batch_size" not in study.text:
+            raise SpecError([Mistake("<study>", 3, 7, "space: 'batch' is unknown")])
+        return "bert"
+
+    def submit(self, study: Any) -> str:
+        self.calls.append(("submit", study.text))
+        return "bert"
+
+
+@pytest.fixture
+def client(tmp_path: Any) -> Iterator[FakeClient]:
+    client = FakeClient()
+    settings.configure(settings.Settings("sqlite:///none.db", service=client))  # type: ignore[arg-type]
+    yield client
+    settings._current = None
+
+
+def visit() -> AppTest:
+    app = AppTest.from_file(str(ROOT / "dashboard" / "main.py"), default_timeout=60)
+    app._page_hash = calc_hash("queue")
+    return app.run()
+
+
+def test_a_study_file_is_checked_as_it_is_typed(client: FakeClient) -> None:
+    app = visit()
+    assert not app.exception and app.title[0].value == "Queue"
+    assert list(app.dataframe[0].value["study"]) == ["bert"]
+    app.text_area[0].set_value("space: {batch: 8}").run()
+    assert "line 3, column 7" in app.error[0].value
+    assert not app.button, "what has mistakes cannot be submitted"
+    app.text_area[0].set_value("space: {batch_size: 8}").run()
+    assert "is valid" in app.success[0].value
+    app.button[0].click().run()
+    assert client.calls == [("submit", "space: {batch_size: 8}")]
+
+
+def test_a_dashboard_without_a_service_has_no_queue() -> None:
+    assert pages_of(settings.Settings("sqlite:///none.db")) == PAGES

@@ -1,0 +1,84 @@
+"""Malformed requests, made from the description of the routes: no error of the server, and no
+change of what is stored."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import GenerationMode
+
+from tests.service.conftest import Service, make_config, running_service, store_study
+
+EXAMPLES = int(os.environ.get("AUTOTUNE_FUZZ_REQUESTS", "3"))
+"""Requests for each route."""
+
+
+def dump(service: Service) -> list[str]:
+    """Everything that requests without a right could change."""
+    import sqlite3
+
+    path = service.config.storage.removeprefix("sqlite:///")
+    tables = ("studies", "trials", "submissions", "access_tokens", "webhooks", "deliveries")
+    connection = sqlite3.connect(path)
+    rows = [repr(row) for table in tables for row in connection.execute(f"SELECT * FROM {table}")]
+    connection.close()
+    return rows + [str(path) for path in sorted(service.config.folder.rglob("*.*"))]
+
+
+@pytest.mark.timeout(600)
+def test_malformed_requests(tmp_path: Path) -> None:
+    config = make_config(tmp_path, burst=10**9, requests_per_second=1e9)
+    store_study(config.storage)
+    with running_service(config) as service:
+        before = dump(service)
+        send_requests(service, "read", GenerationMode.POSITIVE)
+        send_requests(service, "admin", GenerationMode.NEGATIVE)
+        assert dump(service) == before
+
+
+def send_requests(service: Service, role: str, mode: GenerationMode) -> None:
+    """Send requests of ``mode`` to every route: valid ones with a token that may only read, and
+    malformed ones with one that may do all."""
+    schema = schemathesis.openapi.from_dict(service.app.openapi())
+    headers = {"Authorization": f"Bearer {service.tokens[role]}"}  # type: ignore[index]
+    with service.http(None) as http:
+        for result in schema.get_all_operations():
+            operation = result.ok()
+
+            def send(case: Any) -> None:
+                call = case.as_transport_kwargs(base_url=service.url)
+                call = {key: call[key] for key in call if key != "cookies"}
+                call["headers"] = {**dict(call.get("headers") or {}), **headers}
+                answer = send_once(http, call)
+                if answer is None:
+                    return
+                assert answer.status_code < 500, (call, answer.text)
+                assert "Traceback" not in answer.text
+
+            strategy = operation.as_strategy(generation_mode=mode)
+            run_examples(strategy, send)
+
+
+def send_once(http: Any, call: dict[str, Any]) -> Any:
+    """The answer to a request; ``None`` if a client cannot send it at all."""
+    import httpx
+
+    try:
+        return http.request(**call)
+    except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError, ValueError, TypeError):
+        return None
+
+
+def run_examples(strategy: Any, send: Any) -> None:
+    from hypothesis import given
+
+    options = settings(
+        max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck), derandomize=True,
+    )  # fmt: skip
+    options(given(strategy)(send))()

@@ -1,0 +1,105 @@
+"""``--remote`` prints what the commands print of a local study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from autotune.cli.app import app
+from autotune.cli.options import SERVICE
+from autotune.errors import AutotuneError, SpecError, UsageError
+from autotune.store.access import Role
+from tests.service.conftest import (
+    STUDY,
+    Service,
+    make_config,
+    running_service,
+    write_landscape,
+)
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs a command and returns what it prints to stdout."""
+    monkeypatch.setenv("AUTOTUNE_TOKEN", service.tokens[Role.SUBMIT])
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run_command(*arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    yield run_command
+    SERVICE.url = None
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status small", "trials small", "pareto small", "show small 1", "studies", "diff small 0 1",
+     "status small --json", "trials small --json", "pareto small --json", "show small 1 --json"],
+)  # fmt: skip
+def test_output_is_the_same(service: Service, run: Run, command: str) -> None:
+    words = command.split()
+    local = run(*words, "--storage", service.config.storage)
+    assert run("--remote", service.url, *words) == local
+    if "--json" in words:
+        assert json.loads(local)
+
+
+def test_export_is_the_same(service: Service, run: Run, tmp_path: Path) -> None:
+    options = ["export", "small", "--to", "yaml", "--output"]
+    run(*options, str(tmp_path / "local"), "--storage", service.config.storage)
+    run("--remote", service.url, *options, str(tmp_path / "remote"))
+    local, remote = (
+        {path.name: path.read_bytes() for path in (tmp_path / side).rglob("*") if path.is_file()}
+        for side in ("local", "remote")
+    )
+    assert local == remote and local
+
+
+def test_mistakes(service: Service, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="works on this machine only"):
+        run("--remote", service.url, "validate", "study.yaml")
+    with pytest.raises(UsageError, match="no meaning with --remote"):
+        run("--remote", service.url, "search", "bert", "--storage", "sqlite:///x.db")
+    with pytest.raises(UsageError, match="for studies of a service"):
+        run("stop", "small")
+    with pytest.raises(AutotuneError, match="cannot be reached"):
+        run("--remote", "http://127.0.0.1:9", "status", "small")
+    with pytest.raises(UsageError, match="is no address"):
+        run("--remote", "localhost:8700", "status", "small")
+    path = tmp_path / "wrong.yaml"
+    path.write_text(STUDY + "foo: 1\n")
+    with pytest.raises(SpecError, match=r"wrong\.yaml:\d+:1: unknown key 'foo'"):
+        run("--remote", service.url, "search", str(path))
+
+
+def test_a_wrong_token(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNE_TOKEN", "autotune_wrong")
+    with pytest.raises(UsageError, match="a valid token is needed") as caught:
+        run("--remote", service.url, "status", "small")
+    assert "AUTOTUNE_TOKEN" in str(caught.value.hint)
+
+
+@pytest.mark.timeout(600)
+def test_search(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_landscape(tmp_path)
+    Path("hills.yaml").write_text(STUDY)
+    (tmp_path / "server").mkdir()
+    with running_service(make_config(tmp_path / "server", workers=1)) as service:
+        monkeypatch.setenv("AUTOTUNE_TOKEN", service.tokens[Role.SUBMIT])
+        front = run("--remote", service.url, "search", "hills.yaml", "--set", "budget.trials=3")
+        assert "Pareto front of hills" in front
+        assert f"autotune --remote {service.url} export hills" in front
+        assert len(json.loads(run("--remote", service.url, "trials", "hills", "--json"))) >= 3
+        with service.client(Role.ADMIN) as client:
+            assert client.study("hills")["submission"]["owner"] == "submit"

@@ -1,0 +1,166 @@
+"""Submitting, reading and changing studies through the client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autotune.errors import NotFoundError, SpecError, UsageError
+from autotune.store import open_store
+from autotune.store.access import Role
+from tests.service.conftest import STUDY, Service
+from tests.tuner.small_study import small_study
+
+LAST_LINE = len(STUDY.splitlines()) + 1
+"""The line of what is appended to the study."""
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "hills.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_submit_list_stop_resume_delete(service: Service, study_file: Path) -> None:
+    with service.client() as client:
+        assert client.submit(study_file, priority=3) == "hills"
+        document = client.study("hills")
+        assert document["status"] is None
+        assert (document["submission"]["state"], document["submission"]["owner"]) == (
+            "queued", "submit",
+        )  # fmt: skip
+        assert {s["study"] for s in client.studies()} == {"hills", "small"}
+        assert client.whoami()["used_minutes"] == 30.0
+        with pytest.raises(UsageError, match="exists already"):
+            client.submit(study_file)
+        with pytest.raises(NotFoundError, match="is queued and has no trials yet"):
+            client.front("hills")
+        assert client.stop("hills")["state"] == "stopped"
+        events = list(client.watch("hills"))
+        assert [event.name for event in events] == ["state", "end"]
+        assert client.resume("hills", {"budget.trials": 2})["settings"] == ["budget.trials=2"]
+        client.stop("hills")
+        client.delete("hills")
+        with pytest.raises(NotFoundError):
+            client.study("hills")
+
+
+def test_mistakes_are_those_of_the_file(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(STUDY.replace("batch_size: [8, 16, 32]", "batch_size: [8, soon]") + "foo: 1\n")
+    for call in ("validate", "submit"):
+        with service.client() as client, pytest.raises(SpecError) as caught:
+            getattr(client, call)(path)
+        places = [(m.file, m.line, m.column) for m in caught.value.mistakes]
+        assert places == [(str(path), 5, 19), (str(path), LAST_LINE, 1)]
+
+
+FORBIDDEN = {
+    "plugins: [/tmp/evil.py]": "plug-ins are code",
+    "storage: sqlite:////etc/x.db": "storage of its own",
+    "task: {dataset: {train: /etc/passwd}}": "path of the server",
+    "task: {dataset: {train: ../other/train.jsonl}}": "path of the server",
+    "task: {model: ~/models/x, dataset: {train: t.csv}}": "path of the server",
+    "task: {dataset: {train: missing.jsonl}}": "was not uploaded",
+    "executor: {kind: ray, address: evil:6379}": "address of the cluster",
+    "executor: {kind: replay, landscape: /etc/passwd}": "path of the server",
+}
+
+
+@pytest.mark.parametrize("section", FORBIDDEN)
+def test_a_client_can_name_nothing_on_the_server(service: Service, section: str) -> None:
+    lines = [line for line in STUDY.splitlines() if line.split(":")[0] != section.split(":")[0]]
+    lines = [line for line in lines if not line.startswith("executor")]
+    with service.http() as http:
+        answer = http.post("/v1/validation", content="\n".join([section, *lines]))
+    document = answer.json()
+    assert not document["valid"]
+    assert any(
+        FORBIDDEN[section] in mistake["message"] and mistake["line"] == 1
+        for mistake in document["mistakes"]
+    ), document
+
+
+def test_settings_cannot_name_what_the_file_cannot(service: Service, study_file: Path) -> None:
+    with service.client() as client, pytest.raises(SpecError, match="plug-ins are code"):
+        client.submit(study_file, settings=["plugins=[evil.py]"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.csv", "a/../../b.csv", "/etc/a.csv", ".hidden.csv", "a.py", "a b.csv", "a//b.csv",
+     "a/b/c/d/e.csv", "x" * 300 + ".csv", "..%2fa.csv", "a%00.csv"],
+)  # fmt: skip
+def test_uploads_stay_in_their_folder(service: Service, name: str) -> None:
+    before = sorted(service.config.folder.parent.rglob("*"))
+    with service.http() as http:
+        answer = http.put(f"/v1/files/{name}", content=b"x")
+    assert answer.status_code in (404, 409, 422), answer.text
+    assert sorted(service.config.folder.parent.rglob("*")) == before
+
+
+def test_files_belong_to_their_user(service: Service) -> None:
+    with service.client() as client, service.client(Role.ADMIN) as admin:
+        client.upload(__file__, "data/mine.txt")
+        assert {f["name"] for f in client.files()} >= {"data/mine.txt", "hills.parquet"}
+        assert admin.files() == []
+
+
+def test_large_files_can_be_uploaded(service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    path.write_bytes(b"text,label\n" * 300_000)
+    with service.client() as client:
+        client.upload(path)
+        sizes = {file["name"]: file["size"] for file in client.files()}
+    assert sizes["large.csv"] == path.stat().st_size > 2**20
+
+
+def test_uploads_are_bounded(service: Service) -> None:
+    folder = service.config.folder / "files" / "submit"
+
+    async def chunks():  # type: ignore[no-untyped-def]
+        yield b"x" * 100
+        yield b"x" * 100
+
+    import asyncio
+
+    from autotune.service.files import UserFolder
+
+    with pytest.raises(UsageError, match="150 bytes at most"):
+        asyncio.run(UserFolder(folder).write("big.csv", chunks(), max_bytes=150, max_total=10**9))
+    with pytest.raises(UsageError, match="files of a user"):
+        asyncio.run(UserFolder(folder).write("big.csv", chunks(), max_bytes=500, max_total=150))
+    assert not (folder / "big.csv").exists()
+    assert not list(folder.glob(".upload-*"))
+
+
+def test_results_are_those_of_the_store(service: Service) -> None:
+    store = open_store(service.config.storage, read_only=True)
+    with service.client(Role.READ) as client:
+        snapshot = client.snapshot("small")
+        assert snapshot.study == small_study()
+        assert list(snapshot.trials) == list(store.trials("small"))
+        assert client.trial("small", 1) == store.trial("small", 1)
+        assert client.curves("small") == store.curves("small")
+        assert client.environment("small") == store.environment("small")
+        assert [t["number"] for t in client.trials("small")] == [0, 1]
+        assert client.front("small")["knee"] == client.recommendation("small")["trial"]["number"]
+        assert client.study("small")["status"]["trials"]["complete"] == 2
+        with pytest.raises(NotFoundError, match="no trial 9"):
+            client.trial("small", 9)
+    store.close()
+
+
+def test_report(service: Service, tmp_path: Path) -> None:
+    with service.client(Role.READ) as client:
+        page = client.report("small", tmp_path / "small.md", "md").read_text()
+    assert "small" in page
+
+
+def test_metrics(service: Service) -> None:
+    with service.http() as http:
+        text = http.get("/metrics").text
+    assert 'autotune_trials{state="complete"} 2.0' in text
+    assert "autotune_store_seconds" in text and "process_resident_memory_bytes" in text
