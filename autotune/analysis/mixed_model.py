@@ -16,7 +16,7 @@ Source: Robinson (1991), That BLUP is a good thing: the estimation of random eff
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,7 @@ class Measurements:
     """``values`` (n,) of ``groups`` (n,) with the ``variances`` (n,) of their independent noise.
 
     ``offsets`` (n, offsets) are the loadings of the common offsets, whose prior variances are
-    ``offset_variances`` (offsets,). ``min_variances`` (groups,) are the least posterior variances
-    of the deviations of the groups, whatever the other groups say; none by default.
+    ``offset_variances`` (offsets,).
     """
 
     groups: Indices
@@ -63,7 +62,6 @@ class Measurements:
     variances: Floats
     offsets: Floats
     offset_variances: Floats
-    min_variances: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,10 @@ class GroupPosterior:
     def moments(self) -> tuple[Floats, Floats]:
         """Mean and standard deviation, each of shape (groups,)."""
         return self._mix([(c.weight, c.means, c.variances) for c in self._components])
+
+    def shift(self, values: Floats) -> GroupPosterior:
+        """The posterior of groups whose true values are larger by ``values`` (groups,)."""
+        return GroupPosterior([replace(c, means=c.means + values) for c in self._components])
 
     def difference_moments(self, reference: int) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the difference of each group to ``reference``."""
@@ -123,13 +125,19 @@ class GroupPosterior:
         return np.asarray(mean), np.asarray(np.sqrt(variance))
 
 
-def fit_groups(features: Floats, measurements: Measurements) -> GroupPosterior:
+def fit_groups(
+    features: Floats, measurements: Measurements, expected: Floats | None = None
+) -> GroupPosterior:
     """The posterior of the groups with ``features`` (groups, features); each has a measurement.
+    ``expected`` (groups,) are their values before anything is measured, up to a constant.
 
     Uses one thread: with small matrices and a busy machine, more are slower.
     """
+    if expected is None:
+        expected = np.zeros(len(features))
+    rest = replace(measurements, values=measurements.values - expected[measurements.groups])
     with threadpool_limits(1):
-        return _fit_groups(features, measurements)
+        return _fit_groups(features, rest).shift(expected)
 
 
 def _fit_groups(features: Floats, measurements: Measurements) -> GroupPosterior:
@@ -171,8 +179,6 @@ class _GroupStatistics:
         self.within_moment = (within * weights[:, None]).T @ rest
         self.constant = float(weights @ rest**2) + float(np.log(variances).sum())
         self.offset_variances = measurements.offset_variances
-        least = measurements.min_variances
-        self.min_variances = np.zeros(count) if least is None else least
 
     def excess_variances(self) -> Floats:
         """How much larger the prior variance of the deviation of each group is, because it is an
@@ -244,6 +250,5 @@ class _Solution:
         loadings = -shrinkage[:, None] * statistics.design
         loadings[:, : statistics.effects.shape[1]] += statistics.effects
         own = shrinkage * statistics.values + loadings @ self.coefficients
-        variances = level.variances / level.inflation
-        residuals = np.sqrt(np.maximum(variances, statistics.min_variances))
+        residuals = np.sqrt(level.variances / level.inflation)
         return _Component(weight, statistics.center + own, loadings @ self.inverse.T, residuals)

@@ -77,8 +77,7 @@ class Observations:
         loadings = (self._splits[:, None] == splits[None, :]).astype(float)
         runs_of_split = 2 * self._groups + self._splits
         variances = own + self._run_variance(values, own, runs_of_split)
-        floor = self._prior_run_variance / np.bincount(self._groups)
-        return Measurements(self._groups, values, variances, loadings, np.array(shared), floor)
+        return Measurements(self._groups, values, variances, loadings, np.array(shared))
 
     def _values(self) -> Floats:
         values = np.array([m.value for m in self._measured], dtype=float)
@@ -110,17 +109,10 @@ class Observations:
         is_share = get_metric(self._metric).kind is MetricKind.SHARE and measurement.n > 1
         return math.sqrt(max(share * (1 - share), 0.0) / measurement.n) if is_share else 0.0
 
-    @property
-    def _prior_run_variance(self) -> float:
-        """The variance between runs of one strategy that is usual in studies. The score of a
-        strategy of few runs is never known better: similar strategies say what to expect of it, and
-        nothing about the luck of its seeds."""
-        return RUN_DEVIATIONS.get(get_metric(self._metric).kind, 0.0) ** 2
-
     def _run_variance(self, values: Floats, within: Floats, repeats: NDArray[np.int64]) -> float:
         """The variance between runs of one strategy beyond that within a run, pooled over the
         groups ``repeats`` and with the prior."""
-        prior = self._prior_run_variance
+        prior = RUN_DEVIATIONS.get(get_metric(self._metric).kind, 0.0) ** 2
         _, index, counts = np.unique(repeats, return_inverse=True, return_counts=True)
         degrees = float((counts - 1).sum())
         if degrees == 0:

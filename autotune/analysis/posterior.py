@@ -2,9 +2,10 @@
 
 A single run is noisy, and the best of many single runs are the lucky ones. The posterior of each
 metric joins all runs of a strategy, those of strategies that share the phase that measures it, runs
-on validation and on test samples, and what strategies with similar settings have reached
-(:mod:`autotune.analysis.mixed_model`). Speeds are at the speed that the machine had in the trial of
-the default (:mod:`autotune.analysis.drift`).
+on validation and on test samples, what strategies with similar settings have reached
+(:mod:`autotune.analysis.mixed_model`), and what is expected of settings before any is measured
+(:mod:`autotune.analysis.prior_scores`). Speeds are at the speed that the machine had in the trial
+of the default (:mod:`autotune.analysis.drift`).
 
 Positive quantities are modelled by their logarithm, scores as they are. Time, cost and energy of a
 full run follow from the training speed.
@@ -33,6 +34,7 @@ from autotune.analysis.metric_posterior import (
 )
 from autotune.analysis.mixed_model import fit_groups
 from autotune.analysis.observations import Observations
+from autotune.analysis.prior_scores import prior_scores
 from autotune.analysis.replicates import is_score
 from autotune.domain import (
     Constraint,
@@ -171,7 +173,11 @@ class Posterior:
         for trial, group in zip(runs, groups.tolist(), strict=True):
             sources[group].append(trial.number)
         scale = Scale(metric, is_log)
-        return GroupedPosterior(scale, rows, fit_groups(features, observations), sources)
+        level = None if self.default is None else value_of(self.default, metric)
+        if level is None:
+            level = float(np.median(observations.values))
+        expected = prior_scores(self.study, metric, strategies, level)
+        return GroupedPosterior(scale, rows, fit_groups(features, observations, expected), sources)
 
     def _independent_runs(self, metric: str) -> Sequence[Trial]:
         """The trials that measured ``metric`` themselves; of trials that train with one seed the

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from autotune.domain.search_space import SearchSpace
 from autotune.domain.strategy import Strategy, Value
+from autotune.domain.workload import WorkloadProfile
 
 Direction = Literal["maximize", "minimize"]
 
@@ -185,7 +186,8 @@ class Study:
     deployed model. ``warm_start`` is the name of the study
     whose trials are imported. ``plugins`` are the plug-ins to load in each process
     (:func:`autotune.plugins.load`). ``data_digest`` is a hash of the rows of the task, which are a
-    part of its identity; ``None`` until they are read. ``spec`` is the study file as plain data.
+    part of its identity, and ``workload`` the sizes of model and data; ``None`` until they are
+    read. ``spec`` is the study file as plain data.
     """
 
     name: str
@@ -207,6 +209,7 @@ class Study:
     deploys: bool = False
     keep: Retention = field(default_factory=Retention)
     data_digest: str | None = None
+    workload: WorkloadProfile | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property

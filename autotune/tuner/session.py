@@ -105,6 +105,7 @@ class SearchSession:
         require_compatible(self._store, self._study)
         self._workload = self._executor.workload
         if self._executor.clock is not None:
+            self._study = replace(self._study, workload=self._workload)
             return None
         call = self._executor.call
         self._study, note = choose_samples(self._study, self._executor, self._directory)
@@ -117,7 +118,9 @@ class SearchSession:
         )
         # A model of the hub is here now, and its type is known.
         space = spec.restrict_to_models(study.space, study.task.model)
-        self._study = replace(study, data_digest=prepared.data_digest, space=space)
+        self._study = replace(
+            study, data_digest=prepared.data_digest, workload=self._workload, space=space
+        )
         self._require_source_of_same_data()
         return prepared
 
@@ -142,7 +145,8 @@ class SearchSession:
                 pass  # another driver was faster, perhaps with other settings
         require_compatible(store, study)
         if study.data_digest is None:
-            study = replace(study, data_digest=store.study(study.name).data_digest)
+            stored = store.study(study.name)
+            study = replace(study, data_digest=stored.data_digest, workload=stored.workload)
         store.update_study(study)
         store.record_environment(study.name, environment)
         return len(store.trials(study.name))

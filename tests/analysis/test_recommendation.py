@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from small_studies import ACCURACY, COST, SPEED, study, trial, trials
 
-from autotune.analysis.metric_posterior import INTERVAL_QUANTILE, Comparison
-from autotune.analysis.observations import RUN_DEVIATIONS
+from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.posterior import Posterior
 from autotune.analysis.recommendation import Recommender, Status
 from autotune.analysis.recommendation_text import (
@@ -21,16 +20,24 @@ from autotune.analysis.recommendation_text import (
 from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import (
+    Categorical,
     Constraint,
+    Dimension,
     Measurement,
+    Range,
+    SearchSpace,
     Strategy,
     Study,
     Trial,
     TrialOrigin,
     TrialResult,
+    Value,
 )
-from autotune.domain.metrics import MetricKind
+from autotune.domain.search_space import complete
 from autotune.errors import NotFoundError
+from autotune.hardware import inventory
+from autotune.levers import defaults
+from tests.levers.test_recipes import MINILM
 
 KEEP_ACCURACY = Constraint(ACCURACY, ">=", -0.01, relative=True)
 N = 400
@@ -58,23 +65,25 @@ def confirmation(number: int, source: Trial, accuracy: float, seed: int = 1) -> 
     return replace(other, strategy=source.strategy)
 
 
-@pytest.mark.parametrize("runs", [1, 4])
-def test_a_single_run_is_not_surer_than_the_noise_of_seeds(runs: int) -> None:
-    """Many similar strategies with one score and exact measurements say nothing about its seed."""
-    precise = 1_000_000
+def test_what_is_known_of_settings_decides_between_equal_scores() -> None:
+    """Less precise arithmetic costs no accuracy, pruning a half does; the sampler knows it too."""
+    settings: list[dict[str, Value]] = [{}, {"precision": "bf16"}, {"pruning_ratio": 0.5}]
+    space = SearchSpace(
+        (
+            Dimension("precision", Categorical(("fp32", "bf16"))),
+            Dimension("pruning_ratio", Range(0.0, 0.5, step=0.25)),
+        ),
+        defaults(inventory()),
+    )
     members = [
-        replace(t, result=TrialResult({ACCURACY: Measurement(ACCURACY, 0.8, "ratio", precise)}))
-        for t in [run(number, 100, 0.8) for number in range(30)]
+        replace(run(number, 100 + 100 * number, 0.80), strategy=complete(space, values))
+        for number, values in enumerate(settings)
     ]
-    repeated = [replace(members[0], number=100 + seed, seed=seed) for seed in range(1, runs)]
-    posterior = Posterior(study(), [*members, *repeated])
-    belief, other = posterior.belief(members[0], ACCURACY), posterior.compare(members[5], ACCURACY)
-    assert belief is not None and other is not None
-    seed_deviation = RUN_DEVIATIONS[MetricKind.SHARE]
-    least = INTERVAL_QUANTILE * seed_deviation / runs**0.5
-    assert (belief.ci95[1] - belief.ci95[0]) / 2 >= 0.99 * least
-    assert (other.ci95[1] - other.ci95[0]) / 2 >= 0.99 * INTERVAL_QUANTILE * seed_deviation
-    assert (belief.ci95[1] - belief.ci95[0]) / 2 < 2 * least, "more runs make it surer"
+    definition = replace(study(constraints=[KEEP_ACCURACY]), space=space)
+    blind = Recommender(definition, members)
+    assert blind.probability(members[1]) == pytest.approx(blind.probability(members[2]), abs=0.1)
+    informed = Recommender(replace(definition, workload=MINILM), members)
+    assert informed.probability(members[1]) > 0.1 + informed.probability(members[2])
 
 
 def sentence(definition: Study, members: Sequence[Trial], goal: str = "knee") -> str:
