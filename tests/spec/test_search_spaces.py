@@ -24,12 +24,13 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 HOSTS = {
     "bert-gpu": (GPU,),
     "bert-cpu-inference": (CPU, GPU),
+    "bert-serve": (CPU, GPU),
 }
 
 
 def test_the_promised_files_are_there() -> None:
     names = {path.stem for path in FILES}
-    assert {"bert", "bert-sst2", "bert-gpu", "bert-cpu-inference"} <= names
+    assert {"bert", "bert-sst2", "bert-gpu", "bert-cpu-inference", "bert-serve"} <= names
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
