@@ -59,5 +59,5 @@ def _read_interval(
         return pop_int({"eval_steps": interval}, "eval_steps", DEFAULT_INTERVAL, minimum=1)
     # A share of the whole run.
     if steps := config.task.get("steps"):
-        return math.ceil(steps * interval)
+        return math.ceil(int(steps) * interval)
     return f"{config.task['epochs'] * interval:g} epochs"

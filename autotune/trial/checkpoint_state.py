@@ -142,7 +142,7 @@ def _place_state(value: Tensor, parameter: Tensor, key: str, optimizer: Optimize
 
     assert isinstance(parameter, DTensor)
     mesh, placements = parameter.device_mesh, parameter.placements
-    return DTensor.fromlocal_tensor(
+    return DTensor.from_local(
         value, mesh, placements, shape=parameter.shape, stride=parameter.stride()
     )
 

@@ -21,7 +21,8 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
 def local_tensor(tensor: Tensor) -> Tensor:
     """The part of a sharded tensor that this process holds; other tensors as they are."""
     # Duck-typed: the import of torch.distributed would slow down trials of one process.
-    local: Any = tensor.to_local() if is_sharded(tensor) else tensor
+    any_tensor: Any = tensor
+    local = any_tensor.to_local() if is_sharded(tensor) else any_tensor
     detached: Tensor = local.detach()
     return detached
 
