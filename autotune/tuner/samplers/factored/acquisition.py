@@ -39,8 +39,7 @@ STOPPED_WEIGHT = 0.01
 
 MIN_CONSTRAINT_PROBABILITY = 0.25
 """A candidate that satisfies the constraints with a smaller probability is not run, however large
-its improvement would be, while others improve the front. If none does, the improvement without the
-constraints counts, multiplied by this probability (Gardner et al. 2014)."""
+its improvement would be, while others improve the front."""
 
 BOUNDED_REFERENCE_UNITS = 3.0
 """By how many units the reference point of an objective is farther away if a constraint bounds its
@@ -170,21 +169,18 @@ class AcquisitionScorer:
         weights = _sample_weights(stopped_improve, batch, count)
         seconds = batch.expected_seconds()[:count] + MIN_TRIAL_SECONDS
 
-        def improvements(scalarized: Scalarized) -> Floats:
-            completed = _with_free_candidates(scalarized, batch, count)
-            samples = hypervolume_improvements(completed, front, width)
-            return np.asarray(feasibility[:count] * (samples * weights).mean(axis=1) / seconds)
-
+        improvements = hypervolume_improvements(
+            _with_free_candidates(feasible_reach, batch, count), front, width
+        )
+        expected = feasibility[:count] * (improvements * weights).mean(axis=1)
         is_likely = is_feasible[:count].mean(axis=1) >= MIN_CONSTRAINT_PROBABILITY
-        scores = improvements(feasible_reach) * is_likely
-        if scores.any():
-            return scores
-        probabilities = self._constraints.probabilities(batch)[:count]
-        scores = improvements(reach) * probabilities
-        if scores.any():
-            return scores
+        if (expected * is_likely).any():
+            expected *= is_likely
+        if expected.any():
+            return np.asarray(expected / seconds)
         is_cached = batch.is_cached(Phase.PROFILE) & batch.is_cached(Phase.TRAIN)
         stopped_weights = ~is_cached[:count] * _stopped_weights(batch, count)
+        probabilities = self._constraints.probabilities(batch)[:count]
         near_misses = probabilities * _near_misses(reach[:count], front)
         return np.asarray(stopped_weights * feasibility[:count] * near_misses / seconds)
 

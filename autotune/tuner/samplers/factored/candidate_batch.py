@@ -98,11 +98,13 @@ class CandidateBatch:
         return self._quantity_samples(Phase.RUN, name)
 
     def true_samples(self, name: str) -> Floats | None:
-        """Like :meth:`metric_samples`; measured scores have the error of their measurement."""
-        samples, scores = self.metric_samples(name), self._posterior.true_scores(name)
-        if samples is None or not scores:
-            return samples
-        samples, factor = samples.copy(), self.factors[score_phase(name)]
+        """Like :meth:`metric_samples`; measured scores have the error of their measurement, others
+        the deviation of a strategy from the effects of its levers."""
+        scores, phase = self._posterior.true_scores(name), score_phase(name)
+        samples = self._sample(phase, name, with_residuals=True) if scores else None
+        if samples is None:
+            return self.metric_samples(name)
+        factor = self.factors[phase]
         for row, group in enumerate(factor.groups):
             if group in scores:
                 samples[factor.index == row] = scores[group]
@@ -164,7 +166,9 @@ class CandidateBatch:
             self._samples[key] = self._sample(phase, quantity)
         return self._samples[key]
 
-    def _sample(self, phase: Phase, quantity: str) -> Floats | None:
+    def _sample(
+        self, phase: Phase, quantity: str, *, with_residuals: bool = False
+    ) -> Floats | None:
         if phase not in self.factors:
             self.factors[phase] = factor_by_phase(self.strategies, phase)
         surrogate = self._posterior.surrogate(phase, quantity)
@@ -176,7 +180,8 @@ class CandidateBatch:
         prior_mean = self._posterior.prior_mean
         log_odds = prior_mean.log_odds(quantity, factor.groups, factor.members)
         normal = self._posterior.normal(phase, quantity)
-        samples = surrogate.sample(self._level_ids[phase], normal, log_odds)
+        ids = self._level_ids[phase]
+        samples = surrogate.sample(ids, normal, log_odds, with_residuals=with_residuals)
         samples *= prior_mean.values(quantity, factor.groups, factor.members)[:, None]
         self._condition(samples, phase, quantity)
         return np.asarray(samples[factor.index])

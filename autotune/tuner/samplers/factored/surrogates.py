@@ -163,11 +163,15 @@ def choose_transform(quantity: str, values: Floats, log_odds: Floats) -> Transfo
 @dataclass(frozen=True)
 class MeasuredScores:
     """The groups that measured a score, their prior log-odds, and the variances of the errors of
-    the measurements on the transformed scale, each of shape (groups,)."""
+    the measurements on the transformed scale, each of shape (groups,).
+
+    ``residual_variance`` is that of true scores around the effects of the levers, on this scale.
+    """
 
     groups: Sequence[GroupKey]
     log_odds: Floats
     error_variances: Floats
+    residual_variance: float
 
 
 @dataclass(frozen=True)
@@ -180,15 +184,19 @@ class Surrogate:
     scores: MeasuredScores | None = None
     """``None`` for quantities that are no scores."""
 
-    def sample(self, ids: LevelIds, normal: Floats, log_odds: Floats) -> Floats:
+    def sample(
+        self, ids: LevelIds, normal: Floats, log_odds: Floats, *, with_residuals: bool = False
+    ) -> Floats:
         """Samples, shape (strategies, samples), from standard normal numbers (samples,), around the
         prior ``log_odds`` of the strategies. Samples of different strategies are perfectly
-        correlated."""
+        correlated. ``with_residuals``: of true scores, not of the effects of the levers alone."""
         if self.process is None:
             constant = self.transform.inverse(np.zeros(1))[0]
             return np.full((len(ids), len(normal)), constant)
         mean, deviation = self.process.predict(ids)
         mean = mean + log_odds / self.transform.scale
+        if with_residuals and self.scores is not None:
+            deviation = np.sqrt(deviation**2 + self.scores.residual_variance)
         return self.transform.inverse(mean[:, None] + deviation[:, None] * normal[None, :])
 
     def true_scores(self, normals: Callable[[GroupKey], Floats]) -> dict[GroupKey, Floats]:
@@ -236,9 +244,10 @@ class Surrogates:
             return Surrogate(transform, process)
         groups = [key for key, _ in subset]
         log_odds = self.prior_mean.log_odds(quantity, groups, [o.strategy for _, o in subset])
-        errors = variances + SEED_VARIANCE / transform.scale**2
-        errors = np.minimum(errors, variances + params.noise_variance)
-        return Surrogate(transform, process, MeasuredScores(groups, log_odds, errors))
+        seed_variance = min(SEED_VARIANCE / transform.scale**2, params.noise_variance)
+        residual_variance = params.noise_variance - seed_variance
+        scores = MeasuredScores(groups, log_odds, variances + seed_variance, residual_variance)
+        return Surrogate(transform, process, scores)
 
     def _training_data(
         self, phase: Phase, quantity: str, observations: GroupObservations
