@@ -149,3 +149,18 @@ def test_a_gain_in_speed_is_worth_more_than_one_in_a_score_that_a_bound_limits()
     worth = AcquisitionScorer(study, posterior, history[0]).scores(batch, 2, np.ones(2))
     assert worth is not None
     assert worth[0] > 4 * worth[1] > 0, "with equal weights it is worth twice as much"
+
+
+def test_an_untried_strategy_can_deviate_from_the_effects_of_its_levers(study: Study) -> None:
+    """Scores that no effects of levers explain show how much strategies deviate."""
+    rates, scores = (5e-5, 1e-4, 2e-4), (0.90, 0.70, 0.88, 0.72, 0.91)
+    settings = [{"padding": p, "learning_rate": r} for p in ("dynamic", "bucketed") for r in rates]
+    strategies = [study.baseline.with_values(**values) for values in settings]
+    history = measured(list(zip(strategies[:5], scores, strict=True)))
+    batch = CandidateBatch(
+        [strategies[5]], posterior_of(study, history), {phase: set() for phase in Phase}
+    )
+    samples, effects = batch.true_samples("accuracy"), batch.metric_samples("accuracy")
+    assert samples is not None
+    assert effects is not None
+    assert samples.std() > 1.1 * effects.std()
