@@ -19,7 +19,6 @@ from autotune.analysis.text import (
 )
 from autotune.cli.layout import INDENT, Column, Listing, Row
 from autotune.cli.output import label_with_unit
-from autotune.deployment.load import LoadResult
 from autotune.domain import Categorical, Host, Range
 from autotune.domain.metrics import get_metric
 from autotune.export.verify import Check
@@ -87,17 +86,6 @@ def check_listing(checks: Sequence[Check]) -> Listing:
         *map(Column, ("promised", "reached", "ratio", "result")),
     ]
     return Listing(columns, rows, details="95% intervals")
-
-
-def load_listing(results: Sequence[LoadResult]) -> Listing:
-    """A row a number of clients: latency and rate of the requests of a server."""
-    columns = map(Column, ("clients", "requests/s", "p50 ms", "p95 ms", "p99 ms"))
-    rows = [
-        Row([str(r.concurrency), f"{r.requests_per_second:.1f}",
-             f"{r.p50_ms:.2f}", f"{r.p95_ms:.2f}", f"{r.p99_ms:.2f}"])
-        for r in results
-    ]  # fmt: skip
-    return Listing([*columns], rows)
 
 
 def difference_listings(difference: Difference) -> Group:
