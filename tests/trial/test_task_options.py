@@ -85,7 +85,7 @@ def test_numbers_get_the_names_of_the_task(tmp_path: Path) -> None:
     assert prepared.label_names == ("bad", "good", "never")
     assert set(load_split(prepared, "train").labels) == {0, 1}
     assert any("rows without a label (-1) are left out" in note for note in prepared.notes)
-    with pytest.raises(DataError, match="train.jsonl:1: the label is 1; classes are 0 to 0"):
+    with pytest.raises(DataError, match=r"train.jsonl:1: the label is 1; classes are 0 to 0"):
         prepare_task(tiny({"train": str(path)}, labels=("bad",)))
 
 
@@ -112,8 +112,9 @@ def test_long_texts_are_divided_into_windows(tmp_path: Path) -> None:
 
 def test_the_length_follows_from_the_data(tmp_path: Path) -> None:
     examples = [{"text": "word " * (5 + i % 20), "label": i % 2} for i in range(80)]
-    path = write_jsonl(tmp_path / "train.jsonl", examples)
-    prepared = prepare_task(tiny({"train": str(path)}, max_length=None))
+    path = str(write_jsonl(tmp_path / "train.jsonl", examples))
+    dataset = dict.fromkeys(("train", "validation", "test"), path)
+    prepared = prepare_task(tiny(dataset, max_length=None))
     assert prepared.max_length == 32  # 24 words and 2 special tokens, in steps of 8
     assert any(note.startswith("max_length is 32, for the lengths") for note in prepared.notes)
     assert load_split(prepared, "train").lengths.max() == 26

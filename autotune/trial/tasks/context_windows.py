@@ -13,6 +13,10 @@ from autotune.trial.tasks.base import Arrays, Examples, cut_text, flatten_rows
 DEFAULT_STRIDE = 128
 """Tokens that two windows of a context share, as in the examples of transformers."""
 
+MAX_STRIDE_SHARE = 3
+"""Windows share at most one part of so many of their length: beside a long question, more would
+leave few new tokens in each window."""
+
 MAX_SPECIAL_TOKENS = 4
 """Special tokens of a pair: ``<s> question </s></s> context </s>``."""
 
@@ -39,7 +43,9 @@ def encode_windows(
             hint="save a fast tokenizer: AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIR)",
         )
     max_question = max_length // 2
-    longest_stride = max(0, max_question - MAX_SPECIAL_TOKENS - 1)
+    longest_stride = min(
+        max_length // MAX_STRIDE_SHARE, max(0, max_question - MAX_SPECIAL_TOKENS - 1)
+    )
     questions, contexts = (list(map(cut_text, side)) for side in zip(*examples.inputs, strict=True))
     has_types = "token_type_ids" in tokenizer.model_input_names
     encoded = tokenizer(
