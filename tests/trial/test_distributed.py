@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM
 from trial_cases import make_job
 
 from autotune.domain import (
+    BEST_STEP,
     Completed,
     CurvePoint,
     Failed,
@@ -286,8 +287,10 @@ def test_a_complete_trial_of_several_processes(workspace: Workspace, kind: str) 
 def test_the_ranks_of_a_trial_continue_at_their_checkpoints(
     executor: LocalExecutor, shallow: Workspace
 ) -> None:
-    """The checkpoint of a trial that goes on is copied; another trial continues there."""
+    """The checkpoint of a trial that goes on is copied; another trial continues there. Each rank
+    has its part of the best weights."""
     job = shallow.job(parallelism="fsdp:2", dropout=0.1, optimizer="adamw")
+    job = replace(job, task=replace(job.task, evaluate_every=STEPS // 2, best_metric="loss"))
     first = replace(job, directory=str(shallow.folder / "runs/0000"))
     copied = shallow.folder / "runs/copy"
 
@@ -307,3 +310,12 @@ def test_the_ranks_of_a_trial_continue_at_their_checkpoints(
         for outcome in (complete, continued)
     ]
     assert losses[0] == losses[1]
+    scores, other_scores = (
+        {p.step: p.metrics["loss"] for p in outcome.result.curve if "loss" in p.metrics}
+        for outcome in (complete, continued)
+    )
+    assert scores == other_scores and {STEPS // 2, STEPS} <= scores.keys()
+    best = complete.result.environment[BEST_STEP]
+    assert best == continued.result.environment[BEST_STEP]
+    assert best == min((STEPS // 2, STEPS), key=lambda step: scores[step])
+    assert complete.result.measurements["loss"].value == pytest.approx(scores[best], rel=1e-5)
