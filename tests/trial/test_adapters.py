@@ -111,10 +111,11 @@ def test_without_peft_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_trial_with_an_adapter_measures_the_merged_model(tmp_path: Path) -> None:
+    (plain_folder := tmp_path / "plain").mkdir()
     job = make_job(tmp_path, adapter="lora", pruning_ratio=0.5, learning_rate=1e-3)
     outcome = run_trial(job, lambda point: None)
     assert isinstance(outcome, Completed)
-    plain = run_trial(make_job(tmp_path / "plain", pruning_ratio=0.5), lambda point: None)
+    plain = run_trial(make_job(plain_folder, pruning_ratio=0.5), lambda point: None)
     sizes = [o.result.measurements["model_size_mib"].value for o in (outcome, plain)]
     assert sizes[0] == pytest.approx(sizes[1])
     assert 0 <= outcome.result.measurements["accuracy"].value <= 1
