@@ -1,7 +1,8 @@
 """The service under load, under faults, and under malformed requests.
 
-    python benchmarks/service.py load     # 1,000 studies that wait and 100 watchers
-    python benchmarks/service.py faults   # 20 studies, 50 kills of the service and its drivers
+    python benchmarks/service.py load                       # 1,000 studies and 100 watchers
+    python benchmarks/service.py faults                     # 20 studies and 50 kills
+    python benchmarks/service.py faults --studies 4 --kills 8
     AUTOTUNE_FUZZ_REQUESTS=400 pytest tests/service/test_fuzz.py    # more than 10,000 requests
 
 Studies replay a small recorded landscape, so that nothing is trained. Prints one JSON document.
@@ -9,6 +10,7 @@ Studies replay a small recorded landscape, so that nothing is trained. Prints on
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -136,28 +138,29 @@ def timed(calls: Sequence[Callable[[], httpx.Response]], rate: float) -> list[fl
     return seconds
 
 
-def measure_load() -> dict[str, Any]:
+def measure_load(options: argparse.Namespace) -> dict[str, Any]:
     """Latencies with many studies in the queue and many watchers, and the memory of the server."""
+    studies, num_watchers = options.studies or STUDIES, options.watchers
     with server(workers=0) as running:
         headers = {"Authorization": f"Bearer {running.token}"}
         with httpx.Client(base_url=running.url, headers=headers, timeout=120) as http:
-            submits = timed([partial(submit, http, n) for n in range(STUDIES)], rate=40.0)
+            submits = timed([partial(submit, http, n) for n in range(studies)], rate=40.0)
             stop = threading.Event()
             watchers = [
                 threading.Thread(target=watch, args=(running, f"s{n}", stop), daemon=True)
-                for n in range(WATCHERS)
+                for n in range(min(num_watchers, studies))
             ]
             for thread in watchers:
                 thread.start()
             rng = random.Random(0)
             paths = ["/v1/studies", "/v1/studies/s{}", "/v1/me", "/v1/files", "/health"]
-            chosen = [rng.choice(paths).format(rng.randrange(STUDIES)) for _ in range(READS)]
+            chosen = [rng.choice(paths).format(rng.randrange(studies)) for _ in range(READS)]
             reads = timed([partial(http.get, path) for path in chosen], rate=20.0)
         assert running.process is not None
         memory = psutil.Process(running.process.pid).memory_info().rss / 2**20
         stop.set()
     return {
-        "studies": STUDIES, "watchers": WATCHERS,
+        "studies": studies, "watchers": len(watchers),
         "submit_p95_ms": percentile(submits, 0.95), "submit_p50_ms": percentile(submits, 0.5),
         "read_p95_ms": percentile(reads, 0.95), "read_p50_ms": percentile(reads, 0.5),
         "server_mib": round(memory),
@@ -181,15 +184,15 @@ def watch(running: Server, name: str, stop: threading.Event) -> None:
         return
 
 
-def measure_faults() -> dict[str, Any]:
+def measure_faults(options: argparse.Namespace) -> dict[str, Any]:
     """Kill the service or a driver at random moments while studies run; what is lost."""
     rng, kills = random.Random(1), Counter[str]()
     with server(workers=2) as running:
-        names = [f"s{number}" for number in range(FAULT_STUDIES)]
+        names = [f"s{number}" for number in range(options.studies or FAULT_STUDIES)]
         with Client(running.url, running.token) as client:
             for name in names:
                 client.submit(Text(study(name)))
-        while sum(kills.values()) < KILLS:
+        while sum(kills.values()) < options.kills:
             time.sleep(rng.uniform(0.5, MAX_PAUSE_SECONDS))
             drivers = running.drivers()
             if rng.random() < 0.5 and drivers:
@@ -223,7 +226,8 @@ def check_results(running: Server, names: Sequence[str]) -> dict[str, Any]:
         complete = [t for t in trials if t.state.is_finished and t.state is not State.INTERRUPTED]
         if sum(trial.counts_against_budget for trial in complete) < TRIALS:
             lost.append(name)
-        keys = Counter((t.strategy.key, t.seed) for t in complete if t.state is State.COMPLETE)
+        runs = [t for t in complete if t.state is State.COMPLETE]
+        keys = Counter((t.strategy.key, t.seed, t.origin) for t in runs)
         if any(count > 1 for count in keys.values()):
             twice.append(name)
     store.close()
@@ -239,9 +243,14 @@ class Text:
 
 def main() -> None:
     measurements = {"load": measure_load, "faults": measure_faults}
-    names = sys.argv[1:] or list(measurements)
+    parser = argparse.ArgumentParser(description="Measure the service")
+    parser.add_argument("measurement", choices=measurements)
+    parser.add_argument("--studies", type=int, help=f"default: {STUDIES}, or {FAULT_STUDIES}")
+    parser.add_argument("--watchers", type=int, default=WATCHERS)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    options = parser.parse_args()
     os.environ.pop("AUTOTUNE_REMOTE", None)
-    print(json.dumps({name: measurements[name]() for name in names}, indent=2))
+    print(json.dumps(measurements[options.measurement](options), indent=2))
 
 
 if __name__ == "__main__":

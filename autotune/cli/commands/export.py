@@ -65,7 +65,11 @@ def export(
     if to in STUDY_EXPORT_FORMATS:
         _export_study(STUDY_EXPORT_FORMATS[to], study, output, storage)
         return
-    options = {"allow_partial": allow_partial, "overwrite": force, "all_rows": all_rows}
+    options: dict[str, Any] = {
+        "allow_partial": allow_partial,
+        "overwrite": force,
+        "all_rows": all_rows,
+    }
     create_exporter = partial(exporter, to, **options)
     create_exporter()  # an unknown format is an error before the study is read
     directory = Path(output)
