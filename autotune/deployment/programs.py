@@ -90,7 +90,7 @@ def open_pipeline(
 def read_rows(file: TextIO, name: str) -> list[Row]:
     """The rows of a JSON Lines file. Raises :class:`DataError` with the number of a line that is no
     object."""
-    rows = []
+    rows: list[Row] = []
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
