@@ -28,7 +28,7 @@ from tests.fuzz.mutations import (
 )
 from tests.store.samples import ENVIRONMENT, completed, strategy, study
 
-ROWS = 200
+ROWS = 120
 NAMES = ("bert", "other")
 
 

@@ -178,9 +178,9 @@ def test_kinds_combine_with_other_levers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["ddp:2", "zero1:2"])
-def test_replicas_can_be_compiled(shallow: Workspace, kind: str) -> None:
-    loss, weight = max_differences(shallow, kind, compile=True, padding="fixed")
+def test_replicas_can_be_compiled(shallow: Workspace) -> None:
+    """``zero1`` wraps a compiled model as ``ddp`` does, and shards the optimizer besides."""
+    loss, weight = max_differences(shallow, "zero1:2", compile=True, padding="fixed")
     assert loss < 1e-4
     assert weight < 1e-3
 
