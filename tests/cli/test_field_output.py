@@ -68,7 +68,7 @@ def run_on_terminal(
 ) -> tuple[int, str]:
     """The exit status of a command, and all that it sends to a terminal of ``COLUMNS`` columns."""
     master, terminal = os.openpty()
-    termios.tcsetwinsize(terminal, (24, COLUMNS))  # type: ignore[attr-defined]  # Python 3.11
+    termios.tcsetwinsize(terminal, (24, COLUMNS))
     inherited = {name: value for name, value in cli.environment.items() if name != "COLUMNS"}
     process = subprocess.Popen(
         [sys.executable, "-m", "autotune", *arguments],
