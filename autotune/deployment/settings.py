@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
 
-RUNTIMES = ("torch", "torch-compiled", "onnxruntime", "openvino", "tensorrt")
+RUNTIMES = ("torch", "onnxruntime", "openvino", "tensorrt")
 """Values of the lever ``runtime``."""
 
 QUANTIZATIONS = ("none", "bf16", "fp16", "int8-dynamic", "int8-static")
@@ -19,7 +19,6 @@ similar length. Both are padded to the longest text of the batch."""
 
 SUPPORTED = {
     "torch": ("none", "bf16"),
-    "torch-compiled": ("none", "bf16"),
     "onnxruntime": ("none", "int8-dynamic", "int8-static"),
     "openvino": ("none", "bf16", "fp16", "int8-static"),
     "tensorrt": ("none", "fp16"),

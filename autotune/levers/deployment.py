@@ -11,11 +11,9 @@ from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
 from autotune.levers.base import DEPLOYMENT, SCRIPT, Lever
 from autotune.levers.batching import MAX_BATCH
 from autotune.levers.devices import MAX_THREADS, too_many_threads
-from autotune.levers.numerics import missing_compiler
 
 QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("none", "bf16"),
-    "torch-compiled": ("none", "bf16"),
     "onnxruntime": ("none", "int8-dynamic", "int8-static"),
     "openvino": ("none", "bf16", "fp16", "int8-static"),
     "tensorrt": ("none", "fp16"),
@@ -46,7 +44,7 @@ def _missing_runtime(host: Host, value: Value) -> str | None:
         return f"needs {' and '.join(missing)}: pip install 'autotune[{EXTRAS[str(value)]}]'"
     if value == "tensorrt" and all(device.kind != "cuda" for device in host.devices):
         return "needs a CUDA GPU"
-    return missing_compiler(host) if value == "torch-compiled" else None
+    return None
 
 
 def _runs_nowhere(host: Host, value: Value) -> str | None:
@@ -56,11 +54,6 @@ def _runs_nowhere(host: Host, value: Value) -> str | None:
     if not able or None in reasons.values():
         return None
     return "; ".join(f"{runtime} {reason}" for runtime, reason in reasons.items())
-
-
-def _installed_runtimes(host: Host) -> Categorical:
-    """Without compilation, which takes half a minute and seldom pays off on a CPU."""
-    return Categorical(("torch", "onnxruntime", "openvino", "tensorrt"))
 
 
 def _thread_counts(host: Host) -> Categorical:
@@ -76,7 +69,6 @@ RUNTIME = Lever(
     default="torch",
     influences=frozenset({DEPLOYMENT}),
     unavailable=_missing_runtime,
-    auto=_installed_runtimes,
     effect=EFFECT,
     exports=EXPORTS,
 )

@@ -61,10 +61,6 @@ def _build_graph(
             from autotune.deployment.builders import weights
 
             weights.build_graph(model, folder)
-        case "torch-compiled":
-            from autotune.deployment.builders import torch_compiled
-
-            torch_compiled.build_graph(model, artifact, folder)
         case "onnxruntime":
             from autotune.deployment.builders.onnx import onnx_graph
             from autotune.deployment.builders.onnx_quantization import quantize

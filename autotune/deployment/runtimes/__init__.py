@@ -20,7 +20,6 @@ HUB = "transformers"
 SESSIONS = {
     HUB: "autotune.deployment.runtimes.hub",
     "torch": "autotune.deployment.runtimes.torch_eager",
-    "torch-compiled": "autotune.deployment.runtimes.torch_compiled",
     "onnxruntime": "autotune.deployment.runtimes.onnx",
     "openvino": "autotune.deployment.runtimes.openvino",
     "tensorrt": "autotune.deployment.runtimes.tensorrt",
