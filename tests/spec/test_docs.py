@@ -100,7 +100,8 @@ def test_the_plug_in_of_the_page_works(tmp_path: Path) -> None:
     try:
         assert load(tmp_path / "s.yaml", host=CPU).study.objectives[0].metric == "mean_recall"
     finally:
-        METRICS.unregister("mean_recall")
+        for name in ("mean_recall", "deployed_mean_recall"):
+            METRICS.unregister(name)
 
 
 def test_metrics_named_in_the_docs_exist() -> None:

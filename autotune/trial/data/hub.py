@@ -27,7 +27,8 @@ def read_hub(name: str, chosen: Mapping[str, str]) -> Mapping[str, Table]:
     gives them. Raises :class:`DataError` if it cannot be loaded or has no such split."""
     splits = _load(name)
     if name in NAMED_DATASETS:
-        chosen = {**NAMED_DATASETS[name].splits, **chosen}
+        usual = NAMED_DATASETS[name].splits.items()
+        chosen = {split: source for split, source in usual if source in splits} | {**chosen}
     names = {split: _split_name(name, split, chosen, splits) for split in SPLITS}
     if names["train"] is None:
         raise DataError(
