@@ -20,6 +20,8 @@ from tests.tuner import doomed_driver
 from tests.tuner.doomed_driver import NAME, share
 
 TRIALS = 12
+OUTAGE_SECONDS = 8.0
+"""Longer than after which another driver would take over."""
 
 Driver = ForkServerProcess
 
@@ -62,7 +64,7 @@ def finished(url: str) -> dict[int, Trial]:
 
 
 def wait_for(url: str, count: int, *drivers: Driver) -> dict[int, Trial]:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while len(complete := finished(url)) < count and any(d.is_alive() for d in drivers):
         assert time.monotonic() < deadline, "the drivers make no progress"
         time.sleep(0.1)
@@ -70,7 +72,7 @@ def wait_for(url: str, count: int, *drivers: Driver) -> dict[int, Trial]:
 
 
 def wait_for_exit(driver: Driver) -> int | None:
-    driver.join(120)
+    driver.join(240)
     return driver.exitcode
 
 
@@ -101,13 +103,12 @@ def test_a_driver_on_ray_is_killed_and_its_cluster_lives_on(
     before = wait_for(postgres_url, 4, first)
     first.kill()
     first.join()
-    time.sleep(1.0)
     before |= finished(postgres_url)
     assert wait_for_exit(start(cluster.address)) == 0
     assert_consistent(postgres_url, before)
 
 
-def test_a_search_on_ray_survives_twenty_seconds_without_its_database(
+def test_a_search_on_ray_survives_an_outage_of_its_database(
     start: Callable[[str | None], Driver],
     postgres_server: PostgresServer,
     postgres_url: str,
@@ -117,7 +118,7 @@ def test_a_search_on_ray_survives_twenty_seconds_without_its_database(
     before = wait_for(postgres_url, 4, driver)
     postgres_server.stop()
     try:
-        time.sleep(20)
+        time.sleep(OUTAGE_SECONDS)
         assert driver.is_alive(), "the driver waits"
     finally:
         postgres_server.start()
