@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autotune.domain import Categorical, Constraint, Dimension, Phase, Strategy, Study, Trial
+from autotune.domain import (
+    Categorical,
+    Constraint,
+    Dimension,
+    Phase,
+    Strategy,
+    Study,
+    Trial,
+    Value,
+)
 from autotune.levers import phase_levers
 from autotune.tuner.samplers.factored import FactoredSampler
 from autotune.tuner.samplers.factored.acquisition import AcquisitionScorer
@@ -134,8 +143,10 @@ def test_a_gain_in_speed_is_worth_more_than_one_in_a_score_that_a_bound_limits()
         (Dimension("threads", Categorical((1, 2))), *SPACE),
         constraints=[Constraint("accuracy", ">=", -0.05, relative=True)],
     )
-    fast, accurate = {"allocator": "tuned"}, {"learning_rate": 2e-4}
-    trials = [({}, 100.0, 0.90), ({**fast, "learning_rate": 1e-4}, 110.0, 0.60),
+    fast: dict[str, Value] = {"allocator": "tuned"}
+    accurate: dict[str, Value] = {"learning_rate": 2e-4}
+    trials: list[tuple[dict[str, Value], float, float]] = [
+              ({}, 100.0, 0.90), ({**fast, "learning_rate": 1e-4}, 110.0, 0.60),
               ({**accurate, "threads": 2}, 50.0, 0.99)]  # fmt: skip
     history = []
     for number, (settings, speed, score) in enumerate(trials):
@@ -154,6 +165,7 @@ def test_a_gain_in_speed_is_worth_more_than_one_in_a_score_that_a_bound_limits()
 def test_an_untried_strategy_can_deviate_from_the_effects_of_its_levers(study: Study) -> None:
     """Scores that no effects of levers explain show how much strategies deviate."""
     rates, scores = (5e-5, 1e-4, 2e-4), (0.90, 0.70, 0.88, 0.72, 0.91)
+    settings: list[dict[str, Value]]
     settings = [{"padding": p, "learning_rate": r} for p in ("dynamic", "bucketed") for r in rates]
     strategies = [study.baseline.with_values(**values) for values in settings]
     history = measured(list(zip(strategies[:5], scores, strict=True)))
