@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -20,9 +19,14 @@ from autotune.cli.options import (
 )
 from autotune.cli.output import err, info, out, print_json
 from autotune.components import EXPORT_FORMATS, STUDY_EXPORT_FORMATS, StudyExportFormat
+from autotune.domain import Trial
 from autotune.domain.metrics import Pick
 from autotune.domain.registry import import_object
 from autotune.domain.text import mask_passwords
+from autotune.ports import StoreReader
+
+if TYPE_CHECKING:
+    from autotune.analysis.snapshot import Snapshot
 
 STUDY_TARGETS = ", ".join(f"for {f.name}, {f.target}" for f in STUDY_EXPORT_FORMATS.values())
 
@@ -60,7 +64,6 @@ def export(
     from autotune.analysis.select import select_trial
     from autotune.analysis.snapshot import Snapshot
     from autotune.export import exporter
-    from autotune.export.trained import exported_model
 
     if to in STUDY_EXPORT_FORMATS:
         _export_study(STUDY_EXPORT_FORMATS[to], study, output, storage)
@@ -70,19 +73,13 @@ def export(
         "overwrite": force,
         "all_rows": all_rows,
     }
-    create_exporter = partial(exporter, to, **options)
-    create_exporter()  # an unknown format is an error before the study is read
+    exporter(to, **options)  # an unknown format is an error before the study is read
     directory = Path(output)
     with reading_store(storage) as store:
         snapshot = Snapshot(store.study(study), store.trials(study))
         selected = select_trial(snapshot.study, snapshot.trials, trial)
         number, comparison = selected.number, snapshot.describe(selected)
-        if (client := open_client()) is not None:
-            files = client.export(study, directory, trial=str(number), to=to, **options)
-        else:
-            model = exported_model(to, snapshot.study, snapshot.trials, selected, runs_directory())
-            target_exporter = create_exporter(comparison=comparison, model=model)
-            files = target_exporter.export(snapshot.study, store.trial(study, number), directory)
+        files = _export_trial(store, snapshot, selected, to, directory, options)
     document = _strategy_document(directory)
     _print_left_out(document)
     if with_model:
@@ -91,6 +88,26 @@ def export(
     info(f"as {to}, {len(files)} files in:")
     out.print(str(directory), markup=False, soft_wrap=True)
     _print_next_steps(directory, document)
+
+
+def _export_trial(
+    store: StoreReader,
+    snapshot: Snapshot,
+    trial: Trial,
+    to: str,
+    directory: Path,
+    options: Mapping[str, Any],
+) -> Sequence[Path]:
+    """Write the folder of a trial, here or on the service that has the study."""
+    from autotune.export import exporter
+    from autotune.export.trained import exported_model
+
+    study = snapshot.study
+    if (client := open_client()) is not None:
+        return client.export(study.name, directory, trial=str(trial.number), to=to, **options)
+    model = exported_model(to, study, snapshot.trials, trial, runs_directory())
+    target = exporter(to, comparison=snapshot.describe(trial), model=model, **options)
+    return target.export(study, store.trial(study.name, trial.number), directory)
 
 
 def _strategy_document(directory: Path) -> Mapping[str, Any]:
