@@ -178,7 +178,8 @@ SMOKE = ("drivers", "workers", "forkservers", "memory", "disk", "connections")
 
 
 def run(names: Sequence[str], times: int, record: Path | None = None) -> list[Result]:
-    faults = {**FAULTS, "drivers": partial(kill_drivers, record=record)}
+    faults: dict[str, Callable[[Path, int], Result]] = dict(FAULTS)
+    faults["drivers"] = partial(kill_drivers, record=record)
     results = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="autotune-fault-") as folder:
