@@ -121,12 +121,13 @@ def run_search(spec: RunSpec) -> None:
 
 
 def load_trace(spec: RunSpec, scorer: Scorer) -> SearchTrace:
-    """A trace from the cache."""
+    """A trace from the cache, without the strategies that the landscape has no record of."""
     document = json.loads(spec.path.read_text(encoding="utf-8"))
     steps, stopped = (
         [
             TraceStep(seconds, scorer.trials[key].strategy, ask_seconds)
             for seconds, key, ask_seconds in document[name]
+            if key in scorer.trials
         ]
         for name in ("steps", "stopped")
     )
