@@ -90,8 +90,8 @@ def _fill_named_dataset(value: Any) -> Any:
     columns = value.get("columns", {})
     if named is None or not isinstance(columns, dict):
         return value
-    known = {key: column for key, column in asdict(named.columns).items() if column is not None}
-    return {"kind": named.kind, **value, "columns": {**known, **columns}}
+    defaults = {key: column for key, column in asdict(named.columns).items() if column is not None}
+    return {"kind": named.kind, **value, "columns": {**defaults, **columns}}
 
 
 class TaskSpec(Section):

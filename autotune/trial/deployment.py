@@ -23,12 +23,12 @@ from autotune.measure.cost import SECONDS_PER_HOUR
 from autotune.measure.measurements import exact, inverse
 from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
 from autotune.trial.data.prepared import PreparedTask
-from autotune.trial.data.split import Split
 from autotune.trial.data.tokenizer import load_inputs
 from autotune.trial.evaluation import compute_scores
 from autotune.trial.loss import kind_of
 from autotune.trial.model_files import ARTIFACT, MODEL, has_model, write_model
 from autotune.trial.recorder import TrialRecorder
+from autotune.trial.split import Split
 from autotune.trial.state import TrainState
 from autotune.trial.tasks import get_task_type
 from autotune.trial.trial_data import TrialData

@@ -19,11 +19,11 @@ from autotune.measure.clock import Window, now
 from autotune.measure.correctness import pack_correctness
 from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.prepared import PreparedTask
-from autotune.trial.data.split import Split
 from autotune.trial.distributed.process_group import ProcessGroup
 from autotune.trial.effects.precision import Precision
 from autotune.trial.loss import Loss, output_logits
 from autotune.trial.metrics import registered_scores
+from autotune.trial.split import Split
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import is_evaluated
 

@@ -13,10 +13,10 @@ from autotune.ports import Report
 from autotune.trial import evaluation
 from autotune.trial.best_checkpoint import BestCheckpoint
 from autotune.trial.checkpoints import Checkpoints, RunRecord
-from autotune.trial.data.split import Split
 from autotune.trial.evaluation import Predictions
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.recorder import TrialRecorder
+from autotune.trial.split import Split
 from autotune.trial.state import TrainState
 from autotune.trial.training import TrainingLoop
 from autotune.trial.trial_data import TrialData

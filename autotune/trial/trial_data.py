@@ -12,8 +12,8 @@ from autotune.domain import Job
 from autotune.domain.training import RUNG_EXAMPLES
 from autotune.trial.data.batching import Collator, select_examples, training_collator
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
-from autotune.trial.data.split import Split
 from autotune.trial.distributed.process_group import ProcessGroup
+from autotune.trial.split import Split
 
 
 @dataclass(frozen=True)

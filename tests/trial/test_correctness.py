@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from autotune.measure.correctness import count_hits
-from autotune.trial.data.split import Split
 from autotune.trial.evaluation import Predictions, find_hits
+from autotune.trial.split import Split
 from autotune.trial.tasks.base import IGNORE_INDEX
 
 

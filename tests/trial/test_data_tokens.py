@@ -16,8 +16,8 @@ from autotune.domain import Columns, Completed, Task
 from autotune.errors import DataError
 from autotune.trial import run
 from autotune.trial.data.datasets import load_split, prepare_task
-from autotune.trial.data.split import Split
 from autotune.trial.models import load_model
+from autotune.trial.split import Split
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.token_classification import entities
 

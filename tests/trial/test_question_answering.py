@@ -19,9 +19,9 @@ from autotune.errors import DataError
 from autotune.trial import run
 from autotune.trial.data.batching import select_examples
 from autotune.trial.data.datasets import load_split, prepare_task, read_examples
-from autotune.trial.data.split import Split
 from autotune.trial.loss import build_loss, label_arguments, output_logits
 from autotune.trial.models import load_model
+from autotune.trial.split import Split
 from autotune.trial.squad import score_answer
 from autotune.trial.tasks import get_task_type
 

@@ -10,7 +10,7 @@ import pytest
 from seqeval.metrics import f1_score
 from seqeval.scheme import BILOU
 
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 from autotune.trial.tasks import get_task_type
 
 SENTENCES, WORDS = 60, 9

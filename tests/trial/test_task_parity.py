@@ -34,11 +34,11 @@ from autotune.domain.tasks import TASK_KINDS
 from autotune.trial import evaluation
 from autotune.trial.data.batching import Indices, training_collator
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task, read_examples
-from autotune.trial.data.split import Split
 from autotune.trial.distributed.process_group import SingleProcess
 from autotune.trial.effects.precision import Precision
 from autotune.trial.loss import build_loss, label_arguments
 from autotune.trial.models import load_model
+from autotune.trial.split import Split
 from autotune.trial.squad import score_answer
 from autotune.trial.training import init_train_state, train_step
 

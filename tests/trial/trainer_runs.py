@@ -11,8 +11,8 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from trial_cases import make_collator
 
-from autotune.trial.data.split import Split
 from autotune.trial.plan import TrainingPlan
+from autotune.trial.split import Split
 
 
 def trainer_losses(

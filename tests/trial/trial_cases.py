@@ -14,11 +14,11 @@ from autotune import levers
 from autotune.domain import Device, Host, Job, Limits, Strategy
 from autotune.domain.tasks import TASK_KINDS
 from autotune.trial.data.batching import Collator
-from autotune.trial.data.split import Split
 from autotune.trial.effects.optimizers import build_optimizer
 from autotune.trial.effects.precision import Precision
 from autotune.trial.loss import Loss, cross_entropy
 from autotune.trial.plan import TrainingPlan
+from autotune.trial.split import Split
 from autotune.trial.state import TrainState
 
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ import torch
 from autotune.domain import Columns, Strategy, Task
 from autotune.trial.data.batching import Collator, training_collator
 from autotune.trial.data.prepared import PreparedTask
-from autotune.trial.data.split import Split
 from autotune.trial.model_sources import FILES, PICKLED
+from autotune.trial.split import Split
 from autotune.trial.tables import read_table
 from autotune.trial.tasks import get_task_type
 

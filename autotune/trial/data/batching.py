@@ -17,7 +17,7 @@ from torch import Tensor
 from autotune.domain import Strategy
 from autotune.trial.data.activations import Activations
 from autotune.trial.data.prepared import PreparedTask
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 from autotune.trial.tasks.base import is_evaluated
 
 Indices = np.ndarray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autotune.deployment.inputs import EncodedText
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 
 CALIBRATION_EXAMPLES = 128
 """Training examples from which static quantization takes the ranges of activations."""

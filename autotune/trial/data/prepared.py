@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.errors import DataError
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 
 
 @dataclass(frozen=True)

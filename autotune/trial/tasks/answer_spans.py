@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 
 MAX_ANSWER_TOKENS = 30
 """Longer spans are no answers, as in the examples of transformers."""

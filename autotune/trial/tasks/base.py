@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from autotune.domain import Columns, Measurement
 from autotune.domain.text import closest
 from autotune.errors import DataError
+from autotune.trial.split import IGNORE_INDEX as IGNORE_INDEX
+from autotune.trial.split import Arrays as Arrays
+from autotune.trial.split import Split
 from autotune.trial.tables import Table
-
-if TYPE_CHECKING:
-    from autotune.trial.data.split import Split
 
 INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
@@ -30,9 +30,6 @@ LABEL_NAMES = frozenset(
 )
 """Usual names of columns of labels."""
 SAMPLE_ROWS, MAX_LABEL_CHARACTERS = 200, 40
-
-IGNORE_INDEX = -100
-"""The label of tokens that are not evaluated; the default of torch's cross-entropy."""
 
 
 def is_evaluated(labels: Any) -> Any:
@@ -50,13 +47,6 @@ def _is_floating(values: Any) -> bool:
     if isinstance(values, np.ndarray):
         return values.dtype.kind == "f"
     return bool(values.is_floating_point())
-
-
-Arrays = dict[str, np.ndarray]
-"""``tokens`` (int32, all examples concatenated), ``offsets`` (int64, one more than examples),
-``labels`` (one per example or token, or a row of them for each example; integers, or floats where
-they are no classes) and, for pairs, ``types`` (int32, one per token). Kinds can add others: see
-:class:`autotune.trial.data.split.Split`."""
 
 
 @dataclass(frozen=True)

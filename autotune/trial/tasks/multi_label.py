@@ -10,7 +10,7 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import (
     Arrays,

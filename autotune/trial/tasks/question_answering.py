@@ -17,7 +17,7 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 from autotune.trial.squad import score_answer
 from autotune.trial.tables import Table
 from autotune.trial.tasks.answer_spans import best_answers

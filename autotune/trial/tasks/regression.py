@@ -11,8 +11,8 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
-from autotune.trial.data.labels import UNLABELLED
-from autotune.trial.data.split import Split
+from autotune.trial.labels import UNLABELLED
+from autotune.trial.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import Arrays, Examples, get_column
 from autotune.trial.tasks.texts import TextTask, encode_texts, join_windows, parse_texts

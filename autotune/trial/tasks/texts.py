@@ -10,7 +10,7 @@ import numpy as np
 
 from autotune.domain import Columns
 from autotune.errors import DataError
-from autotune.trial.data.split import Split
+from autotune.trial.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import Arrays, cut_text, flatten_rows, get_column
 

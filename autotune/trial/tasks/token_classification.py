@@ -14,8 +14,8 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
-from autotune.trial.data.labels import clean_labels
-from autotune.trial.data.split import Split
+from autotune.trial.labels import clean_labels
+from autotune.trial.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import (
     IGNORE_INDEX,

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from autotune.trial.tasks.base import IGNORE_INDEX, Arrays
+IGNORE_INDEX = -100
+"""The label of tokens that are not evaluated; the default of torch's cross-entropy."""
+
+Arrays = dict[str, np.ndarray]
+"""``tokens`` (int32, all examples concatenated), ``offsets`` (int64, one more than examples),
+``labels`` (one per example or token, or a row of them for each example; integers, or floats where
+they are no classes) and, for pairs, ``types`` (int32, one per token). Kinds can add others: see
+:class:`autotune.trial.split.Split`."""
 
 
 @dataclass(frozen=True)
