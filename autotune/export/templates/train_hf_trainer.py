@@ -100,7 +100,8 @@ class TunedTrainer(Trainer):
             learning_rate_scaling="none",
         )
         optimizer_class, settings = self.get_optimizer_cls_and_kwargs(arguments)
-        self.optimizer = optimizer_class(parameter_groups(strategy, self.model), **settings)
+        model: Any = self.model
+        self.optimizer = optimizer_class(parameter_groups(strategy, model), **settings)
         return self.optimizer
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor | None:
