@@ -217,8 +217,8 @@ def _size_effect(strategy: Strategy, workload: WorkloadProfile) -> float:
     """Larger models are more accurate: relative to the model of the task, by parameters in layers,
     which differ less between families than those of embeddings."""
     profile = workload.under(strategy)
-    ratio = profile.layers * profile.layer_parameters / (
-        workload.layers * workload.layer_parameters
+    ratio = (
+        profile.layers * profile.layer_parameters / (workload.layers * workload.layer_parameters)
     )
     return SIZE_EFFECT * math.log2(ratio)
 

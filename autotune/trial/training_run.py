@@ -218,8 +218,6 @@ def evaluate_split(
     Raises :class:`NanLoss` if a loss is not finite.
     """
     collate = data.eval_collator(split)
-    predictions = evaluation.predict(
-        state.model, state.precision, collate, state.group, state.loss
-    )
+    predictions = evaluation.predict(state.model, state.precision, collate, state.group, state.loss)
     scores = evaluation.score(predictions, split, data.prepared)
     return scores, predictions
