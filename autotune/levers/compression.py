@@ -88,7 +88,7 @@ CACHE_ACTIVATIONS = Lever(
     influences=frozenset({SPEED, MEMORY, ACCURACY}),
     when="freeze_layers > 0",
     workload=_cache,
-    effect="autotune.trial.effects.activation_cache:cached_activations",
+    effect="autotune.trial.activation_cache:cached_activations",
     exports={TRIAL_LOOP: "{effect}"},
     forbidden=(
         ForbiddenClause("cache_activations == true and parallelism != none",

@@ -16,12 +16,12 @@ from autotune.domain import Strategy
 from autotune.domain.training import peak_learning_rate
 from autotune.measure.clock import Window, now
 from autotune.measure.energy import EnergyMeter
+from autotune.trial.activation_cache import cached_activations, upper_model
 from autotune.trial.data.batching import Batch, Collator
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.devices import model_devices
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import optimizers
-from autotune.trial.effects.activation_cache import cached_activations, upper_model
 from autotune.trial.effects.adapters import has_adapter
 from autotune.trial.effects.device_map import dispatch_model
 from autotune.trial.effects.schedules import rate_factors

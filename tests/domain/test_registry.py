@@ -69,14 +69,15 @@ def test_scores_belong_to_task_kinds() -> None:
 def test_selections_are_in_order_of_rank() -> None:
     fastest = select_metrics(lambda metric: metric.pick == "fastest")
     assert fastest == (
-        "train_samples_per_second", "relative_speed", "train_seconds",
-        "inference_samples_per_second", "inference_latency_ms",
+        "train_samples_per_second", "relative_speed", "deployed_relative_speed", "train_seconds",
+        "inference_samples_per_second", "deployed_samples_per_second", "inference_latency_ms",
+        "latency_p50_ms", "latency_p95_ms", "latency_p99_ms",
     )  # fmt: skip
     assert select_metrics(lambda metric: metric.pick == "cheapest") == (
-        "cost_usd", "inference_usd_per_million", "energy_wh",
+        "cost_usd", "inference_usd_per_million", "deployed_usd_per_million", "energy_wh",
     )  # fmt: skip
     assert select_metrics(lambda metric: metric.in_summary) == (
-        "train_samples_per_second", "accuracy", "cost_usd",
+        "train_samples_per_second", "accuracy", "exact_match", "cost_usd",
     )  # fmt: skip
 
 

@@ -162,7 +162,10 @@ def test_a_manifest_cannot_delete_files_outside_its_folder(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_requirements_list_what_a_script_imports(name: str) -> None:
     found = SCRIPTS[name]
-    lines = requirements(found.packages, samples.trial()).splitlines()
+    trial = samples.trial()
+    adapted = replace(trial, strategy=trial.strategy.with_values(adapter="lora"))
+    assert "peft" not in requirements(found.packages, trial)
+    lines = requirements(found.packages, adapted).splitlines()
     listed = {re.split(r"[=\[]", line)[0] for line in lines}
     files = script(found.template, "1.0").values()
     imported = {top for text in files for top in imports(text)} - {"tuned", *INDIRECT_PACKAGES}

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from trial_cases import CPU, make_collator, make_plan, make_split, make_state, make_strategy
 
-from autotune.trial import training
-from autotune.trial.effects import activation_cache
-from autotune.trial.effects.activation_cache import cached_activations, upper_model
+from autotune.trial import activation_cache, training
+from autotune.trial.activation_cache import cached_activations, upper_model
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.optimizers import build_for_strategy
 from autotune.trial.effects.precision import Precision

@@ -20,6 +20,7 @@ from autotune.trial.data.activations import Activations, read_activations
 from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.cache import get_or_build
 from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.distributed.stages import build_stage
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
 
@@ -60,8 +61,6 @@ def upper_model(
 ) -> PreTrainedModel:
     """``model`` without its frozen parts, with the same weights: it takes their outputs as
     ``inputs_embeds``."""
-    from autotune.trial.distributed.stages import build_stage
-
     layers = len(encoder_of(model).module_list)
     frozen = _frozen_layers(int(strategy["freeze_layers"]), layers)
     parts = [range(frozen), range(frozen, layers)]
