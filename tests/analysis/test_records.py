@@ -17,6 +17,7 @@ from autotune.analysis.records import (
     trial_record,
 )
 from autotune.domain import CurvePoint, Event, Measurement, State, TrialOrigin, TrialResult
+from autotune.domain.strategy import LATER_DEFAULTS
 from autotune.measure.correctness import pack_correctness
 
 
@@ -27,7 +28,7 @@ def test_trial_record() -> None:
         SPEED: {"value": 10.0, "unit": "samples/s", "n": 5, "ci95": [9.0, 11.0], "source": 3}
     }
     assert record["state"] == "complete"
-    assert record["strategy"] == {"batch_size": 8, "precision": "fp32"}
+    assert record["strategy"] == {**LATER_DEFAULTS, "batch_size": 8, "precision": "fp32"}
     assert record["started_at"] == "2026-03-01T12:00:00+00:00"
     assert json.loads(json.dumps(record)) == record
 

@@ -52,7 +52,7 @@ def test_field_an_edited_seed_counts(folder: Path, monkeypatch: pytest.MonkeyPat
     [
         ("data_seed", 3, "set seed in strategy.json"),
         ("dataloader_num_workers", 2, "this script cannot use it"),
-        ("label_smoothing_factor", 0.1, "this script cannot use it"),
+        ("dataloader_drop_last", True, "this script cannot use it"),
     ],
 )
 def test_field_arguments_without_effect_are_refused(

@@ -38,7 +38,7 @@ SECTIONS = [
     ("task: {epochs: 1e999}", 5, 16, "a finite number"),
     ("task: {seed: true}", 5, 14, "task.seed: must be a whole number, not true"),
     ("task: {epochs: 1, steps: 5}", 5, 19, "give one"),
-    ("task: {kind: regression}", 5, 14, "valid: text-classification"),
+    ("task: {kind: translation}", 5, 14, "valid: text-classification"),
     ("task: {kind: token-classification, columns: {text_pair: b}}", 5, 46, "no second text"),
     ("task: {kind: token-classification}\nconstraints: [mcc > .5]", 6, 15, "not defined for token"),
     ("task: {dataset: {train: a, tset: b}}", 5, 28, "did you mean test?"),

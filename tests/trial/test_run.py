@@ -28,6 +28,7 @@ from autotune.domain import (
     Value,
 )
 from autotune.domain.metrics import METRICS
+from autotune.domain.tasks import TASK_KINDS
 from autotune.measure.energy import EnergyMeter
 from autotune.trial import devices, profiling, run, setup
 from autotune.trial.data.batching import training_collator
@@ -36,7 +37,10 @@ from autotune.trial.state import TrainState
 from autotune.trial.training import TrainingLoop, init_train_state
 
 STAGES = ["1 devices", "2 data", "3 setup", "4 profile", "5 train", "6 evaluate", "7 record"]
-ALWAYS = set(METRICS) - {"device_memory_gib", "device_memory_reserved_gib", "energy_wh"}
+SCORES = {"accuracy", "f1", "mcc", "loss", "train_samples"}
+OTHER_SCORES = {score for kind in TASK_KINDS.values() for score in kind.scores} - SCORES
+ALWAYS = {name for name, metric in METRICS.items() if metric.phase is not Phase.DEPLOY}
+ALWAYS -= {"device_memory_gib", "device_memory_reserved_gib", "energy_wh", *OTHER_SCORES}
 
 
 def ignore(point: CurvePoint) -> None:
@@ -103,9 +107,6 @@ def test_a_model_without_sdpa_uses_eager_attention_and_reports_it(tmp_path: Path
     assert eager.result.curve[-1].loss == outcome.result.curve[-1].loss
 
 
-SCORES = {"accuracy", "f1", "mcc", "loss", "train_samples"}
-
-
 def test_the_profile_phase_measures_everything_but_scores(tmp_path: Path) -> None:
     points: list[CurvePoint] = []
     job = replace(make_job(tmp_path, settings={"steps": 1000}), phases=(Phase.PROFILE,))
@@ -163,6 +164,9 @@ def test_every_lever_is_read(tmp_path: Path) -> None:
     }  # in test_distributed.py
     tested_elsewhere.add("node_class")  # the executor applies it before the trial starts
     tested_elsewhere.add("split_gpus")  # in test_devices.py
+    tested_elsewhere |= {"adapter_rank", "adapter_alpha", "adapter_targets"}  # in test_adapters.py
+    tested_elsewhere |= {"model", "max_length"}  # a part of the job's task: spec/test_backbones.py
+    tested_elsewhere |= set(filter(levers.is_deployment_lever, levers.LEVERS))  # test_deployment.py
     assert recording.read >= set(levers.LEVERS) - tested_elsewhere
 
 
