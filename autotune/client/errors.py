@@ -15,7 +15,7 @@ from autotune.errors import (
     UsageError,
 )
 
-TOKEN_HINT = "set AUTOTUNE_TOKEN to a token of the service: autotune token create NAME"
+ACCESS_HINT = "set AUTOTUNE_TOKEN to a token of the service: autotune token create NAME"
 
 
 def error_of(answer: httpx.Response, file: str) -> AutotuneError:
@@ -29,7 +29,7 @@ def error_of(answer: httpx.Response, file: str) -> AutotuneError:
         entries = [Mistake(file, m["line"], m["column"], m["message"]) for m in mistakes]
         return SpecError(entries, hint=hint)
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        return UsageError(message, hint=TOKEN_HINT)
+        return UsageError(message, hint=ACCESS_HINT)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return NotFoundError(message, hint=hint)
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
