@@ -8,7 +8,6 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +19,7 @@ from autotune.service import driver
 from autotune.service.config import ServiceConfig
 from autotune.service.driver import RENEWALS_PER_LEASE
 from autotune.service.files import UserFolder
+from autotune.service.worker_thread import WorkerThread
 from autotune.store.queue import SubmissionQueue
 from autotune.store.submissions import Submission
 
@@ -40,28 +40,23 @@ class DriverProcess:
     process: subprocess.Popen[bytes]
 
 
-class Dispatcher:
+class Dispatcher(WorkerThread):
     """Runs up to ``config.workers`` studies at once, each in a process of its own."""
 
     def __init__(self, config: ServiceConfig, queue: SubmissionQueue) -> None:
+        super().__init__("dispatcher", config.poll_seconds)
         self._config, self._queue = config, queue
         self._drivers: list[DriverProcess] = []
-        self._is_stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._renewal = 0.0
 
     @property
     def running(self) -> int:
         """The number of drivers of this instance."""
         return len(self._drivers)
 
-    def start(self) -> None:
-        self._thread.start()
-
     def stop(self) -> None:
         """Start no more drivers, and end those that run: their studies wait again."""
-        self._is_stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        super().stop()
         for child in self._drivers:
             if child.process.stdin is not None:
                 child.process.stdin.close()
@@ -75,20 +70,13 @@ class Dispatcher:
         with suppress(StoreError):  # leases of studies that cannot be released end by themselves
             self._reap()
 
-    def _run(self) -> None:
-        renewal = 0.0
-        while not self._is_stopped.wait(self._config.poll_seconds):
-            try:
-                if time.monotonic() >= renewal:
-                    renewal = time.monotonic() + self._config.lease_seconds / RENEWALS_PER_LEASE
-                    self._renew_leases()
-                self._queue.expire_leases()
-                self._reap()
-                self._start_drivers()
-            except StoreError as error:
-                log.warning("the queue cannot be used: %s", error)
-            except OSError as error:
-                log.error("a driver cannot be started: %s", error)
+    def step(self) -> None:
+        if time.monotonic() >= self._renewal:
+            self._renewal = time.monotonic() + self._config.lease_seconds / RENEWALS_PER_LEASE
+            self._renew_leases()
+        self._queue.expire_leases()
+        self._reap()
+        self._start_drivers()
 
     def _renew_leases(self) -> None:
         """Renew the leases of drivers that live, because a driver needs seconds to start, and more

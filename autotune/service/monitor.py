@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,9 +16,10 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use
 from autotune.domain import State, digest
 from autotune.domain.clock import utc_now
-from autotune.errors import AutotuneError, NotFoundError
+from autotune.errors import NotFoundError
 from autotune.service.config import ServiceConfig
 from autotune.service.studies import Studies
+from autotune.service.worker_thread import WorkerThread
 from autotune.store.codec import to_json
 from autotune.store.outbox import Outbox
 from autotune.store.submissions import Submission, SubmissionState
@@ -107,25 +107,16 @@ def _stall_events(
         yield Event(EventName.STALLED, key, details)
 
 
-class Monitor:
+class Monitor(WorkerThread):
     """A thread that looks at running studies, and at those that have ended, and posts events to the
     outbox. An event of the store is posted once, whichever instance sees it first."""
 
     def __init__(self, config: ServiceConfig, studies: Studies, outbox: Outbox) -> None:
+        super().__init__("monitor", config.poll_seconds * INTERVAL_POLLS)
         self._config, self._studies, self._outbox = config, studies, outbox
         self._looks: dict[str, tuple[int, int]] = {}
-        self._is_stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._is_stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def look(self) -> int:
+    def step(self) -> int:
         """Look once; returns the number of messages that are new."""
         if not self._outbox.webhooks():
             return 0
@@ -160,10 +151,3 @@ class Monitor:
             "details": to_json(event.details),
         }
         return self._outbox.post(event.name, event.key, payload)
-
-    def _run(self) -> None:
-        while not self._is_stopped.wait(self._config.poll_seconds * INTERVAL_POLLS):
-            try:
-                self.look()
-            except AutotuneError as error:
-                log.warning("studies cannot be watched: %s", error)

@@ -6,14 +6,13 @@ import hashlib
 import hmac
 import json
 import logging
-import threading
 import time
 from collections.abc import Mapping
 
 import httpx
 
-from autotune.errors import StoreError
 from autotune.service.config import ServiceConfig
+from autotune.service.worker_thread import WorkerThread
 from autotune.store.outbox import Delivery, Outbox
 from autotune.version import __version__
 
@@ -44,36 +43,20 @@ def headers_of(delivery: Delivery, body: bytes) -> Mapping[str, str]:
     }
 
 
-class WebhookSender:
+class WebhookSender(WorkerThread):
     """A thread that delivers messages. Any status from 200 to 299 is a success."""
 
     def __init__(self, config: ServiceConfig, outbox: Outbox) -> None:
+        super().__init__("webhooks", config.poll_seconds)
         self._config, self._outbox = config, outbox
-        self._is_stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._is_stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def send_due(self) -> int:
+    def step(self) -> int:
         """Try every message that is due; returns how many were tried."""
         count = 0
         while not self._is_stopped.is_set() and (delivery := self._outbox.claim()) is not None:
             self._send(delivery)
             count += 1
         return count
-
-    def _run(self) -> None:
-        while not self._is_stopped.wait(self._config.poll_seconds):
-            try:
-                self.send_due()
-            except StoreError as error:
-                log.warning("the outbox cannot be used: %s", error)
 
     def _send(self, delivery: Delivery) -> None:
         body = json.dumps(delivery.payload).encode()

@@ -79,7 +79,7 @@ def test_messages_are_signed_and_sent_once(tmp_path: Path, outbox: Outbox) -> No
         assert outbox.post(EventName.DONE, "1:done", {"study": "small"}) == 0, "posted before"
         assert outbox.post(EventName.FAILED, "1:failed", {}) == 0, "not wanted"
         sender = WebhookSender(make_config(tmp_path), outbox)
-        assert (sender.send_due(), sender.send_due()) == (1, 0)
+        assert (sender.step(), sender.step()) == (1, 0)
     ((headers, body),) = target.requests
     assert json.loads(body) == {"study": "small"}
     assert headers["X-Autotune-Event"] == "study.done"
@@ -93,7 +93,7 @@ def test_messages_are_sent_again_until_they_arrive(tmp_path: Path, outbox: Outbo
         target.statuses = [500, 302, 404]
         outbox.add_webhook("me", target.url, [])
         outbox.post(EventName.DONE, "1:done", {})
-        assert WebhookSender(config, outbox).send_due() == 4
+        assert WebhookSender(config, outbox).step() == 4
         assert outbox.count_waiting() == 0
     deliveries = {headers["X-Autotune-Delivery"] for headers, _ in target.requests}
     assert len(target.requests) == 4 and len(deliveries) == 1
@@ -103,10 +103,10 @@ def test_an_address_that_never_answers_is_given_up(tmp_path: Path, outbox: Outbo
     outbox.add_webhook("me", "http://127.0.0.1:9/closed", [])
     outbox.post(EventName.DONE, "1:done", {})
     sender = WebhookSender(make_config(tmp_path, retry_seconds=0.0), outbox)
-    assert sender.send_due() == MAX_ATTEMPTS
+    assert sender.step() == MAX_ATTEMPTS
     patient = WebhookSender(make_config(tmp_path, retry_seconds=60.0), outbox)
     outbox.post(EventName.DONE, "2:done", {})
-    assert (patient.send_due(), patient.send_due()) == (1, 0), "it waits before the next attempt"
+    assert (patient.step(), patient.step()) == (1, 0), "it waits before the next attempt"
     assert outbox.count_waiting() == 1
 
 
@@ -161,11 +161,11 @@ def test_the_monitor_posts_each_event_once(tmp_path: Path) -> None:
     queue.claim("driver")
     queue.end(name, "driver", SubmissionState.DONE)
     monitor = Monitor(config, studies, outbox)
-    assert monitor.look() == 0, "nobody wants to know"
+    assert monitor.step() == 0, "nobody wants to know"
     outbox.add_webhook("me", "http://127.0.0.1:9/", [])
-    assert monitor.look() == 2, "done, and the front"
-    assert monitor.look() == 0
-    assert Monitor(config, studies, outbox).look() == 0, "nor another instance"
+    assert monitor.step() == 2, "done, and the front"
+    assert monitor.step() == 0
+    assert Monitor(config, studies, outbox).step() == 0, "nor another instance"
     for resource in (queue, outbox, studies.queue, studies.store):
         resource.close()
 
