@@ -87,7 +87,7 @@ def test_a_script_says_what_to_do(hub: dict[str, Any], error: Exception) -> None
     hub["owner/old"] = error
     with pytest.raises(DataError, match="cannot load owner/old from the hub") as caught:
         prepare_task(tiny("owner/old", columns=TEXT))
-    assert "refs/convert/parquet" in str(caught.value.hint)
+    assert 'load_dataset("owner/old", revision="refs/convert/parquet")' in str(caught.value.hint)
 
 
 def test_rows_without_a_label_are_left_out(hub: dict[str, Any]) -> None:

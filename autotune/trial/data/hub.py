@@ -95,10 +95,10 @@ def _is_script(error: Exception) -> bool:
 
 
 def _script_hint(name: str) -> str:
-    path = _load_arguments(name)[-1][0]
+    arguments = ", ".join(f'"{argument}"' for argument in _load_arguments(name)[0])
     return (
         "it is made by a script, which is not run. Look for a copy of it in Parquet files, "
-        f'or save its converted rows: datasets.load_dataset("{path}", '
+        f"or save its converted rows: datasets.load_dataset({arguments}, "
         'revision="refs/convert/parquet")["train"].to_json("train.jsonl"), '
         f"then {FILES_HINT}"
     )
