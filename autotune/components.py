@@ -113,8 +113,8 @@ EXECUTOR_SETTINGS: Mapping[str, tuple[str, str]] = {
     "address": ("the address of a Ray cluster", "HOST:PORT"),
     "landscape": ("a recording to replay", "FILE"),
 }
-"""The settings of the section ``executor`` that only some executors have: what each is, and a
-placeholder for its value."""
+"""The settings of the section ``executor`` that only some executors have: what each is, and an
+example of its value."""
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class LocalExecutor:
         while not self._stopped and len(running) < self._workers:
             if waiting is None and not running and not self._pool.has_free_core():
                 self._note_waiting()
-                return None  # a trial that is asked for now would only wait
+                return None  # a trial would only wait for its turn
             job = waiting or ask()
             if job is None:
                 self._pool.stop_waiting()

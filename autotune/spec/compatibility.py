@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from itertools import product
 from typing import Any
 
-from autotune.domain import Categorical, Dimension, Range, SearchSpace, Study, expression
+from autotune.domain import Categorical, Dimension, Range, SearchSpace, Study, Value, expression
 from autotune.domain.metrics import METRICS, Requirement
-from autotune.domain.search_space import contains, levers, settings
+from autotune.domain.search_space import contains, grid_values, settings
 from autotune.spec.metrics import searched_devices
+
+RANGE_VALUES = 16
+"""Values of a range that stand for all, where a rule is tried on each combination."""
 
 
 def incompatibilities(old: Study, new: Study) -> list[str]:
@@ -74,15 +78,25 @@ def _space_differences(old: Study, new: Study) -> Iterator[str]:
             yield _difference(f"the condition of space.{name}", dimension.when, other.when)
     old_rules = {rule.excludes for rule in old.space.rules}
     for rule in new.space.rules:
-        if rule.excludes not in old_rules and _concerns(old.space, rule.excludes):
+        if rule.excludes not in old_rules and _concerns(rule.excludes, old.space, after):
             yield f"the rule '{rule.excludes}' is new"
 
 
-def _concerns(space: SearchSpace, excludes: str) -> bool:
+def _concerns(excludes: str, space: SearchSpace, defaults: Mapping[str, Value]) -> bool:
     """Whether a rule can exclude a strategy of ``space``: it names a lever that is searched there,
-    or it holds for the defaults."""
-    rule = expression.parse(excludes, space.defaults.keys())
-    return bool(rule.names & set(levers(space))) or rule.holds(space.defaults)
+    or it holds for the defaults. A lever that ``space`` does not know yet is at its default in all
+    of its strategies, so a rule that names one has to hold for a combination of the others."""
+    complete = {**defaults, **space.defaults}
+    rule = expression.parse(excludes, complete.keys())
+    searched = [d for d in space.dimensions if d.lever in rule.names]
+    if rule.names <= space.defaults.keys():
+        return bool(searched) or rule.holds(complete)
+    names = [d.lever for d in searched]
+    grids = [grid_values(d.domain, RANGE_VALUES) for d in searched]
+    return any(
+        rule.holds({**complete, **dict(zip(names, values, strict=True))})
+        for values in product(*grids)
+    )
 
 
 def _is_within(old: Dimension, new: Dimension) -> bool:

@@ -247,13 +247,13 @@ def _is_auto(document: Document) -> bool:
 
 def _executor(file: StudyFile, document: Document) -> ExecutorConfig:
     spec, executor = file.executor, EXECUTORS[file.executor.kind]
-    for name, (purpose, placeholder) in EXECUTOR_SETTINGS.items():
+    for name, (purpose, sample) in EXECUTOR_SETTINGS.items():
         is_set = getattr(spec, name) is not None
         if is_set and name not in executor.settings:
             message = f"{name} is {purpose}; the {spec.kind} executor has none"
             document.add_error(("executor", name), message, key=True)
         if not is_set and name in executor.required:
-            example = f"{{kind: {spec.kind}, {name}: {placeholder}}}"
+            example = f"{{kind: {spec.kind}, {name}: {sample}}}"
             message = f"the {spec.kind} executor needs {purpose}: {example}"
             document.add_error(("executor",), message)
     return executor_config(spec)

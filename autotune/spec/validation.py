@@ -19,7 +19,7 @@ from autotune.spec.document import Document, Path, quote
 from autotune.spec.fields import UNKNOWN_NAME
 from autotune.spec.models import StudyFile
 
-_PLACEHOLDERS: Mapping[str, Any] = {
+_VALID_SECTIONS: Mapping[str, Any] = {
     "study": "study",
     "objectives": ["accuracy"],
     "space": {"batch_size": "auto"},
@@ -70,7 +70,7 @@ def validate(document: Document) -> StudyFile | None:
         return None
     data = {k: copy.deepcopy(v) for k, v in document.data.items() if v is not None}
     if "goal" in data:
-        data.setdefault("objectives", _PLACEHOLDERS["objectives"])  # the goal replaces them
+        data.setdefault("objectives", _VALID_SECTIONS["objectives"])  # the goal replaces them
     while True:
         try:
             return StudyFile.model_validate(data)
@@ -150,7 +150,7 @@ def _message(error: ErrorDetails) -> str:
 
 
 def _remove(data: dict[str, Any], path: Path, document: Document) -> None:
-    """Remove ``path`` from ``data``, and put placeholders for required sections."""
+    """Remove ``path`` from ``data``, and put valid values for required sections."""
     if path:
         container: Any = data
         for key in path[:-1]:
@@ -158,9 +158,9 @@ def _remove(data: dict[str, Any], path: Path, document: Document) -> None:
         del container[path[-1]]
         if isinstance(path[-1], int):
             document.remove_item(path)
-    for section, placeholder in _PLACEHOLDERS.items():
+    for section, value in _VALID_SECTIONS.items():
         if not data.get(section):
-            data[section] = placeholder
+            data[section] = value
 
 
 def valid_keys(path: Path) -> list[str]:

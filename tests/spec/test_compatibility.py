@@ -92,3 +92,17 @@ def test_a_new_rule_about_levers_that_are_not_searched_is_compatible() -> None:
         ForbiddenClause("loader_workers > 0 and offload == parameters", "it is late"),
     )
     assert incompatibilities(old, replace(old, space=replace(old.space, rules=rules))) == []
+
+
+def test_a_study_of_before_a_lever_goes_on() -> None:
+    """New levers and their rules say nothing about strategies that do not have them."""
+    new = study()
+    later = ("adapter", "layer_decay", "runtime", "quantization")
+    defaults = {name: value for name, value in new.space.defaults.items() if name not in later}
+    rules = tuple(r for r in new.space.rules if not any(name in r.excludes for name in later))
+    assert len(rules) < len(new.space.rules)
+    old = replace(new, space=replace(new.space, defaults=defaults, rules=rules))
+    assert incompatibilities(old, new) == []
+    pruned = ForbiddenClause("adapter == none and pruning_ratio > 0", "a rule for all of them")
+    stricter = replace(new, space=replace(new.space, rules=(*new.space.rules, pruned)))
+    assert incompatibilities(old, stricter) == [f"the rule '{pruned.excludes}' is new"]
