@@ -38,15 +38,27 @@ def _study_adapter() -> TypeAdapter[Study]:
     return TypeAdapter(Study)
 
 
+LATER_TASK_FIELDS = frozenset(
+    {"stride", "labels", "class_weights", "loss", "evaluate_every", "best_metric"}
+)
+"""Fields of a task that were added after the first release of the store; ``None`` by default."""
+
+
 def study_fields(study: Study) -> Fields:
     """Columns of a study. The fingerprint covers the task, which defines what its results mean."""
     document = to_json(_study_adapter().dump_python(replace(study, spec={}), mode="json"))
     return {
         "name": study.name,
-        "fingerprint": digest(document["task"]),
+        "fingerprint": task_fingerprint(document["task"]),
         "study": document,
         "spec": to_json(study.spec),
     }
+
+
+def task_fingerprint(task: Mapping[str, Any]) -> str:
+    """Equal for tasks whose results mean the same. A field that came later and is not set is left
+    out, so that studies of before it keep theirs."""
+    return digest({k: v for k, v in task.items() if k not in LATER_TASK_FIELDS or v is not None})
 
 
 def study_from(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Study:
