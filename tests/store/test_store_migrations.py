@@ -369,3 +369,13 @@ def test_alembic_command_line(sqlite_url: str) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert check(sqlite_url).state == "current"
+
+
+@pytest.mark.parametrize("version", ["0002", "0003", "0004", "0005"])
+def test_a_study_of_an_earlier_schema_goes_on(url: str, version: str) -> None:
+    """Fields that tasks have got since leave the task what it was."""
+    upgrade(restore(url, version))
+    store = open_store(url)
+    (name,) = store.studies()
+    store.update_study(store.study(name))
+    store.close()
