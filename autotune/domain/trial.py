@@ -207,8 +207,12 @@ class Trial:
 
     @property
     def counts_against_budget(self) -> bool:
-        """Whether it counts as a trial of the budget: it measured something new in this study."""
+        """Whether it counts as a trial of the budget: it measured something new in this study. A
+        trial that was lost with its machine does not count, because it is run again; a retry that
+        is lost too does, so that a search on a broken machine ends."""
         if self.state in (State.QUEUED, State.INTERRUPTED):
+            return False
+        if self.failure == FailureReason.INFRASTRUCTURE and self.origin is not TrialOrigin.RETRY:
             return False
         if self.failure == FailureReason.PREDICTED or self.is_imported:
             return False

@@ -75,6 +75,32 @@ def test_a_killed_worker_is_a_fault_of_the_machine_and_runs_once_more(
     assert not any(t.failure == FailureReason.PREDICTED for t in trials)
 
 
+@pytest.mark.parametrize(("trials", "victim"), [(1, 0), (3, 2)])
+def test_the_last_trial_of_the_budget_runs_again_after_a_kill(
+    study: Study, store: SqlStore, tmp_path: Path, trials: int, victim: int
+) -> None:
+    study = replace(study, budget=Budget(trials=trials))
+    run = killed_by(lambda job: SIGKILL if job.trial == victim else None)
+    reason = tuner(study, store, tmp_path).run(run)
+    states = [trial.state for trial in store.trials("small")]
+    assert states == [*[State.COMPLETE] * victim, State.FAILED, State.COMPLETE]
+    assert reason == f"all {trials} trials are done"
+
+
+def test_a_retry_that_is_lost_too_counts_so_that_the_search_ends(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    study = replace(study, budget=Budget(trials=3))
+    lost = Failed(FailureReason.INFRASTRUCTURE, "node lost")
+    search = tuner(study, store, tmp_path)
+    search.run(lambda job, report: lost if job.trial else formula(job, report))
+    trials = store.trials("small")
+    assert [t.origin for t in trials if t.counts_against_budget] == [
+        TrialOrigin.DEFAULT, TrialOrigin.RETRY, TrialOrigin.RETRY,
+    ]  # fmt: skip
+    assert len(trials) == 5
+
+
 def test_a_second_kill_is_a_crash(study: Study, store: SqlStore, tmp_path: Path) -> None:
     study = replace(study, budget=Budget(trials=6))
     first: list[str] = []
