@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from autotune.domain.clock import monotonic_seconds
 
 
@@ -9,16 +11,17 @@ class Durations:
     """Seconds from the start to the first outcome of each trial that this process runs.
 
     The clock of a host or a server can be set while a trial runs; its duration is not the
-    difference of two times then.
+    difference of two times then. ``clock`` returns seconds since any moment.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic_seconds) -> None:
+        self._clock = clock
         self._starts: dict[tuple[str, int], float] = {}
         self._seconds: dict[tuple[str, int], float] = {}
 
     def start(self, study: str, number: int) -> None:
         """A trial starts now."""
-        self._starts[study, number] = monotonic_seconds()
+        self._starts[study, number] = self._clock()
         self._seconds.pop((study, number), None)
 
     def seconds(self, study: str, number: int) -> float | None:
@@ -26,4 +29,4 @@ class Durations:
         start = self._starts.get((study, number))
         if start is None:
             return None
-        return self._seconds.setdefault((study, number), monotonic_seconds() - start)
+        return self._seconds.setdefault((study, number), self._clock() - start)

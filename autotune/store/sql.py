@@ -35,6 +35,7 @@ from autotune.store.database import Database
 from autotune.store.durations import Durations
 from autotune.store.locking import exclusive_driver
 from autotune.store.models import EnvironmentRow, StudyRow, TrialRow
+from autotune.store.types import UtcDateTime
 
 DRIVER_ALIVE_SECONDS = 300.0
 """A study with a heartbeat this recent is not deleted from a server."""
@@ -86,8 +87,11 @@ class SqlStore:
         self, url: str, *, read_only: bool = False, clock: Callable[[], datetime] | None = None
     ) -> None:
         self._database = Database(url, read_only=read_only)
-        self._now = writes.now if clock is None else lambda connection: clock()
-        self._durations = Durations() if clock is None else None
+        self._now: Callable[[Connection], datetime] = writes.now
+        self._durations = Durations()
+        if clock is not None:
+            self._now = lambda connection: clock()
+            self._durations = Durations(lambda: clock().timestamp())
         self.driver = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def __str__(self) -> str:
@@ -239,7 +243,7 @@ class SqlStore:
         Repeating the call with the same state changes nothing. A trial that was marked interrupted
         meanwhile accepts the outcome.
         """
-        seconds = None if self._durations is None else self._durations.seconds(study, number)
+        seconds = self._durations.seconds(study, number)
         with self._change(study) as change:
             return change.finish(number, outcome, seconds)
 
@@ -262,7 +266,7 @@ class SqlStore:
 
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
         """All trials in order of number, with measurements but without raw samples and curves.
-        Confirmations have their correctness too."""
+        Confirmations have their correctness and the samples of their scores too."""
         with self._read(study) as connection:
             where = [TrialRow.study_id == queries.study_id(connection, study)]
             if states is not None:
@@ -333,27 +337,31 @@ class SqlStore:
 
         ``driver`` and ``stale_seconds`` select trials of this driver, and trials without a
         heartbeat for this long. Without them all running trials are marked, which is right only if
-        no other driver can be alive.
+        no other driver can be alive. A trial ends at its last heartbeat: the time until somebody
+        notices is no time of the search.
         """
+        heartbeat = func.coalesce(TrialRow.heartbeat_at, TrialRow.started_at, type_=UtcDateTime())
+        columns = (TrialRow.number, TrialRow.started_at, heartbeat.label("heartbeat"))
         with self._change(study) as change:
             where = [TrialRow.study_id == change.key, TrialRow.state == State.RUNNING]
             if driver is not None:
                 where.append(TrialRow.driver == driver)
             if stale_seconds is not None:
                 oldest = change.now - timedelta(seconds=stale_seconds)
-                heartbeat = func.coalesce(TrialRow.heartbeat_at, TrialRow.started_at)
                 where.append(or_(heartbeat.is_(None), heartbeat < oldest))
-            numbers = change.connection.scalars(select(TrialRow.number).where(*where)).all()
+            query = select(*columns).where(*where).order_by(TrialRow.number)
             outcome = Interrupted("its driver went away")
-            return [change.finish(number, outcome) for number in sorted(numbers)]
+            return [
+                change.finish(number, outcome, _seconds_between(start, end))
+                for number, start, end in change.connection.execute(query).all()
+            ]
 
     def close(self) -> None:
         """Release connections. Idempotent."""
         self._database.close()
 
     def _note_start(self, study: str, trial: Trial) -> Trial:
-        if self._durations is not None:
-            self._durations.start(study, trial.number)
+        self._durations.start(study, trial.number)
         return trial
 
     @contextmanager
@@ -370,6 +378,10 @@ class SqlStore:
         with self._database.transaction(write=True) as connection:
             key = queries.study_id(connection, study, lock=True)
             yield writes.StudyTransaction(connection, key, self.driver, self._now)
+
+
+def _seconds_between(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else max((end - start).total_seconds(), 0.0)
 
 
 def _add_environment(change: writes.StudyTransaction, environment: Mapping[str, Any]) -> None:

@@ -32,6 +32,9 @@ ACCEPTS_RESULT = (State.RUNNING, State.INTERRUPTED)
 dead can come back with its results, and no result is discarded."""
 
 
+MAX_CONCURRENT_TRIALS = 100
+"""Only this many of the latest trials are looked at for the time at which the last one ended."""
+
 MAX_CLOCK_ERROR_SECONDS = 1.0
 """A clock that differs more from the duration of a trial was set while the trial ran."""
 
@@ -67,13 +70,21 @@ class StudyTransaction:
 
     @property
     def lease(self) -> dict[str, Any]:
-        """Columns of a trial that this driver starts now."""
+        """Columns of a trial that this driver starts now. It starts after every trial that has
+        ended, even if the clock was set back since: else its time would count as theirs."""
+        start = max(filter(None, (self.now, self._latest_end())))
         return {
             "state": State.RUNNING,
-            "started_at": self.now,
-            "heartbeat_at": self.now,
+            "started_at": start,
+            "heartbeat_at": start,
             "driver": self.driver,
         }
+
+    def _latest_end(self) -> datetime | None:
+        """When the last of the latest trials ended."""
+        ends = select(TrialRow.finished_at).where(TrialRow.study_id == self.key)
+        latest = ends.order_by(TrialRow.number.desc()).limit(MAX_CONCURRENT_TRIALS).subquery()
+        return self.connection.scalar(select(func.max(latest.c.finished_at)))
 
     def next_number(self) -> int:
         last = select(func.max(TrialRow.number)).where(TrialRow.study_id == self.key)

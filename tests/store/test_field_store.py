@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from autotune.analysis.budget import busy_seconds
 from autotune.domain import Failed, FailureReason, State, TrialOrigin, digest
 from autotune.domain.clock import monotonic_seconds, utc_now
 from autotune.errors import DamagedStudyError, UsageError
@@ -34,6 +35,33 @@ def test_field_a_duration_does_not_follow_the_clock(store: SqlStore, jump: timed
     store._now = lambda connection: datetime.now(UTC) + jump
     ended = store.finish("bert", trial.number, completed())
     assert ended.seconds is not None and 0.0 <= ended.seconds < 60.0
+
+
+def test_field_a_clock_that_is_set_back_between_sessions_loses_no_time(url: str) -> None:
+    noon, minutes = datetime(2026, 5, 1, 12, tzinfo=UTC), timedelta(minutes=10)
+    for start in (noon, noon - timedelta(hours=2)):
+        times = [start]
+        store = open_store(url, clock=lambda times=times: times[-1])
+        if start == noon:
+            store.create_study(study("bert"), {})
+        for _ in range(2):
+            trial = store.start("bert", strategy(), origin=TrialOrigin.DEFAULT, seed=0)
+            times.append(times[-1] + minutes)
+            store.finish("bert", trial.number, completed())
+        trials = store.trials("bert")
+        store.close()
+    assert [trial.seconds for trial in trials] == [600.0] * 4
+    assert busy_seconds(trials) == 2400.0
+
+
+def test_field_the_time_until_a_resume_is_no_time_of_the_search(store: SqlStore) -> None:
+    store.start("bert", strategy(), origin=TrialOrigin.DEFAULT, seed=0)
+    store._now = lambda connection: datetime.now(UTC) + timedelta(minutes=2)
+    store.heartbeat("bert")
+    store._now = lambda connection: datetime.now(UTC) + timedelta(hours=8)
+    (lost,) = store.interrupt_running("bert")
+    assert lost.state is State.INTERRUPTED
+    assert lost.seconds is not None and 119 < lost.seconds < 180
 
 
 def test_field_the_clock_of_a_process_is_monotonic(monkeypatch: pytest.MonkeyPatch) -> None:
