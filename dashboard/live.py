@@ -10,11 +10,10 @@ from datetime import datetime
 import streamlit as st
 
 from autotune.analysis.budget import BudgetUsage
-from autotune.analysis.front import find_baseline
-from autotune.analysis.replicates import Replicates
+from autotune.analysis.recommendation import Recommender
+from autotune.analysis.recommendation_text import describe_best
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import BudgetUse, best_trials, budget_use
-from autotune.analysis.text import format_metric, format_ratio_to_default
+from autotune.analysis.summary import BudgetUse, believed_bests, budget_use
 from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.errors import DamagedStudyError
 from autotune.store import SqlStore, StudyOverview, open_store
@@ -126,7 +125,7 @@ def study_row(
         return rows[name]
     uses = [use for use in budget_use(overview.study, trials) if use.limit]
     share = used_share(overview.study, trials)
-    rows[name] = StudyRow(overview.revision, _bests(overview, trials), _budget(uses), share)
+    rows[name] = StudyRow(overview.revision, _bests(overview.study, trials), _budget(uses), share)
     return rows[name]
 
 
@@ -139,16 +138,12 @@ def used_share(study: Study, trials: Sequence[Trial]) -> float | None:
     return max((min(use.share or 0.0, 1.0) for use in uses), default=None)
 
 
-def _bests(overview: StudyOverview, trials: Sequence[Trial]) -> str:
-    default = find_baseline(overview.study, trials)
-    parts = []
-    for top in best_trials(overview.study, trials):
-        ratio = format_ratio_to_default(top.objective.metric, top.trial, default)
-        figure = format_metric(top.objective.metric, top.value)
-        score = test_score(Replicates(trials), top.trial, top.objective.metric)
-        notes = [ratio, score and f"on test {score}"]
-        note = ", ".join(note for note in notes if note)
-        parts.append(f"{figure} ({note})" if note else figure)
+def _bests(study: Study, trials: Sequence[Trial]) -> str:
+    """What is believed of the best strategies, with their scores on the test split."""
+    recommender, parts = Recommender(study, trials), []
+    for best in believed_bests(recommender):
+        score = test_score(recommender.replicates, best.trial, best.objective.metric)
+        parts.append(describe_best(best) + (f", on test {score}" if score else ""))
     return " · ".join(parts)
 
 

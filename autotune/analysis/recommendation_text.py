@@ -22,10 +22,12 @@ from autotune.analysis.recommendation import (
 )
 from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.replicates import is_score
+from autotune.analysis.summary import BelievedBest
 from autotune.analysis.text import (
     comparison_phrase,
     conjunction,
     describe_baseline,
+    format_interval,
     format_metric,
     format_ratio,
     metric_label,
@@ -103,6 +105,13 @@ def test_phrases(recommender: Recommender, trial: Trial) -> list[str]:
             value = format_metric(metric, estimate.value)
             phrases.append(f"{metric_label(metric)} {value}, default not confirmed")
     return phrases
+
+
+def describe_best(best: BelievedBest) -> str:
+    """``64.5 samples/s (58.9 to 70.7), 3.1x``: a value, its interval, and that of the default."""
+    metric, belief = best.objective.metric, best.belief
+    value = f"{format_metric(metric, belief.value)} ({format_interval(metric, belief.ci95)})"
+    return value if best.comparison is None else f"{value}, {format_comparison(best.comparison)}"
 
 
 def sharing_note(recommender: Recommender, trial: Trial) -> str | None:

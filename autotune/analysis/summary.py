@@ -8,8 +8,9 @@ from datetime import datetime
 
 from autotune.analysis.budget import BudgetUsage
 from autotune.analysis.front import feasible_trials
-from autotune.analysis.metric_posterior import Belief
+from autotune.analysis.metric_posterior import Belief, Comparison
 from autotune.analysis.recommendation import Recommender
+from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.domain import Objective, State, Study, Trial
 
 
@@ -24,11 +25,13 @@ class Best:
 
 @dataclass(frozen=True)
 class BelievedBest:
-    """What is believed of the strategy that is best in one objective, and its trial."""
+    """What is believed of the strategy that is best in one objective, and its trial.
+    ``comparison`` is that with the default; ``None`` if it is the default itself."""
 
     objective: Objective
     trial: Trial
     belief: Belief
+    comparison: Comparison | None
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,21 @@ def best_trials(study: Study, trials: Sequence[Trial]) -> list[Best]:
 
 
 def believed_bests(recommender: Recommender) -> list[BelievedBest]:
-    """The acceptable strategy with the best posterior mean of each objective."""
-    bests = []
-    for objective in recommender.study.objectives:
+    """The acceptable strategy with the best posterior mean of each objective; none if not even the
+    default satisfies the constraints."""
+    study, posterior, bests = recommender.study, recommender.posterior, []
+    for objective in study.objectives:
         beliefs = [
-            BelievedBest(objective, trial, belief)
+            (objective.sign * belief.value, -trial.number, trial, belief)
             for trial in recommender.acceptable
-            if (belief := recommender.posterior.belief(trial, objective.metric)) is not None
+            if recommender.probability(trial) >= MIN_PROBABILITY
+            and (belief := posterior.belief(trial, objective.metric)) is not None
         ]
         if beliefs:
-            signed = [(b.objective.sign * b.belief.value, -b.trial.number) for b in beliefs]
-            bests.append(beliefs[signed.index(max(signed))])
+            *_, trial, belief = max(beliefs, key=lambda entry: entry[:2])
+            is_default = trial.strategy == study.baseline
+            comparison = None if is_default else posterior.compare(trial, objective.metric)
+            bests.append(BelievedBest(objective, trial, belief, comparison))
     return bests
 
 

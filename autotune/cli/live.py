@@ -15,10 +15,10 @@ from rich.text import Text
 from autotune.analysis.budget import BudgetUsage, typical_seconds
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.plan import describe_default, seconds_at_profile, warn_of_plan
-from autotune.analysis.recommendation_text import format_comparison
+from autotune.analysis.recommendation_text import describe_best
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import believed_bests
-from autotune.analysis.text import format_interval, format_metric, format_ratio_to_default
+from autotune.analysis.text import format_metric, format_ratio_to_default
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import INDENT
 from autotune.cli.output import STATE_STYLES, err, non_default_settings, print_plan
@@ -164,23 +164,13 @@ class LiveView:
         """What is believed of the best strategies; nothing where no panel is drawn."""
         if not err.is_terminal or err.quiet:
             return []
-        lines = []
-        for best in believed_bests(self._snapshot.recommender):
-            metric, belief = best.objective.metric, best.belief
-            value, interval = (
-                format_metric(metric, belief.value),
-                format_interval(metric, belief.ci95),
+        return [
+            Text(
+                f"  best {get_metric(best.objective.metric).label}: {describe_best(best)}, "
+                f"trial {best.trial.number}"
             )
-            comparison = self._snapshot.posterior.compare(best.trial, metric)
-            is_default = best.trial.strategy == self._study.baseline
-            against = ""
-            if comparison is not None and not is_default:
-                against = f", {format_comparison(comparison)}"
-            label = get_metric(metric).label
-            lines.append(
-                Text(f"  best {label}: {value} ({interval}){against}, trial {best.trial.number}")
-            )
-        return lines
+            for best in believed_bests(self._snapshot.recommender)
+        ]
 
     def _running_lines(self) -> list[Padding]:
         lines = []

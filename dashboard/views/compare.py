@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
+from autotune.analysis.recommendation_text import describe_best
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.summary import best_trials
-from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
+from autotune.analysis.summary import believed_bests
+from autotune.analysis.text import metric_label
 from autotune.domain import State
 from autotune.report.axes import Axis
 
@@ -82,12 +83,9 @@ def _row(name: str, snapshot: Snapshot) -> dict[str, object]:
     row["model"] = snapshot.study.task.model
     row["complete trials"] = sum(t.state is State.COMPLETE for t in snapshot.trials)
     row["on the front"] = len(snapshot.front)
-    for best in best_trials(snapshot.study, snapshot.trials):
+    for best in believed_bests(snapshot.recommender):
         metric = best.objective.metric
-        ratio = format_ratio_to_default(metric, best.trial, snapshot.baseline)
-        row[f"best {metric_label(metric)}"] = format_metric(metric, best.value) + (
-            f" ({ratio})" if ratio else ""
-        )
+        row[f"best {metric_label(metric)}"] = describe_best(best)
         if (score := test_score(snapshot.replicates, best.trial, metric)) is not None:
             row[f"the same, {metric_label(metric)} on test"] = score
     history = snapshot.hypervolume_history

@@ -44,7 +44,7 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
             "progress": st.column_config.ProgressColumn(
                 format="%d%%", min_value=0, max_value=100, width="small"
             ),
-            "best so far (times the default)": st.column_config.TextColumn(width=330),
+            "best so far (against the default)": st.column_config.TextColumn(width=330),
         },
     )
     rows = event["selection"]["rows"]
@@ -78,7 +78,7 @@ def _cells(overview: StudyOverview, row: live.StudyRow | None) -> dict[str, obje
         "study": overview.study.name,
         "state": _state(overview, share),
         "progress": None if share is None else round(100 * share),
-        "best so far (times the default)": "…" if row is None else row.bests or "nothing yet",
+        "best so far (against the default)": "…" if row is None else row.bests or "nothing yet",
         "budget left": "…" if row is None else row.budget,
         "started": live.format_age(overview.started_at, now()),
         "trials": overview.finished_trials,

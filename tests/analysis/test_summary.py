@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from small_studies import ACCURACY, COST, SPEED, START, study, trial, trials
 
 from autotune.analysis.budget import busy_seconds
 from autotune.analysis.recommendation import Recommender
+from autotune.analysis.recommendation_text import describe_best
 from autotune.analysis.summary import believed_bests, best_trials, budget_use, count_by_state
 from autotune.analysis.text import (
     format_interval,
@@ -87,6 +89,9 @@ def test_best_values_are_those_that_are_believed() -> None:
         (COST, 1),
     ]
     assert all(b.belief.ci95[0] <= b.belief.value <= b.belief.ci95[1] for b in bests)
+    assert [b.comparison is None for b in bests] == [False, True, False]
+    assert re.fullmatch(r"[\d.]+ samples/s \([\d.]+ to [\d.]+\), [\d.]+x", describe_best(bests[0]))
+    assert re.fullmatch(r"[\d.]+% \([\d.]+% to [\d.]+%\)", describe_best(bests[1]))
     assert believed_bests(Recommender(study(*METRICS3), [])) == []
 
 

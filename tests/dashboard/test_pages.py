@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -56,8 +57,9 @@ def test_list_of_studies_has_best_values_and_progress(opened: str) -> None:
     assert rows.loc["running", "state"] == "running"
     assert (rows.loc["complete", "state"], rows.loc["empty", "state"]) == ("stopped", "not started")
     assert (rows.loc["complete", "progress"], rows.loc["empty", "progress"]) == (92, 0)
-    assert "x)" in rows.loc["complete", "best so far (times the default)"]
-    assert rows.loc["infeasible", "best so far (times the default)"] == "nothing yet"
+    bests = rows.loc["complete", "best so far (against the default)"]
+    assert re.match(r"[\d.]+ samples/s \([\d.]+ to [\d.]+\), [\d.]+x · .*on test", bests), bests
+    assert rows.loc["infeasible", "best so far (against the default)"] == "nothing yet"
 
 
 def test_front_suggests_a_trial_and_filters(opened: str) -> None:
