@@ -1,10 +1,14 @@
 """The service under load, under faults, and under malformed requests.
 
+    python benchmarks/service.py                            # all parts, one after the other
     python benchmarks/service.py load                       # 1,000 studies and 100 watchers
     python benchmarks/service.py faults                     # 20 studies and 50 kills
     python benchmarks/service.py faults --studies 4 --kills 8
-    AUTOTUNE_FUZZ_REQUESTS=400 pytest tests/service/test_fuzz.py    # more than 10,000 requests
+    python benchmarks/service.py fuzz                       # 10,000 malformed requests
+    python benchmarks/service.py --record service.json      # continues after the last whole part
 
+``load`` measures a server on one core, with SQLite; its figures need a machine without other work.
+``faults`` runs two instances on one PostgreSQL, and kills instances, drivers and the database.
 Studies replay a small recorded landscape, so that nothing is trained. Prints one JSON document.
 """
 
@@ -22,7 +26,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,11 +44,20 @@ from autotune.errors import AutotuneError  # noqa: E402
 from autotune.execution.replay.benchmark import write  # noqa: E402
 from autotune.store import open_store  # noqa: E402
 from autotune.store.access import AccessTokens, Role  # noqa: E402
+from autotune.store.queue import SubmissionQueue  # noqa: E402
+from benchmarks.doomed_search import postgres  # noqa: E402
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark  # noqa: E402
+from tests.store.postgres_server import PostgresServer  # noqa: E402
 
-STUDIES, WATCHERS, READS = 1000, 100, 500
+STUDIES, WATCHERS, READS, SUBMITS = 1000, 100, 500, 200
 FAULT_STUDIES, KILLS, TRIALS = 20, 50, 8
-MAX_PAUSE_SECONDS = 4.0
+INSTANCES, WORKERS = 2, 1
+REQUESTS = 10_000
+CASES_PER_EXAMPLE = 40
+"""Requests that one example of each route and kind of token makes, at least."""
+DATABASE_SECONDS = 2.0
+"""How long the database stays away."""
+MAX_PAUSE_SECONDS = 8.0
 START_SECONDS, END_SECONDS = 120.0, 3600.0
 
 
@@ -55,28 +68,23 @@ def study(name: str) -> str:
 
 
 class Server:
-    """``autotune serve`` in a process of its own."""
+    """One instance: ``autotune serve`` in a process of its own."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        self.folder, self.workers = folder, workers
-        self.storage = f"sqlite:///{folder / 'autotune.db'}"
+    def __init__(self, storage: str, folder: Path, workers: int, token: str) -> None:
+        self.storage, self.folder, self.workers, self.token = storage, folder, workers, token
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        open_store(self.storage).close()
-        tokens = AccessTokens(self.storage)
-        self.token = tokens.create("benchmark", Role.ADMIN)
-        tokens.close()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process = self._start()
 
-    def start(self) -> None:
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [
             sys.executable, "-m", "autotune", "serve", "--port", str(self.port), "--workers",
             str(self.workers), "--storage", self.storage, "--folder", str(self.folder / "service"),
         ]  # fmt: skip
         with (self.folder / "service.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
 
     def wait(self) -> None:
         """Wait until it answers."""
@@ -92,34 +100,45 @@ class Server:
                     time.sleep(0.2)
 
     def kill(self) -> None:
-        assert self.process is not None
+        """Kill the instance and start another one at the same address."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.process = self._start()
+
+    def restart_if_ended(self) -> None:
+        """An instance ends if the database is away when it starts."""
+        if self.process.poll() is not None:
+            self.process = self._start()
 
     def drivers(self) -> list[psutil.Process]:
-        assert self.process is not None
         try:
             return psutil.Process(self.process.pid).children()
         except psutil.NoSuchProcess:
             return []
 
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
 
 @contextmanager
-def server(workers: int) -> Iterator[Server]:
-    with TemporaryDirectory(prefix="autotune-service-") as name:
-        running = Server(Path(name), workers)
-        running.start()
-        running.wait()
-        landscape = Path(name) / "hills.parquet"
-        write(synthetic_benchmark(), landscape)
-        with Client(running.url, running.token) as client:
-            client.upload(landscape)
-        try:
-            yield running
-        finally:
-            if running.process is not None:
-                running.process.terminate()
-                running.process.wait()
+def servers(storage: str, folder: Path, instances: int, workers: int) -> Iterator[list[Server]]:
+    """Instances that share ``storage``, with the landscape of the studies uploaded."""
+    open_store(storage).close()
+    tokens = AccessTokens(storage)
+    token = tokens.create("benchmark", Role.ADMIN)
+    tokens.close()
+    with ExitStack() as stack:
+        running = []
+        for _ in range(instances):
+            running.append(Server(storage, folder, workers, token))
+            stack.callback(running[-1].end)
+        for instance in running:
+            instance.wait()
+        write(synthetic_benchmark(), folder / "hills.parquet")
+        with Client(running[0].url, token) as client:
+            client.upload(folder / "hills.parquet")
+        yield running
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:
@@ -139,25 +158,32 @@ def timed(calls: Sequence[Callable[[], httpx.Response]], rate: float) -> list[fl
 
 
 def measure_load(options: argparse.Namespace) -> dict[str, Any]:
-    """Latencies with many studies in the queue and many watchers, and the memory of the server."""
-    studies, num_watchers = options.studies or STUDIES, options.watchers
-    with server(workers=0) as running:
+    """Latencies with many studies in the queue and many watchers, and the memory of the server,
+    which has one core."""
+    studies = options.studies or STUDIES
+    with TemporaryDirectory(prefix="autotune-service-") as name, ExitStack() as stack:
+        storage = f"sqlite:///{name}/autotune.db"
+        (running,) = stack.enter_context(servers(storage, Path(name), 1, 0))
+        server = psutil.Process(running.process.pid)
+        server.cpu_affinity(server.cpu_affinity()[:1])
         headers = {"Authorization": f"Bearer {running.token}"}
-        with httpx.Client(base_url=running.url, headers=headers, timeout=120) as http:
-            submits = timed([partial(submit, http, n) for n in range(studies)], rate=40.0)
-            stop = threading.Event()
-            watchers = [
-                threading.Thread(target=watch, args=(running, f"s{n}", stop), daemon=True)
-                for n in range(min(num_watchers, studies))
-            ]
-            for thread in watchers:
-                thread.start()
-            rng = random.Random(0)
-            paths = ["/v1/studies", "/v1/studies/s{}", "/v1/me", "/v1/files", "/health"]
-            chosen = [rng.choice(paths).format(rng.randrange(studies)) for _ in range(READS)]
-            reads = timed([partial(http.get, path) for path in chosen], rate=20.0)
-        assert running.process is not None
-        memory = psutil.Process(running.process.pid).memory_info().rss / 2**20
+        http = stack.enter_context(httpx.Client(base_url=running.url, headers=headers, timeout=120))
+        for number in range(studies):
+            timed([partial(submit, http, number)], rate=40.0)
+        stop = threading.Event()
+        watchers = [
+            threading.Thread(target=watch, args=(running, f"s{n}", stop), daemon=True)
+            for n in range(min(options.watchers, studies))
+        ]
+        for thread in watchers:
+            thread.start()
+        more = range(studies, studies + SUBMITS)
+        submits = timed([partial(submit, http, number) for number in more], rate=20.0)
+        rng = random.Random(0)
+        paths = ["/v1/studies", "/v1/studies/s{}", "/v1/me", "/v1/files", "/health"]
+        chosen = [rng.choice(paths).format(rng.randrange(studies)) for _ in range(READS)]
+        reads = timed([partial(http.get, path) for path in chosen], rate=20.0)
+        memory = server.memory_info().rss / 2**20
         stop.set()
     return {
         "studies": studies, "watchers": len(watchers),
@@ -185,41 +211,93 @@ def watch(running: Server, name: str, stop: threading.Event) -> None:
 
 
 def measure_faults(options: argparse.Namespace) -> dict[str, Any]:
-    """Kill the service or a driver at random moments while studies run; what is lost."""
-    rng, kills = random.Random(1), Counter[str]()
-    with server(workers=2) as running:
-        names = [f"s{number}" for number in range(options.studies or FAULT_STUDIES)]
-        with Client(running.url, running.token) as client:
-            for name in names:
-                client.submit(Text(study(name)))
-        while sum(kills.values()) < options.kills:
-            time.sleep(rng.uniform(0.5, MAX_PAUSE_SECONDS))
-            drivers = running.drivers()
-            if rng.random() < 0.5 and drivers:
-                rng.choice(drivers).kill()
-                kills["driver"] += 1
-            else:
-                running.kill()
-                running.start()
-                kills["service"] += 1
-        running.wait()
-        states = wait_for_end(running)
-        return {**check_results(running, names), "kills": dict(kills), "states": dict(states)}
+    """Kill instances, drivers and the database at random moments while studies run; what is lost
+    or done twice."""
+    names = [f"s{number}" for number in range(options.studies or FAULT_STUDIES)]
+    with TemporaryDirectory(prefix="autotune-service-") as name, postgres() as database:
+        storage = database.empty_database()
+        with servers(storage, Path(name), INSTANCES, WORKERS) as running:
+            with Client(running[0].url, running[0].token) as client:
+                for study_name in names:
+                    client.submit(Text(study(study_name)))
+            kills, finished = kill_at_random(running, database, options.kills)
+            states = wait_for_end(running)
+            missing = finished - finished_trials(storage)
+            return {
+                **check_results(storage, names),
+                "finished_trials_lost": sorted(missing),
+                "kills": dict(kills),
+                "states": dict(states),
+            }
 
 
-def wait_for_end(running: Server) -> Counter[str]:
+def kill_at_random(
+    running: Sequence[Server], database: PostgresServer, count: int
+) -> tuple[Counter[str], set[tuple[str, int, str]]]:
+    """The kills by what was killed, only those while studies were active, and the trials that were
+    finished at the last of them."""
+    rng, kills, finished = random.Random(1), Counter[str](), set[tuple[str, int, str]]()
+    storage = running[0].storage
+    while kills.total() < count and active_studies(storage):
+        time.sleep(rng.uniform(0.5, MAX_PAUSE_SECONDS))
+        for instance in running:
+            instance.restart_if_ended()
+        finished |= finished_trials(storage)
+        drivers = [driver for instance in running for driver in instance.drivers()]
+        target = rng.choice(["database", "driver", "service"])
+        if target == "database":
+            database.stop()
+            time.sleep(DATABASE_SECONDS)
+            database.start()
+        elif target == "driver" and drivers:
+            rng.choice(drivers).kill()
+        else:
+            target = "service"
+            rng.choice(running).kill()
+        kills[target] += 1
+        print(f"{kills.total()} kills, {len(finished)} trials", file=sys.stderr)
+    return kills, finished
+
+
+def states_of_studies(storage: str) -> Counter[str]:
+    queue = SubmissionQueue(storage)
+    try:
+        return Counter({str(state): n for state, n in queue.count_by_state().items()})
+    finally:
+        queue.close()
+
+
+def active_studies(storage: str) -> int:
+    states = states_of_studies(storage)
+    return states["queued"] + states["running"]
+
+
+def finished_trials(storage: str) -> set[tuple[str, int, str]]:
+    """Study, number and state of all trials with a result."""
+    store = open_store(storage, read_only=True)
+    trials = {
+        (name, trial.number, str(trial.state))
+        for name in store.studies()
+        for trial in store.trials(name)
+        if trial.state.is_finished and trial.state is not State.INTERRUPTED
+    }
+    store.close()
+    return trials
+
+
+def wait_for_end(running: Sequence[Server]) -> Counter[str]:
     deadline = time.monotonic() + END_SECONDS
-    with Client(running.url, running.token) as client:
-        while True:
-            states = Counter(str(entry["state"]) for entry in client.studies())
-            if not states["queued"] + states["running"] or time.monotonic() > deadline:
-                return states
-            time.sleep(1.0)
+    storage = running[0].storage
+    while active_studies(storage) and time.monotonic() < deadline:
+        for instance in running:
+            instance.restart_if_ended()
+        time.sleep(1.0)
+    return states_of_studies(storage)
 
 
-def check_results(running: Server, names: Sequence[str]) -> dict[str, Any]:
+def check_results(storage: str, names: Sequence[str]) -> dict[str, Any]:
     """Studies without their trials, and strategies that ran to their end twice."""
-    store = open_store(running.storage, read_only=True)
+    store = open_store(storage, read_only=True)
     lost, twice = [], []
     for name in names:
         trials = store.trials(name) if name in store.studies() else []
@@ -231,7 +309,16 @@ def check_results(running: Server, names: Sequence[str]) -> dict[str, Any]:
         if any(count > 1 for count in keys.values()):
             twice.append(name)
     store.close()
-    return {"lost": lost, "twice": twice}
+    return {"studies_lost": lost, "run_twice": twice}
+
+
+def measure_fuzz(options: argparse.Namespace) -> dict[str, Any]:
+    """Send malformed requests made from the description of the routes."""
+    from tests.service.test_fuzz import fuzz
+
+    with TemporaryDirectory(prefix="autotune-service-") as name:
+        sent = fuzz(Path(name), examples=-(-options.requests // CASES_PER_EXAMPLE))
+    return {"requests": sent, "server_errors": 0, "changes": 0}
 
 
 class Text:
@@ -241,16 +328,31 @@ class Text:
         self.text = text
 
 
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "load": measure_load,
+    "faults": measure_faults,
+    "fuzz": measure_fuzz,
+}
+
+
 def main() -> None:
-    measurements = {"load": measure_load, "faults": measure_faults}
     parser = argparse.ArgumentParser(description="Measure the service")
-    parser.add_argument("measurement", choices=measurements)
+    parser.add_argument("part", nargs="?", choices=PARTS, help="default: all, in this order")
     parser.add_argument("--studies", type=int, help=f"default: {STUDIES}, or {FAULT_STUDIES}")
     parser.add_argument("--watchers", type=int, default=WATCHERS)
     parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--record", type=Path, help="file of the parts that are done")
     options = parser.parse_args()
     os.environ.pop("AUTOTUNE_REMOTE", None)
-    print(json.dumps(measurements[options.measurement](options), indent=2))
+    record: Path | None = options.record
+    results = json.loads(record.read_text()) if record is not None and record.exists() else {}
+    for part in [options.part] if options.part else PARTS:
+        if part not in results:
+            results[part] = PARTS[part](options)
+            if record is not None:
+                record.write_text(json.dumps(results, indent=2))
+    print(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

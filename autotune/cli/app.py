@@ -43,7 +43,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
 
 REMOTE_COMMANDS = ("search", "resume", "stop", "studies", "status", "trials", "show", "pareto",
-                   "export", "report", "diff")  # fmt: skip
+                   "export", "predict", "report", "diff")  # fmt: skip
 """Commands that work with a service."""
 
 

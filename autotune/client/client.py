@@ -242,6 +242,16 @@ class Client:
         answer = self._request("GET", f"{_path(name)}/export", params=params, timeout=600.0)
         return unpack(answer.content, Path(output), overwrite=overwrite)
 
+    def predict(
+        self, name: str, rows: Sequence[Mapping[str, Any]], *, trial: str = "knee"
+    ) -> Sequence[Record]:
+        """The prediction of a trial's trained model for each of ``rows``, which are like
+        ``{"text": "..."}``. The model has to be kept on the service."""
+        body = {"rows": [dict(row) for row in rows], "trial": trial}
+        answer = self._request("POST", f"{_path(name)}/predictions", json=body, timeout=600.0)
+        predictions: list[Record] = answer.json()["predictions"]
+        return predictions
+
     def report(self, name: str, path: str | Path, file_format: str = "html") -> Path:
         """Write a study as one page: ``html`` or ``md``."""
         answer = self._request("GET", f"{_path(name)}/report", params={"format": file_format})

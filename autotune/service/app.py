@@ -24,6 +24,7 @@ from autotune.errors import (
 )
 from autotune.service import routes, system_routes
 from autotune.service.access import AccessMiddleware, Forbidden
+from autotune.service.commands import Busy
 from autotune.service.config import MIB, ServiceConfig
 from autotune.service.dispatcher import Dispatcher
 from autotune.service.documents import ErrorDocument
@@ -47,6 +48,7 @@ STATUS_OF_ERRORS: tuple[tuple[type[AutotuneError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (MissingExtraError, HTTPStatus.NOT_IMPLEMENTED),
     (UsageError, HTTPStatus.CONFLICT),
+    (Busy, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 """The status of an answer by the kind of the error; the first that fits."""

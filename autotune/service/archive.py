@@ -1,26 +1,15 @@
-"""Exports of trials as ZIP files, and reports: made by the command line in a process of its own."""
+"""Exports of trials as ZIP files."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import BoundedSemaphore
 
-from autotune.errors import UsageError
+from autotune.service.commands import run_command
 from autotune.service.config import ServiceConfig
-from autotune.service.dispatcher import safe_environment
-from autotune.service.files import UserFolder
-
-EXPORT_SECONDS = 300
-MAX_EXPORTS = 2
-
-_exports = BoundedSemaphore(MAX_EXPORTS)
 
 
 def export_archive(
@@ -33,31 +22,8 @@ def export_archive(
     """
     with TemporaryDirectory(prefix="autotune-export-") as scratch:
         target = Path(scratch) / study
-        command = [sys.executable, "-m", "autotune", "export", study, *options,
-                   "--output", str(target)]  # fmt: skip
-        with _exports, _working_directory(config, owner) as folder:
-            done = subprocess.run(
-                command, cwd=folder, env=safe_environment(config), stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False,
-            )  # fmt: skip
-        if done.returncode != 0:
-            raise _command_error(done.stderr)
+        run_command(config, owner, ["export", study, *options, "--output", str(target)])
         return _zip(target)
-
-
-@contextmanager
-def _working_directory(config: ServiceConfig, owner: str | None) -> Iterator[Path]:
-    if owner is not None:
-        yield UserFolder.of_user(config.folder, owner).path
-        return
-    with TemporaryDirectory() as empty:
-        yield Path(empty)
-
-
-def _command_error(stderr: str) -> UsageError:
-    """The message and the hint that a command printed."""
-    message, _, hint = stderr.rpartition("error:")[2].partition("\nhint:")
-    return UsageError(" ".join(message.split()), hint=" ".join(hint.split()) or None)
 
 
 def _zip(folder: Path) -> bytes:

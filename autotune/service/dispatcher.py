@@ -139,8 +139,9 @@ def driver_environment(config: ServiceConfig, name: str) -> Mapping[str, str]:
 def safe_environment(config: ServiceConfig) -> dict[str, str]:
     """The environment of processes whose working directory has files of a user: Python imports
     nothing from there."""
+    environment = {name: value for name, value in os.environ.items() if name != "AUTOTUNE_REMOTE"}
     return {
-        **os.environ,
+        **environment,
         "PYTHONSAFEPATH": "1",
         "PYTHONPATH": str(PACKAGE_FOLDER),
         driver.ENV_STORAGE: config.storage,

@@ -15,6 +15,10 @@ from autotune.store.submissions import Submission, SubmissionState
 Record = dict[str, Any]
 """A document of the commands with ``--json``."""
 
+Row = dict[str, str | list[str]]
+MAX_ROWS = 256
+"""Rows of one request of predictions."""
+
 Setting = Annotated[str, Field(max_length=10_000, examples=["budget.trials=20"])]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 
@@ -109,6 +113,20 @@ class ResumeRequest(Document):
     """``settings`` replace values of the study file: ``{"budget.trials": 50}``."""
 
     settings: dict[str, Any] = {}
+
+
+class PredictionRequest(Document):
+    """``rows`` are like ``{"text": "..."}``, or have the columns of the study's data."""
+
+    rows: Annotated[Sequence[Row], Field(min_length=1, max_length=MAX_ROWS)]
+    trial: Annotated[str, Field(max_length=500)] = "knee"
+
+
+class PredictionDocument(Document):
+    """The trial whose model predicted, and a prediction for each row."""
+
+    trial: int
+    predictions: Sequence[Record]
 
 
 class SnapshotDocument(Document):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
@@ -26,8 +27,11 @@ from autotune.errors import NotFoundError, SpecError, UsageError
 from autotune.report.write import write_report
 from autotune.service.access import current_token, require_submit
 from autotune.service.archive import export_archive
+from autotune.service.commands import run_command
 from autotune.service.documents import (
     ErrorDocument,
+    PredictionDocument,
+    PredictionRequest,
     Priority,
     Record,
     ResumeRequest,
@@ -257,6 +261,19 @@ def export_study(
     content = export_archive(studies.config, studies.find(name).owner, name, options)
     headers = {"Content-Disposition": f'attachment; filename="{name}-{number}.zip"'}
     return Response(content, media_type="application/zip", headers=headers)
+
+
+@router.post("/studies/{name}/predictions")
+def predict(name: StudyName, studies: StudiesOf, body: PredictionRequest) -> PredictionDocument:
+    """Predictions of the trained model of a trial, like ``autotune predict``. The model has to be
+    kept (``keep`` in the study file)."""
+    snapshot = studies.snapshot(name)
+    number = select_trial(snapshot.study, snapshot.trials, body.trial).number
+    rows = "".join(json.dumps(row) + "\n" for row in body.rows)
+    arguments = ["predict", name, f"--trial={number}", "--input=-"]
+    output = run_command(studies.config, studies.find(name).owner, arguments, rows)
+    predictions = [json.loads(line) for line in output.splitlines()]
+    return PredictionDocument(trial=number, predictions=predictions)
 
 
 @router.get("/studies/{name}/curves")

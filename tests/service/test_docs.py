@@ -59,6 +59,9 @@ def answers(service: Service, folder: Path) -> dict[str, str]:
             ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True,
             timeout=250, check=False,
         )  # fmt: skip
+        if "/predictions" in command:  # a replay trains no model
+            assert "was not kept" in done.stdout
+            continue
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         outputs.setdefault(command.partition("$URL")[2].strip('"').split("?")[0], done.stdout)
     return outputs

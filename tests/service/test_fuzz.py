@@ -3,7 +3,6 @@ change of what is stored."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from schemathesis import GenerationMode
 from autotune.store.access import Role
 from tests.service.conftest import Service, make_config, running_service, store_study
 
-EXAMPLES = int(os.environ.get("AUTOTUNE_FUZZ_REQUESTS", "3"))
-"""Requests for each route."""
+EXAMPLES = 3
+"""Requests for each route; ``benchmarks/service.py fuzz`` sends thousands."""
 
 
 def dump(service: Service) -> list[str]:
@@ -35,16 +34,23 @@ def dump(service: Service) -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_malformed_requests(tmp_path: Path) -> None:
-    config = make_config(tmp_path, burst=10**9, requests_per_second=1e9)
+    assert fuzz(tmp_path, EXAMPLES) > 40
+
+
+def fuzz(folder: Path, examples: int) -> int:
+    """Send requests to a service in ``folder``; returns how many. Fails at the first error of the
+    server, and if something has changed."""
+    config = make_config(folder, burst=10**9, requests_per_second=1e9)
     store_study(config.storage)
     with running_service(config) as service:
         before = dump(service)
-        assert send_requests(service, Role.READ, GenerationMode.POSITIVE) > 20
-        assert send_requests(service, Role.ADMIN, GenerationMode.NEGATIVE) > 20
+        count = send_requests(service, Role.READ, GenerationMode.POSITIVE, examples)
+        count += send_requests(service, Role.ADMIN, GenerationMode.NEGATIVE, examples)
         assert dump(service) == before
+    return count
 
 
-def send_requests(service: Service, role: Role, mode: GenerationMode) -> int:
+def send_requests(service: Service, role: Role, mode: GenerationMode, examples: int) -> int:
     """Send requests of ``mode`` to every route with the token of ``role``; returns how many."""
     count = 0
     schema = schemathesis.openapi.from_dict(service.app.openapi())
@@ -67,7 +73,7 @@ def send_requests(service: Service, role: Role, mode: GenerationMode) -> int:
 
             strategy = operation.as_strategy(generation_mode=mode)
             with suppress(Unsatisfiable):  # a route without parameters has no malformed request
-                run_examples(strategy, send)
+                run_examples(strategy, send, examples)
     return count
 
 
@@ -81,11 +87,11 @@ def send_once(http: Any, call: dict[str, Any]) -> Any:
         return None
 
 
-def run_examples(strategy: Any, send: Any) -> None:
+def run_examples(strategy: Any, send: Any, examples: int) -> None:
     from hypothesis import given
 
     options = settings(
-        max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=examples, deadline=None, database=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck), derandomize=True,
     )  # fmt: skip
     options(given(strategy)(send))()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import pytest
 
-from autotune.errors import NotFoundError, SpecError, UsageError
+from autotune.errors import AutotuneError, NotFoundError, SpecError, UsageError
+from autotune.service import commands, routes
 from autotune.store import open_store
 from autotune.store.access import Role
 from tests.service.conftest import STUDY, Service
@@ -151,6 +154,37 @@ def test_results_are_those_of_the_store(service: Service) -> None:
         with pytest.raises(NotFoundError, match="no trial 9"):
             client.trial("small", 9)
     store.close()
+
+
+def test_predictions(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def run_command(config: object, owner: object, arguments: list[str], text: str) -> str:
+        calls.append((arguments, [json.loads(line) for line in text.splitlines()]))
+        return '{"label": "good", "score": 0.9}\n'
+
+    monkeypatch.setattr(routes, "run_command", run_command)
+    rows = [{"text": "works\nwell"}]
+    with service.client(Role.READ) as client:
+        assert client.predict("small", rows, trial="0") == [{"label": "good", "score": 0.9}]
+        assert calls == [(["predict", "small", "--trial=0", "--input=-"], rows)]
+        with pytest.raises(AutotuneError, match="rows"):
+            client.predict("small", rows * 257)
+        with pytest.raises(AutotuneError, match="rows"):
+            client.predict("small", [{"text": 3}])
+        with pytest.raises(NotFoundError):
+            client.predict("missing", rows)
+    assert len(calls) == 1
+
+
+def test_commands_wait_in_a_short_queue(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = BoundedSemaphore(1)
+    full.acquire()
+    monkeypatch.setattr(commands, "_requests", full)
+    with service.http() as http:
+        body = {"rows": [{"text": "works well"}]}
+        answer = http.post("/v1/studies/small/predictions", json=body)
+        assert answer.status_code == 503 and "wait" in answer.json()["error"]
 
 
 def test_report(service: Service, tmp_path: Path) -> None:

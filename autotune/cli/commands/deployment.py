@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from autotune.cli.options import (
     JsonOption,
     StorageOption,
     StudyArgument,
+    open_client,
     reading_store,
     runs_directory,
 )
@@ -21,6 +22,7 @@ from autotune.cli.output import err, out, print_json
 if TYPE_CHECKING:
     from autotune.cli.layout import Listing
     from autotune.deployment.load import LoadResult
+    from autotune.deployment.pipeline import Prediction, Row
 
 
 def predict(
@@ -37,13 +39,27 @@ def predict(
     """Predict texts with the trained model of one trial, deployed as the trial deployed it."""
     import json
 
-    from autotune.analysis.select import select_trial
     from autotune.deployment.programs import read_rows
+
+    rows = read_rows(input_file, input_file.name)
+    predictions: Sequence[Mapping[str, Any]]
+    if (client := open_client()) is not None:
+        with client:
+            predictions = client.predict(study, rows, trial=trial)
+    else:
+        predictions = _predict_here(study, rows, trial, storage)
+    for prediction in predictions:
+        out.print(json.dumps(prediction, ensure_ascii=False), markup=False, soft_wrap=True)
+
+
+def _predict_here(
+    study: str, rows: Sequence[Row], trial: str, storage: str | None
+) -> Sequence[Prediction]:
+    from autotune.analysis.select import select_trial
     from autotune.execution.local import LocalExecutor
     from autotune.export.prediction import predict_rows
     from autotune.export.trained import trained_model_folder
 
-    rows = read_rows(input_file, input_file.name)
     with reading_store(storage) as store:
         target = store.study(study)
         trials = store.trials(study)
@@ -52,11 +68,9 @@ def predict(
     executor = LocalExecutor()
     try:
         with err.status(f"predicting with trial {selected.number}"):
-            predictions = executor.call(predict_rows, target, selected.strategy, model, rows)
+            return executor.call(predict_rows, target, selected.strategy, model, rows)
     finally:
         executor.close()
-    for prediction in predictions:
-        out.print(json.dumps(prediction, ensure_ascii=False), markup=False, soft_wrap=True)
 
 
 def bench(
