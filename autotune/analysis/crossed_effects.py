@@ -4,7 +4,8 @@ With ``d[s, i]`` the difference on example ``i`` with seed ``s``, the estimate i
 Examples and seeds are crossed random effects. The error is the sum of
 
 - that of the choice of examples: the variance of the means over seeds of each example, over the
-  number of examples, with the correction of Agresti and Min (2005) for few discordant examples;
+  number of examples, with the correction of Agresti and Min (2005) for few discordant examples
+  where an example is right or wrong;
 - that of the choice of seeds: twice the variance between the seeds of one strategy, over the number
   of seeds. It is pooled over strategies, since each has few seeds, and without the noise of the
   examples, which the first part contains.
@@ -41,12 +42,15 @@ class SeedVariance:
     degrees: int
 
 
-def example_difference(difference: Floats, seeds: SeedVariance | None) -> StudentT:
-    """The mean of ``difference`` of shape (seeds, examples), with its error."""
+def example_difference(
+    difference: Floats, seeds: SeedVariance | None, *, of_hits: bool = True
+) -> StudentT:
+    """The mean of ``difference`` of shape (seeds, examples), with its error. ``of_hits``: whether
+    it is that of right and wrong examples, or of their contributions to another score."""
     count, examples = difference.shape
     means = difference.mean(axis=0)
     value = float(means.mean())
-    squares = float(((means - value) ** 2).sum()) + 1 / count
+    squares = float(((means - value) ** 2).sum()) + (1 / count if of_hits else 0.0)
     from_examples = squares / (examples * (examples + 2))
     if seeds is None:
         return StudentT(value, math.sqrt(from_examples))
@@ -57,8 +61,8 @@ def example_difference(difference: Floats, seeds: SeedVariance | None) -> Studen
 
 
 def pooled_seed_variance(groups: Sequence[Floats]) -> SeedVariance:
-    """The variance of the score between seeds, from the ``hits`` (seeds, examples) of several
-    strategies, each with at least two seeds."""
+    """The variance of the score between seeds, from the ``hits`` (seeds, examples), or other
+    contributions of examples, of several strategies, each with at least two seeds."""
     degrees = [len(hits) - 1 for hits in groups]
     between = [float(hits.mean(axis=1).var(ddof=1)) for hits in groups]
     noise = [

@@ -4,7 +4,9 @@ The default is confirmed with the same seeds and on the same test examples as th
 example that is hard for one strategy is hard for another, and runs of one seed follow each other,
 so that differences within a pair are known better than the values.
 
-**Scores** are compared example by example with :mod:`autotune.analysis.crossed_effects`.
+**Scores** are compared example by example with :mod:`autotune.analysis.crossed_effects`: a score is
+the mean of what each example contributes to it, which is 0 or 1 for a share of hits, and follows
+from a run's predictions for F1, correlations and others (:mod:`autotune.trial.contributions`).
 
 **Speeds, times, memory, cost.** The estimate is the geometric mean of the ratio within each pair
 of runs, with Student's t of the logarithm. Its variance is that of the residuals of all confirmed
@@ -34,12 +36,10 @@ from autotune.analysis.front import value_of
 from autotune.analysis.replicates import Z95, Estimate, Replicates, ci95_half_width, is_score
 from autotune.analysis.student_t import StudentT
 from autotune.domain import State, Trial
-from autotune.measure.correctness import count_hits
+from autotune.domain.metrics import get_metric
+from autotune.measure.correctness import HIT_SHARES, count_hits
 
 Floats = NDArray[np.float64]
-
-HIT_SHARES = ("accuracy", "exact_match")
-"""The scores that are the share of correct labels or answers, of which a run stores each."""
 
 MIN_VALIDATED_STRATEGIES = 3
 """The fewest strategies from whose test and validation scores a variance is estimated."""
@@ -49,10 +49,9 @@ MIN_VALIDATED_STRATEGIES = 3
 class ScoreDifference:
     """Strategy minus reference in the unit of the score, on ``examples`` test examples.
 
-    ``is_paired``: whether it was compared example by example. Otherwise, as for F1, MCC and scores
-    of regression, which are no means of right and wrong labels, and for runs of earlier versions,
-    the errors of both scores are taken as independent, which makes the interval too wide rather
-    than too narrow.
+    ``is_paired``: whether it was compared example by example. Otherwise, as for scores of a user's
+    own and for runs of earlier versions, the errors of both scores are taken as independent, which
+    makes the interval too wide rather than too narrow.
     """
 
     metric: str
@@ -110,7 +109,8 @@ class PairedRuns:
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         self._trials, self._replicates = trials, Replicates(trials)
-        self._hits: dict[int, Floats] = {}
+        self._contributions: dict[tuple[int, str], Floats | None] = {}
+        self._seed_variances: dict[str, SeedVariance | None] = {}
 
     def score_difference(
         self, trial: Trial, reference: Trial, metric: str = "accuracy"
@@ -120,12 +120,16 @@ class PairedRuns:
         pairs = self._pairs(trial.strategy.key, reference.strategy.key, metric)
         if not pairs:
             return None
-        if metric in HIT_SHARES and _have_equal_splits([run for pair in pairs for run in pair]):
-            runs = [[self._hits_of(run) for run in side] for side in zip(*pairs, strict=True)]
-            difference = np.array(runs[0]) - np.array(runs[1])
-            estimate = example_difference(difference, self._seed_variance)
-            return ScoreDifference(metric, estimate, difference.shape[1], len(pairs), True)
-        return self._unpaired_difference(trial, reference, metric)
+        matrix = self._matrix([run for side in zip(*pairs, strict=True) for run in side], metric)
+        if matrix is None:
+            return self._unpaired_difference(trial, reference, metric)
+        own, other = np.split(matrix, 2)
+        estimate = example_difference(
+            own - other,
+            self._seed_variance(metric),
+            of_hits=(get_metric(metric).base or metric) in HIT_SHARES,
+        )
+        return ScoreDifference(metric, estimate, own.shape[1], len(pairs), True)
 
     def ratio(self, trial: Trial, reference: Trial, metric: str) -> Ratio | None:
         """The ratio of a positive metric between the strategies of two trials; ``None`` before both
@@ -170,34 +174,45 @@ class PairedRuns:
             and trial.strategy.key in self._runs
         }
 
-    def _hits_of(self, run: Trial) -> Floats:
-        """The contribution of each example to the share of hits of ``run``, whose mean it is."""
-        if run.number not in self._hits:
-            assert run.result.correctness is not None
-            hits, labels = count_hits(run.result.correctness)
-            self._hits[run.number] = hits * (len(labels) / labels.sum())
-        return self._hits[run.number]
+    def _contributions_of(self, run: Trial, metric: str) -> Floats | None:
+        """The contribution of each example to a score of ``run``, whose mean it is; ``None`` if the
+        run has not stored them."""
+        key = run.number, metric
+        if key not in self._contributions:
+            self._contributions[key] = _contributions(run, metric)
+        return self._contributions[key]
 
-    @cached_property
-    def _seed_variance(self) -> SeedVariance | None:
-        """The variance of the share of hits between seeds; ``None`` if unknown."""
-        groups = [list(runs.values()) for runs in self._runs.values()]
-        repeated = [runs for runs in groups if len(runs) > 1 and _have_equal_splits(runs)]
-        if repeated:
-            return pooled_seed_variance(
-                [np.array([self._hits_of(run) for run in runs]) for runs in repeated]
-            )
-        firsts = [runs[0] for runs in groups if runs[0].strategy.key in self._searched]
-        if len(firsts) < MIN_VALIDATED_STRATEGIES or not _have_equal_splits(firsts):
+    def _matrix(self, runs: Sequence[Trial], metric: str) -> Floats | None:
+        """The contributions to a score of several runs, (runs, examples); ``None`` if a run has
+        none, or if their examples differ. The rows of the test split are a part of the study, but
+        the tokens of a split that is evaluated in tokens depend on the strategy."""
+        if not runs or (metric in HIT_SHARES and not _have_equal_splits(runs)):
             return None
-        validation = [self._searched[run.strategy.key].result.measurements for run in firsts]
-        shared = [m for m in HIT_SHARES if all(m in measurements for measurements in validation)]
-        if not shared:
+        rows = [row for run in runs if (row := self._contributions_of(run, metric)) is not None]
+        is_complete = len(rows) == len(runs) and len({len(row) for row in rows}) == 1
+        return np.array(rows) if is_complete else None
+
+    def _seed_variance(self, metric: str) -> SeedVariance | None:
+        """The variance of a score between seeds; ``None`` if unknown."""
+        if metric not in self._seed_variances:
+            self._seed_variances[metric] = self._estimate_seed_variance(metric)
+        return self._seed_variances[metric]
+
+    def _estimate_seed_variance(self, metric: str) -> SeedVariance | None:
+        groups = [list(runs.values()) for runs in self._runs.values()]
+        repeated = [self._matrix(runs, metric) for runs in groups if len(runs) > 1]
+        if complete := [matrix for matrix in repeated if matrix is not None]:
+            return pooled_seed_variance(complete)
+        firsts = [runs[0] for runs in groups if runs[0].strategy.key in self._searched]
+        scores = [
+            self._searched[run.strategy.key].result.measurements.get(metric) for run in firsts
+        ]
+        validation = [score for score in scores if score is not None]
+        matrix = self._matrix(firsts, metric)
+        if matrix is None or len(firsts) < MIN_VALIDATED_STRATEGIES or None in scores:
             return None
         return validated_seed_variance(
-            np.array([self._hits_of(run) for run in firsts]),
-            [measurements[shared[0]].value for measurements in validation],
-            fmean(measurements[shared[0]].n for measurements in validation),
+            matrix, [score.value for score in validation], fmean(score.n for score in validation)
         )
 
     def _unpaired_difference(
@@ -263,6 +278,15 @@ def log_ratio_variance(rows: Sequence[Sequence[float]]) -> tuple[float, int]:
 def _have_equal_splits(runs: Sequence[Trial]) -> bool:
     splits = {run.result.correctness and run.result.correctness.split for run in runs}
     return len(splits) == 1 and None not in splits
+
+
+def _contributions(run: Trial, metric: str) -> Floats | None:
+    correctness = run.result.correctness
+    if metric in HIT_SHARES and correctness is not None:
+        hits, labels = count_hits(correctness)
+        return np.asarray(hits * (len(labels) / labels.sum()))
+    score = run.result.measurements.get(metric)
+    return np.array(score.samples) if score is not None and score.samples else None
 
 
 def _log_ratios(pairs: Sequence[tuple[Trial, Trial]], metric: str, relative: bool) -> list[float]:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from autotune.domain import Correctness
 
+HIT_SHARES = ("accuracy", "exact_match")
+"""The scores that are the share of correct labels or answers, of which a run stores a bit each."""
+
 
 def pack_correctness(
     split: str, hits: NDArray[np.bool_], starts: NDArray[np.bool_] | None = None

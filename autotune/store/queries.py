@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from autotune.domain import (
     TrialOrigin,
     TrialResult,
 )
+from autotune.domain.metrics import select_metrics
 from autotune.domain.text import one_line, shorten
 from autotune.errors import DamagedStudyError, NotFoundError
 from autotune.ports import StudyOverview
@@ -193,9 +195,9 @@ def trial_from(row: Any, result: TrialResult) -> Trial:
 def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Trial], int]:
     """Trials in order of number with measurements and saved models but without raw samples, and
     their highest revision (0 if there are none). Confirmations, which are few, have their
-    correctness too.
+    correctness and the samples of their scores too.
 
-    Three queries, independent of the number of trials, and one more if there are confirmations."""
+    Three queries, independent of the number of trials, and two more if there are confirmations."""
     rows = connection.execute(select(*_TRIAL).where(*where).order_by(TrialRow.number)).all()
     if not rows:
         return [], 0
@@ -208,6 +210,10 @@ def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[li
         by_trial[key][name] = codec.measurement_from(name, *numbers)
     confirmations = any(row.origin == TrialOrigin.CONFIRMATION for row in rows)
     hits = _correctness_of_confirmations(connection, *where) if confirmations else {}
+    if confirmations:
+        for key, name, samples in _score_samples_of_confirmations(connection, *where):
+            scores = by_trial[key]
+            scores[name] = replace(scores[name], samples=samples)
     models = _saved_models(connection, *where)
 
     def result(key: int) -> TrialResult:
@@ -234,6 +240,19 @@ def _correctness_of_confirmations(
     joined = joined.where(*where, TrialRow.origin == TrialOrigin.CONFIRMATION)
     rows: Iterable[Any] = connection.execute(joined)
     return {key: codec.correctness_from(*columns) for key, *columns in rows}
+
+
+def _score_samples_of_confirmations(
+    connection: Connection, *where: ColumnElement[bool]
+) -> Iterator[tuple[int, str, tuple[float, ...]]]:
+    """Key of the trial, name and samples of each score of the confirmations among the trials
+    ``where``."""
+    columns = (MeasurementRow.trial_id, MeasurementRow.name, MeasurementRow.samples)
+    joined = select(*columns).join(TrialRow, TrialRow.id == MeasurementRow.trial_id)
+    is_score = MeasurementRow.name.in_(select_metrics(lambda metric: metric.is_score))
+    joined = joined.where(*where, TrialRow.origin == TrialOrigin.CONFIRMATION, is_score)
+    for key, name, samples in connection.execute(joined):
+        yield key, name, codec.numbers(samples)
 
 
 def full_trial(connection: Connection, study_key: int, number: int) -> Trial:

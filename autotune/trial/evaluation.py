@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -121,11 +121,17 @@ def find_hits(predictions: Predictions, split: Split, kind: str) -> Correctness 
 def compute_scores(
     kind: str, split: Split, values: np.ndarray, label_names: Sequence[str]
 ) -> dict[str, Measurement]:
-    """The scores of a task kind and those of plug-in metrics, by name."""
+    """The scores of a task kind and those of plug-in metrics, by name. The samples of a score are
+    the contributions of the examples: see :mod:`autotune.trial.contributions`."""
     task_type = get_task_type(kind)
     scores = task_type.scores(split, values, label_names)
     own_scores = registered_scores(kind, *task_type.decode(split, values), label_names)
     return {**scores, **{score.name: score for score in own_scores}}
+
+
+def without_samples(scores: Iterable[Measurement]) -> list[Measurement]:
+    """``scores`` without the contributions of the examples, which only confirmations compare."""
+    return [replace(score, samples=()) for score in scores]
 
 
 def measure_latencies(

@@ -1,4 +1,8 @@
-"""Scores of predictions, with confidence intervals."""
+"""Scores of predictions, with confidence intervals.
+
+The samples of a score that is no share of hits are the contributions of the examples to it
+(:mod:`autotune.trial.contributions`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from autotune.domain.metrics import METRICS
 from autotune.domain.registry import import_object
 from autotune.domain.tasks import has_metric
 from autotune.errors import UsageError
+from autotune.trial.contributions import class_contributions, contributions, rounded
 from autotune.trial.tasks.base import is_evaluated
 
 RESAMPLES = 1000
@@ -37,10 +42,11 @@ def classification_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[s
     blocks = [_f1_and_mcc(block, cells, size) for block in resample(counts, width=size)]
     f1s, mccs = (np.concatenate(values) for values in zip(*blocks, strict=True))
     n = len(labels)
+    f1_samples, mcc_samples = map(rounded, class_contributions(labels, predictions, size))
     return {
         "accuracy": Measurement("accuracy", accuracy, "ratio", n, wilson_interval(accuracy, n)),
-        "f1": Measurement("f1", f1, "ratio", n, percentile_interval(f1s)),
-        "mcc": Measurement("mcc", mcc, "ratio", n, percentile_interval(mccs)),
+        "f1": Measurement("f1", f1, "ratio", n, percentile_interval(f1s), f1_samples),
+        "mcc": Measurement("mcc", mcc, "ratio", n, percentile_interval(mccs), mcc_samples),
     }
 
 
@@ -227,7 +233,8 @@ def _bootstrapped(
     blocks = resample(np.ones(n, dtype=np.int64))
     values = np.concatenate([function(block @ rows / n) for block in blocks])
     value = float(function(rows.mean(axis=0)[None])[0])
-    return Measurement(name, value, unit, n, percentile_interval(values))
+    samples = rounded(contributions(rows, function))
+    return Measurement(name, value, unit, n, percentile_interval(values), samples)
 
 
 def _moments(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -149,7 +149,7 @@ def train_model(
             run.run()
         with recorder.stage("6 evaluate"):
             scores, predictions = evaluate_split(run.state.unsharded(), data, data.evaluation)
-            recorder.add(*scores)
+            recorder.add(*(scores if job.on_test_split else evaluation.without_samples(scores)))
             recorder.correctness = evaluation.find_hits(
                 predictions, data.evaluation, data.prepared.kind
             )

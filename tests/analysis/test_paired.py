@@ -111,6 +111,44 @@ def test_other_scores_are_compared_without_pairing() -> None:
     assert difference.value == pytest.approx(0.02)
 
 
+def test_scores_with_contributions_are_paired_by_example() -> None:
+    """Both have equal errors but for noise: independent intervals would be 0.2 wide."""
+    rng = np.random.default_rng(0)
+    errors = rng.normal(1, 0.3, EXAMPLES)
+    sides = errors, errors + 0.1 + rng.normal(0, 0.02, EXAMPLES)
+    searched = [trial(0, DEFAULT, rmse=1.0), trial(1, FAST, rmse=1.1)]
+    runs = []
+    for number, (strategy, values) in enumerate(zip((DEFAULT, FAST), sides, strict=True)):
+        confirmation = run(2 + number, strategy, 1, rmse=values.mean())
+        score = replace(confirmation.result.measurements["rmse"], samples=tuple(values))
+        result = TrialResult({"rmse": score})
+        runs.append(replace(confirmation, result=result))
+    difference = PairedRuns([*searched, *runs]).score_difference(searched[1], searched[0], "rmse")
+    assert difference is not None and difference.is_paired
+    assert (difference.examples, difference.seeds) == (EXAMPLES, 1)
+    low, high = difference.ci95
+    assert low < 0.1 < high and high - low < 0.004
+
+
+def test_deployed_accuracy_is_compared_as_accuracy_is() -> None:
+    def deployed(number: int, strategy: Strategy, count: int) -> Trial:
+        hits = tuple(map(float, first(count)))
+        score = Measurement("deployed_accuracy", count / EXAMPLES, "ratio", EXAMPLES, samples=hits)
+        confirmation = run(number, strategy, 1, first(1000))
+        figures = {**confirmation.result.measurements, score.name: score}
+        return replace(confirmation, result=replace(confirmation.result, measurements=figures))
+
+    runs = [deployed(2, DEFAULT, 1000), deployed(3, FAST, 950)]
+    trained = [run(2, DEFAULT, 1, first(1000)), run(3, FAST, 1, first(950))]
+    difference = PairedRuns([*SEARCHED, *runs]).score_difference(
+        SEARCHED[1], SEARCHED[0], "deployed_accuracy"
+    )
+    expected = PairedRuns([*SEARCHED, *trained]).score_difference(SEARCHED[1], SEARCHED[0])
+    assert expected is not None
+    assert difference == replace(expected, metric="deployed_accuracy")
+    assert describe_difference(difference).startswith("2.7 points less accurate as deployed (")
+
+
 def test_nothing_is_compared_before_both_are_confirmed() -> None:
     trials = [*SEARCHED, run(2, FAST, 1, first(950), **{SPEED: 200.0})]
     pairs = PairedRuns(trials)

@@ -225,6 +225,8 @@ class StoreContract:
             store.finish(bert, number, completed())
         expected = [None, trial_result().correctness]
         assert [trial.result.correctness for trial in store.trials(bert)] == expected
+        samples = [trial.result.measurements["accuracy"].samples for trial in store.trials(bert)]
+        assert samples == [(), trial_result().measurements["accuracy"].samples]
         changes, cursor = store.trials_since(bert)
         assert [trial.result.correctness for trial in changes] == expected
         start(store, bert, strategy(1), origin=TrialOrigin.SAMPLED, seed=0)

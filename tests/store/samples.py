@@ -70,7 +70,7 @@ def trial_result() -> TrialResult:
     return TrialResult(
         measurements={
             "speed": Measurement("speed", 201.5, "1/s", 9, (199.25, 203.75), samples, (5.0, 6.0)),
-            "accuracy": Measurement("accuracy", 1 / 3, "", 400, (0.3, 0.4), source=0),
+            "accuracy": Measurement("accuracy", 1 / 3, "", 400, (0.3, 0.4), (0.5, 0.25), source=0),
             "cost_usd": Measurement("cost_usd", 1e-7, "USD"),
         },
         curve=(

@@ -12,7 +12,7 @@ from autotune.domain import Measurement
 from autotune.export.templates.folder import ExportFolder
 from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects.precision import Precision
-from autotune.trial.evaluation import compute_scores, predict, score
+from autotune.trial.evaluation import compute_scores, predict, score, without_samples
 from autotune.trial.loss import build_loss
 
 
@@ -28,9 +28,9 @@ def evaluate(
         predictions = predict(
             model, precision, collate, SingleProcess(device), build_loss(folder.prepared)
         )
-        scores[name] = compute_scores(
-            folder.task.kind, split, predictions.values, folder.label_names
-        )
+        values = predictions.values
+        measurements = compute_scores(folder.task.kind, split, values, folder.label_names)
+        scores[name] = {m.name: m for m in without_samples(measurements.values())}
     return scores
 
 

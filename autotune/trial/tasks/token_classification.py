@@ -14,6 +14,7 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
+from autotune.trial.contributions import contributions, rounded
 from autotune.trial.labels import clean_labels
 from autotune.trial.split import Split
 from autotune.trial.tables import Table
@@ -144,7 +145,14 @@ class TokenClassification:
                 num_words,
                 metrics.wilson_interval(accuracy, num_words),
             ),
-            "f1": Measurement("f1", float(f1), "ratio", int(counts[:, 1].sum()), interval),
+            "f1": Measurement(
+                "f1",
+                float(f1),
+                "ratio",
+                int(counts[:, 1].sum()),
+                interval,
+                rounded(contributions(counts, _f1)),
+            ),
         }
 
     def hits(self, split: Split, values: np.ndarray) -> np.ndarray:
