@@ -143,8 +143,9 @@ def _speed_phrase(metric: Metric, ratio: float) -> str:
 def _points_phrase(metric: Metric, points: float) -> str:
     if metric.comparison == "more accurate":
         if abs(points) < 0.05:
-            return "as accurate"
-        return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accurate"
+            return f"as accurate {metric.context}".rstrip()
+        comparison = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accurate"
+        return f"{comparison} {metric.context}".rstrip()
     if abs(points) < 0.05:
         return f"the same {metric.label}"
     return f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'} {metric.label}"

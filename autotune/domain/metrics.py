@@ -252,6 +252,7 @@ def deployed_score(metric: Metric) -> Metric:
         label=f"deployed {metric.label}",
         phase=Phase.DEPLOY,
         summary=f"{metric.summary}, by the deployed model",
+        context="as deployed",
         in_summary=False,
         is_filter=False,
         score=None,

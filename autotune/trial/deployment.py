@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,16 @@ from autotune import deployment
 from autotune.deployment import DeploymentSettings, Logits
 from autotune.deployment.trained_model import TaskFacts, save
 from autotune.domain import Job, Measurement, SavedModel
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import METRICS, get_metric
 from autotune.domain.text import one_line, shorten
 from autotune.errors import DeploymentError
+from autotune.measure.correctness import HIT_SHARES, count_hits
 from autotune.measure.cost import SECONDS_PER_HOUR
 from autotune.measure.measurements import exact, inverse
 from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.tokenizer import load_inputs
-from autotune.trial.evaluation import compute_scores
+from autotune.trial.evaluation import Predictions, compute_scores, find_hits
 from autotune.trial.loss import kind_of
 from autotune.trial.model_files import ARTIFACT, MODEL, has_model, write_model
 from autotune.trial.recorder import TrialRecorder
@@ -101,25 +103,37 @@ def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if not job.on_test_split:  # only confirmations are compared by example
+        measured = {
+            name: replace(figure, samples=()) if get_metric(name).is_score else figure
+            for name, figure in measured.items()
+        }
     return {**measured, **_cost(job, measured[SPEED])}
 
 
 def deployed_scores(
     logits: Sequence[Logits], split: Split, prepared: PreparedTask
 ) -> Mapping[str, Measurement]:
-    """The scores of the deployed model, from the logits of each example of ``split``."""
+    """The scores of the deployed model, from the logits of each example of ``split``. Their samples
+    are the contributions of the examples."""
     kind = kind_of(prepared)
     join = np.concatenate if kind.logits_per_token else np.stack
     values = join(list(logits))
     if kind.predicts_classes:
         values = values.argmax(axis=-1)
     scores = compute_scores(prepared.kind, split, values, prepared.label_names)
+    for name in scores.keys() & set(HIT_SHARES):
+        scores[name] = replace(scores[name], samples=_hit_samples(values, split, prepared.kind))
     named = {f"deployed_{name}": score for name, score in scores.items()}
-    return {
-        name: Measurement(name, s.value, s.unit, s.n, s.ci95)
-        for name, s in named.items()
-        if name in METRICS
-    }
+    return {name: replace(s, name=name) for name, s in named.items() if name in METRICS}
+
+
+def _hit_samples(values: np.ndarray, split: Split, kind: str) -> tuple[float, ...]:
+    """The contribution of each example to the share of hits, whose mean it is."""
+    correctness = find_hits(Predictions(values, np.empty(0), []), split, kind)
+    assert correctness is not None
+    hits, labels = count_hits(correctness)
+    return tuple((hits * (len(labels) / labels.sum())).tolist())
 
 
 def _cost(job: Job, speed: Measurement) -> dict[str, Measurement]:

@@ -25,6 +25,7 @@ from autotune.domain import (
 from autotune.errors import Unsupported
 from autotune.levers import LEVERS
 from autotune.levers.deployment import QUANTIZATIONS
+from autotune.measure.correctness import count_hits
 from autotune.trial import run
 from autotune.trial.model_files import MODEL, describe_model, has_model, write_model
 
@@ -65,6 +66,7 @@ def test_a_trained_model_is_deployed_without_training(tmp_path: Path, quick: Non
     assert model is not None and has_model(folder, model)
     assert model == describe_model(folder / MODEL)
     assert trained["deployed_accuracy"].value == trained["accuracy"].value
+    assert not trained["deployed_accuracy"].samples
     assert trained["deployed_usd_per_million"].value == pytest.approx(1.0)
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [MODEL]
 
@@ -79,6 +81,20 @@ def test_a_trained_model_is_deployed_without_training(tmp_path: Path, quick: Non
     assert deployed["deployed_accuracy"].value == trained["accuracy"].value
     assert not {"accuracy", "train_seconds"} & deployed.keys() and not outcome.result.curve
     assert outcome.result.model is None
+
+
+def test_confirmations_store_what_the_deployed_model_predicts_correctly(
+    tmp_path: Path, quick: None
+) -> None:
+    job = replace(make_job(tmp_path, settings={"steps": 2}), phases=TRAIN_AND_DEPLOY)
+    outcome = run.run_trial(replace(job, on_test_split=True), ignore)
+    assert isinstance(outcome, Completed), outcome
+    score = outcome.result.measurements["deployed_accuracy"]
+    correctness = outcome.result.correctness
+    assert correctness is not None
+    assert score.samples == tuple(count_hits(correctness)[0].astype(float))
+    assert score.value == pytest.approx(sum(score.samples) / score.n)
+    assert outcome.result.measurements["deployed_f1"].samples
 
 
 def test_a_damaged_model_is_trained_again(tmp_path: Path, quick: None) -> None:
