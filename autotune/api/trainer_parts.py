@@ -22,6 +22,7 @@ from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_SCORE_EXA
 from autotune.domain.trial import State
 from autotune.errors import Unsupported, UsageError
 from autotune.export.hf_trainer import OPTIMIZERS, training_arguments
+from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.pruning import prune
 from autotune.trial.encoder import encoder_of
@@ -39,7 +40,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "weight_decay": ("weight_decay",),
     "gradient_clip": ("max_grad_norm",),
     "label_smoothing": ("label_smoothing_factor",),
-    "compile": ("torch_compile",),
+    "compile": ("torch_compile", "torch_compile_mode"),
     "activation_checkpointing": ("activation_checkpointing", "activation_checkpointing_kwargs"),
     "device": ("use_cpu", "dataloader_pin_memory"),
     "padding": ("train_sampling_strategy",),
@@ -54,17 +55,6 @@ PROCESS_LEVERS = ("threads", "allocator", "pinning")
 
 LEVERS = (*ARGUMENTS, *MODEL_LEVERS, *PROCESS_LEVERS)
 """The levers that can be searched for a ``Trainer``."""
-
-TRIAL_ARGUMENTS: Mapping[str, Any] = {
-    "save_strategy": "no",
-    "eval_strategy": "no",
-    "load_best_model_at_end": False,
-    "push_to_hub": False,
-    "report_to": [],
-    "disable_tqdm": True,
-    "logging_steps": 25,
-}
-"""Arguments of every trial: it writes no checkpoints and reports to no service."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +125,7 @@ class TrainerParts:
             "learning_rate": float(arguments.learning_rate),
             "epochs": float(arguments.num_train_epochs),
             "precision": "tf32" if arguments.tf32 and precision == "fp32" else precision,
-            "compile": bool(arguments.torch_compile),
+            "compile": _compile_setting(arguments),
             "activation_checkpointing": bool(arguments.activation_checkpointing),
             "device": str(arguments.device),
             "padding": "bucketed" if _groups_by_length(arguments) else "dynamic",
@@ -254,6 +244,12 @@ def _own_callbacks(trainer: Trainer) -> list[TrainerCallback]:
         *INTEGRATION_TO_CALLBACK.values(),
     )
     return [c for c in trainer.callback_handler.callbacks if type(c) not in defaults]
+
+
+def _compile_setting(arguments: TrainingArguments) -> Value:
+    if arguments.torch_compile and arguments.torch_compile_mode == GRAPH_MODE:
+        return CUDA_GRAPHS
+    return bool(arguments.torch_compile)
 
 
 def _groups_by_length(arguments: TrainingArguments) -> bool:

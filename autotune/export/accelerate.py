@@ -16,6 +16,7 @@ from autotune.export.arguments import (
 )
 from autotune.export.base import ScriptFormat
 from autotune.export.levers import LOOP_GROUPS
+from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 
 SUPPORTED_KINDS = ("ddp",)
 
@@ -47,6 +48,7 @@ def _dynamo(strategy: Strategy) -> dict[str, Any]:
         return {}
     return {
         "dynamo_backend": "INDUCTOR",
+        **({"dynamo_mode": GRAPH_MODE} if strategy["compile"] == CUDA_GRAPHS else {}),
         "dynamo_use_dynamic": strategy["padding"] != "fixed",
     }
 

@@ -20,6 +20,7 @@ from autotune.export.arguments import (
 )
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import TRAINER_GROUPS
+from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 
 SUPPORTED_KINDS = ("ddp",)
 
@@ -58,6 +59,7 @@ def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, A
         "fp16": precision == "fp16",
         **({"tf32": True} if precision == "tf32" else {}),
         "torch_compile": bool(strategy["compile"]),
+        **({"torch_compile_mode": GRAPH_MODE} if strategy["compile"] == CUDA_GRAPHS else {}),
         "activation_checkpointing": checkpointing,
         **({"activation_checkpointing_kwargs": {"use_reentrant": False}} if checkpointing else {}),
         "ddp_bucket_cap_mb": int(strategy.get("ddp_bucket_mib", 25)),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.importers.base import ImportedConfig, pop_int, section, skip_unsupported
+from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 
 TRAINER_SECTIONS = (
     "fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config",
@@ -43,8 +44,10 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
         config.levers["device"] = "cpu"
     dynamo = section(document, "dynamo_config")
     if dynamo.get("dynamo_backend", "NO") != "NO":
-        config.levers["compile"] = True
-        options = {key: value for key, value in dynamo.items() if key != "dynamo_use_dynamic"}
+        graphs = dynamo.get("dynamo_mode") == GRAPH_MODE
+        config.levers["compile"] = CUDA_GRAPHS if graphs else True
+        read = {"dynamo_use_dynamic", *(["dynamo_mode"] if graphs else [])}
+        options = {key: value for key, value in dynamo.items() if key not in read}
         skip_unsupported(config, "dynamo_config.", options, COMPILE_DEFAULTS)
     _read_processes(config, document)
     if pop_int(dict(document), "num_machines", 1) > 1:

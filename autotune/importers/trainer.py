@@ -17,6 +17,7 @@ from autotune.importers.base import (
 )
 from autotune.importers.evaluations import read_evaluations
 from autotune.importers.regularization import read_regularization
+from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 
 IGNORED_PREFIXES = (
     "logging_", "log_", "save_", "eval_", "hub_", "include_", "trackio_", "do_", "push_to_hub_",
@@ -78,7 +79,10 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
         config.skipped["optim"] = f"the lever optimizer has no setting {optimizer}"
     _read_precision(levers, options)
     if options.pop("torch_compile", False):
-        levers["compile"] = True
+        graphs = options.get("torch_compile_mode") == GRAPH_MODE
+        levers["compile"] = CUDA_GRAPHS if graphs else True
+        if graphs:
+            options.pop("torch_compile_mode")
     flags = ("activation_checkpointing", "gradient_checkpointing")
     if True in [options.pop(flag, False) for flag in flags]:
         levers["activation_checkpointing"] = True

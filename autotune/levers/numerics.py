@@ -94,16 +94,17 @@ ATTENTION = Lever(
 )
 
 
+CUDA_GRAPHS = "cuda-graphs"
+"""Compiled code whose kernels are recorded once and started together."""
+GRAPH_MODE = "reduce-overhead"
+"""The mode of torch.compile that records CUDA graphs."""
+
 COMPILE_TOOLS = {
     "c++": "a C++ compiler (g++ or clang++) on PATH",
     "python.h": "the headers of Python (apt-get install python3-dev)",
 }
 TRITON_TOOLS = {"cc": "a C compiler (gcc or clang) on PATH"}
 """What compiled code needs: on every device, and on GPUs."""
-
-
-def _no_compiler(host: Host, value: Value) -> str | None:
-    return None if value is False else missing_compiler(host)
 
 
 def missing_compiler(host: Host) -> str | None:
@@ -114,30 +115,42 @@ def missing_compiler(host: Host) -> str | None:
     return f"torch.compile needs {' and '.join(missing)}" if missing else None
 
 
+def _cannot_compile(host: Host, value: Value) -> str | None:
+    if value == CUDA_GRAPHS and not any(device.kind == "cuda" for device in host.devices):
+        return "CUDA graphs need a CUDA GPU"
+    return None if value is False else missing_compiler(host)
+
+
 def _compile_on_gpus(host: Host) -> Categorical:
     """On a CPU, compiling costs 30 seconds per input shape, more than a small trial takes."""
     has_gpu = any(device.kind == "cuda" for device in host.devices)
-    return Categorical((False, True) if has_gpu else (False,))
+    return Categorical((False, True, CUDA_GRAPHS) if has_gpu else (False,))
 
 
 COMPILE = Lever(
     name="compile",
-    summary="Compile the model with torch.compile before training",
-    domain=Categorical((False, True)),
+    summary="Compile the model with torch.compile before training, or also record CUDA graphs",
+    domain=Categorical((False, True, CUDA_GRAPHS)),
     default=False,
     influences=frozenset({SPEED, MEMORY}),
-    unavailable=_no_compiler,
+    unavailable=_cannot_compile,
     auto=_compile_on_gpus,
     effect="torch:compile",
     exports={
         LOOP: "torch.compile, before training",
-        "hf-trainer": "torch_compile",
+        "hf-trainer": "torch_compile, torch_compile_mode",
         "accelerate": "dynamo_config",
         "deepspeed": "engine.compile() in train.py",
     },
     forbidden=(
         ForbiddenClause("compile == true and device == mps",
             "torch.compile does not support training on mps"),
+        ForbiddenClause("compile == 'cuda-graphs' and device in [cpu, mps]",
+            "CUDA graphs need a CUDA GPU"),
+        ForbiddenClause("compile == 'cuda-graphs' and padding != fixed",
+            "a CUDA graph has one shape; each further length would record another one"),
+        ForbiddenClause("compile == 'cuda-graphs' and micro_batch_size != full",
+            "the next micro-batch would overwrite the gradients of a recorded graph"),
     ),
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from autotune.domain import Strategy
 from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_SCORE_EXAMPLES
 from autotune.levers.base import Stage
+from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 from autotune.trial.data.batching import Collator, chunks
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.effects.adapters import add_adapter, has_adapter
@@ -28,6 +29,7 @@ from autotune.trial.effects.hooks import SetupContext, apply_hooks
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning import prune
 from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.effects.rank_allocation import RankAllocation
 from autotune.trial.loss import label_arguments
 from autotune.trial.models import load_model
 
@@ -35,11 +37,19 @@ from autotune.trial.models import load_model
 @dataclass(frozen=True)
 class ModelSetup:
     """A model to which a strategy has been applied, on one device. Where ``masks`` are set
-    (unstructured pruning), they must be applied again after every optimizer step."""
+    (unstructured pruning), they must be applied again after every optimizer step. Where ``ranks``
+    are set (AdaLoRA), they are allocated after every step, and their penalty is a part of the loss.
+    """
 
     model: PreTrainedModel
     precision: Precision
     masks: Masks | None
+    ranks: RankAllocation | None = None
+
+    @property
+    def penalty(self) -> Callable[[], Tensor] | None:
+        """What is added to the mean loss of training."""
+        return None if self.ranks is None else self.ranks.penalty
 
 
 def build_model(
@@ -68,8 +78,7 @@ def build_model(
     # Layers are counted after pruning.
     if int(strategy["freeze_layers"]) > 0:
         freeze(model, int(strategy["freeze_layers"]))
-    if has_adapter(strategy):
-        add_adapter(strategy, model, seed)
+    ranks = add_adapter(strategy, model, seed) if has_adapter(strategy) else None
     if strategy["activation_checkpointing"]:
         enable_activation_checkpointing(model)
     apply_hooks(Stage.FREEZE, model, strategy, context)
@@ -79,7 +88,7 @@ def build_model(
     precision = Precision(str(strategy["precision"]), collate.device, autocast_cpu=spans_cpu)
     precision.prepare(model)
     apply_hooks(Stage.PRECISION, model, strategy, context)
-    return ModelSetup(model, precision, masks)
+    return ModelSetup(model, precision, masks, ranks)
 
 
 def compile_model(strategy: Strategy, model: PreTrainedModel) -> Callable[..., Any]:
@@ -89,8 +98,21 @@ def compile_model(strategy: Strategy, model: PreTrainedModel) -> Callable[..., A
     """
     if not strategy["compile"]:
         return model
+    if strategy["compile"] == CUDA_GRAPHS:
+        return _record_graphs(torch.compile(model, dynamic=False, mode=GRAPH_MODE))
     compiled: Callable[..., Any] = torch.compile(model, dynamic=strategy["padding"] != "fixed")
     return compiled
+
+
+def _record_graphs(compiled: Callable[..., Any]) -> Callable[..., Any]:
+    """``compiled``, which may reuse the memory of the previous batch's outputs at each call."""
+
+    @wraps(compiled)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        return compiled(*args, **kwargs)
+
+    return forward
 
 
 def _prune(

@@ -248,7 +248,8 @@ def test_models_are_split_by_the_loop_of_the_trial(name: str) -> None:
         ),
         ({"precision": "bf16"}, {"bf16": True, "fp16": False}),
         ({"precision": "bf16-pure"}, {"bf16": False}),
-        ({"compile": True}, {"torch_compile": True}),
+        ({"compile": True}, {"torch_compile": True, "torch_compile_mode": None}),
+        ({"compile": "cuda-graphs"}, {"torch_compile_mode": "reduce-overhead"}),
         ({"activation_checkpointing": True}, {"activation_checkpointing": True}),
         ({"learning_rate": 1e-3}, {"learning_rate": 1e-3}),
         (

@@ -132,6 +132,14 @@ def test_an_adapter_of_peft_is_imported(tmp_path: Path) -> None:
     document = {**document, "use_dora": True, "target_modules": "all-linear"}
     imported = read_configuration(written(tmp_path / "adapter_config.json", document))
     assert imported.levers == {**levers, "adapter": "dora", "adapter_targets": "all"}
+    document = {
+        "peft_type": "ADALORA", "r": 8, "target_r": 4, "init_r": 6, "lora_alpha": 32, "deltaT": 1,
+        "beta1": 0.85, "beta2": 0.85, "orth_reg_weight": 0.5, "tinit": 0, "tfinal": 100,
+        "total_step": 1000, "rank_pattern": None, "target_modules": ["query", "value"],
+    }  # fmt: skip
+    imported = read_configuration(written(tmp_path / "adapter_config.json", document))
+    assert imported.levers == {**levers, "adapter": "adalora"}
+    assert set(imported.skipped) == {"tfinal"}
     prefix = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 8}
     imported = read_configuration(written(tmp_path / "adapter_config.json", prefix))
     assert imported.levers == {} and "PREFIX_TUNING" in imported.skipped["peft_type"]
@@ -147,6 +155,14 @@ def test_an_imported_configuration_can_be_the_baseline(tmp_path: Path) -> None:
     assert study.baseline["epochs"] == 2.0 and study.start_with == ()
     second = spec.load(study_file(imported, "own"), host=samples.HOST).study
     assert second.start_with and second.baseline["learning_rate"] == 5e-5
+
+
+def test_recorded_graphs_are_imported(tmp_path: Path) -> None:
+    trial = samples.trial(device="cuda:0", padding="fixed", compile="cuda-graphs")
+    for document in launch_config(trial.strategy), training_arguments(samples.study(), trial, 80):
+        imported = read_configuration(written(tmp_path / "config.json", document))
+        assert imported.levers["compile"] == "cuda-graphs"
+        assert not [name for name in imported.skipped if "mode" in name]
 
 
 def test_an_exported_accelerate_configuration_is_imported(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_unavailable_settings_name_what_the_host_lacks() -> None:
         ("precision", "bf16", "bf16"),
         ("precision", "tf32", "8.0"),
         ("compile", True, "compiler"),
+        ("compile", "cuda-graphs", "CUDA GPU"),
         ("allocator", "tuned", "musl"),
         ("threads", 3, "2 cores"),
         ("device", "mps", "found: cpu"),

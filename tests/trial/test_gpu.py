@@ -55,10 +55,11 @@ def test_fused_attention_trains_the_model_of_eager_attention(
     assert loss == pytest.approx(reference_loss, abs=0.05 if precision == "bf16" else 1e-3)
 
 
+@pytest.mark.parametrize("value", [True, "cuda-graphs"])
 def test_compiled_code_trains_the_model_of_eager_code(
-    tmp_path: Path, reference_loss: float
+    tmp_path: Path, reference_loss: float, value: bool | str
 ) -> None:
-    loss = final_loss(tmp_path, compile=True, padding="fixed")
+    loss = final_loss(tmp_path, compile=value, padding="fixed")
     assert loss == pytest.approx(reference_loss, abs=1e-3)
 
 

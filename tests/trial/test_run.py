@@ -255,14 +255,26 @@ def test_freezing_and_checkpointing_reach_the_model(tmp_path: Path) -> None:
     assert state.model.is_activation_checkpointing
 
 
-@pytest.mark.parametrize(("padding", "dynamic"), [("fixed", False), ("bucketed", True)])
+@pytest.mark.parametrize(
+    ("value", "padding", "options"),
+    [
+        (True, "fixed", {"dynamic": False}),
+        (True, "bucketed", {"dynamic": True}),
+        ("cuda-graphs", "fixed", {"dynamic": False, "mode": "reduce-overhead"}),
+    ],
+)
 def test_compile_wraps_only_the_forward_pass_of_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padding: str, dynamic: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: bool | str,
+    padding: str,
+    options: dict[str, Any],
 ) -> None:
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(setup.torch, "compile", lambda m, **k: calls.append(k) or (lambda: m))
-    state = train_state(tmp_path, compile=True, padding=padding)
-    assert calls == [{"dynamic": dynamic}]
+    state = train_state(tmp_path, compile=value, padding=padding)
+    assert calls == [options]
+    assert state.forward() is state.model
     assert state.forward is not state.model
 
 

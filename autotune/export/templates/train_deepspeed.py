@@ -18,6 +18,7 @@ from autotune.export.templates.device import apply_device_settings
 from autotune.export.templates.evaluation import evaluate, print_summary
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
+from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 from autotune.trial.data.batching import chunks
 from autotune.trial.effects.adapters import merge_adapters
 from autotune.trial.effects.optimizers import build_grouped_optimizer
@@ -54,7 +55,8 @@ def main() -> None:
         **client_optimizer,
     )
     if strategy["compile"]:
-        engine.compile(compile_kwargs={"dynamic": strategy["padding"] != "fixed"})
+        graphs = {"mode": GRAPH_MODE} if strategy["compile"] == CUDA_GRAPHS else {}
+        engine.compile(compile_kwargs={"dynamic": strategy["padding"] != "fixed", **graphs})
     recorder, batches = ThroughputRecorder(device, folder.seed), plan.batches()
     engine.train()
     recorder.start(plan.steps)

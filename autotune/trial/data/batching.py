@@ -33,12 +33,13 @@ COMPILED_MULTIPLE = 16
 
 @dataclass(frozen=True)
 class Batch:
-    """Model arguments, labels (``[n]``, ``[n, length]`` or ``[n, labels]``), and the number of
-    labels that are not ignored."""
+    """Model arguments, labels (``[n]``, ``[n, length]`` or ``[n, labels]``), the number of labels
+    that are not ignored, and the logits of a teacher, if there is one."""
 
     inputs: dict[str, Tensor]
     labels: Tensor
     num_labels: int
+    teacher: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Collator:
     is set. A batch without padding has no mask, which enables faster attention, unless
     ``always_mask`` is set: a compiled model needs the same arguments every time. Without
     ``has_mask`` there is none at all: FNet does not take one. With ``activations``, the batch has
-    the hidden states of its examples (``inputs_embeds``) and not their tokens.
+    the hidden states of its examples (``inputs_embeds``) and not their tokens. ``teacher`` has the
+    logits of a teacher for each example (``[examples, labels]``) or token (``[tokens, labels]``).
     """
 
     split: Split
@@ -61,6 +63,7 @@ class Collator:
     pinned: bool = True
     has_mask: bool = True
     activations: Activations | None = None
+    teacher: np.ndarray | None = None
 
     def __call__(self, rows: Indices) -> Batch:
         arrays = self.split.batch(rows, self.pad_token_id, self.length or self._rounded(rows))
@@ -73,8 +76,19 @@ class Collator:
             inputs.pop("token_type_ids", None)
             inputs["inputs_embeds"] = self._tensor(self.activations.batch(rows, length))
         return Batch(
-            inputs, self._tensor(torch.from_numpy(labels)), int(is_evaluated(labels).sum())
+            inputs,
+            self._tensor(torch.from_numpy(labels)),
+            int(is_evaluated(labels).sum()),
+            self._teacher_logits(rows, length=arrays["input_ids"].shape[1]),
         )
+
+    def _teacher_logits(self, rows: Indices, length: int) -> Tensor | None:
+        """The logits of the teacher for ``rows``; 0 for padding."""
+        if self.teacher is None:
+            return None
+        by_token = len(self.teacher) != len(self.split)
+        logits = self.split.gather(rows, self.teacher, length) if by_token else self.teacher[rows]
+        return self._tensor(torch.from_numpy(logits))
 
     def padded_to(self, multiple: int) -> Collator:
         """This collator with lengths rounded up to ``multiple`` too."""
@@ -107,7 +121,7 @@ def training_collator(
 ) -> Collator:
     """The collator of training batches under the levers ``padding``, ``compile`` and
     ``pinned_memory``."""
-    is_compiled = strategy["compile"] is True
+    is_compiled = bool(strategy["compile"])
     return Collator(
         split,
         prepared.pad_token_id,
