@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,13 @@ from autotune.domain.registry import import_object
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Store
 from autotune.tuner.history import History
-from autotune.tuner.learning_curves import LearningCurves, TrialProgress, is_score
+from autotune.tuner.learning_curves import (
+    LearningCurves,
+    TrialProgress,
+    is_deployed,
+    is_score,
+    rung_score,
+)
 from autotune.tuner.pausing import Outlook, estimate_outlook, pause_reason
 from autotune.tuner.score_forecast import ScoreForecast, ScoreUpperBound, forecast_at_rung
 from autotune.tuner.started_trial import StartedTrial
@@ -95,6 +102,7 @@ class EarlyStopper:
         progress = TrialProgress.from_points(
             trial.strategy, points, cached.metrics if cached is not None else {}
         )
+        progress = _with_deployed_figures(self._study, progress, history, self._score_bound)
         reason: str | None = rule(self._study, progress, history, self._curves, self._score_bound)
         if isinstance(reason, PauseReason) and trial.origin is TrialOrigin.CONTINUED:
             return None  # it is paused once only
@@ -108,7 +116,8 @@ class EarlyStopper:
         if not points:
             return None
         progress = TrialProgress.from_points(trial.strategy, points, trial.metrics)
-        forecasts = _forecasts(progress, history, self._curves, self._score_bound)
+        progress = _with_deployed_figures(self._study, progress, history, self._score_bound)
+        forecasts = _forecasts(self._study, progress, history, self._curves, self._score_bound)
         return estimate_outlook(
             self._study, progress.point, progress.profile_metrics, forecasts, history
         )
@@ -141,12 +150,12 @@ def optimistic(
     """
 
     def best(metric: str, sign: float) -> float:
-        if is_score(metric):
+        if rung_score(metric) is not None:
             return _best_score(metric, sign, progress, history, curves, score_bound)
         value = progress.profile_metrics.get(metric)
         return math.inf if value is None else sign * value + MAX_SPEED_GAIN * abs(value)
 
-    forecasts = _forecasts(progress, history, curves, score_bound)
+    forecasts = _forecasts(study, progress, history, curves, score_bound)
     return (
         _violated_constraint(study, best, history)
         or _improbable_constraint(study, progress, forecasts, history)
@@ -191,13 +200,13 @@ def _best_score(
     score_bound: ScoreUpperBound | None,
 ) -> float:
     """The signed score that the trial can still reach; infinite if unknown."""
-    is_at_rung, bound = metric in progress.scores, None
+    at_rung, bound = progress.scores.get(rung_score(metric) or metric), None
     if score_bound is not None:
-        sigmas = SIGMAS_AT_RUNG if is_at_rung else SIGMAS_AT_PROFILE
+        sigmas = SIGMAS_AT_PROFILE if at_rung is None else SIGMAS_AT_RUNG
         bound = score_bound(progress.strategy, metric, history, sigmas)
-    if not is_at_rung:
+    if at_rung is None:
         return math.inf if bound is None else sign * bound
-    current = sign * progress.scores[metric]
+    current = sign * at_rung
     gain = _optimistic_gain(metric, sign, current, progress.fraction, history, curves)
     return current + gain if bound is None else max(current + gain, sign * bound)
 
@@ -216,7 +225,8 @@ def _optimistic_gain(
     for trial in history:
         if trial.state is not State.COMPLETE or trial.is_confirmation:
             continue  # a confirmation is evaluated on other examples
-        at_rung, final = curves.metric_at(trial.number, fraction, metric), trial.metric(metric)
+        at_rung = curves.metric_at(trial.number, fraction, rung_score(metric) or metric)
+        final = trial.metric(metric)
         if at_rung is not None and final is not None:
             gains.append((abs(sign * at_rung - current), sign * (final - at_rung)))
     if len(gains) < MIN_FINISHED_TRIALS:
@@ -241,16 +251,39 @@ def _violated_constraint(
     return None
 
 
+def _with_deployed_figures(
+    study: Study,
+    progress: TrialProgress,
+    history: Sequence[Trial],
+    score_bound: ScoreUpperBound,
+) -> TrialProgress:
+    """``progress`` with an optimistic value of each speed, latency or size of the deployed model
+    that an objective or a constraint names: it is measured after the training only."""
+    names = [name for name in _study_metrics(study) if is_deployed(name) and not rung_score(name)]
+    bounds = {
+        name: score_bound(progress.strategy, name, history, SIGMAS_AT_PROFILE) for name in names
+    }
+    figures = {name: bound for name, bound in bounds.items() if bound is not None}
+    return replace(progress, profile_metrics={**progress.profile_metrics, **figures})
+
+
+def _study_metrics(study: Study) -> Sequence[str]:
+    return [part.metric for part in (*study.objectives, *study.constraints)]
+
+
 def _forecasts(
+    study: Study,
     progress: TrialProgress,
     history: Sequence[Trial],
     curves: LearningCurves,
     score_bound: ScoreUpperBound | None,
 ) -> Mapping[str, ScoreForecast]:
-    """Forecasts of the scores of a trial at a rung, by metric; empty before its first rung."""
+    """Forecasts of the scores of a trial at a rung, and of those of its deployed model that the
+    study names, by metric; empty before its first rung."""
+    deployed = [name for name in _study_metrics(study) if rung_score(name) in progress.scores]
     forecasts = {
         metric: forecast_at_rung(metric, progress, history, curves, score_bound)
-        for metric in progress.scores
+        for metric in (*progress.scores, *deployed)
     }
     return {metric: forecast for metric, forecast in forecasts.items() if forecast is not None}
 
@@ -286,10 +319,11 @@ def _improbable_constraint(
         forecast = forecasts[metric]
         probability = forecast.probability(constraint, limit)
         if probability < MIN_CONSTRAINT_PROBABILITY:
+            end = "when deployed" if is_deployed(metric) else "at the end"
             return (
-                f"{metric_label(metric)} {progress.scores[metric]:.4g} at step "
+                f"{metric_label(rung_score(metric) or metric)} {forecast.score:.4g} at step "
                 f"{progress.point.step} of {progress.point.total_steps}, about "
-                f"{forecast.expected:.4g} at the end: {constraint} holds with a probability of "
+                f"{forecast.expected:.4g} {end}: {constraint} holds with a probability of "
                 f"{probability:.0%}"
             )
     return None

@@ -74,6 +74,12 @@ def is_score(metric: str) -> bool:
     return metric in METRICS and METRICS[metric].phase is Phase.TRAIN
 
 
+def rung_score(metric: str) -> str | None:
+    """The score at rungs from which the final value of ``metric`` is forecast: itself, or that of
+    the trained model if it is a score of the deployed one; ``None`` for what is no score."""
+    return metric if is_score(metric) else METRICS[metric].base if metric in METRICS else None
+
+
 def is_deployed(metric: str) -> bool:
     """Whether a metric is one of the deployed model, which no other trial can stand for."""
     return metric in METRICS and METRICS[metric].phase is Phase.DEPLOY

@@ -16,12 +16,12 @@ from autotune.domain import Constraint, State, Strategy, Trial
 from autotune.domain.constraints import is_satisfied
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.domain.training import RUNG_EXAMPLES
-from autotune.tuner.learning_curves import LearningCurves, TrialProgress
+from autotune.tuner.learning_curves import LearningCurves, TrialProgress, rung_score
 
 ScoreUpperBound = Callable[[Strategy, str, Sequence[Trial], float], float | None]
-"""Returns an upper bound of a score (a metric of the train phase), given the strategy, the metric,
+"""Returns a bound of a metric of the trained or the deployed model, given the strategy, the metric,
 the history, and the number of standard deviations by which the bound is better than the expected
-score. ``None`` if there is too little data."""
+value. ``None`` if there is too little data."""
 
 TOTAL_GAIN_SD = 0.7
 """Prior standard deviation of the gain over a whole training run between strategies of one task,
@@ -46,7 +46,8 @@ SHARE_LIMITS = 0.002, 0.998
 
 @dataclass(frozen=True)
 class ScoreForecast:
-    """The final score of ``metric`` of a trial whose score at a rung is ``score``.
+    """The final score of ``metric`` of a trial whose score at a rung is ``score``, which is that of
+    the trained model if ``metric`` is one of the deployed model.
 
     ``distribution`` is on the scale of the metric. ``finished`` are the scores of other trials at
     this rung and at their end.
@@ -121,20 +122,24 @@ def forecast_at_rung(
     curves: LearningCurves,
     score_bound: ScoreUpperBound | None,
 ) -> ScoreForecast | None:
-    """The final score of a trial at a rung; ``None`` if no finished trial has passed it."""
+    """The final score of a trial at a rung; ``None`` if no finished trial has passed it.
+
+    For a score of the deployed model, the gains after the rung contain what deployment changes.
+    """
+    at_rungs = rung_score(metric) or metric
     finished = [
         (at_rung, final)
         for trial in history
         if trial.state is State.COMPLETE
         and trial.is_result  # a confirmation is evaluated on other examples
-        and (at_rung := curves.metric_at(trial.number, progress.fraction, metric)) is not None
+        and (at_rung := curves.metric_at(trial.number, progress.fraction, at_rungs)) is not None
         and (final := trial.metric(metric)) is not None
     ]
     prediction = None
     if score_bound is not None:
         mean, bound = (score_bound(progress.strategy, metric, history, n) for n in (0.0, 1.0))
         prediction = None if mean is None or bound is None else (mean, abs(bound - mean))
-    score = progress.scores[metric]
+    score = progress.scores[at_rungs]
     return forecast_score(metric, score, progress.fraction, finished, prediction)
 
 

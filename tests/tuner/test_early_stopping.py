@@ -12,6 +12,7 @@ from autotune.domain import (
     Constraint,
     CurvePoint,
     Measurement,
+    Objective,
     State,
     Study,
     Trial,
@@ -103,6 +104,50 @@ def test_the_speed_can_be_cached(study: Study) -> None:
 
 def test_the_profile_phase_stops_nothing_without_a_score_bound(study: Study) -> None:
     assert stop_reason(study, STEADY, profile(1.0)) is None
+
+
+def deploying(study: Study) -> tuple[Study, list[Trial], LearningCurves]:
+    """A study of deployed models, and finished trials that lose ten points when deployed."""
+    objectives = (Objective("latency_p50_ms", "minimize"), Objective("accuracy", "maximize"))
+    constraint = Constraint("deployed_accuracy", ">=", 0.62)
+    trials, curves = trials_with_curves(STEADY)
+    deployed = []
+    for trial in trials:
+        accuracy = trial.result.measurements["accuracy"].value
+        own = {"latency_p50_ms": 4.0, "deployed_accuracy": accuracy - 0.1}
+        added = {name: Measurement(name, value, "x") for name, value in own.items()}
+        result = TrialResult({**trial.result.measurements, **added})
+        deployed.append(replace(trial, result=result))
+    study = replace(study, objectives=objectives, constraints=(constraint,), deploys=True)
+    return study, deployed, curves
+
+
+def test_a_constraint_on_a_deployed_score_is_forecast_from_the_rung(study: Study) -> None:
+    """Finished trials end as deployed where they were at the rung."""
+    study, history, curves = deploying(study)
+    reason = optimistic(study, progress(profile(80.0), rung(25, 0.40)), history, curves)
+    assert reason is not None and "deployed accuracy" in reason
+    assert optimistic(study, progress(profile(80.0), rung(25, 0.64)), history, curves) is None
+
+
+def test_training_is_stopped_if_its_deployment_is_too_slow(study: Study) -> None:
+    study, trials, _ = deploying(study)
+    study = replace(study, constraints=(Constraint("latency_p50_ms", "<=", 3.0),))
+    store: Any = SimpleNamespace(trial=lambda name, number: trials[number])
+    history: Any = SimpleNamespace(refresh=lambda: trials)
+    started: Any = SimpleNamespace(
+        trial=finished(9, 80.0, 0.7, State.RUNNING),
+        cache_hit=CACHE_MISS,
+        job=SimpleNamespace(phases=PHASES),
+    )
+
+    def stop_reason(milliseconds: float) -> str | None:
+        stopper = EarlyStopper(study, store, history, lambda *_: milliseconds)
+        return stopper.should_stop(started, profile(80.0))
+
+    reason = stop_reason(4.0)
+    assert reason is not None and "deployed latency p50 can be 3.8 at best" in reason
+    assert stop_reason(2.0) is None
 
 
 def test_a_score_bound_lets_the_profile_phase_stop_a_trial(study: Study) -> None:

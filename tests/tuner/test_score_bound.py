@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune.domain import Study, Trial
-from autotune.tuner.samplers.factored.score_bound import MIN_TRAINED_GROUPS, GpScoreUpperBound
+from autotune.tuner.samplers.factored.score_bound import MIN_GROUPS, GpScoreUpperBound
 from tests.tuner.small_study import finished_trial
 
 
@@ -18,7 +18,7 @@ def trained_history(study: Study, count: int) -> list[Trial]:
 
 
 def test_no_bound_with_few_trained_groups(study: Study) -> None:
-    history = trained_history(study, MIN_TRAINED_GROUPS - 1)
+    history = trained_history(study, MIN_GROUPS - 1)
     assert GpScoreUpperBound(study)(study.baseline, "accuracy", history, 2.5) is None
 
 
