@@ -27,7 +27,7 @@ from autotune.domain import (
     Value,
     study_phases,
 )
-from autotune.domain.metrics import METRICS, MetricKind
+from autotune.domain.metrics import METRICS, MetricKind, get_metric
 from autotune.levers import phase_levers, required_resources
 from autotune.tuner.cache import measured_phases
 from autotune.tuner.samplers.factored.encoding import GroupKey, group_key
@@ -145,7 +145,7 @@ class Observations:
         measure a constrained score: it probably violates the constraint. Without estimates, a
         region in which all trials are stopped would look as good as before."""
         measured, bound = self.by_number(phase), self._lower_bound(metric)
-        if phase is not Phase.TRAIN or bound is None:
+        if phase not in (Phase.TRAIN, Phase.DEPLOY) or bound is None:
             return measured
         values = {metric: max(bound - STOPPED_VIOLATION, 0.0)}
         levers, estimates = phase_levers(phase), {}
@@ -157,7 +157,8 @@ class Observations:
 
     def _lower_bound(self, metric: str) -> float | None:
         """The bound below which a score violates a constraint; ``None`` without one."""
-        default = self.groups[Phase.TRAIN].get(self.default_groups[Phase.TRAIN])
+        phase = get_metric(metric).phase
+        default = self.groups[phase].get(self.default_groups.get(phase, ()))
         for constraint in self._study.constraints:
             is_lower_bound = constraint.operator in (">", ">=") and constraint.metric == metric
             if is_lower_bound and METRICS[metric].kind is MetricKind.SHARE:
