@@ -13,6 +13,7 @@ from autotune.domain import (
     Budget,
     Categorical,
     Completed,
+    Constraint,
     Dimension,
     FailureReason,
     Infeasible,
@@ -256,6 +257,20 @@ def test_a_deployment_of_a_known_model_costs_seconds(serving: Study) -> None:
     deleted = replace(history[0], result=replace(history[0].result, model=None))
     again, new, cached = seconds([deleted, history[1]])
     assert again >= 60 and cached == 0
+
+
+def test_a_stopped_training_counts_against_a_constraint_on_its_deployment(serving: Study) -> None:
+    bound = Constraint("deployed_accuracy", ">=", -0.05, relative=True)
+    study = replace(serving, constraints=(bound,))
+    first = deployed_trial(0, study, float(study.baseline["learning_rate"]), "torch")
+    stopped = replace(
+        deployed_trial(1, study, 4e-4, "openvino"),
+        state=State.PRUNED, result=TrialResult(_measured({"train_samples_per_second": 1.0})),
+    )  # fmt: skip
+    observations = Observations(study).update([first, stopped])
+    estimates = observations.with_stopped(Phase.DEPLOY, "deployed_accuracy")
+    values = [o.values["deployed_accuracy"] for _, o in estimates]
+    assert values[0] == 0.89 and values[1] < 0.84
 
 
 def test_variations_of_good_strategies_include_other_deployments(serving: Study) -> None:
