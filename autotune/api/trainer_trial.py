@@ -14,7 +14,13 @@ import torch
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import PredictionOutput
 
-from autotune.api.trainer_parts import TRIAL_ARGUMENTS, TrainerParts
+from autotune.api.trainer_evaluations import (
+    record_best_step,
+    temporary_checkpoints,
+    trial_arguments,
+    trial_scores,
+)
+from autotune.api.trainer_parts import TrainerParts
 from autotune.domain import (
     CurvePoint,
     Job,
@@ -80,14 +86,16 @@ def _fine_tune(
     with recorder.stage("1 setup"):
         device = init_device(job.strategy)
         recorder.environment.update(describe_environment(device))
-        trainer = parts.build(study, job.strategy, job.seed, Path(job.directory), **TRIAL_ARGUMENTS)
+        changes = trial_arguments(parts.arguments)
+        trainer = parts.build(study, job.strategy, job.seed, Path(job.directory), **changes)
         reference = ReferenceWorkload(device)
     clock = TrainingClock(device, report, recorder)
     trainer.add_callback(clock)
     reference.measure(REFERENCE_CALLS)
-    with recorder.stage("2 train"):
+    with recorder.stage("2 train"), temporary_checkpoints(Path(job.directory)):
         trainer.train()
     clock.close_window()
+    record_best_step(trainer, recorder)
     reference.measure(REFERENCE_CALLS)
     with recorder.stage("3 evaluate"):
         split: Any = parts.test_dataset if job.on_test_split else trainer.eval_dataset
@@ -107,8 +115,8 @@ def _fine_tune(
 
 
 class TrainingClock(TrainerCallback):
-    """Times windows of training steps, reports progress, and ends a trial whose loss is NaN or that
-    the search stops."""
+    """Times windows of training steps, without evaluations; reports progress and the scores of
+    evaluations; ends a trial whose loss is NaN or that the search stops."""
 
     def __init__(self, device: torch.device, report: Report, recorder: TrialRecorder) -> None:
         self._device, self._report, self._recorder = device, report, recorder
@@ -124,8 +132,21 @@ class TrainingClock(TrainerCallback):
         self._state = state
         self._window_examples += self._batch
         is_warmup_end = state.global_step == WARMUP_STEPS
-        if is_warmup_end or now(self._device) - self._start >= WINDOW_SECONDS:
+        is_over = is_warmup_end or now(self._device) - self._start >= WINDOW_SECONDS
+        if is_over or control.should_evaluate:
             self.close_window()
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
+        if control.should_evaluate:
+            self.close_window()
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if (scores := trial_scores(kwargs.get("metrics"), SPLIT)) and self.windows:
+            self._report_point(scores)
+        self._start = now(self._device)
+
+    def on_save(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
+        self._start = now(self._device)
 
     def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         loss = (kwargs.get("logs") or {}).get("loss")
@@ -168,10 +189,8 @@ def _record_speed(
 
 def _record_scores(recorder: TrialRecorder, output: PredictionOutput, job: Job) -> None:
     """The scores of ``compute_metrics`` and the loss, by their names without the prefix."""
-    for name, value in (output.metrics or {}).items():
-        metric = name.removeprefix(f"{SPLIT}_")
-        if metric in METRICS and METRICS[metric].phase is Phase.TRAIN:
-            recorder.add(_score(metric, float(value), output))
+    for name, value in trial_scores(output.metrics, SPLIT).items():
+        recorder.add(_score(name, value, output))
     labels: Any = output.label_ids
     logits: Any = output.predictions
     if _are_class_scores(labels, logits):

@@ -70,6 +70,8 @@ def tune(
     that autotune does not know. ``space`` maps levers to settings as in a study file; by default
     all that can be applied to a Trainer. The baseline are the trainer's own arguments. With
     ``test_dataset``, the best trials are confirmed on it under ``confirm_seeds`` other seeds.
+    With ``load_best_model_at_end`` trials evaluate as ``trainer`` does, and their best weights
+    count.
 
     Functions and classes of a notebook or script reach the trials by cloudpickle.
 
@@ -146,6 +148,7 @@ def _study(
 ) -> domain.Study:
     """The study of a Trainer: resolved like a study file, with the trainer's settings as baseline
     and its model and data as task."""
+    from autotune.api.trainer_evaluations import add_evaluations
     from autotune.api.trainer_trial import register_metrics
 
     register_metrics(metrics)
@@ -172,7 +175,7 @@ def _study(
     has_test = parts.test_dataset is not None
     return replace(
         resolved,
-        task=task,
+        task=add_evaluations(task, parts.arguments),
         budget=budget,
         sharing=False,
         confirm=domain.Confirmation(top=2, seeds=confirm_seeds) if has_test else None,

@@ -17,17 +17,22 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     DataCollatorWithPadding,
+    EarlyStoppingCallback,
     Trainer,
     TrainingArguments,
 )
 from transformers.trainer_callback import TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from autotune import api
+from autotune.api import trainer_trial, tuned_trainer
 from autotune.api.trainer_parts import TrainerParts
-from autotune.domain import State
+from autotune.domain import BEST_STEP, Budget, Device, Host, Job, Limits, State
 from autotune.domain.metrics import METRICS
 from autotune.errors import UsageError
+from autotune.levers import required_resources
 from autotune.trial.builtin import build_bert_tiny
+from autotune.trial.recorder import TrialRecorder
 
 LENGTH_STEP = 3
 
@@ -133,6 +138,35 @@ def test_a_trainer_is_tuned_and_comes_back_with_the_best_settings(
     best.train()
     counter = next(c for c in best.callback_handler.callbacks if isinstance(c, StepCounter))
     assert counter.steps == 12
+
+
+def test_the_best_weights_of_a_trainer_count_in_its_trials(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer.args.load_best_model_at_end, trainer.args.max_steps = True, 6
+    trainer.args.eval_strategy, trainer.args.eval_steps = IntervalStrategy.STEPS, 2
+    trainer.args.metric_for_best_model, trainer.args.greater_is_better = "accuracy", True
+    trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=5))
+    parts = TrainerParts.of_trainer(trainer)
+    host = Host(
+        cpu="test", cores=(0,), physical_cores=1, memory_gib=8.0, devices=(Device("cpu", "cpu"),)
+    )
+    study = tuned_trainer._study(
+        "best", parts, host, objectives=["train_samples_per_second", "accuracy"], constraints=[],
+        space={"batch_size": [4]}, budget=Budget(1), confirm_seeds=1, metrics={},
+    )  # fmt: skip
+    assert (study.task.evaluate_every, study.task.best_metric) == (2, "accuracy")
+    job = Job("best", 0, study.baseline, study.task, 0, required_resources(study.baseline),
+              Limits(), str(Path.cwd() / "trial"))  # fmt: skip
+    recorder = TrialRecorder()
+    monkeypatch.setattr(trainer_trial, "init_device", lambda strategy: torch.device("cpu"))
+    trainer_trial._fine_tune(parts, study, job, lambda point: None, recorder)
+    evaluations = {p.step: p.metrics for p in recorder.curve if "accuracy" in p.metrics}
+    assert list(evaluations) == [2, 4, 6]
+    best = evaluations[int(recorder.environment[BEST_STEP])]
+    assert best["accuracy"] == max(scores["accuracy"] for scores in evaluations.values())
+    assert recorder.measurements["loss"].value == pytest.approx(best["loss"], rel=1e-4)
+    assert not list(Path(job.directory).glob("checkpoint-*"))
 
 
 def test_settings_of_the_trainer_are_the_baseline(trainer: Trainer) -> None:
