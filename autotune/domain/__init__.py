@@ -52,6 +52,7 @@ from autotune.domain.trial import (
     Pruned,
     State,
     Trial,
+    Teacher,
     TrialOrigin,
     study_phases,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "Trial",
     "TrialOrigin",
     "TrialResult",
+    "Teacher",
     "Value",
     "WorkloadProfile",
     "digest",

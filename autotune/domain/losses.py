@@ -5,7 +5,7 @@ Plug-ins add them with :func:`autotune.plugins.register_loss`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,3 +23,12 @@ class LossFunction:
 
 
 LOSSES: Registry[LossFunction] = Registry("loss")
+
+TEACHER_OUTPUTS: Mapping[str, str] = {
+    "text-classification": "classes",
+    "token-classification": "classes",
+    "multi-label": "labels",
+    "regression": "numbers",
+}
+"""By kind of task, what the logits of a teacher stand for: one of several classes, labels that are
+present or not, or numbers. Other kinds cannot be distilled."""

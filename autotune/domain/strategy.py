@@ -22,6 +22,8 @@ LATER_DEFAULTS: Mapping[str, Value] = {
     "adapter_rank": 8,
     "adapter_targets": "attention",
     "cache_activations": False,
+    "distillation": 0.0,
+    "distillation_temperature": 2.0,
     "gradient_clip": 1.0,
     "inference_batch_size": 32,
     "inference_padding": "dynamic",

@@ -36,7 +36,9 @@ class Task:
     ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
     ``validation_samples`` limit the size of the splits. ``evaluate_every``: a number of optimizer
     steps, or a text such as ``0.25 epochs``, after which the model is evaluated on the validation
-    split. The weights with the best ``best_metric`` count, not the last ones.
+    split. The weights with the best ``best_metric`` count, not the last ones. ``teacher`` is the
+    model (a hub id or a folder) whose logits trials with ``distillation`` learn; ``None`` for the
+    best of the study's own.
     """
 
     kind: str = "text-classification"
@@ -58,6 +60,7 @@ class Task:
 
 
 @dataclass(frozen=True)
+    teacher: str | None = None
 class Objective:
     """A metric to optimise."""
 
@@ -225,6 +228,12 @@ class Study:
     @property
     def has_auto_samples(self) -> bool:
         """Whether the budget decides on how many samples trials train."""
+    @property
+    def has_own_teacher(self) -> bool:
+        """Whether trials learn from the most accurate model of the study itself."""
+        is_searched = any(d.lever == "distillation" for d in self.space.dimensions)
+        return is_searched and self.task.teacher is None
+
         return (self.spec.get("task") or {}).get("train_samples") == "auto"
 
     @property

@@ -270,11 +270,23 @@ class Job:
     resources. ``cores`` are the CPU ids that the executor reserved for it; empty for any.
     ``phases`` lists the phases to run; the results of the others are reused from trials with the
     same phase key. ``on_test_split``: evaluate the model on the test split instead of validation.
+@dataclass(frozen=True)
+class Teacher:
+    """The trial whose trained model others learn from: its number, its task, and its model with the
+    folder that contains it."""
+
+    trial: int
+    task: Task
+    model: SavedModel
+    folder: str
+
+
     ``plugins`` are loaded first (:func:`autotune.plugins.load`). ``continues`` lists the folders of
     earlier runs of this trial, the latest first: training continues at their checkpoint.
     ``keeps_model``: leave the trained model in the folder of the trial. ``model`` is that of an
     earlier trial, in ``model_folder``, which is deployed instead of training. ``serving_usd`` is
-    the hourly price of what serves the deployed model.
+    the hourly price of what serves the deployed model. ``teacher`` is the trial whose logits the
+    model learns, unless the task names a teacher.
     """
 
     study: str
@@ -295,3 +307,4 @@ class Job:
     model: SavedModel | None = None
     model_folder: str | None = None
     serving_usd: float | None = None
+    teacher: Teacher | None = None

@@ -8,6 +8,7 @@ from itertools import chain
 from autotune.domain import Constraint, Objective, Phase, Retention
 from autotune.domain.metrics import get_metric
 from autotune.levers import is_deployment_lever
+from autotune.spec.distillation import needs_own_teacher
 from autotune.spec.models import StudyFile
 
 
@@ -22,5 +23,7 @@ def has_deployment(
 
 
 def resolve_keep(file: StudyFile, *, deploys: bool) -> Retention:
-    """Which models are kept: those of the front if models are deployed, unless the file says."""
-    return Retention(file.keep.models or ("front" if deploys else "none"), file.keep.gigabytes)
+    """Which models are kept: those of the front if models are deployed, or are teachers of others,
+    unless the file says."""
+    is_needed = deploys or needs_own_teacher(file)
+    return Retention(file.keep.models or ("front" if is_needed else "none"), file.keep.gigabytes)

@@ -35,6 +35,7 @@ from autotune.spec.budget import (
 )
 from autotune.spec.conditions import constraint_errors, parse_constraint
 from autotune.spec.deployment import has_deployment, resolve_keep
+from autotune.spec.distillation import check_teacher
 from autotune.spec.document import Document, Path
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.evaluation import with_evaluations
@@ -74,6 +75,7 @@ def resolve(
     objectives, constraints = metrics.objectives(file), metrics.constraints(file)
     task = _task(file.task, document)
     deploys = has_deployment(file, objectives, constraints)
+    check_teacher(file, document)
     study = Study(
         name=file.study,
         task=with_evaluations(task, file.task, objectives, constraints, document),
@@ -209,6 +211,7 @@ def _task(spec: TaskSpec, document: Document) -> Task:
         labels=None if spec.labels is None else tuple(spec.labels),
         class_weights=spec.class_weights,
         loss=spec.loss,
+        teacher=spec.teacher,
         seed=spec.seed,
         train_samples=spec.train_samples,
         validation_samples=spec.validation_samples,

@@ -137,6 +137,11 @@ class TaskSpec(Section):
     loss: NonEmptyText | None = Field(
         None, description="A loss of a plug-in, or module:function, instead of that of the kind"
     )
+    teacher: NonEmptyText | None = Field(
+        None,
+        description="Model whose logits trials with distillation learn: a hub id or a folder; the "
+        "most accurate of the study's first models unless given",
+    )
     seed: Seed = 0
     train_samples: Annotated[
         Count | None,

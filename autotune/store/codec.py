@@ -39,7 +39,7 @@ def _study_adapter() -> TypeAdapter[Study]:
 
 
 LATER_TASK_FIELDS = frozenset(
-    {"stride", "labels", "class_weights", "loss", "evaluate_every", "best_metric"}
+    {"stride", "labels", "class_weights", "loss", "evaluate_every", "best_metric", "teacher"}
 )
 """Fields of a task that were added after the first release of the store; ``None`` by default."""
 

@@ -88,3 +88,10 @@ def head_note(model_dir: Path, labels: Sequence[str]) -> str | None:
     if order != sorted(order):
         return "the rows of the model's head are reordered for the labels of the data"
     return None
+
+
+def has_trained_head(model_dir: Path, labels: Sequence[str]) -> bool:
+    """Whether the model in ``model_dir`` was saved with a head that was trained for ``labels``."""
+    config = read_config(model_dir)
+    is_saved = str((config.architectures or [""])[0]).endswith(HEADS)
+    return is_saved and label_order(names_in(config.id2label or {}), labels) is not None

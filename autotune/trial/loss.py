@@ -19,6 +19,7 @@ from autotune.domain.registry import import_object
 from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.errors import UsageError
 from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.effects.distillation import Distillation
 from autotune.trial.tasks.base import IGNORE_INDEX, is_evaluated
 
 
@@ -31,15 +32,22 @@ class Loss:
     function: Callable[..., Tensor]
     class_weights: Tensor | None = None
     label_smoothing: float = 0.0
+    distillation: Distillation | None = None
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The sum over all evaluated labels, in training.
+    def __call__(self, logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> Tensor:
+        """The sum over all evaluated labels, in training. With ``distillation``, the logits of the
+        ``teacher`` (in the shape of ``logits``) are learned too, where they are given.
 
         Divided by the number of labels of the whole batch, it makes accumulated gradients equal to
         those of the batch, whatever the micro-batches.
         """
         smoothing = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
-        return self.per_label(logits, labels, **smoothing).sum()
+        losses = self.per_label(logits, labels, **smoothing)
+        if teacher is not None and self.distillation is not None:
+            from_teacher = self.distillation.divergence(self.kind, logits.float(), teacher)
+            weight = self.distillation.weight
+            losses = (1 - weight) * losses + weight * from_teacher * is_evaluated(labels)
+        return losses.sum()
 
     def per_label(self, logits: Tensor, labels: Tensor, **smoothing: float) -> Tensor:
         """The loss of each label, in the shape of ``labels``."""

@@ -47,6 +47,7 @@ from autotune.trial.model_files import MODEL, delete_model
 from autotune.trial.models import attention_fallback
 from autotune.trial.plan import plan_training
 from autotune.trial.recorder import TrialRecorder, describe_environment
+from autotune.trial.teacher import teacher_logits
 from autotune.trial.training import init_train_state
 from autotune.trial.training_run import SETUP, TrainingRun, evaluate_split
 from autotune.trial.trial_data import TrialData, read_data
@@ -124,6 +125,10 @@ def train_model(
     """Profile the strategy if the job asks for it, train if ``has_training``, and save the model
     if it is kept or deployed."""
     has_profile, device = Phase.PROFILE in job.phases, data.collate.device
+    if has_training and job.strategy["distillation"]:
+        with recorder.stage("2 teacher"):
+            logits = teacher_logits(job, data.collate.split, device, recorder)
+            data = replace(data, collate=replace(data.collate, teacher=logits))
     devices = local_devices(job.strategy, device)
     meter = EnergyMeter(counters(devices, packages=is_local_main_process()))
     with recorder.stage(SETUP), meter.running():

@@ -88,6 +88,14 @@ class Split:
         else:
             out[rows] = predictions
 
+    def gather(self, rows: Any, values: np.ndarray, length: int) -> np.ndarray:
+        """The values of the tokens of ``rows``: ``[tokens, ...]`` to ``[rows, length, ...]``, with
+        0 for padding. The inverse of :meth:`scatter`."""
+        indices, mask = self._cell_indices(rows, length)
+        cells = np.zeros((*mask.shape, *values.shape[1:]), values.dtype)
+        cells[mask] = values[indices[mask]]
+        return cells
+
     def _cell_indices(self, rows: Any, length: int | None) -> tuple[np.ndarray, np.ndarray]:
         """The index into :attr:`tokens` of each cell of the padded batch, and the mask of the cells
         that are not padding."""

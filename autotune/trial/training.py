@@ -24,6 +24,7 @@ from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.adapters import has_adapter
 from autotune.trial.effects.device_map import dispatch_model
+from autotune.trial.effects.distillation import distillation_of
 from autotune.trial.effects.schedules import rate_factors
 from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import TrainingPlan
@@ -47,6 +48,7 @@ def init_train_state(
     keeps its part."""
     setup = build_model(strategy, prepared, collate, seed)
     loss = build_loss(prepared, float(strategy["label_smoothing"]))
+    loss = replace(loss, distillation=distillation_of(strategy))
     model, precision, device = setup.model, setup.precision, collate.device
     activations, trained = None, model
     if strategy["cache_activations"]:
@@ -85,7 +87,7 @@ def train_step(state: TrainState, micro_batches: list[Batch], learning_rate: flo
     for batch in micro_batches:
         with state.precision.autocast():
             logits = output_logits(state.forward(**batch.inputs))
-        loss = state.loss(logits, batch.labels) / num_labels
+        loss = state.loss(logits, batch.labels, batch.teacher) / num_labels
         scaler = state.precision.scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
         total += loss.detach()

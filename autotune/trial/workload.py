@@ -26,6 +26,7 @@ def profile_workload(task: Task) -> WorkloadProfile:
     idle_gib = memory.peak_gib() or 0.0
     prepared = prepare_task(task)
     _require_loss(prepared)
+    _require_teacher(task)
     model = _meta_model(prepared)
     config = model.config
     layers = int(config.num_hidden_layers)
@@ -73,6 +74,14 @@ def _require_loss(prepared: PreparedTask) -> None:
     from autotune.trial.loss import build_loss
 
     build_loss(prepared)
+
+
+def _require_teacher(task: Task) -> None:
+    """Raise :class:`~autotune.errors.ModelError` now for a teacher that cannot be used."""
+    if task.teacher is not None:
+        from autotune.trial.teacher import require_teacher
+
+        require_teacher(task)
 
 
 def _meta_model(prepared: PreparedTask) -> Any:

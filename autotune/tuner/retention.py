@@ -2,7 +2,8 @@
 study file names.
 
 During a search any model can still be deployed in another way, so those that do not fit in the disk
-space are deleted in the order of their use: first the latest ones of the front. What is deleted is
+space are deleted in the order of their use: first the latest ones of the front. The teacher of
+others (:mod:`autotune.tuner.teacher`) is kept before all. What is deleted is
 a pure function of the study and its trials, and recorded in the store: to be deployed again, such a
 model has to be trained again.
 """
@@ -17,6 +18,7 @@ from autotune.domain import State, Study, Trial
 from autotune.levers import training_key
 from autotune.ports import Store
 from autotune.trial.model_files import MODEL, delete_model
+from autotune.tuner.teacher import find_best_candidate
 
 GIGABYTE = 10**9
 
@@ -54,15 +56,20 @@ def unwanted_models(study: Study, history: Sequence[Trial], *, has_ended: bool) 
     if not saved:
         return []
     front = {_training(trial) for trial in pareto_front(study, history)}
+    teacher = find_best_candidate(study, history)
     candidates = saved
     if has_ended and study.keep.models != "all":
-        candidates = [t for t in saved if study.keep.models == "front" and _training(t) in front]
+        is_front = study.keep.models == "front"
+        candidates = [t for t in saved if is_front and (_training(t) in front or t is teacher)]
     default = find_baseline(study, history)
     first = {_training(t) for t in history if t.state is State.RUNNING}
     first |= {_training(default)} if default is not None else set()
     ranked = sorted(
-        candidates, key=lambda t: (_training(t) not in front, _training(t) not in first, -t.number)
-    )
+        candidates,
+        key=lambda t: (
+            t is not teacher, _training(t) not in front, _training(t) not in first, -t.number
+        ),
+    )  # fmt: skip
     kept, used = set(), 0
     for trial in ranked:
         size = _size(trial)

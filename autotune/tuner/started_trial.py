@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from autotune.domain import (
     Outcome,
     Phase,
     Resources,
+    Teacher,
     Trial,
     TrialOrigin,
     TrialResult,
@@ -27,6 +28,7 @@ from autotune.levers import required_resources, serving_threads
 from autotune.tuner.cache import CACHE_MISS, CacheHit, merge_cached
 from autotune.tuner.failures import earlier_runs, has_failed_before, without_early_verdict
 from autotune.tuner.feasibility.filter import PREDICTIONS, attach_predictions
+from autotune.tuner.teacher import find_teacher
 from autotune.tuner.turn import Turn
 
 
@@ -74,8 +76,18 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         model=None if hit.model is None else hit.model.result.model,
         model_folder=None if hit.model is None else folder(hit.model),
         serving_usd=turn.serving_price(trial.strategy) if turn.study.deploys else None,
+        teacher=_teacher(trial, turn, folder),
     )
     return StartedTrial(trial, job, hit, predictions, has_failed_before(trial, turn.history))
+
+
+def _teacher(trial: Trial, turn: Turn, folder: Callable[[Trial], str]) -> Teacher | None:
+    """The trial of the study from which ``trial`` learns, if it does."""
+    teacher = find_teacher(turn.study, turn.history) if trial.strategy["distillation"] else None
+    if teacher is None or teacher.result.model is None:
+        return None
+    task = task_of(turn.study.task, teacher.strategy)
+    return Teacher(teacher.number, task, teacher.result.model, folder(teacher))
 
 
 def _resources(trial: Trial, hit: CacheHit, turn: Turn) -> Resources:

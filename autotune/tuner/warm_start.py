@@ -117,7 +117,8 @@ def _importable_trials(source: SourceStudy) -> Iterator[Trial]:
         states |= {State.PRUNED, State.INFEASIBLE}
     for trial in source.trials:
         has_run = trial.is_result and trial.failure is not FailureReason.PREDICTED
-        if has_run and trial.state in states:
+        has_other_teacher = trial.strategy["distillation"] and source.study.task.teacher is None
+        if has_run and trial.state in states and not has_other_teacher:
             yield trial
 
 

@@ -70,11 +70,47 @@ def test_options_of_the_loss_and_of_the_length() -> None:
         ("{labels: [a, b, a]}", "name two or more different labels"),
         ("{kind: regression, labels: [a, b]}", "labels of regression have no names"),
         ("{max_length: 2}", "at least 4"),
+        ("{teacher: hub/model}", "no trial learns from it"),
     ],
 )
 def test_options_that_a_kind_does_not_have(section: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         task(section)
+
+
+DISTILLED = """
+study: s
+objectives: [loss]
+task: {kind: text-classification}
+space: {distillation: [0, 0.5], distillation_temperature: [1, 2]}
+"""
+
+
+def test_models_that_teach_others_are_kept() -> None:
+    study = load(DISTILLED, host=CPU).study
+    assert study.has_own_teacher and study.keep.models == "front" and study.keeps_models
+    named = DISTILLED.replace("kind: text-classification", "teacher: hub/model")
+    study = load(f"{named}start_with: [{{distillation: 0.5}}]\n", host=CPU).study
+    assert study.task.teacher == "hub/model" and not study.has_own_teacher
+    assert study.keep.models == "none"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("text-classification", "question-answering", "question-answering cannot be distilled"),
+        ("space", "keep: none\nspace", "a model of the study is the teacher of others"),
+        ("space", "baseline: {distillation: 0.5}\nspace", "there is no teacher yet when it runs"),
+        (
+            "distillation: [0, 0.5], distillation_temperature: [1, 2]}",
+            "distillation: 0.5}\nstart_with: [{batch_size: 16}]",
+            "there is no teacher yet when it runs",
+        ),
+    ],
+)
+def test_distillation_that_cannot_run(old: str, new: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load(DISTILLED.replace(old, new), host=CPU)
 
 
 def test_scores_of_another_kind_cannot_be_objectives() -> None:

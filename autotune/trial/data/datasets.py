@@ -50,7 +50,8 @@ def prepare_task(task: Task) -> PreparedTask:
     key = digest(
         {
             "layout": CACHE_VERSION,
-            "task": asdict(task) | {"epochs": None, "steps": None},
+            "task": {k: v for k, v in asdict(task).items() if k != "teacher"}
+            | {"epochs": None, "steps": None},
             "rows": source.identity,
             "model": model.identity,
             "versions": [version("tokenizers"), version("transformers")],

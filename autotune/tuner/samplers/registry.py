@@ -6,6 +6,7 @@ from autotune.components import SAMPLERS
 from autotune.domain import Study, WorkloadProfile
 from autotune.domain.registry import import_object
 from autotune.ports import Sampler
+from autotune.tuner.samplers.distillation import DistillationSampler
 from autotune.tuner.samplers.probes import ProbeSampler
 from autotune.tuner.samplers.recipes import RecipeSampler
 
@@ -13,6 +14,12 @@ from autotune.tuner.samplers.recipes import RecipeSampler
 def make_sampler(study: Study, workload: WorkloadProfile | None = None) -> Sampler:
     """The sampler of ``study``. Without a ``workload``, samplers that model speed have no prior
     mean of it."""
+    if study.has_own_teacher:
+        return DistillationSampler(study, lambda part: _make(part, workload))
+    return _make(study, workload)
+
+
+def _make(study: Study, workload: WorkloadProfile | None) -> Sampler:
     sampler_type = SAMPLERS.find(study.sampler.kind)
     sampler: Sampler = import_object(sampler_type.factory)(study, workload)
     if study.sampler.recipes and sampler_type.learns:
