@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy
 
 from autotune.domain import BEST_STEP, Phase, Task
 from autotune.domain.metrics import METRICS
@@ -52,7 +53,7 @@ def add_evaluations(task: Task, arguments: TrainingArguments) -> Task:
         config.task["steps"] = arguments.max_steps
     names = ("load_best_model_at_end", "eval_strategy", "eval_steps", "metric_for_best_model")
     options = {name: getattr(arguments, name) for name in names}
-    read_evaluations(config, {**options, "eval_strategy": arguments.eval_strategy.value})
+    read_evaluations(config, {**options, "eval_strategy": IntervalStrategy(arguments.eval_strategy).value})
     return replace(
         task,
         evaluate_every=config.task.get("evaluate_every"),
