@@ -57,10 +57,10 @@ class Task:
     validation_samples: int | None = None
     evaluate_every: int | str | None = None
     best_metric: str | None = None
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)
-    teacher: str | None = None
 class Objective:
     """A metric to optimise."""
 
@@ -226,14 +226,14 @@ class Study:
         return self.deploys or self.keep.models != "none"
 
     @property
-    def has_auto_samples(self) -> bool:
-        """Whether the budget decides on how many samples trials train."""
-    @property
     def has_own_teacher(self) -> bool:
         """Whether trials learn from the most accurate model of the study itself."""
         is_searched = any(d.lever == "distillation" for d in self.space.dimensions)
         return is_searched and self.task.teacher is None
 
+    @property
+    def has_auto_samples(self) -> bool:
+        """Whether the budget decides on how many samples trials train."""
         return (self.spec.get("task") or {}).get("train_samples") == "auto"
 
     @property

@@ -263,14 +263,6 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything that a worker needs to run one trial.
-
-    ``directory`` is the folder of the trial (log, artifacts). ``hourly_usd`` is the price of its
-    resources. ``cores`` are the CPU ids that the executor reserved for it; empty for any.
-    ``phases`` lists the phases to run; the results of the others are reused from trials with the
-    same phase key. ``on_test_split``: evaluate the model on the test split instead of validation.
-@dataclass(frozen=True)
 class Teacher:
     """The trial whose trained model others learn from: its number, its task, and its model with the
     folder that contains it."""
@@ -281,6 +273,14 @@ class Teacher:
     folder: str
 
 
+@dataclass(frozen=True)
+class Job:
+    """Everything that a worker needs to run one trial.
+
+    ``directory`` is the folder of the trial (log, artifacts). ``hourly_usd`` is the price of its
+    resources. ``cores`` are the CPU ids that the executor reserved for it; empty for any.
+    ``phases`` lists the phases to run; the results of the others are reused from trials with the
+    same phase key. ``on_test_split``: evaluate the model on the test split instead of validation.
     ``plugins`` are loaded first (:func:`autotune.plugins.load`). ``continues`` lists the folders of
     earlier runs of this trial, the latest first: training continues at their checkpoint.
     ``keeps_model``: leave the trained model in the folder of the trial. ``model`` is that of an

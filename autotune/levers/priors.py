@@ -74,9 +74,9 @@ ACCURACY_EFFECTS: Effects = {
     "warmup_ratio": {0.0: Effect(0.0, 0.0), 0.1: Effect(0.01, 0.1), 0.5: Effect(-0.06, 0.15)},
     "weight_decay": {0.0: Effect(0.0, 0.0), 0.1: Effect(0.0, 0.1), 1.0: Effect(-0.1, 0.3)},
     "label_smoothing": {0.0: Effect(0.0, 0.0), 0.1: Effect(0.0, 0.15), 0.9: Effect(-0.5, 0.5)},
-    "layer_decay": {0.1: Effect(-0.4, 0.4), 0.8: Effect(0.0, 0.15), 1.0: Effect(0.0, 0.0)},
     "distillation": {0.0: Effect(0.0, 0.0), 0.5: Effect(0.05, 0.15), 1.0: Effect(0.0, 0.25)},
     "distillation_temperature": {1.0: Effect(0.0, 0.05), 20.0: Effect(0.0, 0.2)},
+    "layer_decay": {0.1: Effect(-0.4, 0.4), 0.8: Effect(0.0, 0.15), 1.0: Effect(0.0, 0.0)},
     "gradient_clip": {0.0: Effect(-0.02, 0.15), 1.0: Effect(0.0, 0.0), 1000.0: Effect(-0.02, 0.15)},
     "quantization": {
         "bf16": Effect(0.0, 0.03),
