@@ -53,7 +53,9 @@ def add_evaluations(task: Task, arguments: TrainingArguments) -> Task:
         config.task["steps"] = arguments.max_steps
     names = ("load_best_model_at_end", "eval_strategy", "eval_steps", "metric_for_best_model")
     options = {name: getattr(arguments, name) for name in names}
-    read_evaluations(config, {**options, "eval_strategy": IntervalStrategy(arguments.eval_strategy).value})
+    read_evaluations(
+        config, {**options, "eval_strategy": IntervalStrategy(arguments.eval_strategy).value}
+    )
     return replace(
         task,
         evaluate_every=config.task.get("evaluate_every"),
