@@ -24,6 +24,10 @@ PRUNING_SCORE_EXAMPLES = 64
 
 PRUNING_SCORE_BATCH_SIZE = 8
 
+ADALORA_INITIAL_RANKS = 1.5
+"""Ranks of a matrix at first with AdaLoRA, relative to those that are left: the defaults of peft are
+12 and 8."""
+
 
 def task_of(task: Task, strategy: Strategy) -> Task:
     """``task`` with the model and the length of ``strategy``, where they are levers."""

@@ -91,6 +91,8 @@ def unsupported(strategy: Strategy) -> Mapping[str, str]:
         reasons["pruning_method"] = (
             "DeepSpeed's engine does not let masks be applied to its weights"
         )
+    if strategy["adapter"] == "adalora":
+        reasons["adapter"] = "DeepSpeed's engine clears the gradients by which ranks are allocated"
     return reasons
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from autotune.domain import Categorical, ForbiddenClause, Host, Range, Strategy, Value
+from autotune.domain.training import ADALORA_INITIAL_RANKS
 from autotune.domain.workload import WorkloadProfile
 from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, Lever
 from autotune.levers.model_shape import ModelShape
 
-OPERATIONS = {"lora": 1.05, "dora": 1.25, "ia3": 1.02}
+OPERATIONS = {"lora": 1.05, "adalora": 1.07, "dora": 1.25, "ia3": 1.02}
 """Operations of a forward pass relative to the model alone. DoRA also computes the norms of merged
 weights."""
 
@@ -48,13 +49,14 @@ def _adapter_parameters(strategy: Strategy, profile: WorkloadProfile) -> float:
     inputs = 5 * hidden + intermediate if has_all else 2 * hidden
     outputs = 5 * hidden + intermediate if has_all else 2 * hidden
     magnitudes = outputs if strategy["adapter"] == "dora" else 0
-    return int(strategy["adapter_rank"]) * (inputs + outputs) + magnitudes
+    initial = ADALORA_INITIAL_RANKS if strategy["adapter"] == "adalora" else 1
+    return int(strategy["adapter_rank"]) * initial * (inputs + outputs) + magnitudes
 
 
 ADAPTER = Lever(
     name="adapter",
-    summary="Train all weights, or low-rank updates (LoRA, DoRA) or scales (IA3) of frozen layers",
-    domain=Categorical(("none", "lora", "dora", "ia3")),
+    summary="Train all weights, or updates (LoRA, AdaLoRA, DoRA) or scales (IA3) of frozen layers",
+    domain=Categorical(("none", "lora", "adalora", "dora", "ia3")),
     default="none",
     influences=frozenset({SPEED, MEMORY, ACCURACY}),
     unavailable=_no_peft,
@@ -85,7 +87,7 @@ ADAPTER_RANK = Lever(
     domain=Range(1, 256, integer=True),
     default=8,
     influences=frozenset({SPEED, MEMORY, ACCURACY}),
-    when="adapter in [lora, dora]",
+    when="adapter in [lora, adalora, dora]",
     auto=lambda host: Categorical((4, 8, 16, 32)),
     effect="autotune.trial.effects.adapters:add_adapter",
     exports={SCRIPT: "{effect}"},
@@ -97,7 +99,7 @@ ADAPTER_ALPHA = Lever(
     domain=Range(1, 1024, integer=True),
     default=16,
     influences=frozenset({ACCURACY}),
-    when="adapter in [lora, dora]",
+    when="adapter in [lora, adalora, dora]",
     auto=lambda host: Categorical((8, 16, 32)),
     effect="autotune.trial.effects.adapters:add_adapter",
     exports={SCRIPT: "{effect}"},
@@ -109,7 +111,7 @@ ADAPTER_TARGETS = Lever(
     domain=Categorical(("attention", "all")),
     default="attention",
     influences=frozenset({SPEED, MEMORY, ACCURACY}),
-    when="adapter in [lora, dora]",
+    when="adapter in [lora, adalora, dora]",
     effect="autotune.trial.effects.adapters:add_adapter",
     exports={SCRIPT: "{effect}"},
 )

@@ -59,6 +59,7 @@ ACCURACY_EFFECTS: Effects = {
     "dropout": {0.0: Effect(0.0, 0.15)},
     "adapter": {
         "lora": Effect(-0.1, 0.25),
+        "adalora": Effect(-0.1, 0.25),
         "dora": Effect(-0.1, 0.25),
         "ia3": Effect(-0.4, 0.4),
     },
@@ -125,7 +126,9 @@ TYPICAL_RATE, TYPICAL_WIDTH, TYPICAL_STEPS = 2e-4, 384, 190
 STEPS_EXPONENT = 0.7
 """Fewer steps need larger rates: the rate is proportional to this power of their inverse."""
 
-ADAPTER_RATES: Mapping[str, float] = {"none": 1.0, "lora": 5.0, "dora": 5.0, "ia3": 20.0}
+ADAPTER_RATES: Mapping[str, float] = {
+    "none": 1.0, "lora": 5.0, "adalora": 5.0, "dora": 5.0, "ia3": 20.0,
+}  # fmt: skip
 """Factors on the typical learning rate. Adapters start without an effect and need larger rates."""
 
 SIZE_EFFECT = 0.15

@@ -39,6 +39,8 @@ def capture_state(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]
             numbers[name] = value
     if state.masks is not None:
         tensors |= {f"mask.{i}": local_tensor(mask) for i, mask in enumerate(state.masks.tensors)}
+    if state.ranks is not None:
+        tensors |= {f"ranks.{name}": t for name, t in state.ranks.capture_state().items()}
     tensors |= {f"random.{name}": tensor for name, tensor in _random_tensors(state.device).items()}
     scaler = state.precision.scaler
     document = {
@@ -62,6 +64,11 @@ def restore_state(
     if state.masks is not None:
         for index, mask in enumerate(state.masks.tensors):
             local_tensor(mask).copy_(tensors[f"mask.{index}"])
+    if state.ranks is not None:
+        prefix = "ranks."
+        state.ranks.restore_state(
+            {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        )
     if state.precision.scaler is not None:
         state.precision.scaler.load_state_dict(document["scaler"])
     version, internal, gauss = document["python"]
@@ -77,7 +84,7 @@ def require_match(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
     if state.masks is not None:
         expected |= {f"mask.{i}": local_tensor(mask) for i, mask in enumerate(state.masks.tensors)}
     expected |= {f"random.{name}": t for name, t in _random_tensors(state.device).items()}
-    names = {name for name in tensors if not name.startswith("optimizer.")}
+    names = {name for name in tensors if not name.startswith(("optimizer.", "ranks."))}
     if names != expected.keys():
         raise StateMismatch(f"it lacks or adds {sorted(names ^ expected.keys())[0]}")
     for name, tensor in expected.items():

@@ -26,12 +26,14 @@ from autotune.trial.tasks.base import IGNORE_INDEX, is_evaluated
 @dataclass(frozen=True)
 class Loss:
     """The loss of a task of ``kind``. ``class_weights`` (``[classes]``) are passed to ``function``
-    where the task has them, ``label_smoothing`` where training has it: evaluation does not."""
+    where the task has them, ``label_smoothing`` where training has it: evaluation does not.
+    ``penalty`` is what a lever adds to the mean loss of training."""
 
     kind: TaskKind
     function: Callable[..., Tensor]
     class_weights: Tensor | None = None
     label_smoothing: float = 0.0
+    penalty: Callable[[], Tensor] | None = None
     distillation: Distillation | None = None
 
     def __call__(self, logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> Tensor:
@@ -47,7 +49,10 @@ class Loss:
             from_teacher = self.distillation.divergence(self.kind, logits.float(), teacher)
             weight = self.distillation.weight
             losses = (1 - weight) * losses + weight * from_teacher * is_evaluated(labels)
-        return losses.sum()
+        total = losses.sum()
+        if self.penalty is not None:
+            total = total + is_evaluated(labels).sum() * self.penalty()
+        return total
 
     def per_label(self, logits: Tensor, labels: Tensor, **smoothing: float) -> Tensor:
         """The loss of each label, in the shape of ``labels``."""
@@ -61,11 +66,16 @@ class Loss:
         return losses
 
 
-def build_loss(prepared: PreparedTask, label_smoothing: float = 0.0) -> Loss:
-    """The loss of ``prepared``, with the lever ``label_smoothing`` in training."""
+def build_loss(
+    prepared: PreparedTask,
+    label_smoothing: float = 0.0,
+    penalty: Callable[[], Tensor] | None = None,
+) -> Loss:
+    """The loss of ``prepared``, with the lever ``label_smoothing`` and ``penalty`` in training."""
     kind, weights = kind_of(prepared), prepared.class_weights
     tensor = None if weights is None else torch.tensor(weights)
-    return Loss(kind, _loss_function(prepared.loss or kind.loss), tensor, label_smoothing)
+    function = _loss_function(prepared.loss or kind.loss)
+    return Loss(kind, function, tensor, label_smoothing, penalty)
 
 
 def kind_of(prepared: PreparedTask) -> TaskKind:

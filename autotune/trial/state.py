@@ -18,6 +18,7 @@ from autotune.trial.effects.adapters import merged_copy
 from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.effects.rank_allocation import RankAllocation
 from autotune.trial.loss import Loss
 from autotune.trial.plan import TrainingPlan
 
@@ -55,6 +56,7 @@ class TrainState:
     distributed: DistributedModel | None = None
     max_gradient_norm: float = MAX_GRADIENT_NORM
     has_adapter: bool = False
+    ranks: RankAllocation | None = None
     activations: Activations | None = None
 
     def unsharded(self) -> TrainState:

@@ -47,7 +47,7 @@ def init_train_state(
     """Build the strategy's model and optimizer. Every process of ``group`` builds the model and
     keeps its part."""
     setup = build_model(strategy, prepared, collate, seed)
-    loss = build_loss(prepared, float(strategy["label_smoothing"]))
+    loss = build_loss(prepared, float(strategy["label_smoothing"]), setup.penalty)
     loss = replace(loss, distillation=distillation_of(strategy))
     model, precision, device = setup.model, setup.precision, collate.device
     activations, trained = None, model
@@ -72,7 +72,7 @@ def init_train_state(
     return TrainState(
         model, forward, optimizer, precision, rate, setup.masks, device, loss,
         group or SingleProcess(device), max_gradient_norm=float(strategy["gradient_clip"]),
-        has_adapter=has_adapter(strategy), activations=activations,
+        has_adapter=has_adapter(strategy), ranks=setup.ranks, activations=activations,
     )  # fmt: skip
 
 
@@ -129,6 +129,8 @@ class TrainingLoop:
         self._state, self._plan, self._meter = state, plan, meter
         self._warmup_end = start + min(WARMUP_STEPS, (plan.steps - start) // 4)
         self._last_steps = {*plan.rungs, *plan.evaluations, self._warmup_end, plan.steps}
+        if state.ranks is not None:
+            state.ranks.allocate_after_step(state.optimizer, plan.steps)
         self._take_step = _step_function(state, plan, start)
         self._rate_factor = rate_factors(plan.schedule, plan.steps)
         self.step, self.examples = start, examples

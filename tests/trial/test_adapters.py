@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import AdaLoraConfig, get_peft_model
 from tiny_encoders import logits, tiny_model
 from torch import nn
 from trainer_runs import trainer_losses
+from transformers import Trainer, TrainerCallback, TrainerState
 from trial_cases import make_collator, make_job, make_plan, make_split, make_state, make_strategy
 
 from autotune.domain import Completed
@@ -22,6 +24,7 @@ from autotune.trial.effects.adapters import add_adapter, merge_adapters, merged_
 from autotune.trial.effects.optimizers import build_for_strategy
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
+from autotune.trial.plan import TrainingPlan
 from autotune.trial.run import run_trial
 from autotune.trial.state import TrainState
 
@@ -30,9 +33,12 @@ RATE, STEPS = 1e-2, 20
 
 def adapted_state(kind: str = "bert", **settings: Any) -> TrainState:
     state, strategy = make_state(kind, rate=RATE), make_strategy(learning_rate=RATE, **settings)
-    add_adapter(strategy, state.model, seed=3)
+    ranks = add_adapter(strategy, state.model, seed=3)
     optimizer = build_for_strategy(strategy, state.model)
-    return replace(state, optimizer=optimizer, has_adapter=True)
+    if ranks is not None:
+        ranks.allocate_after_step(optimizer, STEPS)
+    loss = replace(state.loss, penalty=None if ranks is None else ranks.penalty)
+    return replace(state, optimizer=optimizer, loss=loss, has_adapter=True, ranks=ranks)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +48,9 @@ def adapted_state(kind: str = "bert", **settings: Any) -> TrainState:
         ("distilbert", {"adapter": "lora", "adapter_targets": "all", "adapter_rank": 2}),
         ("bert", {"adapter": "dora", "adapter_alpha": 4}),
         ("electra", {"adapter": "ia3"}),
+        ("roberta", {"adapter": "adalora", "adapter_rank": 2}),
     ],
-    ids=["lora", "lora-all", "dora", "ia3"],
+    ids=["lora", "lora-all", "dora", "ia3", "adalora"],
 )
 def test_a_merged_adapter_is_a_plain_model_with_the_same_logits(
     kind: str, settings: dict[str, Any]
@@ -80,18 +87,59 @@ def test_only_the_adapter_and_the_head_are_trained() -> None:
     assert len(trained - heads) == 2 * 2 * 2  # layers, query and value, down and up
 
 
-def test_losses_of_an_adapter_are_those_of_trainer(tmp_path: Path) -> None:
-    plan = make_plan(make_collator(make_split(20)), STEPS)
-    expected = trainer_losses(
-        tmp_path, adapted_state(adapter="lora").model, plan, learning_rate=RATE
-    )
-    state = adapted_state(adapter="lora")
-    steps = zip(range(STEPS), plan.batches(), strict=False)
-    losses = [
+def trial_losses(state: TrainState, plan: TrainingPlan) -> list[float]:
+    return [
         float(training.train_step(state, [plan.collate(rows)], RATE * (1 - step / STEPS)))
-        for step, rows in steps
+        for step, rows in zip(range(STEPS), plan.batches(), strict=False)
     ]
+
+
+@pytest.mark.parametrize("adapter", ["lora", "dora", "ia3"])
+def test_losses_of_an_adapter_are_those_of_trainer(adapter: str, tmp_path: Path) -> None:
+    plan = make_plan(make_collator(make_split(20)), STEPS)
+    model = adapted_state(adapter=adapter).model
+    expected = trainer_losses(tmp_path, model, plan, learning_rate=RATE)
+    losses = trial_losses(adapted_state(adapter=adapter), plan)
     assert losses == pytest.approx(expected, abs=1e-4)
+
+
+class AllocatingTrainer(Trainer):
+    """Trainer with the callback that peft's documentation gives for AdaLoRA."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        model: Any = self.model
+        tuner = model.base_model
+
+        class Allocation(TrainerCallback):
+            def on_optimizer_step(
+                self, args: Any, state: TrainerState, control: Any, **options: Any
+            ) -> None:
+                tuner.update_and_allocate(state.global_step + 1)
+
+        self.add_callback(Allocation())
+
+
+def test_losses_of_adalora_are_those_of_peft_in_trainer(tmp_path: Path) -> None:
+    plan = make_plan(make_collator(make_split(20)), STEPS)
+    state, base = adapted_state(adapter="adalora", adapter_rank=2), make_state(rate=RATE).model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        config = AdaLoraConfig(
+            target_r=2, init_r=3, lora_alpha=16, target_modules=["query", "value"],
+            total_step=STEPS, tinit=2, tfinal=6, task_type="SEQ_CLS",
+        )  # fmt: skip
+        model = get_peft_model(base, config)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad |= "pooler" in name or "classifier" in name
+    expected = trainer_losses(tmp_path, model, plan, AllocatingTrainer, learning_rate=RATE)
+    assert trial_losses(state, plan) == pytest.approx(expected, abs=1e-4)
+    pairs = zip(
+        encoder_of(tiny_model()).linears, encoder_of(merged_copy(state.model)).linears, strict=True
+    )
+    updates = [new.weight - old.weight for old, new in pairs]
+    ranks_left = [int(torch.linalg.matrix_rank(update, atol=1e-6)) for update in updates]
+    assert 0 < sum(ranks_left) <= 2 * 4  # layers, query and value: two each
 
 
 def test_an_adapter_over_weights_in_half_precision_is_merged_in_fp32() -> None:

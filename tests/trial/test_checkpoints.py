@@ -94,6 +94,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
         "pruning_ratio": 0.5, "pruning_method": "structured",
     },
     "host optimizer": {"optimizer": "adamw", "offload": "optimizer"},
+    "ranks": {"adapter": "adalora", "adapter_rank": 2},
 }
 # fmt: on
 

@@ -67,7 +67,7 @@ def fine_tune(
     strategy = folder.strategy
     plan = plan_training(strategy, folder.task, collate, folder.seed)
     num_ranks = accelerator.num_processes
-    loss = build_loss(folder.prepared, float(strategy["label_smoothing"]))
+    loss = build_loss(folder.prepared, float(strategy["label_smoothing"]), setup.penalty)
     micro_batch_size = max(1, min(plan.micro_batch_size, plan.batch_size // num_ranks))
     batches = MicroBatches(folder, collate, plan.batch_size, micro_batch_size)
     inner_optimizer = optimizers.build_grouped_optimizer(
@@ -75,6 +75,8 @@ def fine_tune(
     )
     if setup.masks is not None:
         setup.masks.reapply_after_step(inner_optimizer)
+    if setup.ranks is not None:
+        setup.ranks.allocate_after_step(inner_optimizer, plan.steps)
     scheduler = make_scheduler(strategy, inner_optimizer, plan.steps)
     max_norm = float(strategy["gradient_clip"])
     model, optimizer, loader = accelerator.prepare(

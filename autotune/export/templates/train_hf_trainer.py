@@ -64,7 +64,7 @@ class TunedTrainer(Trainer):
         **options: Any,
     ) -> None:
         super().__init__(setup.model, compute_loss_func=trainer_loss(loss), **options)
-        self._strategy, self._masks, self._loader = strategy, setup.masks, loader
+        self._strategy, self._setup, self._loader = strategy, setup, loader
         self._validation_scores = validation_scores
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -85,9 +85,17 @@ class TunedTrainer(Trainer):
         if self.args.optim == "sgd":  # TrainingArguments has no momentum
             for group in optimizer.param_groups:
                 group["momentum"] = 0.9
-        if self._masks is not None:
-            self._masks.reapply_after_step(optimizer)
+        if self._setup.masks is not None:
+            self._setup.masks.reapply_after_step(optimizer)
         return optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> Any:
+        if self._setup.ranks is not None:
+            inner_optimizer: Any = getattr(self.optimizer, "optimizer", self.optimizer)
+            self._setup.ranks.allocate_after_step(inner_optimizer, num_training_steps)
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def _layer_decayed_optimizer(self) -> torch.optim.Optimizer | None:
         """An optimizer with a learning rate for each layer, which no argument sets."""
@@ -153,7 +161,7 @@ def main() -> None:
         folder.strategy,
         setup,
         make_loader(batches, collate),
-        build_loss(folder.prepared, arguments.label_smoothing_factor),
+        build_loss(folder.prepared, arguments.label_smoothing_factor, setup.penalty),
         lambda: validation_scores(folder, setup.model, setup.precision, device),
         args=arguments,
         train_dataset=collate.split,

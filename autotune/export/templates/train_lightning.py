@@ -42,10 +42,10 @@ class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.model = setup.model
         self._forward = compile_model(folder.strategy, setup.model)
-        self._strategy, self._masks = folder.strategy, setup.masks
+        self._strategy, self._masks, self._ranks = folder.strategy, setup.masks, setup.ranks
         self._batches, self._collate = batches, collate
         smoothing = float(folder.strategy["label_smoothing"])
-        self._loss = build_loss(folder.prepared, smoothing)
+        self._loss = build_loss(folder.prepared, smoothing, setup.penalty)
 
     def train_dataloader(self) -> DataLoader[Any]:
         return make_loader(self._batches, self._collate, with_num_labels=True)
@@ -63,6 +63,8 @@ class FineTuningModule(lightning.LightningModule):  # type: ignore[misc]
         if self._masks is not None:
             self._masks.reapply_after_step(optimizer)
         steps = int(self.trainer.estimated_stepping_batches)
+        if self._ranks is not None:
+            self._ranks.allocate_after_step(optimizer, steps)
         scheduler = make_scheduler(self._strategy, optimizer, steps)
         schedule = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}

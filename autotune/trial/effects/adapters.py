@@ -1,4 +1,4 @@
-"""Lever ``adapter``: peft's LoRA, DoRA and IA3 in the layers of the encoder.
+"""Lever ``adapter``: peft's LoRA, AdaLoRA, DoRA and IA3 in the layers of the encoder.
 
 Adapters are injected into the model, which stays a plain model of transformers. For evaluation and
 at the end they are merged into the weights, so that nothing else needs to know of them.
@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
 from autotune.trial.effects.parameter_groups import layer_depths
+from autotune.trial.effects.rank_allocation import RankAllocation, add_allocated_adapter
 from autotune.trial.encoder import Layer, encoder_of
 
 
@@ -24,10 +25,11 @@ def has_adapter(strategy: Strategy) -> bool:
     return strategy["adapter"] != "none"
 
 
-def add_adapter(strategy: Strategy, model: PreTrainedModel, seed: int) -> None:
+def add_adapter(strategy: Strategy, model: PreTrainedModel, seed: int) -> RankAllocation | None:
     """Freeze the encoder of ``model`` and add the adapter to its layers; the head is trained too.
 
-    ``seed`` initialises the adapter. Call it after pruning, which changes the layers. Raises
+    ``seed`` initialises the adapter. Call it after pruning, which changes the layers. With
+    ``adalora``, returns the allocation of ranks, which takes part in training. Raises
     :class:`Unsupported` without the package peft.
     """
     try:
@@ -36,12 +38,17 @@ def add_adapter(strategy: Strategy, model: PreTrainedModel, seed: int) -> None:
         raise Unsupported(
             "adapters need the package peft", hint="pip install 'autotune[peft]'"
         ) from error
-    head = _head_parameters(model)
+    head, ranks = _head_parameters(model), None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(_config(strategy, model), model)
+        if strategy["adapter"] == "adalora":
+            rank, alpha = int(strategy["adapter_rank"]), int(strategy["adapter_alpha"])
+            ranks = add_allocated_adapter(model, rank, alpha, _updated_matrices(strategy, model))
+        else:
+            inject_adapter_in_model(_config(strategy, model), model)
     for parameter in head:
         parameter.requires_grad_(True)
+    return ranks
 
 
 def merge_adapters(model: nn.Module) -> None:
@@ -88,22 +95,27 @@ def _head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
 def _config(strategy: Strategy, model: PreTrainedModel) -> Any:
     from peft import IA3Config, LoraConfig
 
-    layers = encoder_of(model).layers
     if strategy["adapter"] == "ia3":
+        layers = encoder_of(model).layers
         outputs = [layer.ffn_out for layer in layers]
         keys = [linear for layer in layers for linear in (layer.key, layer.value)]
         return IA3Config(
             target_modules=_names(model, [*keys, *outputs]),
             feedforward_modules=_names(model, outputs),
         )
-    has_all = strategy["adapter_targets"] == "all"
-    targets = [linear for layer in layers for linear in _targets(layer, has_all)]
     return LoraConfig(
         r=int(strategy["adapter_rank"]),
         lora_alpha=int(strategy["adapter_alpha"]),
         use_dora=strategy["adapter"] == "dora",
-        target_modules=_names(model, targets),
+        target_modules=_updated_matrices(strategy, model),
     )
+
+
+def _updated_matrices(strategy: Strategy, model: PreTrainedModel) -> list[str]:
+    """The names of the modules that the lever ``adapter_targets`` selects."""
+    has_all = strategy["adapter_targets"] == "all"
+    layers = encoder_of(model).layers
+    return _names(model, [linear for layer in layers for linear in _targets(layer, has_all)])
 
 
 def _targets(layer: Layer, has_all: bool) -> tuple[nn.Linear, ...]:
