@@ -20,6 +20,9 @@ CONFIRMATION_SHARE = 1 / 3
 MIN_SAMPLES = 100
 """No smaller number of training samples is proposed."""
 
+LIMIT_MARGIN = 1.5
+"""A time limit of a trial is proposed this many times as long as the default takes."""
+
 SAMPLES_DIGITS = 2
 """Significant digits of a proposed number of samples or steps."""
 
@@ -105,8 +108,14 @@ def describe_default(study: Study, default_seconds: float, used_seconds: float =
 def warn_of_plan(
     study: Study, default_seconds: float, train_samples: int | None = None
 ) -> str | None:
-    """What to set where too few trials fit; ``None`` if enough do. ``train_samples`` is the size of
-    the training split, if it is known."""
+    """What to set where too few trials fit, or where the default exceeds the time limit of a trial;
+    ``None`` otherwise. ``train_samples`` is the size of the training split, if it is known."""
+    limit = study.limits.minutes
+    if limit is not None and default_seconds > 60 * limit:
+        return (
+            f"{study.baseline_name} takes longer than a trial may and is ended after {limit:g} "
+            f"minutes: --set limits.minutes={math.ceil(LIMIT_MARGIN * default_seconds / 60)}"
+        )
     plan = plan_budget(study, default_seconds)
     if plan is None or not plan.is_short or study.budget.trials == plan.trials:
         return None

@@ -15,7 +15,7 @@ from autotune.analysis.plan import (
     seconds_at_profile,
     warn_of_plan,
 )
-from autotune.domain import Budget, Confirmation, CurvePoint, ExecutorConfig, Study, Task
+from autotune.domain import Budget, Confirmation, CurvePoint, ExecutorConfig, Limits, Study, Task
 
 CONFIRM = Confirmation(top=3)
 
@@ -75,6 +75,12 @@ def test_a_warning_says_what_to_set() -> None:
     assert few is not None and few.endswith("for 8 trials, --set budget.minutes=45")
     of_steps = warn_of_plan(planned(task=Task(steps=100)), 300)
     assert of_steps is not None and of_steps.endswith("budget.minutes=45 or --set task.steps=33")
+    limited = planned(100, limits=Limits(minutes=4))
+    assert warn_of_plan(limited, 60) is None
+    assert warn_of_plan(limited, 300) == (
+        "the default takes longer than a trial may and is ended after 4 minutes: "
+        "--set limits.minutes=8"
+    )
 
 
 @pytest.mark.parametrize("confirm", [None, CONFIRM])
