@@ -17,6 +17,7 @@ from autotune.domain import (
     CurvePoint,
     Job,
     Outcome,
+    SearchStatus,
     State,
     Strategy,
     Study,
@@ -24,6 +25,7 @@ from autotune.domain import (
     TrialOrigin,
     WorkloadProfile,
 )
+from autotune.domain.search_status import current_status
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +68,8 @@ class StudyOverview:
     """One row of a list of studies.
 
     ``heartbeat_at`` is the latest heartbeat of a running trial, ``started_at`` the start of the
-    first trial, ``revision`` the cursor for :meth:`Store.trials_since`.
+    first trial, ``revision`` the cursor for :meth:`Store.trials_since`, ``search`` what a driver
+    recorded last; see :meth:`status`.
     """
 
     study: Study
@@ -76,6 +79,14 @@ class StudyOverview:
     counts: Mapping[State, int]
     started_at: datetime | None = None
     heartbeat_at: datetime | None = None
+    search: SearchStatus | None = None
+
+    def status(self, now: datetime) -> SearchStatus | None:
+        """Whether the search runs at ``now``, or how its last session ended; ``None`` if it has
+        not begun, or ended before that was recorded."""
+        last_sign = max(filter(None, (self.changed_at, self.heartbeat_at)))
+        seconds = self.study.executor.takeover_seconds
+        return current_status(self.search, self.counts, last_sign, now, seconds)
 
     @property
     def finished_trials(self) -> int:
@@ -159,6 +170,10 @@ class StoreReader(Protocol):
     def environment(self, study: str) -> Mapping[str, Any]:
         """The latest environment recorded for the study."""
 
+    def search_status(self, study: str) -> SearchStatus | None:
+        """Whether the study is searched, or how its last session ended; ``None`` if that was not
+        recorded."""
+
     def close(self) -> None:
         """Release connections. Idempotent."""
 
@@ -181,6 +196,9 @@ class Store(Protocol):
 
     def update_study(self, study: Study) -> None:
         """Replace what may change between sessions (budget, limits, prices, executor...)."""
+
+    def record_search(self, study: str, status: SearchStatus) -> None:
+        """Record that the study is searched now, or why the search ended."""
 
     def record_environment(self, study: str, environment: Mapping[str, Any]) -> None:
         """Record the environment of a further session."""

@@ -15,7 +15,7 @@ from autotune.analysis.replicates import Estimate, Replicates, confirmed_trial
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import believed_bests, budget_use, count_by_state
 from autotune.analysis.timeline import prediction_checks
-from autotune.domain import State, Study, Trial
+from autotune.domain import SearchStatus, State, Study, Trial
 
 Record = dict[str, Any]
 
@@ -194,8 +194,14 @@ def objective_records(study: Study) -> list[Record]:
     return [{"metric": o.metric, "direction": o.direction} for o in study.objectives]
 
 
-def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
-    """One element of ``autotune studies --json``."""
+def study_record(
+    study: Study,
+    trials: Sequence[Trial],
+    now: datetime | None = None,
+    search: SearchStatus | None = None,
+) -> Record:
+    """One element of ``autotune studies --json``. ``state`` and ``reason`` are those of
+    ``search``."""
     started = [trial.started_at for trial in trials if trial.started_at is not None]
     return {
         "study": study.name,
@@ -204,6 +210,8 @@ def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = N
         "objectives": objective_records(study),
         "trials": {state.value: n for state, n in count_by_state(trials).items()},
         "started_at": _time(min(started, default=None)),
+        "state": None if search is None else search.state.value,
+        "reason": None if search is None else search.reason,
         "budget": {
             use.name: {"used": use.used, "limit": use.limit}
             for use in budget_use(study, trials, now)
@@ -211,14 +219,19 @@ def study_record(study: Study, trials: Sequence[Trial], now: datetime | None = N
     }
 
 
-def status_record(study: Study, trials: Sequence[Trial], now: datetime | None = None) -> Record:
+def status_record(
+    study: Study,
+    trials: Sequence[Trial],
+    now: datetime | None = None,
+    search: SearchStatus | None = None,
+) -> Record:
     """``autotune status --json``: the study record with the best values that are believed after
     shrinkage and confirmation, and the running trials. ``recommendation`` is the sentence about the
     knee; ``null`` if there is none."""
     running = [trial for trial in trials if trial.state is State.RUNNING]
     snapshot = Snapshot(study, trials)
     return {
-        **study_record(study, trials, now),
+        **study_record(study, trials, now, search),
         "constraints": [str(constraint) for constraint in study.constraints],
         "best": [
             {

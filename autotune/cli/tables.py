@@ -37,12 +37,13 @@ def study_listing(records: Sequence[Mapping[str, Any]]) -> Listing | Text:
     for record in records:
         counts = {state: n for state, n in record["trials"].items() if n}
         states = ", ".join(f"{n} {state}" for state, n in counts.items()) or "none"
+        state = record["state"] or ""
         started = (record["started_at"] or "")[:16].replace("T", " ")
         dataset = record["dataset"]
         data = dataset if isinstance(dataset, str) else str(dataset.get("train"))
-        rows.append(Row([Text(record["study"], "bold"), str(record["model"]), data, started],
+        rows.append(Row([Text(record["study"], "bold"), str(record["model"]), data, started, state],
                         [states]))  # fmt: skip
-    columns = [Column(name, left=True) for name in ("study", "model", "data", "started")]
+    columns = [Column(name, left=True) for name in ("study", "model", "data", "started", "state")]
     return Listing(columns, rows, details="trials")
 
 
@@ -50,6 +51,9 @@ def status_lines(record: Mapping[str, Any]) -> Group:
     """A status record as ``autotune status`` prints it."""
     counts = ", ".join(f"{n} {state}" for state, n in record["trials"].items() if n)
     lines = [Text(record["study"], style="bold"), Text(f"trials: {counts or 'none'}")]
+    if record["state"] is not None:
+        reason = f" ({record['reason']})" if record["reason"] else ""
+        lines.append(Text(f"search: {record['state']}{reason}"))
     for name, use in record["budget"].items():
         limit = f" of {use['limit']:g}" if use["limit"] is not None else ""
         lines.append(Text(f"{name}: {use['used']:.4g}{limit}"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from autotune.analysis.snapshot import Snapshot
 from autotune.client.client import Client
-from autotune.domain import CurvePoint, State, Study, Trial
+from autotune.domain import CurvePoint, SearchState, SearchStatus, State, Study, Trial
 
 
 class RemoteStore:
@@ -37,6 +37,13 @@ class RemoteStore:
 
     def environment(self, study: str) -> Mapping[str, Any]:
         return self._client.environment(study)
+
+    def search_status(self, study: str) -> SearchStatus | None:
+        """That of the queue; ``None`` while the study waits in it."""
+        submission = self._client.study(study)["submission"]
+        if submission["state"] not in list(SearchState):
+            return None
+        return SearchStatus(SearchState(submission["state"]), submission["reason"])
 
     def close(self) -> None:
         self._client.close()

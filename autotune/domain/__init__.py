@@ -21,6 +21,7 @@ from autotune.domain.result import (
     TrialResult,
 )
 from autotune.domain.search_space import Categorical, Dimension, ForbiddenClause, Range, SearchSpace
+from autotune.domain.search_status import SearchState, SearchStatus
 from autotune.domain.strategy import Strategy, Value, digest
 from autotune.domain.study import (
     Budget,
@@ -100,6 +101,8 @@ __all__ = [
     "SamplerConfig",
     "SavedModel",
     "SearchSpace",
+    "SearchState",
+    "SearchStatus",
     "State",
     "Strategy",
     "Study",

@@ -141,7 +141,8 @@ def show_study(name: StudyName, studies: StudiesOf) -> StudyDocument:
         snapshot = studies.snapshot(name)
     except NotFoundError:
         return StudyDocument(submission=submission, status=None)
-    status = codec.to_json(status_record(snapshot.study, snapshot.trials))
+    search = studies.store.search_status(name)
+    status = codec.to_json(status_record(snapshot.study, snapshot.trials, search=search))
     return StudyDocument(submission=submission, status=status)
 
 

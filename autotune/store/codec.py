@@ -22,6 +22,8 @@ from autotune.domain import (
     Event,
     Measurement,
     SavedModel,
+    SearchState,
+    SearchStatus,
     Strategy,
     Study,
     Trial,
@@ -39,7 +41,17 @@ def _study_adapter() -> TypeAdapter[Study]:
 
 
 LATER_TASK_FIELDS = frozenset(
-    {"stride", "labels", "class_weights", "loss", "evaluate_every", "best_metric", "teacher"}
+    {
+        "stride",
+        "labels",
+        "class_weights",
+        "loss",
+        "metrics",
+        "code",
+        "evaluate_every",
+        "best_metric",
+        "teacher",
+    }
 )
 """Fields of a task that were added after the first release of the store; ``None`` by default."""
 
@@ -63,6 +75,15 @@ def task_fingerprint(task: Mapping[str, Any]) -> str:
 
 def study_from(document: Mapping[str, Any], spec: Mapping[str, Any]) -> Study:
     return _study_adapter().validate_python({**document, "spec": spec})
+
+
+def search_status_fields(status: SearchStatus) -> Fields:
+    reason = None if status.reason is None else text(status.reason)
+    return {"search_state": status.state, "search_reason": reason}
+
+
+def search_status_from(state: str | None, reason: str | None) -> SearchStatus | None:
+    return None if state is None else SearchStatus(SearchState(state), reason)
 
 
 @cache

@@ -42,7 +42,8 @@ def _trial_key() -> Mapped[int]:
 
 
 class StudyRow(Base):
-    """One study. ``revision`` increases with every change of state of its trials."""
+    """One study. ``revision`` increases with every change of state of its trials. ``search_state``
+    and ``search_reason`` say whether it is searched, and how its last session ended."""
 
     __tablename__ = "studies"
 
@@ -54,6 +55,8 @@ class StudyRow(Base):
     revision: Mapped[int] = mapped_column(CheckedBigInteger)
     study: Mapped[dict[str, Any]]
     spec: Mapped[dict[str, Any]]
+    search_state: Mapped[str | None] = mapped_column(String(16))
+    search_reason: Mapped[str | None]
 
 
 class EnvironmentRow(Base):

@@ -312,6 +312,12 @@ def overviews(connection: Connection) -> list[StudyOverview]:
         ]
 
 
+def overview(connection: Connection, name: str) -> StudyOverview:
+    """One study."""
+    (row,) = _overviews(connection, study_id(connection, name))
+    return row
+
+
 def _readable_overviews(connection: Connection, key: int, name: str) -> list[StudyOverview]:
     """The study, or none if its rows cannot be read."""
     try:
@@ -362,4 +368,5 @@ def _overview(row: Any, groups: Sequence[Any]) -> StudyOverview | None:
         counts={states[g.state]: g.trials for g in groups if g.state in states},
         started_at=min(starts, default=None),
         heartbeat_at=max(filter(None, heartbeats), default=None),
+        search=codec.search_status_from(row.search_state, row.search_reason),
     )

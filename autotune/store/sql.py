@@ -17,6 +17,7 @@ from autotune.domain import (
     CurvePoint,
     Interrupted,
     Outcome,
+    SearchStatus,
     State,
     Strategy,
     Study,
@@ -149,6 +150,19 @@ class SqlStore:
                 )
             _ = change.revision
             change.connection.execute(update(StudyRow).where(where).values(fields))
+
+    def record_search(self, study: str, status: SearchStatus) -> None:
+        """Record that the study is searched now, or why the search ended."""
+        with self._change(study) as change:
+            _ = change.revision  # readers of the list of studies look at it
+            query = update(StudyRow).where(StudyRow.id == change.key)
+            change.connection.execute(query.values(codec.search_status_fields(status)))
+
+    def search_status(self, study: str) -> SearchStatus | None:
+        """Whether the study is searched, or how its last session ended; ``None`` if that was not
+        recorded."""
+        with self._read(study) as connection:
+            return queries.overview(connection, study).status(self._now(connection))
 
     def count_trials(self, name: str) -> int:
         """The number of trials of a study, readable or not."""

@@ -84,7 +84,8 @@ class StudyTransaction:
         """When the last of the latest trials ended."""
         ends = select(TrialRow.finished_at).where(TrialRow.study_id == self.key)
         latest = ends.order_by(TrialRow.number.desc()).limit(MAX_CONCURRENT_TRIALS).subquery()
-        return self.connection.scalar(select(func.max(latest.c.finished_at)))
+        end: datetime | None = self.connection.scalar(select(func.max(latest.c.finished_at)))
+        return end
 
     def next_number(self) -> int:
         last = select(func.max(TrialRow.number)).where(TrialRow.study_id == self.key)

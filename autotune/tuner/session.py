@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune import hardware, spec
-from autotune.domain import CurvePoint, Host, State, Study, Trial, Value, WorkloadProfile
+from autotune.domain import (
+    CurvePoint,
+    Host,
+    SearchState,
+    SearchStatus,
+    State,
+    Study,
+    Trial,
+    Value,
+    WorkloadProfile,
+)
 from autotune.domain.clock import utc_now
 from autotune.domain.search_space import grid_values
 from autotune.domain.strategy import OF_TASK
-from autotune.errors import IncompatibleStudyError, UsageError
+from autotune.errors import AutotuneError, IncompatibleStudyError, StoreError, UsageError
 from autotune.plugins import call_with_plugins
 from autotune.ports import Evaluate, Executor, Observer, Store
 from autotune.trial.data.prepared import PreparedTask
@@ -40,6 +50,13 @@ class SearchResult:
     @property
     def has_completed_trial(self) -> bool:
         return any(trial.state is State.COMPLETE for trial in self.trials)
+
+    @property
+    def state(self) -> SearchState:
+        if self.is_interrupted:
+            return SearchState.STOPPED
+        is_failed = self.failure is not None or not self.has_completed_trial
+        return SearchState.FAILED if is_failed else SearchState.DONE
 
 
 class NullObserver:
@@ -168,12 +185,23 @@ class SearchSession:
         self._tuner = self._make_tuner(observer)
         if self._stop_reason is not None:
             self._tuner.stop(self._stop_reason)
-        reason = self._tuner.run(evaluate or trial.evaluate)
+        self._store.record_search(self._study.name, SearchStatus(SearchState.RUNNING))
+        try:
+            reason = self._tuner.run(evaluate or trial.evaluate)
+        except AutotuneError as error:
+            self._record_end(SearchState.FAILED, error.message)
+            raise
         is_interrupted, failure = self._stop_reason is not None, self._tuner.failure
         has_ended = not is_interrupted and failure is None
         models = self._tuner.keep_models() if has_ended else None
         trials = self._store.trials(self._study.name)
-        return SearchResult(reason, trials, is_interrupted, failure, models)
+        result = SearchResult(reason, trials, is_interrupted, failure, models)
+        self._record_end(result.state, failure or reason)
+        return result
+
+    def _record_end(self, state: SearchState, reason: str) -> None:
+        with suppress(StoreError):  # the results count, and they are stored
+            self._store.record_search(self._study.name, SearchStatus(state, reason))
 
     def stop(self, reason: str = "interrupted") -> None:
         """Start no more trials; running ones finish. Safe from a signal handler or thread."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from autotune.domain import State
+from autotune.domain import SearchState, SearchStatus, State
 from autotune.store import StudyOverview
 
 from .. import live
@@ -17,9 +17,6 @@ from ..text import escape_markdown
 
 MAX_COMPUTE_SECONDS = 0.4
 """Time in which one drawing of the list computes rows that are not cached."""
-MAX_IDLE_SECONDS = 30
-"""A study counts as running for this long after its last change, as a search computes between
-trials."""
 
 
 def page() -> None:
@@ -77,6 +74,7 @@ def _cells(overview: StudyOverview, row: live.StudyRow | None) -> dict[str, obje
     return {
         "study": overview.study.name,
         "state": _state(overview, share),
+        "reason": (overview.status(now()) or SearchStatus(SearchState.DONE)).reason,
         "progress": None if share is None else round(100 * share),
         "best so far (against the default)": "…" if row is None else row.bests or "nothing yet",
         "budget left": "…" if row is None else row.budget,
@@ -88,16 +86,16 @@ def _cells(overview: StudyOverview, row: live.StudyRow | None) -> dict[str, obje
 
 
 def _state(overview: StudyOverview, share: float | None) -> str:
-    if _is_running(overview):
-        return "running"
+    if (status := overview.status(now())) is not None:
+        return status.state.value
     if overview.started_at is None:
         return "not started"
-    return "done" if share == 1.0 else "stopped"
+    return "done" if share == 1.0 else "stopped"  # a study of before the end was recorded
 
 
 def _is_running(overview: StudyOverview) -> bool:
-    idle = abs((now() - overview.changed_at).total_seconds())  # negative if the clock was set back
-    return live.is_live(overview.counts) or (bool(overview.counts) and idle < MAX_IDLE_SECONDS)
+    status = overview.status(now())
+    return status is not None and status.state is SearchState.RUNNING
 
 
 def _watch(overviews: Sequence[StudyOverview]) -> None:

@@ -16,7 +16,16 @@ from autotune.analysis.records import (
     study_record,
     trial_record,
 )
-from autotune.domain import CurvePoint, Event, Measurement, State, TrialOrigin, TrialResult
+from autotune.domain import (
+    CurvePoint,
+    Event,
+    Measurement,
+    SearchState,
+    SearchStatus,
+    State,
+    TrialOrigin,
+    TrialResult,
+)
 from autotune.domain.strategy import LATER_DEFAULTS
 from autotune.measure.correctness import pack_correctness
 
@@ -106,7 +115,9 @@ def test_empty_study_has_a_record() -> None:
 
 def test_study_and_status_records_are_json() -> None:
     members = [*trials((10, 0.9), (20, 0.8)), trial(2, state=State.RUNNING)]
-    row, status = study_record(study(), members), status_record(study(), members)
+    row = study_record(study(), members)
+    status = status_record(study(), members, search=SearchStatus(SearchState.DONE, "converged"))
+    assert (row["state"], status["state"], status["reason"]) == (None, "done", "converged")
     assert row["trials"]["complete"] == 2 and row["trials"]["running"] == 1
     assert row["budget"]["trials"] == {"used": 3, "limit": None}
     assert [entry["number"] for entry in status["running"]] == [2]

@@ -23,6 +23,8 @@ from autotune.domain import (
     Measurement,
     Outcome,
     Pruned,
+    SearchState,
+    SearchStatus,
     State,
     Strategy,
     Trial,
@@ -96,6 +98,19 @@ class StoreContract:
         assert store.environment(bert) == ENVIRONMENT
 
     # ----------------------------------------------------------------------------- trials
+
+    def test_the_status_of_a_search_is_that_recorded_last(self, store: Store, bert: str) -> None:
+        assert store.studies_overview()[0].search is None
+        running = SearchStatus(SearchState.RUNNING)
+        done = SearchStatus(SearchState.DONE, "the space is exhausted\0")
+        stored = SearchStatus(SearchState.DONE, "the space is exhausted\ufffd")
+        for status, expected in ((running, running), (done, stored)):
+            revision = store.studies_overview()[0].revision
+            store.record_search(bert, status)
+            (overview,) = store.studies_overview()
+            assert overview.search == expected and overview.revision > revision
+        store.update_study(store.study(bert))
+        assert store.studies_overview()[0].search == stored
 
     def test_no_trials(self, store: Store, bert: str) -> None:
         assert list(store.trials(bert)) == []

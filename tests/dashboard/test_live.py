@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sample_studies as samples
 
-from autotune.domain import Completed, TrialOrigin, TrialResult
+from autotune.domain import Completed, SearchState, SearchStatus, TrialOrigin, TrialResult
 from autotune.errors import StoreUnavailableError
 from autotune.store import open_store
 from dashboard.live import LiveStudy
@@ -41,6 +41,11 @@ def test_study_counts_as_running_between_trials(tmp_path: Path) -> None:
     (overview,) = store.studies_overview()
     assert _state(overview, 0.5) == "stopped" and _state(overview, 1.0) == "done"
     assert _state(replace(overview, changed_at=datetime.now(UTC)), 0.5) == "running"
+    for state in (SearchState.DONE, SearchState.FAILED, SearchState.STOPPED):
+        ended = replace(overview, search=SearchStatus(state, "why"), changed_at=datetime.now(UTC))
+        assert _state(ended, 0.5) == state
+    lost = replace(overview, search=SearchStatus(SearchState.RUNNING))
+    assert _state(lost, 0.5) == "killed"
 
 
 def test_readers_do_not_block_a_running_search(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_field_a_clock_that_is_set_back_between_sessions_loses_no_time(url: str)
     noon, minutes = datetime(2026, 5, 1, 12, tzinfo=UTC), timedelta(minutes=10)
     for start in (noon, noon - timedelta(hours=2)):
         times = [start]
-        store = open_store(url, clock=lambda times=times: times[-1])
+        store = open_store(url, clock=partial(times.__getitem__, -1))
         if start == noon:
             store.create_study(study("bert"), {})
         for _ in range(2):

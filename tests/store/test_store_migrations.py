@@ -21,6 +21,8 @@ from autotune.domain import (
     Correctness,
     FailureReason,
     SavedModel,
+    SearchState,
+    SearchStatus,
     State,
     TrialOrigin,
 )
@@ -84,6 +86,12 @@ def v0004(url: str) -> str:
 def v0005(url: str) -> str:
     """A database of schema 0005, with the same study and the tables of the service."""
     return restore(url, "0005")
+
+
+@pytest.fixture
+def v0006(url: str) -> str:
+    """A database of schema 0006, with the same study and the table of models."""
+    return restore(url, "0006")
 
 
 def set_revision(url: str, revision: str) -> None:
@@ -281,6 +289,21 @@ def test_upgrade_adds_the_table_of_models(v0005: str) -> None:
     store.close()
 
 
+def test_upgrade_adds_the_status_of_a_search(v0006: str) -> None:
+    database = Database(v0006)
+    before = figures(database)
+    upgrade(v0006)
+    assert figures(database) == before
+    database.close()
+    store = open_store(v0006)
+    (overview,) = store.studies_overview()
+    assert overview.search is None and store.search_status("words") is None
+    ended = SearchStatus(SearchState.STOPPED, "interrupted")
+    store.record_search("words", ended)
+    assert store.search_status("words") == ended
+    store.close()
+
+
 def figures(database: Database) -> list[tuple[Any, ...]]:
     """Every measurement, learning curve and memory timeline that is stored."""
     tables = ("measurements", "curve_points", "memory_timelines")
@@ -371,7 +394,7 @@ def test_alembic_command_line(sqlite_url: str) -> None:
     assert check(sqlite_url).state == "current"
 
 
-@pytest.mark.parametrize("version", ["0002", "0003", "0004", "0005"])
+@pytest.mark.parametrize("version", ["0002", "0003", "0004", "0005", "0006"])
 def test_a_study_of_an_earlier_schema_goes_on(url: str, version: str) -> None:
     """Fields that tasks have got since leave the task what it was."""
     upgrade(restore(url, version))

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from autotune.domain import Budget, State, Study, Trial, TrialOrigin
-from autotune.errors import IncompatibleStudyError, NotFoundError
+from autotune.domain import (
+    Budget,
+    Interrupted,
+    SearchState,
+    SearchStatus,
+    State,
+    Study,
+    Trial,
+    TrialOrigin,
+)
+from autotune.errors import IncompatibleStudyError, NotFoundError, StoreUnavailableError
 from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
 from autotune.store import SqlStore
 from autotune.tuner.session import NullObserver, SearchSession, run_search
@@ -44,6 +53,8 @@ def test_a_study_is_searched_without_anything_printed(
     assert result.has_completed_trial and not result.is_interrupted
     assert observer.events[-1] == ("finished", 2)
     assert store.environments(study.name)[0]["fingerprint"] == HOST.fingerprint
+    ended = SearchStatus(SearchState.DONE, result.reason)
+    assert store.search_status(study.name) == ended
     assert capfd.readouterr() == ("", "")
 
 
@@ -94,6 +105,28 @@ def test_trials_of_a_killed_driver_are_interrupted_and_run_again(
         assert [t.state for t in trials] == [State.INTERRUPTED]
         result = session.run(NullObserver())
     assert [t.state for t in result.trials] == [State.INTERRUPTED, *[State.COMPLETE] * 3]
+
+
+class DeadDatabase(FormulaExecutor):
+    def run(self, ask: Ask, evaluate: Evaluate, tell: Tell, should_stop: ShouldStop) -> None:
+        raise StoreUnavailableError("the disk is full")
+
+
+def test_the_end_of_a_search_is_stored(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    """Also of one that failed; a driver that was killed records none."""
+    store.create_study(study, {})
+    store.record_search(study.name, SearchStatus(SearchState.RUNNING))
+    trial = store.start(study.name, study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
+    (overview,) = store.studies_overview()
+    later = overview.changed_at + timedelta(seconds=2 * study.executor.takeover_seconds)
+    assert overview.status(overview.changed_at) == SearchStatus(SearchState.RUNNING)
+    killed = overview.status(later)
+    assert killed is not None and killed.state is SearchState.KILLED
+    store.finish(study.name, trial.number, Interrupted("its driver went away"))
+    with pytest.raises(StoreUnavailableError):
+        run_search(study, store, DeadDatabase(), HOST, directory=tmp_path)
+    failed = SearchStatus(SearchState.FAILED, "the disk is full")
+    assert store.search_status(study.name) == failed
 
 
 def test_a_stopped_session_says_so(study: Study, store: SqlStore, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def studies(storage: StorageOption = None, json: JsonOption = False) -> None:
     with reading_store(storage) as store:
         for name in store.studies():
             try:
-                records.append(study_record(store.study(name), store.trials(name)))
+                study, trials = store.study(name), store.trials(name)
+                records.append(study_record(study, trials, search=store.search_status(name)))
             except DamagedStudyError as error:
                 info(f"study {name} is left out: {error.message}")
     if json:
@@ -37,7 +38,8 @@ def status(study: StudyArgument, storage: StorageOption = None, json: JsonOption
     from autotune.cli.tables import status_lines
 
     with reading_store(storage) as store:
-        record = status_record(store.study(study), store.trials(study))
+        search = store.search_status(study)
+        record = status_record(store.study(study), store.trials(study), search=search)
     if json:
         print_json(record)
     else:
