@@ -49,7 +49,8 @@ from autotune.components import (
     StoppingRule,
 )
 from autotune.domain.losses import LOSSES, LossFunction
-from autotune.domain.metrics import METRICS, Metric, deployed_score, has_deployed_form
+from autotune.domain.metrics import METRICS, Metric, register_score
+from autotune.domain.registry import EXTENSIONS
 from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.errors import PluginError
 from autotune.levers.registry import LEVERS, register_lever
@@ -84,9 +85,7 @@ _loaded: set[str] = set()
 def register_metric(metric: Metric) -> None:
     """Add a score of predictions: a metric with :attr:`~autotune.domain.metrics.Metric.score`. The
     score of the deployed model is ``deployed_NAME``."""
-    METRICS.register(metric)
-    if has_deployed_form(metric):
-        METRICS.register(deployed_score(metric))
+    register_score(metric)
 
 
 def register_task_kind(kind: TaskKind) -> None:
@@ -128,6 +127,8 @@ def load(names: Sequence[str]) -> None:
             with _all_or_nothing():
                 _load_file(Path(name)) if name.endswith(".py") else _load_entry_point(name)
             _loaded.add(name)
+        if name.endswith(".py"):  # what a study file names as module:function
+            sys.modules[f"{EXTENSIONS}.{Path(name).stem}"] = sys.modules[_module_name(Path(name))]
 
 
 def load_installed() -> list[str]:
@@ -153,7 +154,7 @@ def _installed_names() -> tuple[str, ...]:
 def _load_file(path: Path) -> None:
     if not path.is_file():
         raise PluginError(f"there is no plug-in file {path}", hint="check the path")
-    name = f"autotune_plugin_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} is not a Python file")
@@ -164,6 +165,10 @@ def _load_file(path: Path) -> None:
     except Exception as error:
         del sys.modules[name]
         raise PluginError(f"{_line_of(error, str(path))}: {_describe(error)}") from error
+
+
+def _module_name(path: Path) -> str:
+    return f"autotune_plugin_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 def _load_entry_point(name: str) -> None:

@@ -244,6 +244,32 @@ METRICS: Registry[Metric] = Registry("metric", (
 ))  # fmt: skip
 
 
+def register_score(metric: Metric) -> None:
+    """Add a score of predictions, and that of the deployed model."""
+    METRICS.register(metric)
+    if has_deployed_form(metric):
+        METRICS.register(deployed_score(metric))
+
+
+def own_score(reference: str) -> Metric:
+    """The record of a score that a study file names as ``module:function``: a share, and higher is
+    better. Plug-ins register scores of other kinds."""
+    name = reference.partition(":")[2]
+    return Metric(
+        name,
+        name.replace("_", " "),
+        "ratio",
+        "maximize",
+        Phase.TRAIN,
+        f"Score of {reference}",
+        4,
+        kind=MetricKind.SHARE,
+        rank=2,
+        in_export=True,
+        score=reference,
+    )
+
+
 def deployed_score(metric: Metric) -> Metric:
     """The record of a score as the deployed model reaches it."""
     return replace(

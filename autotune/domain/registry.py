@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from autotune.domain.text import suggest
 from autotune.errors import NotFoundError, UsageError
+
+EXTENSIONS = "autotune.extensions"
+"""The package under which modules of plug-in files are found by the names of their files."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -67,8 +71,10 @@ class Registry(Mapping[str, RecordT]):
 
 
 def import_object(reference: Any) -> Any:
-    """The object behind ``"package.module:attribute"``; anything but text is returned as it is."""
+    """The object behind ``"package.module:attribute"``, in a plug-in file of this name if one is
+    loaded; anything but text is returned as it is."""
     if not isinstance(reference, str):
         return reference
-    module, _, attribute = reference.partition(":")
-    return getattr(import_module(module), attribute)
+    name, _, attribute = reference.partition(":")
+    module = sys.modules.get(f"{EXTENSIONS}.{name}") or import_module(name)
+    return getattr(module, attribute)

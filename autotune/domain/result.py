@@ -14,9 +14,9 @@ class Measurement:
 
     ``n`` is the number of observations (windows timed, samples evaluated). ``ci95`` is the 95%
     interval; ``None`` if a single run cannot give one. ``samples`` are steady-state raw values in
-    ``unit``; ``warmup`` are those before, which do not count. Those of a score of a confirmation are
-    the contributions of the examples, in their order: numbers whose mean is the score. ``source``
-    is the number of the trial that measured a cached value; ``None`` if this trial did.
+    ``unit``; ``warmup`` are those before, which do not count. Those of a score of a confirmation
+    are the contributions of the examples, in their order: numbers whose mean is the score.
+    ``source`` is the number of the trial that measured a cached value; ``None`` if this trial did.
     """
 
     name: str

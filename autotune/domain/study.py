@@ -32,7 +32,8 @@ class Task:
     context share. ``labels`` are the names of labels in the order of the model's outputs; ``None``
     if the data has them. ``class_weights`` are those of the loss, by label, or ``balanced``.
     ``loss`` is a name of :data:`autotune.domain.losses.LOSSES`, or the ``module:function`` of
-    another loss than that of the kind.
+    another loss than that of the kind. ``metrics`` are the ``module:function`` of other scores, and
+    ``code`` is a digest of the source of these functions, by which changed ones are recognised.
     ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
     ``validation_samples`` limit the size of the splits. ``evaluate_every``: a number of optimizer
     steps, or a text such as ``0.25 epochs``, after which the model is evaluated on the validation
@@ -52,6 +53,8 @@ class Task:
     labels: tuple[str, ...] | None = None
     class_weights: str | Mapping[str, float] | None = None
     loss: str | None = None
+    metrics: tuple[str, ...] | None = None
+    code: str | None = None
     seed: int = 0
     train_samples: int | None = None
     validation_samples: int | None = None

@@ -39,6 +39,7 @@ class ClientPolicy:
             message = "plug-ins are code; the administrator of the service installs them"
             document.add_error(("plugins",), message, key=True)
         data.pop("plugins", None)
+        self._check_functions(document, data)
         if data.get("storage") is not None:
             message = "the service has a storage of its own; remove it"
             document.add_error(("storage",), message, key=True)
@@ -50,6 +51,19 @@ class ClientPolicy:
         landscape = executor.get("landscape")
         if isinstance(landscape, str) and not self.folder.has(landscape):
             document.add_error(("executor", "landscape"), _missing(landscape))
+
+    def _check_functions(self, document: Document, data: dict[str, Any]) -> None:
+        """Functions of ``module:function`` are code, as plug-ins are."""
+        task = data.get("task")
+        if not isinstance(task, dict):
+            return
+        message = "functions are code; the administrator of the service installs plug-ins"
+        if isinstance(task.get("loss"), str) and ":" in task["loss"]:
+            document.add_error(("task", "loss"), message)
+            del task["loss"]
+        if task.get("metrics"):
+            document.add_error(("task", "metrics"), message)
+            del task["metrics"]
 
     def _check_data_files(self, document: Document, data: Mapping[str, Any]) -> None:
         task = data.get("task")

@@ -12,6 +12,7 @@ from autotune.domain import ExecutorConfig, Host
 from autotune.domain.paths import expand_home
 from autotune.domain.text import suggest
 from autotune.errors import Mistake, NotFoundError, PluginError, SpecError, UsageError
+from autotune.spec import own_code
 from autotune.spec.document import Document
 from autotune.spec.models import ExecutorSection
 from autotune.spec.overrides import apply
@@ -75,10 +76,10 @@ def _load_plugins(document: Document, source: str | Path) -> list[str]:
     """Load the installed plug-ins and those that the document lists. Returns their names as
     :func:`autotune.plugins.load` takes them. Paths in ``document`` become absolute."""
     names = plugins.load_installed()
+    folder = Path.cwd() if _is_text(source) else Path(source).absolute().parent
     entries = document.data.get("plugins") if isinstance(document.data, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-        return names  # the validation reports it
-    folder = Path.cwd() if _is_text(source) else Path(source).absolute().parent
+        entries = []  # the validation reports it
     for index, entry in enumerate(entries):
         path = str((folder / expand_home(entry)).resolve())
         entries[index] = path
@@ -87,7 +88,7 @@ def _load_plugins(document: Document, source: str | Path) -> list[str]:
             plugins.load([path])
         except PluginError as error:
             document.add_error(("plugins", index), error.message)
-    return names
+    return [*names, *own_code.load_modules(document, names, folder)]
 
 
 def _is_text(source: str | Path) -> bool:

@@ -42,6 +42,7 @@ from autotune.spec.evaluation import with_evaluations
 from autotune.spec.fields import AUTO
 from autotune.spec.metrics import why_unmeasurable
 from autotune.spec.models import ExecutorSpec, GoalSpec, StudyFile
+from autotune.spec.own_code import code_digest
 from autotune.spec.priors import resolve_priors
 from autotune.spec.search_space import resolve_space
 from autotune.spec.strategies import resolve_baseline, resolve_start_with
@@ -211,6 +212,8 @@ def _task(spec: TaskSpec, document: Document) -> Task:
         labels=None if spec.labels is None else tuple(spec.labels),
         class_weights=spec.class_weights,
         loss=spec.loss,
+        metrics=tuple(spec.metrics) or None,
+        code=code_digest(spec.loss, spec.metrics),
         teacher=spec.teacher,
         seed=spec.seed,
         train_samples=spec.train_samples,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autotune.domain import Measurement
-from autotune.domain.metrics import METRICS
+from autotune.domain.metrics import METRICS, MetricKind
 from autotune.domain.registry import import_object
 from autotune.domain.tasks import has_metric
 from autotune.errors import UsageError
@@ -96,6 +96,11 @@ def registered_scores(
         value = float(import_object(metric.score)(labels, predictions, label_names))
         if not isfinite(value):
             raise UsageError(f"the score of metric {name} is {value}", hint="return a number")
+        if metric.kind is MetricKind.SHARE and not 0 <= value <= 1:
+            raise UsageError(
+                f"the score of metric {name} is {value:g}, not from 0 to 1",
+                hint="register a metric of another kind: autotune.plugins.register_metric",
+            )
         measurements.append(Measurement(name, value, metric.unit, len(labels)))
     return measurements
 

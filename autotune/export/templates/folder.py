@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from autotune.domain import Columns, Strategy, Task
+from autotune.domain.metrics import METRICS, own_score
 from autotune.trial.data.batching import Collator, training_collator
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.model_sources import FILES, PICKLED
@@ -105,6 +106,8 @@ def open_folder(path: Path) -> ExportFolder:
     fields: Mapping[str, Any] = document["task"]
     weights = document["data"]["class_weights"]
     task = Task(**{**fields, "columns": Columns(**fields["columns"])})
+    for reference in task.metrics or ():
+        METRICS.register(own_score(reference))
     return ExportFolder(
         path=path,
         strategy=Strategy(document["strategy"]),
