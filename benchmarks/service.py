@@ -45,6 +45,7 @@ from autotune.execution.replay.benchmark import write  # noqa: E402
 from autotune.store import open_store  # noqa: E402
 from autotune.store.access import AccessTokens, Role  # noqa: E402
 from autotune.store.queue import SubmissionQueue  # noqa: E402
+from autotune.store.submissions import SubmissionState  # noqa: E402
 from benchmarks.doomed_search import postgres  # noqa: E402
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark  # noqa: E402
 from tests.store.postgres_server import PostgresServer  # noqa: E402
@@ -225,6 +226,7 @@ def measure_faults(options: argparse.Namespace) -> dict[str, Any]:
             missing = finished - finished_trials(storage)
             return {
                 **check_results(storage, names),
+                "failures": failures(storage),
                 "finished_trials_lost": sorted(missing),
                 "kills": dict(kills),
                 "states": dict(states),
@@ -263,6 +265,16 @@ def states_of_studies(storage: str) -> Counter[str]:
     queue = SubmissionQueue(storage)
     try:
         return Counter({str(state): n for state, n in queue.count_by_state().items()})
+    finally:
+        queue.close()
+
+
+def failures(storage: str) -> dict[str, str | None]:
+    """Why studies have failed."""
+    queue = SubmissionQueue(storage)
+    try:
+        failed = [s for s in queue.submissions() if s.state is SubmissionState.FAILED]
+        return {submission.study: submission.reason for submission in failed}
     finally:
         queue.close()
 

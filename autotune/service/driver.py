@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from autotune import spec
 from autotune.domain import CurvePoint, Trial
-from autotune.errors import AutotuneError, StoreError, UsageError
+from autotune.errors import AutotuneError, StoreError, StoreUnavailableError, UsageError
 from autotune.service.logs import write_json_logs
 from autotune.store import open_driver_store
 from autotune.store.queue import SubmissionQueue
@@ -134,14 +134,23 @@ def main() -> None:
     with closing(SubmissionQueue(url, lease_seconds=seconds)) as queue:
         lease = Lease(queue, study, driver, seconds)
         lease.start()
-        try:
-            state, reason = _run(queue.find(study), url, lease)
-        except AutotuneError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            state, reason = SubmissionState.FAILED, f"{error.message}{hint}"
+        state, reason = _search(queue, url, lease)
         log.info("search of %s ended: %s: %s", study, state, reason)
         _record_end(queue, lease, state, reason)
         lease.close()
+
+
+def _search(queue: SubmissionQueue, url: str, lease: Lease) -> tuple[SubmissionState, str | None]:
+    """Search the study of the lease, and return how that ended. It waits again if the database was
+    away, because that says nothing about the study."""
+    try:
+        return _run(queue.find(lease.study), url, lease)
+    except StoreUnavailableError as error:
+        log.warning("the search of %s cannot go on: %s", lease.study, error)
+        return SubmissionState.QUEUED, None
+    except AutotuneError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        return SubmissionState.FAILED, f"{error.message}{hint}"
 
 
 def _run(submission: Submission, url: str, lease: Lease) -> tuple[SubmissionState, str | None]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from autotune.domain import State, TrialOrigin
+from autotune.errors import StoreUnavailableError, UsageError
+from autotune.service import driver
 from autotune.service.config import ServiceConfig
 from autotune.service.dispatcher import Dispatcher, driver_environment
 from autotune.service.files import UserFolder
@@ -69,6 +71,22 @@ def test_a_killed_driver_and_a_restarted_service_lose_nothing(config: ServiceCon
     runs = [t for t in complete if t.origin in (TrialOrigin.DEFAULT, TrialOrigin.SAMPLED)]
     strategies = [trial.strategy.key for trial in runs]
     assert len(strategies) == len(set(strategies)) >= 1
+
+
+def test_a_study_waits_again_after_an_outage(
+    config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(submission: object, url: str, lease: driver.Lease) -> None:
+        raise errors.pop()
+
+    monkeypatch.setattr(driver, "_run", fail)
+    errors = [UsageError("no such model"), StoreUnavailableError("the database is away")]
+    with closing(SubmissionQueue(config.storage)) as queue:
+        queue.submit("hills", owner="me", text=STUDY)
+        lease = driver.Lease(queue, "hills", "a driver", 30.0)
+        assert driver._search(queue, config.storage, lease) == (SubmissionState.QUEUED, None)
+        failed = SubmissionState.FAILED, "no such model"
+        assert driver._search(queue, config.storage, lease) == failed
 
 
 def test_drivers_import_nothing_from_the_folder_of_a_user(
