@@ -21,6 +21,7 @@ from autotune.export.levers import (
     supports_all,
     unsupported_levers,
 )
+from autotune.levers.numerics import UNPADDED
 from autotune.version import __version__
 
 REQUIRED_PACKAGES = ("torch", "transformers", "numpy", "tokenizers", "safetensors", "psutil")
@@ -133,8 +134,9 @@ def requirements(packages: Sequence[str], trial: Trial) -> str:
     package with neither has no version."""
     versions = trial.result.environment
     lines = []
-    adapters = ("peft",) if trial.strategy["adapter"] != "none" else ()
-    for name in (*REQUIRED_PACKAGES, *packages, *adapters):
+    levers = ["peft"] if trial.strategy["adapter"] != "none" else []
+    levers += ["flash-attn"] if trial.strategy["attention"] == UNPADDED else []
+    for name in (*REQUIRED_PACKAGES, *packages, *levers):
         full = str(versions.get(name) or _installed_version(name.partition("[")[0]))
         public = full.partition("+")[0]  # no index has local builds (+cpu)
         lines.append(f"{name}=={public}\n" if public else f"{name}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 
 from autotune.domain import (
     Categorical,
@@ -83,15 +84,46 @@ PRECISION = Lever(
     forbidden_on=_precision_forbidden_on,
 )  # fmt: skip
 
+UNPADDED = "flash_attention_2"
+"""Attention without padding: rows of a batch are concatenated for the kernel of flash-attn."""
+
+
+def _no_flash_attention(host: Host, value: Value) -> str | None:
+    if value != UNPADDED:
+        return None
+    gpus = [device for device in host.devices if device.kind == "cuda"]
+    if not any(map(_has_tf32, gpus)):
+        return "needs a CUDA GPU of compute capability 8.0 or newer"
+    if find_spec("flash_attn") is None:
+        return "needs the package flash-attn: pip install flash-attn"
+    return None
+
+
 ATTENTION = Lever(
     name="attention",
-    summary="Attention as separate operations, or torch's fused kernel",
-    domain=Categorical(("eager", "sdpa")),
+    summary="Attention as separate operations, torch's fused kernel, or flash-attn without padding",
+    domain=Categorical(("eager", "sdpa", UNPADDED)),
     default="sdpa",
     influences=frozenset({SPEED, MEMORY}),
+    unavailable=_no_flash_attention,
     effect="autotune.trial.models:load_model",
     exports={SCRIPT: "{effect}: attn_implementation"},
-)
+    forbidden=(
+        ForbiddenClause(f"attention == {UNPADDED} and device in [cpu, mps]",
+            "flash-attn needs a CUDA GPU"),
+        ForbiddenClause(f"attention == {UNPADDED} and precision in [fp32, tf32]",
+            "the kernels of flash-attn are for bf16 and fp16"),
+        ForbiddenClause(
+            f"attention == {UNPADDED} and pruning_ratio > 0 and pruning_score == taylor",
+            "scores need gradients in fp32, which flash-attn does not compute"),
+        ForbiddenClause(f"attention == {UNPADDED} and compile != false",
+            "each batch has another number of tokens without padding, which breaks the graph"),
+        ForbiddenClause(f"attention == {UNPADDED} and parallelism in [tp, pp]",
+            "tensors of several ranks and stages have padding"),
+        ForbiddenClause(f"attention == {UNPADDED} and placement != single",
+            "every layer has to be on the GPU"),
+    ),
+)  # fmt: skip
 
 
 CUDA_GRAPHS = "cuda-graphs"

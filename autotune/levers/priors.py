@@ -100,7 +100,7 @@ have functions of their own: :func:`_rate_effect`, :data:`METHOD_FACTORS`."""
 
 SPEEDUPS: Mapping[str, Mapping[Value, float]] = {
     "allocator": {"tuned": 1.2},
-    "attention": {"sdpa": 1.1},
+    "attention": {"sdpa": 1.1, "flash_attention_2": 1.3},
     "pinned_memory": {True: 1.03},
     "loader_workers": {1: 1.03, 2: 1.03},
 }

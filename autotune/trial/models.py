@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pickle import UnpicklingError  # nosec B403  # torch's restricted unpickler raises it
 from typing import Any
 
@@ -14,7 +15,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from autotune.domain.text import one_line, shorten
-from autotune.errors import ModelError
+from autotune.errors import ModelError, Unsupported
+from autotune.levers.numerics import UNPADDED
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.head import fit_head, trained_head
 from autotune.trial.model_sources import read_config
@@ -48,8 +50,8 @@ def load_model(
 ) -> PreTrainedModel:
     """The pretrained model of ``prepared`` in fp32 on the CPU, its head initialised with ``seed``.
 
-    ``attention`` is ``eager`` or ``sdpa``. A model without sdpa attention in transformers uses
-    ``eager``, as with Trainer (:func:`attention_fallback`). ``dropout`` replaces all dropout
+    ``attention`` is a setting of the lever. A model that lacks it in transformers uses the next
+    simpler one, as with Trainer (:func:`attention_fallback`). ``dropout`` replaces all dropout
     probabilities of the model; ``None`` keeps them. A head that was trained for the same labels is
     kept, in their order here (:mod:`autotune.trial.head`). Raises :class:`ModelError` if the files
     are not such a model.
@@ -64,7 +66,7 @@ def load_model(
         )
         config.problem_type = get_task_type(prepared.kind).problem_type
         _set_dropout(config, dropout)
-        usable = attention if _model_class(prepared, config)._supports_sdpa else "eager"
+        usable = _supported_attention(_model_class(prepared, config), attention)
         model, report = _load(prepared, config, usable, seed)
     except LOADING_ERRORS as error:
         problem = shorten(one_line(error), 300) or type(error).__name__
@@ -107,11 +109,25 @@ def _set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
 def attention_fallback(prepared: PreparedTask, attention: str) -> str | None:
     """A note that :func:`load_model` does not use the requested ``attention``; ``None`` if it does.
     The model must be loadable."""
-    config = read_config(prepared.model_dir)
-    model_class = _model_class(prepared, config)
-    if attention == "eager" or model_class._supports_sdpa:
+    model_class = _model_class(prepared, read_config(prepared.model_dir))
+    usable = _supported_attention(model_class, attention)
+    if usable == attention:
         return None
-    return f"{model_class.__name__} of transformers has no {attention} attention: eager is used"
+    return f"{model_class.__name__} of transformers has no {attention} attention: {usable} is used"
+
+
+def _supported_attention(model_class: type[PreTrainedModel], attention: str) -> str:
+    """``attention``, or the next simpler one that the model has.
+
+    Raises :class:`Unsupported` without the package of an attention that the model has.
+    """
+    if attention == UNPADDED and model_class._supports_flash_attn:
+        if find_spec("flash_attn") is None:
+            raise Unsupported(
+                f"attention {UNPADDED} needs flash-attn", hint="pip install flash-attn"
+            )
+        return UNPADDED
+    return "sdpa" if attention != "eager" and model_class._supports_sdpa else "eager"
 
 
 def _model_class(prepared: PreparedTask, config: PretrainedConfig) -> type[PreTrainedModel]:

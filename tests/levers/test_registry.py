@@ -148,11 +148,15 @@ def test_unavailable_settings_name_what_the_host_lacks() -> None:
         ("precision", "tf32", "8.0"),
         ("compile", True, "compiler"),
         ("compile", "cuda-graphs", "CUDA GPU"),
+        ("attention", "flash_attention_2", "CUDA GPU"),
         ("allocator", "tuned", "musl"),
         ("threads", 3, "2 cores"),
         ("device", "mps", "found: cpu"),
     ):
         assert word in (LEVERS[lever].unavailable(bare, value) or ""), lever
+    unpadded = LEVERS["attention"].unavailable
+    assert "pip install flash-attn" in (unpadded(GPU, "flash_attention_2") or "")
+    assert unpadded(bare, "sdpa") is None
 
 
 def test_the_price_covers_all_resources() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import flash_attention_stand_in
 import huggingface_hub
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ import transformers
 from data_files import tiny, write_splits
 from torch import nn
 
-from autotune.errors import MissingExtraError, ModelError
+from autotune.errors import MissingExtraError, ModelError, Unsupported
+from autotune.levers.numerics import UNPADDED
 from autotune.trial import builtin
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
 from autotune.trial.models import attention_fallback, load_model
@@ -150,6 +152,32 @@ def test_unsupported_attention_falls_back_to_eager(
     assert model.config._attn_implementation == "eager"
     assert "no sdpa attention" in (attention_fallback(prepared, "sdpa") or "")
     assert attention_fallback(prepared, "eager") is None
+
+
+def test_unpadded_attention_has_the_logits_of_padded_attention(
+    prepared: PreparedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flash_attention_stand_in.install(monkeypatch)
+    model = load_model(prepared, attention=UNPADDED, seed=1)
+    assert model.config._attn_implementation == UNPADDED
+    assert attention_fallback(prepared, UNPADDED) is None
+    ids = torch.tensor([[2, 7, 8, 3, 0, 0], [2, 9, 10, 11, 12, 3]])
+    inputs = {"input_ids": ids, "attention_mask": (ids > 0).long()}
+    padded = load_model(prepared, attention="sdpa", seed=1)
+    with torch.no_grad():
+        assert torch.allclose(model(**inputs).logits, padded(**inputs).logits, atol=1e-5)
+    assert flash_attention_stand_in.token_counts[0] == 10  # of 12 with padding
+
+
+def test_a_model_without_unpadded_attention_uses_sdpa(
+    prepared: PreparedTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Unsupported, match="needs flash-attn") as caught:
+        load_model(prepared, attention=UNPADDED)
+    assert caught.value.hint == "pip install flash-attn"
+    monkeypatch.setattr(transformers.BertForSequenceClassification, "_supports_flash_attn", False)
+    assert load_model(prepared, attention=UNPADDED).config._attn_implementation == "sdpa"
+    assert "no flash_attention_2 attention: sdpa" in (attention_fallback(prepared, UNPADDED) or "")
 
 
 def test_supported_attention_has_no_fallback(prepared: PreparedTask) -> None:
