@@ -291,6 +291,7 @@ def run_autotune(
         tuner = make_tuner(
             study, store, timed_sampler, executor, scorer.landscape.host,
             directory=Path(folder), observer=observer, clock=executor.clock,
+            replicates=False,  # a landscape has one seed
         )  # fmt: skip
         observer.stop = tuner.stop
         tuner.run(fail_if_run)

@@ -65,7 +65,7 @@ def superseded_trials(trials: Sequence[Trial]) -> frozenset[int]:
     }
     if not keys:
         return frozenset()
-    reruns = (TrialOrigin.CONFIRMATION, TrialOrigin.ISOLATED_RERUN)
+    reruns = (TrialOrigin.REPLICATE, TrialOrigin.CONFIRMATION, TrialOrigin.ISOLATED_RERUN)
     return frozenset(
         trial.number
         for trial in trials

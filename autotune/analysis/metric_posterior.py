@@ -156,7 +156,11 @@ class MetricPosterior(ABC):
 
 
 class GroupedPosterior(MetricPosterior):
-    """Of a metric that one phase measures."""
+    """Of a metric that one phase measures.
+
+    ``run_variance`` is that of the error of one more run, on the scale of the model, without the
+    part that all strategies have in common.
+    """
 
     def __init__(
         self,
@@ -164,8 +168,9 @@ class GroupedPosterior(MetricPosterior):
         rows: Mapping[str, int],
         groups: GroupPosterior,
         sources: Mapping[int, Sequence[int]],
+        run_variance: float,
     ) -> None:
-        self.scale, self.rows = scale, rows
+        self.scale, self.rows, self.run_variance = scale, rows, run_variance
         self._groups, self._sources = groups, sources
 
     def moments(self) -> tuple[Floats, Floats]:

@@ -121,6 +121,12 @@ class Posterior:
             samples[:, is_measured] = posterior.sample(numbers[is_measured])
         return samples
 
+    def run_variance(self, metric: str) -> float | None:
+        """The variance of the error of one more run, without the part that all strategies have in
+        common; ``None`` if no phase measured ``metric``."""
+        posterior = self._posterior(metric)
+        return posterior.run_variance if isinstance(posterior, GroupedPosterior) else None
+
     def _default_row(self, metric: str) -> int | None:
         return None if self.default is None else self._locate(self.default, metric)[1]
 
@@ -177,7 +183,9 @@ class Posterior:
         if level is None:
             level = float(np.median(observations.values))
         expected = prior_scores(self.study, metric, strategies, level)
-        return GroupedPosterior(scale, rows, fit_groups(features, observations, expected), sources)
+        fit = fit_groups(features, observations, expected)
+        run_variance = float(np.median(observations.variances))
+        return GroupedPosterior(scale, rows, fit, sources, run_variance)
 
     def _independent_runs(self, metric: str) -> Sequence[Trial]:
         """The trials that measured ``metric`` themselves; of trials that train with one seed the

@@ -67,6 +67,17 @@ class Replicates:
         """The complete confirmation runs of ``trial``, in order of number."""
         return () if trial.is_confirmation else self._confirmations.get(trial.strategy.key, ())
 
+    def validation_runs(self, trial: Trial) -> Sequence[Trial]:
+        """The complete replicates of ``trial`` on the validation split, in order of number."""
+        return [
+            run
+            for run in self._trials
+            if run.origin is TrialOrigin.REPLICATE
+            and run.state is State.COMPLETE
+            and not trial.has_another_seed
+            and run.strategy.key == trial.strategy.key
+        ]
+
     def estimate(self, trial: Trial, metric: str) -> Estimate | None:
         """The mean over all runs; of a score the trial's own value on validation. ``None`` if
         not measured."""
@@ -124,7 +135,7 @@ class Replicates:
             trial.strategy.key: trial
             for trial in reversed(self._trials)
             if trial.state is State.COMPLETE
-            and not trial.is_confirmation
+            and not trial.has_another_seed
             and self.confirmations(trial)
         }
         return [(trial, self.confirmations(trial)) for trial in confirmed.values()]

@@ -241,6 +241,8 @@ class Snapshot:
             return Verdict.UNFINISHED
         if trial.is_confirmation:
             return Verdict.CONFIRMATION
+        if trial.origin is TrialOrigin.REPLICATE:
+            return Verdict.REPLICATE
         if trial.origin == TrialOrigin.TRANSFERRED:
             return Verdict.TRANSFERRED
         if trial.number in self.superseded:
@@ -267,10 +269,11 @@ class Snapshot:
         }
 
     def _other_trial(self, trial: Trial, verdict: Verdict) -> int | None:
-        """The trial that dominates ``trial``, replaces it, or is confirmed by it."""
+        """The trial that dominates ``trial``, replaces it, or is repeated or confirmed by it."""
         if verdict is Verdict.DOMINATED:
             return self._dominators.get(trial.number)
         numbers = {
+            Verdict.REPLICATE: self._first_by_key,
             Verdict.CONFIRMATION: self._first_by_key,
             Verdict.SUPERSEDED: self._replacements,
         }.get(verdict, {})
@@ -307,8 +310,8 @@ class Snapshot:
 
     @cached_property
     def _first_by_key(self) -> Mapping[str, int]:
-        """The first trial of each strategy that is no confirmation run."""
-        trials = (trial for trial in reversed(self.trials) if not trial.is_confirmation)
+        """The first trial of each strategy that repeats no other with another seed."""
+        trials = (trial for trial in reversed(self.trials) if not trial.has_another_seed)
         return {trial.strategy.key: trial.number for trial in trials}
 
     @cached_property

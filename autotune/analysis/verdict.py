@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     DOMINATED = "dominated"
     VIOLATING = "outside a constraint"
     UNMEASURED = "objective not measured"
+    REPLICATE = "replicate"
     CONFIRMATION = "confirmation run"
     SUPERSEDED = "replaced by an isolated re-run"
     TRANSFERRED = "from another host"
@@ -33,6 +34,7 @@ class Verdict(StrEnum):
 
 RELATIONS = {
     Verdict.DOMINATED: "dominated by",
+    Verdict.REPLICATE: "replicate of",
     Verdict.CONFIRMATION: "confirms",
     Verdict.SUPERSEDED: "replaced by",
 }
@@ -54,9 +56,9 @@ def describe_verdict(
     """The verdict in words: ``dominated by trial 7``, ``outside accuracy >= baseline - 0.01,
     majority class (MCC 0)``, ``confirms trial 3``, ``on the front, from study sst2``.
 
-    ``other`` is the number of the trial that dominates ``trial``, replaces it, or is confirmed by
-    it; ``source`` the name of the study of imported trials; ``recommendation`` why it is
-    recommended all the same.
+    ``other`` is the number of the trial that dominates ``trial``, replaces it, or is repeated or
+    confirmed by it; ``source`` the name of the study of imported trials; ``recommendation`` why it
+    is recommended all the same.
     """
     parts = [_place(trial, verdict, violations, other)]
     if recommendation is not None:

@@ -139,8 +139,9 @@ def _interval(trial: Trial, name: str) -> str:
 
 
 def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
-    """The runs that confirm a trial, and their mean."""
-    runs = snapshot.replicates.confirmations(trial)
+    """The runs that repeat a trial with other seeds, and the mean of those that confirm it."""
+    confirmations = snapshot.replicates.confirmations(trial)
+    runs = (*snapshot.replicates.validation_runs(trial), *confirmations)
     if not runs:
         return None
     metrics = snapshot.study.reported_metrics
@@ -148,9 +149,12 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
     columns = [Column("trial"), Column("seed"), Column("split", left=True), *labels]
     rows = []
     for run in (trial, *runs):
-        split = "validation" if run is trial else "test"
+        split = "test" if run.is_confirmation else "validation"
         values = [_objective(run, metric) for metric in metrics]
         rows.append(Row([str(run.number), str(run.seed), split, *values]))
+    title = "Full training runs repeated with other seeds"
+    if not confirmations:
+        return Listing(columns, rows, title=title)
     replicates = snapshot.replicates
     joint = [replicates.test_estimate(trial, m) or replicates.estimate(trial, m) for m in metrics]
     means = ["" if e is None else format_metric(m, e.value, unit=False)
@@ -160,7 +164,6 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> Listing | None:
     ]
     rows.append(Row(["mean", "", "test", *means], style="bold"))
     rows.append(Row(["95%", "", "", *ends], style="bold"))
-    title = "Full training runs repeated with other seeds"
     phrases = describe_pairs(snapshot.pairs, trial, snapshot.baseline, metrics)
     caption = f"Runs against those of the default: {', '.join(phrases)}" if phrases else ""
     return Listing(columns, rows, title=title, caption=caption)

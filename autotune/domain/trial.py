@@ -67,6 +67,8 @@ class TrialOrigin(StrEnum):
     """A strategy whose earlier trial was interrupted, or failed through no fault of its own."""
     CONTINUED = "continued"
     """The rest of a training run that was paused in an earlier trial."""
+    REPLICATE = "replicate"
+    """A strategy near a bound again, with another seed, evaluated on the validation split."""
     CONFIRMATION = "confirm"
     """A re-run of a finalist with another seed, evaluated on the test split."""
     ISOLATED_RERUN = "isolated"
@@ -191,9 +193,15 @@ class Trial:
 
     @property
     def is_result(self) -> bool:
-        """Whether it can be on the front. Confirmations cannot, because they are evaluated on other
-        samples; transferred trials cannot, because they ran on another host."""
-        return self.origin not in (TrialOrigin.CONFIRMATION, TrialOrigin.TRANSFERRED)
+        """Whether it can be on the front. Replicates cannot, because the luckiest of several seeds
+        would be; confirmations cannot, because they are evaluated on other samples; transferred
+        trials cannot, because they ran on another host."""
+        return not self.has_another_seed and self.origin is not TrialOrigin.TRANSFERRED
+
+    @property
+    def has_another_seed(self) -> bool:
+        """Whether it repeats an earlier trial with a seed that is not the study's."""
+        return self.origin in (TrialOrigin.REPLICATE, TrialOrigin.CONFIRMATION)
 
     @property
     def is_confirmation(self) -> bool:

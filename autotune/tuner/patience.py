@@ -81,7 +81,7 @@ def _trials_before_last(history: Sequence[Trial], count: int) -> Sequence[Trial]
         (t for t in history if t.state.is_finished), key=lambda t: (_ended_at(t), t.number)
     )
     indices = [
-        index for index, t in enumerate(ended) if t.counts_against_budget and not t.is_confirmation
+        index for index, t in enumerate(ended) if t.counts_against_budget and not t.has_another_seed
     ]
     return ended[: indices[-count]] if len(indices) >= count else None
 

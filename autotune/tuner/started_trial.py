@@ -72,7 +72,7 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         on_test_split=trial.is_confirmation,
         plugins=turn.study.plugins,
         continues=tuple(map(folder, earlier_runs(trial, turn.history))),
-        keeps_model=turn.study.keeps_models and not trial.is_confirmation,
+        keeps_model=turn.study.keeps_models and not trial.has_another_seed,
         model=None if hit.model is None else hit.model.result.model,
         model_folder=None if hit.model is None else folder(hit.model),
         serving_usd=turn.serving_price(trial.strategy) if turn.study.deploys else None,

@@ -262,11 +262,13 @@ def make_tuner(
     feasibility: FeasibilityFilter | None = None,
     source: SourceStudy | None = None,
     score_bound: ScoreUpperBound | None = None,
+    replicates: bool = True,
 ) -> Tuner:
     """The tuner of a stored study, with its trial sources.
 
     ``source`` is the study that this one starts from, ``score_bound`` the upper bound of scores
-    that early stopping uses (by default a Gaussian process fitted to the trials).
+    that early stopping uses (by default a Gaussian process fitted to the trials). ``replicates``:
+    whether strategies near a bound are run again with other seeds.
     """
     from autotune.tuner.samplers.factored.score_bound import GpScoreUpperBound
 
@@ -278,6 +280,7 @@ def make_tuner(
         queue=TrialQueue(study, store, reader.history),
         paused=PausedTrials(study, store, stopper.outlook),
         sampled=SampledTrials(sampler),
+        replicates=replicates,
     )
     return Tuner(
         reader,

@@ -69,7 +69,7 @@ def slow_formula(job: Job, report: Any) -> Outcome:
 
 
 def is_each_strategy_unique(trials: list[Trial]) -> bool:
-    done = Counter(t.strategy.key for t in trials if t.state is not State.INTERRUPTED)
+    done = Counter((t.strategy.key, t.seed) for t in trials if t.state is not State.INTERRUPTED)
     return max(done.values()) == 1
 
 

@@ -137,13 +137,15 @@ class _OptunaStudyCache:
         self._complete_count = 0
 
     def update(self, history: Sequence[Trial]) -> optuna.Study:
-        """Add the new trials of ``history`` and those that finished since the last call."""
+        """Add the new trials of ``history`` and those that finished since the last call, without
+        repetitions with other seeds."""
         baseline = next((t for t in history if t.origin == TrialOrigin.DEFAULT and t.metrics), None)
         finished = [
             history[number] for number in self._running if history[number].state.is_finished
         ]
         for trial in (*finished, *history[self._trial_count :]):
-            self._add(trial, baseline)
+            if not trial.has_another_seed:
+                self._add(trial, baseline)
         self._trial_count = len(history)
         self._clear_parents()
         return self._optuna_study
@@ -187,7 +189,7 @@ def _freeze(study: Study, trial: Trial, baseline: Trial | None) -> FrozenTrial:
     values = [trial.metrics[name] for name in names if name in trial.metrics]
     state, constraints = TrialState.RUNNING, {}
     is_measured = len(values) == len(names)
-    if trial.state is State.COMPLETE and is_measured and not trial.is_confirmation:
+    if trial.state is State.COMPLETE and is_measured:
         state = TrialState.COMPLETE
         constraints = violation_ratios(study, trial, baseline)
     elif trial.state is State.PRUNED:

@@ -10,24 +10,31 @@ from autotune.tuner.sources.confirmations import Confirmations
 from autotune.tuner.sources.imports import Imports
 from autotune.tuner.sources.paused import PausedTrials
 from autotune.tuner.sources.queue import TrialQueue
+from autotune.tuner.sources.replicates import SeedReplicates
 from autotune.tuner.sources.reruns import IsolatedReruns, IsolationGuard
 from autotune.tuner.sources.sampled import SampledTrials
 
 
 @dataclass(frozen=True)
 class TrialSources:
-    """The trial sources of one session. Iteration yields them in order of priority."""
+    """The trial sources of one session. Iteration yields them in order of priority.
+
+    ``replicates``: whether strategies near a bound are run again with other seeds.
+    """
 
     imports: Imports
     queue: TrialQueue
     paused: PausedTrials
     sampled: SampledTrials
+    replicates: bool = True
 
     def __iter__(self) -> Iterator[TrialSource]:
         yield self.imports
         yield IsolationGuard()
         yield self.queue
         yield self.paused
+        if self.replicates:
+            yield SeedReplicates()
         yield self.sampled
         yield IsolatedReruns()
         yield Confirmations()
@@ -42,6 +49,7 @@ __all__ = [
     "IsolationGuard",
     "PausedTrials",
     "SampledTrials",
+    "SeedReplicates",
     "StartQueued",
     "TrialQueue",
     "TrialSource",

@@ -40,9 +40,10 @@ class TrialQueue:
                 return
 
     def retry(self, trials: Sequence[Trial]) -> None:
-        """Queue trials again. Confirmations and imports have sources of their own."""
+        """Queue trials again. Repetitions with another seed and imports have sources of their
+        own."""
         for trial in trials:
-            if not trial.is_confirmation and not trial.is_imported:
+            if not trial.has_another_seed and not trial.is_imported:
                 self.add(trial.strategy, TrialOrigin.RETRY, trial.seed)
 
 

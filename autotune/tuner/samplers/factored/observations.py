@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass, field, replace
+from statistics import fmean, median
 
 from autotune.domain import (
     CONCURRENT_TRIALS,
@@ -48,7 +48,7 @@ INITIAL_OVERHEAD_SECONDS = 1.0
 @dataclass(frozen=True)
 class Observation:
     """The values that trial ``number`` measured for its group. ``n`` counts the samples behind a
-    score.
+    score. With several ``runs``, replicates have trained it with other seeds, and scores are means.
 
     ``is_shared``: other strategies of the group reuse the values. ``is_transferred``: measured on
     another host.
@@ -60,6 +60,7 @@ class Observation:
     n: Mapping[str, int] = field(default_factory=dict)
     is_shared: bool = False
     is_transferred: bool = False
+    runs: int = 1
 
     @property
     def priority(self) -> tuple[bool, bool, int]:
@@ -111,6 +112,8 @@ class Observations:
         self.complete: dict[int, Trial] = {}
         """Complete trials of this host, which can be on the front."""
         self.tried_keys: set[str] = set()
+        self._firsts: dict[GroupKey, Observation] = {}
+        self._replicates: dict[GroupKey, dict[int, Mapping[str, float]]] = {}
         self._sorted: dict[Phase, list[tuple[GroupKey, Observation]]] = {}
         self._prices: dict[int, tuple[tuple[Resources, Value], float]] = {}
         self._durations: dict[Phase, dict[int, float]] = {phase: {} for phase in Phase}
@@ -224,6 +227,8 @@ class Observations:
             self.failures.sort(key=lambda failure: failure.number)
             if phase is Phase.DEPLOY:
                 self._add_measurements(trial)  # those of its training
+        elif trial.origin is TrialOrigin.REPLICATE:
+            self._add_replicate(trial)
         elif trial.state in (State.COMPLETE, State.PRUNED) and not trial.is_confirmation:
             self.successes[trial.number] = trial.strategy
             self._add_measurements(trial)
@@ -270,9 +275,32 @@ class Observations:
             trial.number, trial.strategy, values, counts, is_shared, is_transferred
         )
         previous = self.groups[phase].get(key)
-        if previous is None or observation.priority < previous.priority:
-            self.groups[phase][key] = observation
-            self._sorted.pop(phase, None)
+        if previous is not None and observation.priority >= previous.priority:
+            return
+        self.groups[phase][key] = observation
+        self._sorted.pop(phase, None)
+        if phase is Phase.TRAIN:
+            self._firsts[key] = observation
+            self._average_runs(key)
+
+    def _add_replicate(self, trial: Trial) -> None:
+        """Add the scores of another seed to those of the training group."""
+        own = {n: m.value for n, m in trial.result.measurements.items() if m.source is None}
+        values = self._training_quantities(trial, own)
+        if trial.state is State.COMPLETE and values:
+            key = group_key(trial.strategy, phase_levers(Phase.TRAIN))
+            self._replicates.setdefault(key, {})[trial.number] = values
+            self._average_runs(key)
+
+    def _average_runs(self, key: GroupKey) -> None:
+        """The means over the first run of a training group and its replicates."""
+        first, replicates = self._firsts.get(key), self._replicates.get(key)
+        if first is None or not replicates:
+            return
+        runs = [first.values, *(replicates[number] for number in sorted(replicates))]
+        values = {name: fmean(r[name] for r in runs if name in r) for name in first.values}
+        self.groups[Phase.TRAIN][key] = replace(first, values=values, runs=len(runs))
+        self._sorted.pop(Phase.TRAIN, None)
 
     def _training_quantities(self, trial: Trial, own: Mapping[str, float]) -> dict[str, float]:
         quantities = {n: own[n] for n in self._training_metrics if n in own}

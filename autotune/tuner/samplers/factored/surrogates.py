@@ -246,7 +246,8 @@ class Surrogates:
         log_odds = self.prior_mean.log_odds(quantity, groups, [o.strategy for _, o in subset])
         seed_variance = min(SEED_VARIANCE / transform.scale**2, params.noise_variance)
         residual_variance = params.noise_variance - seed_variance
-        scores = MeasuredScores(groups, log_odds, variances + seed_variance, residual_variance)
+        errors = variances + seed_variance / np.array([o.runs for _, o in subset])
+        scores = MeasuredScores(groups, log_odds, errors, residual_variance)
         return Surrogate(transform, process, scores)
 
     def _training_data(

@@ -1,0 +1,170 @@
+"""Which strategies are run again with another seed, and what their replicates change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import pytest
+
+from autotune.analysis.front import pareto_front
+from autotune.analysis.posterior import Posterior
+from autotune.analysis.recommendation import Recommender
+from autotune.analysis.snapshot import Snapshot
+from autotune.domain import (
+    Budget,
+    Constraint,
+    FailureReason,
+    Measurement,
+    Phase,
+    State,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+    TrialResult,
+)
+from autotune.levers import phase_levers
+from autotune.tuner.replication import MAX_RATIO, SEED_OFFSET, choose_replicate
+from autotune.tuner.samplers.factored.encoding import group_key
+from autotune.tuner.samplers.factored.observations import Observations
+from autotune.tuner.sources import SeedReplicates
+from tests.tuner.small_study import finished_trial, make_turn
+
+FAST = {"pruning_ratio": 0.25, "precision": "bf16", "threads": 2}
+
+
+@pytest.fixture
+def study(study: Study) -> Study:
+    return replace(study, constraints=(Constraint("accuracy", ">=", -0.01, relative=True),))
+
+
+def measured(number: int, strategy: Strategy, speed: float, accuracy: float, **kw: Any) -> Trial:
+    """A trial evaluated on 1,000 examples."""
+    half = 1.96 * (accuracy * (1 - accuracy) / 1000) ** 0.5
+    ci95 = (accuracy - half, accuracy + half)
+    metrics = (
+        Measurement("train_samples_per_second", speed, "x", 9, (0.99 * speed, 1.01 * speed)),
+        Measurement("accuracy", accuracy, "x", 1000, ci95),
+    )
+    result = TrialResult({metric.name: metric for metric in metrics})
+    return replace(finished_trial(number, strategy), result=result, **kw)
+
+
+def trials(study: Study, accuracy: float) -> list[Trial]:
+    """The default, slow strategies, and number 5, which is three times as fast."""
+    base, scores = study.baseline, (0.85, 0.835, 0.862, 0.84, 0.87, accuracy, 0.83, 0.86, 0.82)
+    settings: list[dict[str, Any]] = [{"learning_rate": 2e-5 * (n + 1)} for n in range(9)]
+    settings[0], settings[5] = {}, FAST
+    return [
+        measured(number, base.with_values(**setting), 300.0 if setting is FAST else 100.0, score)
+        for number, (setting, score) in enumerate(zip(settings, scores, strict=True))
+    ]
+
+
+def replicate(number: int, trial: Trial, accuracy: float, index: int = 0) -> Trial:
+    seed = SEED_OFFSET + index
+    origin = TrialOrigin.REPLICATE
+    return measured(number, trial.strategy, 300.0, accuracy, seed=seed, origin=origin)
+
+
+def always_fits(strategy: Strategy, seconds: float) -> bool:
+    return True
+
+
+def probability(study: Study, history: Sequence[Trial]) -> float:
+    return Recommender(study, history).probability(history[5])
+
+
+def test_a_fast_strategy_near_the_bound_is_run_again(study: Study) -> None:
+    history = trials(study, 0.843)
+    assert 0.3 < probability(study, history) < 0.8, "near the bound"
+    assert choose_replicate(study, history, always_fits) == (history[5].strategy, SEED_OFFSET)
+
+
+def test_nothing_is_run_again_without_gain(study: Study) -> None:
+    """The fast strategy violates the bound, or there is no bound on a score."""
+    assert choose_replicate(study, trials(study, 0.70), always_fits) is None
+    free = replace(study, constraints=())
+    assert choose_replicate(free, trials(study, 0.843), always_fits) is None
+
+
+def test_a_replicate_needs_trials_of_the_sampler_and_time(study: Study) -> None:
+    history = trials(study, 0.843)
+    assert choose_replicate(study, history[:4], always_fits) is None
+    assert choose_replicate(study, history, lambda strategy, seconds: False) is None
+
+
+def test_replicates_are_limited(study: Study) -> None:
+    history = trials(study, 0.843)
+    count = ceil(MAX_RATIO * len(history[1:]))
+    repeated = [*history, *(replicate(9 + n, history[5], 0.845, n) for n in range(count))]
+    assert choose_replicate(study, repeated, always_fits) is None
+
+
+def test_good_replicates_make_a_strategy_recommended(study: Study) -> None:
+    history = trials(study, 0.843)
+    repeated = [*history, *(replicate(9 + n, history[5], 0.856, n) for n in range(2))]
+    assert probability(study, history) < 0.8 < probability(study, repeated)
+    assert Recommender(study, repeated).recommend("fastest").trial.number == 5
+
+
+def test_bad_replicates_lower_the_probability(study: Study) -> None:
+    history = trials(study, 0.843)
+    repeated = [*history, *(replicate(9 + n, history[5], 0.82, n) for n in range(2))]
+    assert probability(study, repeated) < probability(study, history) - 0.1
+
+
+def test_replicates_of_the_default_are_no_new_default(study: Study) -> None:
+    """They change what is believed of it, and its figures stay those of its own trial."""
+    history = trials(study, 0.843)
+    run = replace(replicate(9, history[0], 0.83), strategy=study.baseline)
+    posterior = Posterior(study, [*history, run])
+    assert posterior.default is history[0]
+    before = Posterior(study, history).compare(history[5], "accuracy")
+    after = posterior.compare(history[5], "accuracy")
+    assert before is not None and after is not None
+    assert after.value > before.value
+
+
+def test_a_replicate_is_no_result(study: Study) -> None:
+    history = trials(study, 0.845)
+    repeated = [*history, replicate(9, history[5], 0.90)]
+    assert 9 not in {trial.number for trial in pareto_front(study, repeated)}
+    assert Snapshot(study, repeated).verdict_texts[9] == "replicate of trial 5"
+
+
+def test_the_source_waits_for_a_running_replicate_and_ends_with_the_search(study: Study) -> None:
+    history = trials(study, 0.843)
+    proposal = SeedReplicates().next(make_turn(study, history))
+    assert proposal is not None
+    assert (proposal.origin, proposal.seed) == (TrialOrigin.REPLICATE, SEED_OFFSET)
+    running = replace(replicate(9, history[5], 0.8), state=State.RUNNING, result=TrialResult())
+    assert SeedReplicates().next(make_turn(study, [*history, running])) is None
+    ended = replace(study, budget=Budget(trials=9))
+    assert SeedReplicates().next(make_turn(ended, history)) is None
+
+
+def test_a_failed_replicate_is_not_repeated_and_an_interrupted_one_is(study: Study) -> None:
+    history = trials(study, 0.843)
+    run = replace(replicate(9, history[5], 0.8), result=TrialResult())
+    failed = replace(run, state=State.FAILED, failure=FailureReason.CRASH)
+    default = history[0].strategy, SEED_OFFSET
+    assert choose_replicate(study, [*history, failed], always_fits) == default
+    interrupted = replace(run, state=State.INTERRUPTED)
+    expected = history[5].strategy, SEED_OFFSET
+    assert choose_replicate(study, [*history, interrupted], always_fits) == expected
+
+
+def test_the_sampler_averages_the_seeds_whatever_their_order(study: Study) -> None:
+    history = trials(study, 0.843)
+    repeated = [*history, *(replicate(9 + n, history[5], 0.83, n) for n in range(2))]
+    key = group_key(history[5].strategy, phase_levers(Phase.TRAIN))
+    for order in (repeated, repeated[::-1]):
+        observations = Observations(study).update(order)
+        observation = observations.groups[Phase.TRAIN][key]
+        assert observation.values["accuracy"] == pytest.approx((0.843 + 2 * 0.83) / 3)
+        assert (observation.runs, observation.number) == (3, 5)
+        assert sorted(observations.complete) == list(range(9)), "replicates are no incumbents"
