@@ -243,8 +243,8 @@ class Store(Protocol):
 
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
         """All trials in order of number, with measurements but without raw samples and curves.
-        Confirmations have their correctness and the samples of their scores too, and trials the
-        digest of their saved model."""
+        Confirmations have their correctness and the samples of their scores too, the first trials
+        their correctness, and trials the digest of their saved model."""
 
     def trials_since(self, study: str, cursor: int = 0) -> tuple[Sequence[Trial], int]:
         """Trials added or changed since ``cursor`` in order of number, and the next cursor."""

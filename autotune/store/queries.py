@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from autotune.domain import (
     Correctness,
@@ -54,6 +54,10 @@ _RESTORE = (
 
 DECODING_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a damaged row, or one of another version, raises when it is read."""
+
+MAX_COMPARED_TRIALS = 24
+"""The first trials of a study whose correctness is listed: how much the scores of two strategies
+have in common is estimated from them."""
 
 log = logging.getLogger(__name__)
 
@@ -195,9 +199,10 @@ def trial_from(row: Any, result: TrialResult) -> Trial:
 def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[list[Trial], int]:
     """Trials in order of number with measurements and saved models but without raw samples, and
     their highest revision (0 if there are none). Confirmations, which are few, have their
-    correctness and the samples of their scores too.
+    correctness and the samples of their scores too, and so have the first
+    :data:`MAX_COMPARED_TRIALS` trials their correctness.
 
-    Three queries, independent of the number of trials, and two more if there are confirmations."""
+    Three to five queries, independent of the number of trials."""
     rows = connection.execute(select(*_TRIAL).where(*where).order_by(TrialRow.number)).all()
     if not rows:
         return [], 0
@@ -209,7 +214,8 @@ def list_trials(connection: Connection, *where: ColumnElement[bool]) -> tuple[li
     for key, name, *numbers in rows_of_measurements:
         by_trial[key][name] = codec.measurement_from(name, *numbers)
     confirmations = any(row.origin == TrialOrigin.CONFIRMATION for row in rows)
-    hits = _correctness_of_confirmations(connection, *where) if confirmations else {}
+    compared = confirmations or rows[0].number < MAX_COMPARED_TRIALS
+    hits = _correctness(connection, *where) if compared else {}
     if confirmations:
         for key, name, samples in _score_samples_of_confirmations(connection, *where):
             scores = by_trial[key]
@@ -230,15 +236,16 @@ def _saved_models(connection: Connection, *where: ColumnElement[bool]) -> dict[i
     return {key: codec.model_from(*columns) for key, *columns in rows}
 
 
-def _correctness_of_confirmations(
-    connection: Connection, *where: ColumnElement[bool]
-) -> dict[int, Correctness]:
-    """The correctness of the confirmations among the trials ``where``, by key of the trial."""
+def _correctness(connection: Connection, *where: ColumnElement[bool]) -> dict[int, Correctness]:
+    """The correctness of the confirmations and of the first trials among the trials ``where``, by
+    key of the trial."""
     joined = select(CorrectnessRow.trial_id, *_CORRECTNESS).join(
         TrialRow, TrialRow.id == CorrectnessRow.trial_id
     )
-    joined = joined.where(*where, TrialRow.origin == TrialOrigin.CONFIRMATION)
-    rows: Iterable[Any] = connection.execute(joined)
+    is_compared = or_(
+        TrialRow.origin == TrialOrigin.CONFIRMATION, TrialRow.number < MAX_COMPARED_TRIALS
+    )
+    rows: Iterable[Any] = connection.execute(joined.where(*where, is_compared))
     return {key: codec.correctness_from(*columns) for key, *columns in rows}
 
 

@@ -15,7 +15,6 @@ from sqlalchemy.exc import IntegrityError
 
 from autotune.domain import (
     CurvePoint,
-    Interrupted,
     Outcome,
     SearchStatus,
     State,
@@ -280,7 +279,8 @@ class SqlStore:
 
     def trials(self, study: str, *, states: Sequence[State] | None = None) -> Sequence[Trial]:
         """All trials in order of number, with measurements but without raw samples and curves.
-        Confirmations have their correctness and the samples of their scores too."""
+        Confirmations have their correctness and the samples of their scores too, the first trials
+        their correctness."""
         with self._read(study) as connection:
             where = [TrialRow.study_id == queries.study_id(connection, study)]
             if states is not None:
@@ -364,11 +364,7 @@ class SqlStore:
                 oldest = change.now - timedelta(seconds=stale_seconds)
                 where.append(or_(heartbeat.is_(None), heartbeat < oldest))
             query = select(*columns).where(*where).order_by(TrialRow.number)
-            outcome = Interrupted("its driver went away")
-            return [
-                change.finish(number, outcome, _seconds_between(start, end))
-                for number, start, end in change.connection.execute(query).all()
-            ]
+            return [change.interrupt(*row) for row in change.connection.execute(query).all()]
 
     def close(self) -> None:
         """Release connections. Idempotent."""
@@ -392,10 +388,6 @@ class SqlStore:
         with self._database.transaction(write=True) as connection:
             key = queries.study_id(connection, study, lock=True)
             yield writes.StudyTransaction(connection, key, self.driver, self._now)
-
-
-def _seconds_between(start: datetime | None, end: datetime | None) -> float | None:
-    return None if start is None or end is None else max((end - start).total_seconds(), 0.0)
 
 
 def _add_environment(change: writes.StudyTransaction, environment: Mapping[str, Any]) -> None:

@@ -234,11 +234,11 @@ class StoreContract:
         assert (trial.state, trial.reason) == (State.COMPLETE, None)
         assert trial.result == trial_result()
 
-    def test_confirmations_are_listed_with_their_correctness(self, store: Store, bert: str) -> None:
+    def test_confirmations_are_listed_with_their_samples(self, store: Store, bert: str) -> None:
         for number, origin in enumerate((TrialOrigin.SAMPLED, TrialOrigin.CONFIRMATION)):
             start(store, bert, strategy(), origin=origin, seed=number)
             store.finish(bert, number, completed())
-        expected = [None, trial_result().correctness]
+        expected = [trial_result().correctness] * 2
         assert [trial.result.correctness for trial in store.trials(bert)] == expected
         samples = [trial.result.measurements["accuracy"].samples for trial in store.trials(bert)]
         assert samples == [(), trial_result().measurements["accuracy"].samples]
