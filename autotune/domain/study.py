@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,7 +32,8 @@ class Task:
     context share. ``labels`` are the names of labels in the order of the model's outputs; ``None``
     if the data has them. ``class_weights`` are those of the loss, by label, or ``balanced``.
     ``loss`` is a name of :data:`autotune.domain.losses.LOSSES`, or the ``module:function`` of
-    another loss than that of the kind. ``metrics`` are the ``module:function`` of other scores, and
+    another loss than that of the kind, ``collator`` that of a function that changes the inputs of
+    training batches. ``metrics`` are the ``module:function`` of other scores, and
     ``code`` is a digest of the source of these functions, by which changed ones are recognised.
     ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
     ``validation_samples`` limit the size of the splits. ``evaluate_every``: a number of optimizer
@@ -53,6 +54,7 @@ class Task:
     labels: tuple[str, ...] | None = None
     class_weights: str | Mapping[str, float] | None = None
     loss: str | None = None
+    collator: str | None = None
     metrics: tuple[str, ...] | None = None
     code: str | None = None
     seed: int = 0
@@ -192,7 +194,8 @@ class Study:
     deployed model. ``warm_start`` is the name of the study
     whose trials are imported. ``plugins`` are the plug-ins to load in each process
     (:func:`autotune.plugins.load`). ``data_digest`` is a hash of the rows of the task, which are a
-    part of its identity, and ``workload`` the sizes of model and data; ``None`` until they are
+    part of its identity, ``model_digests`` those of the files of its models in directories, by
+    name, and ``workload`` the sizes of model and data; ``None`` until they are
     read. ``spec`` is the study file as plain data.
     """
 
@@ -215,6 +218,7 @@ class Study:
     deploys: bool = False
     keep: Retention = field(default_factory=Retention)
     data_digest: str | None = None
+    model_digests: Mapping[str, str] = field(default_factory=dict)
     workload: WorkloadProfile | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
 
@@ -222,6 +226,18 @@ class Study:
     def baseline(self) -> Strategy:
         """The default strategy, which is measured first and with which results are compared."""
         return Strategy(self.space.defaults)
+
+    def changed_content(self, later: Study) -> Iterator[tuple[str, str, str]]:
+        """What was edited under its name until ``later``, with both hashes: the rows of the task,
+        and the files of models. What is not known of one of the two is left out."""
+        contents = [("the content of task.dataset", self.data_digest, later.data_digest)]
+        contents += [
+            (f"the content of model {name}", digest, later.model_digests.get(name))
+            for name, digest in self.model_digests.items()
+        ]
+        for name, before, after in contents:
+            if before is not None and after is not None and before != after:
+                yield name, before, after
 
     @property
     def keeps_models(self) -> bool:

@@ -48,7 +48,7 @@ class ArtifactFormat:
         :class:`~autotune.errors.DataError` if the data has changed since the trial.
         """
         from autotune.deployment.pipeline import DECODERS
-        from autotune.export.assets import require_same_data
+        from autotune.export.assets import require_same_content
 
         if self.model is None:
             raise UsageError(
@@ -62,7 +62,7 @@ class ArtifactFormat:
                 hint="--with-model adds the model to a script: --to hf-trainer --with-model",
             )
         plugins.load(study.plugins)
-        require_same_data(study)
+        require_same_content(study)
         with replaced_export(directory, self.overwrite) as folder:
             self._write(study, trial, self.model, folder)
         return exported_files(directory)
@@ -76,7 +76,7 @@ class ArtifactFormat:
 
         settings = self.settings(trial.strategy)
         runtime = HUB if self.is_hub_model else settings.runtime
-        prepared = self._build(study, model, settings, folder)
+        prepared = self._build(study, trial.strategy, model, folder)
         figures = export_figures(prepared, folder, settings)
         document = {
             **strategy_document(study, trial, self.name),
@@ -96,16 +96,18 @@ class ArtifactFormat:
         )
         write_predictions(folder, folder / PREDICTIONS)
 
-    def _build(self, study: Study, model: Path, settings: DeploymentSettings, folder: Path) -> Any:
+    def _build(self, study: Study, strategy: Strategy, model: Path, folder: Path) -> Any:
         """Write the artifact; the prepared task."""
         from autotune.deployment import build
         from autotune.export.hub_model import write_hub_model
         from autotune.trial.data.datasets import load_split, prepare_task
         from autotune.trial.data.encoded_texts import calibration_texts
+        from autotune.trial.post_pruning import pruned_model
 
         prepared = prepare_task(study.task)
-        calibration = calibration_texts(load_split(prepared, "train"), study.task.seed)
-        build(model, settings, folder, calibration)
+        train, seed = load_split(prepared, "train"), study.task.seed
+        model = pruned_model(model, strategy, prepared, train, seed)
+        build(model, self.settings(strategy), folder, calibration_texts(train, seed))
         if self.is_hub_model:
             write_hub_model(model, folder)
         return prepared

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from autotune.domain import Study, Task
 from autotune.domain.paths import expand_home
 from autotune.errors import DataError
 from autotune.trial.data.datasets import PreparedTask, prepare_task, read_examples
-from autotune.trial.model_sources import model_files
+from autotune.trial.model_sources import digest_models, model_files
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import Examples
 
@@ -33,16 +34,17 @@ def write_assets(task: Task, directory: Path) -> PreparedTask:
     return prepared
 
 
-def require_same_data(study: Study) -> None:
-    """Raise :class:`DataError` if the data that ``study`` was run on has changed since."""
-    if study.data_digest is None:
+def require_same_content(study: Study) -> None:
+    """Raise :class:`DataError` if data or models that ``study`` was run on have changed since."""
+    if study.data_digest is None and not study.model_digests:
         return
-    digest = prepare_task(study.task).data_digest
-    if digest != study.data_digest:
+    digests = digest_models(list(study.model_digests))
+    now = replace(study, data_digest=prepare_task(study.task).data_digest, model_digests=digests)
+    for name, before, after in study.changed_content(now):
         raise DataError(
-            f"the content of task.dataset has changed since study {study.name} was run "
-            f"({study.data_digest}, now {digest}), so an export would not be of its trials",
-            hint="restore the data files, or search them in a study with another name",
+            f"{name} has changed since study {study.name} was run ({before}, now {after}), so an "
+            "export would not be of its trials",
+            hint="restore the files, or search them in a study with another name",
         )
 
 

@@ -72,10 +72,10 @@ class ScriptFormat:
         ``overwrite``) edited files or a trained model. Raises :class:`~autotune.errors.DataError`
         if the data has changed since the trial.
         """
-        from autotune.export.assets import require_same_data
+        from autotune.export.assets import require_same_content
 
         plugins.load(study.plugins)
-        require_same_data(study)
+        require_same_content(study)
         study = replace(study, task=task_of(study.task, trial.strategy))
         left_out = unsupported_levers(
             self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial

@@ -4,7 +4,7 @@ mistakes with their locations."""
 from __future__ import annotations
 
 from autotune.spec.budget import DEFAULT_TRIALS
-from autotune.spec.compatibility import has_other_data, incompatibilities
+from autotune.spec.compatibility import incompatibilities
 from autotune.spec.domains import SkippedSetting
 from autotune.spec.explain import Explanation, LeverExplanation, explain
 from autotune.spec.load import executor, load
@@ -21,7 +21,6 @@ __all__ = [
     "SkippedSetting",
     "executor",
     "explain",
-    "has_other_data",
     "incompatibilities",
     "json_schema",
     "load",

@@ -37,13 +37,8 @@ def _task_differences(old: Study, new: Study) -> Iterator[str]:
         before, after = getattr(old.task, field.name), getattr(new.task, field.name)
         if before != after:
             yield _difference(f"task.{field.name}", before, after)
-    if has_other_data(old, new):
-        yield _difference("the content of task.dataset", old.data_digest, new.data_digest)
-
-
-def has_other_data(old: Study, new: Study) -> bool:
-    """Whether the rows of the task are known to differ, such as after an edit of its files."""
-    return None not in (old.data_digest, new.data_digest) and old.data_digest != new.data_digest
+    for name, before, after in old.changed_content(new):
+        yield _difference(name, before, after)
 
 
 def _metric_differences(old: Study, new: Study) -> Iterator[str]:

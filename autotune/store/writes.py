@@ -10,7 +10,16 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from autotune.domain import CurvePoint, Outcome, State, Strategy, Trial, TrialOrigin, TrialResult
+from autotune.domain import (
+    CurvePoint,
+    Interrupted,
+    Outcome,
+    State,
+    Strategy,
+    Trial,
+    TrialOrigin,
+    TrialResult,
+)
 from autotune.domain.clock import utc_now
 from autotune.errors import UsageError
 from autotune.store import codec, queries
@@ -131,6 +140,13 @@ class StudyTransaction:
         if trial.state is State.INTERRUPTED:
             self._cancel_retry(trial)
         return ended
+
+    def interrupt(self, number: int, start: datetime | None, last_sign: datetime | None) -> Trial:
+        """End a trial whose driver went away after ``last_sign``."""
+        outcome = Interrupted("its driver went away")
+        if start is None or last_sign is None:
+            return self.finish(number, outcome)
+        return self.finish(number, outcome, max((last_sign - start).total_seconds(), 0.0))
 
     def _cancel_retry(self, trial: Trial) -> None:
         """Cancel the queued retry of a trial whose result has arrived after all."""

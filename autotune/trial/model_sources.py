@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,22 @@ def _file_stamps(directory: Path) -> list[list[Any]]:
     files = sorted(path for path in directory.iterdir() if path.is_file())
     states = [(path, path.stat()) for path in files]
     return [[str(path.resolve()), state.st_size, state.st_mtime_ns] for path, state in states]
+
+
+def digest_models(names: Sequence[str]) -> dict[str, str]:
+    """A hash of the content of each model of ``names`` that is a directory: its config, weights and
+    vocabulary. Hub models and built-in ones are left out: their files are those of their name."""
+    folders = {name: expand_home(name) for name in names if not name.startswith("builtin:")}
+    return {name: _content_digest(path) for name, path in folders.items() if path.is_dir()}
+
+
+def _content_digest(folder: Path) -> str:
+    content = blake2b(digest_size=8)
+    for path in sorted({path for pattern in (*FILES, PICKLED) for path in folder.glob(pattern)}):
+        if path.is_file():
+            with path.open("rb") as file:
+                content.update(path.name.encode() + file_digest(file, blake2b).digest())
+    return content.hexdigest()
 
 
 def require_encoder(directory: Path) -> None:

@@ -115,6 +115,7 @@ class SearchSession:
         """Check the study and load its model and data in a worker, so that a mistake shows before
         anything is stored. Returns what was loaded; ``None`` where trials are replayed."""
         from autotune.trial.data.datasets import prepare_task
+        from autotune.trial.model_sources import digest_models
         from autotune.trial.workload import profile_models
 
         self._study = adopt_samples(self._store, self._study)
@@ -127,27 +128,33 @@ class SearchSession:
         call = self._executor.call
         self._study, note = choose_samples(self._study, self._executor, self._directory)
         study = self._study
+        models = _searched_models(study)
+        digests = call(digest_models, [study.task.model, *models])
         prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
         prepared = replace(prepared, notes=(*prepared.notes, *note))
-        models, max_length = _searched_models(study), _longest_samples(study)
+        max_length = _longest_samples(study)
         self._workload = call(
             call_with_plugins, study.plugins, profile_models, study.task, models, max_length
         )
         # A model of the hub is here now, and its type is known.
         space = spec.restrict_to_models(study.space, study.task.model)
         self._study = replace(
-            study, data_digest=prepared.data_digest, workload=self._workload, space=space
+            study,
+            data_digest=prepared.data_digest,
+            model_digests=digests,
+            workload=self._workload,
+            space=space,
         )
         self._require_source_of_same_data()
         return prepared
 
     def _require_source_of_same_data(self) -> None:
         source = self._source
-        if source is not None and spec.has_other_data(source.study, self._study):
+        changes = [] if source is None else source.study.changed_content(self._study)
+        for name, _, _ in changes:
             raise IncompatibleStudyError(
-                f"study {source.study.name} was run on other data: the content of task.dataset "
-                "has changed since",
-                hint="restore the data files, or remove warm_start",
+                f"{name} has changed since study {self._study.warm_start} was run",
+                hint="restore the files, or remove warm_start",
             )
 
     def create_or_continue(self) -> int | None:
@@ -161,8 +168,9 @@ class SearchSession:
             except UsageError:
                 pass  # another driver was faster, perhaps with other settings
         require_compatible(store, study)
+        stored = store.study(study.name)
+        study = replace(study, model_digests={**stored.model_digests, **study.model_digests})
         if study.data_digest is None:
-            stored = store.study(study.name)
             study = replace(study, data_digest=stored.data_digest, workload=stored.workload)
         store.update_study(study)
         store.record_environment(study.name, environment)

@@ -106,3 +106,10 @@ def test_a_study_of_before_a_lever_goes_on() -> None:
     pruned = ForbiddenClause("adapter == none and pruning_ratio > 0", "a rule for all of them")
     stricter = replace(new, space=replace(new.space, rules=(*new.space.rules, pruned)))
     assert incompatibilities(old, stricter) == [f"the rule '{pruned.excludes}' is new"]
+
+
+def test_a_model_that_was_edited_is_another_task() -> None:
+    before = replace(study(), model_digests={"m": "1", "removed": "1"})
+    after = replace(study(), model_digests={"m": "2", "added": "1"})
+    assert incompatibilities(before, after) == ["the content of model m was 1, now 2"]
+    assert incompatibilities(study(), after) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from autotune.domain import Columns
 from autotune.errors import DataError
 from autotune.trial.data.datasets import prepare_task
 from autotune.trial.metrics import RESAMPLES, classification_scores, macro_f1, matthews
+from autotune.trial.model_sources import digest_models
 from autotune.trial.tables import read_table
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import MAX_CHARACTERS, Examples, sort_labels
@@ -179,6 +181,25 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path, files: dict[str, str]
     assert prepare_task(tiny(files | {"train": str(renamed)})).data_digest == digest
     write_jsonl(renamed, rows(labels=("yes", "no")))
     assert prepare_task(tiny(files | {"train": str(renamed)})).data_digest != digest
+
+
+def test_the_digest_of_a_model_is_that_of_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"x" * 1000)
+    (folder / "notes.md").write_text("mine")
+    name = str(folder)
+    before = digest_models([name, "builtin:bert-tiny", "some/hub-id"])
+    assert before.keys() == {name}
+    os.utime(weights, (1, 1))
+    (folder / "notes.md").write_text("edited")
+    assert digest_models([name]) == before
+    weights.write_bytes(b"x" * 999 + b"y")
+    edited = digest_models([name])
+    (folder / "config.json").write_text('{"model_type": "bert", "dropout": 0.5}')
+    assert len({before[name], edited[name], digest_models([name])[name]}) == 3
 
 
 def test_numbers_as_tags_are_refused(tmp_path: Path) -> None:
