@@ -78,3 +78,15 @@ def import_object(reference: Any) -> Any:
     name, _, attribute = reference.partition(":")
     module = sys.modules.get(f"{EXTENSIONS}.{name}") or import_module(name)
     return getattr(module, attribute)
+
+
+def import_function(reference: Any, key: str) -> Any:
+    """A function that a user names under ``key``, as :func:`import_object` imports it. Raises
+    :class:`UsageError` if it cannot be imported."""
+    try:
+        return import_object(reference)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"{key}: {reference} cannot be imported: {error}",
+            hint="put its module beside the study file, or install it where trials run",
+        ) from error

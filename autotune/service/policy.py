@@ -61,9 +61,9 @@ class ClientPolicy:
         if isinstance(task.get("loss"), str) and ":" in task["loss"]:
             document.add_error(("task", "loss"), message)
             del task["loss"]
-        if task.get("metrics"):
-            document.add_error(("task", "metrics"), message)
-            del task["metrics"]
+        for key in [key for key in ("collator", "metrics") if task.get(key)]:
+            document.add_error(("task", key), message)
+            del task[key]
 
     def _check_data_files(self, document: Document, data: Mapping[str, Any]) -> None:
         task = data.get("task")

@@ -1,4 +1,4 @@
-"""Functions of a user's own that a task names as ``module:function``: its loss and its scores.
+"""Functions of a user's own that a task names as ``module:function``: loss, collator and scores.
 
 The module is a Python file beside the study file, which becomes a plug-in, or an installed one.
 """
@@ -47,10 +47,11 @@ def load_modules(document: Document, names: Sequence[str], folder: Path) -> list
     return files
 
 
-def code_digest(loss: str | None, metrics: Sequence[str]) -> str | None:
-    """A digest of the source files of a loss and of scores; ``None`` if they are autotune's own."""
-    references: list[Any] = [*metrics, *([] if loss is None else [loss])]
-    functions = [LOSSES[name].function if name in LOSSES else name for name in references]
+def code_digest(*references: str | None) -> str | None:
+    """A digest of the source files of functions; ``None`` if no source is known. A name without a
+    module is that of a loss."""
+    names = [name for name in references if name is not None]
+    functions = [LOSSES[name].function if name in LOSSES else name for name in names]
     sources = [path.read_bytes() for item in functions if (path := _source(item)) is not None]
     return sha256(b"".join(sources)).hexdigest()[:DIGEST_DIGITS] if sources else None
 
@@ -62,6 +63,8 @@ def _references(data: Any) -> Iterator[tuple[Location, str]]:
     metrics = task.get("metrics")
     if isinstance(loss := task.get("loss"), str) and ":" in loss:
         yield ("task", "loss"), loss
+    if isinstance(collator := task.get("collator"), str) and collator:
+        yield ("task", "collator"), collator
     for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
         if isinstance(metric, str) and metric:
             yield ("task", "metrics", index), metric

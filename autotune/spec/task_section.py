@@ -142,6 +142,9 @@ class TaskSpec(Section):
         description="Model whose logits trials with distillation learn: a hub id or a folder; the "
         "most accurate of the study's first models unless given",
     )
+    collator: NonEmptyText | None = Field(
+        None, description="module:function that changes the inputs of padded training batches"
+    )
     metrics: list[NonEmptyText] = Field(
         [], description="Scores of your own as module:function, from 0 to 1; higher is better"
     )

@@ -10,7 +10,7 @@ from autotune.domain.tasks import TASK_KINDS
 from autotune.spec.document import Document, Path
 from autotune.spec.models import StudyFile
 
-LEVER, CROSS_ENTROPY = "label_smoothing", "autotune.trial.loss:cross_entropy"
+CROSS_ENTROPY = "autotune.trial.loss:cross_entropy"
 
 
 def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
@@ -19,7 +19,7 @@ def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
     if "max_length" in file.space and TASK_KINDS[file.task.kind].logits_per_token:
         message = f"texts that are cut lose labels of {file.task.kind}; set task.max_length"
         document.add_error(("space", "max_length"), message, key=True)
-    _check_label_smoothing(file, document)
+    _check_functions(file, document)
     own = {"model": file.task.model, "max_length": file.task.max_length}
     space = dict(file.space)
     for lever in own.keys() & space.keys():
@@ -37,17 +37,24 @@ def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
     )
 
 
-def _check_label_smoothing(file: StudyFile, document: Document) -> None:
-    """A mistake for label smoothing with another loss than cross-entropy over classes."""
+def _check_functions(file: StudyFile, document: Document) -> None:
+    """A mistake for label smoothing with another loss than cross-entropy over classes, and for
+    cached activations of batches that a collator changes."""
     task, kind = file.task, TASK_KINDS[file.task.kind]
-    if task.loss is None and kind.loss == CROSS_ENTROPY:
-        return
+    if task.loss is not None or kind.loss != CROSS_ENTROPY:
+        _exclude(file, document, "label_smoothing", "the loss of this task has no labels to smooth")
+    if task.collator is not None:
+        message = "activations are those of the data, not of what task.collator makes of it"
+        _exclude(file, document, "cache_activations", message)
+
+
+def _exclude(file: StudyFile, document: Document, lever: str, reason: str) -> None:
+    """A mistake wherever ``file`` sets ``lever``."""
     sections = {"space": file.space, "baseline": file.baseline}
-    places: list[Path] = [(name,) for name, settings in sections.items() if LEVER in settings]
-    places += [("start_with", n) for n, entry in enumerate(file.start_with) if LEVER in entry]
+    places: list[Path] = [(name,) for name, settings in sections.items() if lever in settings]
+    places += [("start_with", n) for n, entry in enumerate(file.start_with) if lever in entry]
     for path in places:
-        message = f"the loss of this task has no labels to smooth; remove {LEVER}"
-        document.add_error((*path, LEVER), message, key=True)
+        document.add_error((*path, lever), f"{reason}; remove {lever}", key=True)
 
 
 def _referred(entry: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ LATER_TASK_FIELDS = frozenset(
         "labels",
         "class_weights",
         "loss",
+        "collator",
         "metrics",
         "code",
         "evaluate_every",

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autotune.domain.losses import LOSSES
-from autotune.domain.registry import import_object
+from autotune.domain.registry import import_function
 from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.errors import UsageError
 from autotune.trial.data.prepared import PreparedTask
@@ -91,14 +91,7 @@ def _loss_function(reference: Callable[..., Any] | str) -> Callable[..., Tensor]
     """The function of a name of :data:`LOSSES`, or behind ``module:name``."""
     if isinstance(reference, str) and reference in LOSSES:
         reference = LOSSES[reference].function
-    try:
-        function: Callable[..., Tensor] = import_object(reference)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"task.loss: {reference} cannot be imported: {error}",
-            hint="install its module where trials run, or register the loss in a plug-in file: "
-            "autotune.plugins.register_loss",
-        ) from error
+    function: Callable[..., Tensor] = import_function(reference, "task.loss")
     return function
 
 

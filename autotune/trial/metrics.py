@@ -15,7 +15,7 @@ import numpy as np
 
 from autotune.domain import Measurement
 from autotune.domain.metrics import METRICS, MetricKind
-from autotune.domain.registry import import_object
+from autotune.domain.registry import import_function
 from autotune.domain.tasks import has_metric
 from autotune.errors import UsageError
 from autotune.trial.contributions import class_contributions, contributions, rounded
@@ -93,7 +93,9 @@ def registered_scores(
     for name, metric in METRICS.items():
         if metric.score is None or not has_metric(task_kind, name):
             continue
-        value = float(import_object(metric.score)(labels, predictions, label_names))
+        value = float(
+            import_function(metric.score, f"metric {name}")(labels, predictions, label_names)
+        )
         if not isfinite(value):
             raise UsageError(f"the score of metric {name} is {value}", hint="return a number")
         if metric.kind is MetricKind.SHARE and not 0 <= value <= 1:

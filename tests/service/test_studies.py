@@ -63,6 +63,7 @@ def test_mistakes_are_those_of_the_file(service: Service, tmp_path: Path) -> Non
 FORBIDDEN = {
     "plugins: [/tmp/evil.py]": "plug-ins are code",
     "task: {loss: 'evil:loss'}": "functions are code",
+    "task: {collator: 'evil:change'}": "functions are code",
     "task: {metrics: ['evil:score']}": "functions are code",
     "storage: sqlite:////etc/x.db": "storage of its own",
     "task: {dataset: {train: /etc/passwd}}": "path of the server",

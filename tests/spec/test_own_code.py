@@ -20,6 +20,9 @@ from autotune.trial.metrics import registered_scores
 from tests.spec.hosts import CPU
 
 CODE = """\
+def keep_inputs(inputs):
+    return inputs
+
 def own_loss(logits, labels):
     raise NotImplementedError
 
@@ -30,6 +33,7 @@ STUDY = """\
 study: own
 task:
   loss: my_functions:own_loss
+  collator: my_functions:keep_inputs
   metrics: [my_functions:share_of_first]
 objectives: [train_samples_per_second, share_of_first]
 space: {batch_size: [16, 32], device: cpu}
@@ -95,6 +99,8 @@ def test_an_exported_folder_contains_the_module(study_file: Path) -> None:
             ":own_los",
             "my_functions.py has no function 'own_los'; did you mean own_loss",
         ),
+        ("space: {", "space: {cache_activations: true, ", "not of what task.collator makes of it"),
+        (":keep_inputs", ":keep_input", "has no function 'keep_input'; did you mean keep_inputs"),
         ("my_functions:own", "my_function:own", "no my_function.py beside the study file"),
         ("my_functions:share", "share", "named as module:function"),
         (":share_of_first", ":own_loss", "unknown metric 'share_of_first'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from data_files import tiny
 from trial_cases import make_collator, make_plan, make_split, make_strategy
 
+from autotune.errors import UsageError
 from autotune.trial.data.batching import batch_order, select_examples
 from autotune.trial.plan import plan_training
 from autotune.trial.tasks.base import IGNORE_INDEX
@@ -57,6 +59,23 @@ def test_a_batch_without_padding_has_no_mask_unless_it_must() -> None:
     assert "attention_mask" in make_collator(data, always_mask=True)(np.array([0, 1])).inputs
     mixed = make_collator(make_split())(np.arange(6)).inputs
     assert torch.equal(mixed["attention_mask"].sum(1), torch.from_numpy(make_split().lengths[:6]))
+
+
+def test_a_function_of_the_user_changes_the_inputs_of_a_batch() -> None:
+    collate = make_collator(make_split())
+    rows = np.array([0, 3, 5])
+    plain = collate(rows)
+
+    def mask_all(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**inputs, "input_ids": torch.full_like(inputs["input_ids"], 103)}
+
+    changed = replace(collate, transform=mask_all)(rows)
+    assert (changed.inputs["input_ids"] == 103).all()
+    assert torch.equal(changed.inputs["attention_mask"], plain.inputs["attention_mask"])
+    assert torch.equal(changed.labels, plain.labels)
+    shortened = replace(collate, transform=lambda inputs: {"input_ids": inputs["input_ids"][:1]})
+    with pytest.raises(UsageError, match="returns other inputs than input_ids, attention_mask"):
+        shortened(rows)
 
 
 def test_num_labels_excludes_ignored_labels() -> None:

@@ -76,6 +76,7 @@ class ExportFolder:
             notes=(),
             class_weights=self.class_weights,
             loss=self.task.loss,
+            collator=self.task.collator,
             has_windows=self.task.stride is not None,
             has_mask="attention_mask" in self.tokenizer.model_input_names,
         )

@@ -7,14 +7,17 @@ threads (``loader_workers``) can do it ahead of time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autotune.domain import Strategy
+from autotune.domain.registry import import_function
+from autotune.errors import UsageError
 from autotune.trial.data.activations import Activations
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.split import Split
@@ -52,6 +55,7 @@ class Collator:
     ``has_mask`` there is none at all: FNet does not take one. With ``activations``, the batch has
     the hidden states of its examples (``inputs_embeds``) and not their tokens. ``teacher`` has the
     logits of a teacher for each example (``[examples, labels]``) or token (``[tokens, labels]``).
+    ``transform`` is the user's own function that changes the inputs of a batch, on the CPU.
     """
 
     split: Split
@@ -64,13 +68,15 @@ class Collator:
     has_mask: bool = True
     activations: Activations | None = None
     teacher: np.ndarray | None = None
+    transform: Callable[[dict[str, Tensor]], Any] | None = None
 
     def __call__(self, rows: Indices) -> Batch:
         arrays = self.split.batch(rows, self.pad_token_id, self.length or self._rounded(rows))
         labels = arrays.pop("labels")
         if not self.has_mask or (not self.always_mask and arrays["attention_mask"].all()):
             del arrays["attention_mask"]
-        inputs = {name: self._tensor(torch.from_numpy(array)) for name, array in arrays.items()}
+        on_cpu = self._transformed({name: torch.from_numpy(a) for name, a in arrays.items()})
+        inputs = {name: self._tensor(tensor) for name, tensor in on_cpu.items()}
         if self.activations is not None:
             length = inputs.pop("input_ids").shape[1]
             inputs.pop("token_type_ids", None)
@@ -81,6 +87,20 @@ class Collator:
             int(is_evaluated(labels).sum()),
             self._teacher_logits(rows, length=arrays["input_ids"].shape[1]),
         )
+
+    def _transformed(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``inputs`` as the user's own function changes them. Raises :class:`UsageError` if it
+        returns other arguments, or other shapes."""
+        if self.transform is None:
+            return inputs
+        shapes = {name: tensor.shape for name, tensor in inputs.items()}
+        changed: dict[str, Tensor] = self.transform(inputs)
+        if not isinstance(changed, dict) or {n: t.shape for n, t in changed.items()} != shapes:
+            raise UsageError(
+                f"task.collator returns other inputs than {', '.join(shapes)}",
+                hint="return a dictionary of tensors with the names and shapes of the argument",
+            )
+        return changed
 
     def _teacher_logits(self, rows: Indices, length: int) -> Tensor | None:
         """The logits of the teacher for ``rows``; 0 for padding."""
@@ -131,7 +151,15 @@ def training_collator(
         always_mask=is_compiled,
         pinned=strategy["pinned_memory"] is True,
         has_mask=prepared.has_mask,
+        transform=_transform(prepared.collator),
     )
+
+
+def _transform(reference: str | None) -> Callable[..., Any] | None:
+    if reference is None:
+        return None
+    function: Callable[..., Any] = import_function(reference, "task.collator")
+    return function
 
 
 def batch_order(lengths: np.ndarray, batch_size: int, padding: str, seed: int) -> Iterator[Indices]:

@@ -69,6 +69,7 @@ def prepare_task(task: Task) -> PreparedTask:
         kind=task.kind,
         folder=str(folder),
         loss=task.loss,
+        collator=task.collator,
         has_windows=task.stride is not None,
     )
 
