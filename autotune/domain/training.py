@@ -54,12 +54,20 @@ def evaluation_interval(every: int | str, strategy: Strategy, num_examples: int)
     return max(1, round(float(every.split()[0]) * steps_per_epoch))
 
 
+def evaluation_steps(
+    every: int | str, strategy: Strategy, num_examples: int, steps: int
+) -> frozenset[int]:
+    """The optimizer steps of a run of ``steps`` after which it is evaluated."""
+    interval = evaluation_interval(every, strategy, num_examples)
+    return frozenset({*range(interval, steps, interval), steps})
+
+
 def num_evaluations(task: Task, strategy: Strategy, num_examples: int) -> int:
     """How often a training run is evaluated before its end, and at its last step."""
     if task.evaluate_every is None:
         return 0
     steps = task.steps or num_steps(strategy, num_examples)
-    return math.ceil(steps / evaluation_interval(task.evaluate_every, strategy, num_examples))
+    return len(evaluation_steps(task.evaluate_every, strategy, num_examples, steps))
 
 
 def peak_learning_rate(strategy: Strategy) -> float:

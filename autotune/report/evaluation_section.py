@@ -8,7 +8,9 @@ import plotly.graph_objects as go
 
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_metric, metric_label
-from autotune.domain import BEST_STEP, CurvePoint, Trial
+from autotune.domain import CurvePoint, Study, Trial
+from autotune.domain.metrics import get_metric
+from autotune.domain.training import evaluation_steps
 from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Figure, Heading, Paragraph
 from autotune.report.figures import apply_theme
@@ -25,39 +27,41 @@ EXPLANATION = (
 
 def evaluation_section(snapshot: Snapshot, curves: Curves) -> Iterator[Block]:
     """The score of the default and of each recommended trial over its training time."""
-    metric = snapshot.study.task.best_metric
-    if snapshot.study.task.evaluate_every is None or metric is None:
+    study = snapshot.study
+    metric = study.task.best_metric
+    if study.task.evaluate_every is None or metric is None:
         return
     recommended = [r.trial for r in snapshot.recommendations.values()]
     default = [] if snapshot.baseline is None else [snapshot.baseline]
     trials = {trial.number: trial for trial in [*default, *recommended]}
-    evaluated = [t for t in trials.values() if BEST_STEP in t.result.environment and
-                 _evaluations(curves, t, metric)]  # fmt: skip
-    if not evaluated:
+    evaluations = {
+        number: points
+        for number, trial in trials.items()
+        if (points := _evaluations(study, trial, curves.get(number, ()), metric))
+    }
+    if not evaluations:
         return
     label = metric_label(metric)
     yield Heading(f"{label[0].upper()}{label[1:]} over time")
     yield Paragraph(EXPLANATION)
-    bests = [_describe_best(trial, curves, metric) for trial in evaluated]
-    yield Figure(
-        evaluation_figure(evaluated, curves, metric), f"{label} over time: {'; '.join(bests)}."
-    )
+    bests = [_describe_best(number, points, metric) for number, points in evaluations.items()]
+    yield Figure(evaluation_figure(evaluations, metric), f"{label} over time: {'; '.join(bests)}.")
 
 
-def evaluation_figure(trials: Sequence[Trial], curves: Curves, metric: str) -> go.Figure:
+def evaluation_figure(evaluations: Curves, metric: str) -> go.Figure:
     """A line for each trial, with its best evaluation marked."""
     figure, axis = go.Figure(), Axis(metric)
-    for index, trial in enumerate(trials):
-        points, best = _evaluations(curves, trial, metric), trial.result.environment[BEST_STEP]
+    for index, (number, points) in enumerate(evaluations.items()):
+        best = _best_evaluation(points, metric)
         figure.add_scatter(
             x=[point.seconds for point in points],
             y=[point.metrics[metric] for point in points],
             mode="lines+markers",
-            name=f"trial {trial.number}",
+            name=f"trial {number}",
             line={"color": SERIES[index % len(SERIES)]},
             marker={
                 "symbol": SYMBOLS[index % len(SYMBOLS)],
-                "size": [13 if point.step == best else 6 for point in points],
+                "size": [13 if point is best else 6 for point in points],
             },
         )
     figure.update_xaxes(title="seconds of training", rangemode="tozero")
@@ -65,15 +69,26 @@ def evaluation_figure(trials: Sequence[Trial], curves: Curves, metric: str) -> g
     return apply_theme(figure, static=True)
 
 
-def _evaluations(curves: Curves, trial: Trial, metric: str) -> list[CurvePoint]:
-    return [point for point in curves.get(trial.number, ()) if metric in point.metrics]
+def _evaluations(
+    study: Study, trial: Trial, curve: Sequence[CurvePoint], metric: str
+) -> list[CurvePoint]:
+    """The evaluations in the curve of ``trial``, without rungs, which are on fewer examples."""
+    points = [point for point in curve if metric in point.metrics]
+    every, workload = study.task.evaluate_every, study.workload
+    if not points or every is None or workload is None:
+        return points
+    total, samples = points[-1].total_steps, workload.train_samples
+    steps = evaluation_steps(every, trial.strategy, samples, total)
+    return [point for point in points if point.step in steps]
 
 
-def _describe_best(trial: Trial, curves: Curves, metric: str) -> str:
-    points, step = _evaluations(curves, trial, metric), trial.result.environment[BEST_STEP]
-    values = {point.step: point for point in points}
-    if step not in values:
-        return f"trial {trial.number}, best after step {step}"
-    best = values[step]
+def _best_evaluation(points: Sequence[CurvePoint], metric: str) -> CurvePoint:
+    """The one whose weights count: the best, of equal ones the first."""
+    sign = 1.0 if get_metric(metric).direction == "maximize" else -1.0
+    return max(points, key=lambda point: sign * point.metrics[metric])
+
+
+def _describe_best(number: int, points: Sequence[CurvePoint], metric: str) -> str:
+    best = _best_evaluation(points, metric)
     score = format_metric(metric, best.metrics[metric])
-    return f"trial {trial.number}, {score} after {best.seconds:.1f} s (step {step})"
+    return f"trial {number}, {score} after {best.seconds:.1f} s (step {best.step})"

@@ -16,7 +16,7 @@ import numpy as np
 
 from autotune.domain import Strategy, Task
 from autotune.domain.schedule import Schedule, schedule_of
-from autotune.domain.training import evaluation_interval, num_steps
+from autotune.domain.training import evaluation_steps, num_steps
 from autotune.trial.data.batching import Batch, Collator, Indices, batch_order, chunks
 
 RUNGS = (0.25, 0.5)
@@ -94,10 +94,9 @@ def plan_training(strategy: Strategy, task: Task, collate: Collator, seed: int) 
     batch_size, micro_batch_size = int(strategy["batch_size"]), strategy["micro_batch_size"]
     steps = task.steps or num_steps(strategy, len(collate.split))
     rungs = {math.ceil(fraction * steps) for fraction in RUNGS}
-    evaluations: set[int] = set()
+    evaluations: frozenset[int] = frozenset()
     if task.evaluate_every is not None:
-        interval = evaluation_interval(task.evaluate_every, strategy, len(collate.split))
-        evaluations = {*range(interval, steps, interval), steps}
+        evaluations = evaluation_steps(task.evaluate_every, strategy, len(collate.split), steps)
     return TrainingPlan(
         collate,
         steps,
@@ -106,7 +105,7 @@ def plan_training(strategy: Strategy, task: Task, collate: Collator, seed: int) 
         padding=str(strategy["padding"]),
         seed=seed,
         rungs=frozenset(step for step in rungs if step < steps),
-        evaluations=frozenset(evaluations),
+        evaluations=evaluations,
         loader_workers=int(strategy["loader_workers"]),
         prefetch=int(strategy["prefetch"]),
         schedule=schedule_of(strategy, steps),

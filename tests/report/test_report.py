@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autotune.analysis.snapshot import Snapshot
-from autotune.domain import BEST_STEP, CurvePoint, State, Study, Trial
+from autotune.domain import CurvePoint, State, Study, Trial
 from autotune.errors import ExecutionError, UsageError
 from autotune.report import pdf
 from autotune.report.blocks import Figure, Heading, Table
@@ -60,22 +60,18 @@ def test_report_has_all_sections() -> None:
 def test_evaluations_are_drawn_over_the_time_of_training() -> None:
     task = replace(STUDY.task, evaluate_every="0.5 epochs", best_metric="accuracy")
     study = replace(STUDY, task=task)
-    trials = [
-        replace(t, result=replace(t.result, environment={**t.result.environment, BEST_STEP: 10}))
-        for t in TRIALS
-    ]
     curve = [
         CurvePoint(step, 20, 8 * step, step / 4, 0.5, {"accuracy": score})
         for step, score in ((5, 0.5), (10, 0.75), (20, 0.7))
     ]
-    snapshot = Snapshot(study, trials)
-    blocks = list(evaluation_section(snapshot, dict.fromkeys(range(len(trials)), curve)))
+    snapshot = Snapshot(study, TRIALS)
+    blocks = list(evaluation_section(snapshot, dict.fromkeys(range(len(TRIALS)), curve)))
     assert isinstance(blocks[0], Heading) and blocks[0].text == "Accuracy over time"
     assert isinstance(blocks[-1], Figure)
     assert "75.0% after 2.5 s (step 10)" in blocks[-1].description
     assert list(blocks[-1].figure.data[0].x) == [1.25, 2.5, 5.0]
     assert not list(evaluation_section(snapshot, {}))
-    assert not list(evaluation_section(Snapshot(STUDY, trials), {0: curve}))
+    assert not list(evaluation_section(Snapshot(STUDY, TRIALS), {0: curve}))
 
 
 def test_report_recommends_a_trial_for_each_goal(tmp_path: Path) -> None:
