@@ -8,12 +8,12 @@ from functools import wraps
 
 import streamlit as st
 
+from autotune.analysis.recommendation_text import describe_factor
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import count_by_state
 from autotune.analysis.text import (
     format_interval,
     format_metric,
-    format_ratio_to_default,
     metric_label,
 )
 from autotune.domain import State, Trial
@@ -121,8 +121,8 @@ def link(page: str, label: str, *, icon: str | None = None, **params: object) ->
 
 
 def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
-    """Draw the objectives of a trial, each with its ratio to the default; scores of a confirmed
-    strategy also on the test split."""
+    """Draw the objectives of a trial, each with what is believed of its strategy against the
+    default; scores of a confirmed strategy also on the test split."""
     measured = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
     if not measured:
         return
@@ -130,12 +130,13 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
     with st.container(horizontal=True):
         for objective in measured:
             value = trial.metric(objective.metric)
-            default = None if is_baseline else snapshot.baseline
-            ratio = format_ratio_to_default(objective.metric, trial, default)
+            comparison = None
+            if not is_baseline:
+                comparison = snapshot.posterior.compare(trial, objective.metric)
             st.metric(
                 metric_label(objective.metric),
                 format_metric(objective.metric, value),
-                f"{ratio} the default" if ratio else None,
+                f"{describe_factor(comparison)} against the default" if comparison else None,
                 delta_color="off",
                 delta_arrow="off",
                 width="content",

@@ -14,6 +14,7 @@ from .front_traces import Trace, View, plane_traces, space_traces, status_row
 
 STATUS_ROWS = (State.PRUNED, State.INFEASIBLE, State.FAILED, State.INTERRUPTED)
 """States without a result. Their trials are drawn in rows below the plot."""
+NUM_STATUS_TICKS = 6
 _COLOUR_SCALE = [[step / (len(SCALE) - 1), colour] for step, colour in enumerate(SCALE)]
 
 
@@ -21,7 +22,8 @@ def front_figure(snapshot: Snapshot, view: View) -> go.Figure:
     """Two metrics against each other, with a row below for each state without a result."""
     states = [state for state in STATUS_ROWS if snapshot.by_state[state]]
     traces = plane_traces(snapshot, view) + [status_row(snapshot, state) for state in states]
-    axes = _status_axes(len(states)) | {"xaxis": view.x.layout()}
+    numbers = [trial.number for state in states for trial in snapshot.by_state[state]]
+    axes = _status_axes(len(states), numbers) | {"xaxis": view.x.layout()}
     axes["yaxis"] = axes.get("yaxis", {}) | view.y.layout()
     layout = {name: axis | {"automargin": False} for name, axis in axes.items()}
     return _figure(traces, layout | _layout(view, 600 + 26 * len(states)))
@@ -42,17 +44,19 @@ def _figure(traces: Sequence[Trace], layout: dict[str, object]) -> go.Figure:
     return go.Figure(traces, layout, _validate=False)
 
 
-def _status_axes(rows: int) -> dict[str, dict[str, object]]:
-    """The axes of the rows below the plot, whose own axes then get less height."""
+def _status_axes(rows: int, numbers: Sequence[int]) -> dict[str, dict[str, object]]:
+    """The axes of the rows below the plot, whose own axes then get less height. Ticks are whole
+    numbers of trials."""
     if not rows:
         return {}
     height = 0.05 * rows + 0.02
+    is_narrow = max(numbers) - min(numbers) < NUM_STATUS_TICKS
+    ticks = {"dtick": 1} if is_narrow else {"nticks": NUM_STATUS_TICKS}
     return {
         "yaxis": {"domain": [height + 0.15, 1.0]},
         "xaxis2": {
-            "anchor": "y2", "tickprefix": "trial ", "showtickprefix": "first", "nticks": 6,
-            "tickformat": ",~f",
-            "zeroline": False,
+            "anchor": "y2", "tickprefix": "trial ", "showtickprefix": "first",
+            "tickformat": ",~f", "zeroline": False, **ticks,
         },
         "yaxis2": {"anchor": "x2", "domain": [0.0, height], "fixedrange": True, "showgrid": False},
     }  # fmt: skip

@@ -111,7 +111,7 @@ def describe_best(best: BelievedBest) -> str:
     """``64.5 samples/s (58.9 to 70.7), 3.1x``: a value, its interval, and that of the default."""
     metric, belief = best.objective.metric, best.belief
     value = f"{format_metric(metric, belief.value)} ({format_interval(metric, belief.ci95)})"
-    return value if best.comparison is None else f"{value}, {format_comparison(best.comparison)}"
+    return value if best.comparison is None else f"{value}, {describe_factor(best.comparison)}"
 
 
 def sharing_note(recommender: Recommender, trial: Trial) -> str | None:
@@ -223,6 +223,12 @@ def describe_interval(comparison: Comparison) -> str:
         first, second = sorted((abs(low - 1), abs(high - 1)))
         return f"{first:.0%} to {second:.0%}"
     return f"{format_ratio(low)} to {format_ratio(high)}"
+
+
+def describe_factor(comparison: Comparison) -> str:
+    """``3.1x``, of scores ``+0.4 points``."""
+    is_share = not comparison.is_ratio and get_metric(comparison.metric).is_ratio
+    return format_comparison(comparison) + " points" * is_share
 
 
 def format_comparison(comparison: Comparison) -> str:

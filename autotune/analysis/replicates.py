@@ -18,7 +18,7 @@ from functools import cached_property
 from statistics import fmean, variance
 
 from autotune.analysis.front import value_of
-from autotune.analysis.intervals import figure_interval
+from autotune.analysis.intervals import EXACT_METRICS, figure_interval
 from autotune.domain import Measurement, State, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 from autotune.measure.statistics import t_quantile
@@ -103,7 +103,7 @@ class Replicates:
         choice of test samples and of seeds."""
         candidates = [run.result.measurements.get(metric) for run in self.confirmations(trial)]
         measurements = [m for m in candidates if m is not None and math.isfinite(m.value)]
-        if not measurements or not is_score(metric):
+        if not measurements or not is_score(metric) or metric in EXACT_METRICS:
             return None
         mean, variation = fmean(m.value for m in measurements), self.run_variation(metric)
         widths = [width for m in measurements if (width := ci95_half_width(m)) is not None]

@@ -115,7 +115,8 @@ def _rungs(
     saved = (
         f", which saved the steps of {sum(1 - s for s in shares):.1f} full runs" if shares else ""
     )
-    st.caption(f"{len(stops)} trials could no longer improve the front{saved}.")
+    noun = f"{len(stops)} trial{'s' * (len(stops) > 1)}"
+    st.caption(f"{noun} could no longer improve the front{saved}.")
 
 
 def _reasons(stops: Sequence[EarlyStop]) -> None:
@@ -127,11 +128,8 @@ def _reasons(stops: Sequence[EarlyStop]) -> None:
         hide_index=True,
         height="content" if len(rows) < 8 else 280,
         column_config={
-            "trial": st.column_config.NumberColumn(width="small"),
-            "after": st.column_config.ProgressColumn(
-                "of its steps", format="percent", width="small"
-            ),
-            "reason": st.column_config.TextColumn(width="large"),
+            "trial": st.column_config.NumberColumn(width=50),
+            "after": st.column_config.ProgressColumn("of its steps", format="percent", width=130),
         },
     )
 

@@ -15,6 +15,9 @@ from .. import live
 from ..common import NO_STUDY, auto_refresh, link, now, refresh_interval
 from ..text import escape_markdown
 
+ROW_HEIGHT, LINE_HEIGHT = 35, 21
+"""Pixels: of a row of one line, and of each further line. Each objective has a line."""
+
 MAX_COMPUTE_SECONDS = 0.4
 """Time in which one drawing of the list computes rows that are not cached."""
 
@@ -31,9 +34,11 @@ def page() -> None:
 
 def _table(overviews: Sequence[StudyOverview]) -> None:
     frame, missing = _frame(overviews)
+    lines = max(len(overview.study.objectives) for overview in overviews)
     event = st.dataframe(
         frame,
         hide_index=True,
+        row_height=ROW_HEIGHT + LINE_HEIGHT * (lines - 1),
         on_select="rerun",
         selection_mode="single-row",
         key=f"studies-{len(overviews)}",
@@ -41,7 +46,7 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
             "progress": st.column_config.ProgressColumn(
                 format="%d%%", min_value=0, max_value=100, width="small"
             ),
-            "best so far (against the default)": st.column_config.TextColumn(width=330),
+            "best so far (against the default)": st.column_config.TextColumn(width=400),
         },
     )
     rows = event["selection"]["rows"]
