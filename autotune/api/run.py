@@ -10,6 +10,7 @@ from typing import Any
 
 from autotune import spec
 from autotune.api.callbacks import Callback
+from autotune.api.components import Component, register, send_components
 from autotune.api.output import observe, quiet_unless
 from autotune.api.result import Result, load
 from autotune.api.study import Study, to_overrides
@@ -22,6 +23,7 @@ def search(
     storage: str | None = None,
     settings: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
+    components: Sequence[Component] = (),
     progress: bool = True,
 ) -> Result:
     """Search a study, or continue the stored study of this name.
@@ -32,6 +34,10 @@ def search(
     With ``progress``, every trial is printed to stderr. The first Ctrl-C lets running trials
     finish, the second ends them; the result is returned in both cases.
 
+    ``components`` are levers, metrics, losses and kinds of tasks, as plug-ins register them; the
+    study names them like built-in ones. Their functions can be those of a notebook. Their results
+    are not shared with other studies.
+
     :raises AutotuneError: the study, its model or its data cannot be used; no trial completed.
     """
     from autotune.cli.executors import open_executor
@@ -40,6 +46,7 @@ def search(
     from autotune.store import open_driver_store
     from autotune.tuner.session import SearchSession
 
+    register(components)
     source, overrides = Study.from_value(study).source, to_overrides(settings or {})
     config, directory = spec.executor(source, overrides=overrides), runs_directory()
     with quiet_unless(progress), open_executor(config) as (executor, host):
@@ -47,12 +54,14 @@ def search(
         url = storage or loaded.storage or default_storage()
         store = open_driver_store(url, directory / ".journal", clock=executor.clock)
         with closing(store):
-            session = SearchSession(loaded.study, store, executor, host, directory=directory)
+            study = replace(loaded.study, sharing=loaded.study.sharing and not components)
+            workers = send_components(executor, components)
+            session = SearchSession(study, store, workers, host, directory=directory)
             session.prepare()
             session.create_or_continue()
             with (
                 session.acquire() as trials,
-                observe(loaded.study, trials, callbacks, progress) as observer,
+                observe(study, trials, callbacks, progress) as observer,
                 interruptible(session.stop, session.abort),
             ):
                 outcome = session.run(observer)

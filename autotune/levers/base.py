@@ -98,13 +98,13 @@ class Lever:
     on the host. ``forbidden`` and ``forbidden_on(host)`` are combinations that cannot work or that
     repeat another one.
 
-    **Effect.** ``effect`` is the dotted path (``module:function``) of the code that applies the
-    lever in a trial. With a ``stage`` it is a hook ``function(model, strategy, context) -> None``
-    that model set-up calls at the end of that stage, unless the setting is neutral
-    (:mod:`autotune.trial.effects.hooks` describes ``context``). Without a stage, autotune's own
-    set-up calls it by name. ``workload(shape, strategy, profile)`` returns the shape of the model
-    under the strategy, from which memory and operations are predicted; it is called unless the
-    setting is neutral.
+    **Effect.** ``effect`` is the code that applies the lever in a trial: a function, or its dotted
+    path (``module:function``), by which exports find it. With a ``stage`` it is a hook
+    ``function(model, strategy, context) -> None`` that model set-up calls at the end of that stage,
+    unless the setting is neutral (:mod:`autotune.trial.effects.hooks` describes ``context``).
+    Without a stage, autotune's own set-up calls it by name. ``workload(shape, strategy, profile)``
+    returns the shape of the model under the strategy, from which memory and operations are
+    predicted; it is called unless the setting is neutral.
 
     **Exports.** ``exports`` maps a format name, or a group of formats (:data:`SCRIPT`,
     :data:`LOOP`, :data:`TRIAL_LOOP`), to the place where the lever is set in that format. In the
@@ -124,7 +124,7 @@ class Lever:
     neutral: Value | None = None
     forbidden: tuple[ForbiddenClause, ...] = ()
     forbidden_on: Callable[[Host], Iterable[ForbiddenClause]] = _nothing_forbidden
-    effect: str | None = None
+    effect: Callable[..., None] | str | None = None
     stage: Stage | None = None
     workload: Workload | None = None
     exports: Mapping[str, str] = field(default_factory=dict)

@@ -29,7 +29,7 @@ def model_effects(strategy: Strategy, stage: Stage) -> Iterator[Effect]:
 
 
 def load_effect(lever: Lever) -> Effect:
-    """The function at the dotted path ``lever.effect``.
+    """The function ``lever.effect``, or the one at this dotted path.
 
     Raises :class:`~autotune.errors.UsageError` if there is no such module or function.
     """

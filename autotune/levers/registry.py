@@ -144,7 +144,7 @@ def _check(lever: Lever, others: Collection[str]) -> None:
             f"lever {lever.name}: its default {lever.default!r} is not a legal setting",
             hint=f"legal settings: {lever.describe()}",
         )
-    if lever.stage is not None and ":" not in (lever.effect or ""):
+    if lever.stage is not None and not (callable(lever.effect) or ":" in (lever.effect or "")):
         raise UsageError(
             f"lever {lever.name}: has a stage, but its effect is {lever.effect!r}",
             hint='write effect=f"{__name__}:FUNCTION"',

@@ -17,8 +17,10 @@ import pytest
 
 import autotune
 from autotune import api
+from autotune.api.components import register
 from autotune.api.study import to_overrides
 from autotune.domain import State, Study, Trial
+from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError, SpecError
 from autotune.execution.replay.benchmark import write
 from autotune.spec.yaml import read
@@ -149,7 +151,10 @@ def test_the_examples_of_the_page_run(
     """Every block is executed. Searches are validated, and then replay a recording instead."""
     replayed = api.search(document, progress=False)
 
-    def validate(study: Any, *, settings: Any = None, **options: Any) -> api.Result:
+    def validate(
+        study: Any, *, settings: Any = None, components: Any = (), **options: Any
+    ) -> api.Result:
+        register(components)
         overrides = to_overrides(settings or {})
         assert api.Study.from_value(study).validate(overrides=overrides).objectives
         return replayed
@@ -169,3 +174,5 @@ def test_the_examples_of_the_page_run(
     names["result"].apply.assert_called_once_with(names["trainer"])
     members = set(re.findall(r"`(\w+)[`(]", page.split("## Results")[1].split("## Callbacks")[0]))
     assert all(hasattr(replayed, name) for name in members - {"DataFrame"})
+    for name in ("worst_recall", "deployed_worst_recall"):
+        METRICS.unregister(name)
