@@ -16,6 +16,7 @@ from trial_cases import make_job
 from autotune.domain import Completed, FailureReason, Infeasible, Job, Limits, Outcome
 from autotune.execution.local import LocalExecutor
 from autotune.hardware import inventory
+from autotune.levers.numerics import UNPADDED
 from autotune.measure.energy import EnergyMeter, counters
 from autotune.trial import evaluate
 
@@ -53,6 +54,15 @@ def test_fused_attention_trains_the_model_of_eager_attention(
 ) -> None:
     loss = final_loss(tmp_path, attention="sdpa", precision=precision)
     assert loss == pytest.approx(reference_loss, abs=0.05 if precision == "bf16" else 1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "bf16-pure", "fp16"])
+def test_unpadded_attention_trains_the_model_of_eager_attention(
+    tmp_path: Path, reference_loss: float, precision: str
+) -> None:
+    pytest.importorskip("flash_attn")
+    loss = final_loss(tmp_path, attention=UNPADDED, precision=precision)
+    assert loss == pytest.approx(reference_loss, abs=0.05)
 
 
 @pytest.mark.parametrize("value", [True, "cuda-graphs"])
