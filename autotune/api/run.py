@@ -54,14 +54,14 @@ def search(
         url = storage or loaded.storage or default_storage()
         store = open_driver_store(url, directory / ".journal", clock=executor.clock)
         with closing(store):
-            study = replace(loaded.study, sharing=loaded.study.sharing and not components)
+            resolved = replace(loaded.study, sharing=loaded.study.sharing and not components)
             workers = send_components(executor, components)
-            session = SearchSession(study, store, workers, host, directory=directory)
+            session = SearchSession(resolved, store, workers, host, directory=directory)
             session.prepare()
             session.create_or_continue()
             with (
                 session.acquire() as trials,
-                observe(study, trials, callbacks, progress) as observer,
+                observe(resolved, trials, callbacks, progress) as observer,
                 interruptible(session.stop, session.abort),
             ):
                 outcome = session.run(observer)
