@@ -45,11 +45,16 @@ class TaskFacts:
 def save(model: PreTrainedModel, tokenizer: Any, facts: TaskFacts, folder: Path) -> None:
     """Write ``model`` with its config, tokenizer and task to ``folder``, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.config.save_pretrained(folder)
-    save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
+    save_weights(model, folder)
     tokenizer.save_pretrained(folder)
     text = json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n"
     (folder / TASK).write_text(text, encoding="utf-8")
+
+
+def save_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Write ``model`` and its config to ``folder``."""
+    model.config.save_pretrained(folder)
+    save_model(model, str(folder / WEIGHTS), metadata={"format": "pt"})
 
 
 def read_facts(folder: Path) -> TaskFacts:

@@ -33,6 +33,7 @@ LATER_DEFAULTS: Mapping[str, Value] = {
     "lr_scheduler": "linear",
     "max_length": OF_TASK,
     "model": OF_TASK,
+    "post_pruning_ratio": 0.0,
     "quantization": "none",
     "runtime": "torch",
     "warmup_ratio": 0.0,

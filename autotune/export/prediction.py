@@ -14,6 +14,7 @@ from autotune.deployment.runtimes import open_session
 from autotune.domain import Columns, Strategy, Study
 from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.data.encoded_texts import calibration_texts
+from autotune.trial.post_pruning import pruned_model
 
 
 def predict_rows(
@@ -26,7 +27,9 @@ def predict_rows(
     """
     plugins.load(study.plugins)
     prepared = prepare_task(study.task)
-    calibration = calibration_texts(load_split(prepared, "train"), study.task.seed)
+    train, seed = load_split(prepared, "train"), study.task.seed
+    calibration = calibration_texts(train, seed)
+    model = pruned_model(model, strategy, prepared, train, seed)
     settings = DeploymentSettings.from_strategy(strategy)
     with tempfile.TemporaryDirectory(prefix="autotune-predict-") as name:
         folder = build(model, settings, Path(name), calibration)

@@ -8,7 +8,7 @@ LAYERED_TYPES = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-r
 """Types whose heads, neurons and layers can be changed one by one: those with a record in
 :data:`autotune.trial.encoder.FAMILIES`."""
 
-LAYER_LEVERS = {"pruning_ratio": 0, "freeze_layers": 0, "adapter": "none"}
+LAYER_LEVERS = {"pruning_ratio": 0, "post_pruning_ratio": 0, "freeze_layers": 0, "adapter": "none"}
 """Levers that change layers, with the setting that changes nothing."""
 
 

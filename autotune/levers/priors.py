@@ -79,6 +79,11 @@ ACCURACY_EFFECTS: Effects = {
     "distillation_temperature": {1.0: Effect(0.0, 0.05), 20.0: Effect(0.0, 0.2)},
     "layer_decay": {0.1: Effect(-0.4, 0.4), 0.8: Effect(0.0, 0.15), 1.0: Effect(0.0, 0.0)},
     "gradient_clip": {0.0: Effect(-0.02, 0.15), 1.0: Effect(0.0, 0.0), 1000.0: Effect(-0.02, 0.15)},
+    "post_pruning_ratio": {
+        0.0: Effect(0.0, 0.0),
+        0.4: Effect(-0.2, 0.25),
+        0.9: Effect(-1.5, 1.0),
+    },
     "quantization": {
         "bf16": Effect(0.0, 0.03),
         "fp16": Effect(0.0, 0.02),

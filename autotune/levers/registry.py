@@ -23,6 +23,7 @@ from autotune.levers import (
     optimization,
     parallelism,
     placement,
+    post_pruning,
     regularization,
     task_settings,
 )
@@ -79,6 +80,7 @@ BUILTIN_LEVERS = (
     regularization.LABEL_SMOOTHING,
     distillation.DISTILLATION,
     distillation.DISTILLATION_TEMPERATURE,
+    post_pruning.POST_PRUNING_RATIO,
     deployment.RUNTIME,
     deployment.QUANTIZATION,
     deployment.INFERENCE_BATCH_SIZE,

@@ -29,6 +29,7 @@ from autotune.trial.data.tokenizer import load_inputs
 from autotune.trial.evaluation import Predictions, compute_scores, find_hits
 from autotune.trial.loss import kind_of
 from autotune.trial.model_files import ARTIFACT, MODEL, has_model, write_model
+from autotune.trial.post_pruning import pruned_model
 from autotune.trial.recorder import TrialRecorder
 from autotune.trial.split import Split
 from autotune.trial.state import TrainState
@@ -91,6 +92,7 @@ def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
     settings = DeploymentSettings.from_strategy(job.strategy)
     calibration = calibration_texts(data.collate.split, job.task.seed)
     split, prepared = data.evaluation, data.prepared
+    model = pruned_model(model, job.strategy, prepared, data.collate.split, job.task.seed)
     folder = Path(job.directory) / ARTIFACT
     shutil.rmtree(folder, ignore_errors=True)
     try:

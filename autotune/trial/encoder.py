@@ -154,11 +154,12 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
         )
     names = ("embeddings", "embeddings_project")
     embeddings = tuple(getattr(base, name) for name in names if hasattr(base, name))
-    layers = tuple(_layer(module, family) for module in module_list)
+    layers = tuple(layer_of(module, family) for module in module_list)
     return Encoder(family, embeddings, module_list, layers)
 
 
-def _layer(module: nn.Module, family: Family) -> Layer:
+def layer_of(module: nn.Module, family: Family) -> Layer:
+    """A view of one layer of a model of ``family``. Raises as :func:`encoder_of`."""
     attention = module.get_submodule(family.attention)
     return Layer(
         family=family,

@@ -17,6 +17,9 @@ from autotune.domain import SavedModel
 MODEL, PARTIAL, ARTIFACT = "model", "model.partial", "artifact"
 """Names of the folders of the model, of one that is being written, and of what is deployed."""
 
+PRUNED = f"{MODEL}-pruned-"
+"""Begin of the names of folders with a pruned copy of the model; the ratio follows."""
+
 
 def write_model(folder: Path, write: Callable[[Path], None]) -> SavedModel:
     """Call ``write`` with an empty folder, and make it the model of the trial in ``folder``. A
@@ -54,5 +57,8 @@ def delete_model(folder: Path) -> None:
     What cannot be deleted stays."""
     for name in (MODEL, PARTIAL, ARTIFACT):
         shutil.rmtree(folder / name, ignore_errors=True)
-    with suppress(OSError):
-        (folder / f"{MODEL}{GRAPH_CACHE_SUFFIX}").unlink(missing_ok=True)
+    for path in folder.glob(f"{PRUNED}*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f"{MODEL}*{GRAPH_CACHE_SUFFIX}"):
+        with suppress(OSError):
+            path.unlink()

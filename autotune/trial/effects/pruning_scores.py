@@ -1,11 +1,11 @@
 """Importance scores of attention heads and feed-forward neurons.
 
-Both scores return one number per head and per neuron of each layer; higher is more important.
+All scores return one number per head and per neuron of each layer; higher is more important.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,11 +58,28 @@ def taylor_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]
     Raises :class:`~autotune.errors.DataError` without a batch, :class:`~autotune.errors.NanLoss`
     if a score is not finite.
     """
+    return _gradient_scores(model, batches, torch.abs)
+
+
+def fisher_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]:
+    """Second-order change of the loss of a trained model if a unit were switched off: the square of
+    its gate's gradient, summed over samples, which is the diagonal of the empirical Fisher
+    information (Kwon et al. 2022). Of units that are switched off together, the scores add up.
+
+    Raises as :func:`taylor_scores`.
+    """
+    return _gradient_scores(model, batches, torch.square)
+
+
+def _gradient_scores(
+    model: PreTrainedModel, batches: Batches, measure: Callable[[Tensor], Tensor]
+) -> list[LayerScores]:
+    """The sum over samples of ``measure`` of the gradient of the gate of each unit."""
     units = [unit for layer in encoder_of(model).layers for unit in _units(layer)]
     training = model.training
     model.eval()
     try:
-        scores = _gate_gradients(model, units, batches)
+        scores = _gate_gradients(model, units, batches, measure)
     finally:
         model.train(training)
     return [LayerScores(*pair) for pair in zip(scores[::2], scores[1::2], strict=True)]
@@ -76,7 +93,12 @@ def _units(layer: Layer) -> tuple[Unit, Unit]:
     return (layer.attention_output, layer.head_size), (layer.ffn_out, 1)
 
 
-def _gate_gradients(model: PreTrainedModel, units: list[Unit], batches: Batches) -> list[Tensor]:
+def _gate_gradients(
+    model: PreTrainedModel,
+    units: list[Unit],
+    batches: Batches,
+    measure: Callable[[Tensor], Tensor],
+) -> list[Tensor]:
     sums = [torch.zeros(reader.in_features // size, device=model.device) for reader, size in units]
     num_batches = 0
     for batch in batches:
@@ -87,11 +109,11 @@ def _gate_gradients(model: PreTrainedModel, units: list[Unit], batches: Batches)
             gradients = torch.autograd.grad(loss, inputs)
         for total, (_, size), x, gradient in zip(sums, units, inputs, gradients, strict=True):
             by_sample = (x.detach().float() * gradient.float()).sum(dim=1)
-            total.add_(by_sample.unflatten(1, (-1, size)).sum(dim=2).abs().sum(dim=0))
+            total.add_(measure(by_sample.unflatten(1, (-1, size)).sum(dim=2)).sum(dim=0))
     if num_batches == 0:
-        raise DataError("Taylor scores need at least one training batch")
+        raise DataError("scores for pruning need at least one training batch")
     if not all(torch.isfinite(total).all() for total in sums):
-        raise NanLoss("the Taylor scores for pruning are not finite: the loss or a gradient is not")
+        raise NanLoss("the scores for pruning are not finite: the loss or a gradient is not")
     return sums
 
 
