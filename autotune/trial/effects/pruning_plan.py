@@ -51,8 +51,8 @@ def apply_plan(model: PreTrainedModel, plan: PruningPlan) -> None:
     _keep_layers(encoder.module_list, plan["layers"])
     kept = [encoder.layers[index] for index in plan["layers"]]
     for layer, heads, neurons in zip(kept, plan["heads"], plan["neurons"], strict=True):
-        _keep_heads(layer, heads)
-        _keep_neurons(layer, neurons)
+        keep_heads(layer, heads)
+        keep_neurons(layer, neurons)
     _update_config(model, encoder.family.ffn_size, kept)
 
 
@@ -120,7 +120,8 @@ def _keep_layers(holder: nn.ModuleList, kept: Sequence[int]) -> None:
             del holder[index]
 
 
-def _keep_heads(layer: Layer, heads: Sequence[int]) -> None:
+def keep_heads(layer: Layer, heads: Sequence[int]) -> None:
+    """Remove all but the attention heads ``heads`` (ascending) of ``layer``, in place."""
     if len(heads) == layer.heads:
         return
     features = torch.arange(layer.query.out_features).view(layer.heads, layer.head_size)
@@ -131,7 +132,8 @@ def _keep_heads(layer: Layer, heads: Sequence[int]) -> None:
     layer.update_head_count()
 
 
-def _keep_neurons(layer: Layer, neurons: Sequence[int]) -> None:
+def keep_neurons(layer: Layer, neurons: Sequence[int]) -> None:
+    """Remove all but the feed-forward neurons ``neurons`` (ascending) of ``layer``, in place."""
     if len(neurons) == layer.neurons:
         return
     kept = torch.tensor(neurons)
