@@ -27,19 +27,11 @@ EXPLANATION = (
 
 def evaluation_section(snapshot: Snapshot, curves: Curves) -> Iterator[Block]:
     """The score of the default and of each recommended trial over its training time."""
-    study = snapshot.study
-    metric = study.task.best_metric
-    if study.task.evaluate_every is None or metric is None:
-        return
     recommended = [r.trial for r in snapshot.recommendations.values()]
     default = [] if snapshot.baseline is None else [snapshot.baseline]
-    trials = {trial.number: trial for trial in [*default, *recommended]}
-    evaluations = {
-        number: points
-        for number, trial in trials.items()
-        if (points := _evaluations(study, trial, curves.get(number, ()), metric))
-    }
-    if not evaluations:
+    evaluations = evaluations_by_trial(snapshot.study, [*default, *recommended], curves)
+    metric = snapshot.study.task.best_metric
+    if not evaluations or metric is None:
         return
     label = metric_label(metric)
     yield Heading(f"{label[0].upper()}{label[1:]} over time")
@@ -48,7 +40,20 @@ def evaluation_section(snapshot: Snapshot, curves: Curves) -> Iterator[Block]:
     yield Figure(evaluation_figure(evaluations, metric), f"{label} over time: {'; '.join(bests)}.")
 
 
-def evaluation_figure(evaluations: Curves, metric: str) -> go.Figure:
+def evaluations_by_trial(study: Study, trials: Sequence[Trial], curves: Curves) -> Curves:
+    """The evaluations of those of ``trials`` that have any, by number; empty without
+    ``task.evaluate_every``."""
+    metric = study.task.best_metric
+    if study.task.evaluate_every is None or metric is None:
+        return {}
+    return {
+        trial.number: points
+        for trial in trials
+        if (points := _evaluations(study, trial, curves.get(trial.number, ()), metric))
+    }
+
+
+def evaluation_figure(evaluations: Curves, metric: str, *, static: bool = True) -> go.Figure:
     """A line for each trial, with its best evaluation marked."""
     figure, axis = go.Figure(), Axis(metric)
     for index, (number, points) in enumerate(evaluations.items()):
@@ -66,7 +71,7 @@ def evaluation_figure(evaluations: Curves, metric: str) -> go.Figure:
         )
     figure.update_xaxes(title="seconds of training", rangemode="tozero")
     figure.update_yaxes(axis.layout())
-    return apply_theme(figure, static=True)
+    return apply_theme(figure, static=static)
 
 
 def _evaluations(

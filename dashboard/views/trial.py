@@ -18,6 +18,11 @@ from autotune.analysis.text import (
 from autotune.analysis.timeline import prediction_checks
 from autotune.domain import BEST_STEP, State, Trial
 from autotune.domain.text import parse_trial_number
+from autotune.report.evaluation_section import (
+    EXPLANATION,
+    evaluation_figure,
+    evaluations_by_trial,
+)
 from autotune.report.path_figure import path_figure
 
 from ..common import (
@@ -46,8 +51,10 @@ def page(study: LiveStudy, snapshot: Snapshot) -> None:
     _head(snapshot, trial)
     if trial.state is State.RUNNING:
         _progress(study, number)
-    for section in (_confirmations, _strategy, _path, _measurements, _curves, _predictions):
+    for section in (_confirmations, _strategy, _path, _measurements, _curves):
         section(snapshot, trial)
+    _evaluations(study, snapshot, trial)
+    _predictions(snapshot, trial)
     _record(trial)
 
 
@@ -222,6 +229,26 @@ def _curves(snapshot: Snapshot, trial: Trial) -> None:
             )
         else:
             st.caption("Memory was not sampled.")
+
+
+def _evaluations(study: LiveStudy, snapshot: Snapshot, trial: Trial) -> None:
+    """The evaluations of the trial, beside those of the default, over the time of training."""
+    default, metric = snapshot.baseline, snapshot.study.task.best_metric
+    trials = [trial]
+    if default is not None and default.number != trial.number:
+        trials.insert(0, study.trial(default.number))
+    curves = {t.number: t.result.curve for t in trials}
+    evaluations = evaluations_by_trial(snapshot.study, trials, curves)
+    if metric is None or trial.number not in evaluations:
+        return
+    label = metric_label(metric)
+    st.subheader(f"{label[0].upper()}{label[1:]} over time", anchor=False)
+    st.plotly_chart(
+        evaluation_figure(evaluations, metric, static=False),
+        config=HIDE_TOOLBAR,
+        alt=f"{label} of each evaluation over the seconds of training",
+    )
+    st.caption(EXPLANATION)
 
 
 def _predictions(snapshot: Snapshot, trial: Trial) -> None:
