@@ -79,7 +79,7 @@ def _cells(overview: StudyOverview, row: live.StudyRow | None) -> dict[str, obje
     return {
         "study": overview.study.name,
         "state": _state(overview, share),
-        "reason": (overview.status(now()) or SearchStatus(SearchState.DONE)).reason,
+        "reason": (overview.status(now()) or SearchStatus(SearchState.DONE)).reason or "",
         "progress": None if share is None else round(100 * share),
         "best so far (against the default)": "…" if row is None else row.bests or "nothing yet",
         "budget left": "…" if row is None else row.budget,
