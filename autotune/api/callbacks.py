@@ -9,7 +9,7 @@ from autotune.domain import CurvePoint, Study, Trial
 
 
 class Callback:
-    """Override the methods of interest and pass an object to :func:`autotune.tuner`.
+    """Override the methods of interest and pass an object to :func:`autotune.search`.
 
     They run in the driver, between trials or while one runs. An exception ends the search; results
     so far are stored.

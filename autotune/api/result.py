@@ -136,7 +136,7 @@ class Result:
         return f"<Result of {self.study.name}, {len(self.trials)} trials; {self.summary}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the sentence, the front and its plot."""
+        """For notebooks: the sentence, and the front with its objectives and searched settings."""
         parts = [f"<p><b>{escape(self.study.name)}</b>: {escape(self.summary)}</p>"]
         if self.snapshot.front:
             metrics = [objective.metric for objective in self.study.objectives]
