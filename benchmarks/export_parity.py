@@ -7,12 +7,12 @@ batches, so the times of the same steps are compared, without the warm-up. The o
 of speeds, export / trial, over all steps, with a 95% interval by the jackknife over eighths of a
 run, and whether accuracy is within the interval of the trial::
 
-    python benchmarks/export_parity.py --folder parity    # runs a search first
-    python benchmarks/export_parity.py --folder parity --trial knee --format torchrun --rounds 1
+    python benchmarks/export_parity.py                    # runs a search first
+    python benchmarks/export_parity.py --trial knee --format torchrun --rounds 1
 
 The folder stores the search, the exports and every round. Existing rounds are not measured again,
-so a long benchmark can be interrupted. The data is read from ``AUTOTUNE_DATA``, by default
-``../shared/data``.
+so a long benchmark can be interrupted, and a trial that is chosen twice is measured once. The data
+is read from ``AUTOTUNE_DATA``, by default ``../shared/data``.
 """
 
 from __future__ import annotations
@@ -214,14 +214,14 @@ def _accuracy(folder: Path) -> float:
     return float(metrics["validation"]["accuracy"]["value"])
 
 
-def summarise(rounds: Sequence[Round]) -> dict[str, Any]:
-    """The result of all rounds of a pick in a format."""
+def summarise(pick: str, rounds: Sequence[Round]) -> dict[str, Any]:
+    """The result of all rounds of a trial, which is chosen as ``pick``, in a format."""
     first = rounds[0]
     value, ci95 = speed_ratio([part for round_ in rounds for part in round_.parts()])
     accuracy = statistics.mean([round_.accuracy for round_ in rounds])[0]
     low, high = first.promised_accuracy
     return {
-        "pick": first.pick, "trial": first.trial, "format": first.format, "rounds": len(rounds),
+        "pick": pick, "trial": first.trial, "format": first.format, "rounds": len(rounds),
         "ratio": value, "ci95": ci95, "accuracy": accuracy, "promised_accuracy": (low, high),
         "within": low <= accuracy <= high,
     }  # fmt: skip
@@ -259,8 +259,8 @@ class Results:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self._rounds = [Round(**json.loads(line)) for line in lines]
 
-    def select(self, pick: str, name: str) -> list[Round]:
-        return [c for c in self._rounds if (c.pick, c.format) == (pick, name)]
+    def select(self, trial: int, name: str) -> list[Round]:
+        return [c for c in self._rounds if (c.trial, c.format) == (trial, name)]
 
     def add(self, rounds: Sequence[Round]) -> None:
         self._rounds += rounds
@@ -272,7 +272,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="Throughput of exported folders relative to their trial"
     )
-    parser.add_argument("--folder", type=Path, help="stores search, exports and rounds")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("parity"), help="stores search, exports and rounds"
+    )
     parser.add_argument("--trial", action="append", help=f"default: {', '.join(PICKS)}")
     parser.add_argument("--format", action="append", help=f"default: {', '.join(FORMATS)}")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each trial and format")
@@ -286,8 +288,6 @@ def main() -> None:
     if options.as_trial:
         run_trial(*options.as_trial)
         return
-    if options.folder is None:
-        parser.error("--folder is required")
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     measure(options, folder)
@@ -304,14 +304,21 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         search(storage, folder, options)
     store = open_store(storage, read_only=True)
     study, trials = store.study(STUDY), store.trials(STUDY)
-    formats = options.format or FORMATS
+    formats, ratios = options.format or FORMATS, []
     for pick in options.trial or PICKS:
         trial = store.trial(STUDY, select_trial(study, trials, pick).number)
-        while missing := [f for f in formats if len(results.select(pick, f)) < options.rounds]:
+        number = trial.number
+        while missing := [f for f in formats if len(results.select(number, f)) < options.rounds]:
+            done = min(len(results.select(number, f)) for f in missing)
+            print(f"{pick}, trial {number}, round {done + 1} of {options.rounds}: "
+                  f"{', '.join(missing)}", file=sys.stderr, flush=True)  # fmt: skip
             results.add(run_round(study, trial, pick, missing, folder))
-        for line in (summarise(results.select(pick, name)) for name in formats):
+        for line in (summarise(pick, results.select(number, name)) for name in formats):
+            ratios.append(line["ratio"])
             print(json.dumps(line) if options.json else format_summary(line), flush=True)
     store.close()
+    if not options.json:
+        print(f"median {np.median(ratios):.3f}x, {min(ratios):.3f}x to {max(ratios):.3f}x")
 
 
 if __name__ == "__main__":
