@@ -163,11 +163,17 @@ def print_next_steps(snapshot: Snapshot, options: str = "", remote: str | None =
     if knee is None:
         out.print(Text(f"Next:  {program} trials {name}{options}", style="bold"))
         return
-    export = f"{program} export {name} --trial knee --to hf-trainer --output out{options}"
-    steps = [(f"{program} show {name} {knee.number}{options}", "show all details of the knee")]
+    export_format, purpose = "hf-trainer", "write files for a trainer"
+    if snapshot.study.deploys and remote is None:
+        is_openvino = knee.strategy.get("runtime") == "openvino"
+        export_format = "openvino" if is_openvino else "onnx"
+        purpose = "write the model as it serves"
+    export = f"{program} export {name} --trial knee --to {export_format} --output out{options}"
+    goal, members = ("answer", "trials") if study.has_goal else ("knee", "front")
+    steps = [(f"{program} show {name} {knee.number}{options}", f"show all details of the {goal}")]
     if remote is None:
-        steps.append((f"autotune dashboard{options}", "look at the front in a browser"))
-    steps.append((export, "write files for a trainer"))
+        steps.append((f"autotune dashboard{options}", f"look at the {members} in a browser"))
+    steps.append((export, purpose))
     if max(len(command) + len(purpose) for command, purpose in steps) + STEP_SPACING > out.width:
         lines = [Text.assemble((f"  {command}\n", "bold"), (f"    {purpose}", "dim"))
                  for command, purpose in steps]  # fmt: skip

@@ -30,7 +30,8 @@ class Artifact:
 
     ``inputs`` are the names of the arrays that the model takes. ``labels`` are in the order of its
     outputs. ``task`` is the kind of task, ``max_length`` is in tokens, and ``is_paired`` tells
-    whether a row is a pair of texts. The others are the settings of the deployment
+    whether a row is a pair of texts. For question answering, two windows of a context share
+    ``stride`` tokens, and an answer ``may_be_empty``. The others are the settings of the deployment
     (:class:`~autotune.deployment.settings.DeploymentSettings`).
     """
 
@@ -45,6 +46,8 @@ class Artifact:
     threads: int | None
     padding: str
     is_paired: bool = False
+    stride: int = 0
+    may_be_empty: bool = False
 
 
 def is_artifact(folder: Path) -> bool:
@@ -64,7 +67,8 @@ def read_artifact(folder: Path) -> Artifact:
     try:
         document: Mapping[str, Any] = json.loads(path.read_bytes())
         if document["version"] == VERSION:
-            fields = {name: document[name] for name in Artifact.__dataclass_fields__}
+            names = Artifact.__dataclass_fields__.keys() & document.keys()
+            fields = {name: document[name] for name in names}
             return Artifact(
                 **{**fields, "labels": tuple(fields["labels"]), "inputs": tuple(fields["inputs"])}
             )

@@ -6,6 +6,7 @@ the trial, and the labels that its scores count.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,20 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
+from autotune.deployment.answers import best_answer, encode_windows
 from autotune.deployment.artifact import TOKENIZER, Artifact
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.predictor import Logits, Predictor
 from autotune.errors import DataError, UsageError
 
 Row = Mapping[str, Any]
-"""``text``, or ``text`` and ``text_pair``; for token classification ``tokens``, a list of words."""
+"""``text``, or ``text`` and ``text_pair``; for token classification ``tokens``, a list of words. A
+question is the ``text``, its context the ``text_pair``."""
 
 Prediction = dict[str, Any]
 """Plain data: what the model says about a row."""
+
+QUESTION_ANSWERING = "question-answering"
 
 MAX_CHARACTERS = 200_000
 """Characters of a text that are tokenized: 20 times what the longest encoders take."""
@@ -63,20 +68,52 @@ class TextEncoder:
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Pipeline(ABC):
     """Predicts rows with a loaded artifact."""
 
     predictor: Predictor
     encoder: TextEncoder
+
+    @abstractmethod
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        """The prediction for each row. Raises :class:`DataError` for a row without text."""
+
+
+@dataclass(frozen=True)
+class LabelPipeline(Pipeline):
+    """``decode`` makes a prediction of the logits of a row."""
+
     decode: Callable[[Artifact, Logits, Encoding], Prediction]
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """The prediction for each row. Raises :class:`DataError` for a row without text."""
         encodings = self.encoder.encode(rows)
         logits = self.predictor.predict_all([self.encoder.arguments(e) for e in encodings])
         return [
             self.decode(self.predictor.artifact, values, encoding)
             for values, encoding in zip(logits, encodings, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class AnswerPipeline(Pipeline):
+    """Answers questions about contexts."""
+
+    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
+        artifact = self.encoder.artifact
+        pairs = [
+            (_text(row, "text", f"row {number}"), _text(row, "text_pair", f"row {number}"))
+            for number, row in enumerate(rows, 1)
+        ]
+        windows = [encode_windows(self.encoder.tokenizer, artifact, *pair) for pair in pairs]
+        flat = [self.encoder.arguments(window) for row in windows for window in row]
+        logits = iter(self.predictor.predict_all(flat))
+        spans = [
+            best_answer([next(logits) for _ in row], row, may_be_empty=artifact.may_be_empty)
+            for row in windows
+        ]
+        return [
+            {"answer": context[first:end], "start": first}
+            for (_, context), (first, end) in zip(pairs, spans, strict=True)
         ]
 
 
@@ -92,10 +129,13 @@ def make_pipeline(folder: Path, predictor: Predictor) -> Pipeline:
     """The pipeline of the artifact in ``folder``, which ``predictor`` has loaded. Raises
     :class:`UsageError` for a kind of task whose predictions are not labels or numbers."""
     artifact = predictor.artifact
+    encoder = make_encoder(folder, artifact)
+    if artifact.task == QUESTION_ANSWERING:
+        return AnswerPipeline(predictor, encoder)
     decode = DECODERS.get(artifact.task)
     if decode is None:
         raise UsageError(f"predictions for {artifact.task} need the code of the task")
-    return Pipeline(predictor, make_encoder(folder, artifact), decode)
+    return LabelPipeline(predictor, encoder, decode)
 
 
 def _text(row: Row, key: str, where: str) -> str:
@@ -155,3 +195,6 @@ DECODERS: Mapping[str, Callable[[Artifact, Logits, Encoding], Prediction]] = {
     "token-classification": _decode_words,
 }
 """By kind of task, the function that makes a prediction of the logits of a row."""
+
+TASKS = (*DECODERS, QUESTION_ANSWERING)
+"""The kinds of tasks that have a pipeline."""

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
 
-RUNTIMES = ("torch", "onnxruntime", "openvino", "tensorrt")
+RUNTIMES = ("torch", "torch-compile", "onnxruntime", "openvino", "tensorrt")
 """Values of the lever ``runtime``."""
 
 QUANTIZATIONS = ("none", "bf16", "fp16", "int8-dynamic", "int8-static")
 """Values of the lever ``quantization``."""
+
+GRANULARITIES = ("channel", "tensor")
+"""Values of the lever ``quantization_granularity``: what shares a scale of int8 weights."""
+
+OPERATORS = ("all", "linear")
+"""Values of the lever ``quantization_operators``: what is in int8, linear layers and embeddings,
+or linear layers only."""
 
 PADDINGS = ("dynamic", "bucketed")
 """Values of the lever ``inference_padding``: batches in the order of arrival, or of texts of
@@ -19,6 +26,7 @@ similar length. Both are padded to the longest text of the batch."""
 
 SUPPORTED = {
     "torch": ("none", "bf16"),
+    "torch-compile": ("none", "bf16"),
     "onnxruntime": ("none", "int8-dynamic", "int8-static"),
     "openvino": ("none", "bf16", "fp16", "int8-static"),
     "tensorrt": ("none", "fp16"),
@@ -36,6 +44,8 @@ class DeploymentSettings:
     inference_batch_size: int = 32
     inference_threads: int | None = None
     inference_padding: str = "dynamic"
+    quantization_granularity: str = "channel"
+    quantization_operators: str = "all"
 
     def __post_init__(self) -> None:
         if self.quantization not in SUPPORTED[self.runtime]:
@@ -57,4 +67,10 @@ class DeploymentSettings:
             ),
             inference_threads=int(strategy.get("inference_threads", 0)) or None,
             inference_padding=str(strategy.get("inference_padding", default.inference_padding)),
+            quantization_granularity=str(
+                strategy.get("quantization_granularity", default.quantization_granularity)
+            ),
+            quantization_operators=str(
+                strategy.get("quantization_operators", default.quantization_operators)
+            ),
         )

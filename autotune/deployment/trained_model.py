@@ -32,7 +32,8 @@ TASK = "task.json"
 class TaskFacts:
     """What serving a model needs to know of its task. ``kind`` is the task kind, ``auto_class`` the
     class of transformers that has its head, ``labels`` are in the order of the model's outputs,
-    ``max_length`` is in tokens."""
+    ``max_length`` is in tokens. For question answering, two windows of a context share ``stride``
+    tokens, and an answer ``may_be_empty``."""
 
     kind: str
     auto_class: str
@@ -40,6 +41,8 @@ class TaskFacts:
     max_length: int
     pad_token_id: int
     is_paired: bool = False
+    stride: int = 0
+    may_be_empty: bool = False
 
 
 def save(model: PreTrainedModel, tokenizer: Any, facts: TaskFacts, folder: Path) -> None:

@@ -35,6 +35,8 @@ LATER_DEFAULTS: Mapping[str, Value] = {
     "model": OF_TASK,
     "post_pruning_ratio": 0.0,
     "quantization": "none",
+    "quantization_granularity": "channel",
+    "quantization_operators": "all",
     "runtime": "torch",
     "warmup_ratio": 0.0,
     "weight_decay": 0.0,

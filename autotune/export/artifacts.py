@@ -47,7 +47,7 @@ class ArtifactFormat:
         ``overwrite``) edited ones, and for a kind of task without ``predict.py``;
         :class:`~autotune.errors.DataError` if the data has changed since the trial.
         """
-        from autotune.deployment.pipeline import DECODERS
+        from autotune.deployment.pipeline import TASKS
         from autotune.export.assets import require_same_content
 
         if self.model is None:
@@ -55,7 +55,7 @@ class ArtifactFormat:
                 f"--to {self.name} exports a trained model, which only the command line finds",
                 hint=f"autotune export {study.name} --trial {trial.number} --to {self.name}",
             )
-        if study.task.kind not in DECODERS:
+        if study.task.kind not in TASKS:
             raise UsageError(
                 f"--to {self.name} cannot export a model for {study.task.kind}: its predictions "
                 "need the code of the task",

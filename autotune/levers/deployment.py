@@ -11,9 +11,11 @@ from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
 from autotune.levers.base import DEPLOYMENT, SCRIPT, Lever
 from autotune.levers.batching import MAX_BATCH
 from autotune.levers.devices import MAX_THREADS, too_many_threads
+from autotune.levers.numerics import missing_compiler
 
 QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("none", "bf16"),
+    "torch-compile": ("none", "bf16"),
     "onnxruntime": ("none", "int8-dynamic", "int8-static"),
     "openvino": ("none", "bf16", "fp16", "int8-static"),
     "tensorrt": ("none", "fp16"),
@@ -30,6 +32,8 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
 EXTRAS: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "tensorrt"}
 """By runtime, the extra of autotune that installs them."""
 
+COMPILED = "torch-compile"
+
 ALL_CORES = 0
 """The setting of ``inference_threads`` that stands for all physical cores."""
 
@@ -42,6 +46,8 @@ def _missing_runtime(host: Host, value: Value) -> str | None:
     missing = [name for name in PACKAGES.get(str(value), ()) if name not in host.tools]
     if missing:
         return f"needs {' and '.join(missing)}: pip install 'autotune[{EXTRAS[str(value)]}]'"
+    if value == COMPILED:
+        return missing_compiler(host)
     if value == "tensorrt" and all(device.kind != "cuda" for device in host.devices):
         return "needs a CUDA GPU"
     return None
@@ -54,6 +60,11 @@ def _runs_nowhere(host: Host, value: Value) -> str | None:
     if not able or None in reasons.values():
         return None
     return "; ".join(f"{runtime} {reason}" for runtime, reason in reasons.items())
+
+
+def _runtimes(host: Host) -> Categorical:
+    """Without the one that compiles the model, which takes a minute for each deployment."""
+    return Categorical(tuple(name for name in QUANTIZATIONS if name != COMPILED))
 
 
 def _thread_counts(host: Host) -> Categorical:
@@ -69,6 +80,7 @@ RUNTIME = Lever(
     default="torch",
     influences=frozenset({DEPLOYMENT}),
     unavailable=_missing_runtime,
+    auto=_runtimes,
     effect=EFFECT,
     exports=EXPORTS,
 )
@@ -89,6 +101,30 @@ QUANTIZATION = Lever(
         )
         for runtime, values in QUANTIZATIONS.items()
     ),
+)
+
+IS_INT8 = "quantization in ['int8-dynamic', 'int8-static']"
+
+QUANTIZATION_GRANULARITY = Lever(
+    name="quantization_granularity",
+    summary="One scale of int8 weights for each output channel, or for the whole matrix",
+    domain=Categorical(("channel", "tensor")),
+    default="channel",
+    influences=frozenset({DEPLOYMENT}),
+    when=IS_INT8,
+    effect=EFFECT,
+    exports=EXPORTS,
+)
+
+QUANTIZATION_OPERATORS = Lever(
+    name="quantization_operators",
+    summary="int8 for linear layers and embeddings, or for linear layers only",
+    domain=Categorical(("all", "linear")),
+    default="all",
+    influences=frozenset({DEPLOYMENT}),
+    when=IS_INT8,
+    effect=EFFECT,
+    exports=EXPORTS,
 )
 
 INFERENCE_BATCH_SIZE = Lever(

@@ -91,6 +91,8 @@ ACCURACY_EFFECTS: Effects = {
         "int8-static": Effect(0.0, 0.2),
     },
     "runtime": dict.fromkeys(QUANTIZATIONS, Effect(0.0, 0.01)),
+    "quantization_granularity": {"tensor": Effect(0.0, 0.1)},
+    "quantization_operators": {"linear": Effect(0.0, 0.05)},
     "inference_batch_size": {1: Effect(0.0, 0.0), 65536: Effect(0.0, 0.01)},
     "inference_threads": {0: Effect(0.0, 0.0), 1024: Effect(0.0, 0.01)},
     "inference_padding": {"bucketed": Effect(0.0, 0.01)},

@@ -83,6 +83,8 @@ BUILTIN_LEVERS = (
     post_pruning.POST_PRUNING_RATIO,
     deployment.RUNTIME,
     deployment.QUANTIZATION,
+    deployment.QUANTIZATION_GRANULARITY,
+    deployment.QUANTIZATION_OPERATORS,
     deployment.INFERENCE_BATCH_SIZE,
     deployment.INFERENCE_THREADS,
     deployment.INFERENCE_PADDING,

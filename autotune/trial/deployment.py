@@ -5,24 +5,28 @@ The accuracy is that of the deployed model on the evaluation split, never that o
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autotune import deployment
 from autotune.deployment import DeploymentSettings, Logits
 from autotune.deployment.trained_model import TaskFacts, save
-from autotune.domain import Job, Measurement, SavedModel
+from autotune.domain import Job, Measurement, SavedModel, Task
 from autotune.domain.metrics import METRICS, get_metric
+from autotune.domain.tasks import TASK_KINDS
 from autotune.domain.text import one_line, shorten
 from autotune.errors import DeploymentError
 from autotune.measure.correctness import HIT_SHARES, count_hits
 from autotune.measure.cost import SECONDS_PER_HOUR
 from autotune.measure.measurements import exact, inverse
+from autotune.trial.data.datasets import load_split
 from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.data.tokenizer import load_inputs
@@ -34,6 +38,7 @@ from autotune.trial.recorder import TrialRecorder
 from autotune.trial.split import Split
 from autotune.trial.state import TrainState
 from autotune.trial.tasks import get_task_type
+from autotune.trial.tasks.context_windows import window_stride
 from autotune.trial.trial_data import TrialData
 
 SPEED, COST = "deployed_samples_per_second", "deployed_usd_per_million"
@@ -51,12 +56,24 @@ def save_trained(state: TrainState, prepared: PreparedTask, job: Job) -> SavedMo
         max_length=prepared.max_length,
         pad_token_id=prepared.pad_token_id,
         is_paired=job.task.columns.text_pair is not None,
+        **_window_facts(job.task, prepared),
     )
 
     def write(folder: Path) -> None:
         save(state.model, tokenizer, facts, folder)
 
     return write_model(Path(job.directory), write)
+
+
+def _window_facts(task: Task, prepared: PreparedTask) -> dict[str, Any]:
+    """What the answers to questions depend on; empty for other kinds of tasks."""
+    if not TASK_KINDS[prepared.kind].predicts_spans:
+        return {}
+    references = json.loads(load_split(prepared, "train").extras["references"].tobytes())
+    return {
+        "stride": window_stride(prepared.max_length, task.stride),
+        "may_be_empty": not all(answers for _, answers in references),
+    }
 
 
 def find_trained(job: Job, recorder: TrialRecorder) -> Path | None:

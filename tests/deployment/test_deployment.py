@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers import BertForSequenceClassification
 
 from autotune.deployment import SUPPORTED, DeploymentSettings, build, measure, open_artifact
+from autotune.deployment.trained_model import WEIGHTS
 from autotune.domain import Measurement
 from autotune.errors import ModelError, Unsupported
 from tests.deployment.tiny_models import expected_logits, random_texts, save_tiny_model
@@ -51,6 +53,64 @@ def test_an_artifact_predicts_what_the_model_predicts(
     difference = np.abs(logits - expected).max() / expected.std()
     assert difference < TOLERANCES[quantization]
     assert quantization == "none" or difference > 0
+
+
+def test_weights_in_bf16_are_half_as_large(trained: Trained, tmp_path: Path) -> None:
+    folder, _ = trained
+    sizes = [
+        (build(folder, DeploymentSettings("torch", kind), tmp_path / kind, TEXTS) / WEIGHTS)
+        .stat().st_size
+        for kind in ("none", "bf16")
+    ]  # fmt: skip
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "quantization"), [("onnxruntime", "int8-dynamic"), ("openvino", "int8-static")]
+)
+def test_granularity_and_operators_of_int8(
+    trained: Trained, tmp_path: Path, runtime: str, quantization: str
+) -> None:
+    """Each changes the predictions; embeddings in fp32 take more space."""
+    folder, _ = trained
+    logits, sizes = {}, {}
+    for name, changes in {
+        "default": {},
+        "tensor": {"quantization_granularity": "tensor"},
+        "linear": {"quantization_operators": "linear"},
+    }.items():
+        settings = DeploymentSettings(runtime, quantization, **changes)
+        artifact = build(folder, settings, tmp_path / name, TEXTS)
+        sizes[name] = sum(path.stat().st_size for path in artifact.rglob("model.*"))
+        with open_artifact(artifact, 1) as predictor:
+            logits[name] = np.stack(predictor.predict_all(TEXTS))
+    assert np.abs(logits["tensor"] - logits["default"]).max() > 0
+    assert np.abs(logits["linear"] - logits["default"]).max() > 0
+    assert sizes["linear"] > sizes["default"]
+
+
+def test_a_compiled_model_has_dynamic_shapes(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exported program itself stands in for its machine code, which takes a minute to make."""
+    programs: dict[str, torch.export.ExportedProgram] = {}
+
+    def compile_and_package(program: torch.export.ExportedProgram, package_path: str) -> None:
+        assert torch.get_num_threads() == 1
+        programs[package_path] = program
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compile_and_package)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: programs[path].module())
+    folder, model = trained
+    for quantization in SUPPORTED["torch-compile"]:
+        settings = DeploymentSettings("torch-compile", quantization, 5, inference_threads=1)
+        artifact = build(folder, settings, tmp_path / quantization, TEXTS)
+        with open_artifact(artifact, 1) as predictor:
+            logits = np.stack(predictor.predict_all(TEXTS))
+            single = predictor.predict(TEXTS[:1])
+        expected, tolerance = expected_logits(model, TEXTS), TOLERANCES[quantization]
+        np.testing.assert_allclose(single, logits[:1], atol=tolerance)
+        assert np.abs(logits - expected).max() / expected.std() < tolerance
 
 
 def test_serving_is_measured_in_a_process_of_its_own(trained: Trained, tmp_path: Path) -> None:

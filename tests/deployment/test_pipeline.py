@@ -103,8 +103,8 @@ def test_a_row_without_text_is_named(tmp_path: Path, row: Any) -> None:
 
 
 def test_a_kind_of_task_without_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="question-answering"):
-        pipeline(tmp_path, count_tokens, task="question-answering")
+    with pytest.raises(UsageError, match="ranking"):
+        pipeline(tmp_path, count_tokens, task="ranking")
 
 
 def test_a_line_that_is_no_row_is_named() -> None:

@@ -36,6 +36,8 @@ from tests.export import samples
 DEPLOYMENT = {
     "runtime": "onnxruntime",
     "quantization": "int8-dynamic",
+    "quantization_granularity": "channel",
+    "quantization_operators": "all",
     "inference_batch_size": 4,
     "inference_threads": 1,
     "inference_padding": "bucketed",

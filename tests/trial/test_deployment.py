@@ -12,7 +12,13 @@ from trial_cases import make_job
 
 from autotune import deployment
 from autotune.deployment import DeploymentSettings
-from autotune.deployment.settings import PADDINGS, RUNTIMES, SUPPORTED
+from autotune.deployment.settings import (
+    GRANULARITIES,
+    OPERATORS,
+    PADDINGS,
+    RUNTIMES,
+    SUPPORTED,
+)
 from autotune.domain import (
     Categorical,
     Completed,
@@ -140,9 +146,12 @@ def test_a_worker_that_dies_leaves_no_model(tmp_path: Path) -> None:
 
 
 def test_levers_offer_what_can_be_deployed() -> None:
-    runtime, padding = LEVERS["runtime"].domain, LEVERS["inference_padding"].domain
-    assert isinstance(runtime, Categorical) and runtime.values == RUNTIMES
-    assert isinstance(padding, Categorical) and padding.values == PADDINGS
+    for name, values in {
+        "runtime": RUNTIMES, "inference_padding": PADDINGS,
+        "quantization_granularity": GRANULARITIES, "quantization_operators": OPERATORS,
+    }.items():  # fmt: skip
+        domain = LEVERS[name].domain
+        assert isinstance(domain, Categorical) and domain.values == values
     assert dict(QUANTIZATIONS) == dict(SUPPORTED)
 
 

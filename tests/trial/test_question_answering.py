@@ -13,17 +13,24 @@ import torch
 from data_files import tiny, write_jsonl
 from trial_cases import make_job
 
+from autotune.deployment.artifact import Artifact
+from autotune.deployment.inputs import Arrays
+from autotune.deployment.pipeline import make_pipeline
+from autotune.deployment.predictor import Predictor
 from autotune.domain import Completed, Task
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import DataError
 from autotune.trial import run
 from autotune.trial.data.batching import select_examples
 from autotune.trial.data.datasets import load_split, prepare_task, read_examples
+from autotune.trial.data.encoded_texts import encoded_texts
+from autotune.trial.data.tokenizer import load_inputs
 from autotune.trial.loss import build_loss, label_arguments, output_logits
 from autotune.trial.models import load_model
 from autotune.trial.split import Split
 from autotune.trial.squad import score_answer
 from autotune.trial.tasks import get_task_type
+from autotune.trial.tasks.context_windows import window_stride
 
 KIND = "question-answering"
 CITIES = ("Paris", "Vienna", "Lagos", "Lima", "Oslo", "Turin")
@@ -111,6 +118,36 @@ def test_no_answer_is_given_only_where_some_questions_have_none(tmp_path: Path) 
     logits = perfect_logits(split)
     logits[split.offsets[3]] = 50.0
     assert get_task_type(KIND).decode(split, logits)[1][3] == ""
+
+
+@pytest.mark.parametrize("unanswered", [0, 2])
+def test_answers_of_an_exported_model_are_those_of_the_trial(
+    tmp_path: Path, unanswered: int
+) -> None:
+    own_task = task(tmp_path, padding=12, unanswered=unanswered)
+    prepared, examples = prepare_task(own_task), read_examples(own_task)["validation"]
+    split = load_split(prepared, "validation")
+    tokenizer = load_inputs(Path(prepared.model_dir), {}, prepared.max_length).tokenizer
+    tokenizer.save_pretrained(tmp_path)
+
+    def session(arrays: Arrays) -> np.ndarray:
+        """Any logits that depend on tokens and their positions only."""
+        phases = arrays["input_ids"] * 1.7 + np.arange(arrays["input_ids"].shape[1])
+        return np.stack([np.sin(phases), np.cos(phases)], axis=-1).astype(np.float32)
+
+    artifact = Artifact(
+        KIND, ("LABEL_0", "LABEL_1"), ("input_ids",), 0, prepared.max_length, "none", "none", 4, 1,
+        "bucketed", is_paired=True, stride=window_stride(prepared.max_length, None),
+        may_be_empty=unanswered > 0,
+    )  # fmt: skip
+    predictor = Predictor(artifact, session)
+    rows = [{"text": question, "text_pair": context} for question, context in examples.inputs]
+    predictions = make_pipeline(tmp_path, predictor).predict(rows)
+    logits = np.concatenate(predictor.predict_all(encoded_texts(split)))
+    assert len(split) > len(rows)
+    assert [p["answer"] for p in predictions] == get_task_type(KIND).decode(split, logits)[1]
+    for row, prediction in zip(rows, predictions, strict=True):
+        assert row["text_pair"][prediction["start"] :].startswith(prediction["answer"])
 
 
 def test_the_loss_is_that_of_transformers(tmp_path: Path) -> None:

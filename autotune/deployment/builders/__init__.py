@@ -40,10 +40,12 @@ def build(
         threads=settings.inference_threads,
         padding=settings.inference_padding,
         is_paired=facts.is_paired,
+        stride=facts.stride,
+        may_be_empty=facts.may_be_empty,
     )
     folder.mkdir(parents=True, exist_ok=True)
     with required_packages(settings.runtime):
-        _build_graph(model, artifact, folder, calibration)
+        _build_graph(model, artifact, settings, folder, calibration)
     shutil.copyfile(model / TOKENIZER, folder / TOKENIZER)
     write_artifact(folder, artifact)
     return folder
@@ -54,26 +56,35 @@ def has_types(texts: Sequence[EncodedText]) -> bool:
 
 
 def _build_graph(
-    model: Path, artifact: Artifact, folder: Path, calibration: Sequence[EncodedText]
+    model: Path,
+    artifact: Artifact,
+    settings: DeploymentSettings,
+    folder: Path,
+    calibration: Sequence[EncodedText],
 ) -> None:
     match artifact.runtime:
         case "torch":
             from autotune.deployment.builders import weights
 
-            weights.build_graph(model, folder)
+            weights.build_graph(model, artifact, folder)
+        case "torch-compile":
+            from autotune.deployment.builders import compiled
+
+            compiled.build_graph(model, artifact, folder)
         case "onnxruntime":
             from autotune.deployment.builders.onnx import onnx_graph
             from autotune.deployment.builders.onnx_quantization import quantize
             from autotune.deployment.runtimes.onnx import GRAPH as ONNX_GRAPH
 
-            quantize(onnx_graph(model, artifact.inputs), artifact, folder / ONNX_GRAPH, calibration)
+            graph = onnx_graph(model, artifact.inputs)
+            quantize(graph, artifact, settings, folder / ONNX_GRAPH, calibration)
         case "openvino":
             from autotune.deployment.builders import openvino
             from autotune.deployment.builders.onnx import onnx_graph
             from autotune.deployment.runtimes.openvino import GRAPH as OPENVINO_GRAPH
 
             graph = onnx_graph(model, artifact.inputs)
-            openvino.build_graph(graph, artifact, folder / OPENVINO_GRAPH, calibration)
+            openvino.build_graph(graph, artifact, settings, folder / OPENVINO_GRAPH, calibration)
         case "tensorrt":
             from autotune.deployment.builders import tensorrt
             from autotune.deployment.builders.onnx import onnx_graph

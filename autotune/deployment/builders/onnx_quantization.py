@@ -1,7 +1,6 @@
 """Graphs of ONNX Runtime, with weights of linear layers and embeddings in int8.
 
-Weights have one scale for each output channel: as fast as one for the whole matrix, and closer to
-fp32. ``int8-dynamic`` takes the ranges of activations from each batch, ``int8-static`` from
+``int8-dynamic`` takes the ranges of activations from each batch, ``int8-static`` from
 calibration texts.
 """
 
@@ -24,20 +23,25 @@ from onnxruntime.quantization import (
 from autotune.deployment.artifact import Artifact
 from autotune.deployment.builders.calibration import calibration_batches
 from autotune.deployment.inputs import Arrays, EncodedText
+from autotune.deployment.settings import DeploymentSettings
 
-OPERATORS = ["MatMul", "Gemm", "Gather"]
+OPERATORS = {"all": ["MatMul", "Gemm", "Gather"], "linear": ["MatMul", "Gemm"]}
 """Linear layers and embeddings. Products of two activations, as in attention, stay in fp32: they
 have no weights to compress, and lose the most accuracy."""
 
 
 def quantize(
-    graph: Path, artifact: Artifact, path: Path, calibration: Sequence[EncodedText]
+    graph: Path,
+    artifact: Artifact,
+    settings: DeploymentSettings,
+    path: Path,
+    calibration: Sequence[EncodedText],
 ) -> None:
     """Write ``graph`` in the quantization of ``artifact`` to ``path``."""
     # Of a file, the library would write intermediate results next to it, where others build too.
     shared: dict[str, Any] = {
-        "op_types_to_quantize": OPERATORS,
-        "per_channel": True,
+        "op_types_to_quantize": OPERATORS[settings.quantization_operators],
+        "per_channel": settings.quantization_granularity == "channel",
         "weight_type": QuantType.QInt8,
         "extra_options": {"MatMulConstBOnly": True},
     }

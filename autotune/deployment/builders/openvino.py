@@ -15,29 +15,44 @@ import openvino
 from autotune.deployment.artifact import Artifact
 from autotune.deployment.builders.calibration import calibration_batches
 from autotune.deployment.inputs import EncodedText
+from autotune.deployment.settings import DeploymentSettings
 
 
 def build_graph(
-    graph: Path, artifact: Artifact, path: Path, calibration: Sequence[EncodedText]
+    graph: Path,
+    artifact: Artifact,
+    settings: DeploymentSettings,
+    path: Path,
+    calibration: Sequence[EncodedText],
 ) -> None:
     """Write ``graph`` in the quantization of ``artifact`` to ``path``, and its weights next to
     it."""
     model = openvino.Core().read_model(graph)
     if artifact.quantization == "int8-static":
-        model = _quantize(model, artifact, calibration)
+        model = _quantize(model, artifact, settings, calibration)
     openvino.save_model(model, path, compress_to_fp16=artifact.quantization in ("bf16", "fp16"))
 
 
 def _quantize(
-    model: openvino.Model, artifact: Artifact, calibration: Sequence[EncodedText]
+    model: openvino.Model,
+    artifact: Artifact,
+    settings: DeploymentSettings,
+    calibration: Sequence[EncodedText],
 ) -> openvino.Model:
     import nncf
+    from nncf.quantization.advanced_parameters import QuantizationParameters
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     batches = list(calibration_batches(artifact, calibration))
+    weights = QuantizationParameters(per_channel=settings.quantization_granularity == "channel")
+    embeddings = ["Gather"] if settings.quantization_operators == "linear" else []
     return nncf.quantize(
         model,
         nncf.Dataset(batches),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(batches),
+        ignored_scope=nncf.IgnoredScope(types=embeddings, validate=False),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            weights_quantization_params=weights
+        ),
     )

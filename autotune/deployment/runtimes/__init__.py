@@ -20,6 +20,7 @@ HUB = "transformers"
 SESSIONS = {
     HUB: "autotune.deployment.runtimes.hub",
     "torch": "autotune.deployment.runtimes.torch_eager",
+    "torch-compile": "autotune.deployment.runtimes.torch_compile",
     "onnxruntime": "autotune.deployment.runtimes.onnx",
     "openvino": "autotune.deployment.runtimes.openvino",
     "tensorrt": "autotune.deployment.runtimes.tensorrt",

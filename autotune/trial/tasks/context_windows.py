@@ -43,9 +43,6 @@ def encode_windows(
             hint="save a fast tokenizer: AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIR)",
         )
     max_question = max_length // 2
-    longest_stride = min(
-        max_length // MAX_STRIDE_SHARE, max(0, max_question - MAX_SPECIAL_TOKENS - 1)
-    )
     questions, contexts = (list(map(cut_text, side)) for side in zip(*examples.inputs, strict=True))
     has_types = "token_type_ids" in tokenizer.model_input_names
     encoded = tokenizer(
@@ -53,7 +50,7 @@ def encode_windows(
         contexts,
         truncation="only_second",
         max_length=max_length,
-        stride=min(DEFAULT_STRIDE if stride is None else stride, longest_stride),
+        stride=window_stride(max_length, stride),
         padding=False,
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
@@ -80,6 +77,12 @@ def encode_windows(
     if has_types:
         arrays["types"] = flatten_rows(encoded["token_type_ids"])[0]
     return arrays
+
+
+def window_stride(max_length: int, stride: int | None) -> int:
+    """The tokens that two windows share: ``stride``, as far as it fits in their length."""
+    longest = min(max_length // MAX_STRIDE_SHARE, max(0, max_length // 2 - MAX_SPECIAL_TOKENS - 1))
+    return min(DEFAULT_STRIDE if stride is None else stride, longest)
 
 
 def _cut_questions(tokenizer: Any, questions: Sequence[str], max_tokens: int) -> list[str]:
