@@ -169,7 +169,7 @@ def print_next_steps(snapshot: Snapshot, options: str = "", remote: str | None =
         export_format = "openvino" if is_openvino else "onnx"
         purpose = "write the model as it serves"
     export = f"{program} export {name} --trial knee --to {export_format} --output out{options}"
-    goal, members = ("answer", "trials") if study.has_goal else ("knee", "front")
+    goal, members = ("answer", "trials") if snapshot.study.has_goal else ("knee", "front")
     steps = [(f"{program} show {name} {knee.number}{options}", f"show all details of the {goal}")]
     if remote is None:
         steps.append((f"autotune dashboard{options}", f"look at the {members} in a browser"))
