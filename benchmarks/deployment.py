@@ -1,6 +1,7 @@
 """What each lever of deployment gives on this machine, alone and together, on SST-2 or TREC.
 
-    python benchmarks/deployment.py --data ../shared/data/sst2 --examples 4000 --rounds 3
+    python benchmarks/deployment.py --data DIR --examples 4000 --rounds 3
+    python benchmarks/deployment.py --data DIR --part sharing
 
 ``DIR`` has ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``. Two models are trained: with
 the default of ``Trainer``, and pruned before training. Each row of the table deploys one of them.
@@ -9,22 +10,26 @@ The first row is the default in torch eager, in batches of 32 in the order of ar
 the same round, so that a change of the machine's speed matters little. Accuracy is that of the
 deployed model on the test split, against the first row, paired by example.
 
-Trained models are kept in ``--out``, so that the table can be measured again.
+Trained models, artifacts and observations are kept in ``--out``: a benchmark that was interrupted
+goes on where it stopped. ``--part sharing`` measures what sharing of trainings saves
+(:mod:`deployment_sharing`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+from deployment_sharing import compare_sharing
 
 from autotune.deployment import DeploymentSettings, Logits, build
+from autotune.deployment.artifact import is_artifact
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.measurement import serve, serving_figures
 from autotune.domain import Host, Job, Limits, Phase, Strategy, Task
@@ -37,6 +42,8 @@ from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
 from autotune.trial.model_files import MODEL
 
 SPEED, LATENCY = "deployed_samples_per_second", "latency_p95_ms"
+OBSERVATIONS = "observations.jsonl"
+MAX_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ def table_rows(threads: int) -> tuple[Row, ...]:
         Row("torch, as Trainer", settings("torch")),
         Row("length buckets", settings("torch", padding="bucketed")),
         Row("bf16 in torch", settings("torch", "bf16")),
+        Row("torch, compiled", settings("torch-compile")),
         Row("ONNX Runtime", settings("onnxruntime")),
         Row("ONNX Runtime, int8 dynamic", settings("onnxruntime", "int8-dynamic")),
         Row("ONNX Runtime, int8 static", settings("onnxruntime", "int8-static")),
@@ -83,7 +91,7 @@ class Observation:
     latency: float
     size_mb: float
     memory_mb: float
-    hits: np.ndarray
+    hits: list[bool]
 
 
 def train(task: Task, strategy: Strategy, folder: Path) -> Path:
@@ -107,7 +115,8 @@ def observe(
     figures = {name: m.value for name, m in serving_figures(artifact, serving).items()}
     return Observation(
         figures[SPEED], figures[LATENCY], figures["size_mb"],
-        figures.get("serving_memory_mb", math.nan), classes(serving.logits) == labels,
+        figures.get("serving_memory_mb", math.nan),
+        (classes(serving.logits) == labels).tolist(),
     )  # fmt: skip
 
 
@@ -115,9 +124,14 @@ def classes(logits: Sequence[Logits]) -> np.ndarray:
     return np.stack(list(logits)).argmax(axis=-1)
 
 
-def ratio_text(values: Sequence[float], references: Sequence[float]) -> str:
+def ratio_text(
+    values: Sequence[Observation], references: Sequence[Observation], figure: str
+) -> str:
     """The geometric mean of ratios, and how far it is off (one standard error) if it is known."""
-    logs = [math.log(v / r) for v, r in zip(values, references, strict=True)]
+    logs = [
+        math.log(getattr(v, figure) / getattr(r, figure))
+        for v, r in zip(values, references, strict=True)
+    ]
     text = f"{math.exp(fmean(logs)):.2f}"
     return (
         f"{text} ± {math.exp(fmean(logs)) * stdev(logs) / math.sqrt(len(logs)):.2f}"
@@ -131,13 +145,13 @@ def print_table(observations: Mapping[str, Sequence[Observation]]) -> None:
     print("|---|---|---|---|---|---|---|")
     default, *_ = observations.values()
     for label, values in observations.items():
-        last, first = values[-1], default[-1]
-        differences = (last.hits.astype(float) - first.hits) * 100
+        last, rounds = values[-1], min(len(values), len(default))
+        differences = (np.array(last.hits, dtype=float) - default[-1].hits) * 100
         error = 1.96 * differences.std() / math.sqrt(len(differences))
         print(
-            f"| {label} | {ratio_text([v.speed for v in values], [d.speed for d in default])} | "
-            f"{ratio_text([v.latency for v in values], [d.latency for d in default])} | "
-            f"{last.size_mb:.0f} | {last.memory_mb:.0f} | {last.hits.mean():.1%} | "
+            f"| {label} | {ratio_text(values[:rounds], default[:rounds], 'speed')} | "
+            f"{ratio_text(values[:rounds], default[:rounds], 'latency')} | "
+            f"{last.size_mb:.0f} | {last.memory_mb:.0f} | {np.mean(last.hits):.1%} | "
             f"{differences.mean():+.2f} ± {error:.2f} |"
         )
 
@@ -145,27 +159,30 @@ def print_table(observations: Mapping[str, Sequence[Observation]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--part", choices=("table", "sharing"), default="table")
     parser.add_argument("--model", default="builtin:minilm")
     parser.add_argument("--examples", type=int, default=4000)
     parser.add_argument("--pruning-ratio", type=float, default=0.5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("deployment-benchmark"))
     options = parser.parse_args()
+    splits = ("train", "validation", "test")
+    files = {split: str((options.data / f"{split}.jsonl").resolve()) for split in splits}
+    if options.part == "sharing":
+        task = {"kind": "text-classification", "model": options.model, "dataset": files}
+        limits = {"max_length": MAX_LENGTH, "train_samples": options.examples}
+        compare_sharing({**task, **limits}, options.out)
+        return
     host = inventory()
     task = Task(
-        model=options.model,
-        dataset={
-            s: str((options.data / f"{s}.jsonl").resolve()) for s in ("train", "validation", "test")
-        },
-        max_length=64,
-        train_samples=options.examples,
+        model=options.model, dataset=files, max_length=MAX_LENGTH, train_samples=options.examples
     )
     models = train_models(task, host, options.pruning_ratio, options.out)
-    observations = measure_rows(task, models, host, options.rounds)
+    measure_rows(task, models, host, options.rounds, options.out)
     print(
         f"{host.cpu}, {len(host.cores)} cores; {options.examples} examples of {options.data.name}"
     )
-    print_table(observations)
+    print_table(read_observations(options.out / OBSERVATIONS))
 
 
 def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[bool, Path]:
@@ -179,28 +196,41 @@ def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[boo
 
 
 def measure_rows(
-    task: Task, models: Mapping[bool, Path], host: Host, rounds: int
-) -> dict[str, list[Observation]]:
-    """All rows that this machine can run, once a round."""
+    task: Task, models: Mapping[bool, Path], host: Host, rounds: int, out: Path
+) -> None:
+    """Measure all rows that this machine can run once a round, and record each at once."""
     prepared = prepare_task(task)
     test = load_split(prepared, "test")
     texts = encoded_texts(test)
     calibration = calibration_texts(load_split(prepared, "train"), task.seed)
-    threads = len(host.cores)
-    with tempfile.TemporaryDirectory() as name:
-        artifacts = {}
-        for index, row in enumerate(table_rows(threads)):
-            try:
-                folder = Path(name) / str(index)
-                artifacts[row.label] = build(
-                    models[row.is_pruned], row.settings, folder, calibration
-                )
-            except AutotuneError as error:
-                print(f"left out: {row.label}: {error.message}")
-        observations: dict[str, list[Observation]] = {label: [] for label in artifacts}
-        for _ in range(rounds):
-            for label, artifact in artifacts.items():
-                observations[label].append(observe(artifact, texts, test.labels, threads))
+    threads, path = len(host.cores), out / OBSERVATIONS
+    artifacts = {}
+    for index, row in enumerate(table_rows(threads)):
+        folder = out / "artifacts" / str(index)
+        try:
+            if not is_artifact(folder):
+                build(models[row.is_pruned], row.settings, folder, calibration)
+            artifacts[row.label] = folder
+        except AutotuneError as error:
+            print(f"left out: {row.label}: {error.message}")
+    finished = {label: len(values) for label, values in read_observations(path).items()}
+    for number in range(rounds):
+        for label, artifact in artifacts.items():
+            if finished.get(label, 0) <= number:
+                observation = observe(artifact, texts, test.labels, threads)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"row": label, **asdict(observation)}) + "\n")
+
+
+def read_observations(path: Path) -> dict[str, list[Observation]]:
+    """By row, in the order of the rounds. A line that was cut off is left out."""
+    observations: dict[str, list[Observation]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        observations.setdefault(record.pop("row"), []).append(Observation(**record))
     return observations
 
 
