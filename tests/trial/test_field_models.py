@@ -136,6 +136,9 @@ def test_a_sentencepiece_vocabulary_names_its_packages(
     with pytest.raises(ModelError, match="needs sentencepiece") as caught:
         prepare_task(task(tmp_path, tmp_path / "model"))
     assert caught.value.hint == "pip install sentencepiece"
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match=r"spm\.model: not a SentencePiece vocabulary"):
+        prepare_task(task(tmp_path, tmp_path / "model"))
 
 
 def test_all_files_of_a_model_are_copied(tmp_path: Path) -> None:

@@ -53,6 +53,11 @@ def load_inputs(model_dir: Path, options: Mapping[str, Any], max_length: int) ->
                 f"{model_dir}: reading its SentencePiece vocabulary needs {' and '.join(needs)}",
                 hint=f"pip install {' '.join(needs)}",
             ) from error
+        if (damaged := _damaged_vocabulary(model_dir)) is not None:
+            raise ModelError(
+                f"{damaged}: not a SentencePiece vocabulary, or a damaged one",
+                hint="copy or download this file again",
+            ) from error
         raise ModelError(
             f"{model_dir}: the tokenizer cannot be loaded: {str(error).splitlines()[0]}",
             hint="the directory needs the files of the tokenizer and of the model",
@@ -108,6 +113,21 @@ def _missing_packages(model_dir: Path) -> list[str]:
         return []
     packages = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
     return [package for package, module in packages.items() if not _is_installed(module)]
+
+
+def _damaged_vocabulary(model_dir: Path) -> Path | None:
+    """The first SentencePiece model that cannot be read: transformers takes it for one of another
+    kind and asks for a package that does not help."""
+    if (model_dir / "tokenizer.json").exists():
+        return None
+    for path in sorted(model_dir.glob("*.model")):
+        from sentencepiece import SentencePieceProcessor
+
+        try:
+            SentencePieceProcessor(model_file=str(path))
+        except (OSError, RuntimeError):
+            return path
+    return None
 
 
 def _is_installed(module: str) -> bool:
