@@ -165,7 +165,7 @@ def print_next_steps(snapshot: Snapshot, options: str = "", remote: str | None =
         return
     export_format, purpose = "hf-trainer", "write files for a trainer"
     if snapshot.study.deploys and remote is None:
-        is_openvino = knee.strategy.get("runtime") == "openvino"
+        is_openvino = knee.strategy.get("runtime", "torch") == "openvino"
         export_format = "openvino" if is_openvino else "onnx"
         purpose = "write the model as it serves"
     export = f"{program} export {name} --trial knee --to {export_format} --output out{options}"
