@@ -91,11 +91,17 @@ def learning_failure(trial: Trial) -> str | None:
     measurements = trial.result.measurements
     name = next((name for name in CONSTANT_PREDICTIONS if name in measurements), None)
     if name is None:
-        return _without_hits(trial) if value_of(trial, "f1") == 0 else None
+        return _without_hits(trial) if 0 in _shares_of_hits(trial) else None
     score, label = measurements[name], get_metric(name).label
     if score.value == 0:
         return f"{CONSTANT_PREDICTIONS[name]} ({label} 0)"
     return f"no better than chance ({label} {score.value:.3f})" if _can_be_zero(score) else None
+
+
+def _shares_of_hits(trial: Trial) -> set[float | None]:
+    """The scores that are 0 without hits. Of questions, only those that have an answer tell: that
+    there is none is right for the others."""
+    return {value_of(trial, name) for name in ("f1", "has_answer_f1")}
 
 
 def _without_hits(trial: Trial) -> str:

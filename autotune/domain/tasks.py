@@ -91,7 +91,7 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
         "question-answering",
         "A span of a context that answers a question, or none, as in SQuAD",
         "autotune.trial.tasks.question_answering:QuestionAnswering",
-        scores=("exact_match", "f1"),
+        scores=("exact_match", "f1", "has_answer_f1"),
         has_text_pair=True,
         has_labels=False,
         columns=Columns("question", "context", "answers"),

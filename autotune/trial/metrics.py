@@ -204,12 +204,17 @@ def multi_label_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, Meas
     }
 
 
-def answer_scores(exact: np.ndarray, f1: np.ndarray) -> dict[str, Measurement]:
-    """``exact_match`` and ``f1`` from the scores of the answer to each question, from 0 to 1."""
+def answer_scores(
+    exact: np.ndarray, f1: np.ndarray, has_answer: np.ndarray
+) -> dict[str, Measurement]:
+    """``exact_match`` and ``f1`` from the scores of the answer to each question, from 0 to 1, and
+    ``has_answer_f1`` of the questions that have an answer, as in the evaluation of SQuAD 2."""
     share, n = float(exact.mean()), len(exact)
+    answered = np.stack([f1 * has_answer, has_answer], axis=1)
     return {
         "exact_match": Measurement("exact_match", share, "ratio", n, wilson_interval(share, n)),
         "f1": _bootstrapped("f1", f1[:, None], _mean, "ratio"),
+        "has_answer_f1": _bootstrapped("has_answer_f1", answered, _ratio, "ratio"),
     }
 
 
@@ -273,6 +278,13 @@ def _root_mean(means: np.ndarray) -> np.ndarray:
 
 def _mean(means: np.ndarray) -> np.ndarray:
     return np.asarray(means[..., 0])
+
+
+def _ratio(means: np.ndarray) -> np.ndarray:
+    """The first mean over the second, 0 if that is 0."""
+    numerator, denominator = means[..., 0], means[..., 1]
+    is_defined = denominator > 0
+    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=is_defined)
 
 
 def _mean_f1(means: np.ndarray) -> np.ndarray:

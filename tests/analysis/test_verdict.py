@@ -93,6 +93,13 @@ def test_trials_of_other_studies_and_repeated_trials() -> None:
             "no answer has a correct word",
         ),
         (
+            [
+                Measurement(n, v, "ratio")
+                for n, v in (("f1", 0.2), ("exact_match", 0.2), ("has_answer_f1", 0.0))
+            ],
+            "no answer has a correct word",
+        ),
+        (
             [Measurement("f1", 0.0, "ratio"), Measurement("f1_micro", 0.0, "ratio")],
             "no correct label",
         ),

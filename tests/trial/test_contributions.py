@@ -49,8 +49,11 @@ def test_differences_vary_as_in_a_paired_bootstrap(
 
 
 def test_contributions_to_a_mean_are_its_values() -> None:
-    f1 = np.array([0.0, 1.0, 0.5, 1.0])
-    assert metrics.answer_scores(f1 == 1, f1)["f1"].samples == pytest.approx(f1)
+    f1, has_answer = np.array([0.0, 1.0, 0.5, 1.0]), np.array([True, True, True, False])
+    scores = metrics.answer_scores(f1 == 1, f1, has_answer)
+    assert scores["f1"].samples == pytest.approx(f1)
+    assert scores["has_answer_f1"].value == 0.5
+    assert scores["has_answer_f1"].samples == pytest.approx([-1 / 6, 7 / 6, 0.5, 0.5], abs=1e-5)
 
 
 def test_contributions_to_a_constant_score_are_equal() -> None:

@@ -195,7 +195,9 @@ def expected_scores(kind: str, prepared: PreparedTask, logits: Any, task: Task) 
         for row in range(len(split))
     ]
     exact, f1 = np.mean(scores, axis=0)
-    return {"exact_match": exact, "f1": f1}
+    has_answer = [bool(labels) for labels in examples.labels]
+    answered = np.mean([f1 for (_, f1), has in zip(scores, has_answer, strict=True) if has])
+    return {"exact_match": exact, "f1": f1, "has_answer_f1": answered}
 
 
 def best_text(split: Split, row: int, logits: list[np.ndarray], context: str) -> str:

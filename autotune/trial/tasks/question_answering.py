@@ -104,12 +104,14 @@ class QuestionAnswering:
     def scores(
         self, split: Split, values: np.ndarray, label_names: Sequence[str]
     ) -> dict[str, Measurement]:
-        exact, f1 = self._answer_scores(split, values)
-        return metrics.answer_scores(exact, f1)
+        answers, _ = decoded = self.decode(split, values)
+        exact, f1 = _answer_scores(*decoded)
+        return metrics.answer_scores(exact, f1, np.array([bool(texts) for texts in answers]))
 
     def hits(self, split: Split, values: np.ndarray) -> np.ndarray | None:
         """The questions that are answered exactly."""
-        return self._answer_scores(split, values)[0] == 1.0
+        exact, _ = _answer_scores(*self.decode(split, values))
+        return np.asarray(exact == 1.0)
 
     def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
         """For each question the texts of its answers, and the predicted text."""
@@ -121,10 +123,13 @@ class QuestionAnswering:
         predictions = [references[question][0][slice(*spans[question])] for question in answers]
         return list(answers.values()), predictions
 
-    def _answer_scores(self, split: Split, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pairs = zip(*self.decode(split, values), strict=True)
-        exact, f1 = zip(*(score_answer(text, answers) for answers, text in pairs), strict=True)
-        return np.array(exact), np.array(f1)
+
+def _answer_scores(
+    answers: Sequence[Sequence[str]], predictions: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    pairs = zip(answers, predictions, strict=True)
+    exact, f1 = zip(*(score_answer(text, given) for given, text in pairs), strict=True)
+    return np.array(exact), np.array(f1)
 
 
 def _answers(value: Any, context: str, where: str) -> tuple[Answer, ...]:
