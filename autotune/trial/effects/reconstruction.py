@@ -119,8 +119,8 @@ def _fit(
         errors += (features.T @ error).double()
     gram.diagonal().add_(RIDGE * float(gram.diagonal()[:-1].mean()))
     change = torch.linalg.solve(gram, errors).to(linear.weight.dtype)
-    linear.weight += change[:-1].T
-    linear.bias += change[-1]
+    linear.weight.add_(change[:-1].T)
+    linear.bias.add_(change[-1])
 
 
 @contextmanager
