@@ -1,7 +1,8 @@
 """Random changes to what comes from outside: bytes, lines, and values and keys of JSON documents.
 
-A normal run of the tests tries some hundred mutations of each kind. ``AUTOTUNE_FUZZ_FILES=20000``
-tries that many instead, and ``AUTOTUNE_FUZZ_SEED=7`` others; such a run needs ``--timeout 0``.
+A normal run of the tests tries as many mutations of each kind as its test says.
+``AUTOTUNE_FUZZ_FILES=20000`` tries that many instead, and ``AUTOTUNE_FUZZ_SEED=7`` others; such a
+run needs ``--timeout 0``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mutated study files give a study or mistakes with locations, and never another exception.
 
-A normal run tries 5,000 files. ``AUTOTUNE_FUZZ_FILES=100000`` tries that many instead, and
+A normal run tries 20,000 files. ``AUTOTUNE_FUZZ_FILES=100000`` tries that many instead, and
 ``AUTOTUNE_FUZZ_SEED=7`` others; such a run needs ``--timeout 0``.
 """
 
@@ -20,7 +20,7 @@ from autotune.spec import load, validation
 from tests.spec.hosts import CPU, GPU
 from tests.spec.mutations import MutatedFiles
 
-FILES = int(os.environ.get("AUTOTUNE_FUZZ_FILES", "5000"))
+FILES = int(os.environ.get("AUTOTUNE_FUZZ_FILES", "20000"))
 SEED = int(os.environ.get("AUTOTUNE_FUZZ_SEED", "0"))
 PARTS = 5
 
