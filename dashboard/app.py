@@ -10,6 +10,7 @@ import streamlit as st
 from autotune.errors import AutotuneError
 
 from .common import remember_pages
+from .login import require_login
 from .settings import Settings, current
 from .text import escape_markdown
 from .views import compare, export, front, levers, queue, search, studies, trial, trials
@@ -37,7 +38,7 @@ QUEUE = (queue.page, "Queue", ":material/pending_actions:")
 
 def pages_of(settings: Settings) -> dict[str, tuple[Callable[[], None], str, str]]:
     """The pages by their URL, with function, title and icon."""
-    return PAGES if settings.service is None else {**PAGES, "queue": QUEUE}
+    return {**PAGES, "queue": QUEUE} if settings.service or settings.login_url else PAGES
 
 
 def main() -> None:
@@ -48,9 +49,7 @@ def main() -> None:
     if settings is None:
         st.error("This server was not started by `autotune dashboard`, so it has no storage.")
         st.stop()
-    if settings.password_gate is not None and not st.session_state.get("_unlocked"):
-        _ask_password()
-        st.stop()
+    require_login(settings)
     pages = {
         name: st.Page(
             _show_errors(page), title=title, icon=icon, url_path=name, default=name == "studies"
@@ -73,23 +72,3 @@ def _show_errors(page: Callable[[], None]) -> Callable[[], None]:
                 st.code(error.hint, language=None, wrap_lines=True)
 
     return guarded_page
-
-
-def _ask_password() -> None:
-    settings = current()
-    assert settings is not None and settings.password_gate is not None
-    with st.form("password", width=420):
-        st.subheader("autotune", anchor=False)
-        password = st.text_input("Password", type="password", max_chars=256)
-        submitted = st.form_submit_button("Open")
-    if not submitted:
-        return
-    address = st.context.ip_address
-    if settings.password_gate.accepts(password, address):
-        st.session_state["_unlocked"] = True
-        st.rerun()
-    wait = settings.password_gate.wait_seconds(address)
-    if wait > 0:
-        st.error(f"Too many wrong passwords. Try again in {wait:.0f} seconds.")
-    else:
-        st.error("Wrong password.")

@@ -27,10 +27,11 @@ def serve(
     """Serve the dashboard over ``storage`` (a SQLAlchemy URL) until interrupted.
 
     The store is opened first, so that a wrong URL is reported here. A ``host`` other than this
-    machine needs a password, from ``AUTOTUNE_DASHBOARD_PASSWORD`` or typed at the terminal.
+    machine needs a password, from ``AUTOTUNE_DASHBOARD_PASSWORD`` or typed at the terminal; with a
+    service, visitors log in with their tokens of it instead.
     ``names`` are other names of a server for this machine only, such as that of a proxy.
-    ``service`` is the address of a service, in which visitors can then start and stop studies with
-    the token of ``AUTOTUNE_TOKEN``.
+    ``service`` is the address of a service, in which visitors can then start and stop studies; on
+    this machine with the token of ``AUTOTUNE_TOKEN``.
 
     :raises UsageError: there is no password, or it is too short.
     :raises ExecutionError: the port is in use.
@@ -38,15 +39,23 @@ def serve(
     from autotune.store import open_store
 
     open_store(storage, read_only=True).close()
-    gate = None if is_local(host) else PasswordGate(read_password(_terminal_prompt()))
+    settings = _settings(storage, host, service)
     _check_port(host, port)
-    client = None if service is None else Client(service)
-    if client is not None:
-        client.whoami()  # a wrong address or token is reported here
-    settings = Settings(storage, gate, client)
     configure(settings)
     script = Path(__file__).with_name("main.py")
     _run(script, settings, streamlit_options(host, port), allowed_hosts(host, names))
+
+
+def _settings(storage: str, host: str, service: str | None) -> Settings:
+    if service is None:
+        gate = None if is_local(host) else PasswordGate(read_password(_terminal_prompt()))
+        return Settings(storage, gate)
+    client = Client(service)
+    if not is_local(host):
+        client.close()
+        return Settings(storage, login_url=service)
+    client.whoami()  # a wrong address or token is reported here
+    return Settings(storage, service=client)
 
 
 def streamlit_options(host: str, port: int) -> dict[str, Any]:

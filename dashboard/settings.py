@@ -12,11 +12,13 @@ from .password import PasswordGate
 @dataclass(frozen=True)
 class Settings:
     """``password_gate`` is ``None`` if only this machine can connect. ``service`` starts and stops
-    studies; without it visitors only read."""
+    studies; without it visitors only read. ``login_url`` is the service whose tokens are the login;
+    each visitor then has the role of his token."""
 
     storage: str
     password_gate: PasswordGate | None = None
     service: Client | None = None
+    login_url: str | None = None
 
 
 _current: Settings | None = None

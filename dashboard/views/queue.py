@@ -13,7 +13,7 @@ from autotune.client import Client
 from autotune.errors import AutotuneError, SpecError
 
 from ..common import LIVE_SECONDS, auto_refresh
-from ..settings import current
+from ..login import current_client
 from ..text import escape_markdown
 
 ACTIVE = ("queued", "running")
@@ -28,9 +28,7 @@ class TypedStudy:
 
 def page() -> None:
     st.title("Queue", anchor=False)
-    settings = current()
-    assert settings is not None and settings.service is not None
-    client = settings.service
+    client = current_client()
     studies = client.studies()
     _list(client, studies)
     _form(client)

@@ -10,8 +10,8 @@ from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from autotune.errors import Mistake, SpecError
-from dashboard import settings
+from autotune.errors import AutotuneError, Mistake, SpecError
+from dashboard import launch, login, settings
 from dashboard.app import PAGES, pages_of
 
 STUDY = {
@@ -39,6 +39,22 @@ class FakeClient:
         return "bert"
 
 
+class TokenClient(FakeClient):
+    """A service with one token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        super().__init__()
+        assert url == "http://service:8700"
+        self.token = token
+
+    def whoami(self) -> None:
+        if self.token != "right":
+            raise AutotuneError("a valid token is needed")
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def client(tmp_path: Any) -> Iterator[FakeClient]:
     client = FakeClient()
@@ -64,6 +80,23 @@ def test_a_study_file_is_checked_as_it_is_typed(client: FakeClient) -> None:
     assert "is valid" in app.success[0].value
     app.button[0].click().run()
     assert client.calls == [("submit", "space: {batch_size: 8}")]
+
+
+def test_a_token_of_the_service_is_the_login(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "Client", TokenClient)
+    monkeypatch.setenv("AUTOTUNE_TOKEN", "that of the server")
+    settings.configure(launch._settings("sqlite:///none.db", "0.0.0.0", "http://service:8700"))
+    app = visit()
+    assert not app.title and app.text_input[0].label == "Token of the service"
+    for wrong in ("", "guess", "é\n"):
+        app.text_input[0].set_value(wrong)
+        app.button[0].click().run()
+        assert "a valid token" in app.error[0].value and not app.title
+    app.text_input[0].set_value("right")
+    app.button[0].click().run()
+    assert not app.exception and app.title[0].value == "Queue"
 
 
 def test_a_dashboard_without_a_service_has_no_queue() -> None:

@@ -25,8 +25,8 @@ def dashboard(
     service: Annotated[
         str | None,
         typer.Option(
-            help="Address of a service in which visitors start and stop studies, with the token of "
-            "AUTOTUNE_TOKEN."
+            help="Address of a service in which visitors start and stop studies: on this machine "
+            "with the token of AUTOTUNE_TOKEN, else each with a token of their own, the login."
         ),
     ] = None,
 ) -> None:
