@@ -11,8 +11,9 @@ other, and are evaluated on the test split. Differences of accuracy are paired b
 seed, with seeds as a random effect; ratios of speed are paired by seed
 (``autotune/analysis/paired.py``).
 
-Finished parts are kept in ``--out``, so that an interrupted run continues. ``--smoke`` takes a
-minute on made-up texts, and shows only that everything runs.
+Finished parts are kept in ``--out``, so that the same command continues an interrupted run. What
+each search believes of its recommendation is printed and kept there when it ends. ``--smoke`` takes
+a minute on made-up texts, and shows only that everything runs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
@@ -31,7 +33,7 @@ from typing import Any
 from autotune import spec
 from autotune.analysis.front import feasible_trials
 from autotune.analysis.paired import PairedRuns
-from autotune.analysis.recommendation import Recommender
+from autotune.analysis.recommendation import Recommendation, Recommender
 from autotune.domain import Job, Limits, Outcome, State, Strategy, Study, Trial, TrialOrigin, Value
 from autotune.execution.local import LocalExecutor
 from autotune.hardware import inventory
@@ -187,7 +189,31 @@ def search(setting: Setting, seed: int) -> Strategy:
     name = f"search-{seed}-{setting.minutes:g}-minutes".replace(".", "-")
     end = SEARCH.format(minutes=setting.minutes, seed=seed)
     study, trials = run_study(setting, setting.study_file(name, end=end), name)
-    return Recommender(study, trials).recommend("fastest").trial.strategy
+    recommender = Recommender(study, trials)
+    recommendation = recommender.recommend("fastest")
+    report_search(setting, name, recommender, recommendation)
+    return recommendation.trial.strategy
+
+
+def report_search(
+    setting: Setting, name: str, recommender: Recommender, recommendation: Recommendation
+) -> None:
+    """Print and keep what a search believes of its recommendation, before it is trained again."""
+    trial, posterior = recommendation.trial, recommender.posterior
+    speed, score = (posterior.compare(trial, metric) for metric in (SPEED, "accuracy"))
+    origins = Counter(t.origin for t in recommender.trials)
+    record = {
+        "study": name,
+        "trial": trial.number,
+        "levers": describe_levers(trial.strategy, recommender.study.baseline),
+        "speed_ratio": None if speed is None else speed.value,
+        "accuracy_difference": None if score is None else score.value,
+        "probability": recommendation.probability,
+        "trials": dict(sorted(origins.items())),
+    }
+    text = json.dumps(record)
+    print(text, file=sys.stderr, flush=True)
+    (setting.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def search_by_hand(setting: Setting) -> tuple[Strategy, Strategy]:
@@ -301,11 +327,7 @@ def describe(
     pairs: PairedRuns, trial: Trial | None, default: Trial, strategy: Strategy
 ) -> dict[str, Any]:
     """A strategy's levers that differ from the default's, and its comparison with the default."""
-    levers = {
-        name: value
-        for name, value in strategy.values.items()
-        if value != default.strategy.values[name]
-    }
+    levers = describe_levers(strategy, default.strategy)
     entry: dict[str, Any] = {"levers": levers, "speed_ratio": None, "accuracy_difference": None}
     if strategy == default.strategy:
         return entry | {"speed_ratio": 1.0, "accuracy_difference": 0.0}
@@ -317,6 +339,11 @@ def describe(
         entry |= {"accuracy_difference": difference.value, "accuracy_ci95": difference.ci95,
                   "test_examples": difference.examples, "seeds": difference.seeds}  # fmt: skip
     return entry
+
+
+def describe_levers(strategy: Strategy, default: Strategy) -> dict[str, Value]:
+    """The settings that differ from the default's."""
+    return {n: value for n, value in strategy.values.items() if value != default.values[n]}
 
 
 def table(result: Mapping[str, Any]) -> Iterator[str]:

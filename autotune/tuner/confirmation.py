@@ -18,6 +18,7 @@ from statistics import mean, median
 
 from autotune.analysis.refutation import Refutations
 from autotune.domain import TRAINING_PHASES, Budget, Confirmation, State, Strategy, Study, Trial
+from autotune.levers import training_key
 from autotune.tuner.cache import measured_phases
 from autotune.tuner.finalists import (
     complete_default,
@@ -153,10 +154,13 @@ def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) ->
 def _strategies_to_confirm(
     study: Study, confirmation: Confirmation, history: Sequence[Trial]
 ) -> Sequence[Trial]:
-    """The default, and the first finalists that no confirmation run refutes. Empty if only the
-    default could be confirmed, which would compare nothing."""
+    """The default, and the first finalists that no confirmation run refutes; those that train the
+    same model as the default last, since their scores are known. Empty if only the default could be
+    confirmed, which would compare nothing."""
     ranked = finalists(study, history, _max_strategies(confirmation))
     candidates = [trial for trial in ranked if trial.strategy != study.baseline]
+    default_key = training_key(study.baseline)
+    candidates.sort(key=lambda trial: training_key(trial.strategy) == default_key)
     if any(trial.is_confirmation for trial in history):
         refutations = Refutations(study, history)
         candidates = [t for t in candidates if not refutations.is_refuted(t, confirmation.seeds)]

@@ -42,9 +42,6 @@ MIN_FINISHED_TRIALS = 4
 MAX_RATIO = 1 / 3
 """The most replicates for each trial of the sampler, by number and by time."""
 
-RECENT_TRIALS = 4
-"""Latest trials of the sampler, from whose gain that of a new strategy is estimated."""
-
 MIN_GAIN = 0.02
 """The least expected gain of a plan, in units of the default."""
 
@@ -130,7 +127,7 @@ class Replication:
         time is left."""
         if self._default_row is None or not self._bounds or not self._values.shape[1]:
             return None
-        best, best_rate = None, self._recent_gain_rate
+        best, best_rate = None, self._mean_gain_rate
         for plan in self._plans():
             if any(self._keys[row] in self._failed_keys for row in plan):
                 continue
@@ -227,16 +224,12 @@ class Replication:
         return float(self._best_values(self._probabilities >= MIN_PROBABILITY))
 
     @cached_property
-    def _recent_gain_rate(self) -> float:
-        """The gain per second of the latest trials of the sampler: what new strategies bring."""
-        recent = [t for t in _sampled(self._history) if not t.is_fully_cached][-RECENT_TRIALS:]
-        seconds = sum(trial.seconds or 0.0 for trial in recent)
-        if not seconds:
-            return 0.0
-        firsts = np.array([trials[0].number for trials in self._groups.values()])
-        is_earlier = firsts < recent[0].number
-        before = self._best_values((self._probabilities >= MIN_PROBABILITY) & is_earlier)
-        return float(self._value - before) / seconds
+    def _mean_gain_rate(self) -> float:
+        """The gain per second of all trials of the sampler: what new strategies bring. Time is
+        moved to replicates when they bring more (Charnov 1976, marginal value theorem)."""
+        seconds = busy_seconds(_sampled(self._history))
+        default = float(self._best_values(np.arange(len(self._keys)) == self._default_row))
+        return (self._value - default) / seconds if seconds else 0.0
 
     def _plans(self) -> Iterator[Rows]:
         """Up to three runs of a promising group and of the default; the group is run first."""
