@@ -132,7 +132,8 @@ def search(task: BenchmarkTask, options: argparse.Namespace) -> None:
     path.write_text(yaml.safe_dump(study_file(task, options)), encoding="utf-8")
     command = [sys.executable, "-m", "autotune", "search", str(path), "--storage", storage(options)]
     environment = {**os.environ, "AUTOTUNE_RUNS": f"{folder}/runs"}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    if code := subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+        raise SystemExit(code)  # the command has said why
 
 
 def storage(options: argparse.Namespace) -> str:
@@ -148,6 +149,8 @@ def compare(task: BenchmarkTask, options: argparse.Namespace) -> str:
     answer = Recommender(study, trials).recommend("knee").trial
     if default is None:
         return f"| {task.name} | the default did not complete | | |"
+    if answer.strategy == default.strategy:
+        return f"| {task.name} | the default is the answer | | |"
     changed = {
         name: value
         for name, value in answer.strategy.values.items()
@@ -159,7 +162,7 @@ def compare(task: BenchmarkTask, options: argparse.Namespace) -> str:
         "not confirmed" if ratio is None else describe_ratio(ratio),
         "not confirmed" if difference is None else describe_difference(difference),
     ]
-    strategy = ", ".join(f"{name} {value}" for name, value in changed.items()) or "the default"
+    strategy = ", ".join(f"{name} {value}" for name, value in changed.items())
     return f"| {' | '.join([task.name, *figures, strategy])} |"
 
 
