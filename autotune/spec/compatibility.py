@@ -78,14 +78,16 @@ def _space_differences(old: Study, new: Study) -> Iterator[str]:
 
 
 def _concerns(excludes: str, space: SearchSpace, defaults: Mapping[str, Value]) -> bool:
-    """Whether a rule can exclude a strategy of ``space``: it names a lever that is searched there,
-    or it holds for the defaults. A lever that ``space`` does not know yet is at its default in all
-    of its strategies, so a rule that names one has to hold for a combination of the others."""
+    """Whether a rule can exclude a strategy of ``space``: it holds for a combination of settings
+    that are searched there, or names a lever with a range. A lever that ``space`` does not know yet
+    is at its default in all of its strategies."""
     complete = {**defaults, **space.defaults}
     rule = expression.parse(excludes, complete.keys())
     searched = [d for d in space.dimensions if d.lever in rule.names]
-    if rule.names <= space.defaults.keys():
-        return bool(searched) or rule.holds(complete)
+    finite = [settings(d.domain) for d in searched]
+    is_complete = all(values is not None and len(values) <= RANGE_VALUES for values in finite)
+    if rule.names <= space.defaults.keys() and not is_complete:
+        return True
     names = [d.lever for d in searched]
     grids = [grid_values(d.domain, RANGE_VALUES) for d in searched]
     return any(

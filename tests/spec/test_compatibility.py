@@ -94,6 +94,15 @@ def test_a_new_rule_about_levers_that_are_not_searched_is_compatible() -> None:
     assert incompatibilities(old, replace(old, space=replace(old.space, rules=rules))) == []
 
 
+def test_a_new_rule_about_a_setting_that_was_not_searched_is_compatible() -> None:
+    """A later version can offer further settings of a lever, with rules about these."""
+    old = study()
+    for size, problems in ((32, 0), (16, 1)):
+        rule = ForbiddenClause(f"batch_size == {size} and pruning_ratio > 0", "it is late")
+        new = replace(old, space=replace(old.space, rules=(*old.space.rules, rule)))
+        assert len(incompatibilities(old, new)) == problems
+
+
 def test_a_study_of_before_a_lever_goes_on() -> None:
     """New levers and their rules say nothing about strategies that do not have them."""
     new = study()
