@@ -102,7 +102,7 @@ def train(task: Task, strategy: Strategy, folder: Path) -> Path:
             "deployment", 0, strategy, task, task.seed, required_resources(strategy), Limits(),
             str(folder), phases=(Phase.TRAIN,), keeps_model=True,
         )  # fmt: skip
-        outcome = evaluate(job)
+        outcome = evaluate(job, lambda point: None)
         if not model.is_dir():
             raise SystemExit(f"training failed: {outcome}; see {folder}")
     return model
@@ -121,7 +121,7 @@ def observe(
 
 
 def classes(logits: Sequence[Logits]) -> np.ndarray:
-    return np.stack(list(logits)).argmax(axis=-1)
+    return np.asarray(np.stack(list(logits)).argmax(axis=-1))
 
 
 def ratio_text(
@@ -169,9 +169,11 @@ def main() -> None:
     splits = ("train", "validation", "test")
     files = {split: str((options.data / f"{split}.jsonl").resolve()) for split in splits}
     if options.part == "sharing":
-        task = {"kind": "text-classification", "model": options.model, "dataset": files}
-        limits = {"max_length": MAX_LENGTH, "train_samples": options.examples}
-        compare_sharing({**task, **limits}, options.out)
+        document = {
+            "kind": "text-classification", "model": options.model, "dataset": files,
+            "max_length": MAX_LENGTH, "train_samples": options.examples,
+        }  # fmt: skip
+        compare_sharing(document, options.out)
         return
     host = inventory()
     task = Task(

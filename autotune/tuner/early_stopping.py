@@ -268,7 +268,7 @@ def _with_deployed_figures(
 
 
 def _study_metrics(study: Study) -> Sequence[str]:
-    return [part.metric for part in (*study.objectives, *study.constraints)]
+    return [*(o.metric for o in study.objectives), *(c.metric for c in study.constraints)]
 
 
 def _forecasts(
