@@ -5,7 +5,7 @@
     python benchmarks/service.py faults                     # 20 studies and 50 kills
     python benchmarks/service.py faults --studies 4 --kills 8
     python benchmarks/service.py fuzz                       # 10,000 malformed requests
-    python benchmarks/service.py --record service.json      # continues after the last whole part
+    python benchmarks/service.py --record service.json      # continues where it was interrupted
 
 ``load`` measures a server on one core, with SQLite; its figures need a machine without other work.
 ``faults`` runs two instances on one PostgreSQL, and kills instances, drivers and the database.
@@ -54,8 +54,8 @@ STUDIES, WATCHERS, READS, SUBMITS = 1000, 100, 500, 200
 FAULT_STUDIES, KILLS, TRIALS = 20, 50, 8
 INSTANCES, WORKERS = 2, 1
 REQUESTS = 10_000
-CASES_PER_EXAMPLE = 40
-"""Requests that one example of each route and kind of token makes, at least."""
+EXAMPLES_PER_ROUND = 20
+"""Requests for each route and kind of token in a round, after which the record is written."""
 DATABASE_SECONDS = 2.0
 """How long the database stays away."""
 MAX_PAUSE_SECONDS = 8.0
@@ -325,12 +325,31 @@ def check_results(storage: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def measure_fuzz(options: argparse.Namespace) -> dict[str, Any]:
-    """Send malformed requests made from the description of the routes."""
+    """Send malformed requests made from the description of the routes, in rounds. The first error
+    of the server, or change of what is stored, ends it."""
     from tests.service.test_fuzz import fuzz
 
-    with TemporaryDirectory(prefix="autotune-service-") as name:
-        sent = fuzz(Path(name), examples=-(-options.requests // CASES_PER_EXAMPLE))
-    return {"requests": sent, "server_errors": 0, "changes": 0}
+    results = read_record(options.record)
+    rounds: list[int] = results.setdefault("fuzz_rounds", [])
+    while sum(rounds) < options.requests:
+        with TemporaryDirectory(prefix="autotune-service-") as name:
+            rounds.append(fuzz(Path(name), EXAMPLES_PER_ROUND, seed=len(rounds)))
+        write_record(options.record, results)
+        print(f"{sum(rounds)} requests", file=sys.stderr)
+    return {"requests": sum(rounds), "server_errors": 0, "changes": 0}
+
+
+def read_record(path: Path | None) -> dict[str, Any]:
+    """What is done already."""
+    results: dict[str, Any] = {}
+    if path is not None and path.exists():
+        results = json.loads(path.read_text())
+    return results
+
+
+def write_record(path: Path | None, results: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(results, indent=2))
 
 
 class Text:
@@ -357,14 +376,14 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="file of the parts that are done")
     options = parser.parse_args()
     os.environ.pop("AUTOTUNE_REMOTE", None)
-    record: Path | None = options.record
-    results = json.loads(record.read_text()) if record is not None and record.exists() else {}
-    for part in [options.part] if options.part else PARTS:
+    parts = [options.part] if options.part else list(PARTS)
+    results = read_record(options.record)
+    for part in parts:
         if part not in results:
-            results[part] = PARTS[part](options)
-            if record is not None:
-                record.write_text(json.dumps(results, indent=2))
-    print(json.dumps(results, indent=2))
+            measured = PARTS[part](options)
+            results = {**read_record(options.record), **results, part: measured}
+            write_record(options.record, results)
+    print(json.dumps({part: results[part] for part in parts}, indent=2))
 
 
 if __name__ == "__main__":

@@ -37,20 +37,22 @@ def test_malformed_requests(tmp_path: Path) -> None:
     assert fuzz(tmp_path, EXAMPLES) > 40
 
 
-def fuzz(folder: Path, examples: int) -> int:
-    """Send requests to a service in ``folder``; returns how many. Fails at the first error of the
-    server, and if something has changed."""
+def fuzz(folder: Path, examples: int, seed: int = 0) -> int:
+    """Send requests drawn with ``seed`` to a service in ``folder``; returns how many. Fails at the
+    first error of the server, and if something has changed."""
     config = make_config(folder, burst=10**9, requests_per_second=1e9)
     store_study(config.storage)
     with running_service(config) as service:
         before = dump(service)
-        count = send_requests(service, Role.READ, GenerationMode.POSITIVE, examples)
-        count += send_requests(service, Role.ADMIN, GenerationMode.NEGATIVE, examples)
+        count = send_requests(service, Role.READ, GenerationMode.POSITIVE, examples, seed)
+        count += send_requests(service, Role.ADMIN, GenerationMode.NEGATIVE, examples, seed)
         assert dump(service) == before
     return count
 
 
-def send_requests(service: Service, role: Role, mode: GenerationMode, examples: int) -> int:
+def send_requests(
+    service: Service, role: Role, mode: GenerationMode, examples: int, seed: int
+) -> int:
     """Send requests of ``mode`` to every route with the token of ``role``; returns how many."""
     count = 0
     schema = schemathesis.openapi.from_dict(service.app.openapi())
@@ -73,7 +75,7 @@ def send_requests(service: Service, role: Role, mode: GenerationMode, examples: 
 
             strategy = operation.as_strategy(generation_mode=mode)
             with suppress(Unsatisfiable):  # a route without parameters has no malformed request
-                run_examples(strategy, send, examples)
+                run_examples(strategy, send, examples, seed)
     return count
 
 
@@ -87,11 +89,12 @@ def send_once(http: Any, call: dict[str, Any]) -> Any:
         return None
 
 
-def run_examples(strategy: Any, send: Any, examples: int) -> None:
+def run_examples(strategy: Any, send: Any, examples: int, seed: int) -> None:
     from hypothesis import given
+    from hypothesis import seed as use_seed
 
     options = settings(
         max_examples=examples, deadline=None, database=None, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck), derandomize=True,
+        suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    options(given(strategy)(send))()
+    use_seed(seed)(options(given(strategy)(send)))()
