@@ -42,6 +42,9 @@ MIN_FINISHED_TRIALS = 4
 MAX_RATIO = 1 / 3
 """The most replicates for each trial of the sampler, by number and by time."""
 
+MAX_REPLICATES = 2
+"""Replicates of one strategy. The first ones bring most, and then others are more uncertain."""
+
 MIN_GAIN = 0.02
 """The least expected gain of a plan, in units of the default."""
 
@@ -111,15 +114,17 @@ class Replication:
         self._keys = list(groups)
 
     @cached_property
-    def _failed_keys(self) -> frozenset[str]:
-        """Training keys with a replicate that did not complete: the next would probably not."""
+    def _exhausted_keys(self) -> frozenset[str]:
+        """Training keys with :data:`MAX_REPLICATES`, or with one that did not complete: the next
+        would probably not."""
+        states: dict[str, list[State]] = {}
+        for trial in self._history:
+            if trial.origin is TrialOrigin.REPLICATE and trial.is_informative:
+                states.setdefault(training_key(trial.strategy), []).append(trial.state)
         return frozenset(
-            training_key(trial.strategy)
-            for trial in self._history
-            if trial.origin is TrialOrigin.REPLICATE
-            and trial.state.is_finished
-            and trial.is_informative
-            and trial.state is not State.COMPLETE
+            key
+            for key, ended in states.items()
+            if len(ended) >= MAX_REPLICATES or set(ended) != {State.COMPLETE}
         )
 
     def choose(self, fits: Callable[[Strategy, float], bool]) -> Strategy | None:
@@ -129,7 +134,7 @@ class Replication:
             return None
         best, best_rate = None, self._mean_gain_rate
         for plan in self._plans():
-            if any(self._keys[row] in self._failed_keys for row in plan):
+            if any(self._keys[row] in self._exhausted_keys for row in plan):
                 continue
             gain, seconds = self._gain(plan), sum(self._seconds[row] for row in plan)
             trial = self._fastest[plan[0]]
@@ -237,7 +242,7 @@ class Replication:
         assert default is not None
         is_relative = any(bound.reference is not None for bound in self._bounds)
         for row in self._promising_rows():
-            yield from ((row,), (row, row), (row, row, row))
+            yield from ((row,), (row, row))
             if is_relative:
                 yield from ((row, default), (row, row, default), (row, default, default))
         if is_relative:

@@ -104,6 +104,14 @@ def test_replicates_are_limited(study: Study) -> None:
     assert choose_replicate(study, repeated, always_fits) is None
 
 
+def test_a_strategy_has_two_replicates_at_most(study: Study) -> None:
+    """The next replicate is that of the default."""
+    history = trials(study, 0.843)
+    repeated = [*history, *(replicate(9 + n, history[5], 0.843, n) for n in range(2))]
+    choice = choose_replicate(study, repeated, always_fits)
+    assert choice is None or choice[0] == study.baseline
+
+
 def test_good_replicates_make_a_strategy_recommended(study: Study) -> None:
     history = trials(study, 0.843)
     repeated = [*history, *(replicate(9 + n, history[5], 0.856, n) for n in range(2))]
