@@ -27,7 +27,8 @@ RECIPES: Sequence[Mapping[str, Sequence[Value]]] = (
     {},
     {"precision": ("bf16-pure", "bf16")},
 )
-"""Preferred settings of each recipe, beside :data:`COMMON`. Those that train fastest come first."""
+"""Preferred settings of each recipe, beside :data:`COMMON`. Those that train fastest come first. A
+recipe at the default's batch size and learning rate took searches longer (docs/search.md)."""
 
 RATE_VALUES = 16
 """Settings of a continuous learning rate among which the typical one is looked for."""
