@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
-from tests.cli.conftest import CommandLine
+from tests.cli.conftest import CommandLine, Result
 
 
-def test_changed_data_is_another_task(cli: CommandLine) -> None:
-    searched = cli.run("search", "tiny.yaml", "--set", "budget.trials=1")
-    assert searched.code == 0, searched.err
+def test_changed_data_is_another_task(searched: tuple[CommandLine, Result], tmp_path: Path) -> None:
+    """In a copy of the folder: other tests use its data."""
+    cli = CommandLine(tmp_path / "copy")
+    shutil.copytree(searched[0].path, cli.path)
+    before = cli.run("trials", "tiny", "--json").document
+    done = ("search", "tiny.yaml", "--set", f"budget.trials={len(before)}")
+    export = ("export", "tiny", "--trial", "0", "--to", "hf-trainer", "-o", "out")
     path = cli.path / "train.jsonl"
     original = path.read_text(encoding="utf-8")
     swapped = original.replace('"food"', '"x"').replace('"weather"', '"food"')
     path.write_text(swapped.replace('"x"', '"weather"'), encoding="utf-8")
 
-    again = cli.run("search", "tiny.yaml", "--set", "budget.trials=2")
+    again = cli.run(*done)
     assert again.code == 2
     assert "the content of task.dataset was" in again.err and "--study tiny-2" in again.err
-    exported = cli.run("export", "tiny", "--trial", "0", "--to", "hf-trainer", "-o", "out")
+    exported = cli.run(*export)
     assert exported.code == 2 and "task.dataset has changed since" in exported.err
     assert not (cli.path / "out").exists()
 
     path.write_text(original, encoding="utf-8")
     os.utime(path, (1, 1))
-    assert cli.run("export", "tiny", "--trial", "0", "--to", "hf-trainer", "-o", "out").code == 0
-    assert cli.run("search", "tiny.yaml", "--set", "budget.trials=2").code == 0
-    assert len(cli.run("trials", "tiny", "--json").document) == 2
+    assert cli.run(*export).code == 0
+    assert cli.run(*done).code == 0
