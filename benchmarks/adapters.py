@@ -85,7 +85,7 @@ def row(trial: dict[str, Any]) -> str:
     """A line of the table; a trial that did not complete has no figures."""
     strategy, metrics = trial["strategy"], trial["metrics"]
     targets = ", all matrices" if strategy["adapter_targets"] == "all" else ""
-    speed, memory, accuracy = (metrics.get(name) for name in METRICS)
+    speed, memory, accuracy = (metrics.get(name, {}).get("value") for name in METRICS)
     figures = [
         "-" if speed is None else f"{speed:.0f}",
         "-" if memory is None else f"{memory:.2f}",
