@@ -25,8 +25,8 @@ PRUNING_SCORE_EXAMPLES = 64
 PRUNING_SCORE_BATCH_SIZE = 8
 
 ADALORA_INITIAL_RANKS = 1.5
-"""Ranks of a matrix at first with AdaLoRA, relative to those that are left: the defaults of peft are
-12 and 8."""
+"""Ranks of a matrix at first with AdaLoRA, relative to those that are left. By default, peft starts
+with 12 and leaves 8."""
 
 
 def task_of(task: Task, strategy: Strategy) -> Task:
