@@ -24,6 +24,9 @@ NEURON_STEPS = 12
 ROUNDS = 12
 """How often each size is timed; the shortest time counts, because other processes only add."""
 
+THREADS = 1
+"""Sizes are timed on one thread, in CPU time: on a busy host, the time on the wall is noise."""
+
 
 @dataclass(frozen=True)
 class LatencyTable:
@@ -68,11 +71,16 @@ def _resized(module: nn.Module, family: Family, heads: int, neurons: int) -> nn.
 def _fastest(modules: Sequence[nn.Module], hidden: Tensor) -> list[float]:
     """The shortest of several runs of each module, in turn, after a warm-up."""
     fastest = [float("inf")] * len(modules)
-    for round_number in range(ROUNDS + 1):
-        for index, module in enumerate(modules):
-            start = time.perf_counter()
-            module(hidden)
-            seconds = time.perf_counter() - start
-            if round_number > 0:
-                fastest[index] = min(fastest[index], seconds)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        for round_number in range(ROUNDS + 1):
+            for index, module in enumerate(modules):
+                start = time.thread_time()
+                module(hidden)
+                seconds = time.thread_time() - start
+                if round_number > 0:
+                    fastest[index] = min(fastest[index], seconds)
+    finally:
+        torch.set_num_threads(threads)
     return fastest

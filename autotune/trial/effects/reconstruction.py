@@ -87,7 +87,7 @@ def _residual_sums(module: nn.Module, layer: Layer, batch: LayerInput) -> tuple[
     """The sums of the outputs of attention and of the neurons with their residual connections:
     the inputs of the two normalizations, ``[tokens, size]`` each."""
     linears = (layer.attention_output, layer.ffn_in, layer.ffn_out)
-    with _recorded(linears) as calls:
+    with _record_calls(linears) as calls:
         batch.run(module)
     (_, attention), (states, _), (_, neurons) = (calls[linear] for linear in linears)
     return (
@@ -109,7 +109,7 @@ def _fit(
     gram = torch.zeros(size + 1, size + 1, dtype=torch.float64)
     errors = torch.zeros(size + 1, linear.out_features, dtype=torch.float64)
     for batch, target in zip(inputs, sums, strict=True):
-        with _recorded((linear, first)) as calls:
+        with _record_calls((linear, first)) as calls:
             batch.run(module)
         (x, y), (residual, _) = calls[linear], calls[first]
         features = batch.select(x)
@@ -124,7 +124,7 @@ def _fit(
 
 
 @contextmanager
-def _recorded(linears: Sequence[nn.Linear]) -> Iterator[dict[nn.Linear, tuple[Tensor, Tensor]]]:
+def _record_calls(linears: Sequence[nn.Linear]) -> Iterator[dict[nn.Linear, tuple[Tensor, Tensor]]]:
     """The input and the output of each layer in the next pass."""
     calls: dict[nn.Linear, tuple[Tensor, Tensor]] = {}
 

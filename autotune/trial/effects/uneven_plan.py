@@ -43,7 +43,7 @@ def uneven_plan(
     """
     target = ratio * sum(table.seconds for table in tables)
     groups = [
-        _choices(importances, seconds, table.seconds, target / STEPS)
+        _choices(importances, seconds, target / STEPS)
         for layer, table in zip(scores, tables, strict=True)
         for importances, seconds in (
             (layer.heads.tolist(), table.heads),
@@ -65,9 +65,8 @@ def uneven_plan(
     )
 
 
-def _choices(
-    scores: Sequence[float], seconds: Mapping[int, float], full: float, step: float
-) -> list[Choice]:
+def _choices(scores: Sequence[float], seconds: Mapping[int, float], step: float) -> list[Choice]:
+    full = max(seconds.values())
     losses = np.concatenate([[0.0], np.cumsum(np.sort(scores))])
     return [
         Choice(units, int((full - time) / step), float(losses[len(scores) - units]))
