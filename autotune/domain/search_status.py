@@ -44,9 +44,10 @@ def current_status(
     """
     # Negative if the clock was set back.
     is_alive = abs(now - last_sign) < timedelta(seconds=seconds)
-    is_open = stored is None or stored.state is SearchState.RUNNING
-    if is_alive and (counts.get(State.RUNNING) or (is_open and counts)):
+    if stored is None:
+        is_running = counts.get(State.RUNNING) or (is_alive and counts)
+        return SearchStatus(SearchState.RUNNING) if is_running else None
+    is_open = stored.state is SearchState.RUNNING
+    if is_alive and (is_open or counts.get(State.RUNNING)):
         return SearchStatus(SearchState.RUNNING)
-    if stored is not None and stored.state is SearchState.RUNNING:
-        return SearchStatus(SearchState.KILLED, DRIVER_LOST)
-    return stored
+    return SearchStatus(SearchState.KILLED, DRIVER_LOST) if is_open else stored

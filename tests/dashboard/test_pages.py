@@ -50,7 +50,10 @@ def test_every_page_with_every_kind_of_study(opened: str, page: str, kind: str) 
         assert len(app.info) == 1
 
 
-def test_list_of_studies_has_best_values_and_progress(opened: str) -> None:
+def test_list_of_studies_has_best_values_and_progress(
+    opened: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.views.studies.MAX_COMPUTE_SECONDS", 60.0)  # of a busy machine
     frame = visit("studies").dataframe[0].value
     assert list(frame["study"]) == list(reversed(KINDS))
     rows = frame.set_index("study")
