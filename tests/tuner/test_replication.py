@@ -151,6 +151,8 @@ def test_the_source_waits_for_a_running_replicate_and_ends_with_the_search(study
     assert (proposal.origin, proposal.seed) == (TrialOrigin.REPLICATE, SEED_OFFSET)
     running = replace(replicate(9, history[5], 0.8), state=State.RUNNING, result=TrialResult())
     assert SeedReplicates().next(make_turn(study, [*history, running])) is None
+    begun = replace(study, budget=Budget(trials=30))
+    assert SeedReplicates().next(make_turn(begun, history)) is None
     ended = replace(study, budget=Budget(trials=9))
     assert SeedReplicates().next(make_turn(ended, history)) is None
 
