@@ -24,7 +24,8 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for large, small in (('"trials": 5', '"trials": 2'), ("200", "32"), ("100", "32")):
         assert large in first.source
         first.source = first.source.replace(large, small)
-    client = NotebookClient(notebook, timeout=800, resources={"metadata": {"path": str(tmp_path)}})
+    folder = {"metadata": {"path": str(tmp_path)}}
+    client = NotebookClient(notebook, timeout=800, startup_timeout=300, resources=folder)
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     pages = [output["data"] for output in outputs if "data" in output]
