@@ -39,11 +39,10 @@ class RemoteStore:
         return self._client.environment(study)
 
     def search_status(self, study: str) -> SearchStatus | None:
-        """That of the queue; ``None`` while the study waits in it."""
-        submission = self._client.study(study)["submission"]
-        if submission["state"] not in list(SearchState):
+        status = self._client.study(study)["status"]
+        if status is None or status["state"] is None:
             return None
-        return SearchStatus(SearchState(submission["state"]), submission["reason"])
+        return SearchStatus(SearchState(status["state"]), status["reason"])
 
     def close(self) -> None:
         self._client.close()
