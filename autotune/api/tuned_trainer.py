@@ -71,9 +71,7 @@ def tune(
     all that can be applied to a Trainer. The baseline are the trainer's own arguments. With
     ``test_dataset``, the best trials are confirmed on it under ``confirm_seeds`` other seeds.
     With ``load_best_model_at_end`` trials evaluate as ``trainer`` does, and their best weights
-    count.
-
-    Functions and classes of a notebook or script reach the trials by cloudpickle.
+    count. Functions and classes of a notebook or script reach the trials by cloudpickle.
 
     :raises UsageError: the trainer cannot be built again, or a lever cannot be applied to it.
     """

@@ -53,17 +53,17 @@ def reconstruct(
     batches = list(batches)
     inputs = [_first_input(pruned, own.module_list[0], batch) for batch in batches]
     targets = [_first_input(complete, other.module_list[0], batch) for batch in batches]
-    for index, (layer, whole) in enumerate(zip(own.layers, other.layers, strict=True)):
-        module, whole_module = own.module_list[index], other.module_list[index]
-        sums = [_residual_sums(whole_module, whole, batch) for batch in targets]
-        if layer.heads < whole.heads:
+    for index, (layer, unpruned) in enumerate(zip(own.layers, other.layers, strict=True)):
+        module, unpruned_module = own.module_list[index], other.module_list[index]
+        sums = [_residual_sums(unpruned_module, unpruned, batch) for batch in targets]
+        if layer.heads < unpruned.heads:
             _fit(layer.attention_output, module, layer.query, inputs, [s[0] for s in sums])
-        if layer.neurons < whole.neurons:
+        if layer.neurons < unpruned.neurons:
             _fit(layer.ffn_out, module, layer.ffn_in, inputs, [s[1] for s in sums])
         for batch in inputs:
             batch.states = batch.run(module)
         for batch in targets:
-            batch.states = batch.run(whole_module)
+            batch.states = batch.run(unpruned_module)
 
 
 def _first_input(

@@ -128,7 +128,7 @@ def _answer_scores(
     answers: Sequence[Sequence[str]], predictions: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     pairs = zip(answers, predictions, strict=True)
-    exact, f1 = zip(*(score_answer(text, given) for given, text in pairs), strict=True)
+    exact, f1 = zip(*(score_answer(text, expected) for expected, text in pairs), strict=True)
     return np.array(exact), np.array(f1)
 
 
