@@ -8,6 +8,7 @@ NumPy.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -197,7 +198,13 @@ def correctness_fields(correctness: Correctness) -> Fields:
 
 
 def correctness_from(split: str, num_labels: int, hits: str, starts: str | None) -> Correctness:
-    """The correctness of a trial from its columns, in their order."""
+    """The correctness of a trial from its columns, in their order.
+
+    :raises ValueError: the bits are not base64, or fewer than ``num_labels``.
+    """
+    for bits in (hits, starts):
+        if bits is not None and 8 * len(base64.b64decode(bits, validate=True)) < num_labels:
+            raise ValueError(f"fewer than {num_labels} bits")
     return Correctness(split, num_labels, hits, starts)
 
 

@@ -54,7 +54,7 @@ def test_options_of_the_loss_and_of_the_length() -> None:
     assert task("{class_weights: balanced}").class_weights == "balanced"
     assert task("{class_weights: {rare: 5}}").class_weights == {"rare": 5.0}
     assert task("{labels: [bad, good]}").labels == ("bad", "good")
-    assert task("{loss: 'my_losses:focal'}").loss == "my_losses:focal"
+    assert task("{loss: 'statistics:fmean'}").loss == "statistics:fmean"
     assert task("{stride: 64}").stride == task("{dataset: squad, stride: 64}").stride == 64
 
 

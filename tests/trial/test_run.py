@@ -165,6 +165,7 @@ def test_every_lever_is_read(tmp_path: Path) -> None:
     tested_elsewhere.add("node_class")  # the executor applies it before the trial starts
     tested_elsewhere.add("split_gpus")  # in test_devices.py
     tested_elsewhere |= {"adapter_rank", "adapter_alpha", "adapter_targets"}  # in test_adapters.py
+    tested_elsewhere.add("distillation_temperature")  # in test_distillation.py
     tested_elsewhere |= {"model", "max_length"}  # a part of the job's task: spec/test_backbones.py
     tested_elsewhere |= set(filter(levers.is_deployment_lever, levers.LEVERS))  # test_deployment.py
     assert recording.read >= set(levers.LEVERS) - tested_elsewhere
