@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +21,11 @@ COMMAND_SECONDS = 300
 MAX_COMMANDS = 2
 MAX_WAITING = 8
 """Requests that run or wait for a command. Each takes a thread of the service."""
+
+_ERROR = re.compile(r"^error: (.*?)(?:^hint: (.*))?\Z", re.MULTILINE | re.DOTALL)
+"""What a command prints to stderr at its end if it fails."""
+
+log = logging.getLogger(__name__)
 
 _processes = BoundedSemaphore(MAX_COMMANDS)
 _requests = BoundedSemaphore(MAX_WAITING)
@@ -53,7 +60,7 @@ def run_command(
     finally:
         _requests.release()
     if done.returncode != 0:
-        raise _command_error(done.stderr)
+        raise _command_error(arguments[0], done)
     return done.stdout
 
 
@@ -66,7 +73,15 @@ def _working_directory(config: ServiceConfig, owner: str | None) -> Iterator[Pat
         yield Path(empty)
 
 
-def _command_error(stderr: str) -> UsageError:
-    """The message and the hint that a command printed."""
-    message, _, hint = stderr.rpartition("error:")[2].partition("\nhint:")
-    return UsageError(" ".join(message.split()), hint=" ".join(hint.split()) or None)
+def _command_error(name: str, done: subprocess.CompletedProcess[str]) -> UsageError:
+    """The message and the hint that a command printed. One that was killed has printed none; what
+    it wrote instead is for the log of the service only."""
+    match = _ERROR.search(done.stderr)
+    if match is None:
+        log.error("autotune %s ended with status %s: %s", name, done.returncode, done.stderr)
+        return UsageError(
+            f"autotune {name} ended with status {done.returncode}",
+            hint="the log of the service has the reason",
+        )
+    message, hint = (" ".join((part or "").split()) for part in match.groups())
+    return UsageError(message, hint=hint or None)

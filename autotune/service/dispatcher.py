@@ -72,8 +72,10 @@ class Dispatcher(WorkerThread):
 
     def step(self) -> None:
         if time.monotonic() >= self._renewal:
-            self._renewal = time.monotonic() + self._config.lease_seconds / RENEWALS_PER_LEASE
+            # Until that works, no lease ends here: after an outage of the database, the leases of
+            # drivers that live are over, too.
             self._renew_leases()
+            self._renewal = time.monotonic() + self._config.lease_seconds / RENEWALS_PER_LEASE
         self._queue.expire_leases()
         self._reap()
         self._start_drivers()

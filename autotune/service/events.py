@@ -45,11 +45,16 @@ class ChangeFeed:
             with suppress(asyncio.CancelledError):
                 await self._task
 
+    def revisions(self, study: str) -> tuple[int, int]:
+        """The revisions of ``study`` when they were last read."""
+        return self._revisions.get(study, (0, 0))
+
     async def wait(self, study: str, revisions: tuple[int, int]) -> bool:
-        """Wait until ``study`` has other revisions; false after some seconds without a change."""
+        """Wait until other ``revisions`` of ``study`` are read; false after some seconds without a
+        change."""
 
         def is_changed() -> bool:
-            return self._revisions.get(study, (0, 0)) != revisions
+            return self.revisions(study) != revisions
 
         async with self._changed:
             try:
@@ -84,9 +89,8 @@ async def study_events(feed: ChangeFeed, study: str, cursor: int) -> AsyncIterat
     try:
         last_state: dict[str, Any] | None = None
         while True:
-            revisions, state, trials, cursor = await run_in_threadpool(
-                _changes, studies, study, cursor
-            )
+            revisions = feed.revisions(study)  # first, so that no later change is missed
+            state, trials, cursor = await run_in_threadpool(_changes, studies, study, cursor)
             if state != last_state:
                 yield format_event("state", state, cursor)
                 last_state = state
@@ -106,16 +110,14 @@ async def study_events(feed: ChangeFeed, study: str, cursor: int) -> AsyncIterat
 
 def _changes(
     studies: Studies, study: str, cursor: int
-) -> tuple[tuple[int, int], dict[str, Any], list[dict[str, Any]], int]:
-    """The revisions, the submission, the records of trials changed since ``cursor``, and the next
-    cursor. The revisions are read first, so that no change after them is missed."""
-    revisions = studies.queue.revisions(study).get(study, (0, 0))
+) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    """The submission, the records of trials changed since ``cursor``, and the next cursor."""
     state = studies.find(study).model_dump(mode="json")
     try:
         trials, cursor = studies.store.trials_since(study, cursor)
     except NotFoundError:  # the driver has not stored it yet
-        return revisions, state, [], cursor
-    return revisions, state, [to_json(trial_record(trial)) for trial in trials], cursor
+        return state, [], cursor
+    return state, [to_json(trial_record(trial)) for trial in trials], cursor
 
 
 def format_event(name: str, data: Mapping[str, Any], cursor: int) -> str:

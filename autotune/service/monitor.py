@@ -16,7 +16,7 @@ from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use
 from autotune.domain import State, digest
 from autotune.domain.clock import utc_now
-from autotune.errors import NotFoundError
+from autotune.errors import DamagedStudyError, NotFoundError
 from autotune.service.config import ServiceConfig
 from autotune.service.studies import Studies
 from autotune.service.worker_thread import WorkerThread
@@ -62,11 +62,16 @@ class Event:
     details: Mapping[str, Any]
 
 
+def _prefix(submission: Submission) -> str:
+    """The start of the keys of a study. SQLite gives the id of a deleted study to the next one."""
+    return f"{submission.id}:{submission.submitted_at.isoformat()}:"
+
+
 def end_events(submission: Submission) -> Iterator[Event]:
     """That a study is done or has failed."""
     name = ENDS.get(submission.state)
     if name is not None:
-        key = f"{submission.id}:{name}:{submission.revision}"
+        key = f"{_prefix(submission)}{name}:{submission.revision}"
         yield Event(name, key, {"reason": submission.reason})
 
 
@@ -74,7 +79,7 @@ def search_events(
     submission: Submission, snapshot: Snapshot, now: datetime, stall_seconds: float
 ) -> Iterator[Event]:
     """What the trials of a study say."""
-    prefix = f"{submission.id}:"
+    prefix = _prefix(submission)
     front = [trial.number for trial in snapshot.front]
     if front:
         numbers = ",".join(map(str, sorted(front)))
@@ -103,7 +108,7 @@ def _stall_events(
     if idle > stall_seconds:
         running = [trial.number for trial in snapshot.by_state[State.RUNNING]]
         details = {"idle_minutes": idle / 60, "running": running}
-        key = f"{submission.id}:stalled:{last.isoformat()}"
+        key = f"{_prefix(submission)}stalled:{last.isoformat()}"
         yield Event(EventName.STALLED, key, details)
 
 
@@ -125,12 +130,15 @@ class Monitor(WorkerThread):
         for submission in self._studies.queue.submissions():
             if submission.state is SubmissionState.QUEUED:
                 continue
-            revision = revisions.get(submission.study, (0, 0))
+            revision, key = revisions.get(submission.study, (0, 0)), _prefix(submission)
             is_running = submission.state is SubmissionState.RUNNING
-            if not is_running and self._looks.get(submission.study) == revision:
+            if not is_running and self._looks.get(key) == revision:
                 continue
-            count += sum(self._post(submission, event) for event in self._events(submission))
-            self._looks[submission.study] = revision
+            try:
+                count += sum(self._post(submission, event) for event in self._events(submission))
+            except DamagedStudyError as error:  # the others can be read
+                log.warning("%s", error)
+            self._looks[key] = revision
         return count
 
     def _events(self, submission: Submission) -> Iterator[Event]:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from threading import Lock
 from typing import Any
 
@@ -30,6 +31,8 @@ from autotune.store.submissions import Submission
 
 MAX_SNAPSHOTS = 64
 
+Version = tuple[datetime, int] | None
+
 
 @dataclass
 class Studies:
@@ -39,7 +42,7 @@ class Studies:
     queue: SubmissionQueue
     store: SqlStore
     host: Host
-    _snapshots: OrderedDict[str, tuple[int, Snapshot]] = field(default_factory=OrderedDict)
+    _snapshots: OrderedDict[str, tuple[Version, Snapshot]] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     # ------------------------------------------------------------------------------ reading
@@ -86,15 +89,15 @@ class Studies:
 
         :raises NotFoundError: no trial of it is stored.
         """
-        _, revision = self.queue.revisions(name).get(name, (0, 0))
+        version = self.queue.trials_version(name)
         with self._lock:
             cached = self._snapshots.get(name)
-            if cached is not None and cached[0] == revision:
+            if cached is not None and cached[0] == version:
                 self._snapshots.move_to_end(name)
                 return cached[1]
         snapshot = Snapshot(self._study(name), self.store.trials(name))
         with self._lock:
-            self._snapshots[name] = revision, snapshot
+            self._snapshots[name] = version, snapshot
             while len(self._snapshots) > MAX_SNAPSHOTS:
                 self._snapshots.popitem(last=False)
         return snapshot
@@ -177,9 +180,13 @@ class Studies:
         owner = self.find(name).owner
         require_owner(token, owner, name)
         if owner is not None:
-            self.queue.delete(name)
+            self.queue.withdraw(name)
         if name in self.store.studies():
-            self.store.delete_study(name)
+            self.store.delete_study(name)  # refuses while a lost driver may still run
+        if owner is not None:
+            self.queue.delete(name)
+        with self._lock:
+            self._snapshots.pop(name, None)
         shutil.rmtree(self.config.runs / name, ignore_errors=True)
 
 

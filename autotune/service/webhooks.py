@@ -69,7 +69,8 @@ class WebhookSender(WorkerThread):
                 follow_redirects=False,
             )
             error = None if answer.is_success else f"status {answer.status_code}"
-        except (httpx.HTTPError, httpx.InvalidURL) as failure:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OverflowError) as failure:
+            # The last two are of names and ports that no address can have: http://a..b/
             error = f"{type(failure).__name__}: {failure}"
         if error is None:
             self._outbox.note_success(delivery)

@@ -39,3 +39,5 @@ class WorkerThread(ABC):
                 self.step()
             except (AutotuneError, OSError) as error:
                 log.warning("%s: %s", self._name, error)
+            except Exception:  # a defect: without the thread, studies would wait forever
+                log.exception("%s: unexpected error", self._name)

@@ -8,7 +8,7 @@ state that it expects, so that of several instances one succeeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -120,13 +120,22 @@ class SubmissionQueue:
         with self._database.transaction(write=True) as connection:
             state = find_submission(connection, study).state
             if state is SubmissionState.QUEUED:
-                return self._change(
-                    connection, study, [state], state=SubmissionState.STOPPED,
-                    ended_at=writes.now(connection), reason="stopped before it started",
-                )  # fmt: skip
+                return self._end_waiting(connection, study)
             if state is SubmissionState.RUNNING:
                 return self._change(connection, study, [state], stop_requested=True)
             return find_submission(connection, study)
+
+    def withdraw(self, study: str) -> None:
+        """End a waiting study, so that no driver starts it.
+
+        :raises UsageError: it runs.
+        """
+        with self._database.transaction(write=True) as connection:
+            state = find_submission(connection, study).state
+            if state is SubmissionState.RUNNING:
+                raise UsageError(f"study {study} is {state}", hint=NEXT_STEPS[state])
+            if state is SubmissionState.QUEUED:
+                self._end_waiting(connection, study)
 
     def delete(self, study: str) -> None:
         """Remove a study that does not run.
@@ -191,9 +200,11 @@ class SubmissionQueue:
             return self._leave(connection, study, driver, state=state, reason=reason)
 
     def release(self, study: str, driver: str, *, died: bool = False) -> bool:
-        """Let a study of ``driver`` wait for another driver. ``died``: count it as an attempt."""
+        """Let a study of ``driver`` wait for another driver; false if ``driver`` has no lease on
+        it. ``died``: count it as an attempt."""
         with self._database.transaction(write=True) as connection:
-            if died and find_submission(connection, study).attempts >= MAX_ATTEMPTS:
+            count = select(SubmissionRow.attempts).where(*lease_of(study, driver))
+            if died and (connection.scalar(count) or 0) >= MAX_ATTEMPTS:
                 state, reason = SubmissionState.FAILED, DRIVER_DIED
                 return self._leave(connection, study, driver, state=state, reason=reason)
             attempts = {} if died else {"attempts": 0}
@@ -239,6 +250,14 @@ class SubmissionQueue:
             trials = {row[0]: row[1] for row in connection.execute(studies).all()}
         return {name: (own.get(name, 0), trials.get(name, 0)) for name in own.keys() | trials}
 
+    def trials_version(self, study: str) -> tuple[datetime, int] | None:
+        """When a study was created and the revision of its trials: other values than those of a
+        deleted study of this name. ``None`` if no study is stored."""
+        query = select(StudyRow.created_at, StudyRow.revision).where(StudyRow.name == study)
+        with self._database.transaction() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row[0], row[1])
+
     def count_trials(self, studies: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
         """The number of trials in each state that occurs, by the name of the study."""
         query = (
@@ -272,6 +291,12 @@ class SubmissionQueue:
             return committed_minutes(connection, owner)
 
     # --------------------------------------------------------------------------- details
+
+    def _end_waiting(self, connection: Connection, study: str) -> Submission:
+        return self._change(
+            connection, study, [SubmissionState.QUEUED], state=SubmissionState.STOPPED,
+            ended_at=writes.now(connection), reason="stopped before it started",
+        )  # fmt: skip
 
     def _change(
         self, connection: Connection, study: str, states: Sequence[SubmissionState], **values: Any

@@ -87,6 +87,15 @@ def test_a_study_whose_drivers_always_die_fails(queue: SubmissionQueue) -> None:
     assert queue.claim("driver") is None
 
 
+def test_a_driver_can_outlive_its_study(queue: SubmissionQueue) -> None:
+    submit(queue, "one")
+    queue.claim("driver")
+    queue.end("one", "driver", SubmissionState.DONE)
+    queue.delete("one")
+    assert not queue.release("one", "driver", died=True)
+    assert not queue.release("one", "driver")
+
+
 def test_stop_resume_delete(queue: SubmissionQueue) -> None:
     submit(queue, "one")
     assert queue.stop("one").state is SubmissionState.STOPPED
