@@ -70,11 +70,12 @@ def replace_unprintable() -> None:
             stream.reconfigure(errors="replace")
 
 
-def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print one JSON document on stdout. NaN and infinity become ``null``. Characters that control
-    a terminal, or that stdout cannot encode, are escaped."""
+def print_json(document: Mapping[str, Any] | Sequence[Any], *, indent: int | None = 2) -> None:
+    """Print one JSON document on stdout, on one line if ``indent`` is ``None``. NaN and infinity
+    become ``null``. Characters that control a terminal, or that stdout cannot encode, are
+    escaped."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(_finite(document), indent=2, ensure_ascii=not is_unicode, default=str)
+    text = json.dumps(_finite(document), indent=indent, ensure_ascii=not is_unicode, default=str)
     sys.stdout.write(escape_control_characters(text) + "\n")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import typer
 
 from autotune.cli.output import EXIT_INTERRUPTED, err, info
 from autotune.domain import State
-from autotune.errors import AutotuneError, NotFoundError
+from autotune.errors import AutotuneError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from autotune.analysis.snapshot import Snapshot
@@ -29,10 +29,21 @@ def search_remotely(client: Client, path: Path, overrides: Sequence[str]) -> Non
         client.submit(path, settings=overrides)
         info(f"study {name} waits for its turn at {client.url}")
     else:
+        _require_own(client, submission)
         info(f"study {name} is {submission['state']}")
         if submission["state"] not in ("queued", "running"):
+            info("it continues with the file that was submitted first, and --set")
             client.resume(name, _as_settings(overrides))
     _watch(client, name)
+
+
+def _require_own(client: Client, submission: Mapping[str, Any]) -> None:
+    """Check that a study is the user's own: names such as that of a bundled file are common."""
+    if submission["owner"] != client.whoami()["name"]:
+        raise UsageError(
+            f"study {submission['study']} of {submission['owner'] or 'nobody'} exists already",
+            hint="search yours under another name: --study NAME",
+        )
 
 
 def resume_remotely(client: Client, name: str, overrides: Sequence[str]) -> None:

@@ -12,10 +12,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from autotune.errors import (
     AutotuneError,
+    ExpressionError,
     MissingExtraError,
     NotFoundError,
     SpecError,
@@ -27,7 +29,7 @@ from autotune.service.access import AccessMiddleware, Forbidden
 from autotune.service.commands import Busy
 from autotune.service.config import MIB, ServiceConfig
 from autotune.service.dispatcher import Dispatcher
-from autotune.service.documents import ErrorDocument
+from autotune.service.documents import ErrorDocument, InvalidRequest, TooLarge
 from autotune.service.events import ChangeFeed
 from autotune.service.metrics import RequestMetrics, StoreCollector, make_registry
 from autotune.service.monitor import Monitor
@@ -45,6 +47,9 @@ MAX_BODY_BYTES = MIB
 STATUS_OF_ERRORS: tuple[tuple[type[AutotuneError], HTTPStatus], ...] = (
     (Forbidden, HTTPStatus.FORBIDDEN),
     (SpecError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ExpressionError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (MissingExtraError, HTTPStatus.NOT_IMPLEMENTED),
     (UsageError, HTTPStatus.CONFLICT),
@@ -62,6 +67,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         HTTPStatus.NOT_FOUND,
         HTTPStatus.METHOD_NOT_ALLOWED,
         HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.NOT_IMPLEMENTED,
@@ -135,6 +141,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def answer_status(request: Request, error: HTTPException) -> Response:
         document = ErrorDocument(error=str(error.detail), hint="GET /openapi.json")
         return _answer(error.status_code, document, error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def answer_nobody(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=HTTPStatus.BAD_REQUEST)  # an upload has broken off
 
     @app.exception_handler(Exception)
     async def answer_unexpected(request: Request, error: Exception) -> Response:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from autotune.errors import AutotuneError, SpecError
+from autotune.domain import Columns
+from autotune.errors import AutotuneError, SpecError, UsageError
 from autotune.store.submissions import Submission, SubmissionState
 
 Record = dict[str, Any]
@@ -21,6 +22,14 @@ MAX_ROWS = 256
 
 Setting = Annotated[str, Field(max_length=10_000, examples=["budget.trials=20"])]
 Priority = Annotated[int, Field(ge=-100, le=100)]
+
+
+class InvalidRequest(UsageError):
+    """A part of a request is malformed, whatever the state of the service is."""
+
+
+class TooLarge(UsageError):
+    """The body of a request is too large."""
 
 
 class Document(BaseModel):
@@ -120,6 +129,22 @@ class PredictionRequest(Document):
 
     rows: Annotated[Sequence[Row], Field(min_length=1, max_length=MAX_ROWS)]
     trial: Annotated[str, Field(max_length=500)] = "knee"
+
+    def require_texts(self, columns: Columns) -> None:
+        """Check that every row has a text, and a second one if the task has pairs.
+
+        :raises InvalidRequest: with the number of the first row that has none.
+        """
+        keys = {columns.text: {columns.text, "text", "tokens"}}
+        if columns.text_pair is not None:
+            keys[columns.text_pair] = {columns.text_pair, "text_pair"}
+        for number, row in enumerate(self.rows, 1):
+            for column, names in keys.items():
+                if not any("".join(row[name]).strip() for name in names & row.keys()):
+                    raise InvalidRequest(
+                        f"row {number} has no {column}",
+                        hint=f'each row is like {{"{column}": "..."}}',
+                    )
 
 
 class PredictionDocument(Document):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.errors import NotFoundError, UsageError
+from autotune.service.documents import InvalidRequest, TooLarge
 
 SUFFIXES = frozenset({".bin", ".csv", ".json", ".jsonl", ".model", ".parquet", ".safetensors",
                       ".tsv", ".txt"})  # fmt: skip
@@ -43,16 +44,16 @@ class UserFolder:
     def locate(self, name: str) -> Path:
         """The path of the file ``name``.
 
-        :raises UsageError: the name is malformed, so that it could lead out of the folder.
+        :raises InvalidRequest: the name is malformed, so that it could lead out of the folder.
         """
         if len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
-            raise UsageError(
+            raise InvalidRequest(
                 f"a file cannot be named {name[:MAX_NAME_LENGTH]!r}",
                 hint="use letters, digits, '_', '-', '.' and up to three folders: data/train.jsonl",
             )
         path = self.path / name
         if path.suffix not in SUFFIXES:
-            raise UsageError(
+            raise InvalidRequest(
                 f"files such as {path.name} are not accepted",
                 hint=f"the endings of data and models are: {' '.join(sorted(SUFFIXES))}",
             )
@@ -76,10 +77,11 @@ class UserFolder:
     ) -> UploadedFile:
         """Write a file when all of it has arrived; an older one is replaced.
 
-        :raises UsageError: it is larger than ``max_bytes``, or the folder than ``max_total``.
+        :raises TooLarge: it is larger than ``max_bytes``.
+        :raises UsageError: the folder would be larger than ``max_total``.
         """
         target = self.locate(name)
-        others = sum(file.size for file in self.list_files() if file.name != name)
+        others = self._other_bytes(name)
         descriptor, scratch = tempfile.mkstemp(prefix=".upload-", dir=self.path)
         size = 0
         try:
@@ -88,6 +90,8 @@ class UserFolder:
                     size += len(chunk)
                     _require_space(size, others, max_bytes, max_total)
                     file.write(chunk)
+            # Again, because other uploads may have ended meanwhile.
+            _require_space(size, self._other_bytes(name), max_bytes, max_total)
             self._make_parent(target)
             Path(scratch).replace(target)
         except OSError as error:
@@ -95,6 +99,10 @@ class UserFolder:
         finally:
             Path(scratch).unlink(missing_ok=True)
         return UploadedFile(name, size)
+
+    def _other_bytes(self, name: str) -> int:
+        """The size of all files but ``name``."""
+        return sum(file.size for file in self.list_files() if file.name != name)
 
     def remove(self, name: str) -> None:
         """Remove a file.
@@ -117,7 +125,7 @@ class UserFolder:
 
 def _require_space(size: int, others: int, max_bytes: int, max_total: int) -> None:
     if size > max_bytes:
-        raise UsageError(f"a file may have {max_bytes:,} bytes at most")
+        raise TooLarge(f"a file may have {max_bytes:,} bytes at most")
     if size + others > max_total:
         raise UsageError(
             f"the files of a user may have {max_total:,} bytes at most",

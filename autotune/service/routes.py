@@ -23,13 +23,14 @@ from autotune.analysis.records import (
 from autotune.analysis.select import find_trial_number, select_trial
 from autotune.components import EXPORT_FORMATS
 from autotune.domain import State
-from autotune.errors import NotFoundError, SpecError, UsageError
+from autotune.errors import NotFoundError, SpecError
 from autotune.report.write import write_report
 from autotune.service.access import current_token, require_submit
 from autotune.service.archive import export_archive
 from autotune.service.commands import run_command
 from autotune.service.documents import (
     ErrorDocument,
+    InvalidRequest,
     PredictionDocument,
     PredictionRequest,
     Priority,
@@ -87,7 +88,7 @@ async def study_text(request: Request) -> str:
     try:
         return (await request.body()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"the study file is not UTF-8 text (byte {error.start})") from None
+        raise InvalidRequest(f"the study file is not UTF-8 text (byte {error.start})") from None
 
 
 @router.post("/validation", openapi_extra=STUDY_BODY)
@@ -269,11 +270,13 @@ def predict(name: StudyName, studies: StudiesOf, body: PredictionRequest) -> Pre
     """Predictions of the trained model of a trial, like ``autotune predict``. The model has to be
     kept (``keep`` in the study file)."""
     snapshot = studies.snapshot(name)
+    body.require_texts(snapshot.study.task.columns)
     number = select_trial(snapshot.study, snapshot.trials, body.trial).number
     rows = "".join(json.dumps(row) + "\n" for row in body.rows)
     arguments = ["predict", name, f"--trial={number}", "--input=-"]
     output = run_command(studies.config, studies.find(name).owner, arguments, rows)
-    predictions = [json.loads(line) for line in output.splitlines()]
+    # Not splitlines: a line separator of Unicode is part of a text.
+    predictions = [json.loads(line) for line in output.split("\n") if line]
     return PredictionDocument(trial=number, predictions=predictions)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from dataclasses import replace
 
-from autotune.errors import UsageError
+from autotune.errors import ExecutionError, UsageError
 from autotune.service.access import is_loopback
 from autotune.service.config import ServiceConfig
 from autotune.service.logs import write_json_logs
@@ -19,12 +20,14 @@ def serve(config: ServiceConfig, host: str, port: int) -> None:
     """Answer requests at ``host:port`` and run studies, until the process is told to end.
 
     :raises UsageError: the service would be open to others, or nobody could use it.
+    :raises ExecutionError: the port is in use.
     """
     import uvicorn
 
     from autotune.service.app import create_app
 
     config = prepare(config, host)
+    require_free_port(host, port)
     write_json_logs(sys.stderr)
     app = create_app(config)
     uvicorn.run(
@@ -60,6 +63,24 @@ def prepare(config: ServiceConfig, host: str) -> ServiceConfig:
     empty.mkdir(parents=True, exist_ok=True)
     os.chdir(empty)
     return config
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Check that the service can listen. Otherwise uvicorn ends the process after drivers have
+    started, with a message in the log only.
+
+    :raises ExecutionError: it cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ExecutionError(
+                f"the service cannot listen on {host} port {port}: {error.strerror or error}",
+                hint=f"autotune serve --port {port + 1}",
+            ) from error
 
 
 def absolute_storage(url: str) -> str:

@@ -10,12 +10,13 @@ from fastapi import Path as PathParameter
 from starlette.responses import JSONResponse
 
 from autotune.domain.text import suggest
-from autotune.errors import UsageError
+from autotune.errors import StoreUnavailableError
 from autotune.service.access import current_token, require_admin, require_submit
 from autotune.service.config import ServiceConfig
 from autotune.service.documents import (
     AuditDocument,
     FileDocument,
+    InvalidRequest,
     Record,
     StateDocument,
     TokenDocument,
@@ -119,6 +120,10 @@ def show_health() -> StateDocument:
 def show_readiness(config: Config) -> StateDocument:
     """Whether this instance can take studies: its database answers and has the right schema."""
     status = check(config.storage)
+    if status.state != "current":
+        raise StoreUnavailableError(
+            f"the schema of the database is {status.state}", hint="autotune db upgrade"
+        )
     return StateDocument(
         status=status.state,
         version=__version__,
@@ -153,7 +158,7 @@ def add_webhook(request: Request, body: WebhookRequest, token: Admin) -> Webhook
     """Add an address that is told of events. The secret of its signatures is shown once."""
     for name in body.events:
         if name not in list(EventName):
-            raise UsageError(f"there is no event {name!r}", hint=suggest(name, list(EventName)))
+            raise InvalidRequest(f"there is no event {name!r}", hint=suggest(name, list(EventName)))
     outbox: Outbox = request.app.state.outbox
     hook = outbox.add_webhook(token.name, body.url, body.events)
     return WebhookDocument(id=hook.id, url=hook.url, events=hook.events, secret=hook.secret)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from autotune.errors import NotFoundError, UsageError
+from autotune.errors import ExecutionError, NotFoundError, UsageError
 from autotune.service.access import RateLimit, is_loopback
 from autotune.service.app import create_app
-from autotune.service.server import prepare
+from autotune.service.server import prepare, require_free_port
 from autotune.store import open_store
 from autotune.store.access import AccessTokens, Role
 from tests.service.conftest import STUDY, Service, make_config, running_service
@@ -100,6 +101,16 @@ def test_a_service_that_would_be_open_to_others_does_not_start(tmp_path: Path) -
     assert is_loopback("127.0.0.1") and is_loopback("::1") and not is_loopback("10.0.0.1")
 
 
+def test_a_port_in_use_is_said_before_anything_starts() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(ExecutionError, match=f"cannot listen on 127.0.0.1 port {port}"):
+            require_free_port("127.0.0.1", port)
+    require_free_port("127.0.0.1", 0)
+
+
 def test_errors_have_one_form(service: Service) -> None:
     with service.http() as http:
         answers: list[httpx.Response] = [
@@ -110,5 +121,5 @@ def test_errors_have_one_form(service: Service) -> None:
             http.post("/v1/studies", content=b"\xff\xfe"),
         ]
         assert http.post("/v1/studies", content=b"x" * 2_000_000).status_code == 413
-    assert [answer.status_code for answer in answers] == [404, 405, 404, 422, 409]
+    assert [answer.status_code for answer in answers] == [404, 405, 404, 422, 422]
     assert all({"error", "hint", "mistakes"} == answer.json().keys() for answer in answers)

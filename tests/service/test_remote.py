@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 
 from autotune.cli.app import app
 from autotune.cli.options import SERVICE
+from autotune.client import Client
 from autotune.errors import AutotuneError, SpecError, UsageError
+from autotune.export.verify import require_unchanged
+from autotune.service import routes
 from autotune.store.access import Role
 from tests.service.conftest import (
     STUDY,
@@ -63,6 +66,32 @@ def test_export_is_the_same(service: Service, run: Run, tmp_path: Path) -> None:
         for side in ("local", "remote")
     )
     assert local == remote and local
+    own = tmp_path / "own" / "strategy.yaml"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.raises(UsageError, match="not from an export"):
+        run("--remote", service.url, *options, str(own.parent), "--force")
+    assert own.read_text() == "mine"
+    notes = tmp_path / "remote" / "notes.txt"
+    notes.write_text("mine")
+    (tmp_path / "remote" / "trained").mkdir()
+    with pytest.raises(UsageError, match="results of a run"):
+        run("--remote", service.url, *options, str(notes.parent))
+    run("--remote", service.url, *options, str(notes.parent), "--force")
+    assert notes.read_text() == "mine" and not (notes.parent / "trained").exists()
+    require_unchanged(notes.parent)
+
+
+def test_predictions_are_lines_of_json(
+    service: Service, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction = {"answer": ":fire: \u2028\x85", "score": 0.9}
+    line = json.dumps(prediction) + "\n"
+    monkeypatch.setattr(routes, "run_command", lambda *arguments: line)
+    (tmp_path / "rows.jsonl").write_text('{"text": "who?"}\n')
+    command = ("predict", "small", "--trial", "0", "--input", str(tmp_path / "rows.jsonl"))
+    (text,) = run("--remote", service.url, *command).split("\n")[:-1]
+    assert json.loads(text) == prediction
 
 
 def test_mistakes(service: Service, run: Run, tmp_path: Path) -> None:
@@ -76,10 +105,38 @@ def test_mistakes(service: Service, run: Run, tmp_path: Path) -> None:
         run("--remote", "http://127.0.0.1:9", "status", "small")
     with pytest.raises(UsageError, match="is no address"):
         run("--remote", "localhost:8700", "status", "small")
+    path = tmp_path / "small.yaml"
+    path.write_text(STUDY.replace("study: hills", "study: small"))
+    with pytest.raises(UsageError, match="study small of nobody exists already"):
+        run("--remote", service.url, "search", str(path))
     path = tmp_path / "wrong.yaml"
     path.write_text(STUDY + "foo: 1\n")
     with pytest.raises(SpecError, match=r"wrong\.yaml:\d+:1: unknown key 'foo'"):
         run("--remote", service.url, "search", str(path))
+
+
+@pytest.mark.parametrize("url", ["ftp://u:S3CRET@h", "http://u:S3CRET@h:port", "http://[::1"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Client(url, "token")
+    assert "S3CRET" not in caught.value.message
+    with Client("http://u:S3CRET@h:1/", "token") as client:
+        assert client.url == "http://u:***@h:1"
+
+
+@pytest.mark.parametrize("token", ["S3CRET\u00e9", "S3C\rRET", "\x1bS3CRET"])
+def test_a_token_that_is_none_is_not_repeated(token: str) -> None:
+    with pytest.raises(UsageError, match="characters that no token has") as caught:
+        Client("http://h", token)
+    assert "S3C" not in caught.value.message
+    Client("http://h", "token\r\n").close()
+
+
+def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://u:S3CRET@h")
+    with pytest.raises(UsageError, match="cannot be used") as caught:
+        Client("http://h", "token")
+    assert "S3CRET" not in caught.value.message and "ALL_PROXY" in str(caught.value.hint)
 
 
 def test_a_wrong_token(service: Service, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from threading import BoundedSemaphore
+from typing import Any
 
 import pytest
 
+from autotune.domain import Columns
 from autotune.errors import AutotuneError, NotFoundError, SpecError, UsageError
-from autotune.service import commands, routes
+from autotune.service import commands, routes, system_routes
+from autotune.service.documents import InvalidRequest, PredictionRequest
+from autotune.service.files import UserFolder
 from autotune.store import open_store
 from autotune.store.access import Role
-from tests.service.conftest import STUDY, Service
+from autotune.store.migrations import SchemaStatus
+from tests.service.conftest import STUDY, Service, make_config, running_service
 from tests.tuner.small_study import small_study
 
 LAST_LINE = len(STUDY.splitlines()) + 1
@@ -103,7 +109,7 @@ def test_uploads_stay_in_their_folder(service: Service, name: str) -> None:
     before = sorted(service.config.folder.parent.rglob("*"))
     with service.http() as http:
         answer = http.put(f"/v1/files/{name}", content=b"x")
-    assert answer.status_code in (404, 409, 422), answer.text
+    assert answer.status_code in (404, 422), answer.text
     assert sorted(service.config.folder.parent.rglob("*")) == before
 
 
@@ -123,22 +129,27 @@ def test_large_files_can_be_uploaded(service: Service, tmp_path: Path) -> None:
     assert sizes["large.csv"] == path.stat().st_size > 2**20
 
 
-def test_uploads_are_bounded(service: Service) -> None:
+def test_uploads_are_bounded(service: Service, tmp_path: Path) -> None:
     folder = service.config.folder / "files" / "submit"
 
     async def chunks():  # type: ignore[no-untyped-def]
         yield b"x" * 100
+        await asyncio.sleep(0)
         yield b"x" * 100
-
-    import asyncio
-
-    from autotune.service.files import UserFolder
 
     with pytest.raises(UsageError, match="150 bytes at most"):
         asyncio.run(UserFolder(folder).write("big.csv", chunks(), max_bytes=150, max_total=10**9))
     with pytest.raises(UsageError, match="files of a user"):
         asyncio.run(UserFolder(folder).write("big.csv", chunks(), max_bytes=500, max_total=150))
     assert not (folder / "big.csv").exists()
+
+    async def upload_both() -> list[object]:
+        target = UserFolder(tmp_path)
+        limits = {"max_bytes": 500, "max_total": 300}
+        uploads = [target.write(name, chunks(), **limits) for name in ("a.csv", "b.csv")]
+        return await asyncio.gather(*uploads, return_exceptions=True)
+
+    assert [isinstance(end, UsageError) for end in asyncio.run(upload_both())] == [False, True]
     assert not list(folder.glob(".upload-*"))
 
 
@@ -164,12 +175,12 @@ def test_predictions(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def run_command(config: object, owner: object, arguments: list[str], text: str) -> str:
         calls.append((arguments, [json.loads(line) for line in text.splitlines()]))
-        return '{"label": "good", "score": 0.9}\n'
+        return '{"label": "good\u2028", "score": 0.9}\n'
 
     monkeypatch.setattr(routes, "run_command", run_command)
     rows = [{"text": "works\nwell"}]
     with service.client(Role.READ) as client:
-        assert client.predict("small", rows, trial="0") == [{"label": "good", "score": 0.9}]
+        assert client.predict("small", rows, trial="0") == [{"label": "good\u2028", "score": 0.9}]
         assert calls == [(["predict", "small", "--trial=0", "--input=-"], rows)]
         with pytest.raises(AutotuneError, match="rows"):
             client.predict("small", rows * 257)
@@ -177,7 +188,26 @@ def test_predictions(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
             client.predict("small", [{"text": 3}])
         with pytest.raises(NotFoundError):
             client.predict("missing", rows)
+        for row in ({}, {"text": " "}, {"words": "works well"}):
+            with pytest.raises(UsageError, match="row 2 has no text"):
+                client.predict("small", [*rows, row])
+    with service.http() as http:
+        body = {"rows": [{"words": "works well"}]}
+        assert http.post("/v1/studies/small/predictions", json=body).status_code == 422
     assert len(calls) == 1
+
+
+def test_texts_of_pairs_and_of_words() -> None:
+    pairs = Columns(text="question", text_pair="context")
+    PredictionRequest(
+        rows=[{"question": "who?", "context": "me"}, {"text": "who?", "text_pair": "me"}]
+    ).require_texts(pairs)
+    with pytest.raises(InvalidRequest, match="row 1 has no context"):
+        PredictionRequest(rows=[{"question": "who?"}]).require_texts(pairs)
+    words = PredictionRequest(rows=[{"tokens": ["who", "?"]}, {"words": ["me"]}])
+    words.require_texts(Columns(text="words"))
+    with pytest.raises(InvalidRequest, match="row 1 has no words"):
+        PredictionRequest(rows=[{"words": []}]).require_texts(Columns(text="words"))
 
 
 def test_commands_wait_in_a_short_queue(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,3 +231,48 @@ def test_metrics(service: Service) -> None:
         text = http.get("/metrics").text
     assert 'autotune_trials{state="complete"} 2.0' in text
     assert "autotune_store_seconds" in text and "process_resident_memory_bytes" in text
+
+
+def test_an_outdated_schema_is_not_ready(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with service.http() as http:
+        assert http.get("/ready").json()["status"] == "current"
+        monkeypatch.setattr(
+            system_routes, "check", lambda url: SchemaStatus("0001", "0002", "outdated")
+        )
+        answer = http.get("/ready")
+    assert answer.status_code == 503 and "outdated" in answer.json()["error"]
+
+
+def test_a_file_that_is_too_large_is_refused_by_its_size(tmp_path: Path) -> None:
+    config = make_config(tmp_path, max_file_bytes=10, max_user_bytes=15)
+    with running_service(config) as service, service.http() as http:
+        assert http.put("/v1/files/a.csv", content=b"x" * 11).status_code == 413
+        assert http.put("/v1/files/a.csv", content=b"x" * 10).status_code == 200
+        assert http.put("/v1/files/b.csv", content=b"x" * 10).status_code == 409
+        assert http.put("/v1/files/a.py", content=b"x").status_code == 422
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(service: Service) -> None:
+    folder = service.config.folder / "files" / "submit"
+    before = sorted(folder.rglob("*"))
+    messages = [
+        {"type": "http.request", "body": b"half", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    statuses = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "PUT",
+        "path": "/v1/files/half.csv", "query_string": b"", "root_path": "", "scheme": "http",
+        "headers": [(b"authorization", f"Bearer {service.tokens[Role.SUBMIT]}".encode())],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    asyncio.run(service.app(scope, receive, send))
+    assert statuses[0] == 400
+    assert sorted(folder.rglob("*")) == before

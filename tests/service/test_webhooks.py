@@ -110,6 +110,16 @@ def test_an_address_that_never_answers_is_given_up(tmp_path: Path, outbox: Outbo
     assert outbox.count_waiting() == 1
 
 
+@pytest.mark.parametrize("url", ["http://hooks..example/", "http://localhost:99999/"])
+def test_an_address_that_cannot_exist_is_a_failed_attempt(
+    tmp_path: Path, outbox: Outbox, url: str
+) -> None:
+    outbox.add_webhook("me", url, [])
+    outbox.post(EventName.DONE, "1:done", {})
+    sender = WebhookSender(make_config(tmp_path, retry_seconds=60.0), outbox)
+    assert (sender.step(), sender.step()) == (1, 0), "it waits like others"
+
+
 def submission(state: SubmissionState = SubmissionState.RUNNING) -> Submission:
     now = utc_now()
     return Submission(
@@ -170,6 +180,24 @@ def test_the_monitor_posts_each_event_once(tmp_path: Path) -> None:
         resource.close()
 
 
+def test_a_study_that_is_submitted_again_is_reported_again(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    open_store(config.storage).close()
+    studies, outbox = open_studies(config), Outbox(config.storage)
+    outbox.add_webhook("me", "http://127.0.0.1:9/", [])
+    monitor = Monitor(config, studies, outbox)
+    counts = []
+    for _ in range(2):
+        studies.queue.submit("again", owner="me", text="")
+        studies.queue.claim("driver")
+        studies.queue.end("again", "driver", SubmissionState.DONE)
+        counts.append(monitor.step())
+        studies.queue.delete("again")
+    assert counts == [1, 1]
+    for resource in (outbox, studies.queue, studies.store):
+        resource.close()
+
+
 def test_webhooks_of_the_service(service: Service) -> None:
     from autotune.store.access import Role
 
@@ -178,6 +206,6 @@ def test_webhooks_of_the_service(service: Service) -> None:
         assert created.status_code == 201 and created.json()["secret"]
         assert all(hook["secret"] is None for hook in http.get("/v1/webhooks").json())
         unknown = http.post("/v1/webhooks", json={"url": "http://x/", "events": ["study.doen"]})
-        assert unknown.status_code == 409 and "study.done" in unknown.json()["hint"]
+        assert unknown.status_code == 422 and "study.done" in unknown.json()["hint"]
         assert http.post("/v1/webhooks", json={"url": "file:///etc"}).status_code == 422
         assert http.delete(f"/v1/webhooks/{created.json()['id']}").status_code == 204

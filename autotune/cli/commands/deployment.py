@@ -37,8 +37,6 @@ def predict(
     storage: StorageOption = None,
 ) -> None:
     """Predict texts with the trained model of one trial, deployed as the trial deployed it."""
-    import json
-
     from autotune.deployment.programs import read_rows
 
     rows = read_rows(input_file, input_file.name)
@@ -49,7 +47,7 @@ def predict(
     else:
         predictions = _predict_here(study, rows, trial, storage)
     for prediction in predictions:
-        out.print(json.dumps(prediction, ensure_ascii=False), markup=False, soft_wrap=True)
+        print_json(prediction, indent=None)
 
 
 def _predict_here(
