@@ -16,6 +16,8 @@ DISTILLATION = Lever(
     forbidden=(
         ForbiddenClause("distillation > 0 and parallelism != none",
             "the logits of the teacher are passed to one process"),
+        ForbiddenClause("distillation > 0 and offload == parameters",
+            "offloading uses fsdp, whose ranks do not get the logits of the teacher"),
     ),
 )  # fmt: skip
 

@@ -183,6 +183,12 @@ COMPILE = Lever(
             "a CUDA graph has one shape; each further length would record another one"),
         ForbiddenClause("compile == 'cuda-graphs' and micro_batch_size != full",
             "the next micro-batch would overwrite the gradients of a recorded graph"),
+        ForbiddenClause("compile == 'cuda-graphs' and parallelism != none",
+            "graphs are recorded in one process; other layouts compile with true"),
+        ForbiddenClause("compile == 'cuda-graphs' and placement != single",
+            "a recorded graph runs on one device"),
+        ForbiddenClause("compile == 'cuda-graphs' and offload == parameters",
+            "weights that are loaded layer by layer have no fixed addresses"),
     ),
 )  # fmt: skip
 

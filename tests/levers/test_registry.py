@@ -79,7 +79,9 @@ def test_each_effect_exists(lever: Lever) -> None:
 
 @EACH_LEVER
 def test_each_lever_is_exported_somewhere(lever: Lever) -> None:
-    assert lever.exports or lever.name == "nodes"  # no format starts several nodes
+    # No format starts several nodes, and no script has a teacher.
+    not_exported = {"nodes", "distillation", "distillation_temperature"}
+    assert bool(lever.exports) is (lever.name not in not_exported)
 
 
 @pytest.mark.parametrize("clause", FORBIDDEN_CLAUSES, ids=lambda clause: clause.excludes)
@@ -98,6 +100,11 @@ def test_forbidden_clauses_parse_and_allow_the_default(clause: ForbiddenClause, 
         ({"precision": "fp16", "device": "cpu"}, "CUDA"),
         ({"compile": True, "device": "mps"}, "mps"),
         ({"loader_workers": 1, "offload": "parameters"}, "fsdp"),
+        ({"compile": "cuda-graphs", "parallelism": "ddp:2"}, "recorded in one process"),
+        ({"compile": "cuda-graphs", "placement": "split:time"}, "on one device"),
+        ({"compile": "cuda-graphs", "offload": "parameters"}, "layer by layer have no fixed"),
+        ({"distillation": 0.5, "parallelism": "ddp:2"}, "logits of the teacher"),
+        ({"distillation": 0.5, "offload": "parameters"}, "do not get the logits of the teacher"),
     ],
 )
 def test_forbidden_combinations(values: dict[str, Value], reason: str) -> None:
