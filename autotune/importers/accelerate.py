@@ -6,8 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from autotune.importers.base import ImportedConfig, pop_int, section, skip_unsupported
-from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
+from autotune.importers.base import (
+    RECORDED_GRAPHS,
+    ImportedConfig,
+    pop_int,
+    section,
+    skip_unsupported,
+)
+from autotune.levers.numerics import GRAPH_MODE
 
 TRAINER_SECTIONS = (
     "fsdp_config", "deepspeed_config", "megatron_lm_config", "parallelism_config",
@@ -44,11 +50,11 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
         config.levers["device"] = "cpu"
     dynamo = section(document, "dynamo_config")
     if dynamo.get("dynamo_backend", "NO") != "NO":
-        graphs = dynamo.get("dynamo_mode") == GRAPH_MODE
-        config.levers["compile"] = CUDA_GRAPHS if graphs else True
-        read = {"dynamo_use_dynamic", *(["dynamo_mode"] if graphs else [])}
-        options = {key: value for key, value in dynamo.items() if key not in read}
+        config.levers["compile"] = True
+        options = {key: value for key, value in dynamo.items() if key != "dynamo_use_dynamic"}
         skip_unsupported(config, "dynamo_config.", options, COMPILE_DEFAULTS)
+        if dynamo.get("dynamo_mode") == GRAPH_MODE:
+            config.skipped["dynamo_config.dynamo_mode"] = RECORDED_GRAPHS
     _read_processes(config, document)
     if pop_int(dict(document), "num_machines", 1) > 1:
         config.skipped["num_machines"] = "imported trials use one machine; see docs/cluster.md"

@@ -16,6 +16,12 @@ MAX_NUMBER = 1_000_000_000
 
 NO_LEVER = "no lever corresponds to it"
 
+RECORDED_GRAPHS = (
+    "set compile: cuda-graphs together with padding: fixed and no parallelism; the file does not "
+    "give the padding"
+)
+"""A study file that records CUDA graphs without both is not valid."""
+
 OPTIMIZER_LEVERS = {
     **{name: lever for lever, name in OPTIMIZERS.items()},
     "adamw_torch": "adamw",

@@ -9,6 +9,7 @@ from autotune.domain import Value
 from autotune.importers.base import (
     NO_LEVER,
     OPTIMIZER_LEVERS,
+    RECORDED_GRAPHS,
     ImportedConfig,
     differs_from_trials,
     pop_int,
@@ -17,7 +18,7 @@ from autotune.importers.base import (
 )
 from autotune.importers.evaluations import read_evaluations
 from autotune.importers.regularization import read_regularization
-from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
+from autotune.levers.numerics import GRAPH_MODE
 
 IGNORED_PREFIXES = (
     "logging_", "log_", "save_", "eval_", "hub_", "include_", "trackio_", "do_", "push_to_hub_",
@@ -79,10 +80,9 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
         config.skipped["optim"] = f"the lever optimizer has no setting {optimizer}"
     _read_precision(levers, options)
     if options.pop("torch_compile", False):
-        graphs = options.get("torch_compile_mode") == GRAPH_MODE
-        levers["compile"] = CUDA_GRAPHS if graphs else True
-        if graphs:
-            options.pop("torch_compile_mode")
+        levers["compile"] = True
+        if options.get("torch_compile_mode") == GRAPH_MODE:
+            config.skipped["torch_compile_mode"] = RECORDED_GRAPHS
     flags = ("activation_checkpointing", "gradient_checkpointing")
     if True in [options.pop(flag, False) for flag in flags]:
         levers["activation_checkpointing"] = True
