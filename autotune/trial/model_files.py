@@ -57,8 +57,9 @@ def delete_model(folder: Path) -> None:
     What cannot be deleted stays."""
     for name in (MODEL, PARTIAL, ARTIFACT):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for path in folder.glob(f"{PRUNED}*"):
-        shutil.rmtree(path, ignore_errors=True)
+    for pattern in (f"{PRUNED}*", f".{PRUNED}*"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(f"{MODEL}*{GRAPH_CACHE_SUFFIX}"):
         with suppress(OSError):
             path.unlink()

@@ -57,10 +57,19 @@ def pruned_model(
         draft = folder.with_name(f".{folder.name}.{os.getpid()}")
         try:
             _write(model, draft, ratio, prepared, train, seed)
-            draft.replace(folder)
+            _publish(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _publish(draft: Path, folder: Path) -> None:
+    """Rename ``draft`` to ``folder``, unless another trial has made the same model meanwhile."""
+    try:
+        draft.replace(folder)
+    except OSError:
+        if not folder.exists():
+            raise
 
 
 def _write(

@@ -96,9 +96,11 @@ def _find_teacher(job: Job) -> TeacherModel:
         return _named_teacher(job.task, job.task.teacher)
     teacher = job.teacher
     if teacher is None or not has_model(Path(teacher.folder), teacher.model):
-        where = "no trial" if teacher is None else Path(teacher.folder) / MODEL
+        problem = "no trial has it"
+        if teacher is not None:
+            problem = f"{Path(teacher.folder) / MODEL} is missing here or damaged"
         raise Unsupported(
-            f"distillation needs the model of a teacher: {where} has it",
+            f"distillation needs the model of a teacher: {problem}",
             hint="name one in the study file: task.teacher",
         )
     folder = Path(teacher.folder) / MODEL

@@ -12,7 +12,16 @@ from safetensors.numpy import load_file
 from torch.nn import functional
 from trial_cases import CPU, CROSS_ENTROPY, make_job, make_split
 
-from autotune.domain import Completed, CurvePoint, Infeasible, Job, Phase, Teacher, TrialResult
+from autotune.domain import (
+    Completed,
+    CurvePoint,
+    Infeasible,
+    Job,
+    Phase,
+    SavedModel,
+    Teacher,
+    TrialResult,
+)
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import ModelError
 from autotune.trial import run
@@ -145,6 +154,10 @@ def test_without_a_teacher_the_strategy_cannot_run(tmp_path: Path) -> None:
     job = make_job(tmp_path, settings={"steps": 2}, distillation=0.5)
     outcome = run.run_trial(job, ignore)
     assert isinstance(outcome, Infeasible) and "no trial has it" in outcome.reason
+    deleted = Teacher(3, job.task, SavedModel("0" * 64, 1), str(tmp_path / "0003"))
+    outcome = run.run_trial(replace(job, teacher=deleted), ignore)
+    assert isinstance(outcome, Infeasible)
+    assert outcome.reason.endswith("0003/model is missing here or damaged")
 
 
 def test_a_teacher_by_name_is_trained_for_the_labels(tmp_path: Path) -> None:

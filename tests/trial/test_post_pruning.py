@@ -17,7 +17,7 @@ from trial_cases import make_job
 
 from autotune import deployment
 from autotune.deployment import trained_model
-from autotune.domain import Completed, Measurement, Phase
+from autotune.domain import Completed, Measurement, Phase, Strategy
 from autotune.errors import Unsupported
 from autotune.trial import post_pruning, run
 from autotune.trial.effects.latency_table import LatencyTable, measure_latencies
@@ -27,6 +27,7 @@ from autotune.trial.effects.reconstruction import reconstruct
 from autotune.trial.effects.uneven_plan import uneven_plan
 from autotune.trial.encoder import encoder_of, layer_of
 from autotune.trial.model_files import MODEL, PRUNED, delete_model
+from autotune.trial.post_pruning import pruned_model
 
 TABLE = LatencyTable({1: 7.0, 2: 8.0, 3: 9.0, 4: 10.0}, {2: 4.0, 4: 6.0, 6: 8.0, 8: 10.0})
 
@@ -206,3 +207,28 @@ def test_a_trial_deploys_the_pruned_model(
     assert built[1] == pruned and (pruned / trained_model.WEIGHTS).stat().st_mtime_ns == written
     delete_model(folder)
     assert not pruned.exists() and not (folder / MODEL).exists()
+
+
+def test_of_two_trials_that_prune_at_once_one_model_is_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / MODEL
+    model.mkdir()
+
+    def write(model: Path, folder: Path, *arguments: Any) -> None:
+        for name, path in (("slower", folder), ("faster", tmp_path / f"{PRUNED}0.3")):
+            path.mkdir()
+            (path / name).touch()
+
+    monkeypatch.setattr(post_pruning, "_write", write)
+    strategy = Strategy({"post_pruning_ratio": 0.3})
+    arguments: Any = (model, strategy, None, None, 0)
+    pruned = pruned_model(*arguments)
+    assert [path.name for path in pruned.iterdir()] == ["faster"]
+    assert {path.name for path in tmp_path.iterdir()} == {MODEL, pruned.name}
+
+
+def test_drafts_of_killed_workers_are_deleted_with_the_model(tmp_path: Path) -> None:
+    (tmp_path / f".{PRUNED}0.3.77").mkdir()
+    delete_model(tmp_path)
+    assert not list(tmp_path.iterdir())

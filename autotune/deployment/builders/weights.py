@@ -18,5 +18,5 @@ def build_graph(model: Path, artifact: Artifact, folder: Path) -> None:
         shutil.copyfile(model / name, folder / name)
     dtype = DTYPES[artifact.quantization]
     weights = load_file(model / trained_model.WEIGHTS)
-    weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
+    weights = {n: t.to(dtype) if t.is_floating_point() else t for n, t in weights.items()}
     save_file(weights, folder / trained_model.WEIGHTS, metadata={"format": "pt"})
