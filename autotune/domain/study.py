@@ -194,8 +194,8 @@ class Study:
     deployed model. ``warm_start`` is the name of the study
     whose trials are imported. ``plugins`` are the plug-ins to load in each process
     (:func:`autotune.plugins.load`). ``data_digest`` is a hash of the rows of the task, which are a
-    part of its identity, ``model_digests`` those of the files of its models in directories, by
-    name, and ``workload`` the sizes of model and data; ``None`` until they are
+    part of its identity, ``model_digests`` those of the files of its models and its teacher in
+    directories, by name, and ``workload`` the sizes of model and data; ``None`` until they are
     read. ``spec`` is the study file as plain data.
     """
 

@@ -129,7 +129,8 @@ class SearchSession:
         self._study, note = choose_samples(self._study, self._executor, self._directory)
         study = self._study
         models = _searched_models(study)
-        digests = call(digest_models, [study.task.model, *models])
+        teacher = [] if study.task.teacher is None else [study.task.teacher]
+        digests = call(digest_models, [study.task.model, *models, *teacher])
         prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
         prepared = replace(prepared, notes=(*prepared.notes, *note))
         max_length = _longest_samples(study)

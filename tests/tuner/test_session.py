@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +23,12 @@ from autotune.domain import (
 from autotune.errors import IncompatibleStudyError, NotFoundError, StoreUnavailableError
 from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
 from autotune.store import SqlStore
+from autotune.trial.data.datasets import PreparedTask, prepare_task
+from autotune.trial.model_sources import digest_models
 from autotune.tuner.session import NullObserver, SearchSession, run_search
 from tests.tuner.small_study import HOST, InlineExecutor, RecordingObserver, formula
+
+PREPARED = PreparedTask("text-classification", "", "", ("a", "b"), {}, 8, 0, {}, {}, ())
 
 
 class FormulaExecutor(InlineExecutor):
@@ -153,3 +159,39 @@ def test_a_session_that_is_stopped_before_its_search_starts_nothing(
         result = session.run(NullObserver())
     assert result.is_interrupted and not result.has_completed_trial
     assert [t.state for t in result.trials] == [State.QUEUED]
+
+
+def test_recorded_trials_have_no_replicates(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    """A recording has no results with the seeds of replicates."""
+    for executor, expected in ((FormulaExecutor(), False), (InlineExecutor(), True)):
+        session = SearchSession(study, store, executor, HOST, directory=tmp_path)
+        assert session._make_tuner(NullObserver()).sources.replicates is expected
+
+
+class LoadingExecutor(FormulaExecutor):
+    """Hashes models, and pretends to load the data."""
+
+    clock = None
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if function is digest_models:
+            return digest_models(*args)
+        return PREPARED if prepare_task in args else None
+
+
+def test_a_teacher_that_was_edited_between_two_sessions_is_noticed(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    config = tmp_path / "teacher/config.json"
+    config.parent.mkdir()
+    config.write_text("{}")
+    study = replace(study, task=replace(study.task, teacher=str(config.parent)))
+    first, second = (
+        SearchSession(study, store, LoadingExecutor(), HOST, directory=tmp_path) for _ in range(2)
+    )
+    assert first.prepare() == PREPARED
+    assert first.create_or_continue() is None
+    config.write_text('{"edited": true}')
+    second.prepare()
+    with pytest.raises(IncompatibleStudyError, match=f"the content of model {config.parent} was"):
+        second.create_or_continue()
