@@ -22,7 +22,6 @@ from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_SCORE_EXA
 from autotune.domain.trial import State
 from autotune.errors import Unsupported, UsageError
 from autotune.export.hf_trainer import OPTIMIZERS, training_arguments
-from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.pruning import prune
 from autotune.trial.encoder import encoder_of
@@ -40,7 +39,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "weight_decay": ("weight_decay",),
     "gradient_clip": ("max_grad_norm",),
     "label_smoothing": ("label_smoothing_factor",),
-    "compile": ("torch_compile", "torch_compile_mode"),
+    "compile": ("torch_compile", "torch_compile_backend", "torch_compile_mode"),
     "activation_checkpointing": ("activation_checkpointing", "activation_checkpointing_kwargs"),
     "device": ("use_cpu", "dataloader_pin_memory"),
     "padding": ("train_sampling_strategy",),
@@ -125,7 +124,7 @@ class TrainerParts:
             "learning_rate": float(arguments.learning_rate),
             "epochs": float(arguments.num_train_epochs),
             "precision": "tf32" if arguments.tf32 and precision == "fp32" else precision,
-            "compile": _compile_setting(arguments),
+            "compile": bool(arguments.torch_compile),
             "activation_checkpointing": bool(arguments.activation_checkpointing),
             "device": str(arguments.device),
             "padding": "bucketed" if _groups_by_length(arguments) else "dynamic",
@@ -175,7 +174,8 @@ class TrainerParts:
     ) -> TrainingArguments:
         trial = Trial(0, State.RUNNING, strategy, seed)
         values = training_arguments(study, trial, len(self.options["train_dataset"]))
-        values.setdefault("lr_scheduler_kwargs", None)
+        for name in ("lr_scheduler_kwargs", "torch_compile_backend", "torch_compile_mode"):
+            values.setdefault(name, None)
         values["train_sampling_strategy"] = (
             "group_by_length" if strategy["padding"] == "bucketed" else "random"
         )
@@ -244,12 +244,6 @@ def _own_callbacks(trainer: Trainer) -> list[TrainerCallback]:
         *INTEGRATION_TO_CALLBACK.values(),
     )
     return [c for c in trainer.callback_handler.callbacks if type(c) not in defaults]
-
-
-def _compile_setting(arguments: TrainingArguments) -> Value:
-    if arguments.torch_compile and arguments.torch_compile_mode == GRAPH_MODE:
-        return CUDA_GRAPHS
-    return bool(arguments.torch_compile)
 
 
 def _groups_by_length(arguments: TrainingArguments) -> bool:

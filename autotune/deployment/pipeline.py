@@ -61,6 +61,13 @@ class TextEncoder:
             return self.tokenizer.encode(text, _text(row, "text_pair", where))
         return self.tokenizer.encode(text)
 
+    def windows(self, row: Row, where: str) -> list[Encoding]:
+        """The tokens of a row: those of each window for a question whose context is long."""
+        if self.artifact.task != QUESTION_ANSWERING:
+            return [self._encode(row, where)]
+        pair = _text(row, "text", where), _text(row, "text_pair", where)
+        return encode_windows(self.tokenizer, self.artifact, *pair)
+
     def arguments(self, encoding: Encoding) -> EncodedText:
         """What the model takes of the tokens of a row."""
         ids = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
@@ -99,21 +106,18 @@ class AnswerPipeline(Pipeline):
     """Answers questions about contexts."""
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        artifact = self.encoder.artifact
-        pairs = [
-            (_text(row, "text", f"row {number}"), _text(row, "text_pair", f"row {number}"))
-            for number, row in enumerate(rows, 1)
-        ]
-        windows = [encode_windows(self.encoder.tokenizer, artifact, *pair) for pair in pairs]
+        may_be_empty = self.encoder.artifact.may_be_empty
+        windows = [self.encoder.windows(row, f"row {n}") for n, row in enumerate(rows, 1)]
+        contexts = [_text(row, "text_pair", f"row {n}") for n, row in enumerate(rows, 1)]
         flat = [self.encoder.arguments(window) for row in windows for window in row]
         logits = iter(self.predictor.predict_all(flat))
         spans = [
-            best_answer([next(logits) for _ in row], row, may_be_empty=artifact.may_be_empty)
+            best_answer([next(logits) for _ in row], row, may_be_empty=may_be_empty)
             for row in windows
         ]
         return [
             {"answer": context[first:end], "start": first}
-            for (_, context), (first, end) in zip(pairs, spans, strict=True)
+            for context, (first, end) in zip(contexts, spans, strict=True)
         ]
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from autotune import plugins
 from autotune.deployment.settings import SUPPORTED, DeploymentSettings
-from autotune.domain import Measurement, Strategy, Study, Trial
+from autotune.domain import Measurement, Strategy, Study, Task, Trial
+from autotune.domain.tasks import TASK_KINDS
+from autotune.domain.training import task_of
 from autotune.errors import UsageError
 from autotune.export import artifact_texts, vendoring
 from autotune.export.artifact_rows import PREDICTIONS
@@ -63,6 +65,7 @@ class ArtifactFormat:
             )
         plugins.load(study.plugins)
         require_same_content(study)
+        study = replace(study, task=task_of(study.task, trial.strategy))
         with replaced_export(directory, self.overwrite) as folder:
             self._write(study, trial, self.model, folder)
         return exported_files(directory)
@@ -82,7 +85,7 @@ class ArtifactFormat:
             **strategy_document(study, trial, self.name),
             "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
             "deployment": asdict(settings),
-            "left_out": left_out(trial.strategy, settings),
+            "left_out": {**left_out(trial.strategy, settings), **windows_left_out(study.task)},
             "exported": {name: _record(figure) for name, figure in figures.items()},
         }
         write_validation_rows(study.task, folder)
@@ -155,6 +158,13 @@ def left_out(strategy: Strategy, settings: DeploymentSettings) -> dict[str, str]
         for name, value in (("runtime", settings.runtime), ("quantization", settings.quantization))
         if strategy.get(name, value) != value
     }
+
+
+def windows_left_out(task: Task) -> dict[str, str]:
+    """That texts are not divided into windows, where the trial has divided them."""
+    if task.stride is None or TASK_KINDS[task.kind].predicts_spans:
+        return {}
+    return {"stride": "the trial divided long texts into windows, the export cuts them"}
 
 
 def _record(measurement: Measurement) -> dict[str, Any]:

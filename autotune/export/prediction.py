@@ -12,6 +12,7 @@ from autotune.deployment.pipeline import Prediction, Row
 from autotune.deployment.programs import open_pipeline
 from autotune.deployment.runtimes import open_session
 from autotune.domain import Columns, Strategy, Study
+from autotune.domain.training import task_of
 from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.data.encoded_texts import calibration_texts
 from autotune.trial.post_pruning import pruned_model
@@ -26,7 +27,7 @@ def predict_rows(
     Raises :class:`~autotune.errors.DataError` for a row without text.
     """
     plugins.load(study.plugins)
-    prepared = prepare_task(study.task)
+    prepared = prepare_task(task_of(study.task, strategy))
     train, seed = load_split(prepared, "train"), study.task.seed
     calibration = calibration_texts(train, seed)
     model = pruned_model(model, strategy, prepared, train, seed)

@@ -176,6 +176,29 @@ def test_settings_of_the_trainer_are_the_baseline(trainer: Trainer) -> None:
     assert parts.has_input_ids and parts.has_encoder
 
 
+def test_compilation_of_any_mode_is_a_baseline_and_can_be_switched_off(trainer: Trainer) -> None:
+    for name, value in {
+        "torch_compile": True, "torch_compile_backend": "inductor",
+        "torch_compile_mode": "reduce-overhead",
+    }.items():  # fmt: skip
+        setattr(trainer.args, name, value)  # TrainingArguments would set variables of this process
+    parts = TrainerParts.of_trainer(trainer)
+    host = Host(
+        cpu="test", cores=(0,), physical_cores=1, memory_gib=8.0, devices=(Device("cpu", "cpu"),),
+        tools=("c++", "python.h"),
+    )  # fmt: skip
+    study = tuned_trainer._study(
+        "compiled", parts, host, objectives=["train_samples_per_second", "accuracy"],
+        constraints=[], space={"compile": [False, True]}, budget=Budget(1), confirm_seeds=1,
+        metrics={},
+    )  # fmt: skip
+    assert study.baseline["compile"] is True
+    eager = study.baseline.with_values(compile=False)
+    arguments = parts._arguments(study, eager, 0, Path("out"), {})
+    assert arguments.torch_compile is False
+    assert (arguments.torch_compile_backend, arguments.torch_compile_mode) == (None, None)
+
+
 def test_what_cannot_be_tuned_is_said(trainer: Trainer) -> None:
     with pytest.raises(UsageError, match="loader_workers cannot be applied"):
         api.tune(trainer, space={"loader_workers": [0, 1]}, progress=False)

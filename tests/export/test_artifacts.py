@@ -19,15 +19,16 @@ from typer.testing import CliRunner
 from autotune.cli.app import app
 from autotune.deployment.load import running_server
 from autotune.deployment.trained_model import TaskFacts, load, save
-from autotune.domain import Columns, SavedModel, Study, Trial, TrialResult
+from autotune.domain import Columns, SavedModel, Study, Task, Trial, TrialResult
 from autotune.errors import UsageError
-from autotune.export import exporter
+from autotune.export import exporter, prediction
 from autotune.export.artifact_rows import PREDICTIONS, VALIDATION, validation_rows
+from autotune.export.artifacts import ArtifactFormat, windows_left_out
 from autotune.export.checksums import changed_files
 from autotune.export.prediction import predict_rows, rename_columns
 from autotune.export.trained import trained_model_folder
 from autotune.export.verify_artifact import is_same_prediction, verify_artifact
-from autotune.trial.data.datasets import prepare_task
+from autotune.trial.data.datasets import PreparedTask, prepare_task
 from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan
 from autotune.trial.model_files import write_model
 from autotune.trial.models import load_model
@@ -209,6 +210,33 @@ def test_predictions_of_a_trial_are_those_of_its_export(
     rows = [{"text": row["text"]} for row in validation_rows(docker_folder)]
     predictions = predict_rows(trained.study, trained.trial.strategy, trained.model, rows)
     assert all(map(is_same_prediction, read_lines(docker_folder / PREDICTIONS), predictions))
+
+
+def test_the_length_of_a_trial_is_that_of_its_export_and_predictions(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[Task] = []
+
+    def write(own: ArtifactFormat, study: Study, *arguments: Any) -> None:
+        tasks.append(study.task)
+
+    def prepare(task: Task) -> PreparedTask:
+        tasks.append(task)
+        return trained.prepared
+
+    monkeypatch.setattr(ArtifactFormat, "_write", write)
+    monkeypatch.setattr(prediction, "prepare_task", prepare)
+    changes: dict[str, Any] = {"runtime": "torch", "quantization": "none", "max_length": 16}
+    trial = replace(trained.trial, strategy=trained.trial.strategy.with_values(**changes))
+    exporter("onnx", model=trained.model).export(trained.study, trial, tmp_path / "out")
+    predict_rows(trained.study, trial.strategy, trained.model, [{"text": "bread and rain"}])
+    assert [task.max_length for task in tasks] == [16, 16]
+
+
+def test_windows_of_long_texts_are_left_out() -> None:
+    """Those of long contexts are not."""
+    assert windows_left_out(Task()) == windows_left_out(Task("question-answering", stride=8)) == {}
+    assert windows_left_out(Task(stride=8)).keys() == {"stride"}
 
 
 def test_rows_can_have_the_columns_of_the_study() -> None:

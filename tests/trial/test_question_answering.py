@@ -15,7 +15,7 @@ from trial_cases import make_job
 
 from autotune.deployment.artifact import Artifact
 from autotune.deployment.inputs import Arrays
-from autotune.deployment.pipeline import make_pipeline
+from autotune.deployment.pipeline import make_encoder, make_pipeline
 from autotune.deployment.predictor import Predictor
 from autotune.domain import Completed, Task
 from autotune.domain.tasks import TASK_KINDS
@@ -146,6 +146,9 @@ def test_answers_of_an_exported_model_are_those_of_the_trial(
     logits = np.concatenate(predictor.predict_all(encoded_texts(split)))
     assert len(split) > len(rows)
     assert [p["answer"] for p in predictions] == get_task_type(KIND).decode(split, logits)[1]
+    encoder = make_encoder(tmp_path, artifact)
+    windows = [window for row in rows for window in encoder.windows(row, "")]
+    assert [w.ids for w in windows] == [list(text["input_ids"]) for text in encoded_texts(split)]
     for row, prediction in zip(rows, predictions, strict=True):
         assert row["text_pair"][prediction["start"] :].startswith(prediction["answer"])
 
