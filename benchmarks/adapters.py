@@ -1,7 +1,7 @@
 """Adapters against fine-tuning all weights, on SST-2: speed, memory and accuracy.
 
 Each strategy trains on the same examples, with a learning rate that suits it. The output is a table
-in Markdown. With 1,000 examples it takes about ten minutes on two cores that nothing else uses::
+in Markdown::
 
     python benchmarks/adapters.py --data DATA/sst2 --folder adapters --examples 1000
 

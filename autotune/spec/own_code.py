@@ -83,7 +83,7 @@ def _check(module: str, function: str) -> None:
     """Raise :class:`UsageError` if there is no such module, or no such function in a file. An
     installed module may take seconds to import, and is not imported here."""
     if not module or not function:
-        raise UsageError("a function is named as module:function, such as my_scores:kappa")
+        raise UsageError("a function is named as module:function, such as my_scores:f2")
     if extension := sys.modules.get(f"{EXTENSIONS}.{module}"):
         if not hasattr(extension, function):
             names = [n for n, value in vars(extension).items() if callable(value) and n[0] != "_"]
