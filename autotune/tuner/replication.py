@@ -32,6 +32,9 @@ from autotune.tuner.confirmation import full_run_seconds
 Floats = NDArray[np.float64]
 Rows = tuple[int, ...]
 
+Fits = Callable[[Strategy, float, int], bool]
+"""Whether the budget has room for ``runs`` of a strategy that take ``seconds`` altogether."""
+
 SEED_OFFSET = 101
 """Replicates have the study's seed plus this and more; confirmations have the seeds right after the
 study's."""
@@ -54,6 +57,10 @@ MAX_CANDIDATES = 5
 MIN_CANDIDATE_PROBABILITY = 0.2
 """Strategies that satisfy the constraints with a lower probability are not replicated."""
 
+PLANNING_POINTS = 100
+"""Plans are made after each trial of the sampler at first, and later after each hundredth part of
+them: with thousands of strategies it takes seconds."""
+
 DRAWS = 128
 """Antithetic pairs of outcomes of a plan, from which its gain is estimated."""
 
@@ -63,15 +70,16 @@ MAX_RUNS = 3
 
 @dataclass(frozen=True)
 class _Bound:
-    """A constraint on a score, and what is believed of it: ``means`` (groups,) and ``covariance``
-    (groups, groups). ``limit`` is the bound of the difference to the group ``reference``, or of the
-    score itself without one. ``run_variance`` is that of the error of one run."""
+    """A constraint on a score, and what is believed of it: ``means`` (groups,) and joint samples as
+    ``deviations`` from their mean (samples, groups). ``limit`` is the bound of the difference to
+    the group ``reference``, or of the score itself without one. ``run_variance`` is that of the
+    error of one run."""
 
     sign: float
     limit: float
     reference: int | None
     means: Floats
-    covariance: Floats
+    deviations: Floats
     run_variance: float
 
     def probabilities(self, runs: Rows, draws: Floats) -> Floats:
@@ -79,18 +87,29 @@ class _Bound:
         by outcome: shape (draws, groups). ``draws`` (draws, runs) are standard normal."""
         from scipy.special import ndtr
 
-        covariance, means = self.covariance, np.tile(self.means, (len(draws), 1))
+        means, variances = np.tile(self.means, (len(draws), 1)), self._variances
+        needed = runs if self.reference is None else (*runs, self.reference)
+        # Rows of the covariance, which as a whole is too large with thousands of groups.
+        rows = {row: self._covariances(row) for row in needed}
         for row, outcomes in zip(runs, draws.T, strict=False):
-            step = covariance[row] / np.sqrt(covariance[row, row] + self.run_variance)
+            step = rows[row] / np.sqrt(rows[row][row] + self.run_variance)
             means = means + outcomes[:, None] * step
-            covariance = covariance - np.outer(step, step)
-        variances = np.diag(covariance)
+            variances = variances - step**2
+            rows = {other: values - step[other] * step for other, values in rows.items()}
         if self.reference is not None:
-            shared = covariance[self.reference]
+            shared = rows[self.reference]
             means = means - means[:, [self.reference]]
             variances = variances + variances[self.reference] - 2 * shared
         margins = self.sign * (means - self.limit)
         return np.asarray(ndtr(margins / np.sqrt(np.maximum(variances, 1e-12))))
+
+    @cached_property
+    def _variances(self) -> Floats:
+        return np.asarray(self.deviations.var(axis=0, ddof=1))
+
+    def _covariances(self, row: int) -> Floats:
+        """Those of one group with each group, shape (groups,)."""
+        return np.asarray(self.deviations[:, row] @ self.deviations / (len(self.deviations) - 1))
 
 
 class Replication:
@@ -127,9 +146,8 @@ class Replication:
             if len(ended) >= MAX_REPLICATES or set(ended) != {State.COMPLETE}
         )
 
-    def choose(self, fits: Callable[[Strategy, float], bool]) -> Strategy | None:
-        """The strategy to run again, or ``None``. ``fits`` (strategy, seconds): whether so much
-        time is left."""
+    def choose(self, fits: Fits) -> Strategy | None:
+        """The strategy to run again, or ``None``."""
         if self._default_row is None or not self._bounds or not self._values.shape[1]:
             return None
         best, best_rate = None, self._mean_gain_rate
@@ -138,7 +156,8 @@ class Replication:
                 continue
             gain, seconds = self._gain(plan), sum(self._seconds[row] for row in plan)
             trial = self._fastest[plan[0]]
-            if gain >= MIN_GAIN and gain / seconds > best_rate and fits(trial.strategy, seconds):
+            is_better = gain >= MIN_GAIN and gain / seconds > best_rate
+            if is_better and fits(trial.strategy, seconds, len(plan)):
                 best, best_rate = trial.strategy, gain / seconds
         return best
 
@@ -165,9 +184,9 @@ class Replication:
             samples = samples - samples.mean(axis=1, keepdims=True)
             limit = constraint.bound
         sign = 1.0 if constraint.operator in (">", ">=") else -1.0
-        covariance = np.atleast_2d(np.cov(samples, rowvar=False))
+        deviations = samples - samples.mean(axis=0)
         reference = self._default_row if constraint.relative else None
-        return _Bound(sign, limit, reference, means, covariance, run_variance)
+        return _Bound(sign, limit, reference, means, deviations, run_variance)
 
     @cached_property
     def _values(self) -> Floats:
@@ -262,13 +281,14 @@ class Replication:
 
 
 def choose_replicate(
-    study: Study, history: Sequence[Trial], fits: Callable[[Strategy, float], bool]
+    study: Study, history: Sequence[Trial], fits: Fits
 ) -> tuple[Strategy, int] | None:
     """The strategy to train again now and its seed, or ``None``."""
     if not _split_constraints(study)[0] or any(trial.is_confirmation for trial in history):
         return None
     sampled = _sampled(history)
-    if len(sampled) < MIN_FINISHED_TRIALS:
+    interval = max(len(sampled) // PLANNING_POINTS, 1)
+    if len(sampled) < MIN_FINISHED_TRIALS or len(sampled) % interval:
         return None
     replicates = [trial for trial in history if trial.origin is TrialOrigin.REPLICATE]
     if len(replicates) >= MAX_RATIO * len(sampled):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autotune.analysis.front import pareto_front
@@ -27,9 +28,16 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.levers import phase_levers
-from autotune.tuner.replication import MAX_RATIO, SEED_OFFSET, choose_replicate
+from autotune.tuner.replication import (
+    MAX_RATIO,
+    SEED_OFFSET,
+    Fits,
+    Replication,
+    choose_replicate,
+)
 from autotune.tuner.samplers.factored.encoding import group_key
 from autotune.tuner.samplers.factored.observations import Observations
+from autotune.tuner.samplers.factored.surrogates import Surrogates
 from autotune.tuner.sources import SeedReplicates
 from tests.tuner.small_study import finished_trial, make_turn
 
@@ -70,7 +78,7 @@ def replicate(number: int, trial: Trial, accuracy: float, index: int = 0) -> Tri
     return measured(number, trial.strategy, 300.0, accuracy, seed=seed, origin=origin)
 
 
-def always_fits(strategy: Strategy, seconds: float) -> bool:
+def always_fits(strategy: Strategy, seconds: float, runs: int) -> bool:
     return True
 
 
@@ -94,7 +102,7 @@ def test_nothing_is_run_again_without_gain(study: Study) -> None:
 def test_a_replicate_needs_trials_of_the_sampler_and_time(study: Study) -> None:
     history = trials(study, 0.843)
     assert choose_replicate(study, history[:4], always_fits) is None
-    assert choose_replicate(study, history, lambda strategy, seconds: False) is None
+    assert choose_replicate(study, history, lambda strategy, seconds, runs: False) is None
 
 
 def test_replicates_are_limited(study: Study) -> None:
@@ -157,6 +165,43 @@ def test_the_source_waits_for_a_running_replicate_and_ends_with_the_search(study
     assert SeedReplicates().next(make_turn(ended, history)) is None
 
 
+def test_a_plan_fits_in_the_trials_that_are_left(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: set[int] = set()
+
+    def choose(study: Study, history: Sequence[Trial], fits: Fits) -> None:
+        lengths.update(runs for runs in (1, 2, 3) if fits(study.baseline, 10.0, runs))
+
+    monkeypatch.setattr("autotune.tuner.sources.replicates.choose_replicate", choose)
+    history = trials(study, 0.843)
+    for left in (1, 2, 3):
+        lengths.clear()
+        budget = Budget(trials=len(history) + left)
+        assert SeedReplicates().next(make_turn(replace(study, budget=budget), history)) is None
+        assert lengths == set(range(1, left + 1))
+
+
+def test_plans_of_several_runs_are_compared(study: Study) -> None:
+    lengths = set[int]()
+
+    def fits(strategy: Strategy, seconds: float, runs: int) -> bool:
+        lengths.add(runs)
+        return False
+
+    assert choose_replicate(study, trials(study, 0.843), fits) is None
+    assert max(lengths) > 1
+
+
+def test_long_searches_plan_less_often(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Replication, "__init__", lambda self, study, history: None)
+    monkeypatch.setattr(Replication, "choose", lambda self, fits: study.baseline)
+    history = [finished_trial(n, study.baseline) for n in range(1203)]
+    plans = [n for n in (4, 5, 199, 200, 201, 202, 1199, 1200, 1201, 1202)
+             if choose_replicate(study, history[: n + 1], always_fits)]  # fmt: skip
+    assert plans == [4, 5, 199, 200, 202, 1199, 1200], "the first trial is the default"
+
+
 def test_a_failed_replicate_is_not_repeated_and_an_interrupted_one_is(study: Study) -> None:
     history = trials(study, 0.843)
     run = replace(replicate(9, history[5], 0.8), result=TrialResult())
@@ -178,3 +223,23 @@ def test_the_sampler_averages_the_seeds_whatever_their_order(study: Study) -> No
         assert observation.values["accuracy"] == pytest.approx((0.843 + 2 * 0.83) / 3)
         assert (observation.runs, observation.number) == (3, 5)
         assert sorted(observations.complete) == list(range(9)), "replicates are no incumbents"
+
+
+def test_a_resumed_search_models_replicates_as_the_running_one_did(study: Study) -> None:
+    history = trials(study, 0.843)
+    repeated = [*history, *(replicate(9 + n, history[5], 0.6, n) for n in range(2))]
+
+    def expected(surrogates: Surrogates, observations: Observations) -> list[float]:
+        groups = observations.by_number(Phase.TRAIN)
+        surrogate = surrogates.fit(Phase.TRAIN, "accuracy", groups)
+        assert surrogate is not None
+        ids = surrogates.encoders[Phase.TRAIN].encode([trial.strategy for trial in history])
+        zeros = np.zeros(len(history))
+        samples: list[list[float]] = surrogate.sample(ids, np.array([1.0]), zeros).tolist()
+        return [value for (value,) in samples]
+
+    running, observations = Surrogates(study.space), Observations(study)
+    before = expected(running, observations.update(history))
+    after = expected(running, observations.update(repeated))
+    resumed = expected(Surrogates(study.space), Observations(study).update(repeated))
+    assert after == resumed != before

@@ -26,9 +26,10 @@ class SeedReplicates:
         ):
             return None
 
-        def fits(strategy: Strategy, seconds: float) -> bool:
-            minutes = turn.minutes_left(strategy)
-            return minutes is None or minutes * 60 >= seconds
+        def fits(strategy: Strategy, seconds: float, runs: int) -> bool:
+            minutes, trials = turn.minutes_left(strategy), turn.search_budget.trials
+            has_time = minutes is None or minutes * 60 >= seconds
+            return has_time and (trials is None or turn.usage.trials + runs <= trials)
 
         run = choose_replicate(turn.study, turn.history, fits)
         return None if run is None else Proposal(run[0], TrialOrigin.REPLICATE, run[1])
