@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
 from autotune.analysis.attribution import METHOD_NOTE, path_sentence, path_table
 from autotune.analysis.intervals import figure_interval
+from autotune.analysis.replicates import Replicates
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import (
     format_interval,
@@ -99,7 +102,7 @@ def _progress(study: LiveStudy, number: int) -> None:
 
 
 def _confirmations(snapshot: Snapshot, trial: Trial) -> None:
-    """The trial that this one confirms, or the runs that confirm it."""
+    """The trial that this one confirms, or the runs that repeat it with other seeds."""
     first = snapshot.confirmed_trial(trial)
     if first is not None:
         st.caption(
@@ -108,22 +111,28 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> None:
         )
         link("trial", f"Open trial {first.number}", icon=":material/replay:", trial=first.number)
     repeats = snapshot.replicates
-    runs = repeats.confirmations(trial)
+    confirmations = repeats.confirmations(trial)
+    runs = (*repeats.validation_runs(trial), *confirmations)
     if not runs:
         return
     st.subheader("Full training runs repeated with other seeds", anchor=False)
     metrics = [o.metric for o in snapshot.study.objectives]
     rows = [
         {"trial": str(t.number), "seed": str(t.seed)}
-        | {"split": "validation" if t is trial else "test"}
+        | {"split": "test" if t.is_confirmation else "validation"}
         | {metric_label(m): format_metric(m, t.metric(m)) for m in metrics}
         for t in (trial, *runs)
     ]
+    rows += _means(repeats, trial, metrics) if confirmations else []
+    st.dataframe(pd.DataFrame(rows).fillna(""), hide_index=True, height="content")
+
+
+def _means(repeats: Replicates, trial: Trial, metrics: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of the means of a confirmed trial, and of their intervals."""
     joint = {m: repeats.test_estimate(trial, m) or repeats.estimate(trial, m) for m in metrics}
     means = {metric_label(m): format_metric(m, f.value) for m, f in joint.items() if f is not None}
     ends = {metric_label(m): format_interval(m, f.ci95) for m, f in joint.items() if f is not None}
-    rows += [{"trial": "mean", **means}, {"trial": "95% interval", **ends}]
-    st.dataframe(pd.DataFrame(rows).fillna(""), hide_index=True, height="content")
+    return [{"trial": "mean", **means}, {"trial": "95% interval", **ends}]
 
 
 def _strategy(snapshot: Snapshot, trial: Trial) -> None:

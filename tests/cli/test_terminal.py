@@ -128,3 +128,25 @@ def test_a_paused_trial_and_the_one_that_continues_it_name_each_other() -> None:
     assert f"Continued by trial {rest.number}" in first
     assert "Continues trial 3, which was paused" in second
     assert not any("ontinue" in line for line in rendered(trial_details(SNAPSHOT, TRIALS[3]), 80))
+
+
+def test_a_trial_lists_the_runs_with_other_seeds() -> None:
+    """Replicates on the validation split; the mean is that of confirmations."""
+    first = next(t for t in TRIALS[1:] if t.state is State.COMPLETE)
+    runs = [
+        replace(TRIALS[of], number=len(TRIALS) + n, seed=101 + n, origin=TrialOrigin.REPLICATE)
+        for n, of in enumerate((first.number, first.number, 0))
+    ]
+    snapshot = Snapshot(STUDY, [*TRIALS, *runs])
+    repeated, default, run = (
+        rendered(trial_details(snapshot, trial), 160) for trial in (first, TRIALS[0], runs[0])
+    )
+    title = "Full training runs repeated with other seeds"
+    rows = [line.split() for line in repeated[repeated.index(title) :]]
+    for trial in (first, *runs[:2]):
+        assert [str(trial.number), str(trial.seed), "validation"] in [row[:3] for row in rows]
+    assert ["mean"] not in [row[:1] for row in rows]
+    splits = [line.split()[2:3] for line in default[default.index(title) :]]
+    assert splits.count(["validation"]) == 2 and ["test"] in splits
+    assert any(line.split()[:1] == ["mean"] for line in default)
+    assert f"replicate of trial {first.number}" in run[0] and title not in run

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import sample_studies as samples
 from test_pages import visit, words
 
 from autotune.analysis.snapshot import Snapshot
-from autotune.domain import Measurement, Study, Trial
+from autotune.domain import Measurement, Study, Trial, TrialOrigin
 from autotune.report.axes import Axis, error_lengths
 from dashboard.figures import compare_figure
 from dashboard.front_figure import front_figure
 from dashboard.front_traces import View
+from dashboard.views import trial as trial_page
 
 STUDY: Study = replace(samples.study("s", (samples.SPEED, samples.ACCURACY)), constraints=())
 
@@ -96,3 +98,22 @@ def test_a_trial_shows_where_its_gain_comes_from(opened: str) -> None:
     table = next(f.value for f in app.dataframe if "together" in set(f.value.iloc[:, 0]))
     assert list(table.columns) == ["lever", "training speed", "accuracy", "cost"]
     assert "Where the gain comes from" not in words(visit("trial", study="complete", trial="0"))
+
+
+def test_the_page_of_a_trial_lists_replicates_and_confirmations(
+    trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [
+        replace(trials[of], number=26 + n, seed=101, origin=TrialOrigin.REPLICATE)
+        for n, of in enumerate((0, 3))
+    ]
+    snapshot, frames = Snapshot(STUDY, [*trials, *runs]), list[pd.DataFrame]()
+    monkeypatch.setattr(trial_page.st, "dataframe", lambda frame, **options: frames.append(frame))
+    monkeypatch.setattr(trial_page.st, "subheader", lambda text, **options: None)
+    for number in (0, 3, 27):
+        trial_page._confirmations(snapshot, snapshot.by_number[number])
+    assert [frame["trial"].tolist() for frame in frames] == [
+        ["0", "26", "24", "25", "mean", "95% interval"],
+        ["3", "27"],
+    ]
+    assert frames[0]["split"].tolist()[:4] == ["validation"] * 2 + ["test"] * 2
