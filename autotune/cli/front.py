@@ -167,7 +167,7 @@ def print_next_steps(snapshot: Snapshot, options: str = "", remote: str | None =
     if snapshot.study.deploys and remote is None:
         is_openvino = knee.strategy.get("runtime", "torch") == "openvino"
         export_format = "openvino" if is_openvino else "onnx"
-        purpose = "write the model as it serves"
+        purpose = "write the trained model"
     export = f"{program} export {name} --trial knee --to {export_format} --output out{options}"
     goal, members = ("answer", "trials") if snapshot.study.has_goal else ("knee", "front")
     steps = [(f"{program} show {name} {knee.number}{options}", f"show all details of the {goal}")]

@@ -39,3 +39,13 @@ def test_field_delete_without_a_question_and_of_no_study(cli: CommandLine) -> No
     missing = cli.run("db", "delete", "bert", "--yes")
     assert missing.code == 2
     assert "no study bert" in missing.err
+
+
+def test_field_the_status_of_a_damaged_study_says_what_is_wrong(cli: CommandLine) -> None:
+    make_studies(cli.path)
+    with sqlite3.connect(cli.path / "autotune.db") as database:
+        database.execute("""UPDATE studies SET study = '{"name": 1}' WHERE name = 'bert'""")
+    damaged = cli.run("status", "bert")
+    assert damaged.code == cli.run("show", "bert", "0").code != 0
+    assert "study bert cannot be read" in damaged.err and "unpack" not in damaged.err
+    assert "other" in cli.run("studies").out

@@ -38,8 +38,8 @@ def status(study: StudyArgument, storage: StorageOption = None, json: JsonOption
     from autotune.cli.tables import status_lines
 
     with reading_store(storage) as store:
-        search = store.search_status(study)
-        record = status_record(store.study(study), store.trials(study), search=search)
+        target, trials = store.study(study), store.trials(study)
+        record = status_record(target, trials, search=store.search_status(study))
     if json:
         print_json(record)
     else:
