@@ -243,6 +243,7 @@ class SearchSession:
             outage_seconds=0.0 if store.single_driver else OUTAGE_SECONDS,
             feasibility=feasibility,
             source=self._source,
+            replicates=self._executor.clock is None,  # a recording has no further seeds
         )
 
 
