@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.client import Client
+from autotune.domain.text import format_address
 from autotune.errors import ExecutionError
 
 from .password import PasswordGate, read_password
@@ -97,8 +98,9 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host.strip("[]"), port))
         except OSError as error:
+            place = format_address(host, port)
             raise ExecutionError(
-                f"the dashboard cannot listen on {host}:{port}: {error.strerror or error}",
+                f"the dashboard cannot listen on {place}: {error.strerror or error}",
                 hint=f"autotune dashboard --port {port + 1}",
             ) from error
 

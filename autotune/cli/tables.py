@@ -40,7 +40,8 @@ def study_listing(records: Sequence[Mapping[str, Any]]) -> Listing | Text:
         state = record["state"] or ""
         started = (record["started_at"] or "")[:16].replace("T", " ")
         dataset = record["dataset"]
-        data = dataset if isinstance(dataset, str) else str(dataset.get("train"))
+        is_name = isinstance(dataset, str)
+        data = dataset if is_name else dataset.get("hub") or dataset.get("train", "")
         rows.append(Row([Text(record["study"], "bold"), str(record["model"]), data, started, state],
                         [states]))  # fmt: skip
     columns = [Column(name, left=True) for name in ("study", "model", "data", "started", "state")]

@@ -17,11 +17,15 @@ import httpx
 
 from autotune.analysis.snapshot import Snapshot
 from autotune.client.archive import unpack
-from autotune.client.errors import error_of, unreachable
+from autotune.client.errors import ACCESS_HINT, error_of, unreachable
 from autotune.domain import CurvePoint, Trial
+from autotune.domain.text import mask_passwords
 from autotune.errors import AutotuneError, UsageError
 from autotune.spec.yaml import read, write
 from autotune.store import codec
+
+EXAMPLE = "http://localhost:8700"
+"""An address of a service."""
 
 TIMEOUT_SECONDS = 60.0
 RECONNECTS = 20
@@ -72,13 +76,22 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
-            raise UsageError(f"{url!r} is no address", hint="http://localhost:8700")
-        secret = token or environ.get("AUTOTUNE_TOKEN")
+            raise UsageError(f"{mask_passwords(url)!r} is no address", hint=EXAMPLE)
+        secret = (token or environ.get("AUTOTUNE_TOKEN") or "").strip()
+        if not (secret.isascii() and secret.isprintable()):
+            raise UsageError("the token has characters that no token has", hint=ACCESS_HINT)
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url, headers=headers, timeout=TIMEOUT_SECONDS, transport=transport
-        )
+        url = url.rstrip("/")
+        self.url = mask_passwords(url)
+        try:
+            self._http = httpx.Client(
+                base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, transport=transport
+            )
+        except (httpx.InvalidURL, ValueError, ImportError) as error:
+            raise UsageError(
+                f"{self.url} cannot be used: {mask_passwords(str(error))}",
+                hint=f"{EXAMPLE}; and look at the variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
+            ) from error
 
     def __enter__(self) -> Self:
         return self

@@ -93,7 +93,8 @@ def _hint(words: Collection[str], variables: Collection[str]) -> str:
 
 def _tokens(text: str) -> list[Token]:
     tokens, position = [], 0
-    while text[position:].strip():
+    end = len(text.rstrip())
+    while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
             column = position + len(text[position:]) - len(text[position:].lstrip())

@@ -61,7 +61,21 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
-_URL_PASSWORD = re.compile(r"(://[^\s/@:]*:)([^\s]*(?=@)|(?!\d+(?:[\s/?#,]|$))[^\s/?#]+)")
+def first_line(error: object) -> str:
+    """The first line of the text of an error; the name of its type if it has no text."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+def format_address(host: str, port: int) -> str:
+    """``host:port`` as in a URL, where an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+_URL_PASSWORD = re.compile(
+    r"(://(?!\[[0-9A-Fa-f:.]+(?:%\w+)?\])[^\s/@:]*:)"  # an IPv6 address is no user
+    r"([^\s]*(?=@)|(?!\d+(?:[\s/?#,]|$))[^\s/?#]+)"
+)
 _NAMED_PASSWORD = re.compile(r"\b(\w*password\w*\s*=\s*)('[^']*'|[^\s&]+)", re.IGNORECASE)
 
 

@@ -27,7 +27,8 @@ def read_predictions(path: Path) -> list[Any]:
 
 def _read_lines(path: Path) -> list[Any]:
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").split("\n")  # other line separators are text
+        return [json.loads(line) for line in lines if line.strip()]
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} cannot be read: {one_line(error)}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
 from autotune.errors import UsageError
 from autotune.export import checksums
-from autotune.export.directory import METRICS, exported_files, remove
+from autotune.export.directory import METRICS, exported_files, remove, require_no_folder
 from autotune.export.readme import LOAD_PRUNED_FUNCTION
 from autotune.ports import Executor
 
@@ -75,6 +76,8 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
             hint=f"run the command in {directory}/README.md: it leaves the model in trained/",
         )
     trained = directory / CHECKPOINT
+    require_no_folder(directory / METRICS)
+    _require_no_other_files(directory, trained)
     for path in (trained, directory / METRICS):
         remove(path)  # a link would lead the worker out of the folder
     executor.call(run, str(directory), CHECKPOINT)
@@ -83,6 +86,19 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
     (trained / "README.md").write_text(card, encoding="utf-8")
     checksums.add_files(directory, [path for path in trained.rglob("*") if path.is_file()])
     return exported_files(directory)
+
+
+def _require_no_other_files(directory: Path, folder: Path) -> None:
+    """Raise :class:`UsageError` if ``folder`` has files that are not of the export around it."""
+    manifest = checksums.read_manifest(directory) or {}
+    paths = () if folder.is_symlink() else (folder, *sorted(folder.rglob("*")))
+    files = [path for path in paths if os.path.lexists(path) and not path.is_dir()]
+    names = [path.relative_to(directory).as_posix() for path in files]
+    if others := [name for name in names if name not in manifest]:
+        raise UsageError(
+            f"{folder} has files that are not from an export ({', '.join(others[:5])})",
+            hint="move them elsewhere, then repeat the command; or name a new folder: --output DIR",
+        )
 
 
 def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, pruned: bool) -> str:

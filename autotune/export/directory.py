@@ -8,6 +8,7 @@ links.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -74,12 +75,15 @@ def _require_replaceable(directory: Path, overwrite: bool) -> Manifest:
                 hint="name a new folder: --output DIR",
             )
         return {}
+    for name in (METRICS, VERIFY_LOG):
+        require_no_folder(directory / name)
     edited = [
         name
         for name in earlier
         if (directory / name).exists() and not checksums.is_unchanged(directory, name, earlier)
     ]
-    results = [f"{name}/" for name in TRAINED_RESULTS if (directory / name).is_dir()]
+    paths = [directory / name for name in TRAINED_RESULTS]
+    results = [path.name + "/" * path.is_dir() for path in paths if os.path.lexists(path)]
     if (edited or results) and not overwrite:
         problems = [
             *([f"has files changed since the export ({', '.join(edited[:5])})"] if edited else []),
@@ -95,7 +99,8 @@ def _require_replaceable(directory: Path, overwrite: bool) -> Manifest:
 def _move_into_place(staging: Path, directory: Path, earlier: Manifest) -> None:
     """Move all files of ``staging`` to ``directory``. Until the end the manifest lists the earlier
     and the new files, so that an interrupted move can be repeated."""
-    manifest = checksums.checksums(staging)
+    files = checksums.checksums(staging)
+    manifest = {name: files[name] for name in files if name != MANIFEST}  # a service adds its own
     for name in manifest:
         _require_no_links(directory, name)
         if (directory / name).is_dir() and not (directory / name).is_symlink():
@@ -142,6 +147,15 @@ def _remove_file(directory: Path, name: str) -> None:
         shutil.rmtree(parent / "__pycache__", ignore_errors=True)
         with suppress(OSError):
             parent.rmdir()
+
+
+def require_no_folder(path: Path) -> None:
+    """Raise :class:`UsageError` for a folder in place of a file of a run, which is not ours to
+    delete."""
+    if path.is_dir() and not path.is_symlink():
+        raise UsageError(
+            f"{path} is a folder where a run writes a file", hint="move it, or name a new folder"
+        )
 
 
 def remove(path: Path) -> None:

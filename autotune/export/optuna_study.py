@@ -17,7 +17,7 @@ from autotune.analysis.front import value_of
 from autotune.analysis.optuna_distributions import distribution
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import State, Study, Trial, Value
-from autotune.domain.text import mask_passwords
+from autotune.domain.text import first_line, mask_passwords
 from autotune.errors import StoreUnavailableError, UsageError
 
 STATES: Mapping[State, TrialState] = {
@@ -64,7 +64,7 @@ def write_study(study: Study, trials: Sequence[Trial], url: str) -> int:
         ) from error
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError) as error:
         raise StoreUnavailableError(
-            f"cannot write an Optuna study to {target}: {mask_passwords(_first_line(error), url)}",
+            f"cannot write an Optuna study to {target}: {mask_passwords(first_line(error), url)}",
             hint="give a SQLAlchemy URL such as sqlite:///optuna.db",
         ) from None
     finally:
@@ -84,10 +84,6 @@ def _require_optuna_database(url: str) -> None:
             f"{mask_passwords(url)} has the tables of another program",
             hint="name a new database: --output sqlite:///optuna.db",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _tried_values(lever: str, trials: Sequence[Trial]) -> list[Value]:

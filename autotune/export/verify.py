@@ -20,7 +20,7 @@ from autotune.domain.metrics import MetricKind
 from autotune.domain.text import one_line
 from autotune.errors import ExecutionError, UsageError
 from autotune.export.checksums import changed_files
-from autotune.export.directory import METRICS, VERIFY_LOG, remove
+from autotune.export.directory import METRICS, VERIFY_LOG, remove, require_no_folder
 from autotune.measure import statistics
 
 SPEED_TOLERANCE = 0.05
@@ -108,7 +108,7 @@ def read_folder(directory: Path) -> Mapping[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         document = json.loads((directory / "strategy.json").read_bytes())
     if isinstance(document, dict) and _is_command(document.get("command")):
-        _require_records(directory / "strategy.json", document.get("measured"))
+        require_records(directory / "strategy.json", "measured", document.get("measured"))
         return document
     raise UsageError(
         f"{directory} is not an exported folder with a script",
@@ -121,20 +121,20 @@ def _is_command(command: Any) -> bool:
     return bool(words) and all(isinstance(w, str) and w and "\0" not in w for w in words)
 
 
-def _require_records(path: Path, records: Any) -> None:
-    """Raise :class:`UsageError` unless ``records`` are measurements by metric."""
+def require_records(path: Path, section: str, records: Any) -> None:
+    """Raise :class:`UsageError` unless ``records``, of a ``section`` of the file ``path``, are
+    measurements by metric."""
     if not isinstance(records, dict):
-        raise UsageError(f"{path}: measured is not a mapping of metrics", hint="export again")
+        raise UsageError(f"{path}: {section} is not a mapping of metrics", hint="export again")
     for name, record in records.items():
         fields = record if isinstance(record, dict) else {}
         ends = fields.get("ci95")
         pair = ends if isinstance(ends, list) and len(ends) == 2 else []
+        place = f"{path}: {section}.{one_line(name)}"
         if not _is_number(fields.get("value")) or (ends is not None and not pair):
-            raise UsageError(f"{path}: measured.{one_line(name)} has no value", hint="export again")
+            raise UsageError(f"{place} has no value", hint="export again")
         if not all(map(_is_number, pair)):
-            raise UsageError(
-                f"{path}: measured.{one_line(name)}.ci95 is not two numbers", hint="export again"
-            )
+            raise UsageError(f"{place}.ci95 is not two numbers", hint="export again")
 
 
 def _is_number(value: Any) -> bool:
@@ -148,7 +148,7 @@ def launchable(command: Sequence[str]) -> list[str]:
     arguments = [*WAIT_OPTIONS.get(program, ()), *arguments]
     if program == "python":
         return [sys.executable, *arguments]
-    sibling = Path(sys.executable).with_name(program)
+    sibling = Path(sys.executable).parent / program
     path = str(sibling) if sibling.is_file() else shutil.which(program)
     if path is None:
         raise UsageError(
@@ -163,6 +163,7 @@ def _launch(directory: Path, command: Sequence[str], seconds: float) -> Mapping[
     metrics = directory / METRICS
     log = directory / VERIFY_LOG
     for path in (metrics, log):
+        require_no_folder(path)
         remove(path)  # never written through a link
     environment = {**os.environ, "TUNED_REFERENCE": "1"}
     with log.open("w", encoding="utf-8") as output:
@@ -202,7 +203,7 @@ def read_metrics(path: Path) -> Mapping[str, Any]:
         numbers = [*speeds, *lengths, *document["reference_seconds"]]
         has_flags = all(isinstance(window["warmup"], bool) for window in windows)
         if speeds and has_flags and all(_is_number(number) and number > 0 for number in numbers):
-            _require_records(path, document["validation"])
+            require_records(path, "validation", document["validation"])
             return document
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
         pass
@@ -233,7 +234,7 @@ def _check_speed(
         name, reached = "relative_speed", _product(rate, statistics.median(reference))
     if name not in promised:
         return None
-    value, ends = _estimate(promised[name])
+    value, ends = estimate(promised[name])
     if value <= 0:
         return None
     spread = math.hypot(_half_width(ends) / value, _half_width(reached[1]) / reached[0])
@@ -249,13 +250,14 @@ def _check_scores(
     shares = [m.name for m in METRIC_RECORDS.values() if m.kind is MetricKind.SHARE]
     for name in shares:
         if name in promised and name in reached:
-            value, ends = _estimate(promised[name])
+            value, ends = estimate(promised[name])
             tolerance = value - ends[0] if ends else 0.0
-            checks.append(Check(name, value, ends, *_estimate(reached[name]), tolerance))
+            checks.append(Check(name, value, ends, *estimate(reached[name]), tolerance))
     return checks
 
 
-def _estimate(record: Mapping[str, Any]) -> tuple[float, Interval]:
+def estimate(record: Mapping[str, Any]) -> tuple[float, Interval]:
+    """The value of a measurement in a file, and its interval."""
     ends = record.get("ci95")
     return record["value"], (ends[0], ends[1]) if ends else None
 

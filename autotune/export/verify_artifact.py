@@ -14,10 +14,10 @@ from autotune.deployment import DeploymentSettings, measure
 from autotune.deployment.artifact import read_artifact
 from autotune.deployment.pipeline import make_encoder
 from autotune.domain import Measurement
-from autotune.errors import UsageError
+from autotune.errors import Unsupported, UsageError
 from autotune.export.artifact_predictions import write_predictions
 from autotune.export.artifact_rows import PREDICTIONS, read_predictions, validation_rows
-from autotune.export.verify import SPEED_TOLERANCE, Check
+from autotune.export.verify import SPEED_TOLERANCE, Check, estimate, require_records
 
 SPEED = "deployed_relative_speed"
 
@@ -54,21 +54,32 @@ def verify_artifact(directory: Path, runs: int = 1) -> list[Check]:
 
 
 def _read_document(directory: Path) -> Mapping[str, Any]:
-    """``strategy.json`` of an exported model."""
+    """``strategy.json`` of an exported model, with measurements and settings that can be used."""
+    path = directory / "strategy.json"
     document: Any = None
     with suppress(OSError, ValueError, RecursionError):
-        document = json.loads((directory / "strategy.json").read_bytes())
-    keys = {"measured", "exported", "left_out", "deployment"}
-    if not isinstance(document, dict) or not keys <= document.keys():
+        document = json.loads(path.read_bytes())
+    if not isinstance(document, dict) or not _is_complete(document):
         raise UsageError(
-            f"{directory}/strategy.json does not describe an exported model",
+            f"{path} does not describe an exported model",
             hint=f"export again: autotune export STUDY --to onnx --output {directory}",
         )
+    for section in ("measured", "exported"):
+        require_records(path, section, document[section])
     return document
 
 
+def _is_complete(document: Mapping[str, Any]) -> bool:
+    """Whether ``document`` has what is compared, and the settings of the deployment."""
+    try:
+        DeploymentSettings(**document["deployment"])
+        return SPEED in document["exported"] and {"measured", "left_out"} <= document.keys()
+    except (KeyError, TypeError, Unsupported):
+        return False
+
+
 def _is_score(name: str, records: Mapping[str, Mapping[str, Any]]) -> bool:
-    return name.startswith(SCORE_PREFIX) and records[name]["unit"] in ("ratio", "correlation")
+    return name.startswith(SCORE_PREFIX) and records[name].get("unit") in ("ratio", "correlation")
 
 
 def _check_predictions(directory: Path) -> Check:
@@ -95,14 +106,13 @@ def is_same_prediction(first: Any, second: Any) -> bool:
 def _check_speed(directory: Path, document: Mapping[str, Any], runs: int) -> Check:
     is_trial = not document["left_out"] and SPEED in document["measured"]
     promised = document["measured" if is_trial else "exported"][SPEED]
-    value, ends = promised["value"], promised["ci95"]
+    value, interval = estimate(promised)
     reached = max(
         (_measure_speed(directory, document["deployment"]) for _ in range(runs)),
         key=lambda measurement: measurement.value,
     )
-    half_widths = [(pair[1] - pair[0]) / 2 for pair in (ends, reached.ci95) if pair]
+    half_widths = [(pair[1] - pair[0]) / 2 for pair in (interval, reached.ci95) if pair]
     tolerance = max(SPEED_TOLERANCE * value, math.hypot(*half_widths))
-    interval = None if ends is None else (ends[0], ends[1])
     return Check(SPEED, value, interval, reached.value, reached.ci95, tolerance)
 
 

@@ -115,12 +115,12 @@ def _document(path: Path) -> Mapping[str, Any]:
         if len(raw) > MAX_CHARACTERS:
             raise ValueError(f"longer than {MAX_CHARACTERS:,} bytes")
         text = raw.decode("utf-8-sig")
-        is_json = path.suffix == ".json"
+        is_json = path.suffix.lower() == ".json"
         document = json.loads(text) if is_json else _load_yaml(text)
         document = _with_text_keys(document)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", hint="check the path") from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ArithmeticError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(
             f"{_location(path, error)}: cannot be parsed: {_problem(error)}",
             hint="give the file as the trainer has written it; it may be truncated",

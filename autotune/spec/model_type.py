@@ -37,7 +37,8 @@ def _cached_configs(name: str) -> list[Path]:
     if home := os.environ.get("HF_HUB_CACHE"):
         cache = Path(home)
     else:
-        cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "hub"
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = Path(os.environ.get("HF_HOME") or caches / "huggingface") / "hub"
     snapshots = cache / f"models--{name.replace('/', '--')}" / "snapshots"
     return sorted(snapshots.glob("*/config.json"), key=lambda path: path.lstat().st_mtime)
 

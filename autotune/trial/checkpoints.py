@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from autotune.domain import Job, Phase, TrialResult
 from autotune.domain.host import GIB, MIB
 from autotune.domain.strategy import digest
+from autotune.domain.text import first_line
 from autotune.measure import memory
 from autotune.measure.clock import Window
 from autotune.trial.best_checkpoint import BestCheckpoint, BestEvaluation
@@ -212,7 +213,7 @@ class Checkpoints:
             record = _adapter().validate_python(document["record"])
             return record if self._has_profile(record.result.measurements) else None
         except (KeyError, ValidationError, StateMismatch) as error:
-            self._recorder.add_event(KIND, f"not used: {str(error).splitlines()[0]}")
+            self._recorder.add_event(KIND, f"not used: {first_line(error)}")
             return None
 
     def _has_best(self, path: Path, record: RunRecord) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 from autotune.domain import Columns
@@ -53,8 +54,8 @@ def _text_labels(table: Table, name: str) -> list[str | None] | None:
 
 
 def _text(value: Any) -> str | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    if isinstance(value, float) and isfinite(value):
+        value = int(value) if value.is_integer() else str(value)
     is_text = isinstance(value, str | int) and not isinstance(value, bool)
     return str(value).strip() if is_text else None
 
@@ -69,8 +70,9 @@ def _with_integers(table: Table, name: str, labels: Sequence[str | None] | None)
         if label and match is None:
             raise DataError(
                 f"{table.where(row)}: the label is the number {label}; "
-                "a label is a name or an integer, and regression is not supported",
-                hint="write names for the classes, such as 'class 3.8', or integers",
+                "a class is a name or an integer",
+                hint="to predict the number, set task.kind: regression; for classes, write names, "
+                "such as 'class 3.8', or integers",
             )
         values.append(value if match is None else int(match[1]))
     return replace(table, columns={**table.columns, name: values})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.domain.paths import expand_home
-from autotune.domain.text import one_line, shorten
+from autotune.domain.text import first_line, one_line, shorten
 from autotune.errors import ModelError
 from autotune.trial import builtin
 
@@ -170,10 +170,10 @@ def _download(name: str) -> Path:
     try:
         folder = fetch(*FILES, local=False)
         return folder if _has_safetensors(folder) else fetch(PICKLED, local=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of any type: a proxy, a certificate, a library that is missing
         raise ModelError(
-            f"task.model: cannot load {name} from the hub: {str(error).splitlines()[0]}",
-            hint="check the name and the network, or name a directory, or builtin:minilm",
+            f"task.model: cannot load {name} from the hub: {first_line(error)}",
+            hint="check the name, the network and the proxy; or name a directory or builtin:minilm",
         ) from error
 
 

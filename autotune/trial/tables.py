@@ -10,7 +10,8 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ from autotune.errors import DataError
 BOM = b"\xef\xbb\xbf"
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+COMPRESSED = (".bz2", ".gz", ".xz", ".zip", ".zst")
+"""Endings of compressed files."""
+
+DIALECTS: Mapping[str, Mapping[str, Any]] = {
+    ".csv": {"delimiter": ",", "strict": True},
+    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
+}
+"""How the module ``csv`` reads files, by their ending."""
 
 QUOTED = re.compile('"(?:[^"]|"")+"', re.DOTALL)
 """A text that is quoted as in CSV."""
@@ -63,6 +73,8 @@ def read_table(path: Path) -> Table:
     objects) or ``.parquet`` file. Raises :class:`DataError` with ``file:line`` for a row that
     cannot be read."""
     reader = READERS.get(path.suffix.lower())
+    if path.suffix.lower() in COMPRESSED:
+        raise DataError(f"{path}: compressed files are not read", hint="decompress it first")
     if reader is None:
         raise DataError(
             f"{path}: cannot tell the format of a file named *{path.suffix}",
@@ -145,10 +157,20 @@ def _without_surrogates(table: Table) -> Table:
             if text != value:
                 damaged[row] = None
             return text
+        if isinstance(value, dict):
+            return {clean(key, row): clean(item, row) for key, item in value.items()}
         return [clean(item, row) for item in value] if isinstance(value, list) else value
 
+    def clean_cell(value: Any, row: int) -> Any:
+        try:
+            return clean(value, row)
+        except RecursionError as error:
+            raise DataError(
+                f"{table.where(row)}: a value is nested too deep", hint="remove this column"
+            ) from error
+
     columns = {
-        name: [clean(value, row) for row, value in enumerate(values)]
+        name: [clean_cell(value, row) for row, value in enumerate(values)]
         for name, values in table.columns.items()
     }
     if not damaged:
@@ -163,7 +185,8 @@ def _repeated(names: Sequence[str]) -> str | None:
     return next((name for index, name in enumerate(names) if name in names[:index]), None)
 
 
-def _require_unique(names: Sequence[str], where: str) -> None:
+def require_unique(names: Sequence[str], where: str) -> None:
+    """Raise :class:`DataError` if two columns have one of ``names``."""
     if (name := _repeated(names)) is not None:
         raise DataError(
             f"{where}: two columns are named {name!r}", hint="rename or remove one of them"
@@ -172,13 +195,13 @@ def _require_unique(names: Sequence[str], where: str) -> None:
 
 def _read_csv(path: Path) -> Table:
     """Fields are quoted as in RFC 4180."""
-    return _read_delimited(path, delimiter=",", strict=True)
+    return _read_delimited(path, **DIALECTS[".csv"])
 
 
 def _read_tsv(path: Path) -> Table:
     """Fields are not quoted, so a quotation mark is a part of the text. Files of this kind (GLUE)
     have unpaired ones, which would swallow all rows up to the next."""
-    table = _read_delimited(path, delimiter="\t", quoting=csv.QUOTE_NONE)
+    table = _read_delimited(path, **DIALECTS[".tsv"])
     rows = {
         row
         for values in table.columns.values()
@@ -191,28 +214,36 @@ def _read_tsv(path: Path) -> Table:
     return replace(table, notes=(note,))
 
 
+@contextmanager
+def unlimited_fields() -> Iterator[None]:
+    """Let the module ``csv`` read fields of any length: long texts are valid."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _read_delimited(path: Path, **dialect: Any) -> Table:
     lines: list[int] = []
     rows: list[list[str]] = []
     reader = csv.reader(io.StringIO(_decode(path), newline=""), **dialect)
-    limit = csv.field_size_limit(sys.maxsize)  # long texts are valid
     try:
-        names = next(reader, [])
-        _require_unique(names, f"{path}:1")
-        start = reader.line_num + 1
-        for row in reader:
-            if row:
-                _check_width(row, names, f"{path}:{start}", dialect["delimiter"])
-                rows.append(row)
-                lines.append(start)
+        with unlimited_fields():
+            names = next(reader, [])
+            require_unique(names, f"{path}:1")
             start = reader.line_num + 1
+            for row in reader:
+                if row:
+                    _check_width(row, names, f"{path}:{start}", dialect["delimiter"])
+                    rows.append(row)
+                    lines.append(start)
+                start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
             f"{path}:{reader.line_num}: not CSV: {error}",
             hint="look for a missing closing quote",
         ) from error
-    finally:
-        csv.field_size_limit(limit)
     return Table(str(path), {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines)
 
 
@@ -247,8 +278,19 @@ def _read_parquet(path: Path) -> Table:
         raise DataError(
             f"{path}: not a Parquet file: {error}", hint="write it again, or as JSON Lines"
         ) from error
-    _require_unique(table.column_names, str(path))
-    return Table(str(path), {name: table[name].to_pylist() for name in table.column_names})
+    require_unique(table.column_names, str(path))
+    return Table(str(path), {name: _values(path, name, table) for name in table.column_names})
+
+
+def _values(path: Path, name: str, table: Any) -> list[Any]:
+    """The values of a column. Parquet has some that Python has not, such as the year 300000."""
+    try:
+        values: list[Any] = table[name].to_pylist()
+    except (ArithmeticError, LookupError, RecursionError, ValueError) as error:
+        raise DataError(
+            f"{path}: column {name} cannot be read: {error}", hint="remove or convert this column"
+        ) from error
+    return values
 
 
 READERS = {

@@ -103,4 +103,11 @@ def cli(tmp_path: Path) -> CommandLine:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Result]:
     """A working directory after ``autotune search tiny.yaml``, and the output of that."""
     cli = make_command_line(tmp_path_factory.mktemp("cli"))
-    return cli, cli.run("search", "tiny.yaml")
+    return cli, cli.run("search", "tiny.yaml", timeout=600)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs the search waits for it, which takes minutes on a busy machine."""
+    for item in items:
+        if "searched" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(900))

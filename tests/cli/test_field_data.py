@@ -14,14 +14,14 @@ def test_changed_data_is_another_task(searched: tuple[CommandLine, Result], tmp_
     cli = CommandLine(tmp_path / "copy")
     shutil.copytree(searched[0].path, cli.path)
     before = cli.run("trials", "tiny", "--json").document
-    done = ("search", "tiny.yaml", "--set", f"budget.trials={len(before)}")
+    search = ("search", "tiny.yaml", "--set", f"budget.trials={len(before) + 1}")
     export = ("export", "tiny", "--trial", "0", "--to", "hf-trainer", "-o", "out")
     path = cli.path / "train.jsonl"
     original = path.read_text(encoding="utf-8")
     swapped = original.replace('"food"', '"x"').replace('"weather"', '"food"')
     path.write_text(swapped.replace('"x"', '"weather"'), encoding="utf-8")
 
-    again = cli.run(*done)
+    again = cli.run(*search)
     assert again.code == 2
     assert "the content of task.dataset was" in again.err and "--study tiny-2" in again.err
     exported = cli.run(*export)
@@ -31,4 +31,6 @@ def test_changed_data_is_another_task(searched: tuple[CommandLine, Result], tmp_
     path.write_text(original, encoding="utf-8")
     os.utime(path, (1, 1))
     assert cli.run(*export).code == 0
-    assert cli.run(*done).code == 0
+    restored = cli.run(*search, timeout=600)
+    assert restored.code == 0, restored.err
+    assert len(cli.run("trials", "tiny", "--json").document) == len(before) + 1

@@ -19,6 +19,7 @@ from autotune.export.templates.device import select_device
         ("5, 7", "cuda:0", 1, "7"),
         ("GPU-8932f937", "cuda", 0, "GPU-8932f937"),
         ("5", "cpu", 0, ""),
+        ("5,-1,7", "cuda:0", 0, "5"),
     ],
 )
 def test_field_a_script_sees_its_gpu_only(
@@ -30,7 +31,9 @@ def test_field_a_script_sees_its_gpu_only(
     assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
 
 
-@pytest.mark.parametrize(("visible", "device"), [("", "cuda:0"), ("5", "cuda:1")])
+@pytest.mark.parametrize(
+    ("visible", "device"), [("", "cuda:0"), ("5", "cuda:1"), ("-1", "cuda:0"), ("5,-1,7", "cuda:1")]
+)
 def test_field_a_gpu_that_is_not_visible_is_not_used(
     visible: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

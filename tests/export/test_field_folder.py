@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from autotune.errors import UsageError
 from autotune.export import checksums, exporter
+from autotune.export.artifact_rows import validation_rows
+from autotune.export.checkpoint import add_model
 from autotune.export.directory import STAGING_PREFIX, replaced_export
-from autotune.export.verify import require_unchanged
+from autotune.export.templates.folder import open_folder
+from autotune.export.verify import require_unchanged, verify
+from autotune.export.verify_artifact import verify_artifact
 from tests.export import samples
 
 
@@ -172,3 +177,80 @@ def test_field_the_readme_loads_a_pruned_model_as_it_was_trained(tmp_path: Path)
     exporter("torchrun").export(study, samples.trial(), tmp_path / "default")
     text = (tmp_path / "default/README.md").read_text()
     assert 'AutoModelForSequenceClassification.from_pretrained("trained")' in text
+
+
+@pytest.mark.parametrize("name", ["trained", "ray", "checkpoints"])
+def test_field_files_with_the_names_of_results_are_not_deleted(name: str, tmp_path: Path) -> None:
+    export(tmp_path)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=rf"results of a run \({name}\)"):
+        export(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "verify.log"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_field_a_folder_in_place_of_a_file_is_not_deleted(
+    name: str, overwrite: bool, tmp_path: Path
+) -> None:
+    export(tmp_path)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is a folder"):
+        export(tmp_path, overwrite=overwrite)
+    command = [sys.executable, "-c", "pass"]
+    document = {"command": command, "measured": {"accuracy": {"value": 0.5, "ci95": None}}}
+    (tmp_path / "strategy.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="is a folder"):
+        verify(tmp_path)
+    assert (tmp_path / name / "notes.txt").read_text() == "mine"
+
+
+def test_field_own_files_in_the_folder_of_the_model_are_not_deleted(tmp_path: Path) -> None:
+    study = samples.study(samples.write_data(tmp_path))
+    exporter("torchrun").export(study, samples.trial(), tmp_path / "out")
+    own = tmp_path / "out/checkpoint/notes.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.raises(UsageError, match=r"not from an export \(checkpoint/notes\.txt\)"):
+        add_model(tmp_path / "out", object())  # type: ignore[arg-type]
+    assert own.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"measured": 3},
+        {"exported": {}},
+        {"exported": {"deployed_relative_speed": {}}},
+        {"exported": {"deployed_relative_speed": {"value": 1.0}, "deployed_accuracy": 3}},
+        {"deployment": {"runtime": "none"}},
+        {"deployment": {"runtime": "torch", "quantization": "int4"}},
+        {"deployment": 3},
+    ],
+)
+def test_field_a_damaged_export_of_a_model_is_named(
+    changes: dict[str, object], tmp_path: Path
+) -> None:
+    exported = {"deployed_relative_speed": {"value": 1.0, "ci95": None}}
+    document = {"measured": {}, "exported": exported, "left_out": {}, "deployment": {}, **changes}
+    (tmp_path / "strategy.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match=r"strategy\.json"):
+        verify_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\r"])
+def test_field_line_separators_are_text_of_rows(separator: str, tmp_path: Path) -> None:
+    row = {"text": f"one{separator}two"}
+    lines = json.dumps(row, ensure_ascii=False) + "\n"
+    (tmp_path / "validation.jsonl").write_text(lines * 2, encoding="utf-8", newline="")
+    assert validation_rows(tmp_path) == [row, row]
+
+
+def test_field_names_of_labels_with_spaces_are_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    rows = [json.dumps({"text": f"text {n}", "label": n % 2}) + "\n" for n in range(40)]
+    path.write_text("".join(rows), encoding="utf-8")
+    study = samples.study(path, labels=(" good", "bad "))
+    exporter("torchrun").export(study, samples.trial(), tmp_path / "out")
+    assert set(open_folder(tmp_path / "out").split("train").labels.tolist()) == {0, 1}

@@ -9,7 +9,7 @@ import pytest
 
 from autotune.analysis import markdown
 from autotune.analysis.snapshot import Snapshot
-from autotune.domain.text import mask_passwords, one_line
+from autotune.domain.text import format_address, mask_passwords, one_line
 from autotune.errors import UsageError
 from autotune.export.checkpoint import model_card
 from autotune.report.blocks import Command, Heading, Paragraph, Table
@@ -70,6 +70,24 @@ def test_field_passwords_are_masked(url: str) -> None:
         mask_passwords("sqlite:///a.db and http://h:5000/x") == "sqlite:///a.db and http://h:5000/x"
     )
     assert "ET@" not in mask_passwords("no host 'ET@h'", "postgresql://u:S3CR@ET@h/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("http://[::1]:8700 is down", "http://[::1]:8700 is down"),
+        ("postgresql://[fe80::1%eth0]/x", "postgresql://[fe80::1%eth0]/x"),
+        ("postgresql://u:S3CRET@[::1]:5432/x", "postgresql://u:***@[::1]:5432/x"),
+        ("postgresql://[u:S3CRET@h/x", "postgresql://[u:***@h/x"),
+    ],
+)
+def test_field_addresses_of_ipv6_are_no_passwords(text: str, masked: str) -> None:
+    assert mask_passwords(text) == masked
+
+
+def test_field_addresses_of_ipv6_are_in_brackets() -> None:
+    addresses = [format_address(host, 80) for host in ("::1", "[::1]", "h")]
+    assert addresses == ["[::1]:80", "[::1]:80", "h:80"]
 
 
 @pytest.mark.parametrize("file_format", ["html", "md"])

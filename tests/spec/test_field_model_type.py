@@ -78,6 +78,12 @@ def test_the_type_is_read_from_the_cache_of_the_hub(
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "config.json").write_text("[" * 100_000, encoding="utf-8")
     assert model_type_of(str(tmp_path / "odd")) is None
+    for name in ("HF_HUB_CACHE", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    hub = tmp_path / "huggingface" / "hub"
+    write_model(hub / "models--owner--elsewhere" / "snapshots" / "abc", "roberta")
+    assert model_type_of("owner/elsewhere") == "roberta"
 
 
 @pytest.mark.parametrize("ratio", ["[0.0, 0.5]", "{low: 0.0, high: 0.5}"])

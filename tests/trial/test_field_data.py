@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
-from data_files import rows, tiny, write_csv, write_jsonl, write_splits
+from data_files import rows, tiny, write_csv, write_jsonl, write_parquet, write_splits
+from pyarrow import parquet
 
 from autotune.domain import Columns
 from autotune.errors import DataError
@@ -102,7 +104,7 @@ def test_fractions_as_labels_are_refused_with_the_line(
     train = write_csv(tmp_path / "train.csv", rows(labels=("3", "2.45")))
     with pytest.raises(DataError, match=r"train.csv:3: the label is the number 2.45") as caught:
         prepare_task(tiny({"train": str(train)}))
-    assert "regression is not supported" in str(caught.value)
+    assert "task.kind: regression" in str(caught.value.hint)
     names = write_csv(tmp_path / "names.csv", rows(labels=("3", "2.45", "high")))
     assert prepare_task(tiny({"train": str(names)})).label_names == ("2.45", "3", "high")
 
@@ -250,3 +252,52 @@ def test_intervals_are_those_of_the_whole_matrix(classes: int) -> None:
         low, high = np.percentile(statistic(draws.reshape(-1, size, size)), [2.5, 97.5])
         assert scores[name].ci95 == (low, high)
         assert scores[name].value == statistic(counts.reshape(1, size, size))[0]
+
+
+def test_half_of_a_character_is_replaced_within_answers(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"answers": {"text": ["a \\ud83d"], "answer_start": [0]}}\n', encoding="utf-8")
+    table = read_table(path)
+    assert table.columns["answers"] == [{"text": ["a \ufffd"], "answer_start": [0]}]
+    assert len(table.notes) == 1
+
+
+def test_a_value_that_is_nested_too_deep_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for depth in range(100, 1000, 100):  # the parser and what follows have limits of their own
+        deep = f'{{"text": "x", "more": {"[" * depth}{"]" * depth}}}\n'
+        path.write_text('{"text": "x"}\n' + deep, encoding="utf-8")
+        try:
+            assert len(read_table(path)) == 2
+        except DataError as error:
+            assert depth > 100 and str(path) + ":2: " in error.message
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zip", "ZST"])
+def test_compressed_files_are_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"train.csv.{suffix}"
+    path.write_bytes(b"x")
+    with pytest.raises(DataError, match="compressed files are not read") as caught:
+        read_table(path)
+    assert "decompress" in str(caught.value.hint)
+
+
+def test_values_of_parquet_that_python_has_not_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    years = pyarrow.array([10**15], pyarrow.timestamp("ms"))
+    damaged = pyarrow.Array.from_buffers(
+        pyarrow.string(), 1, pyarrow.array([b"\xff"], pyarrow.binary()).buffers()
+    )
+    for name, column in (("at", years), ("note", damaged)):
+        parquet.write_table(pyarrow.table({"text": ["x"], name: column}), path)
+        with pytest.raises(DataError, match=f"column {name} cannot be read"):
+            read_table(path)
+
+
+@pytest.mark.parametrize("write", [write_jsonl, write_parquet])
+def test_fractions_as_labels_are_refused_in_all_formats(tmp_path: Path, write: Any) -> None:
+    suffix = write.__name__.removeprefix("write_")
+    path = write(tmp_path / f"train.{suffix}", rows(labels=(3.0, 2.45)))
+    with pytest.raises(DataError, match=r"the label is the number 2\.45") as caught:
+        prepare_task(tiny({"train": str(path)}))
+    assert "task.kind: regression" in str(caught.value.hint)

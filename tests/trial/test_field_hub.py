@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub
 import pytest
 from data_files import tiny
 
 from autotune.domain import Columns
-from autotune.errors import DataError
+from autotune.errors import DataError, ModelError
 from autotune.spec.task_section import TaskSpec
 from autotune.trial.data.datasets import load_split, prepare_task
+from autotune.trial.model_sources import find_model
 
 TEXT = Columns(text="sentence")
 
@@ -105,3 +107,23 @@ def test_declared_names_are_accepted_where_train_lacks_them(
     prepared = prepare_task(tiny("set", columns=TEXT))
     assert prepared.label_names == names
     assert load_split(prepared, "validation").labels.tolist() == [0, 1, 2]
+
+
+class RefusedByProxy(Exception):
+    """Like the errors of the hub's client, which are of no common type."""
+
+
+def test_any_error_of_the_hub_says_what_to_do(
+    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub["set"] = RefusedByProxy()
+    with pytest.raises(DataError, match="cannot load set from the hub: RefusedByProxy") as caught:
+        prepare_task(tiny("set", columns=TEXT))
+    assert "network" in str(caught.value.hint)
+
+    def refuse(name: str, *, local_files_only: bool, **_: Any) -> str:
+        raise OSError if local_files_only else RefusedByProxy("\n403 Forbidden\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(ModelError, match="from the hub: 403 Forbidden"):
+        find_model("owner/model", 0)

@@ -101,3 +101,52 @@ def test_no_framework_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", json.dumps(ROWS, indent=1)),
+        ("a.json", json.dumps(ROWS)),
+        ("a.jsonl", "\n" + json.dumps(ROWS[0]) + "\n"),
+        ("a.tsv", 'text\tlabel\n"Great film\tpos\nAwful"\tneg\n'),
+        ("a.csv", f'text,label\n"{"long " * 60_000}",pos\n'),
+    ],
+)
+def test_the_first_row_of_a_large_file_is_read_as_the_search_reads_it(
+    tmp_path: Path, name: str, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    monkeypatch.setattr(inspection, "MAX_BYTES", 1000)
+    large = Task(model="m", dataset={"train": str(path)})
+    if path.stat().st_size <= 1000:
+        monkeypatch.setattr(inspection, "MAX_BYTES", 0)
+    assert "is large" in inspect_data(large).notes[0]
+
+
+def test_repeated_columns_of_a_large_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label,label\nx,1,2\n", encoding="utf-8")
+    monkeypatch.setattr(inspection, "MAX_BYTES", 0)
+    with pytest.raises(DataError, match="two columns are named 'label'"):
+        inspect_data(Task(model="m", dataset={"train": str(path)}))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["text,label"], "no rows"),
+        (["text,label", "a,x", "b,x", "c,x"], "only one label"),
+        (["text,label", "a,x", "b,y"], "too few rows in train"),
+    ],
+)
+def test_what_the_search_refuses_is_not_valid(
+    tmp_path: Path, rows: list[str], message: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        inspect_data(Task(model="m", dataset={"train": str(path)}))

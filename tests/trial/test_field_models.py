@@ -126,6 +126,25 @@ def test_the_strategy_decides_the_attention(
     assert any("config.json asks for flash_attention_2" in note for note in custom.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", "{}"),
+        ("tokenizer.json", '{"version": "1.0", "model": {"type": "Nothing"}}'),
+        ("tokenizer.json", "["),
+        ("tokenizer_config.json", '{"model_max_length": "512"}'),
+        ("tokenizer_config.json", "3"),
+    ],
+)
+def test_a_damaged_tokenizer_names_the_model(
+    tmp_path: Path, prepared: PreparedTask, name: str, content: str
+) -> None:
+    folder = classifier(["no", "yes"], prepared, tmp_path / "model")
+    (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ModelError, match=str(folder)):
+        prepare_task(task(tmp_path, folder))
+
+
 def test_a_sentencepiece_vocabulary_names_its_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from autotune.cli.options import StorageOption, storage_url
 from autotune.cli.output import info
+from autotune.domain.text import format_address
 
 WHEEL_PACKAGE, CHECKOUT_PACKAGE = "autotune._dashboard", "dashboard"
 
@@ -17,7 +18,7 @@ WHEEL_PACKAGE, CHECKOUT_PACKAGE = "autotune._dashboard", "dashboard"
 def dashboard(
     storage: StorageOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8501,
     name: Annotated[
         list[str] | None,
         typer.Option(help="Another name of this server, such as that of a proxy. Can be repeated."),
@@ -31,7 +32,7 @@ def dashboard(
     ] = None,
 ) -> None:
     """Open the dashboard: the front, every trial, and the effect of each lever."""
-    info(f"dashboard: http://{host}:{port}  (Ctrl-C ends it)")
+    info(f"dashboard: http://{format_address(host, port)}  (Ctrl-C ends it)")
     _launch_module().serve(storage_url(storage), host, port, name or [], service)
 
 

@@ -100,11 +100,14 @@ def _export_trial(
 ) -> Sequence[Path]:
     """Write the folder of a trial, here or on the service that has the study."""
     from autotune.export import exporter
+    from autotune.export.directory import exported_files, replaced_export
     from autotune.export.trained import exported_model
 
     study = snapshot.study
     if (client := open_client()) is not None:
-        return client.export(study.name, directory, trial=str(trial.number), to=to, **options)
+        with replaced_export(directory, options["overwrite"]) as folder:
+            client.export(study.name, folder, trial=str(trial.number), to=to, **options)
+        return exported_files(directory)
     model = exported_model(to, study, snapshot.trials, trial, runs_directory())
     target = exporter(to, comparison=snapshot.describe(trial), model=model, **options)
     return target.export(study, store.trial(study.name, trial.number), directory)

@@ -12,6 +12,7 @@ from autotune.cli.options import StorageOption, StudyArgument, open_client, stor
 from autotune.cli.output import info
 from autotune.components import EXECUTORS
 from autotune.domain.registry import import_object
+from autotune.domain.text import format_address
 from autotune.errors import MissingExtraError, UsageError
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
@@ -54,7 +55,7 @@ def serve(
         storage_url(storage), folder, workers=workers, is_open=no_auth, executor=executor,
         address=address,
     )  # fmt: skip
-    info(f"service: http://{host}:{port}  (Ctrl-C ends it)")
+    info(f"service: http://{format_address(host, port)}  (Ctrl-C ends it)")
     import_object("autotune.service.server:serve")(config, host, port)
 
 

@@ -15,6 +15,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autotune.domain import Host, Job
+from autotune.domain.text import first_line
 from autotune.errors import ExecutionError
 from autotune.execution.ray.agent import Agent, Session
 from autotune.execution.ray.resources import NODE_CLASS_LABEL, fits
@@ -49,9 +50,9 @@ def connect(address: str | None) -> None:
             ignore_reinit_error=True,
         )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExecutionError(
-            f"the Ray cluster at {address or 'this host'} cannot be used: {reason}", hint=_HINT
+            f"the Ray cluster at {address or 'this host'} cannot be used: {first_line(error)}",
+            hint=_HINT,
         ) from error
 
 

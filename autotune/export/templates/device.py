@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 
 import torch
 
@@ -52,13 +53,14 @@ def select_device(name: str, local_rank: int) -> torch.device:
 
 def _visible_gpu(index: int) -> str:
     """The name of GPU ``index`` for ``CUDA_VISIBLE_DEVICES``. Unset, it shows all GPUs; empty,
-    none."""
+    none. A name that is none, such as -1, ends the list, as for CUDA."""
     value = os.environ.get("CUDA_VISIBLE_DEVICES")
     if value is None:
         return str(index)
-    names = [name.strip() for name in value.split(",")]
-    if index < len(names) and names[index]:
-        return names[index]
+    names = (name.strip() for name in value.split(","))
+    visible = list(takewhile(lambda name: name and not name.startswith("-"), names))
+    if index < len(visible):
+        return visible[index]
     raise Unsupported(
         f"CUDA_VISIBLE_DEVICES={value!r} shows no GPU cuda:{index}",
         hint=f"run `unset CUDA_VISIBLE_DEVICES`, or name at least {index + 1} GPUs in it",

@@ -86,7 +86,7 @@ class ExportFolder:
         task_type = get_task_type(self.task.kind)
         table = read_table(self.path / "data" / f"{name}.jsonl")
         examples = task_type.parse(table, self.task.columns)
-        ids = {label: index for index, label in enumerate(self.label_names)}
+        ids = {label.strip(): index for index, label in enumerate(self.label_names)}
         return Split.from_arrays(
             task_type.encode(self.tokenizer, examples, ids, self.max_length, self.task.stride)
         )

@@ -129,10 +129,10 @@ def _complete_splits(
 ) -> tuple[set[str], dict[str, Examples], tuple[str, ...], list[str]]:
     """The names of the given splits, the examples of all splits, the label names, and notes."""
     tables, label_notes = task_type.clean(declare_labels(source.read(), task), task.columns)
-    examples = {split: _parse(task_type, table, task) for split, table in tables.items()}
-    names = _label_names(task_type, tables, examples, task)
+    examples = {split: parse_rows(task_type, table, task) for split, table in tables.items()}
+    names = label_names(task_type, tables, examples, task)
     table_notes = [note for table in tables.values() for note in table.notes]
-    examples, notes = _fill_splits(task_type, examples, task)
+    examples, notes = fill_splits(task_type, examples, task)
     return {*tables}, examples, names, [*table_notes, *label_notes, *notes]
 
 
@@ -146,13 +146,14 @@ def declare_labels(tables: Mapping[str, Table], task: Task) -> Mapping[str, Tabl
     }
 
 
-def _parse(task_type: TaskType, table: Table, task: Task) -> Examples:
+def parse_rows(task_type: TaskType, table: Table, task: Task) -> Examples:
+    """The examples of a table, which has some."""
     if len(table) == 0:
         raise DataError(f"{table.name}: no rows", hint="name a file with examples")
     return task_type.parse(table, task.columns)
 
 
-def _label_names(
+def label_names(
     task_type: TaskType, tables: Mapping[str, Table], examples: Mapping[str, Examples], task: Task
 ) -> tuple[str, ...]:
     """The labels of the task: those that the data set declares, else those of train."""
@@ -176,7 +177,7 @@ def _label_names(
     return names
 
 
-def _fill_splits(
+def fill_splits(
     task_type: TaskType, source_examples: Mapping[str, Examples], task: Task
 ) -> tuple[dict[str, Examples], list[str]]:
     """All three splits with the task's limits applied, and notes on what was done."""

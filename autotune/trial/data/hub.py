@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotune.domain.datasets import NAMED_DATASETS
-from autotune.domain.text import closest
+from autotune.domain.text import closest, first_line
 from autotune.errors import DataError
 from autotune.trial.tables import Table
 
@@ -69,19 +69,17 @@ def _note(name: str, split: str, source: str, chosen: Mapping[str, str]) -> str 
 def _load(name: str) -> Mapping[str, Any]:
     """Accepts ``owner/set``, ``set/configuration`` and ``owner/set/configuration``."""
     from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
 
     errors: list[Exception] = []
     for arguments in _load_arguments(name):
         try:
             return {str(split): rows for split, rows in load_dataset(*arguments).items()}
-        # Not found, no such configuration, out of reach, a script, a library is missing.
-        except (OSError, ValueError, RuntimeError, ImportError, DatasetsError) as error:
+        except Exception as error:  # of any type: a script, a proxy, a library that is missing
             errors.append(error)
     scripts = [error for error in errors if _is_script(error)]
     cause = scripts[0] if scripts else errors[-1]
     raise DataError(
-        f"task.dataset: cannot load {name} from the hub: {_first_line(cause)}",
+        f"task.dataset: cannot load {name} from the hub: {first_line(cause)}",
         hint=_script_hint(name)
         if scripts
         else f"check the name and the network, or use files: {FILES_HINT}",
@@ -116,10 +114,6 @@ def _parts(name: str) -> Sequence[tuple[str, ...]]:
     if len(parts) == 2:
         return [(name,), (parts[0], parts[1])]
     return [(name,)] if len(parts) == 1 else [("/".join(parts[:2]), "/".join(parts[2:]))]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _table(name: str, rows: Any, note: str | None) -> Table:

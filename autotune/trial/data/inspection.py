@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from autotune.domain import Task
 from autotune.domain.paths import expand_home
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import DataError
-from autotune.trial.data.datasets import declare_labels
+from autotune.trial.data.datasets import (
+    declare_labels,
+    fill_splits,
+    label_names,
+    parse_rows,
+)
 from autotune.trial.data.sources import find_source
-from autotune.trial.tables import Table, read_table
+from autotune.trial.tables import DIALECTS, Table, read_table, require_unique, unlimited_fields
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import get_column
 
@@ -69,8 +74,8 @@ def inspect_data(task: Task) -> DataFacts:
 def _read_all(task: Task, files: Mapping[str, Table]) -> DataFacts:
     kind = get_task_type(task.kind)
     tables, label_notes = kind.clean(declare_labels(files, task), task.columns)
-    examples = {split: kind.parse(table, task.columns) for split, table in tables.items()}
-    train, notes = examples["train"], list(label_notes)
+    examples = {split: parse_rows(kind, table, task) for split, table in tables.items()}
+    notes = list(label_notes)
     notes += [note for table in tables.values() for note in table.notes]
     for split, limit in (("train", task.train_samples), ("validation", task.validation_samples)):
         if split in examples and limit is not None and limit < len(examples[split]):
@@ -78,7 +83,8 @@ def _read_all(task: Task, files: Mapping[str, Table]) -> DataFacts:
             notes.append(
                 f"task.{split}_samples: only {limit:,} of {count:,} {split} examples are used"
             )
-    names = kind.label_names(train, tables["train"], task.columns)
+    names = label_names(kind, tables, examples, task)
+    fill_splits(kind, examples, task)  # enough rows
     labels = names if TASK_KINDS[task.kind].has_labels else ()
     sizes = {split: len(rows) for split, rows in examples.items()}
     return DataFacts(sizes, labels, tuple(notes))
@@ -99,15 +105,15 @@ def _check_columns(task: Task, path: Path) -> None:
 def _first_row(path: Path) -> Mapping[str, Any]:
     """The first row of a file by column."""
     suffix = path.suffix.lower()
-    delimiter = {".csv": ",", ".tsv": "\t"}.get(suffix)
     try:
         if suffix == ".parquet":
             return _first_parquet_row(path)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if delimiter is not None:
-                names, *rows = islice(csv.reader(file, delimiter=delimiter), 2)
+        with path.open(encoding="utf-8-sig", newline="") as file, unlimited_fields():
+            if suffix in DIALECTS:
+                names, *rows = islice(csv.reader(file, **DIALECTS[suffix]), 2)
+                require_unique(names, f"{path}:1")
                 return dict(zip(names, rows[0] if rows else [""] * len(names), strict=False))
-            row = json.loads(next((line for line in file if line.strip()), "{}"))
+            row = _first_object(file)
     except (ValueError, csv.Error, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read: {error}", hint="look at its first line"
@@ -115,10 +121,23 @@ def _first_row(path: Path) -> Mapping[str, Any]:
     return row if isinstance(row, dict) else {}
 
 
+def _first_object(file: TextIO) -> Any:
+    """The first object of JSON Lines, or of one array of objects."""
+    line = next((line for line in file if line.strip()), "{}")
+    if not line.lstrip().startswith("["):
+        return json.loads(line)
+    text = (line + file.read(MAX_BYTES)).lstrip().removeprefix("[").lstrip()
+    return json.JSONDecoder().raw_decode(text)[0]
+
+
 def _first_parquet_row(path: Path) -> Mapping[str, Any]:
+    import pyarrow
     from pyarrow import parquet
 
-    file = parquet.ParquetFile(path)
-    batches = file.iter_batches(batch_size=1)
-    rows: list[dict[str, Any]] = next((batch.to_pylist() for batch in batches), [])
+    try:
+        file = parquet.ParquetFile(path)
+        batches = file.iter_batches(batch_size=1)
+        rows: list[dict[str, Any]] = next((batch.to_pylist() for batch in batches), [])
+    except (pyarrow.ArrowException, ArithmeticError) as error:
+        raise ValueError(error) from error
     return rows[0] if rows else dict.fromkeys(file.schema_arrow.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from autotune.domain.text import first_line
 from autotune.errors import ModelError
 from autotune.trial.model_sources import VOCABULARY_FILES, has_tokenizer, read_config
 from autotune.trial.tasks.base import Arrays
+
+SETTINGS = "tokenizer_config.json"
 
 MIN_LENGTH = 4
 """The shortest useful sequence: two special tokens and two others."""
@@ -44,10 +48,11 @@ def load_inputs(model_dir: Path, options: Mapping[str, Any], max_length: int) ->
             f"{model_dir}: no tokenizer here ({', '.join(VOCABULARY_FILES)})",
             hint="save the tokenizer in the same directory: tokenizer.save_pretrained(DIRECTORY)",
         )
+    _require_own_vocabulary(model_dir)
+    config = read_config(model_dir)
     try:
-        config = read_config(model_dir)
         tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # of any type: a damaged file
         if needs := _missing_packages(model_dir):
             raise ModelError(
                 f"{model_dir}: reading its SentencePiece vocabulary needs {' and '.join(needs)}",
@@ -59,7 +64,7 @@ def load_inputs(model_dir: Path, options: Mapping[str, Any], max_length: int) ->
                 hint="copy or download this file again",
             ) from error
         raise ModelError(
-            f"{model_dir}: the tokenizer cannot be loaded: {str(error).splitlines()[0]}",
+            f"{model_dir}: the tokenizer cannot be loaded: {first_line(error)}",
             hint="the directory needs the files of the tokenizer and of the model",
         ) from error
     if tokenizer.pad_token_id is None:
@@ -67,20 +72,36 @@ def load_inputs(model_dir: Path, options: Mapping[str, Any], max_length: int) ->
             f"{model_dir}: the tokenizer has no padding token",
             hint="add pad_token to its tokenizer_config.json",
         )
-    if tokenizer.model_max_length < MIN_LENGTH:
+    longest = tokenizer.model_max_length
+    if not isinstance(longest, int | float) or longest < MIN_LENGTH:
         raise ModelError(
-            f"{model_dir}: model_max_length is {tokenizer.model_max_length} in "
+            f"{model_dir}: model_max_length is {longest!r:.40} in "
             "tokenizer_config.json, so no text fits",
             hint="set it to the number of positions of the model, such as 512",
         )
     modules = _embedding_modules(config)
-    limit = min(max_length, _positions(config, modules), tokenizer.model_max_length)
+    limit = min(max_length, _positions(config, modules), longest)
     sizes = {
         name: int(modules[module].num_embeddings)
         for name, module in (("tokens", "word"), ("types", "token_type"))
         if hasattr(modules.get(module), "num_embeddings")
     }
     return ModelInputs(tokenizer, int(limit), sizes)
+
+
+def _require_own_vocabulary(model_dir: Path) -> None:
+    """Raise :class:`ModelError` if the settings of the tokenizer name a file as its vocabulary. Any
+    file of this machine would be read, and be saved with the model."""
+    try:
+        settings = json.loads((model_dir / SETTINGS).read_bytes())
+    except (OSError, ValueError, RecursionError):  # transformers says what is wrong
+        return
+    for key in ("vocab", "merges"):
+        if isinstance(settings, dict) and isinstance(settings.get(key), str):
+            raise ModelError(
+                f"{model_dir}/{SETTINGS}: {key} names the file {settings[key]!r}",
+                hint=f"remove {key}; the vocabulary is in the files of the directory",
+            )
 
 
 def require_embeddings(model_dir: Path, inputs: ModelInputs, arrays: Mapping[str, Arrays]) -> None:
