@@ -171,7 +171,7 @@ class Recommender:
 
     def choose(self, goal: str, members: Sequence[Trial]) -> Trial:
         """The best of ``members`` for ``goal``; of equal ones one on the front, then the first."""
-        front = self.front_of(members)
+        front = self.front if members is self.acceptable else self.front_of(members)
         if goal == "knee":
             trial = knee(self.study, front, self._points(front))
             assert trial is not None
@@ -216,10 +216,11 @@ class Recommender:
     def closest(self) -> Closest | None:
         """The strategy that comes closest; ``None`` if one qualifies that trains otherwise than the
         default, or if no constraint is in the way."""
-        others = [trial for trial in self.candidates if not self._trains_as_default(trial)]
-        if not others or not self.study.constraints:
+        is_met = any(not self._trains_as_default(trial) for trial in self.acceptable)
+        if is_met or not self.study.constraints:
             return None
-        if any(not self._trains_as_default(trial) for trial in self.acceptable):
+        others = [trial for trial in self.candidates if not self._trains_as_default(trial)]
+        if not others:
             return None
         best = max(others, key=lambda trial: (self.probability(trial), -trial.number))
         return Closest(best, self.least_certain_constraint(best), self.probability(best))
