@@ -136,7 +136,7 @@ def select_feasible(
 def feasible_trials(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials with all objectives measured and all constraints satisfied, in order.
 
-    Confirmation runs and trials transferred from other hosts are left out. An isolated re-run
+    Runs with another seed and trials transferred from other hosts are left out. An isolated re-run
     replaces the other trials of its strategy.
     """
     violating = violations_by_trial(study, trials, find_baseline(study, trials))

@@ -28,9 +28,9 @@ def should_end_search(study: Study, history: Sequence[Trial]) -> str | None:
     ends after :data:`GOAL_PATIENCE` trials that did not improve it by more than the noise, but not
     before a strategy other than the default can be recommended.
 
-    Trials are ordered by the time when they ended. Confirmations and trials that do not count
-    against the budget are not among them, but their gains count. Before the default has ended there
-    are no gains.
+    Trials are ordered by the time when they ended. Runs with another seed and trials that do not
+    count against the budget are not among them, but their gains count. Before the default has ended
+    there are no gains.
     """
     return _no_hypervolume_gain(study, history) or _no_gain_of_goal(study, history)
 
