@@ -16,7 +16,10 @@ from autotune.store.submissions import Submission, SubmissionState
 Record = dict[str, Any]
 """A document of the commands with ``--json``."""
 
-Row = dict[str, str | list[str]]
+Text = Annotated[str, Field(max_length=1_000_000)]
+"""Text that UTF-8 can express: pydantic checks that of texts with a limit."""
+
+Row = dict[Text, Text | list[Text]]
 MAX_ROWS = 256
 """Rows of one request of predictions."""
 
@@ -121,7 +124,7 @@ class StudyList(Document):
 class ResumeRequest(Document):
     """``settings`` replace values of the study file: ``{"budget.trials": 50}``."""
 
-    settings: dict[str, Any] = {}
+    settings: dict[Text, Any] = {}
 
 
 class PredictionRequest(Document):

@@ -210,6 +210,19 @@ def test_texts_of_pairs_and_of_words() -> None:
         PredictionRequest(rows=[{"words": []}]).require_texts(Columns(text="words"))
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("hills/resume", r'{"settings": {"a\ud800": 1}}'),
+     ("small/predictions", r'{"rows": [{"text": "\ud800"}]}'),
+     ("small/predictions", r'{"rows": [{"text": "a", "a\ud800": ["b"]}]}')],
+)  # fmt: skip
+def test_texts_that_utf_8_cannot_express(service: Service, path: str, body: str) -> None:
+    with service.http() as http:
+        headers = {"Content-Type": "application/json"}
+        answer = http.post(f"/v1/studies/{path}", content=body, headers=headers)
+    assert answer.status_code == 422, answer.text
+
+
 def test_commands_wait_in_a_short_queue(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     full = BoundedSemaphore(1)
     full.acquire()
