@@ -50,3 +50,17 @@ def test_field_code_of_a_model_does_not_run(tmp_path: Path) -> None:
     custom = prepare_task(tiny(write_splits(tmp_path), model=str(folder)))
     load_model(custom)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("key", ["vocab", "merges"])
+def test_field_settings_of_a_tokenizer_name_no_file(tmp_path: Path, key: str) -> None:
+    """tokenizers reads a file that is named as the vocabulary, wherever it is."""
+    prepared = prepare_task(tiny(write_splits(tmp_path)))
+    folder = save(FAMILIES["bert"](), prepared, tmp_path / "bert")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("[UNK]\nPASSWORD=1\n")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: str(secret)}))
+    with pytest.raises(ModelError, match=f"{key} names the file") as caught:
+        prepare_task(tiny(write_splits(tmp_path), model=str(folder)))
+    assert "PASSWORD" not in str(caught.value)
