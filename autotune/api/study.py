@@ -92,4 +92,5 @@ class Study:
 
 def to_overrides(settings: Mapping[str, Any]) -> list[str]:
     """``{"task.epochs": 3}`` in the form of ``--set``."""
+    write(settings)  # raises for a value that no file can have
     return [f"{key}={json.dumps(value)}" for key, value in settings.items()]

@@ -110,8 +110,17 @@ def tune(
 def _parts(trainer: Trainer, test_dataset: Any) -> TrainerParts:
     from autotune.api.trainer_parts import TrainerParts
 
+    if not hasattr(trainer.train_dataset, "__len__"):
+        raise UsageError(
+            "the Trainer has no train_dataset with a length",
+            hint="every trial trains on it; turn a stream into a datasets.Dataset",
+        )
     if trainer.eval_dataset is None:
         raise UsageError("the Trainer has no eval_dataset", hint="trials are compared on it")
+    if isinstance(trainer.eval_dataset, Mapping):
+        raise UsageError(
+            "the Trainer has several eval_datasets", hint="trials are compared on one; give that"
+        )
     return TrainerParts.of_trainer(trainer, test_dataset)
 
 

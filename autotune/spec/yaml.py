@@ -22,7 +22,7 @@ from yaml.error import Mark
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autotune.domain.text import control_character, printable
-from autotune.errors import Mistake
+from autotune.errors import Mistake, UsageError
 from autotune.spec.document import Document, Path, SourceLocation, quote
 
 MAX_CHARACTERS = 1_000_000
@@ -88,8 +88,17 @@ def read(text: str, file: str, *, line: int = 1, column: int = 1) -> Document:
 
 def write(data: Mapping[str, Any]) -> str:
     """``data`` as YAML that :func:`read` turns into ``data`` again. PyYAML would write the texts
-    ``12e4567`` and ``on`` without quotes, by the rules of YAML 1.1."""
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    ``12e4567`` and ``on`` without quotes, by the rules of YAML 1.1.
+
+    :raises UsageError: a value is neither text, number, list nor mapping.
+    """
+    try:
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"a study has a value that no file can have: {error}",
+            hint="use text, numbers, lists and dictionaries, and str(path) for a path",
+        ) from error
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

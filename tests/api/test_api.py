@@ -21,7 +21,7 @@ from autotune.api.components import register
 from autotune.api.study import to_overrides
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS
-from autotune.errors import NotFoundError, SpecError
+from autotune.errors import NotFoundError, SpecError, UsageError
 from autotune.execution.replay.benchmark import write
 from autotune.spec.yaml import read
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
@@ -117,6 +117,14 @@ def test_mistakes_are_those_of_a_file(document: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as error:
         api.search(document, progress=False)
     assert "accuracy" in error.value.message
+
+
+def test_values_that_no_file_can_have(document: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="PosixPath is not JSON") as caught:
+        api.Study("paths", task={"dataset": {"train": Path("train.jsonl")}})
+    assert "str(path)" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="no file can have"):
+        api.search(document, settings={"budget": {1, 2}}, progress=False)
 
 
 def test_the_interface_loads_without_torch() -> None:

@@ -211,6 +211,12 @@ def test_a_trainer_without_data_to_compare_on_is_refused(trainer: Trainer) -> No
     trainer.eval_dataset = None
     with pytest.raises(UsageError, match="eval_dataset"):
         api.tune(trainer, progress=False)
+    trainer.eval_dataset = {"easy": make_dataset(4), "hard": make_dataset(4)}
+    with pytest.raises(UsageError, match="several eval_datasets"):
+        api.tune(trainer, progress=False)
+    trainer.train_dataset = make_dataset(4).to_iterable_dataset()
+    with pytest.raises(UsageError, match="train_dataset with a length"):
+        api.tune(trainer, progress=False)
 
 
 def test_the_example_tunes_its_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
