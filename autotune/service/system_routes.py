@@ -111,9 +111,9 @@ def show_audit(
 
 
 @router.get("/health", tags=["service"])
-def show_health() -> StateDocument:
+def show_health(config: Config) -> StateDocument:
     """Whether this instance runs. The database is not asked."""
-    return StateDocument(status="ok", version=__version__)
+    return StateDocument(status="ok", version=__version__, workers=config.workers)
 
 
 @router.get("/ready", tags=["service"])
