@@ -10,6 +10,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -64,7 +65,8 @@ err = PrintableConsole(stderr=True, highlight=False)
 
 def replace_unprintable() -> None:
     """Print characters that the encoding of stdout or stderr lacks as ``?``: a terminal without
-    UTF-8 must not end a search."""
+    UTF-8 must not end a search. What is printed to a stream that is closed is lost."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

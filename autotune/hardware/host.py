@@ -6,7 +6,6 @@ import importlib.util
 import os
 import platform
 import re
-import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -76,7 +75,7 @@ def tools() -> tuple[str, ...]:
 
 def _has_program(variable: str, programs: Sequence[str]) -> bool:
     """Whether one of ``programs``, or that of an environment variable, is on ``PATH``."""
-    own = shlex.split(os.environ.get(variable, ""))[:1]
+    own = os.environ.get(variable, "").split()[:1]
     return any(shutil.which(program) for program in (*own, *programs))
 
 

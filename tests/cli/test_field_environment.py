@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from autotune.cli.app import main
+from autotune.cli.output import print_json, replace_unprintable
 from autotune.errors import UsageError
+from autotune.hardware.host import tools
 from autotune.spec import load
 from autotune.trial.data.cache import cache_root
 from tests.spec.hosts import CPU
@@ -45,3 +47,16 @@ def test_field_a_folder_of_a_user_that_does_not_exist(monkeypatch: pytest.Monkey
         cache_root()
     with pytest.raises(UsageError, match="the home folder is not known"):
         load(f"study: s\nobjectives: [accuracy]\nplugins: [{NO_SUCH_HOME}.py]\n", host=CPU)
+
+
+def test_field_a_compiler_that_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CC", '"gcc')
+    assert "cc" not in tools()
+
+
+def test_field_a_closed_output_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    replace_unprintable()
+    print_json({"study": "s"})
+    sys.stdout.close()
