@@ -74,6 +74,8 @@ def test_the_observer_is_told_about_every_trial(
 
 
 def test_a_second_run_continues(study: Study, store: SqlStore, tmp_path: Path) -> None:
+    # Replicates near a bound depend on how long trials take, which two runs do not have in common.
+    study = replace(study, constraints=())
     short = replace(study, budget=Budget(trials=3))
     tuner(short, store, tmp_path).run(formula)
     tuner(replace(study, budget=Budget(trials=6)), store, tmp_path).run(formula)
