@@ -66,7 +66,7 @@ err = PrintableConsole(stderr=True, highlight=False)
 def replace_unprintable() -> None:
     """Print characters that the encoding of stdout or stderr lacks as ``?``: a terminal without
     UTF-8 must not end a search. What is printed to a stream that is closed is lost."""
-    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
