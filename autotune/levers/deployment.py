@@ -63,7 +63,7 @@ def _runs_nowhere(host: Host, value: Value) -> str | None:
 
 
 def _runtimes(host: Host) -> Categorical:
-    """Without the one that compiles the model, which takes a minute for each deployment."""
+    """Without the one that compiles the model, which took 100 s for each deployment of MiniLM."""
     return Categorical(tuple(name for name in QUANTIZATIONS if name != COMPILED))
 
 
