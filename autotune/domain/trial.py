@@ -217,10 +217,12 @@ class Trial:
     def counts_against_budget(self) -> bool:
         """Whether it counts as a trial of the budget: it measured something new in this study. A
         trial that was lost with its machine does not count, because it is run again; a retry that
-        is lost too does, so that a search on a broken machine ends."""
+        is lost too does, and so do confirmations and replicates, which are proposed again, so that
+        a search on a broken machine ends."""
         if self.state in (State.QUEUED, State.INTERRUPTED):
             return False
-        if self.failure == FailureReason.INFRASTRUCTURE and self.origin is not TrialOrigin.RETRY:
+        is_repeated = self.origin is TrialOrigin.RETRY or self.has_another_seed
+        if self.failure == FailureReason.INFRASTRUCTURE and not is_repeated:
             return False
         if self.failure == FailureReason.PREDICTED or self.is_imported:
             return False

@@ -69,7 +69,8 @@ def test_a_killed_worker_is_a_fault_of_the_machine_and_runs_once_more(
     trials = store.trials("small")
     lost = trials[victim]
     assert (lost.state, lost.failure) == (State.FAILED, FailureReason.INFRASTRUCTURE)
-    again = [t for t in trials[victim + 1 :] if t.strategy == lost.strategy]
+    later = [t for t in trials[victim + 1 :] if not t.has_another_seed]
+    again = [t for t in later if t.strategy == lost.strategy]
     assert [t.state for t in again] == [State.COMPLETE]
     assert again[0].origin == (TrialOrigin.DEFAULT if victim == 0 else TrialOrigin.RETRY)
     assert not any(t.failure == FailureReason.PREDICTED for t in trials)
@@ -99,6 +100,19 @@ def test_a_retry_that_is_lost_too_counts_so_that_the_search_ends(
         TrialOrigin.DEFAULT, TrialOrigin.RETRY, TrialOrigin.RETRY,
     ]  # fmt: skip
     assert len(trials) == 5
+
+
+@pytest.mark.parametrize("origin", [TrialOrigin.CONFIRMATION, TrialOrigin.REPLICATE])
+def test_a_lost_run_of_another_seed_counts_because_it_is_proposed_again(
+    study: Study, store: SqlStore, tmp_path: Path, origin: TrialOrigin
+) -> None:
+    tuner(replace(study, budget=Budget(trials=1)), store, tmp_path).run(formula)
+    lost = replace(
+        store.trials("small")[0],
+        state=State.FAILED, failure=FailureReason.INFRASTRUCTURE, origin=origin,
+    )  # fmt: skip
+    assert lost.counts_against_budget
+    assert not replace(lost, origin=TrialOrigin.SAMPLED).counts_against_budget
 
 
 def test_a_second_kill_is_a_crash(study: Study, store: SqlStore, tmp_path: Path) -> None:
