@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -70,9 +71,14 @@ def _cells(study: Mapping[str, Any]) -> dict[str, object]:
         "state": study["state"] or "searched without the service",
         "owner": study["owner"] or "",
         "trials": trials or "none",
-        "submitted": study["submitted_at"] or "",
+        "submitted": _minute(study["submitted_at"]),
         "reason": study["reason"] or "",
     }
+
+
+def _minute(time: str | None) -> str:
+    """An ISO 8601 time in UTC, to the minute; empty without one."""
+    return f"{datetime.fromisoformat(time):%Y-%m-%d %H:%M} UTC" if time else ""
 
 
 def _form(client: Client) -> None:

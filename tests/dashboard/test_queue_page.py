@@ -73,6 +73,7 @@ def test_a_study_file_is_checked_as_it_is_typed(client: FakeClient) -> None:
     app = visit()
     assert not app.exception and app.title[0].value == "Queue"
     assert list(app.dataframe[0].value["study"]) == ["bert"]
+    assert list(app.dataframe[0].value["submitted"]) == ["2026-01-01 00:00 UTC"]
     app.text_area[0].set_value("space: {batch: 8}").run()
     assert "line 3, column 7" in app.error[0].value
     assert not app.button, "what has mistakes cannot be submitted"
