@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from autotune.domain.search_space import SearchSpace
@@ -63,6 +63,11 @@ class Task:
     evaluate_every: int | str | None = None
     best_metric: str | None = None
     teacher: str | None = None
+
+    def with_code_of(self, other: Task) -> Task:
+        """This task with the ``code`` of ``other`` where its own was not recorded, as in studies of
+        before there was a digest."""
+        return replace(self, code=self.code or other.code)
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ def incompatibilities(old: Study, new: Study) -> list[str]:
 
 
 def _task_differences(old: Study, new: Study) -> Iterator[str]:
-    for field in fields(old.task):
-        before, after = getattr(old.task, field.name), getattr(new.task, field.name)
+    task = old.task.with_code_of(new.task)
+    for field in fields(task):
+        before, after = getattr(task, field.name), getattr(new.task, field.name)
         if before != after:
             yield _difference(f"task.{field.name}", before, after)
     for name, before, after in old.changed_content(new):

@@ -142,7 +142,9 @@ class SqlStore:
         with self._change(study.name) as change:
             where = StudyRow.id == change.key
             stored = change.connection.scalar(select(StudyRow.fingerprint).where(where))
-            if stored != fields["fingerprint"]:
+            # A study of before there was a digest of code is stored without.
+            no_code = codec.task_fingerprint({**fields["study"]["task"], "code": None})
+            if stored not in (fields["fingerprint"], no_code):
                 raise IncompatibleStudyError(
                     f"study {study.name} is stored with a different task",
                     hint="use another name with --study",

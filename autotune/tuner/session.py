@@ -132,7 +132,8 @@ class SearchSession:
         teacher = [] if study.task.teacher is None else [study.task.teacher]
         digests = call(digest_models, [study.task.model, *models, *teacher])
         prepared = call(call_with_plugins, study.plugins, prepare_task, study.task)
-        prepared = replace(prepared, notes=(*prepared.notes, *note))
+        notes = (*prepared.notes, *note, *unrecorded_code(self._store, study))
+        prepared = replace(prepared, notes=notes)
         max_length = _longest_samples(study)
         self._workload = call(
             call_with_plugins, study.plugins, profile_models, study.task, models, max_length
@@ -263,6 +264,17 @@ def _settings(study: Study, lever: str) -> list[Value]:
     searched = [value for domain in domains for value in grid_values(domain, 2)]
     named = [strategy[lever] for strategy in (study.baseline, *study.start_with)]
     return list(dict.fromkeys([*searched, *named]))
+
+
+def unrecorded_code(store: Store, study: Study) -> tuple[str, ...]:
+    """A note where the stored study of this name has no digest of the code of its functions."""
+    is_stored = study.name in store.studies()
+    if study.task.code is None or not is_stored or store.study(study.name).task.code is not None:
+        return ()
+    return (
+        "the code of the functions of the task was not recorded when the study was stored, so a "
+        "change since then is not noticed; it is recorded now",
+    )
 
 
 def require_compatible(store: Store, study: Study) -> None:

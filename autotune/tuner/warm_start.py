@@ -64,8 +64,9 @@ def load_source_study(store: Store, study: Study, host: Host) -> SourceStudy | N
     if study.warm_start is None:
         return None
     source = store.study(study.warm_start)
-    if source.task != study.task:
-        own, other = vars(study.task), vars(source.task)
+    source_task = source.task.with_code_of(study.task)
+    if source_task != study.task:
+        own, other = vars(study.task), vars(source_task)
         differences = [
             f"task.{name} is {own[name]} here, {other[name]} there"
             for name in own

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from autotune.domain import (
     Budget,
@@ -25,7 +26,7 @@ from autotune.ports import Ask, Clock, Evaluate, ShouldStop, Tell
 from autotune.store import SqlStore
 from autotune.trial.data.datasets import PreparedTask, prepare_task
 from autotune.trial.model_sources import digest_models
-from autotune.tuner.session import NullObserver, SearchSession, run_search
+from autotune.tuner.session import NullObserver, SearchSession, run_search, unrecorded_code
 from tests.tuner.small_study import HOST, InlineExecutor, RecordingObserver, formula
 
 PREPARED = PreparedTask("text-classification", "", "", ("a", "b"), {}, 8, 0, {}, {}, ())
@@ -88,6 +89,26 @@ def test_other_settings_under_the_same_name_are_refused(
     other = replace(study, task=replace(study.task, max_length=32))
     with pytest.raises(IncompatibleStudyError, match="already exists with different settings"):
         run_search(other, store, FormulaExecutor(), HOST, directory=tmp_path)
+
+
+def test_a_study_of_before_code_was_recorded_goes_on(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    """Its document has no such key. From then on a change of the code is noticed."""
+    own = replace(study, task=replace(study.task, loss="my_losses:focal"))
+    run_search(own, store, FormulaExecutor(), HOST, directory=tmp_path)
+    with create_engine(f"sqlite:///{tmp_path}/t.db").begin() as connection:
+        connection.execute(text("UPDATE studies SET study = json_remove(study, '$.task.code')"))
+    now = replace(own, budget=Budget(trials=4), task=replace(own.task, code="1" * 16))
+    (note,) = unrecorded_code(store, now)
+    assert "was not recorded" in note
+    result = run_search(now, store, FormulaExecutor(), HOST, directory=tmp_path)
+    assert len(result.trials) == 4
+    assert store.study(study.name).task.code == "1" * 16
+    assert unrecorded_code(store, now) == ()
+    edited = replace(now, task=replace(now.task, code="2" * 16))
+    with pytest.raises(IncompatibleStudyError, match=r"task\.code was 1"):
+        run_search(edited, store, FormulaExecutor(), HOST, directory=tmp_path)
 
 
 def test_a_missing_source_study_stores_nothing(
