@@ -133,17 +133,22 @@ class Replication:
         self._keys = list(groups)
 
     @cached_property
-    def _exhausted_keys(self) -> frozenset[str]:
-        """Training keys with :data:`MAX_REPLICATES`, or with one that did not complete: the next
-        would probably not."""
+    def _runs_left(self) -> Mapping[str, int]:
+        """How many more replicates the training keys with replicates can have. None, if one did not
+        complete: the next would probably not."""
         states: dict[str, list[State]] = {}
         for trial in self._history:
             if trial.origin is TrialOrigin.REPLICATE and trial.is_informative:
                 states.setdefault(training_key(trial.strategy), []).append(trial.state)
-        return frozenset(
-            key
+        return {
+            key: MAX_REPLICATES - len(ended) if set(ended) == {State.COMPLETE} else 0
             for key, ended in states.items()
-            if len(ended) >= MAX_REPLICATES or set(ended) != {State.COMPLETE}
+        }
+
+    def _is_allowed(self, plan: Rows) -> bool:
+        """Whether each group of ``plan`` can have as many more replicates."""
+        return all(
+            plan.count(row) <= self._runs_left.get(self._keys[row], MAX_REPLICATES) for row in plan
         )
 
     def choose(self, fits: Fits) -> Strategy | None:
@@ -151,9 +156,7 @@ class Replication:
         if self._default_row is None or not self._bounds or not self._values.shape[1]:
             return None
         best, best_rate = None, self._mean_gain_rate
-        for plan in self._plans():
-            if any(self._keys[row] in self._exhausted_keys for row in plan):
-                continue
+        for plan in filter(self._is_allowed, self._plans()):
             gain, seconds = self._gain(plan), sum(self._seconds[row] for row in plan)
             trial = self._fastest[plan[0]]
             is_better = gain >= MIN_GAIN and gain / seconds > best_rate
@@ -290,7 +293,9 @@ def choose_replicate(
     interval = max(len(sampled) // PLANNING_POINTS, 1)
     if len(sampled) < MIN_FINISHED_TRIALS or len(sampled) % interval:
         return None
-    replicates = [trial for trial in history if trial.origin is TrialOrigin.REPLICATE]
+    replicates = [
+        trial for trial in history if trial.origin is TrialOrigin.REPLICATE and trial.is_informative
+    ]
     if len(replicates) >= MAX_RATIO * len(sampled):
         return None
     if busy_seconds(replicates) >= MAX_RATIO * busy_seconds(sampled):
@@ -299,7 +304,7 @@ def choose_replicate(
     if strategy is None:
         return None
     key = training_key(strategy)
-    runs = sum(training_key(t.strategy) == key for t in replicates if t.is_informative)
+    runs = sum(training_key(trial.strategy) == key for trial in replicates)
     return strategy, (study.task.seed + SEED_OFFSET + runs) % 2**32
 
 
@@ -315,6 +320,6 @@ def _split_constraints(study: Study) -> tuple[Sequence[Constraint], Sequence[Con
 
 
 def _sampled(history: Sequence[Trial]) -> list[Trial]:
-    """The finished trials of the sampler."""
-    states = (State.COMPLETE, State.PRUNED)
-    return [t for t in history if t.origin is TrialOrigin.SAMPLED and t.state in states]
+    """The finished trials of the sampler, with those that were interrupted and ran again."""
+    origins, states = (TrialOrigin.SAMPLED, TrialOrigin.RETRY), (State.COMPLETE, State.PRUNED)
+    return [trial for trial in history if trial.origin in origins and trial.state in states]

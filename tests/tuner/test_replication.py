@@ -193,6 +193,23 @@ def test_plans_of_several_runs_are_compared(study: Study) -> None:
     assert max(lengths) > 1
 
 
+def test_plans_end_with_the_last_replicate_of_a_strategy(study: Study) -> None:
+    """After one of two, a plan of two more could not be carried out."""
+    history = trials(study, 0.843)
+    study = replace(study, constraints=(Constraint("accuracy", ">=", 0.84),))
+    lengths: list[int] = []
+
+    def fits(strategy: Strategy, seconds: float, runs: int) -> bool:
+        lengths.append(runs)
+        return False
+
+    assert choose_replicate(study, history, fits) is None
+    assert lengths == [1, 2]
+    lengths.clear()
+    assert choose_replicate(study, [*history, replicate(9, history[5], 0.843)], fits) is None
+    assert lengths == [1]
+
+
 def test_long_searches_plan_less_often(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Replication, "__init__", lambda self, study, history: None)
     monkeypatch.setattr(Replication, "choose", lambda self, fits: study.baseline)
@@ -211,6 +228,10 @@ def test_a_failed_replicate_is_not_repeated_and_an_interrupted_one_is(study: Stu
     interrupted = replace(run, state=State.INTERRUPTED)
     expected = history[5].strategy, SEED_OFFSET
     assert choose_replicate(study, [*history, interrupted], always_fits) == expected
+    lost = [replace(interrupted, number=9 + n) for n in range(ceil(MAX_RATIO * len(history)))]
+    assert choose_replicate(study, [*history, *lost], always_fits) == expected, (
+        "lost runs do not count"
+    )
 
 
 def test_the_sampler_averages_the_seeds_whatever_their_order(study: Study) -> None:
