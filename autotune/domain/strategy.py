@@ -35,6 +35,7 @@ LATER_DEFAULTS: Mapping[str, Value] = {
     "model": OF_TASK,
     "post_pruning_ratio": 0.0,
     "quantization": "none",
+    "quantization_aware": False,
     "quantization_granularity": "channel",
     "quantization_operators": "all",
     "runtime": "torch",

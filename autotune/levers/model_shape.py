@@ -27,6 +27,9 @@ class ModelShape:
     has_gradient_scores: bool = False
     """Whether set-up computes gradients of the full model, to score heads and units."""
 
+    rounds_weights: bool = False
+    """Whether training rounds the weights of layers for each forward pass."""
+
     recomputes_activations: bool = False
     trained_share: float = 1.0
     """Trained parameters of a layer that is not frozen, relative to its own."""

@@ -91,6 +91,7 @@ ACCURACY_EFFECTS: Effects = {
         "int8-static": Effect(0.0, 0.2),
     },
     "runtime": dict.fromkeys(QUANTIZATIONS, Effect(0.0, 0.01)),
+    "quantization_aware": {True: Effect(0.0, 0.1)},
     "quantization_granularity": {"tensor": Effect(0.0, 0.1)},
     "quantization_operators": {"linear": Effect(0.0, 0.05)},
     "inference_batch_size": {1: Effect(0.0, 0.0), 65536: Effect(0.0, 0.01)},

@@ -24,6 +24,7 @@ from autotune.levers import (
     parallelism,
     placement,
     post_pruning,
+    quantization_aware,
     regularization,
     task_settings,
 )
@@ -85,6 +86,7 @@ BUILTIN_LEVERS = (
     deployment.QUANTIZATION,
     deployment.QUANTIZATION_GRANULARITY,
     deployment.QUANTIZATION_OPERATORS,
+    quantization_aware.QUANTIZATION_AWARE,
     deployment.INFERENCE_BATCH_SIZE,
     deployment.INFERENCE_THREADS,
     deployment.INFERENCE_PADDING,

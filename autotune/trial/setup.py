@@ -29,6 +29,7 @@ from autotune.trial.effects.hooks import SetupContext, apply_hooks
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning import prune
 from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.effects.quantization_aware import add_rounding
 from autotune.trial.effects.rank_allocation import RankAllocation
 from autotune.trial.loss import label_arguments
 from autotune.trial.models import load_model
@@ -87,6 +88,8 @@ def build_model(
     spans_cpu = strategy.get("placement", "single") not in ("single", "mixed")
     precision = Precision(str(strategy["precision"]), collate.device, autocast_cpu=spans_cpu)
     precision.prepare(model)
+    if strategy["quantization_aware"]:
+        add_rounding(model)
     apply_hooks(Stage.PRECISION, model, strategy, context)
     return ModelSetup(model, precision, masks, ranks)
 

@@ -105,6 +105,8 @@ def test_forbidden_clauses_parse_and_allow_the_default(clause: ForbiddenClause, 
         ({"compile": "cuda-graphs", "offload": "parameters"}, "layer by layer have no fixed"),
         ({"distillation": 0.5, "parallelism": "ddp:2"}, "logits of the teacher"),
         ({"distillation": 0.5, "offload": "parameters"}, "do not get the logits of the teacher"),
+        ({"quantization_aware": True, "adapter": "lora"}, "merged after training"),
+        ({"quantization_aware": True, "parallelism": "ddp:2 x tp:2"}, "parts of the model"),
     ],
 )
 def test_forbidden_combinations(values: dict[str, Value], reason: str) -> None:

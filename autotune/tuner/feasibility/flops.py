@@ -5,6 +5,9 @@ from __future__ import annotations
 from autotune.domain import Strategy, WorkloadProfile
 from autotune.tuner.feasibility.shapes import WorkloadShape
 
+ROUNDING = 1.1
+"""Operations of training that rounds weights and inputs, relative to training without."""
+
 
 def training_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
     """Operations to train on one sample, in multiply-adds: the forward pass, and the backward pass
@@ -15,7 +18,8 @@ def training_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
     backward = trained * (1 + min(model.trained_share, 1.0))  # to inputs and to weights
     forward = trained if model.caches_activations else 1.0
     passes = forward + backward + (trained if model.recomputes_activations else 0.0)
-    return passes * _forward(workload, workload.typical_batch)
+    rounding = ROUNDING if model.rounds_weights else 1.0
+    return rounding * passes * _forward(workload, workload.typical_batch)
 
 
 def inference_flops(profile: WorkloadProfile, strategy: Strategy) -> float:

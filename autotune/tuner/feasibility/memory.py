@@ -54,6 +54,9 @@ MAX_CACHED_SHAPES = 80
 STATES_PER_PARAMETER = {"adamw": 2.0, "adamw-fused": 2.0, "sgd": 1.0, "adafactor": 0.02}
 """Numbers that an optimizer keeps per parameter; Adafactor keeps rows and columns."""
 
+ROUNDED_WEIGHT_BYTES = FLOAT_BYTES + 1
+"""A rounded weight of a layer, which the backward pass needs, and its mask."""
+
 STEP_COPIES = {"adamw": 2.0, "adamw-fused": 0.0, "sgd": 0.0, "adafactor": 3.0}
 """Temporary copies of the largest tensor during a step."""
 
@@ -199,13 +202,15 @@ def _state_bytes(workload: WorkloadShape, kind: MemoryKind, *, training: bool = 
     is_autocast = workload.precision in ("bf16", "fp16")
     casts = 2.0 * workload.layer_parameters if is_autocast else 0.0
     masks = workload.layer_parameters if workload.model.has_masks else 0.0
+    has_rounded = workload.model.rounds_weights and training
+    rounded = ROUNDED_WEIGHT_BYTES * workload.layer_parameters if has_rounded else 0.0
     cached = _cached_bytes(workload) if kind == "host" else 0.0
     states = STATES_PER_PARAMETER[optimizer] * workload.weight_bytes * trained
     if kind == "device" and offload == "optimizer":
         states = 0.0
     if layout.data_kind == "zero1":
         states /= layout.data
-    total = (weights + gradients + states + casts + masks + cached) / layout.model
+    total = (weights + gradients + states + casts + masks + rounded + cached) / layout.model
     if layout.data_kind == "fsdp" or offload == "parameters":
         total = _sharded_bytes(workload, kind, total, (weights + casts) / layout.model)
     return total + STEP_COPIES[optimizer] * _largest_tensor(workload) / layout.model * training

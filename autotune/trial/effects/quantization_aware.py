@@ -1,0 +1,61 @@
+"""Lever ``quantization_aware``: train with the rounding errors of int8.
+
+Jacob and others, "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (2018). In training, linear layers round their weights and inputs
+as dynamic quantization does, and gradients pass the rounding unchanged (straight-through
+estimator). In eval mode they do not round: evaluation, the saved weights and all that is made of
+them are those of an ordinary model.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+WEIGHT_LIMIT = 127
+"""Weights are rounded to whole numbers from minus this to this, times a scale."""
+
+INPUT_STEPS = 255
+"""Inputs are rounded to one of this many steps above the least one."""
+
+MIN_SCALE = torch.finfo(torch.float32).tiny
+"""Scales of tensors that are zero everywhere."""
+
+
+def add_rounding(model: nn.Module) -> None:
+    """Make all linear layers of ``model`` round in training, in place.
+
+    The layers keep their type, parameters and names: only their ``forward`` is replaced. Call it
+    when the layers are final; copies of the model round too.
+    """
+    for linear in (module for module in model.modules() if type(module) is nn.Linear):
+        linear.forward = MethodType(_forward, linear)  # type: ignore[method-assign]
+
+
+def _forward(linear: nn.Linear, inputs: Tensor) -> Tensor:
+    weight = linear.weight
+    if linear.training:
+        inputs, weight = round_inputs(inputs), round_weight(weight)
+    return functional.linear(inputs, weight, linear.bias)
+
+
+def round_weight(weight: Tensor) -> Tensor:
+    """``weight`` (``[outputs, inputs]``) rounded to int8, with a scale for each output. Zero stays
+    zero."""
+    scales = (weight.detach().abs().amax(dim=1).float() / WEIGHT_LIMIT).clamp(min=MIN_SCALE)
+    zero_points = torch.zeros_like(scales, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(
+        weight, scales, zero_points, 0, -WEIGHT_LIMIT, WEIGHT_LIMIT
+    )
+
+
+def round_inputs(inputs: Tensor) -> Tensor:
+    """``inputs`` rounded to 8 bits between their least and their greatest value, or zero."""
+    low, high = torch.aminmax(inputs.detach().float())
+    low, high = low.clamp(max=0.0), high.clamp(min=0.0)
+    scale = ((high - low) / INPUT_STEPS).clamp(min=MIN_SCALE)
+    zero_point = (-low / scale).round().to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(inputs, scale, zero_point, 0, INPUT_STEPS)

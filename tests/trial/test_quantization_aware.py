@@ -1,0 +1,106 @@
+"""Lever ``quantization_aware``: layers round in training, and are ordinary layers otherwise."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_encoders import batches, logits, tiny_model
+from torch import Tensor
+from trial_cases import make_job
+
+from autotune.deployment.trained_model import WEIGHTS
+from autotune.domain import Completed, Job, Phase, TrialResult
+from autotune.trial import run
+from autotune.trial.effects.quantization_aware import add_rounding, round_inputs, round_weight
+from autotune.trial.encoder import encoder_of
+
+
+def test_weights_have_a_scale_for_each_output() -> None:
+    weight = torch.randn(6, 300, generator=torch.Generator().manual_seed(0))
+    weight *= torch.tensor([1e-3, 1e-2, 0.1, 1.0, 10.0, 0.0])[:, None]
+    weight[:, 0] = 0.0
+    rounded = round_weight(weight.requires_grad_())
+    steps = weight.detach().abs().amax(dim=1, keepdim=True) / 127
+    assert ((rounded - weight).abs() <= 0.501 * steps).all()
+    assert all(len(row.unique()) <= 255 for row in rounded)
+    assert not rounded[:, 0].any() and not rounded[-1].any()
+    rounded.sum().backward()
+    assert weight.grad is not None and (weight.grad == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_inputs_have_one_range(dtype: torch.dtype) -> None:
+    inputs = torch.linspace(-1.0, 3.0, 1001).to(dtype).requires_grad_()
+    rounded = round_inputs(inputs)
+    assert rounded.dtype == dtype
+    assert len(rounded.unique()) <= 256
+    step, precision = 4 / 255, torch.finfo(dtype).eps * 3
+    assert (rounded - inputs).abs().max() <= step + precision
+    positive = round_inputs(torch.tensor([0.0, 0.5, 1.0], dtype=dtype))
+    assert positive[0] == 0 and positive[-1] == 1
+    assert not round_inputs(torch.zeros(3, dtype=dtype)).any()
+
+
+def training_logits(model: torch.nn.Module) -> Tensor:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model.train()
+    outputs: Tensor = model(**batches(1)[0]).logits
+    return outputs
+
+
+def test_layers_round_in_training_only() -> None:
+    model = tiny_model()
+    before, names = logits(model), list(model.state_dict())
+    add_rounding(model)
+    assert logits(model).equal(before)
+    assert list(model.state_dict()) == names
+    assert len(encoder_of(model).layers) == 2  # a view of plain layers
+    rounded = training_logits(model)
+    assert not torch.equal(rounded, before)
+    torch.testing.assert_close(rounded, before, atol=0.2, rtol=0.1)
+    rounded.square().sum().backward()
+    assert all(linear.weight.grad is not None for linear in encoder_of(model).linears)
+
+
+def test_a_copy_rounds_its_own_weights() -> None:
+    model = tiny_model()
+    add_rounding(model)
+    model_copy = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert training_logits(model_copy).any()
+    assert not training_logits(model).any()
+
+
+def train(job: Job) -> TrialResult:
+    outcome = run.run_trial(replace(job, phases=(Phase.TRAIN,)), lambda point: None)
+    assert isinstance(outcome, Completed), outcome
+    return outcome.result
+
+
+def test_a_trial_trains_with_rounding_and_leaves_an_ordinary_model(tmp_path: Path) -> None:
+    job = make_job(tmp_path, settings={"steps": 4}, dropout=0.0)
+    plain, rounding = (
+        replace(
+            job,
+            directory=str(tmp_path / name),
+            keeps_model=True,
+            strategy=job.strategy.with_values(quantization_aware=value),
+        )
+        for name, value in (("plain", False), ("rounding", True))
+    )
+    losses = [train(each).curve[-1].loss for each in (plain, rounding)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+    first, second = (load_file(Path(j.directory) / "model" / WEIGHTS) for j in (plain, rounding))
+    assert {n: t.shape for n, t in first.items()} == {n: t.shape for n, t in second.items()}
+    linear = next(tensor for name, tensor in second.items() if name.endswith("query.weight"))
+    assert not round_weight(linear).equal(linear)  # stored as it is
