@@ -53,13 +53,37 @@ def has_model(folder: Path, model: SavedModel) -> bool:
 
 
 def delete_model(folder: Path) -> None:
-    """Delete the model in the folder of a trial, and what a killed worker left of its deployment.
-    What cannot be deleted stays."""
-    for name in (MODEL, PARTIAL, ARTIFACT):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for pattern in (f"{PRUNED}*", f".{PRUNED}*"):
-        for path in folder.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(f"{MODEL}*{GRAPH_CACHE_SUFFIX}"):
+    """Delete the model in the folder of a trial, what was made of it, and what a killed worker left
+    of its deployment. What cannot be deleted stays."""
+    for path in (*(folder / name for name in (MODEL, PARTIAL, ARTIFACT)), *derived_paths(folder)):
+        delete(path)
+
+
+def derived_paths(folder: Path) -> list[Path]:
+    """What deployments have made of the model in the folder of a trial, to share it: pruned copies,
+    then graphs. Drafts of both are included."""
+    paths = sorted(folder.glob(f"*{MODEL}*"))
+    return [*filter(is_pruned_copy, paths), *(p for p in paths if GRAPH_CACHE_SUFFIX in p.name)]
+
+
+def is_pruned_copy(path: Path) -> bool:
+    """Whether ``path`` is the folder of a pruned copy of a model, or a draft of one."""
+    return path.name.startswith((PRUNED, f".{PRUNED}")) and GRAPH_CACHE_SUFFIX not in path.name
+
+
+def disk_bytes(path: Path) -> int:
+    """The size of a file, or of all files in a folder; 0 if it is gone."""
+    try:
+        files = [path] if path.is_file() else list(path.iterdir())
+        return sum(file.stat().st_size for file in files)
+    except OSError:
+        return 0
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder. What cannot be deleted stays."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         with suppress(OSError):
             path.unlink()

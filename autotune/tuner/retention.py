@@ -6,18 +6,29 @@ space are deleted in the order of their use: first the latest ones of the front.
 others (:mod:`autotune.tuner.teacher`) is kept before all. What is deleted is
 a pure function of the study and its trials, and recorded in the store: to be deployed again, such a
 model has to be trained again.
+
+What deployments have made of the models, pruned copies and graphs, stays in the space that the
+models leave, and graphs until the search ends. It can be made again in seconds, so it is not in the
+store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from autotune.analysis.front import find_baseline, pareto_front
 from autotune.domain import State, Study, Trial
 from autotune.levers import training_key
 from autotune.ports import Store
-from autotune.trial.model_files import MODEL, delete_model
+from autotune.trial.model_files import (
+    MODEL,
+    delete,
+    delete_model,
+    derived_paths,
+    disk_bytes,
+    is_pruned_copy,
+)
 from autotune.tuner.teacher import find_best_candidate
 
 GIGABYTE = 10**9
@@ -27,56 +38,111 @@ class ModelRetention:
     """Deletes the models of one study whose trials have their folders below ``directory``."""
 
     def __init__(self, study: Study, store: Store, directory: Path) -> None:
-        self._study, self._store, self._folder = study, store, directory / study.name
+        self._study, self._store, self._directory = study, store, directory / study.name
         self._deleted: list[Trial] = []
+        self._deleted_copies = 0
 
     def enforce(self, history: Sequence[Trial], *, has_ended: bool) -> None:
         """Delete what is not kept. ``has_ended``: the search is over."""
-        for trial in unwanted_models(self._study, history, has_ended=has_ended):
+        unwanted = unwanted_models(self._study, history, has_ended=has_ended)
+        for trial in unwanted:
             self._store.forget_model(self._study.name, trial.number)
-            delete_model(self._folder / f"{trial.number:04d}")
+            delete_model(self._folder(trial))
             self._deleted.append(trial)
+        numbers = {trial.number for trial in unwanted}
+        kept = [trial for trial in _saved(history) if trial.number not in numbers]
+        if has_ended:
+            self._delete_remains(history, kept)
+        self._limit_derived(_rank(self._study, history, kept), history, has_ended=has_ended)
+
+    def _delete_remains(self, history: Sequence[Trial], kept: Sequence[Trial]) -> None:
+        """Delete what killed workers left: models that no trial has recorded."""
+        numbers = {trial.number for trial in kept}
+        for trial in history:
+            if trial.state.is_finished and trial.number not in numbers:
+                delete_model(self._folder(trial))
+
+    def _limit_derived(
+        self, ranked: Sequence[Trial], history: Sequence[Trial], *, has_ended: bool
+    ) -> None:
+        """Delete pruned copies and graphs that do not fit beside the models in ``ranked``, and all
+        graphs at the end. What running trials deploy stays."""
+        used, running = sum(map(_size, ranked)), _running(history)
+        for trial in ranked:
+            is_running = _training(trial) in running
+            for path in derived_paths(self._folder(trial)):
+                size, is_copy = disk_bytes(path), is_pruned_copy(path)
+                fits = used + size <= self._study.keep.gigabytes * GIGABYTE
+                if is_running or (fits and (is_copy or not has_ended)):
+                    used += size
+                else:
+                    delete(path)
+                    self._deleted_copies += is_copy
 
     def describe(self, history: Sequence[Trial]) -> str | None:
         """What was deleted and what is kept, in words; ``None`` if there was no model."""
-        kept = [trial for trial in history if trial.result.model is not None]
+        kept = _saved(history)
+        rule = f"keep: {self._study.keep.models}, {self._study.keep.gigabytes:g} GB"
         parts = []
         if kept:
-            where = self._folder / f"{kept[0].number:04d}" / MODEL
-            parts.append(f"{_models(kept)} kept, such as {where}")
+            folders = [self._folder(trial) for trial in kept]
+            derived = sum(disk_bytes(path) for f in folders for path in derived_paths(f))
+            parts.append(f"{_models(kept, derived)} kept, such as {folders[0] / MODEL}")
         if self._deleted:
-            rule = f"keep: {self._study.keep.models}, {self._study.keep.gigabytes:g} GB"
             parts.append(f"{_models(self._deleted)} deleted ({rule})")
+        if self._deleted_copies:
+            copies = "copy" if self._deleted_copies == 1 else "copies"
+            parts.append(f"{self._deleted_copies} pruned {copies} deleted ({rule})")
         return "; ".join(parts) or None
+
+    def _folder(self, trial: Trial) -> Path:
+        return self._directory / f"{trial.number:04d}"
 
 
 def unwanted_models(study: Study, history: Sequence[Trial], *, has_ended: bool) -> list[Trial]:
     """The trials whose models are to be deleted."""
-    saved = [trial for trial in history if trial.result.model is not None]
+    saved = _saved(history)
     if not saved:
         return []
-    front = {_training(trial) for trial in pareto_front(study, history)}
-    teacher = find_best_candidate(study, history)
     candidates = saved
     if has_ended and study.keep.models != "all":
+        front = _trainings(pareto_front(study, history))
+        teacher = find_best_candidate(study, history)
         is_front = study.keep.models == "front"
         candidates = [t for t in saved if is_front and (_training(t) in front or t is teacher)]
-    default = find_baseline(study, history)
-    first = {_training(t) for t in history if t.state is State.RUNNING}
-    first |= {_training(default)} if default is not None else set()
-    ranked = sorted(
-        candidates,
-        key=lambda t: (
-            t is not teacher, _training(t) not in front, _training(t) not in first, -t.number
-        ),
-    )  # fmt: skip
     kept, used = set(), 0
-    for trial in ranked:
+    for trial in _rank(study, history, candidates):
         size = _size(trial)
         if used + size <= study.keep.gigabytes * GIGABYTE:
             kept.add(trial.number)
             used += size
     return [trial for trial in saved if trial.number not in kept]
+
+
+def _rank(study: Study, history: Sequence[Trial], saved: Sequence[Trial]) -> list[Trial]:
+    """``saved``, first what is needed most."""
+    front = _trainings(pareto_front(study, history))
+    teacher = find_best_candidate(study, history)
+    default = find_baseline(study, history)
+    first = _running(history) | ({_training(default)} if default is not None else set())
+    return sorted(
+        saved,
+        key=lambda t: (
+            t is not teacher, _training(t) not in front, _training(t) not in first, -t.number
+        ),
+    )  # fmt: skip
+
+
+def _saved(history: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in history if trial.result.model is not None]
+
+
+def _running(history: Sequence[Trial]) -> set[tuple[str, int]]:
+    return _trainings(t for t in history if t.state is State.RUNNING)
+
+
+def _trainings(trials: Iterable[Trial]) -> set[tuple[str, int]]:
+    return {_training(trial) for trial in trials}
 
 
 def _training(trial: Trial) -> tuple[str, int]:
@@ -87,7 +153,7 @@ def _size(trial: Trial) -> int:
     return 0 if trial.result.model is None else trial.result.model.size_bytes
 
 
-def _models(trials: Sequence[Trial]) -> str:
+def _models(trials: Sequence[Trial], derived_bytes: int = 0) -> str:
     """``4 trained models (0.36 GB)``."""
-    size = sum(map(_size, trials)) / GIGABYTE
+    size = (sum(map(_size, trials)) + derived_bytes) / GIGABYTE
     return f"{len(trials)} trained model{'s' * (len(trials) != 1)} ({size:.2g} GB)"

@@ -166,7 +166,7 @@ class Tuner:
         if not is_resumable(trial):
             for folder in (job.directory, *job.continues):
                 remove_checkpoints(Path(folder))
-        if trial.result.model is not None:
+        if self.study.keeps_models:
             with suppress(StoreUnavailableError):  # the next trial enforces it
                 self._retention.enforce(self._reader.history.refresh(), has_ended=False)
         self._observer.finished(trial)

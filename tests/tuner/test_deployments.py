@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autotune.deployment.artifact import GRAPH_CACHE_SUFFIX
 from autotune.domain import (
     Budget,
     Categorical,
@@ -34,9 +35,9 @@ from autotune.domain import (
 from autotune.levers import training_key
 from autotune.ports import Report
 from autotune.store import SqlStore, open_store
-from autotune.trial.model_files import MODEL, has_model, write_model
+from autotune.trial.model_files import MODEL, PRUNED, has_model, write_model
 from autotune.tuner.cache import ResultCache, measured_phases
-from autotune.tuner.retention import unwanted_models
+from autotune.tuner.retention import ModelRetention, unwanted_models
 from autotune.tuner.samplers.factored.candidate_batch import CandidateBatch
 from autotune.tuner.samplers.factored.candidates import Candidates
 from autotune.tuner.samplers.factored.observations import Observations
@@ -232,6 +233,55 @@ def test_models_of_the_front_are_kept_first(serving: Study) -> None:
     small = replace(serving, keep=Retention("all", gigabytes=1.5))
     assert [t.number for t in unwanted_models(small, history, has_ended=False)] == [0]
     assert unwanted_models(serving, history, has_ended=False) == []
+
+
+def test_pruned_copies_and_graphs_count_against_the_disk_space(
+    serving: Study, tmp_path: Path
+) -> None:
+    """A model of 2,000 bytes, a pruned copy and a graph of 1,000 bytes each."""
+    folder = tmp_path / serving.name / "0000"
+    graph, copy = folder / f"{MODEL}{GRAPH_CACHE_SUFFIX}", folder / f"{PRUNED}0.5" / "weights"
+    saved = write_model(folder, lambda f: _write(f / "weights", bytes(2000)))
+    trial = deployed_trial(0, serving, 4e-4, "torch")
+    trial = replace(trial, result=replace(trial.result, model=saved))
+    running = replace(trial, number=1, state=State.RUNNING, result=TrialResult())
+    store = open_store(f"sqlite:///{tmp_path}/s.db")
+    store.create_study(serving, {})
+
+    def files(size: int, history: Sequence[Trial], *, has_ended: bool) -> tuple[bool, bool]:
+        """Whether the copy and the graph remain with space for ``size`` bytes."""
+        copy.parent.mkdir(exist_ok=True)
+        _write(copy, bytes(1000))
+        _write(graph, bytes(1000))
+        study = replace(serving, keep=Retention("front", gigabytes=size / 1e9))
+        retention = ModelRetention(study, store, tmp_path)
+        retention.enforce(history, has_ended=has_ended)
+        assert has_model(folder, saved)
+        message = retention.describe(history) or ""
+        assert ("1 pruned copy deleted" in message) == (not copy.exists())
+        return copy.exists(), graph.exists()
+
+    assert files(4000, [trial], has_ended=False) == (True, True)
+    assert files(3000, [trial], has_ended=False) == (True, False)
+    assert files(2500, [trial], has_ended=False) == (False, False)
+    assert files(2500, [trial, running], has_ended=False) == (True, True)
+    assert files(4000, [trial], has_ended=True) == (True, False)
+    store.close()
+
+
+def test_what_a_killed_worker_left_is_deleted_at_the_end(serving: Study, tmp_path: Path) -> None:
+    folder = tmp_path / serving.name / "0000"
+    write_model(folder, lambda f: _write(f / "weights", b"of no trial"))
+    trial = deployed_trial(0, serving, 4e-4, "torch")
+    trial = replace(trial, result=replace(trial.result, model=None))
+    store = open_store(f"sqlite:///{tmp_path}/s.db")
+    retention = ModelRetention(serving, store, tmp_path)
+    retention.enforce([trial], has_ended=False)
+    assert (folder / MODEL).exists()
+    retention.enforce([trial], has_ended=True)
+    assert list(folder.iterdir()) == []
+    assert retention.describe([trial]) is None
+    store.close()
 
 
 def test_a_deployment_of_a_known_model_costs_seconds(serving: Study) -> None:
