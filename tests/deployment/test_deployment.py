@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +39,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.mark.parametrize(("runtime", "quantization"), CASES)
 def test_an_artifact_predicts_what_the_model_predicts(
-    trained: Trained, tmp_path: Path, runtime: str, quantization: str
+    trained: Trained,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    runtime: str,
+    quantization: str,
 ) -> None:
+    """No library logs a warning meanwhile."""
     folder, model = trained
     settings = DeploymentSettings(
         runtime, quantization, inference_batch_size=4, inference_padding="bucketed"
     )
     artifact = build(folder, settings, tmp_path / "artifact", TEXTS)
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
     with open_artifact(artifact, 1) as predictor:
         logits = np.stack(predictor.predict_all(TEXTS))
         single = predictor.predict(TEXTS[:1])

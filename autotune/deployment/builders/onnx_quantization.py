@@ -6,8 +6,10 @@ calibration texts.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +49,35 @@ def quantize(
     }
     if artifact.quantization == "none":
         shutil.copyfile(graph, path)
-    elif artifact.quantization == "int8-dynamic":
-        quantize_dynamic(onnx.load(graph), path, **shared)
-    else:
-        quantize_static(
-            onnx.load(graph),
-            path,
-            _CalibrationReader(calibration_batches(artifact, calibration)),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            **shared,
-        )
+        return
+    with _without_advice():
+        if artifact.quantization == "int8-dynamic":
+            quantize_dynamic(onnx.load(graph), path, **shared)
+        else:
+            quantize_static(
+                onnx.load(graph),
+                path,
+                _CalibrationReader(calibration_batches(artifact, calibration)),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                **shared,
+            )
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Suppress the advice to pre-process graphs. The exporter has inferred the shapes already, and
+    the pre-processing of the library fails for these graphs (incomplete symbolic shapes)."""
+
+    def is_no_advice(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Please consider")
+
+    logger = logging.getLogger()  # the library logs through the root
+    logger.addFilter(is_no_advice)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_no_advice)
 
 
 class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]
