@@ -38,19 +38,23 @@ def encode_windows(
 
 
 def best_answer(
-    logits: Sequence[Logits], windows: Sequence[Encoding], *, may_be_empty: bool
+    logits: Sequence[Logits],
+    windows: Sequence[Encoding],
+    *,
+    may_be_empty: bool,
+    threshold: float = 0.0,
 ) -> tuple[int, int]:
     """The first character of the answer in the context, and that after the last.
 
     ``logits`` (``[tokens, 2]``) of each window are those of the start and of the end of a span. The
     answer is the span with the largest sum. If it ``may_be_empty``, it is ``(0, 0)`` where the sum
-    at the first token of a window is larger in every window.
+    at the first token of a window is larger by more than ``threshold`` in every window.
     """
     sums = [values.astype(np.float64) for values in logits]
     spans = [_best_span(values, window) for values, window in zip(sums, windows, strict=True)]
     best = int(np.argmax([score for score, _, _ in spans]))
     score, first, last = spans[best]
-    is_empty = may_be_empty and min(values[0].sum() for values in sums) > score
+    is_empty = may_be_empty and min(values[0].sum() for values in sums) - threshold > score
     if is_empty or not np.isfinite(score):
         return 0, 0
     offsets = windows[best].offsets

@@ -6,6 +6,7 @@ the trial, and the labels that its scores count.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,13 +107,19 @@ class AnswerPipeline(Pipeline):
     """Answers questions about contexts."""
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        may_be_empty = self.encoder.artifact.may_be_empty
+        artifact = self.encoder.artifact
+        threshold = artifact.threshold or 0.0
         windows = [self.encoder.windows(row, f"row {n}") for n, row in enumerate(rows, 1)]
         contexts = [_text(row, "text_pair", f"row {n}") for n, row in enumerate(rows, 1)]
         flat = [self.encoder.arguments(window) for row in windows for window in row]
         logits = iter(self.predictor.predict_all(flat))
         spans = [
-            best_answer([next(logits) for _ in row], row, may_be_empty=may_be_empty)
+            best_answer(
+                [next(logits) for _ in row],
+                row,
+                may_be_empty=artifact.may_be_empty,
+                threshold=threshold,
+            )
             for row in windows
         ]
         return [
@@ -165,10 +172,12 @@ def _decode_class(artifact: Artifact, logits: Logits, encoding: Encoding) -> Pre
 
 
 def _decode_labels(artifact: Artifact, logits: Logits, encoding: Encoding) -> Prediction:
-    """The labels with a probability above one half, and the probability of each label."""
+    """The labels with a probability above the threshold, and the probability of each label."""
     scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    threshold = 0.5 if artifact.threshold is None else artifact.threshold
+    applies = logits > np.float32(math.log(threshold / (1 - threshold)))
     return {
-        "labels": [label for label, z in zip(artifact.labels, logits, strict=True) if z > 0],
+        "labels": [label for label, is_one in zip(artifact.labels, applies, strict=True) if is_one],
         "scores": dict(zip(artifact.labels, scores.tolist(), strict=True)),
     }
 

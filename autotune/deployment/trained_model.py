@@ -33,7 +33,8 @@ class TaskFacts:
     """What serving a model needs to know of its task. ``kind`` is the task kind, ``auto_class`` the
     class of transformers that has its head, ``labels`` are in the order of the model's outputs,
     ``max_length`` is in tokens. For question answering, two windows of a context share ``stride``
-    tokens, and an answer ``may_be_empty``."""
+    tokens, and an answer ``may_be_empty``. ``threshold`` is that of predictions
+    (``task.threshold``); ``None`` for the usual one."""
 
     kind: str
     auto_class: str
@@ -43,6 +44,7 @@ class TaskFacts:
     is_paired: bool = False
     stride: int = 0
     may_be_empty: bool = False
+    threshold: float | None = None
 
 
 def save(model: PreTrainedModel, tokenizer: Any, facts: TaskFacts, folder: Path) -> None:

@@ -86,6 +86,10 @@ BEST_STEP = "best_step"
 """Key in the environment of a trial with ``task.evaluate_every``: the optimizer step after which
 the evaluation was best. The scores of the trial are those of the weights of this step."""
 
+THRESHOLD = "threshold"
+"""Key in the environment of a trial with ``task.threshold: auto``: the threshold that was tuned on
+the validation split."""
+
 PAUSED_AT_STEP = "paused_at_step"
 """Key in the environment of a trial that was stopped early and left a checkpoint: its step."""
 

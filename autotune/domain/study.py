@@ -35,6 +35,8 @@ class Task:
     another loss than that of the kind, ``collator`` that of a function that changes the inputs of
     training batches. ``metrics`` are the ``module:function`` of other scores, and
     ``code`` is a digest of the source of these functions, by which changed ones are recognised.
+    ``threshold`` is the probability above which one of several labels applies, or by how much the
+    logits of no answer have to be larger than those of an answer; ``auto``: tuned on validation.
     ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
     ``validation_samples`` limit the size of the splits. ``evaluate_every``: a number of optimizer
     steps, or a text such as ``0.25 epochs``, after which the model is evaluated on the validation
@@ -57,6 +59,7 @@ class Task:
     collator: str | None = None
     metrics: tuple[str, ...] | None = None
     code: str | None = None
+    threshold: float | str | None = None
     seed: int = 0
     train_samples: int | None = None
     validation_samples: int | None = None
@@ -126,8 +129,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Retention:
-    """Which trained models remain after a search: those of the front, all, or none. A search itself
-    uses at most ``gigabytes`` of disk space for models."""
+    """Which trained models remain after a search: those of the front, all, or none. Models, with
+    their pruned copies and graphs, use at most ``gigabytes`` of disk space."""
 
     models: Literal["front", "all", "none"] = "none"
     gigabytes: float = 5.0

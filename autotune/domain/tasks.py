@@ -7,6 +7,7 @@ implementations, so that a study file can be checked without them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from autotune.domain.metrics import METRICS
 from autotune.domain.registry import Registry
 from autotune.domain.study import Columns
+
+TUNED = "auto"
+"""The value of ``task.threshold`` for one that is tuned on the validation split."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class TaskKind:
     - ``predicts_classes``: whether predictions are the classes of the largest logits, or else the
       logits.
     - ``predicts_spans``: whether a sample's labels are the first and last token of a span of it.
+    - ``threshold_range``: the limits of ``task.threshold``; ``None`` for a kind without one. Its
+      implementation is a :class:`autotune.trial.tasks.base.ThresholdTask`.
     """
 
     name: str
@@ -45,6 +51,7 @@ class TaskKind:
     loss_unit: str = "nats"
     predicts_classes: bool = True
     predicts_spans: bool = False
+    threshold_range: tuple[float, float] | None = None
 
     @property
     def logits_per_token(self) -> bool:
@@ -86,6 +93,7 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
         has_text_pair=True,
         loss="autotune.trial.loss:binary_cross_entropy",
         predicts_classes=False,
+        threshold_range=(0.0, 1.0),
     ),
     TaskKind(
         "question-answering",
@@ -98,6 +106,7 @@ TASK_KINDS: Registry[TaskKind] = Registry("task kind", (
         loss="autotune.trial.loss:span_cross_entropy",
         predicts_classes=False,
         predicts_spans=True,
+        threshold_range=(-math.inf, math.inf),
     ),
 ))  # fmt: skip
 

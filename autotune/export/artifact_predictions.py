@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.deployment import DeploymentSettings, measure
+from autotune.deployment.artifact import read_artifact
 from autotune.domain import Measurement, Task
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import ExecutionError
@@ -26,9 +27,10 @@ def export_figures(
 ) -> Mapping[str, Measurement]:
     """How the artifact in ``folder`` serves the validation split, and its scores."""
     split = load_split(prepared, "validation")
+    threshold = read_artifact(folder).threshold
 
     def score(logits: Sequence[Any]) -> Mapping[str, Measurement]:
-        return deployed_scores(logits, split, prepared)
+        return deployed_scores(logits, split, prepared, threshold)
 
     return measure(folder, encoded_texts(split), score, settings, lambda figures: None)
 

@@ -215,6 +215,7 @@ def _task(spec: TaskSpec, document: Document) -> Task:
         collator=spec.collator,
         metrics=tuple(spec.metrics) or None,
         code=code_digest(spec.loss, spec.collator, *spec.metrics),
+        threshold=spec.threshold,
         teacher=spec.teacher,
         seed=spec.seed,
         train_samples=spec.train_samples,
@@ -241,9 +242,22 @@ def _check_options(spec: TaskSpec, document: Document) -> None:
     elif spec.labels is not None and len(set(spec.labels)) < max(2, len(spec.labels)):
         message = "name two or more different labels: labels: [bad, good]"
         document.add_error(("task", "labels"), message)
+    _check_threshold(spec, document)
     if spec.stride is not None and kind.label_per_token:
         message = f"{spec.kind} has no windows; remove stride"
         document.add_error(("task", "stride"), message, key=True)
+
+
+def _check_threshold(spec: TaskSpec, document: Document) -> None:
+    limits = TASK_KINDS[spec.kind].threshold_range
+    if spec.threshold is None:
+        return
+    if limits is None:
+        message = f"predictions for {spec.kind} have no threshold; remove threshold"
+        document.add_error(("task", "threshold"), message, key=True)
+    elif isinstance(spec.threshold, float) and not limits[0] < spec.threshold < limits[1]:
+        message = f"{spec.threshold:g} is not between {limits[0]:g} and {limits[1]:g}"
+        document.add_error(("task", "threshold"), message)
 
 
 def _is_auto(document: Document) -> bool:

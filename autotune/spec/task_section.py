@@ -15,6 +15,7 @@ from autotune.spec.fields import (
     EPOCHS,
     Count,
     Epochs,
+    FiniteNumber,
     NameIn,
     NonEmptyText,
     PositiveNumber,
@@ -147,6 +148,11 @@ class TaskSpec(Section):
     )
     metrics: list[NonEmptyText] = Field(
         [], description="Scores of your own as module:function, from 0 to 1; higher is better"
+    )
+    threshold: Literal["auto"] | FiniteNumber | None = Field(
+        None,
+        description="Probability above which one of several labels applies (0.5), or by how much "
+        "no answer has to exceed an answer (0, in logits); auto: tuned on validation",
     )
     seed: Seed = 0
     train_samples: Annotated[

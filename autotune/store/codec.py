@@ -50,6 +50,7 @@ LATER_TASK_FIELDS = frozenset(
         "collator",
         "metrics",
         "code",
+        "threshold",
         "evaluate_every",
         "best_metric",
         "teacher",

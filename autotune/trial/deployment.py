@@ -17,7 +17,7 @@ import numpy as np
 
 from autotune import deployment
 from autotune.deployment import DeploymentSettings, Logits
-from autotune.deployment.trained_model import TaskFacts, save
+from autotune.deployment.trained_model import TaskFacts, read_facts, save
 from autotune.domain import Job, Measurement, SavedModel, Task
 from autotune.domain.metrics import METRICS, get_metric
 from autotune.domain.tasks import TASK_KINDS
@@ -39,13 +39,17 @@ from autotune.trial.split import Split
 from autotune.trial.state import TrainState
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.context_windows import window_stride
+from autotune.trial.thresholds import apply_threshold
 from autotune.trial.trial_data import TrialData
 
 SPEED, COST = "deployed_samples_per_second", "deployed_usd_per_million"
 
 
-def save_trained(state: TrainState, prepared: PreparedTask, job: Job) -> SavedModel:
-    """Write the complete model of ``state`` to the folder of ``job``."""
+def save_trained(
+    state: TrainState, prepared: PreparedTask, job: Job, threshold: float | None = None
+) -> SavedModel:
+    """Write the complete model of ``state`` to the folder of ``job``, with the ``threshold`` of its
+    predictions, if it is not the usual one."""
     task_type = get_task_type(prepared.kind)
     path = Path(prepared.model_dir)
     tokenizer = load_inputs(path, task_type.tokenizer_options, prepared.max_length).tokenizer
@@ -56,6 +60,7 @@ def save_trained(state: TrainState, prepared: PreparedTask, job: Job) -> SavedMo
         max_length=prepared.max_length,
         pad_token_id=prepared.pad_token_id,
         is_paired=job.task.columns.text_pair is not None,
+        threshold=threshold,
         **_window_facts(job.task, prepared),
     )
 
@@ -108,7 +113,7 @@ def deploy(job: Job, data: TrialData, model: Path, recorder: TrialRecorder) -> N
 def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
     settings = DeploymentSettings.from_strategy(job.strategy)
     calibration = calibration_texts(data.collate.split, job.task.seed)
-    split, prepared = data.evaluation, data.prepared
+    split, prepared, threshold = data.evaluation, data.prepared, read_facts(model).threshold
     model = pruned_model(model, job.strategy, prepared, data.collate.split, job.task.seed)
     folder = Path(job.directory) / ARTIFACT
     shutil.rmtree(folder, ignore_errors=True)
@@ -116,7 +121,7 @@ def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
         measured = deployment.measure(
             deployment.build(model, settings, folder, calibration),
             encoded_texts(split),
-            lambda logits: deployed_scores(logits, split, prepared),
+            lambda logits: deployed_scores(logits, split, prepared, threshold),
             settings,
             lambda figures: None,
         )
@@ -131,15 +136,16 @@ def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
 
 
 def deployed_scores(
-    logits: Sequence[Logits], split: Split, prepared: PreparedTask
+    logits: Sequence[Logits], split: Split, prepared: PreparedTask, threshold: float | None
 ) -> Mapping[str, Measurement]:
-    """The scores of the deployed model, from the logits of each example of ``split``. Their samples
-    are the contributions of the examples."""
+    """The scores of the deployed model, from the logits of each example of ``split``, with the
+    ``threshold`` of the trained model. Their samples are the contributions of the examples."""
     kind = kind_of(prepared)
     join = np.concatenate if kind.logits_per_token else np.stack
     values = join(list(logits))
     if kind.predicts_classes:
         values = values.argmax(axis=-1)
+    values = apply_threshold(prepared.kind, split, values, threshold)
     scores = compute_scores(prepared.kind, split, values, prepared.label_names)
     for name in scores.keys() & set(HIT_SHARES):
         scores[name] = replace(scores[name], samples=_hit_samples(values, split, prepared.kind))

@@ -26,6 +26,7 @@ from autotune.trial.metrics import registered_scores
 from autotune.trial.split import Split
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import is_evaluated
+from autotune.trial.thresholds import apply_threshold
 
 BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
 """Examples per inference batch by device type: the same for all strategies, for comparison."""
@@ -41,11 +42,18 @@ MAX_LATENCY_SECONDS = 0.6
 class Predictions:
     """``values`` are classes (int64) in the shape and order of the split's labels, or logits
     (float32) of each example or token, as the task kind decides. ``losses`` has the shape of the
-    labels. ``windows`` were timed during prediction, over all processes."""
+    labels. ``windows`` were timed during prediction, over all processes. ``threshold`` is the one
+    that :meth:`at_threshold` has applied."""
 
     values: np.ndarray
     losses: np.ndarray
     windows: list[Window]
+    threshold: float | None = None
+
+    def at_threshold(self, kind: str, split: Split, threshold: float | None) -> Predictions:
+        """These predictions for ``split`` with ``threshold`` instead of the usual one."""
+        values = apply_threshold(kind, split, self.values, threshold)
+        return replace(self, values=values, threshold=threshold)
 
 
 def predict(

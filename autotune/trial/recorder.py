@@ -35,7 +35,7 @@ class TrialRecorder:
     curve: list[CurvePoint] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    environment: dict[str, str | int] = field(default_factory=dict)
+    environment: dict[str, str | int | float] = field(default_factory=dict)
     correctness: Correctness | None = None
     model: SavedModel | None = None
 

@@ -17,6 +17,7 @@ import torch
 
 from autotune.domain import (
     PAUSED_AT_STEP,
+    THRESHOLD,
     Completed,
     FailureReason,
     Infeasible,
@@ -24,7 +25,9 @@ from autotune.domain import (
     Outcome,
     Phase,
     Pruned,
+    Task,
 )
+from autotune.domain.tasks import TUNED
 from autotune.errors import DeploymentError, NanLoss, StopTrial, Unsupported
 from autotune.measure import memory
 from autotune.measure.drift import ReferenceWorkload
@@ -154,6 +157,7 @@ def train_model(
             run.run()
         with recorder.stage("6 evaluate"):
             scores, predictions = evaluate_split(run.state.unsharded(), data, data.evaluation)
+            _record_threshold(recorder, job.task, predictions.threshold)
             recorder.add(*(scores if job.on_test_split else evaluation.without_samples(scores)))
             recorder.correctness = evaluation.find_hits(
                 predictions, data.evaluation, data.prepared.kind
@@ -168,12 +172,19 @@ def train_model(
                 profiling.record_throughput(run, setup_seconds)
         if job.keeps_model or Phase.DEPLOY in job.phases:
             with recorder.stage("8 save"):
-                _save_model(run, job)
+                _save_model(run, job, predictions.threshold)
 
 
-def _save_model(run: TrainingRun, job: Job) -> None:
+def _record_threshold(recorder: TrialRecorder, task: Task, threshold: float | None) -> None:
+    """Record a threshold that was tuned."""
+    if task.threshold == TUNED and threshold is not None:
+        recorder.environment[THRESHOLD] = threshold
+        recorder.add_event("threshold", f"{threshold:g} is the best on the validation split")
+
+
+def _save_model(run: TrainingRun, job: Job, threshold: float | None) -> None:
     """Write the trained model to the folder of the trial; collective in a process group."""
     state = run.state.unsharded()
     if state.group.is_main_process:
-        model = save_trained(state, run.data.prepared, job)
+        model = save_trained(state, run.data.prepared, job, threshold)
         run.recorder.model = model if job.keeps_model else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from autotune.domain import BEST_STEP, PAUSED_AT_STEP, CurvePoint, Measurement, PauseReason
+from autotune.domain.tasks import TUNED
 from autotune.errors import NanLoss, StopTrial
 from autotune.measure.clock import Window
 from autotune.measure.drift import ReferenceWorkload
@@ -18,6 +19,7 @@ from autotune.trial.plan import TrainingPlan
 from autotune.trial.recorder import TrialRecorder
 from autotune.trial.split import Split
 from autotune.trial.state import TrainState
+from autotune.trial.thresholds import choose_threshold
 from autotune.trial.training import TrainingLoop
 from autotune.trial.trial_data import TrialData
 
@@ -213,11 +215,22 @@ class TrainingRun:
 def evaluate_split(
     state: TrainState, data: TrialData, split: Split
 ) -> tuple[list[Measurement], Predictions]:
-    """Scores and mean loss on ``split``, and the predictions.
+    """Scores and mean loss on ``split``, and the predictions, with the threshold of the task.
 
     Raises :class:`NanLoss` if a loss is not finite.
     """
+    predictions, kind = _predict_split(state, data, split), data.prepared.kind
+    tuning = predictions
+    is_test = split is data.evaluation and split is not data.validation
+    if data.prepared.threshold == TUNED and is_test:
+        tuning = _predict_split(state, data, data.validation)
+    threshold = choose_threshold(
+        data.prepared, data.validation if is_test else split, tuning.values
+    )
+    predictions = predictions.at_threshold(kind, split, threshold)
+    return evaluation.score(predictions, split, data.prepared), predictions
+
+
+def _predict_split(state: TrainState, data: TrialData, split: Split) -> Predictions:
     collate = data.eval_collator(split)
-    predictions = evaluation.predict(state.model, state.precision, collate, state.group, state.loss)
-    scores = evaluation.score(predictions, split, data.prepared)
-    return scores, predictions
+    return evaluation.predict(state.model, state.precision, collate, state.group, state.loss)

@@ -85,6 +85,8 @@ def test_several_labels_can_hold_at_once(tmp_path: Path) -> None:
     (prediction,) = pipeline(tmp_path, session, task="multi-label").predict([{"text": "word1"}])
     assert prediction["labels"] == ["bad", "good"]
     assert prediction["scores"]["fair"] == pytest.approx(1 / (1 + np.e))
+    strict = pipeline(tmp_path, session, task="multi-label", threshold=0.7)
+    assert strict.predict([{"text": "word1"}])[0]["labels"] == ["bad"]
 
 
 def test_regression_predicts_the_number(tmp_path: Path) -> None:

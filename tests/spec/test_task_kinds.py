@@ -52,6 +52,8 @@ def test_names_of_data_sets_give_kind_and_columns(
 def test_options_of_the_loss_and_of_the_length() -> None:
     assert task("{max_length: auto}").max_length is None
     assert task("{class_weights: balanced}").class_weights == "balanced"
+    assert task("{kind: multi-label, threshold: 0.3}").threshold == 0.3
+    assert task("{kind: question-answering, threshold: auto}").threshold == "auto"
     assert task("{class_weights: {rare: 5}}").class_weights == {"rare": 5.0}
     assert task("{labels: [bad, good]}").labels == ("bad", "good")
     assert task("{loss: 'statistics:fmean'}").loss == "statistics:fmean"
@@ -62,6 +64,8 @@ def test_options_of_the_loss_and_of_the_length() -> None:
     ("section", "message"),
     [
         ("{kind: regression, class_weights: balanced}", "has no classes to weigh"),
+        ("{threshold: auto}", "text-classification have no threshold; remove threshold"),
+        ("{kind: multi-label, threshold: 1.5}", "1.5 is not between 0 and 1"),
         ("{class_weights: balanced, loss: 'a:b'}", "your own loss weighs the labels itself"),
         ("{class_weights: {rare: 0}}", "greater than 0"),
         ("{kind: token-classification, stride: 64}", "token-classification has no windows"),

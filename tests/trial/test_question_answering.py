@@ -30,7 +30,10 @@ from autotune.trial.models import load_model
 from autotune.trial.split import Split
 from autotune.trial.squad import score_answer
 from autotune.trial.tasks import get_task_type
+from autotune.trial.tasks.base import ThresholdTask
 from autotune.trial.tasks.context_windows import window_stride
+from autotune.trial.tasks.question_answering import best_threshold
+from autotune.trial.thresholds import apply_threshold
 
 KIND = "question-answering"
 CITIES = ("Paris", "Vienna", "Lagos", "Lima", "Oslo", "Turin")
@@ -120,9 +123,33 @@ def test_no_answer_is_given_only_where_some_questions_have_none(tmp_path: Path) 
     assert get_task_type(KIND).decode(split, logits)[1][3] == ""
 
 
-@pytest.mark.parametrize("unanswered", [0, 2])
+def test_the_threshold_of_no_answer_is_the_best_one_of_squad() -> None:
+    """Four questions: the last two have no answer, and every answer is right."""
+    gains = np.array([1.0, 1.0, -1.0, -1.0])
+    assert best_threshold(np.array([1.0, 2.0, 4.0, 5.0]), gains) == 3.0
+    assert best_threshold(np.array([-5.0, -3.0, -1.5, -0.5]), gains) == -2.25
+    assert best_threshold(np.array([-2.0, -1.0, 1.0, 2.0]), gains) == 0.0, "as good as another"
+    assert best_threshold(np.array([2.0, 2.0, 2.0]), np.array([1.0, 1.0, -1.0])) == 2.5
+    assert best_threshold(np.array([-2.0, -1.0]), np.array([-1.0, -1.0])) == -2.5
+    assert best_threshold(np.array([]), np.array([])) == 0.0
+
+
+def test_a_threshold_decides_whether_there_is_an_answer(tmp_path: Path) -> None:
+    split = load_split(prepare_task(task(tmp_path, unanswered=2)), "validation")
+    task_type, logits = get_task_type(KIND), perfect_logits(split)
+    assert isinstance(task_type, ThresholdTask)
+    assert task_type.tune_threshold(split, logits) == 0.0
+    logits[split.offsets[:-1], 0] += 30.0  # no answer is too likely everywhere
+    assert task_type.scores(split, logits, ())["f1"].value == 0.25
+    threshold = task_type.tune_threshold(split, logits)
+    assert threshold > 0
+    moved = task_type.apply_threshold(split, logits, threshold)
+    assert task_type.scores(split, moved, ())["f1"].value == 1.0
+
+
+@pytest.mark.parametrize(("unanswered", "threshold"), [(0, None), (2, None), (2, -0.4)])
 def test_answers_of_an_exported_model_are_those_of_the_trial(
-    tmp_path: Path, unanswered: int
+    tmp_path: Path, unanswered: int, threshold: float | None
 ) -> None:
     own_task = task(tmp_path, padding=12, unanswered=unanswered)
     prepared, examples = prepare_task(own_task), read_examples(own_task)["validation"]
@@ -138,12 +165,13 @@ def test_answers_of_an_exported_model_are_those_of_the_trial(
     artifact = Artifact(
         KIND, ("LABEL_0", "LABEL_1"), ("input_ids",), 0, prepared.max_length, "none", "none", 4, 1,
         "bucketed", is_paired=True, stride=window_stride(prepared.max_length, None),
-        may_be_empty=unanswered > 0,
+        may_be_empty=unanswered > 0, threshold=threshold,
     )  # fmt: skip
     predictor = Predictor(artifact, session)
     rows = [{"text": question, "text_pair": context} for question, context in examples.inputs]
     predictions = make_pipeline(tmp_path, predictor).predict(rows)
     logits = np.concatenate(predictor.predict_all(encoded_texts(split)))
+    logits = apply_threshold(KIND, split, logits, threshold)
     assert len(split) > len(rows)
     assert [p["answer"] for p in predictions] == get_task_type(KIND).decode(split, logits)[1]
     encoder = make_encoder(tmp_path, artifact)

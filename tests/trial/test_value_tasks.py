@@ -14,13 +14,17 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 from trial_cases import make_job
 
+from autotune.deployment import trained_model
 from autotune.domain import Columns, Completed, Task
 from autotune.errors import DataError
 from autotune.trial import metrics, run
 from autotune.trial.data.datasets import load_split, prepare_task, read_examples
 from autotune.trial.loss import build_loss
 from autotune.trial.models import load_model
+from autotune.trial.split import Split
 from autotune.trial.tasks import get_task_type
+from autotune.trial.tasks.base import ThresholdTask
+from autotune.trial.thresholds import apply_threshold, choose_threshold
 
 PAIR = Columns(text="text", text_pair="other", label="label")
 
@@ -74,6 +78,50 @@ def test_multi_label_scores_are_those_of_sklearn() -> None:
         }
     )
     assert all(score.ci95 is not None for score in scores.values())
+
+
+def test_a_test_split_is_scored_with_the_threshold_of_validation(tmp_path: Path) -> None:
+    job = make_job(tmp_path)
+    own_task = task(tmp_path, "multi-label", (["a"], ["b", "c"], []), threshold="auto")
+    job = replace(job, task=own_task, on_test_split=True, keeps_model=True)
+    outcome = run.run_trial(job, lambda point: None)
+    assert isinstance(outcome, Completed)
+    threshold = outcome.result.environment["threshold"]
+    prepared = prepare_task(own_task)
+    folder = Path(job.directory) / "model"
+    assert trained_model.read_facts(folder).threshold == threshold
+    model, scores = trained_model.load(folder), {}
+    for name in ("validation", "test"):
+        split = load_split(prepared, name)
+        batch = split.batch(np.arange(len(split)), prepared.pad_token_id)
+        inputs = {k: torch.from_numpy(array) for k, array in batch.items() if k != "labels"}
+        with torch.inference_mode():
+            logits = model(**inputs).logits.numpy()
+        if name == "validation":
+            assert choose_threshold(prepared, split, logits) == pytest.approx(threshold, abs=0.011)
+        moved = apply_threshold("multi-label", split, logits, threshold)
+        scores[name] = metrics.multi_label_scores(split.labels > 0, moved)["f1_micro"].value
+    assert outcome.result.measurements["f1_micro"].value == pytest.approx(scores["test"], abs=1e-6)
+
+
+def test_the_threshold_of_labels_is_the_best_one() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((60, 4)) < 0.3).astype(np.float32)
+    logits = (labels * 2 - 3 + rng.normal(0, 0.7, labels.shape)).astype(np.float32)
+    split = Split(np.zeros(60, np.int32), np.arange(61), labels)
+    task_type = get_task_type("multi-label")
+    assert isinstance(task_type, ThresholdTask)
+    threshold = task_type.tune_threshold(split, logits)
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    best = max(
+        sklearn_metrics.f1_score(labels, probabilities > t / 100, average="micro")
+        for t in range(1, 100)
+    )
+    moved = task_type.apply_threshold(split, logits, threshold)
+    assert task_type.scores(split, moved, ())["f1_micro"].value == pytest.approx(best)
+    assert threshold < 0.4
+    perfect = (labels * 2 - 1) * 9
+    assert task_type.tune_threshold(split, perfect) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def build(
         is_paired=facts.is_paired,
         stride=facts.stride,
         may_be_empty=facts.may_be_empty,
+        threshold=facts.threshold,
     )
     folder.mkdir(parents=True, exist_ok=True)
     with required_packages(settings.runtime):

@@ -14,23 +14,30 @@ from autotune.trial.distributed.process_group import ProcessGroup, SingleProcess
 from autotune.trial.effects.precision import Precision
 from autotune.trial.evaluation import compute_scores, predict, score, without_samples
 from autotune.trial.loss import build_loss
+from autotune.trial.thresholds import choose_threshold
 
 
 def evaluate(
     folder: ExportFolder, model: PreTrainedModel, precision: Precision, device: torch.device
 ) -> dict[str, Mapping[str, Measurement]]:
     """Scores with their intervals on ``validation``, which selected the strategy, and on ``test``,
-    which the search did not use."""
+    which the search did not use. Both have the threshold of ``validation``, which is among the
+    scores if the task has one."""
     scores: dict[str, Mapping[str, Measurement]] = {}
+    threshold: float | None = None
     for name in ("validation", "test"):
         collate = folder.eval_collator(name, device)
         split = collate.split
         predictions = predict(
             model, precision, collate, SingleProcess(device), build_loss(folder.prepared)
         )
-        values = predictions.values
+        if name == "validation":
+            threshold = choose_threshold(folder.prepared, split, predictions.values)
+        values = predictions.at_threshold(folder.task.kind, split, threshold).values
         measurements = compute_scores(folder.task.kind, split, values, folder.label_names)
         scores[name] = {m.name: m for m in without_samples(measurements.values())}
+        if threshold is not None:
+            scores[name] = {**scores[name], "threshold": Measurement("threshold", threshold, "")}
     return scores
 
 
@@ -45,6 +52,8 @@ def validation_scores(
     collate = folder.eval_collator("validation", device)
     loss = build_loss(folder.prepared)
     predictions = predict(model, precision, collate, group or SingleProcess(device), loss)
+    threshold = choose_threshold(folder.prepared, collate.split, predictions.values)
+    predictions = predictions.at_threshold(folder.task.kind, collate.split, threshold)
     return {m.name: m.value for m in score(predictions, collate.split, folder.prepared)}
 
 

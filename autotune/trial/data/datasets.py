@@ -50,7 +50,7 @@ def prepare_task(task: Task) -> PreparedTask:
     key = digest(
         {
             "layout": CACHE_VERSION,
-            "task": {k: v for k, v in asdict(task).items() if k != "teacher"}
+            "task": {k: v for k, v in asdict(task).items() if k not in ("teacher", "threshold")}
             | {"epochs": None, "steps": None},
             "rows": source.identity,
             "model": model.identity,
@@ -70,6 +70,7 @@ def prepare_task(task: Task) -> PreparedTask:
         folder=str(folder),
         loss=task.loss,
         collator=task.collator,
+        threshold=task.threshold,
         has_windows=task.stride is not None,
     )
 

@@ -18,8 +18,9 @@ class PreparedTask:
     examples in tokens (``p50 p95 max``). ``sources`` describes the origin of each split; ``notes``
     are for readers of the results. ``data_digest`` is a hash of the content of all rows.
     ``class_weights`` has the weight of each label in the loss, where the task gives them; ``loss``
-    and ``collator`` are the user's own. ``has_mask``: whether the model takes an attention mask;
-    ``has_windows``: whether long texts are divided into windows, each of which is a row of a split.
+    and ``collator`` are the user's own, ``threshold`` is that of the task. ``has_mask``: whether
+    the model takes an attention mask; ``has_windows``: whether long texts are divided into windows,
+    each of which is a row of a split.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class PreparedTask:
     class_weights: tuple[float, ...] | None = None
     loss: str | None = None
     collator: str | None = None
+    threshold: float | str | None = None
     has_mask: bool = True
     has_windows: bool = False
 

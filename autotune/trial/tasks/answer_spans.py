@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,15 +13,38 @@ MAX_ANSWER_TOKENS = 30
 """Longer spans are no answers, as in the examples of transformers."""
 
 
+@dataclass(frozen=True)
+class AnswerSpan:
+    """The first character of an answer in the context, and that after the last. ``margin`` is by
+    how much the sum of logits for no answer is larger than that of the span; not finite without
+    a span."""
+
+    first: int
+    end: int
+    margin: float
+
+
 def best_answers(
     split: Split, logits: np.ndarray, *, may_be_empty: bool
 ) -> Mapping[int, tuple[int, int]]:
     """For each example the first character of its answer in the context, and that after the last.
 
-    ``logits`` (``[tokens, 2]``) are those of the start and of the end of a span at each token. The
-    answer is the span with the largest sum in any window of the example. If it ``may_be_empty``, it
-    is ``(0, 0)`` where the sum at the first token of a window, which stands for no answer, is
-    larger in every window.
+    The answer is :func:`best_spans`. If it ``may_be_empty``, it is ``(0, 0)`` where the margin is
+    positive.
+    """
+    return {
+        example: (span.first, span.end)
+        if np.isfinite(span.margin) and not (may_be_empty and span.margin > 0)
+        else (0, 0)
+        for example, span in best_spans(split, logits).items()
+    }
+
+
+def best_spans(split: Split, logits: np.ndarray) -> Mapping[int, AnswerSpan]:
+    """The best span of each example: that with the largest sum of logits in any of its windows.
+
+    ``logits`` (``[tokens, 2]``) are those of the start and of the end of a span at each token.
+    Those of the first token of a window stand for no answer; the smallest of all windows counts.
     """
     logits = logits.astype(np.float64)
     scores, lasts = _best_ends(split, logits)
@@ -31,18 +55,14 @@ def best_answers(
     no_answer = logits[starts].sum(axis=1)
     characters = split.extras["token_characters"]
     examples = split.extras["row_example"]
-    answers: dict[int, tuple[int, int]] = {}
+    spans: dict[int, AnswerSpan] = {}
     for example in np.unique(examples):
         windows = np.flatnonzero(examples == example)
-        window = windows[np.argmax(scores[firsts[windows]])]
-        first = firsts[window]
-        is_empty = may_be_empty and no_answer[windows].min() > scores[first]
-        if is_empty or not np.isfinite(scores[first]):
-            answers[int(example)] = (0, 0)
-        else:
-            last = lasts[first]
-            answers[int(example)] = (int(characters[first, 0]), int(characters[last, 1]))
-    return answers
+        first = firsts[windows[np.argmax(scores[firsts[windows]])]]
+        margin = float(no_answer[windows].min() - scores[first])
+        end = characters[lasts[first], 1]
+        spans[int(example)] = AnswerSpan(int(characters[first, 0]), int(end), margin)
+    return spans
 
 
 def _best_ends(split: Split, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -121,6 +121,18 @@ class TaskType(Protocol):
 
     def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
         """The labels of ``split`` and the predictions, as a user's own metrics get them."""
+
+
+@runtime_checkable
+class ThresholdTask(Protocol):
+    """What a kind of task adds whose predictions depend on a threshold. ``values`` are logits, the
+    predictions for ``split``."""
+
+    def tune_threshold(self, split: Split, values: np.ndarray) -> float:
+        """The threshold with the best score; the usual one if that is as good."""
+
+    def apply_threshold(self, split: Split, values: np.ndarray, threshold: float) -> np.ndarray:
+        """``values``, moved so that the usual threshold decides as ``threshold`` does."""
 
 
 def get_column(table: Table, name: str, key: str) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,11 @@ from autotune.trial.tasks.texts import TextTask, encode_texts, join_windows, par
 
 SEPARATOR = ","
 """Separates the names of labels in a text, as in CSV files."""
+
+THRESHOLDS = np.arange(1, 100) / 100
+"""Probabilities that are tried: finer steps would fit the noise of the validation split."""
+
+USUAL_THRESHOLD = 0.5
 
 NO_LABEL = "(none)"
 """The stratum of examples without labels."""
@@ -96,6 +102,21 @@ class MultiLabel(TextTask):
     def decode(self, split: Split, values: np.ndarray) -> tuple[Any, Any]:
         labels, logits = join_windows(split, values)
         return labels.astype(np.int64), (logits > 0).astype(np.int64)
+
+    def tune_threshold(self, split: Split, values: np.ndarray) -> float:
+        """The probability, the same for all labels, with the best ``f1_micro``."""
+        labels, logits = join_windows(split, values)
+        actual = labels > 0
+
+        def score(threshold: float) -> tuple[float, float]:
+            predicted = self.apply_threshold(split, logits, threshold) > 0
+            total = max(1, int(actual.sum() + predicted.sum()))
+            return (actual & predicted).sum() / total, -abs(threshold - USUAL_THRESHOLD)
+
+        return max(THRESHOLDS.tolist(), key=score)
+
+    def apply_threshold(self, split: Split, values: np.ndarray, threshold: float) -> np.ndarray:
+        return values - np.float32(math.log(threshold / (1 - threshold)))
 
 
 def _labels(value: Any, classes: Sequence[str] | None, where: str) -> tuple[str, ...]:

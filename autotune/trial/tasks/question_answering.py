@@ -20,7 +20,7 @@ from autotune.trial import metrics
 from autotune.trial.split import Split
 from autotune.trial.squad import score_answer
 from autotune.trial.tables import Table
-from autotune.trial.tasks.answer_spans import best_answers
+from autotune.trial.tasks.answer_spans import best_answers, best_spans
 from autotune.trial.tasks.base import Arrays, Examples, get_column
 from autotune.trial.tasks.context_windows import encode_windows
 from autotune.trial.tasks.texts import parse_column
@@ -30,6 +30,9 @@ OUTPUT_NAMES = ("LABEL_0", "LABEL_1")
 
 Answer = tuple[str, int]
 """Its text, and the position of its first character in the context."""
+
+ROUNDING = 1e-9
+"""Sums of scores that differ less are equal."""
 
 HINT = 'rows look like {"question": "...", "context": "...", "answers": {"text": ["Paris"], \
 "answer_start": [17]}}; both lists are empty if there is no answer'
@@ -122,6 +125,40 @@ class QuestionAnswering:
         spans = best_answers(split, values, may_be_empty=may_be_empty)
         predictions = [references[question][0][slice(*spans[question])] for question in answers]
         return list(answers.values()), predictions
+
+    def tune_threshold(self, split: Split, values: np.ndarray) -> float:
+        """The margin above which no answer is given, with the best ``f1``: the best threshold of
+        SQuAD 2. 0 if every question has an answer."""
+        references = json.loads(split.extras["references"].tobytes())
+        gains, margins = [], []
+        for question, span in best_spans(split, values).items():
+            context, answers = references[question]
+            if np.isfinite(span.margin):
+                margins.append(span.margin)
+                text = context[span.first : span.end]
+                gains.append(score_answer(text, answers)[1] - score_answer("", answers)[1])
+        has_answers = all(references[int(q)][1] for q in np.unique(split.extras["row_example"]))
+        return 0.0 if has_answers else best_threshold(np.array(margins), np.array(gains))
+
+    def apply_threshold(self, split: Split, values: np.ndarray, threshold: float) -> np.ndarray:
+        moved = values.astype(np.float64)
+        moved[split.offsets[:-1], 0] -= threshold  # the first token stands for no answer
+        return moved
+
+
+def best_threshold(margins: np.ndarray, gains: np.ndarray) -> float:
+    """The threshold with the largest sum of the ``gains`` of the questions whose margin is not
+    above it; 0 if that is as good."""
+    order = np.argsort(margins)
+    sums = np.concatenate([[0.0], np.cumsum(gains[order])])  # of the questions below each bound
+    ends = np.concatenate([margins[order][:1] - 1, margins[order], margins[order][-1:] + 1])
+    bounds = (ends[:-1] + ends[1:]) / 2
+    bounds[ends[:-1] == ends[1:]] = np.nan  # equal margins are not divided
+    usual = sums[np.searchsorted(margins[order], 0.0, side="right")]
+    totals = np.where(np.isnan(bounds), -np.inf, sums)
+    if len(margins) == 0 or totals.max() <= usual + ROUNDING:
+        return 0.0
+    return float(bounds[totals.argmax()])
 
 
 def _answer_scores(
