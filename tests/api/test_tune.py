@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -22,12 +23,24 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_callback import TrainerCallback
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from autotune import api
 from autotune.api import trainer_trial, tuned_trainer
 from autotune.api.trainer_parts import TrainerParts
-from autotune.domain import BEST_STEP, Budget, Device, Host, Job, Limits, State
+from autotune.api.tuned_trainer import TunedTrainer
+from autotune.domain import (
+    BEST_STEP,
+    Budget,
+    Device,
+    Host,
+    Job,
+    Limits,
+    State,
+    Study,
+    Trial,
+    TrialResult,
+)
 from autotune.domain.metrics import METRICS
 from autotune.errors import UsageError
 from autotune.levers import required_resources
@@ -57,6 +70,27 @@ def make_dataset(count: int) -> Dataset:
             "labels": [n % 2 for n in range(count)],
         }
     )
+
+
+def make_study(parts: TrainerParts, space: Mapping[str, Any]) -> Study:
+    """The study of a Trainer on a host with one core and a compiler."""
+    host = Host(
+        cpu="test", cores=(0,), physical_cores=1, memory_gib=8.0, devices=(Device("cpu", "cpu"),),
+        tools=("c++", "python.h"),
+    )  # fmt: skip
+    return tuned_trainer._study(
+        "best", parts, host, objectives=["train_samples_per_second", "accuracy"], constraints=[],
+        space=space, budget=Budget(1), confirm_seeds=1, metrics={},
+    )  # fmt: skip
+
+
+def keep_best_weights(trainer: Trainer) -> None:
+    """Six steps with three evaluations, of which the most accurate one counts."""
+    arguments = trainer.args
+    arguments.load_best_model_at_end, arguments.max_steps = True, 6
+    arguments.eval_strategy, arguments.eval_steps = IntervalStrategy.STEPS, 2
+    arguments.save_strategy, arguments.save_steps = SaveStrategy.STEPS, 2
+    arguments.metric_for_best_model, arguments.greater_is_better = "accuracy", True
 
 
 @pytest.fixture(autouse=True)
@@ -143,18 +177,10 @@ def test_a_trainer_is_tuned_and_comes_back_with_the_best_settings(
 def test_the_best_weights_of_a_trainer_count_in_its_trials(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer.args.load_best_model_at_end, trainer.args.max_steps = True, 6
-    trainer.args.eval_strategy, trainer.args.eval_steps = IntervalStrategy.STEPS, 2
-    trainer.args.metric_for_best_model, trainer.args.greater_is_better = "accuracy", True
+    keep_best_weights(trainer)
     trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=5))
     parts = TrainerParts.of_trainer(trainer)
-    host = Host(
-        cpu="test", cores=(0,), physical_cores=1, memory_gib=8.0, devices=(Device("cpu", "cpu"),)
-    )
-    study = tuned_trainer._study(
-        "best", parts, host, objectives=["train_samples_per_second", "accuracy"], constraints=[],
-        space={"batch_size": [4]}, budget=Budget(1), confirm_seeds=1, metrics={},
-    )  # fmt: skip
+    study = make_study(parts, {"batch_size": [4]})
     assert (study.task.evaluate_every, study.task.best_metric) == (2, "accuracy")
     job = Job("best", 0, study.baseline, study.task, 0, required_resources(study.baseline),
               Limits(), str(Path.cwd() / "trial"))  # fmt: skip
@@ -167,6 +193,26 @@ def test_the_best_weights_of_a_trainer_count_in_its_trials(
     assert best["accuracy"] == max(scores["accuracy"] for scores in evaluations.values())
     assert recorder.measurements["loss"].value == pytest.approx(best["loss"], rel=1e-4)
     assert not list(Path(job.directory).glob("checkpoint-*"))
+
+
+def test_a_trainer_with_the_best_settings_keeps_its_best_weights(trainer: Trainer) -> None:
+    """Also if its model is pruned and frozen: the weights that count are loaded into it."""
+    keep_best_weights(trainer)
+    scores = iter((0.2, 0.9, 0.4))
+    trainer.compute_metrics = lambda _: {"accuracy": next(scores)}
+    study = make_study(TrainerParts.of_trainer(trainer), {"batch_size": [4]})
+    strategy = study.baseline.with_values(batch_size=8, pruning_ratio=0.5, freeze_layers=1)
+    trial = Trial(1, State.COMPLETE, strategy, result=TrialResult())
+    tuned = TunedTrainer(study, [trial], "", {}).apply(trainer, "1")
+    tuned.train()
+    assert tuned.state.best_global_step == 4
+    weights = {name: p.cpu() for name, p in tuned.model.named_parameters()}
+    at_step = {n: load_file(f"out/checkpoint-{n}/model.safetensors") for n in (4, 6)}
+    equal = {
+        n: all(torch.equal(weights[name], saved[name]) for name in weights)
+        for n, saved in at_step.items()
+    }
+    assert equal == {4: True, 6: False}
 
 
 def test_settings_of_the_trainer_are_the_baseline(trainer: Trainer) -> None:
@@ -183,15 +229,7 @@ def test_compilation_of_any_mode_is_a_baseline_and_can_be_switched_off(trainer: 
     }.items():  # fmt: skip
         setattr(trainer.args, name, value)  # TrainingArguments would set variables of this process
     parts = TrainerParts.of_trainer(trainer)
-    host = Host(
-        cpu="test", cores=(0,), physical_cores=1, memory_gib=8.0, devices=(Device("cpu", "cpu"),),
-        tools=("c++", "python.h"),
-    )  # fmt: skip
-    study = tuned_trainer._study(
-        "compiled", parts, host, objectives=["train_samples_per_second", "accuracy"],
-        constraints=[], space={"compile": [False, True]}, budget=Budget(1), confirm_seeds=1,
-        metrics={},
-    )  # fmt: skip
+    study = make_study(parts, {"compile": [False, True]})
     assert study.baseline["compile"] is True
     eager = study.baseline.with_values(compile=False)
     arguments = parts._arguments(study, eager, 0, Path("out"), {})
