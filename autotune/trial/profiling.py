@@ -7,6 +7,7 @@ another trial.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import takewhile
 
 from autotune.domain import Job, Measurement
@@ -24,22 +25,43 @@ MIN_STEADY_WINDOWS = 3
 REFERENCE_CALLS = 2
 """Timings of the reference workload before and after profiling."""
 
+MAX_PROFILES, MAX_CHANGE = 4, 1.25
+"""Windows are repeated while the reference workload takes longer or less by this factor after them
+than before: another program began to run, or ended."""
+
 
 def profile(run: TrainingRun, job: Job, setup_seconds: float) -> None:
     """Train until the throughput is known, measure inference, record and report all figures.
 
     ``setup_seconds`` is the duration of the set-up phase.
     """
-    run.reference.measure(REFERENCE_CALLS)
-    while run.steady_windows < MIN_STEADY_WINDOWS and not run.is_finished:
-        run.run_window()
-    run.reference.measure(REFERENCE_CALLS)
+    measure_speed(run)
     measure_model(run.state.unsharded(), run, job)
     record_throughput(run, setup_seconds)
     record_cost(run, job, setup_seconds)
     metrics = {name: m.value for name, m in run.recorder.measurements.items()}
     last = run.recorder.curve[-1]
     run.report(last.step, last.loss, metrics)
+
+
+def measure_speed(run: TrainingRun) -> None:
+    """Train for a few windows between timings of the reference workload; again while the speed of
+    the machine changed meanwhile, at most :data:`MAX_PROFILES` times in all."""
+    run.reference.measure(REFERENCE_CALLS)
+    for count in range(1, MAX_PROFILES + 1):
+        while run.steady_windows < count * MIN_STEADY_WINDOWS and not run.is_finished:
+            run.run_window()
+        run.reference.measure(REFERENCE_CALLS)
+        # All processes of a group decide the same.
+        if run.is_finished or not run.state.group.sum(float(_has_changed(run.reference.seconds))):
+            return
+
+
+def _has_changed(reference_seconds: Sequence[float]) -> bool:
+    """Whether the machine was slower before the latest windows than after them, or faster."""
+    before = reference_seconds[-2 * REFERENCE_CALLS : -REFERENCE_CALLS]
+    after = reference_seconds[-REFERENCE_CALLS:]
+    return not 1 / MAX_CHANGE < sum(after) / sum(before) < MAX_CHANGE
 
 
 def measure_model(state: TrainState, run: TrainingRun, job: Job) -> None:

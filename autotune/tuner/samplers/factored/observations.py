@@ -30,6 +30,7 @@ from autotune.domain import (
 from autotune.domain.metrics import METRICS, MetricKind, get_metric
 from autotune.levers import phase_levers, required_resources
 from autotune.tuner.cache import measured_phases
+from autotune.tuner.samplers.factored.drift import correct_drift
 from autotune.tuner.samplers.factored.encoding import GroupKey, group_key
 
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
@@ -87,10 +88,14 @@ class Failure:
 
 
 class Observations:
-    """A pure function of the trials added, in whatever order they finished."""
+    """A pure function of the trials added, in whatever order they finished.
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    Speeds are those at the speed that the machine had in the trial of the ``default``, where both
+    have timed the reference workload.
+    """
+
+    def __init__(self, study: Study, default: Trial | None = None) -> None:
+        self._study, self.default = study, default
         self.phases = study_phases(study)
         """The phases of the study's trials."""
         self.default_groups = {
@@ -233,9 +238,9 @@ class Observations:
             self.successes[trial.number] = trial.strategy
             self._add_measurements(trial)
 
-    def _add_measurements(self, trial: Trial) -> None:
+    def _add_measurements(self, uncorrected: Trial) -> None:
+        trial, phases = correct_drift(uncorrected, self.default), measured_phases(uncorrected)
         own = {n: m.value for n, m in trial.result.measurements.items() if m.source is None}
-        phases = measured_phases(trial)
         profile = _profile_quantities(own, trial)
         if profile:
             is_isolated = CONCURRENT_TRIALS not in trial.result.environment
@@ -260,7 +265,7 @@ class Observations:
             self._prices[trial.number] = _price_key(trial.strategy), price
         finite = {name: value for name, value in trial.metrics.items() if math.isfinite(value)}
         self._put(Phase.RUN, trial, finite, is_shared=False)
-        self._add_duration(trial, bool(profile), bool(training), own.get(DEPLOY_SECONDS))
+        self._add_duration(uncorrected, bool(profile), bool(training), own.get(DEPLOY_SECONDS))
 
     def _put(
         self, phase: Phase, trial: Trial, values: Mapping[str, float], *, is_shared: bool

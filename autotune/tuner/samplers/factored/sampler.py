@@ -59,9 +59,11 @@ class FactoredSampler:
             return self._ask(history)
 
     def _ask(self, history: Sequence[Trial]) -> Strategy | None:
-        observations = self._observations.update(history)
         default_trials = [trial for trial in history if trial.origin in DEFAULT_ORIGINS]
         default = find_baseline(self._study, default_trials)
+        if self._observations.default is not default:  # its speed corrects all others
+            self._observations = Observations(self._study, default)
+        observations = self._observations.update(history)
         seed = derive_seed(self._study.sampler.seed, len(history))
         posterior = Posterior(observations, self._surrogates, POSTERIOR_SAMPLES, seed)
         scorer = AcquisitionScorer(self._study, posterior, default)

@@ -224,7 +224,7 @@ class Surrogates:
         self.prior_mean, self._effects = PriorMean(workload, effects), effects
         self.encoders = {phase: Encoder(space, phase_levers(phase)) for phase in Phase}
         self._level_ids: dict[tuple[Phase, int], LevelIds] = {}
-        self._params: dict[tuple[Phase, str, tuple[tuple[int, int], ...]], KernelParams] = {}
+        self._params: dict[tuple[Phase, str, tuple[tuple[int, float], ...]], KernelParams] = {}
 
     def fit(self, phase: Phase, quantity: str, observations: GroupObservations) -> Surrogate | None:
         """The surrogate of ``quantity``, fitted to the ``observations`` that have it; ``None``
@@ -277,8 +277,9 @@ class Surrogates:
     ) -> KernelParams:
         """Parameters fitted to the observations up to the latest refit."""
         subset = _subsample(observations[: fit_count(len(observations))], MAX_FIT_OBSERVATIONS)
-        # Replicates change the values of a trial, by which a resumed search would fit.
-        key = phase, quantity, tuple((o.number, o.runs) for _, o in subset)
+        # Values change with replicates and with another trial of the default; a resumed search
+        # would fit by them.
+        key = phase, quantity, tuple((o.number, o.values[quantity]) for _, o in subset)
         if key not in self._params:
             ids, values, variances, transform = self._training_data(phase, quantity, subset)
             dimensions = self.encoders[phase].kernel_dimensions
