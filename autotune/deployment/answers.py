@@ -1,8 +1,7 @@
 """Answers to questions: spans of a context, which is divided into windows that overlap.
 
-Needs only NumPy and ``tokenizers``, because exported folders contain a copy. The windows and the
-answers are those of the trial (:mod:`autotune.trial.tasks.context_windows` and
-:mod:`autotune.trial.tasks.answer_spans`).
+Needs only NumPy and ``tokenizers``, because exported folders contain a copy. The answers are those
+of the trial (:mod:`autotune.trial.tasks.answer_spans`).
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
-from autotune.deployment.artifact import Artifact
 from autotune.deployment.predictor import Logits
 
 MAX_ANSWER_TOKENS = 30
@@ -20,21 +18,6 @@ MAX_ANSWER_TOKENS = 30
 
 CONTEXT = 1
 """The number of the context in a pair of question and context."""
-
-
-def encode_windows(
-    tokenizer: Tokenizer, artifact: Artifact, question: str, context: str
-) -> list[Encoding]:
-    """The windows of ``context``, each with the question, of at most half of their length."""
-    tokenizer.no_truncation()
-    question = question.lstrip()
-    spans = tokenizer.encode(question, add_special_tokens=False).offsets
-    longest = artifact.max_length // 2
-    if len(spans) > longest:
-        question = question[: spans[longest - 1][1]]
-    tokenizer.enable_truncation(artifact.max_length, stride=artifact.stride, strategy="only_second")
-    encoding = tokenizer.encode(question, context)
-    return [encoding, *encoding.overflowing]
 
 
 def best_answer(

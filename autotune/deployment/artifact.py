@@ -30,11 +30,12 @@ class Artifact:
 
     ``inputs`` are the names of the arrays that the model takes. ``labels`` are in the order of its
     outputs. ``task`` is the kind of task, ``max_length`` is in tokens, and ``is_paired`` tells
-    whether a row is a pair of texts. For question answering, two windows of a context share
-    ``stride`` tokens, and an answer ``may_be_empty``. ``threshold`` is the probability above which
-    one of several labels applies (0.5 unless given), or by how much the sum of the logits of no
-    answer has to be larger than that of an answer (0 unless given). The others are the settings of
-    the deployment (:class:`~autotune.deployment.settings.DeploymentSettings`).
+    whether a row is a pair of texts. Long texts are cut, or divided if the artifact ``has_windows``
+    or answers questions: two windows share ``stride`` tokens. An answer ``may_be_empty``.
+    ``threshold`` is the probability above which one of several labels applies (0.5 unless given),
+    or by how much the sum of the logits of no answer has to be larger than that of an answer (0
+    unless given). The others are the settings of the deployment
+    (:class:`~autotune.deployment.settings.DeploymentSettings`).
     """
 
     task: str
@@ -48,6 +49,7 @@ class Artifact:
     threads: int | None
     padding: str
     is_paired: bool = False
+    has_windows: bool = False
     stride: int = 0
     may_be_empty: bool = False
     threshold: float | None = None

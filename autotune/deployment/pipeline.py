@@ -7,7 +7,6 @@ the trial, and the labels that its scores count.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from autotune.deployment.answers import best_answer, encode_windows
+from autotune.deployment.answers import best_answer
 from autotune.deployment.artifact import TOKENIZER, Artifact
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.predictor import Logits, Predictor
+from autotune.deployment.windows import question_windows, text_windows
 from autotune.errors import DataError, UsageError
 
 Row = Mapping[str, Any]
@@ -28,6 +28,14 @@ question is the ``text``, its context the ``text_pair``."""
 
 Prediction = dict[str, Any]
 """Plain data: what the model says about a row."""
+
+CUT = "cut_to_tokens"
+"""The key of predictions for rows that were cut to the length of the model."""
+
+Windows = Sequence[Encoding]
+"""The tokens of a row; those of each window if it is divided."""
+
+Decode = Callable[[Artifact, Row, Windows, Sequence[Logits]], Prediction]
 
 QUESTION_ANSWERING = "question-answering"
 
@@ -49,83 +57,68 @@ class TextEncoder:
             return {"tokens": ["example"]}
         return {"text": "example", "text_pair": "example"}
 
-    def encode(self, rows: Sequence[Row]) -> list[Encoding]:
-        """The tokens of each row, cut to the length of the model. Raises :class:`DataError` for a
-        row without text."""
+    def encode(self, rows: Sequence[Row]) -> list[Windows]:
+        """The tokens of each row. Raises :class:`DataError` for a row without text."""
         return [self._encode(row, f"row {number}") for number, row in enumerate(rows, 1)]
 
-    def _encode(self, row: Row, where: str) -> Encoding:
-        if self.artifact.task == "token-classification":
-            return self.tokenizer.encode(_words(row, where), is_pretokenized=True)
-        text = _text(row, "text", where)
-        if self.artifact.is_paired:
-            return self.tokenizer.encode(text, _text(row, "text_pair", where))
-        return self.tokenizer.encode(text)
+    def _encode(self, row: Row, where: str) -> Windows:
+        artifact, tokenizer = self.artifact, self.tokenizer
+        if artifact.task == "token-classification":
+            return [tokenizer.encode(_words(row, where), is_pretokenized=True)]
+        has_pair = artifact.is_paired or artifact.task == QUESTION_ANSWERING
+        texts = [_text(row, name, where) for name in ("text", "text_pair")[: 1 + has_pair]]
+        if artifact.task == QUESTION_ANSWERING:
+            return question_windows(tokenizer, artifact, *texts)
+        if artifact.has_windows:
+            return text_windows(tokenizer, artifact, *texts)
+        return [tokenizer.encode(*texts)]
 
-    def windows(self, row: Row, where: str) -> list[Encoding]:
-        """The tokens of a row: those of each window for a question whose context is long."""
-        if self.artifact.task != QUESTION_ANSWERING:
-            return [self._encode(row, where)]
-        pair = _text(row, "text", where), _text(row, "text_pair", where)
-        return encode_windows(self.tokenizer, self.artifact, *pair)
+    def is_cut(self, windows: Windows) -> bool:
+        """Whether the model does not see a part of the row, because it is too long."""
+        artifact = self.artifact
+        is_divided = artifact.has_windows or artifact.task == QUESTION_ANSWERING
+        return not is_divided and bool(windows[0].overflowing)
 
     def arguments(self, encoding: Encoding) -> EncodedText:
-        """What the model takes of the tokens of a row."""
+        """What the model takes of the tokens of a window."""
         ids = {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
         return {name: ids[name] for name in ids if name in self.artifact.inputs}
 
 
 @dataclass(frozen=True)
-class Pipeline(ABC):
-    """Predicts rows with a loaded artifact."""
+class Pipeline:
+    """Predicts rows with a loaded artifact. ``decode`` makes a prediction of the logits of each
+    window of a row."""
 
     predictor: Predictor
     encoder: TextEncoder
-
-    @abstractmethod
-    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        """The prediction for each row. Raises :class:`DataError` for a row without text."""
-
-
-@dataclass(frozen=True)
-class LabelPipeline(Pipeline):
-    """``decode`` makes a prediction of the logits of a row."""
-
-    decode: Callable[[Artifact, Logits, Encoding], Prediction]
+    decode: Decode
 
     def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        encodings = self.encoder.encode(rows)
-        logits = self.predictor.predict_all([self.encoder.arguments(e) for e in encodings])
+        """The prediction for each row, which says if the row was cut. Raises :class:`DataError` for
+        a row without text."""
+        rows_windows = self.encoder.encode(rows)
+        texts = [self.encoder.arguments(window) for windows in rows_windows for window in windows]
+        logits = iter(self.predictor.predict_all(texts))
         return [
-            self.decode(self.predictor.artifact, values, encoding)
-            for values, encoding in zip(logits, encodings, strict=True)
+            self._predict(row, windows, [next(logits) for _ in windows])
+            for row, windows in zip(rows, rows_windows, strict=True)
         ]
 
+    def _predict(self, row: Row, windows: Windows, logits: Sequence[Logits]) -> Prediction:
+        prediction = self.decode(self.encoder.artifact, row, windows, logits)
+        if self.encoder.is_cut(windows):
+            prediction[CUT] = self.encoder.artifact.max_length
+        return prediction
 
-@dataclass(frozen=True)
-class AnswerPipeline(Pipeline):
-    """Answers questions about contexts."""
 
-    def predict(self, rows: Sequence[Row]) -> list[Prediction]:
-        artifact = self.encoder.artifact
-        threshold = artifact.threshold or 0.0
-        windows = [self.encoder.windows(row, f"row {n}") for n, row in enumerate(rows, 1)]
-        contexts = [_text(row, "text_pair", f"row {n}") for n, row in enumerate(rows, 1)]
-        flat = [self.encoder.arguments(window) for row in windows for window in row]
-        logits = iter(self.predictor.predict_all(flat))
-        spans = [
-            best_answer(
-                [next(logits) for _ in row],
-                row,
-                may_be_empty=artifact.may_be_empty,
-                threshold=threshold,
-            )
-            for row in windows
-        ]
-        return [
-            {"answer": context[first:end], "start": first}
-            for context, (first, end) in zip(contexts, spans, strict=True)
-        ]
+def describe_cut(predictions: Sequence[Mapping[str, Any]]) -> str | None:
+    """How many rows were cut, in words; ``None`` if none was."""
+    lengths = [prediction[CUT] for prediction in predictions if CUT in prediction]
+    if not lengths:
+        return None
+    verb = "was" if len(lengths) == 1 else "were"
+    return f"{len(lengths)} of {len(predictions)} texts {verb} cut to {lengths[0]} tokens"
 
 
 def make_encoder(folder: Path, artifact: Artifact) -> TextEncoder:
@@ -140,13 +133,10 @@ def make_pipeline(folder: Path, predictor: Predictor) -> Pipeline:
     """The pipeline of the artifact in ``folder``, which ``predictor`` has loaded. Raises
     :class:`UsageError` for a kind of task whose predictions are not labels or numbers."""
     artifact = predictor.artifact
-    encoder = make_encoder(folder, artifact)
-    if artifact.task == QUESTION_ANSWERING:
-        return AnswerPipeline(predictor, encoder)
     decode = DECODERS.get(artifact.task)
     if decode is None:
         raise UsageError(f"predictions for {artifact.task} need the code of the task")
-    return LabelPipeline(predictor, encoder, decode)
+    return Pipeline(predictor, make_encoder(folder, artifact), decode)
 
 
 def _text(row: Row, key: str, where: str) -> str:
@@ -165,49 +155,75 @@ def _words(row: Row, where: str) -> list[str]:
     )
 
 
-def _decode_class(artifact: Artifact, logits: Logits, encoding: Encoding) -> Prediction:
+def _decode_class(
+    artifact: Artifact, row: Row, windows: Windows, logits: Sequence[Logits]
+) -> Prediction:
     """The most probable label and its probability."""
-    best = int(logits.argmax())
-    return {"label": artifact.labels[best], "score": float(_softmax(logits)[best])}
+    probabilities = _softmax(_mean(logits))
+    best = int(probabilities.argmax())
+    return {"label": artifact.labels[best], "score": float(probabilities[best])}
 
 
-def _decode_labels(artifact: Artifact, logits: Logits, encoding: Encoding) -> Prediction:
+def _decode_labels(
+    artifact: Artifact, row: Row, windows: Windows, logits: Sequence[Logits]
+) -> Prediction:
     """The labels with a probability above the threshold, and the probability of each label."""
-    scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    values = _mean(logits)
+    scores = 1 / (1 + np.exp(-values))
     threshold = 0.5 if artifact.threshold is None else artifact.threshold
-    applies = logits > np.float32(math.log(threshold / (1 - threshold)))
+    applies = values > np.float32(math.log(threshold / (1 - threshold)))
     return {
         "labels": [label for label, is_one in zip(artifact.labels, applies, strict=True) if is_one],
         "scores": dict(zip(artifact.labels, scores.tolist(), strict=True)),
     }
 
 
-def _decode_number(artifact: Artifact, logits: Logits, encoding: Encoding) -> Prediction:
-    return {"value": float(logits[0])}
+def _decode_number(
+    artifact: Artifact, row: Row, windows: Windows, logits: Sequence[Logits]
+) -> Prediction:
+    return {"value": float(_mean(logits)[0])}
 
 
-def _decode_words(artifact: Artifact, logits: Logits, encoding: Encoding) -> Prediction:
+def _decode_words(
+    artifact: Artifact, row: Row, windows: Windows, logits: Sequence[Logits]
+) -> Prediction:
     """The label of each word: that of its first token. Words beyond the length of the model have
     none."""
     labels: dict[int, str] = {}
-    for word, values in zip(encoding.word_ids, logits, strict=True):
+    for word, values in zip(windows[0].word_ids, logits[0], strict=True):
         if word is not None and word not in labels:
             labels[word] = artifact.labels[int(values.argmax())]
     return {"labels": [labels[word] for word in sorted(labels)]}
 
 
-def _softmax(logits: Logits) -> np.ndarray:
-    powers = np.exp(logits.astype(np.float64) - logits.max())
+def _decode_answer(
+    artifact: Artifact, row: Row, windows: Windows, logits: Sequence[Logits]
+) -> Prediction:
+    """The answer in the context, and its first character."""
+    start, end = best_answer(
+        logits, windows, may_be_empty=artifact.may_be_empty, threshold=artifact.threshold or 0.0
+    )
+    return {"answer": _text(row, "text_pair", "row")[start:end], "start": start}
+
+
+def _mean(logits: Sequence[Logits]) -> np.ndarray:
+    """The mean logits of the windows of a row (float64)."""
+    return np.mean([values.astype(np.float64) for values in logits], axis=0)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max())
     return powers / powers.sum()
 
 
-DECODERS: Mapping[str, Callable[[Artifact, Logits, Encoding], Prediction]] = {
+DECODERS: Mapping[str, Decode] = {
     "text-classification": _decode_class,
     "multi-label": _decode_labels,
     "regression": _decode_number,
     "token-classification": _decode_words,
+    "question-answering": _decode_answer,
 }
-"""By kind of task, the function that makes a prediction of the logits of a row."""
+"""By kind of task, the function that makes a prediction."""
 
-TASKS = (*DECODERS, QUESTION_ANSWERING)
+TASKS = tuple(DECODERS)
 """The kinds of tasks that have a pipeline."""

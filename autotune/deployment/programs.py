@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from autotune.deployment.artifact import Artifact, read_artifact
-from autotune.deployment.pipeline import Pipeline, Row, make_pipeline
+from autotune.deployment.pipeline import Pipeline, Row, describe_cut, make_pipeline
 from autotune.deployment.predictor import Predictor, Session
 from autotune.deployment.serving import PredictionServer
 from autotune.errors import AutotuneError, DataError
@@ -44,6 +44,8 @@ def predict(
         with _stream(options.output, "w") as file:
             for prediction in predictions:
                 file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+        if note := describe_cut(predictions):
+            sys.stderr.write(f"note: {note}\n")
     sys.exit(0)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
 from autotune.domain.metrics import METRICS
+from autotune.domain.tasks import TASK_KINDS
 from autotune.export.checkpoint import model_card as checkpoint_card
 
 SESSION_MODULES = {
@@ -84,7 +85,7 @@ pip install -r requirements.txt
 python predict.py --input texts.jsonl
 ```
 
-A row is like `{row}`. The labels are {labels}. Texts are cut to {max_length} tokens.
+A row is like `{row}`. The labels are {labels}. {length}
 {server}
 ## Measured when exported
 
@@ -131,7 +132,7 @@ def readme(document: Mapping[str, Any], runtime: str, *, has_server: bool) -> st
         runtime=runtime,
         row=row,
         labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
-        max_length=document["data"]["max_length"],
+        length=_length(task, document["data"]["max_length"]),
         server=server,
         exported=markdown.table(HEAD, _rows(document["exported"])),
         measured=markdown.table(HEAD, _rows(document["measured"])),
@@ -142,6 +143,13 @@ def model_card(document: Mapping[str, Any]) -> str:
     """The card of a model in the format of ``from_pretrained``."""
     exported = {name: record for name, record in document["exported"].items() if _is_score(name)}
     return checkpoint_card(document, {"validation": exported, "test": {}}, pruned=False)
+
+
+def _length(task: Mapping[str, Any], max_length: int) -> str:
+    """What happens to long texts."""
+    if task["stride"] is None and not TASK_KINDS[task["kind"]].predicts_spans:
+        return f"Texts are cut to {max_length} tokens, and their predictions say so."
+    return f"Texts of more than {max_length} tokens are divided into windows."
 
 
 def _is_score(name: str) -> bool:

@@ -13,8 +13,7 @@ from typing import Any
 
 from autotune import plugins
 from autotune.deployment.settings import SUPPORTED, DeploymentSettings
-from autotune.domain import Measurement, Strategy, Study, Task, Trial
-from autotune.domain.tasks import TASK_KINDS
+from autotune.domain import Measurement, Strategy, Study, Trial
 from autotune.domain.training import task_of
 from autotune.errors import UsageError
 from autotune.export import artifact_texts, vendoring
@@ -57,6 +56,12 @@ class ArtifactFormat:
                 f"--to {self.name} exports a trained model, which only the command line finds",
                 hint=f"autotune export {study.name} --trial {trial.number} --to {self.name}",
             )
+        if study.task.model_class is not None:
+            raise UsageError(
+                f"--to {self.name} cannot export a model of the class {study.task.model_class}, "
+                "which is not of transformers",
+                hint="--with-model adds the model to a script: --to hf-trainer --with-model",
+            )
         if study.task.kind not in TASKS:
             raise UsageError(
                 f"--to {self.name} cannot export a model for {study.task.kind}: its predictions "
@@ -85,7 +90,7 @@ class ArtifactFormat:
             **strategy_document(study, trial, self.name),
             "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
             "deployment": asdict(settings),
-            "left_out": {**left_out(trial.strategy, settings), **windows_left_out(study.task)},
+            "left_out": left_out(trial.strategy, settings),
             "exported": {name: _record(figure) for name, figure in figures.items()},
         }
         write_validation_rows(study.task, folder)
@@ -158,13 +163,6 @@ def left_out(strategy: Strategy, settings: DeploymentSettings) -> dict[str, str]
         for name, value in (("runtime", settings.runtime), ("quantization", settings.quantization))
         if strategy.get(name, value) != value
     }
-
-
-def windows_left_out(task: Task) -> dict[str, str]:
-    """That texts are not divided into windows, where the trial has divided them."""
-    if task.stride is None or TASK_KINDS[task.kind].predicts_spans:
-        return {}
-    return {"stride": "the trial divided long texts into windows, the export cuts them"}
 
 
 def _record(measurement: Measurement) -> dict[str, Any]:

@@ -119,7 +119,6 @@ def _check_speed(directory: Path, document: Mapping[str, Any], runs: int) -> Che
 def _measure_speed(directory: Path, deployment: Mapping[str, Any]) -> Measurement:
     rows = validation_rows(directory)
     encoder = make_encoder(directory, read_artifact(directory))
-    windows = [encoder.windows(row, f"row {number}") for number, row in enumerate(rows, 1)]
-    texts = [encoder.arguments(window) for row in windows for window in row]
+    texts = [encoder.arguments(window) for row in encoder.encode(rows) for window in row]
     settings = DeploymentSettings(**deployment)
     return measure(directory, texts, lambda logits: {}, settings, lambda figures: None)[SPEED]

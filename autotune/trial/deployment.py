@@ -39,6 +39,7 @@ from autotune.trial.split import Split
 from autotune.trial.state import TrainState
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.context_windows import window_stride
+from autotune.trial.tasks.texts import text_stride
 from autotune.trial.thresholds import apply_threshold
 from autotune.trial.trial_data import TrialData
 
@@ -55,7 +56,7 @@ def save_trained(
     tokenizer = load_inputs(path, task_type.tokenizer_options, prepared.max_length).tokenizer
     facts = TaskFacts(
         kind=prepared.kind,
-        auto_class=task_type.auto_class,
+        auto_class=prepared.model_class or task_type.auto_class,
         labels=prepared.label_names,
         max_length=prepared.max_length,
         pad_token_id=prepared.pad_token_id,
@@ -71,9 +72,11 @@ def save_trained(
 
 
 def _window_facts(task: Task, prepared: PreparedTask) -> dict[str, Any]:
-    """What the answers to questions depend on; empty for other kinds of tasks."""
+    """How long texts are divided, and what answers to questions depend on."""
     if not TASK_KINDS[prepared.kind].predicts_spans:
-        return {}
+        stride = task.stride
+        windows = {} if stride is None else {"stride": text_stride(prepared.max_length, stride)}
+        return {"has_windows": stride is not None, **windows}
     references = json.loads(load_split(prepared, "train").extras["references"].tobytes())
     return {
         "stride": window_stride(prepared.max_length, task.stride),

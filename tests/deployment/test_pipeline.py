@@ -12,10 +12,13 @@ import pytest
 
 from autotune.deployment.artifact import TOKENIZER, Artifact
 from autotune.deployment.inputs import Arrays, batch_indices, pad
-from autotune.deployment.pipeline import Pipeline, make_encoder, make_pipeline
+from autotune.deployment.pipeline import Pipeline, describe_cut, make_encoder, make_pipeline
 from autotune.deployment.predictor import Predictor
 from autotune.deployment.programs import read_rows
 from autotune.errors import DataError, UsageError
+from autotune.trial.data.encoded_texts import encoded_texts
+from autotune.trial.split import Split
+from autotune.trial.tasks.texts import encode_texts, join_windows, text_stride
 from tests.deployment.tiny_models import LABELS, VOCABULARY, tokenizer
 
 ARTIFACT = Artifact(
@@ -61,12 +64,62 @@ def test_tokens_are_those_of_transformers(tmp_path: Path) -> None:
     names = ("input_ids", "attention_mask", "token_type_ids")
     encoder = make_encoder(tmp_path, replace(ARTIFACT, inputs=names, is_paired=True))
     first, second = "word1 word2 word3 word4", "word5 other"
-    (encoding,) = encoder.encode([{"text": first, "text_pair": second}])
+    [(encoding,)] = encoder.encode([{"text": first, "text_pair": second}])
     expected = made(first, second, truncation=True, max_length=ARTIFACT.max_length)
     assert encoder.arguments(encoding) == {
         "input_ids": expected["input_ids"],
         "token_type_ids": expected["token_type_ids"],
     }
+
+
+@pytest.mark.parametrize("is_paired", [False, True])
+@pytest.mark.parametrize("stride", [0, 2])
+def test_long_texts_have_the_windows_of_the_trial(
+    tmp_path: Path, stride: int, is_paired: bool
+) -> None:
+    """The mean logits of the windows decide."""
+    made = tokenizer()
+    counts = (1, 7, 30, 3, 11)
+    texts = [" ".join(f"word{(i * 7 + n) % 45}" for i in range(n)) for n in counts]
+    inputs = [("word3", text) if is_paired else (text,) for text in texts]
+    arrays = encode_texts(made, inputs, np.zeros(len(texts), np.int64), 12, stride)
+    split = Split.from_arrays(arrays)
+    made.save_pretrained(tmp_path)
+    names = ("input_ids", "attention_mask", *(("token_type_ids",) if is_paired else ()))
+    artifact = replace(
+        ARTIFACT, task="regression", inputs=names, max_length=12, is_paired=is_paired,
+        has_windows=True, stride=text_stride(12, stride),
+    )  # fmt: skip
+    predictor = Predictor(artifact, lambda arrays: np.sin(arrays["input_ids"].sum(1))[:, None])
+    made_pipeline = make_pipeline(tmp_path, predictor)
+    rows = [dict(zip(("text", "text_pair"), row, strict=False)) for row in inputs]
+    encoder = made_pipeline.encoder
+    windows = [encoder.arguments(w) for row in encoder.encode(rows) for w in row]
+    assert [window["input_ids"] for window in windows] == [
+        text["input_ids"].tolist() for text in encoded_texts(split)
+    ]
+    assert len(windows) > len(rows)
+    logits = np.stack(predictor.predict_all(windows))
+    predictions = made_pipeline.predict(rows)
+    values = [prediction["value"] for prediction in predictions]
+    np.testing.assert_allclose(values, join_windows(split, logits)[1][:, 0])
+    assert describe_cut(predictions) is None
+
+
+def test_the_first_of_a_pair_leaves_space_for_windows_of_the_second(tmp_path: Path) -> None:
+    tokenizer().save_pretrained(tmp_path)
+    artifact = replace(ARTIFACT, max_length=12, is_paired=True, has_windows=True, stride=3)
+    first, second = " ".join(["word1"] * 40), " ".join(["word2"] * 9)
+    (windows,) = make_encoder(tmp_path, artifact).encode([{"text": first, "text_pair": second}])
+    assert [len(window.ids) for window in windows] == [12, 12, 12, 12, 12, 12]
+
+
+def test_a_text_that_was_cut_is_named(tmp_path: Path) -> None:
+    rows = [{"text": " ".join(["word1"] * count)} for count in (4, 5, 1)]
+    predictions = pipeline(tmp_path, count_tokens).predict(rows)
+    assert ["cut_to_tokens" in prediction for prediction in predictions] == [False, True, False]
+    assert describe_cut(predictions) == "1 of 3 texts was cut to 6 tokens"
+    assert describe_cut(predictions[:1]) is None
 
 
 def test_each_word_has_the_label_of_its_first_token(tmp_path: Path) -> None:
@@ -75,7 +128,8 @@ def test_each_word_has_the_label_of_its_first_token(tmp_path: Path) -> None:
         [{"tokens": words}]
     )
     fitting = words[: ARTIFACT.max_length - 2]
-    assert prediction == {"labels": [LABELS[VOCABULARY[word] % 3] for word in fitting]}
+    labels = [LABELS[VOCABULARY[word] % 3] for word in fitting]
+    assert prediction == {"labels": labels, "cut_to_tokens": ARTIFACT.max_length}
 
 
 def test_several_labels_can_hold_at_once(tmp_path: Path) -> None:

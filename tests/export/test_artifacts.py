@@ -23,7 +23,7 @@ from autotune.domain import Columns, SavedModel, Study, Task, Trial, TrialResult
 from autotune.errors import UsageError
 from autotune.export import exporter, prediction
 from autotune.export.artifact_rows import PREDICTIONS, VALIDATION, validation_rows
-from autotune.export.artifacts import ArtifactFormat, windows_left_out
+from autotune.export.artifacts import ArtifactFormat
 from autotune.export.checksums import changed_files
 from autotune.export.prediction import predict_rows, rename_columns
 from autotune.export.trained import trained_model_folder
@@ -231,12 +231,6 @@ def test_the_length_of_a_trial_is_that_of_its_export_and_predictions(
     exporter("onnx", model=trained.model).export(trained.study, trial, tmp_path / "out")
     predict_rows(trained.study, trial.strategy, trained.model, [{"text": "bread and rain"}])
     assert [task.max_length for task in tasks] == [16, 16]
-
-
-def test_windows_of_long_texts_are_left_out() -> None:
-    """Those of long contexts are not."""
-    assert windows_left_out(Task()) == windows_left_out(Task("question-answering", stride=8)) == {}
-    assert windows_left_out(Task(stride=8)).keys() == {"stride"}
 
 
 def test_rows_can_have_the_columns_of_the_study() -> None:

@@ -175,7 +175,7 @@ def test_answers_of_an_exported_model_are_those_of_the_trial(
     assert len(split) > len(rows)
     assert [p["answer"] for p in predictions] == get_task_type(KIND).decode(split, logits)[1]
     encoder = make_encoder(tmp_path, artifact)
-    windows = [window for row in rows for window in encoder.windows(row, "")]
+    windows = [window for row in encoder.encode(rows) for window in row]
     assert [w.ids for w in windows] == [list(text["input_ids"]) for text in encoded_texts(split)]
     for row, prediction in zip(rows, predictions, strict=True):
         assert row["text_pair"][prediction["start"] :].startswith(prediction["answer"])

@@ -17,7 +17,7 @@ from autotune.cli.options import (
     reading_store,
     runs_directory,
 )
-from autotune.cli.output import err, out, print_json
+from autotune.cli.output import err, info, out, print_json
 
 if TYPE_CHECKING:
     from autotune.cli.layout import Listing
@@ -37,6 +37,7 @@ def predict(
     storage: StorageOption = None,
 ) -> None:
     """Predict texts with the trained model of one trial, deployed as the trial deployed it."""
+    from autotune.deployment.pipeline import describe_cut
     from autotune.deployment.programs import read_rows
 
     rows = read_rows(input_file, input_file.name)
@@ -48,6 +49,8 @@ def predict(
         predictions = _predict_here(study, rows, trial, storage)
     for prediction in predictions:
         print_json(prediction, indent=None)
+    if note := describe_cut(predictions):
+        info(note)
 
 
 def _predict_here(

@@ -40,6 +40,7 @@ def build(
         threads=settings.inference_threads,
         padding=settings.inference_padding,
         is_paired=facts.is_paired,
+        has_windows=facts.has_windows,
         stride=facts.stride,
         may_be_empty=facts.may_be_empty,
         threshold=facts.threshold,

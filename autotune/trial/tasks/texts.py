@@ -96,9 +96,14 @@ def encode_texts(
 def _window_options(is_pair: bool, max_length: int, stride: int) -> Mapping[str, Any]:
     return {
         "truncation": "only_second" if is_pair else True,
-        "stride": min(stride, max_length // MAX_STRIDE_SHARE),
+        "stride": text_stride(max_length, stride),
         "return_overflowing_tokens": True,
     }
+
+
+def text_stride(max_length: int, stride: int) -> int:
+    """The tokens that two windows share: ``stride``, as far as it fits in their length."""
+    return min(stride, max_length // MAX_STRIDE_SHARE)
 
 
 def join_windows(split: Split, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
