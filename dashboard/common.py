@@ -8,7 +8,8 @@ from functools import wraps
 
 import streamlit as st
 
-from autotune.analysis.recommendation_text import describe_factor
+from autotune.analysis.comparison_text import describe_factor
+from autotune.analysis.intervals import figure_interval
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import count_by_state
 from autotune.analysis.text import (
@@ -140,6 +141,7 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
+                help=_own_interval(trial, objective.metric),
             )
             estimate = snapshot.replicates.test_estimate(trial, objective.metric)
             if estimate is not None:
@@ -153,6 +155,14 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
                     delta_arrow="off",
                     width="content",
                 )
+
+
+def _own_interval(trial: Trial, metric: str) -> str | None:
+    """The interval of a figure within its run, or why it has none."""
+    interval = figure_interval(trial, metric)
+    if interval.ci95 is None:
+        return f"no interval: {interval.reason}"
+    return f"as measured; 95% interval within this run: {format_interval(metric, interval.ci95)}"
 
 
 def state_line(snapshot: Snapshot, trial: Trial) -> None:

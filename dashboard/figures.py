@@ -209,10 +209,12 @@ def compare_figure(
             name=one_line_label(name), line={"color": colour, "width": 2},
             marker={"symbol": symbol, "size": 10, "color": colour},
             error_x=across.error_bars(
-                members, [snapshot.replicates.estimate(t, x.metric) for t in members]
+                members,
+                across.intervals([snapshot.replicates.estimate(t, x.metric) for t in members]),
             ),
             error_y=up.error_bars(
-                members, [snapshot.replicates.estimate(t, y.metric) for t in members]
+                members,
+                up.intervals([snapshot.replicates.estimate(t, y.metric) for t in members]),
             ),
             hovertext=[_comparison_label(name, t, pair) for t in members],
             hoverinfo="text",

@@ -9,10 +9,16 @@ from weakref import WeakKeyDictionary
 
 from autotune.analysis.decimate import decimate
 from autotune.analysis.front import value_of
+from autotune.analysis.intervals import figure_interval
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.text import format_metric, format_ratio_to_default, metric_label
+from autotune.analysis.text import (
+    format_interval,
+    format_metric,
+    format_ratio_to_default,
+    metric_label,
+)
 from autotune.domain import State, Trial
-from autotune.report.axes import Axis
+from autotune.report.axes import BAR_COLOUR, Axis, Ends
 from autotune.report.style import (
     GREEN,
     PINK,
@@ -30,6 +36,7 @@ MAX_DOMINATED, MAX_VIOLATING, MAX_IN_STATUS_ROW, MAX_INTERVALS = 120, 40, 20, 40
 """Marks sent to the browser. More are hard to tell apart and slow to draw."""
 MAX_DOMINATED_3D = 1_000
 """The same in three dimensions, which the GPU draws."""
+PALE_BAR_COLOUR = "rgba(128,128,128,0.22)"
 Trace = dict[str, Any]
 """A trace as Plotly's JavaScript reads it. Plotly's Python classes validate each setting, which is
 slow."""
@@ -64,7 +71,7 @@ def plane_traces(snapshot: Snapshot, view: View) -> list[Trace]:
         _violating(snapshot, view),
         _front_line(view),
         _marks(snapshot, view, "front", view.front, size=12, opacity=1.0),
-        _intervals(snapshot, view),
+        *_intervals(snapshot, view),
     ]
     confirmed = [t for t in view.front if t.number in snapshot.confirmed]
     rings = (
@@ -176,23 +183,72 @@ def _marks(
     )
 
 
-def _intervals(snapshot: Snapshot, view: View) -> Trace:
-    """The 95% intervals of the front, from its marks. If the front has more than
-    :data:`MAX_INTERVALS` trials, only those of the front line."""
+def _intervals(snapshot: Snapshot, view: View) -> list[Trace]:
+    """The 95% intervals of the front, from its marks. Those that go on beyond the range of the plot
+    are pale, so that they do not hide marks, and have arrows at its edges. If the front has more
+    than :data:`MAX_INTERVALS` trials, only those of the front line."""
     trials = _drawable(view, view.front if len(view.front) <= MAX_INTERVALS else view.line)
     trials = trials[:: -(-len(trials) // MAX_INTERVALS) or 1]
-    across = [snapshot.replicates.estimate(t, view.x.metric) for t in trials]
-    up = [snapshot.replicates.estimate(t, view.y.metric) for t in trials]
+    across, up = (
+        axis.intervals([snapshot.replicates.estimate(t, axis.metric) for t in trials])
+        for axis in (view.x, view.y)
+    )
+    return [
+        _bars(view, trials, across, up, are_beyond=False),
+        _bars(view, trials, across, up, are_beyond=True),
+        _arrows(view, trials, across, up),
+    ]
+
+
+def _bars(
+    view: View, trials: Sequence[Trial], across: Sequence[Ends | None], up: Sequence[Ends | None],
+    *, are_beyond: bool,
+) -> Trace:  # fmt: skip
+    """The error bars within the range of the plot, or those that go on beyond it."""
+    colour = PALE_BAR_COLOUR if are_beyond else BAR_COLOUR
+    bars = {
+        name: axis.error_bars(
+            trials, [i if axis.is_beyond(i) is are_beyond else None for i in intervals], colour
+        )
+        for name, axis, intervals in (("error_x", view.x, across), ("error_y", view.y, up))
+    }
     return _scatter(
         x=view.x.values(trials),
         y=view.y.values(trials),
-        name="95% interval",
+        name=f"95% interval{' beyond the plot' if are_beyond else ''}",
         showlegend=False,
         marker={"size": 1, "opacity": 0},
-        error_x=view.x.error_bars(trials, across),
-        error_y=view.y.error_bars(trials, up),
+        hoverinfo="skip",
+        **bars,
+    )
+
+
+def _arrows(
+    view: View, trials: Sequence[Trial], across: Sequence[Ends | None], up: Sequence[Ends | None]
+) -> Trace:
+    """Arrows at the edges of the plot, where intervals go on."""
+    points: list[tuple[float | None, float | None, str]] = []
+    marks = zip(view.x.values(trials), view.y.values(trials), across, up, strict=True)
+    for x, y, x_interval, y_interval in marks:
+        (left, right), (lower, upper) = _edges(view.x, x_interval), _edges(view.y, y_interval)
+        points += [(left, y, "triangle-left"), (right, y, "triangle-right")]
+        points += [(x, lower, "triangle-down"), (x, upper, "triangle-up")]
+    points = [(x, y, symbol) for x, y, symbol in points if x is not None and y is not None]
+    return _scatter(
+        x=[x for x, _, _ in points],
+        y=[y for _, y, _ in points],
+        name="interval goes on",
+        marker={"symbol": [symbol for *_, symbol in points], "size": 7, "color": BAR_COLOUR},
         hoverinfo="skip",
     )
+
+
+def _edges(axis: Axis, interval: Ends | None) -> tuple[float | None, float | None]:
+    """Where ``interval`` leaves the axis, at the lower and at the upper end of it."""
+    if interval is None:
+        return None, None
+    low, high = axis.clip(interval)
+    return low if low > interval[0] else None, high if high < interval[1] else None
 
 
 def _marker_colour(view: View, trials: Sequence[Trial]) -> dict[str, object]:
@@ -268,8 +324,13 @@ def _hover_text(snapshot: Snapshot, trial: Trial) -> str:
         value = value_of(trial, objective.metric)
         if value is not None:
             ratio = format_ratio_to_default(objective.metric, trial, snapshot.baseline)
-            text = f"{metric_label(objective.metric)} {format_metric(objective.metric, value)}"
-            lines.append(wrapped_label(f"{text} ({ratio})" if ratio else text))
+            ends = format_interval(objective.metric, figure_interval(trial, objective.metric).ci95)
+            parts = [
+                f"{metric_label(objective.metric)} {format_metric(objective.metric, value)}",
+                f" ({ends})" if ends else "",
+                f", {ratio}" if ratio else "",
+            ]
+            lines.append(wrapped_label("".join(parts)))
         if (score := test_score(snapshot.replicates, trial, objective.metric)) is not None:
             lines.append(wrapped_label(f"{metric_label(objective.metric)} on test {score}"))
     if trial.number in snapshot.front_probabilities:

@@ -13,17 +13,16 @@ Levers that always changed together share a step, since the trials cannot tell t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autotune.analysis.comparison_text import describe_contribution, describe_factor
 from autotune.analysis.metric_path import MetricPath, metric_path
 from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.posterior import Posterior
-from autotune.analysis.text import format_ratio, format_value, metric_label
+from autotune.analysis.text import format_value, metric_label
 from autotune.domain import Study, Trial, Value
-from autotune.domain.metrics import MetricKind, get_metric
 
 METHOD_NOTE = (
     "Estimated from all trials with 95% intervals, since they changed several levers at once: the "
@@ -124,52 +123,22 @@ def path_table(attribution: Attribution) -> tuple[list[str], list[list[str]]]:
     return ["lever", *map(metric_label, metrics)], rows
 
 
-def describe_contribution(contribution: Comparison) -> str:
-    """With its interval: ``1.7x (1.5x to 1.9x)`` or ``-0.3 points (-0.8 to +0.2)``."""
-    interval = " to ".join(_format_number(contribution, end) for end in contribution.ci95)
-    return f"{format_contribution(contribution)} ({interval})"
-
-
-def format_contribution(contribution: Comparison, value: float | None = None) -> str:
-    """``1.7x`` or ``-0.3 points``; ``value`` instead of that of the contribution."""
-    number = _format_number(contribution, contribution.value if value is None else value)
-    is_share = get_metric(contribution.metric).kind is MetricKind.SHARE
-    return f"{number} points" if is_share and not contribution.is_ratio else number
-
-
-def _format_number(contribution: Comparison, value: float) -> str:
-    if contribution.is_ratio:
-        return format_ratio(value)
-    is_share = get_metric(contribution.metric).kind is MetricKind.SHARE
-    return f"{100 * value:+.1f}" if is_share else f"{value:+.3g}"
-
-
 def path_sentence(attribution: Attribution) -> str:
-    """The path in one line: the largest steps of the first objective, the joint factor of the
-    others, and the totals of scores: ``padding bucketed 1.7x, precision bf16 1.4x, 3 other levers
-    1.1x; accuracy -0.3 points``."""
+    """The path in one line: the largest steps of the first objective, the number of other levers,
+    and the totals: ``padding bucketed 1.7x (1.5x to 1.9x) and 3 other levers, together 2.4x (2.1x
+    to 2.7x); accuracy -0.3 points (-0.8 to +0.2)``."""
     metric, total = next(iter(attribution.totals.items()))
     steps = [step for step in attribution.steps if metric in step.contributions]
     named = [s for s in steps if s.contributions[metric].is_clear][:MAX_NAMED_LEVERS] or steps[:1]
-    parts = [f"{step} {format_contribution(step.contributions[metric])}" for step in named]
-    others = [step for step in steps if step not in named]
-    if others:
-        count = sum(len(step.settings) for step in others)
-        rest = _without(total, [step.contributions[metric] for step in named])
-        parts.append(f"{count} other lever{'s' * (count > 1)} {format_contribution(total, rest)}")
+    path = ", ".join(f"{step} {describe_factor(step.contributions[metric])}" for step in named)
+    if count := sum(len(step.settings) for step in steps if step not in named):
+        path += f" and {count} other lever{'s' * (count > 1)}, together {describe_factor(total)}"
     scores = [
-        f"{metric_label(name)} {format_contribution(other)}"
+        f"{metric_label(name)} {describe_factor(other)}"
         for name, other in attribution.totals.items()
         if name != metric and not other.is_ratio
     ]
-    return "; ".join([", ".join(parts), *scores])
-
-
-def _without(total: Comparison, parts: Sequence[Comparison]) -> float:
-    """The value of ``total`` without ``parts``."""
-    if total.is_ratio:
-        return total.value / math.prod(part.value for part in parts)
-    return total.value - sum(part.value for part in parts)
+    return "; ".join([path, *scores])
 
 
 # ---------------------------------------------------------------------------------------- steps

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 from autotune.analysis.front import value_of
-from autotune.analysis.intervals import speed_dependent_share
+from autotune.analysis.intervals import UNBOUNDED_KINDS, figure_interval, speed_dependent_share
 from autotune.domain import Phase, Trial
-from autotune.domain.metrics import METRICS, MetricKind
+from autotune.domain.metrics import METRICS, MetricKind, get_metric
 
 REFERENCE = "reference_seconds"
 
@@ -22,6 +22,8 @@ about half of that on a quiet machine."""
 RATE_KINDS = (MetricKind.RATE,)
 TIME_KINDS = (MetricKind.TIME, MetricKind.MONEY)
 """Kinds of metrics of the profile phase that are proportional to the time of the machine."""
+TIMED_KINDS = (*RATE_KINDS, *TIME_KINDS, MetricKind.RELATIVE_RATE, MetricKind.ENERGY)
+"""Kinds of metrics that vary from one reading to the next."""
 
 
 def drift_exponent(metric: str) -> int:
@@ -71,3 +73,25 @@ def has_drifted(trial: Trial, default: Trial | None) -> bool:
     """Whether the machine was noticeably slower or faster in ``trial`` than in ``default``."""
     drift = log_drift(trial, default)
     return drift is not None and abs(drift) > MIN_DRIFT
+
+
+def is_clear_difference(metric: str, trial: Trial, other: Trial) -> bool:
+    """Whether ``metric`` differs between two trials by more than the errors of both measurements,
+    at the same speed of the machine. What depends on time and has no interval may always differ by
+    chance; other figures without one are taken as exact."""
+    if trial.number == other.number:
+        return True
+    entry = get_metric(metric)
+    values, errors = [], []
+    for run, correction in ((trial, relative_correction(metric, trial, other)), (other, 1.0)):
+        value, ends = value_of(run, metric), figure_interval(run, metric).ci95
+        if value is None or (ends is None and entry.kind in TIMED_KINDS):
+            return False
+        points = [correction * point for point in (value, *(ends or (value, value)))]
+        if entry.kind not in UNBOUNDED_KINDS:
+            if min(points) <= 0:
+                return False
+            points = [math.log(point) for point in points]
+        values.append(points[0])
+        errors.append((points[2] - points[1]) / 2)
+    return abs(values[0] - values[1]) > math.hypot(*errors)

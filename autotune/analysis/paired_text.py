@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autotune.analysis.comparison_text import describe_interval, describe_value
+from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.paired import PairedRuns, Ratio, ScoreDifference
-from autotune.analysis.text import comparison_phrase, format_ratio
+from autotune.analysis.text import comparison_phrase
 from autotune.domain import Trial
 from autotune.domain.metrics import get_metric
 
@@ -31,13 +33,11 @@ def describe_difference(difference: ScoreDifference) -> str:
 
 def describe_ratio(ratio: Ratio) -> str:
     """``2.9x faster (2.7x to 3.1x; 3 pairs of runs, relative to the reference workload)``."""
-    metric = get_metric(ratio.metric)
-    is_inverse = metric.comparison == "faster" and metric.direction == "minimize"
-    ends = sorted(1 / end if is_inverse else end for end in ratio.ci95)
-    interval = " to ".join(map(format_ratio, ends))
+    comparison = Comparison(ratio.metric, ratio.value, ratio.ci95, is_ratio=True)
     runs = _count(ratio.pairs, "pair") + " of runs"
+    details = filter(None, (describe_interval(comparison), runs))
     note = ", relative to the reference workload" if ratio.is_relative else ""
-    return f"{comparison_phrase(metric, ratio.value, 1.0)} ({interval}; {runs}{note})"
+    return f"{describe_value(comparison)} ({'; '.join(details)}{note})"
 
 
 def describe_pairs(

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from autotune.analysis.comparison_text import describe_comparison, describe_factor
 from autotune.analysis.drift import drift_exponent, has_drifted, log_drift
-from autotune.analysis.front import value_of
-from autotune.analysis.metric_posterior import Comparison
+from autotune.analysis.metric_posterior import Belief
 from autotune.analysis.paired_text import describe_difference
 from autotune.analysis.recommendation import (
     Closest,
@@ -24,20 +24,14 @@ from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.replicates import is_score
 from autotune.analysis.summary import BelievedBest
 from autotune.analysis.text import (
-    comparison_phrase,
-    conjunction,
     describe_baseline,
     format_interval,
     format_metric,
-    format_ratio,
     metric_label,
 )
 from autotune.analysis.verdict import learning_failure
 from autotune.domain import Phase, Trial
-from autotune.domain.metrics import Metric, get_metric
-
-MIN_INTERVAL = 0.0005
-"""Narrower intervals, of shares or relative, are not printed: the value is exact."""
+from autotune.domain.metrics import get_metric
 
 
 def recommendation_sentence(recommender: Recommender, recommendation: Recommendation) -> str:
@@ -66,7 +60,7 @@ def compare_objectives(
     recommender: Recommender, trial: Trial, metrics: Sequence[str] | None = None
 ) -> str:
     """The objectives, or ``metrics``, against the default, each with its 95% interval. Without a
-    default the values."""
+    default what is believed of the values."""
     posterior = recommender.posterior
     default = posterior.default
     if default is not None and trial.strategy.key == default.strategy.key:
@@ -75,8 +69,8 @@ def compare_objectives(
         metrics = recommender.study.reported_metrics
     comparisons = [c for name in metrics if (c := posterior.compare(trial, name)) is not None]
     if not comparisons:
-        values = [(name, value_of(trial, name)) for name in metrics]
-        figures = [f"{metric_label(n)} {format_metric(n, v)}" for n, v in values if v is not None]
+        beliefs = [b for name in metrics if (b := posterior.belief(trial, name)) is not None]
+        figures = [f"{metric_label(b.metric)} {describe_belief(b)}" for b in beliefs]
         return ", ".join(figures) or "nothing measured"
     head = describe_comparison(comparisons[0], recommender.study.baseline_name)
     return ", ".join([head, *map(describe_comparison, comparisons[1:])])
@@ -108,10 +102,18 @@ def test_phrases(recommender: Recommender, trial: Trial) -> list[str]:
 
 
 def describe_best(best: BelievedBest) -> str:
-    """``64.5 samples/s (58.9 to 70.7), 3.1x``: a value, its interval, and that of the default."""
-    metric, belief = best.objective.metric, best.belief
-    value = f"{format_metric(metric, belief.value)} ({format_interval(metric, belief.ci95)})"
-    return value if best.comparison is None else f"{value}, {describe_factor(best.comparison)}"
+    """``64.5 samples/s (58.9 to 70.7), 3.1x (2.4x to 3.9x), not confirmed``: what is believed, that
+    against the default, and whether the strategy is confirmed."""
+    value = describe_belief(best.belief)
+    if best.comparison is None:
+        return value
+    return f"{value}, {describe_factor(best.comparison)}, {best.status.value}"
+
+
+def describe_belief(belief: Belief) -> str:
+    """``64.5 samples/s (58.9 to 70.7)``."""
+    value, interval = format_metric(belief.metric, belief.value), belief.ci95
+    return f"{value} ({format_interval(belief.metric, interval)})"
 
 
 def sharing_note(recommender: Recommender, trial: Trial) -> str | None:
@@ -173,75 +175,9 @@ def explain_recommendation(
 def closest_sentence(recommender: Recommender, closest: Closest) -> str:
     """Why only the default is recommended, and what would help."""
     trial = closest.trial
-    refuted = " and was refuted" * (recommender.status(trial) is Status.REFUTED)
     return (
         f"No strategy that trains differently satisfies {closest.constraint} with a probability of "
-        f"{MIN_PROBABILITY}. Closest is trial {trial.number} with {closest.probability:.2f}"
-        f"{refuted}: {compare_objectives(recommender, trial)}. To be surer, raise confirm.seeds "
-        "or the budget of the study and search on."
+        f"{MIN_PROBABILITY}. Closest is trial {trial.number} with {closest.probability:.2f}: "
+        f"{describe_trial(recommender, trial)}. To be surer, raise confirm.seeds or the budget of "
+        "the study and search on."
     )
-
-
-# ----------------------------------------------------------------------------------- of phrases
-
-
-def describe_comparison(comparison: Comparison, default_name: str = "") -> str:
-    """``3.1x faster than the default (2.4x to 3.9x)``; without ``default_name`` ``3.1x faster
-    (2.4x to 3.9x)``; ``no clear difference in accuracy`` if the interval contains none."""
-    metric, interval = get_metric(comparison.metric), describe_interval(comparison)
-    if interval and not comparison.is_clear:
-        phrase, word = f"no clear difference in {metric.label}", "from"
-    else:
-        phrase = _phrase(metric, comparison)
-        word = conjunction(phrase)
-    if default_name:
-        phrase = f"{phrase} {word} {default_name}"
-    return f"{phrase} ({interval})" if interval else phrase
-
-
-def _phrase(metric: Metric, comparison: Comparison) -> str:
-    if comparison.is_ratio or metric.is_ratio:
-        return comparison_phrase(metric, comparison.value, 1.0 if comparison.is_ratio else 0.0)
-    value = comparison.value
-    return f"{abs(value):.4g} {'higher' if value > 0 else 'lower'} {metric.label}"
-
-
-def describe_interval(comparison: Comparison) -> str:
-    """The interval in the unit of the phrase; empty if the value is exact."""
-    metric, (low, high) = get_metric(comparison.metric), comparison.ci95
-    if not comparison.is_ratio:
-        return _difference_interval(metric, comparison)
-    if high / low - 1 < 2 * MIN_INTERVAL:
-        return ""
-    if metric.comparison == "faster":
-        is_slower = comparison.is_clear and (low > 1) == (metric.direction == "minimize")
-        if is_slower == (metric.direction == "maximize"):
-            low, high = 1 / high, 1 / low
-    elif not comparison.is_clear:
-        return f"{low - 1:+.0%} to {high - 1:+.0%}"
-    elif comparison.value < 2:
-        first, second = sorted((abs(low - 1), abs(high - 1)))
-        return f"{first:.0%} to {second:.0%}"
-    return f"{format_ratio(low)} to {format_ratio(high)}"
-
-
-def describe_factor(comparison: Comparison) -> str:
-    """``3.1x``, of scores ``+0.4 points``."""
-    is_share = not comparison.is_ratio and get_metric(comparison.metric).is_ratio
-    return format_comparison(comparison) + " points" * is_share
-
-
-def format_comparison(comparison: Comparison) -> str:
-    """For tables: ``3.1x``, of scores the difference in points such as ``+0.4``."""
-    if comparison.is_ratio:
-        return format_ratio(comparison.value)
-    return f"{(100 if get_metric(comparison.metric).is_ratio else 1) * comparison.value:+.1f}"
-
-
-def _difference_interval(metric: Metric, comparison: Comparison) -> str:
-    scale, decimals = (100, 1) if metric.is_ratio else (1, 3)
-    low, high = (scale * end for end in comparison.ci95)
-    if high - low < scale * MIN_INTERVAL:
-        return ""
-    unit = " points" if metric.is_ratio and not comparison.is_clear else ""
-    return f"{low:+.{decimals}f} to {high:+.{decimals}f}{unit}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from autotune.analysis.attribution import path_record
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.intervals import figure_interval
 from autotune.analysis.probability import FrontPoint
@@ -20,6 +21,18 @@ from autotune.domain import SearchStatus, State, Study, Trial
 Record = dict[str, Any]
 
 NO_REPEATED_RUN = "no strategy was run twice, so the variation between runs is unknown"
+PARETO_REASONS: Mapping[str, str] = {
+    "hypervolume": "of all measured values together; says how far the search is, of no strategy"
+}
+"""Why figures of ``pareto --json`` have no interval, by key."""
+TRIAL_REASONS: Mapping[str, str] = {
+    "samples": "raw samples, from which the intervals of metrics follow",
+    "curve": "the course of one run: losses of batches, and scores whose errors are not recorded",
+    "memory_gib": "raw readings over time",
+    "predicted": "forecasts from before the trial, with a 90% interval where there is one",
+    "environment": "what was recorded of the machine and the run, not results",
+}
+"""The same of ``show --json``."""
 
 
 def measurement_record(trial: Trial, name: str) -> Record:
@@ -86,6 +99,7 @@ def pareto_record(study: Study, trials: Sequence[Trial]) -> Record:
             goal: _recommendation_record(snapshot, recommendation)
             for goal, recommendation in snapshot.recommendations.items()
         },
+        "why_no_interval": dict(PARETO_REASONS),
     }
 
 
@@ -239,6 +253,7 @@ def status_record(
                 "value": best.belief.value,
                 "ci95": list(best.belief.ci95),
                 "trial": best.trial.number,
+                "status": best.status.value,
             }
             for best in believed_bests(snapshot.recommender)
         ],
@@ -252,9 +267,20 @@ def _time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat()
 
 
+def show_record(snapshot: Snapshot, trial: Trial) -> Record:
+    """``autotune show --json``: all of one trial, and what is believed of its strategy. ``path`` is
+    where its gain comes from."""
+    return {
+        **full_trial_record(trial, snapshot.trials),
+        **posterior_record(snapshot, trial),
+        "verdict": snapshot.verdict_texts[trial.number],
+        "path": path_record(snapshot.attribution(trial)),
+    }
+
+
 def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, Any]:
-    """``autotune show --json``: the trial record with raw samples, curve, memory and events, and
-    the numbers of its confirmation runs among ``trials``, or of the trial that it confirms."""
+    """The trial record with raw samples, curve, memory and events, and the numbers of its
+    confirmation runs among ``trials``, or of the trial that it confirms."""
     result = trial.result
     original = confirmed_trial(trial, trials)
     return {
@@ -275,6 +301,7 @@ def full_trial_record(trial: Trial, trials: Sequence[Trial] = ()) -> dict[str, A
             for event in result.events
         ],
         "predicted": [asdict(check) for check in prediction_checks(trial)],
+        "why_no_interval": dict(TRIAL_REASONS),
         "environment": dict(result.environment),
         "artifacts": dict(result.artifacts),
         "log": result.log,

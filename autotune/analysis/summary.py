@@ -9,7 +9,7 @@ from datetime import datetime
 from autotune.analysis.budget import BudgetUsage
 from autotune.analysis.front import feasible_trials
 from autotune.analysis.metric_posterior import Belief, Comparison
-from autotune.analysis.recommendation import Recommender
+from autotune.analysis.recommendation import Recommender, Status
 from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.domain import Objective, State, Study, Trial
 
@@ -26,12 +26,14 @@ class Best:
 @dataclass(frozen=True)
 class BelievedBest:
     """What is believed of the strategy that is best in one objective, and its trial.
-    ``comparison`` is that with the default; ``None`` if it is the default itself."""
+    ``comparison`` is that with the default; ``None`` if it is the default itself. ``status`` says
+    whether the strategy is confirmed."""
 
     objective: Objective
     trial: Trial
     belief: Belief
     comparison: Comparison | None
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def believed_bests(recommender: Recommender) -> list[BelievedBest]:
             *_, trial, belief = max(beliefs, key=lambda entry: entry[:2])
             is_default = trial.strategy == study.baseline
             comparison = None if is_default else posterior.compare(trial, objective.metric)
-            bests.append(BelievedBest(objective, trial, belief, comparison))
+            status = recommender.status(trial)
+            bests.append(BelievedBest(objective, trial, belief, comparison, status))
     return bests
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autotune.analysis.drift import relative_ratio
+from autotune.analysis.drift import is_clear_difference, relative_ratio
 from autotune.domain import Strategy, Study, Trial, Value
-from autotune.domain.metrics import METRICS, Metric, MetricKind
+from autotune.domain.metrics import METRICS, Metric, MetricKind, get_metric
 
 DEFAULT_NAME = "the default configuration"
+UNCLEAR = "?"
+"""Follows a comparison whose 95% interval contains no difference, or that has none."""
+UNCLEAR_CAPTION = f"{UNCLEAR} no clear difference: the 95% interval contains none, or is unknown"
 
 
 def format_value(value: Value | None) -> str:
@@ -85,6 +88,19 @@ def format_interval(metric: str, ci95: tuple[float, float] | None) -> str:
     return " to ".join(format_metric(metric, end, unit=False) for end in ci95)
 
 
+def format_estimate(metric: str, value: float, ci95: tuple[float, float] | None) -> str:
+    """For tables, a value and half its 95% interval: of a share in points, else as a share of the
+    value: ``212.4 ±3%``, ``81.2% ±1.9``."""
+    text = format_metric(metric, value, unit=False)
+    if ci95 is None or value == 0:
+        return text
+    half = (ci95[1] - ci95[0]) / 2
+    if get_metric(metric).is_ratio:
+        return f"{text} ±{100 * half:.1f}"
+    share = half / abs(value)
+    return f"{text} ±{share:.0%}" if share <= 1 else f"{text} ±>100%"
+
+
 def _usd_decimals(value: float) -> int:
     """Decimals that leave at least two significant digits."""
     return 2 if value >= 1 else 4 if value >= 0.01 else 6
@@ -92,9 +108,12 @@ def _usd_decimals(value: float) -> int:
 
 def format_ratio_to_default(metric: str, trial: Trial, default: Trial | None) -> str | None:
     """``metric`` of ``trial`` as a multiple of the default's at the same speed of the machine, such
-    as ``2.8x``; ``None`` if one is unknown."""
+    as ``2.8x``, with :data:`UNCLEAR` where the measurements do not tell them apart; ``None`` if one
+    is unknown."""
     ratio = relative_ratio(metric, trial, default)
-    return None if ratio is None else format_ratio(ratio)
+    if ratio is None or default is None:
+        return None
+    return format_ratio(ratio) + UNCLEAR * (not is_clear_difference(metric, trial, default))
 
 
 def format_ratio(ratio: float) -> str:
@@ -107,7 +126,10 @@ def metric_label(name: str) -> str:
 
 
 def conjunction(phrase: str) -> str:
-    """The word between a comparison and what it compares with: ``than``, ``as``, ``of``."""
+    """The word between a comparison and what it compares with: ``than``, ``as``, ``of``; ``from``
+    after a missing difference."""
+    if phrase.startswith("no clear difference"):
+        return "from"
     if phrase.startswith(("as ", "the same")):
         return "as"
     return "of" if "x the " in phrase else "than"

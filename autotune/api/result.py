@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autotune import domain
 from autotune.analysis.select import select_trial
 from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.text import format_estimate
 from autotune.domain import Trial
 
 if TYPE_CHECKING:  # pandas and Plotly take a second to import
@@ -139,11 +140,23 @@ class Result:
         """For notebooks: the sentence, and the front with its objectives and searched settings."""
         parts = [f"<p><b>{escape(self.study.name)}</b>: {escape(self.summary)}</p>"]
         if self.snapshot.front:
-            metrics = [objective.metric for objective in self.study.objectives]
-            columns = [*metrics, *(d.lever for d in self.study.space.dimensions)]
-            table = self.front[[name for name in columns if name in self.front]]
+            table = self._described_front()
             parts.append(table.to_html(float_format=lambda value: f"{value:.4g}", escape=True))
         return "".join(parts)
+
+    def _described_front(self) -> pd.DataFrame:
+        """The front with its objectives as text: means over all runs of each strategy, with half
+        the 95% interval, and whether the strategy is confirmed."""
+        levers = [d.lever for d in self.study.space.dimensions if d.lever in self.front]
+        table, points = self.front[levers].copy(), self.snapshot.front_points
+        for objective in reversed(self.study.objectives):
+            estimates = [points[number].estimates.get(objective.metric) for number in table.index]
+            texts = ["" if e is None else format_estimate(objective.metric, e.value, e.ci95)
+                     for e in estimates]  # fmt: skip
+            table.insert(0, objective.metric, texts)
+        statuses = [self.snapshot.recommender.status(points[n].trial).value for n in table.index]
+        table.insert(len(self.study.objectives), "confirmation", statuses)
+        return table
 
 
 def load(study: str, storage: str | None = None) -> Result:

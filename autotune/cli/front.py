@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from autotune.analysis.comparison_text import format_comparison
 from autotune.analysis.drift import has_drifted
 from autotune.analysis.probability import FrontPoint
-from autotune.analysis.recommendation_text import format_comparison
 from autotune.analysis.replicates import Estimate
 from autotune.analysis.snapshot import Snapshot
-from autotune.analysis.text import format_metric
+from autotune.analysis.text import UNCLEAR, UNCLEAR_CAPTION, format_estimate, format_metric
 from autotune.analysis.verdict import learning_failure
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import non_default_settings, out, unit_heading
@@ -29,7 +29,7 @@ AGAINST_CAPTION = (
     "times {}, of scores points more or less: after shrinkage, from all runs of like strategies"
 )
 DRIFT_CAPTION = "; speeds relative to the reference workload, since the machine drifted"
-RATIO_WIDTH = 5
+RATIO_WIDTH = 6
 """Columns of a comparison with the default, so that they stand below each other."""
 STEP_SPACING = 4
 """Columns in front of a command to type next, and between it and its purpose."""
@@ -84,10 +84,19 @@ def _captions(snapshot: Snapshot, members: Sequence[Trial]) -> str:
     drifted = any(has_drifted(trial, default) for trial in members)
     captions = [
         AGAINST_CAPTION.format(name) + DRIFT_CAPTION * drifted,
+        UNCLEAR_CAPTION if _has_unclear_figure(snapshot, members) else "",
         CONFIRMED_CAPTION if snapshot.confirmed & {t.number for t in members} else "",
         SHARED_CAPTION if any(snapshot.recommender.sources(t) for t in members) else "",
     ]
     return "\n".join(caption for caption in captions if caption)
+
+
+def _has_unclear_figure(snapshot: Snapshot, members: Sequence[Trial]) -> bool:
+    return any(
+        _against(snapshot, trial, name).endswith(UNCLEAR)
+        for trial in members
+        for name in snapshot.study.reported_metrics
+    )
 
 
 def _default_row(snapshot: Snapshot, default: Trial) -> Row:
@@ -125,7 +134,7 @@ def _confirmation(snapshot: Snapshot, trial: Trial) -> str:
     names = snapshot.study.reported_metrics
     estimates = [(name, snapshot.replicates.test_estimate(trial, name)) for name in names]
     scores = [
-        f"{get_metric(metric).label} {_with_interval(metric, estimate)}"
+        f"{get_metric(metric).label} {format_estimate(metric, estimate.value, estimate.ci95)}"
         for metric, estimate in estimates
         if estimate is not None
     ]
@@ -138,21 +147,13 @@ def _figure(snapshot: Snapshot, trial: Trial, metric: str, estimate: Estimate | 
     score the difference in points."""
     if estimate is None:
         return format_metric(metric, None)
+    value = format_estimate(metric, estimate.value, estimate.ci95)
+    return f"{value} {_against(snapshot, trial, metric):>{RATIO_WIDTH}}"
+
+
+def _against(snapshot: Snapshot, trial: Trial, metric: str) -> str:
     comparison = snapshot.posterior.compare(trial, metric)
-    against = "" if comparison is None else format_comparison(comparison)
-    return f"{_with_interval(metric, estimate)} {against:>{RATIO_WIDTH}}"
-
-
-def _with_interval(metric: str, estimate: Estimate) -> str:
-    """A value and half its 95% interval: of a share in points, else as a share of the value."""
-    value = format_metric(metric, estimate.value, unit=False)
-    if estimate.ci95 is None or estimate.value == 0:
-        return value
-    half = (estimate.ci95[1] - estimate.ci95[0]) / 2
-    if get_metric(metric).is_ratio:
-        return f"{value} ±{100 * half:.1f}"
-    share = half / abs(estimate.value)
-    return f"{value} ±{share:.0%}" if share <= 1 else f"{value} ±>100%"
+    return "" if comparison is None else format_comparison(comparison)
 
 
 def print_next_steps(snapshot: Snapshot, options: str = "", remote: str | None = None) -> None:

@@ -63,7 +63,8 @@ def status_lines(record: Mapping[str, Any]) -> Group:
         value = format_metric(metric, entry["value"])
         interval = format_interval(metric, tuple(entry["ci95"]))
         label = get_metric(metric).label
-        lines.append(Text(f"best {label}: {value} ({interval}), trial {entry['trial']}"))
+        source = [f"trial {entry['trial']}", *filter(None, [entry.get("status")])]
+        lines.append(Text(f"best {label}: {value} ({interval}), {', '.join(source)}"))
     if record["recommendation"] is not None:
         lines.append(Text(record["recommendation"]))
     if record["hypervolume"] is not None:

@@ -12,6 +12,8 @@ from autotune.analysis.intervals import figure_interval
 from autotune.analysis.paired_text import describe_pairs
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import (
+    UNCLEAR_CAPTION,
+    format_estimate,
     format_interval,
     format_metric,
     format_ratio_to_default,
@@ -26,6 +28,7 @@ from autotune.domain.metrics import get_metric
 
 SHARED = "°"
 SHARED_CAPTION = f"{SHARED} put together from phases that several trials ran"
+INTERVAL_CAPTION = "as measured in one run, ± half the 95% interval within it where it has one"
 MAX_CURVE_ROWS = 8
 PROFILE_METRICS = ("train_samples_per_second", "peak_memory_gib")
 """Metrics of a profile phase that the learning curve shows; the others are measurements."""
@@ -51,13 +54,16 @@ def trial_listing(snapshot: Snapshot, trials: Sequence[Trial]) -> Listing:
         rows.append(Row([str(trial.number), state, *values, seconds], details))
     details_heading = f"settings that differ from {study.baseline_name}; verdict; end reason"
     is_any_shared = any(snapshot.recommender.sources(trial) for trial in trials)
-    caption = SHARED_CAPTION if is_any_shared else ""
+    caption = f"{INTERVAL_CAPTION}\n{SHARED_CAPTION}" if is_any_shared else INTERVAL_CAPTION
     return Listing(columns, rows, details=details_heading, caption=caption)
 
 
 def _objective(trial: Trial, metric: str) -> str:
+    """What the trial measured, with half the 95% interval within its run."""
     value = trial.metric(metric)
-    return "" if value is None else format_metric(metric, value, unit=False)
+    if value is None:
+        return ""
+    return format_estimate(metric, value, figure_interval(trial, metric).ci95)
 
 
 def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
@@ -129,7 +135,7 @@ def _measurements(trial: Trial, default: Trial | None) -> Listing | None:
     columns = [Column("metric", left=True), *map(Column, heads)]
     caption = (
         "ratio: value divided by that of the default; speeds and times relative to the reference "
-        "workload"
+        f"workload; {UNCLEAR_CAPTION}"
     )
     return Listing(columns, rows, title="Measurements", details="source", caption=caption)
 

@@ -14,6 +14,9 @@ from autotune.domain.metrics import METRICS, MetricKind
 
 MARGIN = 0.04
 """Space between the outermost marks and the ends of a limited axis, in units of their range."""
+BAR_COLOUR = "rgba(128,128,128,0.7)"
+Ends = tuple[float, float]
+"""The lower and the upper end of an interval."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +77,38 @@ class Axis:
         (value,) = self.values([trial])
         return value is None or self.limits is None or self.limits[0] <= value <= self.limits[1]
 
-    def error_bars(
-        self, trials: Sequence[Trial], estimates: Sequence[Measurement | Estimate | None]
-    ) -> dict[str, object]:
-        """Error bars from the marks of ``trials`` to the ends of the 95% intervals of their
-        ``estimates``; of length 0 where there is none."""
-        intervals = [
+    def intervals(self, estimates: Sequence[Measurement | Estimate | None]) -> list[Ends | None]:
+        """The 95% intervals of ``estimates`` on the scale of the axis."""
+        return [
             None if e is None or e.ci95 is None else (self.scale(e.ci95[0]), self.scale(e.ci95[1]))
             for e in estimates
         ]
-        lengths = error_lengths(self.values(trials), intervals)
+
+    def is_beyond(self, interval: Ends | None) -> bool:
+        """Whether an end of ``interval`` is beyond the limits of the axis."""
+        return interval is not None and self.clip(interval) != interval
+
+    def clip(self, interval: Ends) -> Ends:
+        """The part of ``interval`` that is on the axis, up to shortly before its ends."""
+        if self.limits is None:
+            return interval
+        low, high = map(math.log10, self.limits) if self.log else self.limits
+        inset = MARGIN / 3 * (high - low)
+        ends = (low + inset, high - inset)
+        first, last = (10 ** ends[0], 10 ** ends[1]) if self.log else ends
+        return max(interval[0], first), min(interval[1], last)
+
+    def error_bars(
+        self, trials: Sequence[Trial], intervals: Sequence[Ends | None], colour: str = BAR_COLOUR
+    ) -> dict[str, object]:
+        """Error bars from the marks of ``trials`` to the ends of their ``intervals``, within the
+        limits of the axis; of length 0 where there is no interval."""
+        clipped = [None if interval is None else self.clip(interval) for interval in intervals]
+        lengths = error_lengths(self.values(trials), clipped)
         visible = any(length for side in lengths.values() for length in side)
         return {
-            "type": "data", "thickness": 1, "width": 2, "color": "rgba(128,128,128,0.7)",
-            "visible": visible, **lengths,
+            "type": "data", "thickness": 1, "width": 2, "color": colour, "visible": visible,
+            **lengths,
         }  # fmt: skip
 
     def layout(self) -> dict[str, object]:
@@ -112,7 +133,7 @@ class Axis:
 
 
 def error_lengths(
-    values: Sequence[float | None], intervals: Sequence[tuple[float, float] | None]
+    values: Sequence[float | None], intervals: Sequence[Ends | None]
 ) -> dict[str, list[float]]:
     """The lengths of error bars above and below ``values``, 0 where there is no interval, or where
     it lies on the other side of its value: the mean of several runs can be far from one of them."""

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from autotune.analysis.budget import busy_seconds
+from autotune.analysis.drift import is_clear_difference
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import lever_importance, setting_effects, varied_levers
 from autotune.analysis.intervals import figure_interval
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use, count_by_state
 from autotune.analysis.text import (
+    UNCLEAR,
+    UNCLEAR_CAPTION,
+    format_estimate,
     format_interval,
     format_metric,
     format_ratio_to_default,
@@ -199,6 +203,7 @@ def _against_default(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator
             for _, trial in others
         ]
         rows.append([metric_label(metric), format_metric(metric, base), *cells])
+    yield Paragraph(f"As measured, not after shrinkage. {UNCLEAR_CAPTION}.")
     head = ["", "default", *(f"{' and '.join(goals)} ({trial.number})" for goals, trial in others)]
     yield Table(head, rows, frozenset(range(1, len(head))))
 
@@ -210,7 +215,8 @@ def _against(metric: str, trial: Trial, default: Trial) -> str:
     if value is None or base is None:
         return ""
     if metric in METRICS and METRICS[metric].unit == "ratio":
-        return f"({100 * (value - base):+.1f} points)"
+        mark = UNCLEAR * (not is_clear_difference(metric, trial, default))
+        return f"({100 * (value - base):+.1f} points{mark})"
     ratio = format_ratio_to_default(metric, trial, default)
     return f"({ratio})" if ratio else ""
 
@@ -335,7 +341,9 @@ def _all_trials(snapshot: Snapshot) -> Iterator[Block]:
             str(trial.number),
             trial.reason or snapshot.verdict_texts[trial.number],
             *(
-                format_metric(m, v, unit=False) if (v := value_of(trial, m)) is not None else ""
+                format_estimate(m, v, figure_interval(trial, m).ci95)
+                if (v := value_of(trial, m)) is not None
+                else ""
                 for m in metrics
             ),
             _seconds(trial),

@@ -11,11 +11,8 @@ from functools import cached_property
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from autotune.analysis.attribution import (
-    Attribution,
-    describe_contribution,
-    format_contribution,
-)
+from autotune.analysis.attribution import Attribution
+from autotune.analysis.comparison_text import describe_contribution, format_factor
 from autotune.analysis.front import direction_of
 from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.text import metric_label
@@ -117,7 +114,7 @@ class _Column:
         )  # fmt: skip
         values = go.Scatter(
             y=names, x=[self.range[1]] * len(rows), mode="text", hoverinfo="skip",
-            text=[format_contribution(step).removesuffix(" points") for step in steps],
+            text=[format_factor(step).removesuffix(" points") for step in steps],
             textposition="middle left", cliponaxis=False,
         )  # fmt: skip
         return bars, intervals, values

@@ -12,11 +12,9 @@ from fastapi import Path as PathParameter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from autotune.analysis.attribution import path_record
 from autotune.analysis.records import (
-    full_trial_record,
     pareto_record,
-    posterior_record,
+    show_record,
     status_record,
     trial_records,
 )
@@ -203,11 +201,7 @@ def show_trial(
     snapshot = studies.snapshot(name)
     number = find_trial_number(snapshot.study, snapshot.trials, trial)
     full = studies.store.trial(name, number)
-    record = full_trial_record(full, snapshot.trials) | posterior_record(snapshot, full)
-    path = path_record(snapshot.attribution(full))
-    document: Record = codec.to_json(
-        {**record, "verdict": snapshot.verdict_texts[number], "path": path}
-    )
+    document: Record = codec.to_json(show_record(snapshot, full))
     return document
 
 

@@ -78,10 +78,10 @@ def _plot(
     selected = snapshot.by_number.get(_selected_number())
     on_front = {t.number for t in front}
     dominated = [t for t in members if t.number not in on_front]
-    x, y = options.x, options.y
-    if not options.show_all:
-        marked = [t for t in (*front, suggested, selected, snapshot.baseline) if t is not None]
-        x, y = (axis.zoomed(marked, dominated) for axis in (x, y))
+    marked = [t for t in (*front, suggested, selected, snapshot.baseline) if t is not None]
+    if options.show_all:
+        marked += [*dominated, *snapshot.violating]
+    x, y = (axis.zoomed(marked, dominated) for axis in (options.x, options.y))
     in_range = [t for t in dominated if x.contains(t) and y.contains(t)]
     violating = [t for t in snapshot.violating if x.contains(t) and y.contains(t)]
     view = View(

@@ -12,6 +12,7 @@ from autotune.analysis.intervals import figure_interval
 from autotune.analysis.replicates import Replicates
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import (
+    UNCLEAR_CAPTION,
     format_interval,
     format_metric,
     format_ratio_to_default,
@@ -42,6 +43,7 @@ from ..live import LiveStudy
 from ..text import escape_markdown
 
 MAX_LOG_LINES = 200
+RATIO_CAPTION = "times the default: speeds and times relative to the reference workload"
 
 
 @study_page("Trial")
@@ -196,6 +198,7 @@ def _measurements(snapshot: Snapshot, trial: Trial) -> None:
         hide_index=True,
         height="content",
     )
+    st.caption(escape_markdown(f"{RATIO_CAPTION}; {UNCLEAR_CAPTION}."))
     raw = [name for name in order if measurements[name].samples]
     if raw:
         name = st.selectbox("Raw samples of", raw, format_func=metric_label, key="raw", width=240)

@@ -11,11 +11,14 @@ from small_studies import ACCURACY, SPEED, study, trial
 
 from autotune.analysis.attribution import (
     attribute,
-    describe_contribution,
-    format_contribution,
     path_record,
     path_sentence,
     path_table,
+)
+from autotune.analysis.comparison_text import (
+    describe_contribution,
+    describe_factor,
+    format_factor,
 )
 from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.posterior import Posterior
@@ -153,7 +156,8 @@ def test_the_smallest_steps_are_joined() -> None:
     assert path is not None and len(path.steps) == 8
     assert dict(path.steps[0].settings) == {"lever_3": 1}
     assert str(path.steps[-1]) == "5 other levers"
-    assert path_sentence(path).startswith("lever_3 1 2.0x, 11 other levers ")
+    assert path_sentence(path).startswith("lever_3 1 2.0x (1.")
+    assert " and 11 other levers, together 1.98x (" in path_sentence(path)
 
 
 def test_a_path_in_one_sentence(trials: list[Trial]) -> None:
@@ -161,7 +165,7 @@ def test_a_path_in_one_sentence(trials: list[Trial]) -> None:
     assert path is not None
     speed, _, accuracy = path_sentence(path).partition("; ")
     assert speed.startswith("padding bucketed 1.") and ", precision bf16 1." in speed
-    assert accuracy.startswith("accuracy +") and accuracy.endswith(" points")
+    assert accuracy == f"accuracy {describe_factor(path.totals[ACCURACY])}"
 
 
 def test_contributions_as_text() -> None:
@@ -169,7 +173,9 @@ def test_contributions_as_text() -> None:
     assert describe_contribution(factor) == "1.70x (1.50x to 1.90x)"
     difference = Comparison(ACCURACY, -0.003, (-0.008, 0.002), False)
     assert describe_contribution(difference) == "-0.3 points (-0.8 to +0.2)"
-    assert format_contribution(Comparison("loss", 0.0123, (0.0, 0.1), False)) == "+0.0123"
+    assert describe_factor(factor) == describe_contribution(factor)
+    assert describe_factor(difference) == "no clear difference (-0.8 to +0.2)"
+    assert format_factor(Comparison("loss", 0.0123, (0.0, 0.1), False)) == "+0.0123"
 
 
 def test_a_path_as_table_and_record(trials: list[Trial]) -> None:

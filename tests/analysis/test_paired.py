@@ -228,6 +228,15 @@ def test_sentences() -> None:
     )
 
 
+def test_a_ratio_that_may_be_none_is_no_gain() -> None:
+    unclear = Ratio(SPEED, StudentT(math.log(1.1), 0.1, math.inf), 2, False)
+    assert describe_ratio(unclear) == (
+        "no clear difference in training speed (0.90x to 1.34x; 2 pairs of runs)"
+    )
+    slower = Ratio(SPEED, StudentT(math.log(0.5), 0.03, math.inf), 2, False)
+    assert describe_ratio(slower) == "2.0x slower (1.89x to 2.1x; 2 pairs of runs)"
+
+
 def test_what_can_be_compared_is_described() -> None:
     runs = [
         run(2, DEFAULT, 1, first(1000), **{SPEED: 100.0}),

@@ -259,4 +259,5 @@ def test_without_a_default_the_sentence_has_the_values() -> None:
     (other,) = trials((280, 0.808), metrics=(SPEED, ACCURACY))
     other = replace(other, number=1, origin=TrialOrigin.SAMPLED, strategy=Strategy({"a": 1}))
     text = describe_trial(Recommender(study(), [other]), other)
-    assert text.startswith("training speed 280.0 samples/s, accuracy 80.8%; on validation")
+    assert text.startswith("training speed 280.0 samples/s (2") and ", accuracy 80.8% (7" in text
+    assert text.endswith("; on validation, not confirmed")

@@ -50,7 +50,8 @@ def test_running_trial_is_not_finished() -> None:
 def test_pareto_record() -> None:
     record = pareto_record(study(), trials((10, 0.9), (20, 0.89), (5, 0.5)))
     assert list(record) == [
-        "study", "objectives", "baseline", "front", "hypervolume", "knee", "recommendations"
+        "study", "objectives", "baseline", "front", "hypervolume", "knee", "recommendations",
+        "why_no_interval",
     ]  # fmt: skip
     assert record["objectives"] == [
         {"metric": SPEED, "direction": "maximize"},
@@ -141,7 +142,7 @@ def test_keys_of_the_full_trial_record() -> None:
     assert list(record) == [
         "number", "state", "strategy", "sources", "metrics", "reason", "kind", "origin", "seed",
         "started_at", "finished_at", "confirming", "confirms", "samples", "curve", "memory_gib",
-        "events", "predicted", "environment", "artifacts", "log",
+        "events", "predicted", "why_no_interval", "environment", "artifacts", "log",
     ]  # fmt: skip
     assert record["curve"] == [
         {"step": 5, "total_steps": 10, "samples": 40, "seconds": 1.0, "loss": 0.7,

@@ -34,7 +34,8 @@ def test_ratios_have_two_significant_digits(ratio: float, text: str) -> None:
 
 
 def test_ratio_to_default_needs_both_values() -> None:
-    assert format_ratio_to_default(SPEED, OTHER, DEFAULT) == "2.8x"
+    assert format_ratio_to_default(SPEED, OTHER, DEFAULT) == "2.8x?", "they have no intervals"
+    assert format_ratio_to_default(ACCURACY, OTHER, DEFAULT) == "1.00x"
     assert format_ratio_to_default(SPEED, OTHER, None) is None
     assert format_ratio_to_default("energy_wh", OTHER, DEFAULT) is None
 
@@ -90,7 +91,8 @@ def test_best_values_are_those_that_are_believed() -> None:
     ]
     assert all(b.belief.ci95[0] <= b.belief.value <= b.belief.ci95[1] for b in bests)
     assert [b.comparison is None for b in bests] == [False, True, False]
-    assert re.fullmatch(r"[\d.]+ samples/s \([\d.]+ to [\d.]+\), [\d.]+x", describe_best(bests[0]))
+    value, factor = r"[\d.]+ samples/s \([\d.]+ to [\d.]+\)", r"[\d.]+x \([\d.]+x to [\d.]+x\)"
+    assert re.fullmatch(f"{value}, {factor}, not confirmed", describe_best(bests[0]))
     assert re.fullmatch(r"[\d.]+% \([\d.]+% to [\d.]+%\)", describe_best(bests[1]))
     assert believed_bests(Recommender(study(*METRICS3), [])) == []
 

@@ -61,7 +61,9 @@ def test_list_of_studies_has_best_values_and_progress(
     assert (rows.loc["complete", "state"], rows.loc["empty", "state"]) == ("stopped", "not started")
     assert (rows.loc["complete", "progress"], rows.loc["empty", "progress"]) == (92, 0)
     bests = rows.loc["complete", "best so far (against the default)"]
-    assert re.match(r"[\d.]+ samples/s \([\d.]+ to [\d.]+\), [\d.]+x · .*on test", bests), bests
+    assert re.match(
+        r"[\d.]+ samples/s \([\d.]+ to [\d.]+\), [\d.]+x \(.*\), not confirmed · .*on test", bests
+    ), bests
     assert rows.loc["infeasible", "best so far (against the default)"] == "nothing yet"
 
 

@@ -14,17 +14,16 @@ from autotune.domain import Measurement, Study, Trial, TrialOrigin
 from autotune.report.axes import Axis, error_lengths
 from dashboard.figures import compare_figure
 from dashboard.front_figure import front_figure
-from dashboard.front_traces import View
+from dashboard.front_traces import View, plane_traces
 from dashboard.views import trial as trial_page
 
 STUDY: Study = replace(samples.study("s", (samples.SPEED, samples.ACCURACY)), constraints=())
 
 
-def with_score(trial: Trial, accuracy: float) -> Trial:
+def with_score(trial: Trial, accuracy: float, error: float = 0.03) -> Trial:
     own = trial.result.measurements
-    score = Measurement(
-        samples.ACCURACY, accuracy, "ratio", 600, (accuracy - 0.03, accuracy + 0.03)
-    )
+    ends = (accuracy - error, accuracy + error)
+    score = Measurement(samples.ACCURACY, accuracy, "ratio", 600, ends)
     result = replace(trial.result, measurements={**own, samples.ACCURACY: score})
     return replace(trial, result=result)
 
@@ -72,6 +71,33 @@ def test_intervals_begin_at_their_marks(trials: list[Trial]) -> None:
     drawn = zip(traces["front"].x, traces["front"].y, strict=True)
     bars = zip(traces["95% interval"].x, traces["95% interval"].y, strict=True)
     assert set(bars) == set(drawn)
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_intervals_wider_than_the_plot_are_pale_and_have_arrows(
+    trials: list[Trial], is_log: bool
+) -> None:
+    members = [
+        with_score(trial, trial.metric(samples.ACCURACY) or 0.0, 0.3 if trial.number % 2 else 0.001)
+        for trial in trials
+    ]
+    snapshot = Snapshot(STUDY, members)
+    axes = Axis(samples.SPEED), Axis(samples.ACCURACY, log=is_log)
+    x, y = (axis.zoomed(snapshot.front, snapshot.feasible) for axis in axes)
+    traces = plane_traces(snapshot, View(x, y, None, [], [], snapshot.front))
+    names = ("95% interval", "95% interval beyond the plot", "interval goes on")
+    bars, pale, arrows = ({t["name"]: t for t in traces}[name] for name in names)
+    assert y.limits is not None
+    for index, trial in enumerate(snapshot.front):
+        value, is_wide = trial.metric(samples.ACCURACY) or 0.0, bool(trial.number % 2)
+        for trace, is_drawn in ((bars, not is_wide), (pale, is_wide)):
+            lengths = [trace["error_y"][side][index] for side in ("arrayminus", "array")]
+            assert [length > 0 for length in lengths] == [is_drawn, is_drawn]
+            assert y.limits[0] < value - lengths[0] and value + lengths[1] < y.limits[1]
+    marks = zip(arrows["marker"]["symbol"], arrows["y"], strict=True)
+    ends = {(symbol, end) for symbol, end in marks if symbol in ("triangle-down", "triangle-up")}
+    assert len(ends) == 2
+    assert all(y.limits[0] < end < y.limits[1] for _, end in ends)
 
 
 def test_scores_on_test_stand_beside_those_on_validation(opened: str) -> None:

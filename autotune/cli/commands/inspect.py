@@ -78,8 +78,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show all details of one trial."""
-    from autotune.analysis.attribution import path_record
-    from autotune.analysis.records import full_trial_record, posterior_record
+    from autotune.analysis.records import show_record
     from autotune.analysis.select import find_trial_number
     from autotune.analysis.snapshot import Snapshot
     from autotune.cli.trials import trial_details
@@ -88,9 +87,7 @@ def show(
         snapshot = Snapshot(store.study(study), store.trials(study))
         trial = store.trial(study, find_trial_number(snapshot.study, snapshot.trials, number))
     if json:
-        record = full_trial_record(trial, snapshot.trials) | posterior_record(snapshot, trial)
-        path = path_record(snapshot.attribution(trial))
-        print_json({**record, "verdict": snapshot.verdict_texts[trial.number], "path": path})
+        print_json(show_record(snapshot, trial))
     else:
         out.print(trial_details(snapshot, trial))
 
