@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from autotune.domain import (
 )
 from autotune.domain.training import task_of
 from autotune.levers import required_resources, serving_threads
-from autotune.tuner.cache import CACHE_MISS, CacheHit, merge_cached
+from autotune.tuner.cache import CACHE_MISS, CacheHit, measured_phases, merge_cached
 from autotune.tuner.failures import earlier_runs, has_failed_before, without_early_verdict
 from autotune.tuner.feasibility.filter import PREDICTIONS, attach_predictions
 from autotune.tuner.teacher import find_teacher
@@ -47,10 +47,8 @@ class StartedTrial:
 
 def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
     """Prepare the job of a claimed trial, with its files below ``directory``."""
-    hit = CacheHit(phases=study_phases(turn.study))
-    if trial.uses_cache:
-        hit = turn.cache.find(trial.strategy, trial.seed)
-    predictions = None
+    runs, predictions = earlier_runs(trial, turn.history), None
+    hit = _cache_hit(trial, runs, turn)
     if turn.feasibility is not None:
         predictions = turn.feasibility.predict(trial.strategy, turn.history)
         trial = replace(trial, result=TrialResult(environment={PREDICTIONS: predictions}))
@@ -71,7 +69,7 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         phases=hit.phases_to_run,
         on_test_split=trial.is_confirmation,
         plugins=turn.study.plugins,
-        continues=tuple(map(folder, earlier_runs(trial, turn.history))),
+        continues=tuple(map(folder, runs)),
         keeps_model=turn.study.keeps_models and not trial.has_another_seed,
         model=None if hit.model is None else hit.model.result.model,
         model_folder=None if hit.model is None else folder(hit.model),
@@ -81,9 +79,23 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
     return StartedTrial(trial, job, hit, predictions, has_failed_before(trial, turn.history))
 
 
+def _cache_hit(trial: Trial, runs: Sequence[Trial], turn: Turn) -> CacheHit:
+    """The cached results for ``trial``, which continues ``runs`` if these left a checkpoint. The
+    rest of a paused trial shares the speed that the paused one shared."""
+    cached = turn.cache.find(trial.strategy, trial.seed)
+    if trial.uses_cache:
+        return cached
+    is_rest = trial.origin is TrialOrigin.CONTINUED
+    shares_profile = is_rest and not any(Phase.PROFILE in measured_phases(run) for run in runs)
+    profile = cached.profile if shares_profile else None
+    return CacheHit(profile, phases=study_phases(turn.study))
+
+
 def _teacher(trial: Trial, turn: Turn, folder: Callable[[Trial], str]) -> Teacher | None:
     """The trial of the study from which ``trial`` learns, if it does."""
-    teacher = find_teacher(turn.study, turn.history) if trial.strategy["distillation"] else None
+    if not trial.strategy["distillation"]:
+        return None
+    teacher = find_teacher(turn.study, [*turn.history, trial])
     if teacher is None or teacher.result.model is None:
         return None
     task = task_of(turn.study.task, teacher.strategy)

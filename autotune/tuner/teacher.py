@@ -1,8 +1,9 @@
 """The teacher of a study: the most accurate of its first trained models.
 
 It is chosen once, from the first :data:`CANDIDATES` trials that trained a model, so that all trials
-with ``distillation`` learn the same logits and can be compared. It is a pure function of the trials
-in the store: a resumed search has the same teacher.
+with ``distillation`` learn the same logits and can be compared. In a space with fewer trainings it
+is chosen from those before the first trial that learns from it (a *student*). It is a pure function
+of the trials in the store: a resumed search has the same teacher.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from autotune.domain import Phase, State, Study, Trial
+from autotune.domain import Phase, State, Study, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
 from autotune.domain.tasks import TASK_KINDS
 from autotune.tuner.cache import measured_phases
@@ -23,12 +24,15 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 def find_teacher(study: Study, history: Sequence[Trial]) -> Trial | None:
     """The trial whose model other trials of ``study`` learn from; ``None`` before there are enough
-    trials, if its model was deleted, and for a study that does not need one."""
-    candidates = _candidates(study, history)
-    if len(candidates) < CANDIDATES:
-        return None
-    teacher = _most_accurate(study, candidates)
-    return teacher if teacher.result.model is not None else None
+    trials or a student, if its model was deleted, and for a study that does not need one."""
+    is_chosen = len(_candidates(study, history)) == CANDIDATES or any(map(_is_student, history))
+    return find_available_candidate(study, history) if is_chosen else None
+
+
+def find_available_candidate(study: Study, history: Sequence[Trial]) -> Trial | None:
+    """:func:`find_best_candidate`, unless its model was deleted."""
+    best = find_best_candidate(study, history)
+    return None if best is None or best.result.model is None else best
 
 
 def find_best_candidate(study: Study, history: Sequence[Trial]) -> Trial | None:
@@ -41,7 +45,8 @@ def _candidates(study: Study, history: Sequence[Trial]) -> list[Trial]:
     """The first trials, in the order in which they ended, that trained a model on the labels."""
     if not study.has_own_teacher:
         return []
-    trained = [trial for trial in history if _is_candidate(study, trial)]
+    end = min((trial.number for trial in history if _is_student(trial)), default=len(history))
+    trained = [trial for trial in history if trial.number < end and _is_candidate(study, trial)]
     trained.sort(key=lambda trial: (trial.finished_at or _NEVER, trial.number))
     return trained[:CANDIDATES]
 
@@ -56,6 +61,11 @@ def _is_candidate(study: Study, trial: Trial) -> bool:
         and trial.metric(_score(study)) is not None
         and Phase.TRAIN in measured_phases(trial)
     )
+
+
+def _is_student(trial: Trial) -> bool:
+    """Whether ``trial`` was proposed to learn from a model of the study."""
+    return trial.origin is TrialOrigin.SAMPLED and trial.strategy["distillation"] != 0
 
 
 def _most_accurate(study: Study, candidates: Sequence[Trial]) -> Trial:

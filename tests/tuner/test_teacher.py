@@ -60,7 +60,10 @@ def test_only_trials_that_trained_on_labels_are_candidates(distilling: Study) ->
     trials = history(distilling, RATIOS[:CANDIDATES])
     changes_by_number: dict[int, dict[str, Any]] = {
         1: {"origin": TrialOrigin.IMPORTED},
-        2: {"strategy": trials[2].strategy.with_values(distillation=0.5)},
+        2: {
+            "strategy": trials[2].strategy.with_values(distillation=0.5),
+            "origin": TrialOrigin.ENQUEUED,
+        },
         3: {"state": State.PRUNED},
         4: {"seed": 7},
     }
@@ -88,6 +91,32 @@ def test_distillation_is_proposed_once_there_is_a_teacher(distilling: Study, kin
         trials.append(replace(trial, result=replace(trial.result, model=MODEL)))
     assert set(proposals[: CANDIDATES - 1]) == {0.0}
     assert 0.5 in proposals[CANDIDATES - 1 :]
+
+
+def test_a_small_space_has_a_teacher_when_nothing_else_is_left(
+    distilling: Study, tmp_path: Path
+) -> None:
+    """Three trainings without distillation, and three with it."""
+    dimensions = (
+        Dimension("pruning_ratio", Categorical((0.0, 0.25, 0.5))),
+        Dimension("distillation", Categorical((0.0, 0.5))),
+    )
+    study = replace(distilling, space=replace(distilling.space, dimensions=dimensions))
+    trials = history(study, (0.0, 0.5))
+    strategy = make_sampler(study).ask(trials)
+    assert strategy is not None and strategy["distillation"] == 0
+    running = Trial(2, State.RUNNING, strategy)
+    assert make_sampler(study).ask([*trials, running]) is None
+    trials = history(study, (0.0, 0.5, 0.25))
+    assert find_teacher(study, trials) is None
+    for number in range(3, 6):
+        student = make_sampler(study).ask(trials)
+        assert student is not None and student["distillation"] == 0.5
+        trial = Trial(number, State.RUNNING, student, origin=TrialOrigin.SAMPLED)
+        job = start_trial(trial, make_turn(study, trials), tmp_path).job
+        assert job.teacher is not None and job.teacher.trial == 0
+        trials.append(finished_trial(number, student, origin=TrialOrigin.SAMPLED))
+    assert make_sampler(study).ask(trials) is None
 
 
 def test_jobs_name_the_teacher(distilling: Study, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Proposes strategies with ``distillation`` once the study has a teacher."""
+"""Proposes strategies with ``distillation`` once the study has a teacher, or one of few trained
+models has to be it because no other strategy is left."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import replace
 
 from autotune.domain import Strategy, Study, Trial
 from autotune.ports import Sampler
-from autotune.tuner.teacher import find_teacher
+from autotune.tuner.teacher import find_available_candidate, find_teacher
 
 LEVERS = ("distillation", "distillation_temperature")
 
@@ -24,5 +25,15 @@ class DistillationSampler:
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         """The next strategy; ``None`` if the space is exhausted."""
-        has_teacher = find_teacher(self._study, history) is not None
-        return (self._after if has_teacher else self._before).ask(history)
+        if find_teacher(self._study, history) is not None:
+            return self._after.ask(history)
+        strategy = self._before.ask(history)
+        if strategy is None and _can_choose(self._study, history):
+            return self._after.ask(history)
+        return strategy
+
+
+def _can_choose(study: Study, history: Sequence[Trial]) -> bool:
+    """Whether the teacher can be chosen from few models, because there will be no others."""
+    has_ended = all(trial.state.is_finished for trial in history)
+    return has_ended and find_available_candidate(study, history) is not None
