@@ -27,6 +27,9 @@ TRIAL_LOOP_GROUPS = (TRIAL_LOOP, LOOP, SCRIPT)
 """The same for formats that run the training loop of the trial."""
 
 
+NEEDS_TEACHER = ("distillation", "distillation_temperature")
+"""Levers that no script sets: they train with the logits of a model that is not in the folder."""
+
 PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
 
 
@@ -71,7 +74,9 @@ def unsupported_levers(
     Raises :class:`~autotune.errors.UsageError` if there are any, unless ``allowed``.
     """
     unknown = {
-        lever: f"the format {name} does not set this lever"
+        lever: "the teacher is not part of a script"
+        if lever in NEEDS_TEACHER
+        else f"the format {name} does not set this lever"
         for lever, value in strategy.values.items()
         if lever not in locations and not _is_neutral(lever, value)
     }
@@ -80,9 +85,10 @@ def unsupported_levers(
         lines = "\n".join(
             f"  {lever} = {strategy.get(lever, '?')}: {reason}" for lever, reason in reasons.items()
         )
+        other = "the trained model: --to model" if "distillation" in reasons else "another format"
         raise UsageError(
             f"{name} cannot express all of this strategy:\n{lines}",
-            hint="choose another format, or export without them: --allow-partial",
+            hint=f"choose {other}, or export without them: --allow-partial",
         )
     return reasons
 

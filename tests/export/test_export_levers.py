@@ -133,6 +133,13 @@ def test_an_unknown_lever_stops_the_export(name: str) -> None:
     assert set(missing) == {"sparkle"}
 
 
+def test_who_distils_exports_the_trained_model() -> None:
+    strategy = samples.trial(distillation=0.5).strategy
+    with pytest.raises(UsageError, match="the teacher is not part of a script") as caught:
+        unsupported_levers("hf-trainer", strategy, {}, lambda strategy: {}, allowed=False)
+    assert "--to model" in str(caught.value.hint)
+
+
 def test_a_partial_export_lists_what_is_left_out(tmp_path: Path) -> None:
     study = samples.study(samples.write_data(tmp_path))
     on_mps = samples.trial(device="mps")
