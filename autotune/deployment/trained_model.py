@@ -31,10 +31,11 @@ TASK = "task.json"
 @dataclass(frozen=True)
 class TaskFacts:
     """What serving a model needs to know of its task. ``kind`` is the task kind, ``auto_class`` the
-    class of transformers that has its head (or the ``module:class`` of the task), ``labels`` are in the order of the model's outputs,
-    ``max_length`` is in tokens. Long texts are cut, or divided if the task ``has_windows`` or
-    answers questions: two windows share ``stride`` tokens. An answer ``may_be_empty``.
-    ``threshold`` is that of predictions (``task.threshold``); ``None`` for the usual one."""
+    class of transformers that has its head, or the ``module:class`` of the task, ``labels`` are in
+    the order of the model's outputs, ``max_length`` is in tokens. Long texts are cut, or divided if
+    the task ``has_windows`` or answers questions: two windows share ``stride`` tokens. An answer
+    ``may_be_empty``. ``threshold`` is that of predictions (``task.threshold``); ``None`` for
+    the usual one."""
 
     kind: str
     auto_class: str
@@ -81,7 +82,7 @@ def load(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
     facts = read_facts(folder)
     if ":" in facts.auto_class:  # a file must not decide what is imported
         raise ModelError(
-            f"{folder}: the model is of the class {facts.auto_class} of the task, not of transformers",
+            f"{folder}: the model is of the class {facts.auto_class}, not of transformers",
             hint="load it in Python, with from_pretrained of the class",
         )
     auto_class = getattr(transformers, facts.auto_class)

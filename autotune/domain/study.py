@@ -33,8 +33,9 @@ class Task:
     if the data has them. ``class_weights`` are those of the loss, by label, or ``balanced``.
     ``loss`` is a name of :data:`autotune.domain.losses.LOSSES`, or the ``module:function`` of
     another loss than that of the kind, ``collator`` that of a function that changes the inputs of
-    training batches. ``metrics`` are the ``module:function`` of other scores, and
-    ``code`` is a digest of the source of these functions, by which changed ones are recognised.
+    training batches. ``metrics`` are the ``module:function`` of other scores, and ``model_class``
+    is the ``module:class`` of a model that is none of transformers'. ``code`` is a digest of the
+    source of these functions, by which changed ones are recognised.
     ``threshold`` is the probability above which one of several labels applies, or by how much the
     logits of no answer have to be larger than those of an answer; ``auto``: tuned on validation.
     ``steps`` (optimizer steps) replaces ``epochs`` if it is set. ``train_samples`` and
@@ -57,6 +58,7 @@ class Task:
     class_weights: str | Mapping[str, float] | None = None
     loss: str | None = None
     collator: str | None = None
+    model_class: str | None = None
     metrics: tuple[str, ...] | None = None
     code: str | None = None
     threshold: float | str | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
 from autotune.domain.metrics import select_metrics
+from autotune.domain.registry import EXTENSIONS
 from autotune.export.vendoring import rename_modules
 from autotune.trial.tasks import get_task_type
 
@@ -23,7 +25,7 @@ LOAD = """\
 ## Load the trained model
 
 ```python
-from transformers import {auto_class}
+from {package} import {auto_class}
 
 model = {auto_class}.from_pretrained("trained")
 ```"""
@@ -34,7 +36,7 @@ LOAD_PRUNED = """\
 Run this in the folder. It loads the model with the size that it was trained with:
 
 ```python
-from transformers import {auto_class}
+from {package} import {auto_class}
 from {module} import {function}
 
 model = {function}({auto_class}, "trained")
@@ -92,11 +94,22 @@ def _rows_note(document: Mapping[str, Any]) -> list[str]:
 
 def _loading(document: Mapping[str, Any]) -> str:
     """How to load ``trained/``; a model whose heads were pruned needs a function of the folder."""
-    auto_class = get_task_type(document["task"]["kind"]).auto_class
+    package, auto_class = "transformers", get_task_type(document["task"]["kind"]).auto_class
+    if own := document["task"].get("model_class"):
+        module, _, auto_class = own.partition(":")
+        package = _exported_module(module)
     if not document["strategy"].get("pruning_ratio"):
-        return LOAD.format(auto_class=auto_class)
+        return LOAD.format(package=package, auto_class=auto_class)
     module, _, function = LOAD_PRUNED_FUNCTION.rpartition(".")
-    return LOAD_PRUNED.format(auto_class=auto_class, module=module, function=function)
+    return LOAD_PRUNED.format(
+        package=package, auto_class=auto_class, module=module, function=function
+    )
+
+
+def _exported_module(name: str) -> str:
+    """The module of the user's own class: an installed one, or the copy of a plug-in file."""
+    plugin = f"{EXTENSIONS}.{name}"
+    return rename_modules(plugin) if plugin in sys.modules else name
 
 
 def _warning(left_out: Mapping[str, str]) -> list[str]:

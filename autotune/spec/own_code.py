@@ -1,4 +1,5 @@
-"""Functions of a user's own that a task names as ``module:function``: loss, collator and scores.
+"""Code of a user's own that a task names as ``module:function``: loss, collator, scores, and the
+class of the model.
 
 The module is a Python file beside the study file, which becomes a plug-in, or an installed one.
 """
@@ -63,8 +64,9 @@ def _references(data: Any) -> Iterator[tuple[Location, str]]:
     metrics = task.get("metrics")
     if isinstance(loss := task.get("loss"), str) and ":" in loss:
         yield ("task", "loss"), loss
-    if isinstance(collator := task.get("collator"), str) and collator:
-        yield ("task", "collator"), collator
+    for key in ("collator", "model_class"):
+        if isinstance(reference := task.get(key), str) and reference:
+            yield ("task", key), reference
     for index, metric in enumerate(metrics if isinstance(metrics, list) else ()):
         if isinstance(metric, str) and metric:
             yield ("task", "metrics", index), metric

@@ -76,6 +76,9 @@ def resolve(
     objectives, constraints = metrics.objectives(file), metrics.constraints(file)
     task = _task(file.task, document)
     deploys = has_deployment(file, objectives, constraints)
+    if deploys and task.model_class is not None:
+        message = "a model of your own class is not deployed; remove it, or what is deployed"
+        document.add_error(("task", "model_class"), message, key=True)
     check_teacher(file, document)
     study = Study(
         name=file.study,
@@ -213,8 +216,9 @@ def _task(spec: TaskSpec, document: Document) -> Task:
         class_weights=spec.class_weights,
         loss=spec.loss,
         collator=spec.collator,
+        model_class=spec.model_class,
         metrics=tuple(spec.metrics) or None,
-        code=code_digest(spec.loss, spec.collator, *spec.metrics),
+        code=code_digest(spec.loss, spec.collator, spec.model_class, *spec.metrics),
         threshold=spec.threshold,
         teacher=spec.teacher,
         seed=spec.seed,

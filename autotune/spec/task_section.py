@@ -146,6 +146,11 @@ class TaskSpec(Section):
     collator: NonEmptyText | None = Field(
         None, description="module:function that changes the inputs of padded training batches"
     )
+    model_class: NonEmptyText | None = Field(
+        None,
+        description="module:class of a model of your own, which has the weights and tokenizer of "
+        "model",
+    )
     metrics: list[NonEmptyText] = Field(
         [], description="Scores of your own as module:function, from 0 to 1; higher is better"
     )

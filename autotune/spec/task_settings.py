@@ -10,6 +10,14 @@ from autotune.domain.tasks import TASK_KINDS
 from autotune.spec.document import Document, Path
 from autotune.spec.models import StudyFile
 
+OWN_CLASS_EXCLUDES = {
+    "model": "task.model_class is a class for one model",
+    "parallelism": "the parts of task.model_class are not known",
+    "cache_activations": "the parts of task.model_class are not known",
+    "distillation": "a teacher would be of task.model_class",
+}
+"""Levers that are left out with a model class of the user's own, and why."""
+
 CROSS_ENTROPY = "autotune.trial.loss:cross_entropy"
 
 
@@ -38,14 +46,18 @@ def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
 
 
 def _check_functions(file: StudyFile, document: Document) -> None:
-    """A mistake for label smoothing with another loss than cross-entropy over classes, and for
-    cached activations of batches that a collator changes."""
+    """A mistake for levers that the user's own code excludes: label smoothing with another loss
+    than cross-entropy over classes, cached activations of batches that a collator changes, and
+    :data:`OWN_CLASS_EXCLUDES`."""
     task, kind = file.task, TASK_KINDS[file.task.kind]
     if task.loss is not None or kind.loss != CROSS_ENTROPY:
         _exclude(file, document, "label_smoothing", "the loss of this task has no labels to smooth")
     if task.collator is not None:
         message = "activations are those of the data, not of what task.collator makes of it"
         _exclude(file, document, "cache_activations", message)
+    if task.model_class is not None:
+        for lever, reason in OWN_CLASS_EXCLUDES.items():
+            _exclude(file, document, lever, reason)
 
 
 def _exclude(file: StudyFile, document: Document, lever: str, reason: str) -> None:

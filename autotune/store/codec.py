@@ -49,6 +49,7 @@ LATER_TASK_FIELDS = frozenset(
         "loss",
         "collator",
         "metrics",
+        "model_class",
         "code",
         "threshold",
         "evaluate_every",

@@ -147,7 +147,10 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
             hint="set pruning_ratio and freeze_layers to 0, or use a supported type",
         )
     base: nn.Module = model.base_model
-    module_list = base.get_submodule(family.layers)
+    try:
+        module_list = base.get_submodule(family.layers)
+    except AttributeError as error:  # a class of the user's own
+        raise Unsupported(f"{type(model).__name__} has no {family.layers}") from error
     if not isinstance(module_list, nn.ModuleList):
         raise Unsupported(
             f"{kind}: {family.layers} is a {type(module_list).__name__}, not a ModuleList"

@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from autotune.domain.registry import import_function
 from autotune.domain.text import one_line, shorten
-from autotune.errors import ModelError, Unsupported
+from autotune.errors import ModelError, Unsupported, UsageError
 from autotune.levers.numerics import UNPADDED
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.head import fit_head, trained_head
@@ -84,10 +85,9 @@ def load_model(
 def _load(
     prepared: PreparedTask, config: PretrainedConfig, attention: str, seed: int
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    auto_class = getattr(transformers, get_task_type(prepared.kind).auto_class)
     with _quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, report = auto_class.from_pretrained(
+        model, report = model_loader(prepared).from_pretrained(
             prepared.model_dir,
             config=config,
             attn_implementation=attention,
@@ -131,9 +131,26 @@ def _supported_attention(model_class: type[PreTrainedModel], attention: str) -> 
 
 
 def _model_class(prepared: PreparedTask, config: PretrainedConfig) -> type[PreTrainedModel]:
-    auto_class = getattr(transformers, get_task_type(prepared.kind).auto_class)
-    model_class: type[PreTrainedModel] = auto_class._model_mapping[type(config)]
+    loader = model_loader(prepared)
+    is_own = prepared.model_class is not None
+    model_class: type[PreTrainedModel] = loader if is_own else loader._model_mapping[type(config)]
     return model_class
+
+
+def model_loader(prepared: PreparedTask) -> Any:
+    """What loads the model of ``prepared``: an auto class of transformers, or the user's own class.
+
+    Raises :class:`UsageError` for a class that cannot be imported, or is no model of transformers.
+    """
+    if prepared.model_class is None:
+        return getattr(transformers, get_task_type(prepared.kind).auto_class)
+    own = import_function(prepared.model_class, "task.model_class")
+    if not (isinstance(own, type) and issubclass(own, PreTrainedModel)):
+        raise UsageError(
+            f"task.model_class: {prepared.model_class} is no subclass of PreTrainedModel",
+            hint="write class MyModel(transformers.BertPreTrainedModel): ...",
+        )
+    return own
 
 
 def _require_weights(

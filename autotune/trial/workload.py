@@ -11,7 +11,6 @@ from autotune.domain.tasks import TASK_KINDS
 from autotune.trial.data.datasets import prepare_task
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.model_sources import read_config
-from autotune.trial.tasks import get_task_type
 
 
 def profile_workload(task: Task) -> WorkloadProfile:
@@ -87,12 +86,13 @@ def _require_teacher(task: Task) -> None:
 def _meta_model(prepared: PreparedTask) -> Any:
     """The model on the meta device: shapes without weights."""
     import torch
-    import transformers
+
+    from autotune.trial.models import model_loader
 
     config = read_config(prepared.model_dir, num_labels=prepared.num_labels)
-    auto_class = getattr(transformers, get_task_type(prepared.kind).auto_class)
+    loader = model_loader(prepared)
     with torch.device("meta"):
-        return auto_class.from_config(config)
+        return loader.from_config(config) if prepared.model_class is None else loader(config)
 
 
 def _embedding_parameters(model: Any) -> int:

@@ -26,6 +26,9 @@ def keep_inputs(inputs):
 def own_loss(logits, labels):
     raise NotImplementedError
 
+class OwnModel:
+    pass
+
 def share_of_first(labels, predictions, label_names):
     return float((predictions == 0).mean())
 """
@@ -89,6 +92,21 @@ def test_an_exported_folder_contains_the_module(study_file: Path) -> None:
     files = script("train_torchrun", "1.0", load(study_file, host=CPU).study.plugins)
     assert files["tuned/extensions/my_functions.py"] == CODE
     assert 'EXTENSIONS = "tuned.extensions"' in files["tuned/domain/registry.py"]
+
+
+def test_levers_that_need_a_model_of_transformers_are_refused(study_file: Path) -> None:
+    text = STUDY.replace("task:", "task:\n  model_class: my_functions:OwnModel")
+    study_file.write_text(text, encoding="utf-8")
+    study = load(study_file, host=CPU).study
+    assert study.task.model_class == "my_functions:OwnModel"
+    for lever, message in (
+        ("parallelism: [none, 'ddp:2']", "the parts of task.model_class are not known"),
+        ("model: [builtin:bert-tiny]", "task.model_class is a class for one model"),
+        ("runtime: [torch, onnxruntime]", "a model of your own class is not deployed"),
+    ):
+        study_file.write_text(text.replace("space: {", f"space: {{{lever}, "), encoding="utf-8")
+        with pytest.raises(SpecError, match=message):
+            load(study_file, host=CPU)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ class ExportFolder:
             class_weights=self.class_weights,
             loss=self.task.loss,
             collator=self.task.collator,
+            model_class=self.task.model_class,
             threshold=self.task.threshold,
             has_windows=self.task.stride is not None,
             has_mask="attention_mask" in self.tokenizer.model_input_names,

@@ -36,6 +36,9 @@ __all__ = ["PreparedTask", "load_split", "prepare_task", "read_examples"]
 CACHE_VERSION = 3
 """Increment it when the format of the cached files changes."""
 
+UNPREPARED = ("teacher", "threshold", "model_class")
+"""Keys of a task on which its prepared files do not depend."""
+
 DIGEST_CHARACTERS = 16
 """Characters of content hashes: 64 bits."""
 
@@ -50,7 +53,7 @@ def prepare_task(task: Task) -> PreparedTask:
     key = digest(
         {
             "layout": CACHE_VERSION,
-            "task": {k: v for k, v in asdict(task).items() if k not in ("teacher", "threshold")}
+            "task": {k: v for k, v in asdict(task).items() if k not in UNPREPARED}
             | {"epochs": None, "steps": None},
             "rows": source.identity,
             "model": model.identity,
@@ -70,6 +73,7 @@ def prepare_task(task: Task) -> PreparedTask:
         folder=str(folder),
         loss=task.loss,
         collator=task.collator,
+        model_class=task.model_class,
         threshold=task.threshold,
         has_windows=task.stride is not None,
     )

@@ -17,10 +17,10 @@ class PreparedTask:
     ``max_length`` is that of the task, limited by the model. ``tokens`` has the lengths of training
     examples in tokens (``p50 p95 max``). ``sources`` describes the origin of each split; ``notes``
     are for readers of the results. ``data_digest`` is a hash of the content of all rows.
-    ``class_weights`` has the weight of each label in the loss, where the task gives them; ``loss``
-    and ``collator`` are the user's own, ``threshold`` is that of the task. ``has_mask``: whether
-    the model takes an attention mask; ``has_windows``: whether long texts are divided into windows,
-    each of which is a row of a split.
+    ``class_weights`` has the weight of each label in the loss, where the task gives them; ``loss``,
+    ``collator`` and ``model_class`` are the user's own, ``threshold`` is that of the task.
+    ``has_mask``: whether the model takes an attention mask; ``has_windows``: whether long texts are
+    divided into windows, each of which is a row of a split.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class PreparedTask:
     class_weights: tuple[float, ...] | None = None
     loss: str | None = None
     collator: str | None = None
+    model_class: str | None = None
     threshold: float | str | None = None
     has_mask: bool = True
     has_windows: bool = False

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from autotune.errors import DataError, NanLoss
+from autotune.errors import DataError, NanLoss, Unsupported
 from autotune.trial.encoder import Layer, encoder_of
 
 Batches = Iterable[Mapping[str, Tensor]]
@@ -106,6 +106,11 @@ def _gate_gradients(
         with _inputs_of([reader for reader, _ in units]) as inputs, torch.enable_grad():
             arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
             loss = model(**arguments).loss
+            if loss is None:
+                raise Unsupported(
+                    f"{type(model).__name__} returns no loss for labels, from which pruning scores",
+                    hint="set pruning_score: magnitude, or return a loss",
+                )
             gradients = torch.autograd.grad(loss, inputs)
         for total, (_, size), x, gradient in zip(sums, units, inputs, gradients, strict=True):
             by_sample = (x.detach().float() * gradient.float()).sum(dim=1)
