@@ -34,6 +34,7 @@ LATER_DEFAULTS: Mapping[str, Value] = {
     "max_length": OF_TASK,
     "model": OF_TASK,
     "post_pruning_ratio": 0.0,
+    "pruning_schedule": "one-shot",
     "quantization": "none",
     "quantization_aware": False,
     "quantization_granularity": "channel",

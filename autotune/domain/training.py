@@ -24,6 +24,10 @@ PRUNING_SCORE_EXAMPLES = 64
 
 PRUNING_SCORE_BATCH_SIZE = 8
 
+PRUNING_TRAINING_STEPS = 64
+"""Optimizer steps before heads and neurons are scored, where the lever ``pruning_schedule`` trains,
+on batches of :data:`PRUNING_SCORE_BATCH_SIZE`."""
+
 ADALORA_INITIAL_RANKS = 1.5
 """Ranks of a matrix at first with AdaLoRA, relative to those that are left. By default, peft starts
 with 12 and leaves 8."""
@@ -43,6 +47,12 @@ def num_steps(strategy: Strategy, num_examples: int) -> int:
     """Optimizer steps of the strategy's epochs over ``num_examples``, at least 1."""
     steps_per_epoch = math.ceil(num_examples / int(strategy["batch_size"]))
     return max(1, math.ceil(float(strategy["epochs"]) * steps_per_epoch))
+
+
+def sample_basis(task: Task, strategy: Strategy) -> float:
+    """What the number of training samples is proportional to between the strategies of ``task``:
+    the epochs, or the batch size if the task has a number of steps."""
+    return float(strategy["epochs" if task.steps is None else "batch_size"])
 
 
 def evaluation_interval(every: int | str, strategy: Strategy, num_examples: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from autotune.domain import Categorical, ForbiddenClause, Range, Strategy, WorkloadProfile
 from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, TRIAL_LOOP, Lever
 from autotune.levers.model_shape import ModelShape
+from autotune.levers.numerics import UNPADDED
 
 
 def _prune(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:
@@ -19,8 +20,14 @@ def _prune(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> M
     if method == "layers":
         return replace(shape, layers=max(1, int(profile.layers * (1 - ratio) + 0.5)))
     heads = max(1, int(profile.heads * (1 - ratio) + 0.5)) / profile.heads
-    by_gradients = strategy["pruning_score"] == "taylor"
-    return replace(shape, heads=heads, intermediate=1 - ratio, has_gradient_scores=by_gradients)
+    is_gradual = strategy["pruning_schedule"] == "gradual"
+    return replace(
+        shape,
+        heads=heads,
+        intermediate=1 - ratio,
+        has_gradient_scores=strategy["pruning_score"] == "taylor" or is_gradual,
+        trains_unpruned=is_gradual,
+    )
 
 
 PRUNING_RATIO = Lever(
@@ -57,6 +64,36 @@ PRUNING_SCORE = Lever(
     effect="autotune.trial.effects.pruning_scores:taylor_scores",
     exports={SCRIPT: "{effect}"},
 )
+
+PRUNING_SCHEDULE = Lever(
+    name="pruning_schedule",
+    summary="Prune at once, once the classifier has warmed up, or in steps with training between",
+    domain=Categorical(("one-shot", "after-warmup", "gradual")),
+    default="one-shot",
+    # Training before pruning is a part of set-up: time and memory.
+    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    when="pruning_ratio > 0 and pruning_method == structured",
+    effect="autotune.trial.effects.pruning_schedule:training_before_removals",
+    exports={SCRIPT: "{effect}"},
+    forbidden=(
+        ForbiddenClause("pruning_schedule == 'after-warmup' and pruning_score == magnitude",
+            "the sizes of weights do not depend on the classifier"),
+        ForbiddenClause("pruning_schedule == 'after-warmup' and placement == mixed",
+            "a CPU and a GPU would train classifiers that differ"),
+        ForbiddenClause("pruning_schedule == gradual and freeze_layers > 0",
+            "frozen layers keep their pretrained weights"),
+        ForbiddenClause("pruning_schedule == gradual and adapter != none",
+            "an adapter leaves the weights of its layer as they are"),
+        ForbiddenClause("pruning_schedule == gradual and parallelism != none",
+            "ranks prune by themselves, and would train models that differ"),
+        ForbiddenClause("pruning_schedule == gradual and placement != single",
+            "the complete model is trained on one device first"),
+        ForbiddenClause("pruning_schedule == gradual and offload != none",
+            "the complete model is trained first, with the optimizer on its device"),
+        ForbiddenClause(f"pruning_schedule == gradual and attention == {UNPADDED}",
+            "the complete model is trained in fp32, which flash-attn does not compute"),
+    ),
+)  # fmt: skip
 
 
 def _freeze(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:

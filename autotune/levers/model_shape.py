@@ -27,6 +27,9 @@ class ModelShape:
     has_gradient_scores: bool = False
     """Whether set-up computes gradients of the full model, to score heads and units."""
 
+    trains_unpruned: bool = False
+    """Whether set-up trains the full model."""
+
     rounds_weights: bool = False
     """Whether training rounds the weights of layers for each forward pass."""
 

@@ -51,6 +51,7 @@ ACCURACY_EFFECTS: Effects = {
     },
     "pruning_method": {"layers": Effect(0.0, 0.25), "unstructured": Effect(0.0, 0.25)},
     "pruning_score": {"magnitude": Effect(-0.05, 0.15)},
+    "pruning_schedule": {"after-warmup": Effect(0.05, 0.15), "gradual": Effect(0.1, 0.2)},
     "freeze_layers": {0: Effect(0.0, 0.0), 1: Effect(0.0, 0.05), 13: Effect(-0.72, 0.6)},
     "batch_size": {8: Effect(0.0, 0.0), 64: Effect(0.0, 0.3)},
     "learning_rate_scaling": {"sqrt": Effect(0.0, 0.2), "linear": Effect(0.0, 0.3)},

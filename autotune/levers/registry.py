@@ -62,6 +62,7 @@ BUILTIN_LEVERS = (
     compression.PRUNING_RATIO,
     compression.PRUNING_METHOD,
     compression.PRUNING_SCORE,
+    compression.PRUNING_SCHEDULE,
     compression.FREEZE_LAYERS,
     compression.CACHE_ACTIVATIONS,
     compression.DROPOUT,

@@ -28,7 +28,8 @@ BATCH_SIZE = 32
 """Examples of one pass through the frozen layers."""
 
 KEY_LEVERS = (
-    "attention", "freeze_layers", "precision", "pruning_method", "pruning_ratio", "pruning_score",
+    "attention", "freeze_layers", "precision", "pruning_method", "pruning_ratio",
+    "pruning_schedule", "pruning_score",
 )  # fmt: skip
 """Levers on which the outputs of frozen layers depend."""
 

@@ -17,10 +17,14 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
 from autotune.domain.tasks import TASK_KINDS, TaskKind
-from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_SCORE_EXAMPLES
+from autotune.domain.training import (
+    PRUNING_SCORE_BATCH_SIZE,
+    PRUNING_SCORE_EXAMPLES,
+    PRUNING_TRAINING_STEPS,
+)
 from autotune.levers.base import Stage
 from autotune.levers.numerics import CUDA_GRAPHS, GRAPH_MODE
-from autotune.trial.data.batching import Collator, chunks
+from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.effects.adapters import add_adapter, has_adapter
 from autotune.trial.effects.checkpointing import enable_activation_checkpointing
@@ -29,6 +33,7 @@ from autotune.trial.effects.hooks import SetupContext, apply_hooks
 from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning import prune
 from autotune.trial.effects.pruning_masks import Masks
+from autotune.trial.effects.pruning_schedule import training_before_removals
 from autotune.trial.effects.quantization_aware import add_rounding
 from autotune.trial.effects.rank_allocation import RankAllocation
 from autotune.trial.loss import label_arguments
@@ -71,10 +76,13 @@ def build_model(
     )
     # Pruning scores need gradients: fast on the device, exact in fp32.
     model.to(device=collate.device)  # type: ignore[call-arg]
-    scoring_batches = partial(_scoring_batches, collate, seed, TASK_KINDS[prepared.kind])
+    rows = np.random.default_rng(seed).permutation(len(collate.split))
+    batches = partial(_labelled_batches, collate, TASK_KINDS[prepared.kind])
+    scoring_batches = partial(batches, rows[:PRUNING_SCORE_EXAMPLES])
     context = SetupContext(collate.device, seed, batches=scoring_batches)
     apply_hooks(Stage.LOAD, model, strategy, context)
-    masks = _prune(strategy, model, scoring_batches())
+    training_rows = np.resize(rows, PRUNING_TRAINING_STEPS * PRUNING_SCORE_BATCH_SIZE)
+    masks = _prune(strategy, model, scoring_batches(), batches(training_rows))
     apply_hooks(Stage.PRUNE, model, strategy, context)
     # Layers are counted after pruning.
     if int(strategy["freeze_layers"]) > 0:
@@ -119,17 +127,29 @@ def _record_graphs(compiled: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _prune(
-    strategy: Strategy, model: PreTrainedModel, batches: Iterator[dict[str, Tensor]]
+    strategy: Strategy,
+    model: PreTrainedModel,
+    scoring_batches: Iterator[dict[str, Tensor]],
+    training_batches: Iterator[dict[str, Tensor]],
 ) -> Masks | None:
     ratio = float(strategy["pruning_ratio"])
     if ratio == 0:
         return None
-    method, score = str(strategy["pruning_method"]), str(strategy["pruning_score"])
-    return prune(model, ratio=ratio, method=method, score=score, batches=batches).masks
+    report = prune(
+        model,
+        ratio=ratio,
+        method=str(strategy["pruning_method"]),
+        score=str(strategy["pruning_score"]),
+        batches=scoring_batches,
+        schedule=str(strategy["pruning_schedule"]),
+        train=training_before_removals(strategy, model, training_batches),
+    )
+    return report.masks
 
 
-def _scoring_batches(collate: Collator, seed: int, kind: TaskKind) -> Iterator[dict[str, Tensor]]:
-    """The training examples on which pruning scores heads and neurons, as model arguments."""
-    order = np.random.default_rng(seed).permutation(len(collate.split))
-    for batch in map(collate, chunks(order[:PRUNING_SCORE_EXAMPLES], PRUNING_SCORE_BATCH_SIZE)):
+def _labelled_batches(
+    collate: Collator, kind: TaskKind, rows: Indices
+) -> Iterator[dict[str, Tensor]]:
+    """Training examples in batches for pruning, as model arguments."""
+    for batch in map(collate, chunks(rows, PRUNING_SCORE_BATCH_SIZE)):
         yield {**batch.inputs, **label_arguments(kind, batch.labels)}

@@ -105,6 +105,9 @@ def test_forbidden_clauses_parse_and_allow_the_default(clause: ForbiddenClause, 
         ({"compile": "cuda-graphs", "offload": "parameters"}, "layer by layer have no fixed"),
         ({"distillation": 0.5, "parallelism": "ddp:2"}, "logits of the teacher"),
         ({"distillation": 0.5, "offload": "parameters"}, "do not get the logits of the teacher"),
+        ({"pruning_schedule": "gradual", "freeze_layers": 1}, "keep their pretrained weights"),
+        ({"pruning_schedule": "gradual", "parallelism": "ddp:2"}, "train models that differ"),
+        ({"pruning_schedule": "after-warmup", "pruning_score": "magnitude"}, "sizes of weights"),
         ({"quantization_aware": True, "adapter": "lora"}, "merged after training"),
         ({"quantization_aware": True, "parallelism": "ddp:2 x tp:2"}, "parts of the model"),
     ],
@@ -181,7 +184,7 @@ def test_the_price_covers_all_resources() -> None:
 
 @pytest.mark.parametrize(
     ("lever", "value"),
-    [("pruning_score", "magnitude"), ("dropout", 0.0)],
+    [("pruning_score", "magnitude"), ("pruning_schedule", "gradual"), ("dropout", 0.0)],
 )
 def test_levers_that_take_memory_change_the_profile_key(lever: str, value: str | float) -> None:
     """Taylor scores compute gradients; dropout keeps its masks."""

@@ -146,7 +146,7 @@ def test_every_kind_trains_the_model_of_one_process(workspace: Workspace, kind: 
 COMBINATIONS: list[tuple[str, dict[str, Any]]] = [
     ("ddp:2", {"micro_batch_size": 2, "ddp_bucket_mib": 1}),
     ("fsdp:2", {"micro_batch_size": 2, "fsdp_reshard": False, "optimizer": "adamw-fused"}),
-    ("fsdp:2", {"pruning_ratio": 0.5, "pruning_method": "structured", "freeze_layers": 2}),
+    ("fsdp:2", {"pruning_ratio": 0.5, "pruning_schedule": "after-warmup", "freeze_layers": 2}),
     ("fsdp:2", {"pruning_ratio": 0.5, "pruning_method": "unstructured"}),
     ("zero1:2", {"optimizer": "adafactor", "activation_checkpointing": True}),
     ("zero1:2", {"optimizer": "adamw-fused", "freeze_layers": 3}),

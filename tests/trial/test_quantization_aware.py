@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_encoders import batches, logits, tiny_model
 from torch import Tensor
+from torch.nn import functional
 from trial_cases import make_job
 
 from autotune.deployment.trained_model import WEIGHTS
@@ -18,6 +19,8 @@ from autotune.domain import Completed, Job, Phase, TrialResult
 from autotune.trial import run
 from autotune.trial.effects.quantization_aware import add_rounding, round_inputs, round_weight
 from autotune.trial.encoder import encoder_of
+
+OPSET = 20
 
 
 def test_weights_have_a_scale_for_each_output() -> None:
@@ -44,6 +47,31 @@ def test_inputs_have_one_range(dtype: torch.dtype) -> None:
     positive = round_inputs(torch.tensor([0.0, 0.5, 1.0], dtype=dtype))
     assert positive[0] == 0 and positive[-1] == 1
     assert not round_inputs(torch.zeros(3, dtype=dtype)).any()
+
+
+def test_layers_round_as_onnx_runtime_does(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    generator = torch.Generator().manual_seed(0)
+    weight, inputs = (torch.randn(*size, generator=generator) for size in ((5, 64), (7, 64)))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "weight"], ["y"])],
+        "linear",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (7, 64))],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (7, 5))],
+        [onnx.numpy_helper.from_array(weight.t().contiguous().numpy(), "weight")],
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    path = tmp_path / "int8.onnx"
+    quantize_dynamic(model, path, per_channel=True, weight_type=QuantType.QInt8)
+    (deployed,) = runtime.InferenceSession(path).run(None, {"x": inputs.numpy()})
+    rounded = functional.linear(round_inputs(inputs), round_weight(weight))
+    torch.testing.assert_close(rounded, torch.from_numpy(deployed), atol=1e-4, rtol=1e-5)
+    exact = functional.linear(inputs, weight)
+    assert (rounded - exact).abs().max() > 1e-3
 
 
 def training_logits(model: torch.nn.Module) -> Tensor:

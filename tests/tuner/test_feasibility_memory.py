@@ -9,6 +9,7 @@ from statistics import mean, median
 import pytest
 
 from autotune.domain import Strategy, Value
+from autotune.domain.host import GIB
 from autotune.domain.search_space import grid
 from autotune.tuner.feasibility.memory import (
     COMPONENTS,
@@ -17,6 +18,7 @@ from autotune.tuner.feasibility.memory import (
     memory_footprints,
 )
 from autotune.tuner.feasibility.memory_model import MemoryModel, Peak
+from autotune.tuner.feasibility.shapes import FLOAT_BYTES
 from tests.tuner.feasible_world import HOST_FACTORS, MINILM, SPACE, World
 
 DEFAULT = Strategy(SPACE.defaults)
@@ -48,11 +50,38 @@ def test_settings_that_save_memory_lower_the_peak(values: dict[str, Value]) -> N
 
 
 @pytest.mark.parametrize(
-    "values", [{"optimizer": "adamw"}, {"batch_size": 64}, {"padding": "fixed", "batch_size": 40}],
+    "values", [{"optimizer": "adamw"}, {"batch_size": 64}, {"padding": "fixed", "batch_size": 40},
+               {"quantization_aware": True}],
     ids=str,
 )  # fmt: skip
 def test_settings_that_cost_memory_raise_the_peak(values: dict[str, Value]) -> None:
     assert peak_gib(**values) > peak_gib()
+
+
+def test_gradual_pruning_trains_the_unpruned_model_at_set_up() -> None:
+    pruned: dict[str, Value] = {"pruning_ratio": 0.75, "batch_size": 8, "padding": "dynamic"}
+    one_shot, warmed_up, gradual = (
+        peak_gib(**pruned, pruning_schedule=schedule)
+        for schedule in ("one-shot", "after-warmup", "gradual")
+    )
+    assert one_shot == warmed_up < gradual
+
+
+@pytest.mark.parametrize("optimizer", ["adamw-fused", "sgd"])
+def test_only_the_trained_weights_of_an_adapter_have_gradients_and_states(optimizer: str) -> None:
+    """Activations stay, but for the inputs of frozen matrices."""
+    settings: dict[str, Value] = {**BATCH, "optimizer": optimizer, "adapter": "lora"}
+    strategy = DEFAULT.with_values(**settings, adapter_rank=8, adapter_targets="attention")
+    rank, hidden = 8, MINILM.hidden
+    trained = MINILM.layers * 2 * rank * (hidden + hidden) + MINILM.head_parameters
+    numbers = 2 + (optimizer == "adamw-fused")  # gradients; momentum, and variance
+    _, training, _ = memory_footprints(MINILM, strategy, "host")
+    states = FLOAT_BYTES * (MINILM.parameters + numbers * trained) / GIB
+    assert training[1] == pytest.approx(states, rel=1e-9)
+    _, full, _ = memory_footprints(MINILM, strategy.with_values(adapter="none"), "host")
+    assert full[1] == pytest.approx(FLOAT_BYTES * (1 + numbers) * MINILM.parameters / GIB)
+    assert 0.75 < training[2] / full[2] < 1.0
+    assert training[3] == pytest.approx(0.8 * full[3])
 
 
 def test_eager_attention_grows_with_the_square_of_the_length() -> None:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
-from autotune.trial.effects.parameter_groups import layer_depths
+from autotune.trial.effects.parameter_groups import head_parameters
 from autotune.trial.effects.rank_allocation import RankAllocation, add_allocated_adapter
 from autotune.trial.encoder import Layer, encoder_of
 
@@ -38,7 +38,7 @@ def add_adapter(strategy: Strategy, model: PreTrainedModel, seed: int) -> RankAl
         raise Unsupported(
             "adapters need the package peft", hint="pip install 'autotune[peft]'"
         ) from error
-    head, ranks = _head_parameters(model), None
+    head, ranks = head_parameters(model), None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if strategy["adapter"] == "adalora":
@@ -83,13 +83,6 @@ def _merged(adapter: Any) -> nn.Module:
 def _is_adapter(module: nn.Module) -> bool:
     """Whether ``module`` is a layer of peft around one of the model."""
     return hasattr(module, "get_base_layer") and hasattr(module, "merge")
-
-
-def _head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
-    """The parameters after the layers: pooler and classifier."""
-    depths = layer_depths(model)
-    top = max(depths.values())
-    return [parameter for name, parameter in model.named_parameters() if depths[name] == top]
 
 
 def _config(strategy: Strategy, model: PreTrainedModel) -> Any:

@@ -66,3 +66,10 @@ def layer_depths(model: PreTrainedModel) -> dict[str, int]:
             is_embedding = name.startswith(prefix) and "embed" in name
             depths[name] = 0 if is_embedding else len(layers) + 1
     return depths
+
+
+def head_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
+    """The parameters after the layers: pooler and classifier."""
+    depths = layer_depths(model)
+    top = max(depths.values())
+    return [parameter for name, parameter in model.named_parameters() if depths[name] == top]

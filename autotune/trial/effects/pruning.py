@@ -1,4 +1,5 @@
 """Levers ``pruning_ratio``, ``pruning_method`` and ``pruning_score``: make an encoder smaller.
+:mod:`autotune.trial.effects.pruning_schedule` says when.
 
 There are three methods. ``structured`` removes the same fraction of attention heads and
 feed-forward neurons from every layer; the result is an ordinary, smaller and faster model.
@@ -8,6 +9,7 @@ with dense kernels, but the usual baseline for the accuracy of the others.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -15,7 +17,8 @@ from transformers import PreTrainedModel
 
 from autotune.errors import UsageError
 from autotune.trial.effects.pruning_masks import Masks, magnitude_masks
-from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan, identity_plan
+from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan, compose, identity_plan
+from autotune.trial.effects.pruning_schedule import removal_ratios
 from autotune.trial.effects.pruning_scores import (
     Batches,
     LayerScores,
@@ -41,6 +44,10 @@ class PruningReport:
     masks: Masks | None = None
 
 
+def _train_nothing() -> None:
+    pass
+
+
 def prune(
     model: PreTrainedModel,
     *,
@@ -48,11 +55,15 @@ def prune(
     method: str = "structured",
     score: str = "taylor",
     batches: Batches = (),
+    schedule: str = "one-shot",
+    train: Callable[[], None] = _train_nothing,
 ) -> PruningReport:
     """Prune the encoder of ``model`` in place by ``ratio``, in [0, 1); 0 changes nothing.
 
     Call it before the optimizer is built and before the model or its layers are wrapped. Only
     ``structured`` uses ``score``; ``taylor`` uses all of ``batches`` (a few dozen samples suffice).
+    It removes in the steps of ``schedule``, and calls ``train`` before each, which may change the
+    weights of ``model``.
 
     Raises :class:`~autotune.errors.UsageError` for an unknown ratio, method or score,
     :class:`~autotune.errors.Unsupported` for a model family that is not supported.
@@ -61,14 +72,14 @@ def prune(
     plan, masks = identity_plan(model), None
     parameters = model.num_parameters()
     if ratio > 0 and method == "structured":
-        scores = taylor_scores(model, batches) if score == "taylor" else magnitude_scores(model)
-        plan = structured_plan(scores, ratio)
+        ratios = removal_ratios(schedule, ratio)
+        plan = _remove_units(model, ratios, score, list(batches), train)
     elif ratio > 0 and method == "layers":
         plan = drop_top_layers(plan, ratio)
+        apply_plan(model, plan)
     elif ratio > 0:
         masks = magnitude_masks(encoder_of(model).linears, ratio)
         masks.apply()
-    apply_plan(model, plan)
     return PruningReport(
         plan=plan,
         parameters_before=parameters,
@@ -86,12 +97,35 @@ def _check(ratio: float, method: str, score: str) -> None:
         raise UsageError(f"unknown pruning score {score!r}", hint=f"one of {', '.join(SCORES)}")
 
 
-def structured_plan(scores: list[LayerScores], ratio: float) -> PruningPlan:
-    """Keep the most important heads and neurons of each layer, in their original order."""
+def _remove_units(
+    model: PreTrainedModel,
+    ratios: Sequence[float],
+    score: str,
+    batches: Sequence[Mapping[str, Tensor]],
+    train: Callable[[], None],
+) -> PruningPlan:
+    """Remove heads and neurons, one of ``ratios`` after the other; return the plan of all."""
+    complete = plan = identity_plan(model)
+    for ratio in ratios:
+        train()
+        scores = taylor_scores(model, batches) if score == "taylor" else magnitude_scores(model)
+        removal = structured_plan(scores, complete, ratio)
+        apply_plan(model, removal)
+        plan = compose(plan, removal)
+    return plan
+
+
+def structured_plan(
+    scores: Sequence[LayerScores], complete: PruningPlan, ratio: float
+) -> PruningPlan:
+    """Keep the most important heads and neurons of each layer, in their original order, so that
+    ``ratio`` of those in ``complete`` are removed."""
+    heads = [units_to_keep(len(units), ratio) for units in complete["heads"]]
+    neurons = [neurons_to_keep(len(units), ratio) for units in complete["neurons"]]
     return PruningPlan(
         layers=list(range(len(scores))),
-        heads=[_best(s.heads, units_to_keep(len(s.heads), ratio)) for s in scores],
-        neurons=[_best(s.neurons, neurons_to_keep(len(s.neurons), ratio)) for s in scores],
+        heads=[_best(s.heads, count) for s, count in zip(scores, heads, strict=True)],
+        neurons=[_best(s.neurons, count) for s, count in zip(scores, neurons, strict=True)],
     )
 
 

@@ -35,6 +35,22 @@ def identity_plan(model: PreTrainedModel) -> PruningPlan:
     )
 
 
+def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
+    """The plan that keeps what remains if ``second`` is applied to the result of ``first``."""
+    layers = second["layers"]
+    return PruningPlan(
+        layers=[first["layers"][layer] for layer in layers],
+        heads=[
+            [first["heads"][layer][head] for head in heads]
+            for layer, heads in zip(layers, second["heads"], strict=True)
+        ],
+        neurons=[
+            [first["neurons"][layer][neuron] for neuron in neurons]
+            for layer, neurons in zip(layers, second["neurons"], strict=True)
+        ],
+    )
+
+
 def apply_plan(model: PreTrainedModel, plan: PruningPlan) -> None:
     """Remove from ``model``, in place, everything that ``plan`` does not keep.
 

@@ -57,6 +57,9 @@ STATES_PER_PARAMETER = {"adamw": 2.0, "adamw-fused": 2.0, "sgd": 1.0, "adafactor
 ROUNDED_WEIGHT_BYTES = FLOAT_BYTES + 1
 """A rounded weight of a layer, which the backward pass needs, and its mask."""
 
+TRAINING_COPIES = 4
+"""Weights, gradients and the states of AdamW, relative to the weights."""
+
 STEP_COPIES = {"adamw": 2.0, "adamw-fused": 0.0, "sgd": 0.0, "adafactor": 3.0}
 """Temporary copies of the largest tensor during a step."""
 
@@ -93,13 +96,14 @@ def _process_gib(workload: WorkloadShape, kind: MemoryKind) -> float:
 
 def _setup_bytes(workload: WorkloadShape, kind: MemoryKind) -> ProcessBytes:
     """Loading, with the pages of the file next to the weights, and pruning scores, which need
-    gradients of the unpruned model."""
+    gradients of the unpruned model, or its training."""
     weights = FLOAT_BYTES * workload.profile.parameters
     if workload.model.has_gradient_scores:
         unpruned = ModelShape(workload.profile.layers)
         tokens = PRUNING_SCORE_BATCH_SIZE * workload.longest_sample
         linear, quadratic = _layer_bytes(workload, unpruned, tokens, PRUNING_SCORE_BATCH_SIZE)
-        return 2 * weights, unpruned.layers * linear, unpruned.layers * quadratic, 0.0
+        copies = TRAINING_COPIES if workload.model.trains_unpruned else 2
+        return copies * weights, unpruned.layers * linear, unpruned.layers * quadratic, 0.0
     file = weights if kind == "host" else 0.0
     ranking = 3 * FLOAT_BYTES * workload.layer_parameters if workload.model.has_masks else 0.0
     return weights + max(file, ranking), 0.0, 0.0, 0.0
@@ -246,8 +250,10 @@ def _sharded_bytes(
 
 
 def _largest_tensor(workload: WorkloadShape) -> float:
-    """Bytes of the largest trained tensor: the token embeddings, if they are trained."""
+    """Bytes of the largest trained tensor: the token embeddings, if they are trained, else a matrix
+    of a layer; with adapters at most all that is trained."""
     profile = workload.profile
     if workload.model.frozen == 0:
         return workload.weight_bytes * profile.embedding_parameters
-    return workload.weight_bytes * profile.hidden * profile.intermediate_size
+    matrix = float(profile.hidden * profile.intermediate_size)
+    return workload.weight_bytes * min(matrix, workload.trained_parameters)
