@@ -20,13 +20,17 @@ from trial_cases import make_collator, make_job, make_plan, make_split, make_sta
 from autotune.domain import Completed
 from autotune.errors import Unsupported
 from autotune.trial import training
+from autotune.trial.data.datasets import prepare_task
 from autotune.trial.effects.adapters import add_adapter, merge_adapters, merged_copy
 from autotune.trial.effects.optimizers import build_for_strategy
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
+from autotune.trial.models import load_model
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.run import run_trial
 from autotune.trial.state import TrainState
+from autotune.trial.workload import profile_workload
+from autotune.tuner.feasibility.shapes import WorkloadShape
 
 RATE, STEPS = 1e-2, 20
 
@@ -85,6 +89,24 @@ def test_only_the_adapter_and_the_head_are_trained() -> None:
         "classifier.bias",
     }  # fmt: skip
     assert len(trained - heads) == 2 * 2 * 2  # layers, query and value, down and up
+
+
+@pytest.mark.parametrize("settings", [
+    {"adapter": "lora"},
+    {"adapter": "lora", "adapter_targets": "all", "adapter_rank": 16},
+    {"adapter": "dora", "adapter_targets": "all"},
+    {"adapter": "adalora", "adapter_rank": 4},
+    {"adapter": "ia3"},
+], ids=str)  # fmt: skip
+def test_trained_weights_are_those_that_memory_is_predicted_for(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    job = make_job(tmp_path, **settings)
+    model = load_model(prepare_task(job.task))
+    add_adapter(job.strategy, model, seed=0)
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    predicted = WorkloadShape(profile_workload(job.task), job.strategy).trained_parameters
+    assert predicted == pytest.approx(trained, rel=0.02)
 
 
 def trial_losses(state: TrainState, plan: TrainingPlan) -> list[float]:
