@@ -20,6 +20,7 @@ from autotune.domain import Strategy
 from autotune.domain.training import PRUNING_TRAINING_STEPS
 from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM, clip_gradients
 from autotune.trial.effects.parameter_groups import head_parameters
+from autotune.trial.effects.pruning_scores import loss_of_labels
 
 Batches = Iterator[Mapping[str, Tensor]]
 """Training batches as model arguments, with ``labels``."""
@@ -70,7 +71,7 @@ def _train(model: PreTrainedModel, batches: Batches, rate: float) -> None:
     parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
     optimizer = AdamW(parameters, rate, weight_decay=0.0)
     for batch in batches:
-        model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).loss.backward()
+        loss_of_labels(model, batch).backward()
         clip_gradients(parameters, MAX_GRADIENT_NORM)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

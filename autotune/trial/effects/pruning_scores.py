@@ -104,14 +104,7 @@ def _gate_gradients(
     for batch in batches:
         num_batches += 1
         with _inputs_of([reader for reader, _ in units]) as inputs, torch.enable_grad():
-            arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
-            loss = model(**arguments).loss
-            if loss is None:
-                raise Unsupported(
-                    f"{type(model).__name__} returns no loss for labels, from which pruning scores",
-                    hint="set pruning_score: magnitude, or return a loss",
-                )
-            gradients = torch.autograd.grad(loss, inputs)
+            gradients = torch.autograd.grad(loss_of_labels(model, batch), inputs)
         for total, (_, size), x, gradient in zip(sums, units, inputs, gradients, strict=True):
             by_sample = (x.detach().float() * gradient.float()).sum(dim=1)
             total.add_(measure(by_sample.unflatten(1, (-1, size)).sum(dim=2)).sum(dim=0))
@@ -120,6 +113,21 @@ def _gate_gradients(
     if not all(torch.isfinite(total).all() for total in sums):
         raise NanLoss("the scores for pruning are not finite: the loss or a gradient is not")
     return sums
+
+
+def loss_of_labels(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+    """The loss that ``model`` itself computes for ``batch``.
+
+    Raises :class:`~autotune.errors.Unsupported` if it computes none.
+    """
+    arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
+    loss: Tensor | None = model(**arguments).loss
+    if loss is None:
+        raise Unsupported(
+            f"{type(model).__name__} returns no loss for labels, which pruning needs",
+            hint="set pruning_score: magnitude and pruning_schedule: one-shot, or return a loss",
+        )
+    return loss
 
 
 @contextmanager
