@@ -82,10 +82,11 @@ def _captions(snapshot: Snapshot, members: Sequence[Trial]) -> str:
     """What the marks and the comparisons of a front mean, a line each."""
     default, name = snapshot.baseline, snapshot.study.baseline_name
     drifted = any(has_drifted(trial, default) for trial in members)
+    numbers = {trial.number for trial in (*members, default) if trial is not None}
     captions = [
         AGAINST_CAPTION.format(name) + DRIFT_CAPTION * drifted,
         UNCLEAR_CAPTION if _has_unclear_figure(snapshot, members) else "",
-        CONFIRMED_CAPTION if snapshot.confirmed & {t.number for t in members} else "",
+        CONFIRMED_CAPTION if snapshot.confirmed & numbers else "",
         SHARED_CAPTION if any(snapshot.recommender.sources(t) for t in members) else "",
     ]
     return "\n".join(caption for caption in captions if caption)
