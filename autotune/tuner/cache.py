@@ -32,6 +32,7 @@ from autotune.domain import (
     study_phases,
 )
 from autotune.domain.metrics import METRICS
+from autotune.domain.training import sample_basis
 from autotune.levers import deployment_key, profile_key, training_key
 
 TRAIN_TIME_METRICS = ("setup_seconds", "train_samples", "train_samples_per_second")
@@ -152,6 +153,22 @@ def measured_phases(trial: Trial) -> tuple[Phase, ...]:
         return ()
     phases = {phase_of(m) for m in trial.result.measurements.values() if m.source is None}
     return tuple(phase for phase in PHASES if phase in phases)
+
+
+def shared_profile(study: Study, strategy: Strategy, source: Trial) -> dict[str, float]:
+    """The metrics of the profile phase of ``source`` that ``strategy`` shares, with time, cost and
+    energy of its own training run, which can have another length."""
+    seconds, setup = source.metric("train_seconds"), source.metric("setup_seconds") or 0.0
+    factor = 1.0
+    if seconds:
+        length = sample_basis(study.task, strategy) / sample_basis(study.task, source.strategy)
+        factor = (setup + (seconds - setup) * length) / seconds
+    factors = {Phase.PROFILE: 1.0, Phase.RUN: factor}
+    return {
+        name: value * factors[phase]
+        for name, value in source.metrics.items()
+        if name in METRICS and (phase := METRICS[name].phase) in factors
+    }
 
 
 def phase_of(measurement: Measurement) -> Phase | None:

@@ -36,6 +36,7 @@ from autotune.domain.constraints import constraint_bound, is_satisfied
 from autotune.domain.registry import import_object
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Store
+from autotune.tuner.cache import shared_profile
 from autotune.tuner.history import History
 from autotune.tuner.learning_curves import (
     LearningCurves,
@@ -84,7 +85,7 @@ class EarlyStopper:
 
     def should_stop(self, started: StartedTrial, point: CurvePoint) -> str | None:
         """The reason to stop a trial at ``point``; ``None`` if it can still change the front."""
-        trial, cached = started.trial, started.cache_hit.profile
+        trial = started.trial
         self._curves.add(trial.number, point)
         rule = import_object(STOPPING_RULES[self._study.stopping].should_stop)
         if rule is None or not point.metrics or not trial.may_be_stopped:
@@ -98,29 +99,33 @@ class EarlyStopper:
             self._load_curves(self._curves.missing(history))
         except StoreUnavailableError:
             return None  # without the other trials there is no reason to stop
-        points = self._curves.points(trial.number)
-        progress = TrialProgress.from_points(
-            trial.strategy, points, cached.metrics if cached is not None else {}
-        )
-        progress = _with_deployed_figures(self._study, progress, history, self._score_bound)
+        progress = self._progress(trial, started.cache_hit.profile, history)
         reason: str | None = rule(self._study, progress, history, self._curves, self._score_bound)
         if isinstance(reason, PauseReason) and trial.origin is TrialOrigin.CONTINUED:
             return None  # it is paused once only
         return reason
 
-    def outlook(self, trial: Trial) -> Outlook | None:
-        """What continuing ``trial``, which was paused, is expected to gain."""
+    def outlook(self, trial: Trial, profile: Trial) -> Outlook | None:
+        """What continuing ``trial``, which was paused, is expected to gain. ``profile`` is the
+        trial that measured its profile phase."""
         history = self._history.refresh()
         self._load_curves(self._curves.missing(history))
-        points = self._curves.points(trial.number)
-        if not points:
+        if not self._curves.points(trial.number):
             return None
-        progress = TrialProgress.from_points(trial.strategy, points, trial.metrics)
-        progress = _with_deployed_figures(self._study, progress, history, self._score_bound)
+        progress = self._progress(trial, profile, history)
         forecasts = _forecasts(self._study, progress, history, self._curves, self._score_bound)
         return estimate_outlook(
             self._study, progress.point, progress.profile_metrics, forecasts, history
         )
+
+    def _progress(
+        self, trial: Trial, profile: Trial | None, history: Sequence[Trial]
+    ) -> TrialProgress:
+        """The progress of a trial, with the profile that it shares, if it does."""
+        metrics = {} if profile is None else shared_profile(self._study, trial.strategy, profile)
+        points = self._curves.points(trial.number)
+        progress = TrialProgress.from_points(trial.strategy, points, metrics)
+        return _with_deployed_figures(self._study, progress, history, self._score_bound)
 
     def _load_curves(self, numbers: Sequence[int]) -> None:
         """Read the curves of trials that another driver or an earlier session ran."""

@@ -28,8 +28,8 @@ class TrialProgress:
     def from_points(
         cls, strategy: Strategy, points: Sequence[CurvePoint], cached: Mapping[str, float]
     ) -> TrialProgress:
-        """The progress after ``points`` (at least one), with ``cached`` metrics of other trials."""
-        profile_metrics = {name: v for name, v in cached.items() if not is_deployed(name)}
+        """The progress after ``points`` (at least one), with ``cached`` metrics of a profile."""
+        profile_metrics = dict(cached)
         scores: dict[str, float] = {}
         for point in points:
             for name, value in point.metrics.items():

@@ -31,6 +31,7 @@ from autotune.tuner.cache import (
     ResultCache,
     measured_phases,
     merge_cached,
+    shared_profile,
 )
 from tests.tuner.small_study import HOST
 
@@ -112,6 +113,16 @@ def test_the_speed_of_a_concurrent_trial_is_not_reused(study: Study) -> None:
     concurrent = replace(first, result=result)
     assert find(study, [concurrent], learning_rate=1e-3) == CACHE_MISS
     assert find(study, [concurrent], threads=1) == CacheHit(train=concurrent)
+
+
+def test_a_shared_profile_has_the_totals_of_its_own_training_run_and_no_scores(
+    study: Study,
+) -> None:
+    metrics = shared_profile(study, DEFAULT.with_values(epochs=3.0), trial(0, epochs=1.0))
+    own = {"train_seconds": 32.0, "cost_usd": pytest.approx(0.1 * 32 / 12)}
+    assert metrics == {**SPEED, **own}
+    steps = replace(study, task=replace(study.task, steps=10))
+    assert shared_profile(steps, DEFAULT.with_values(epochs=3.0), trial(0)) == {**SPEED, **RUN}
 
 
 def test_the_training_of_a_confirmation_is_not_reused(study: Study) -> None:

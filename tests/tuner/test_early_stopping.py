@@ -102,6 +102,21 @@ def test_the_speed_can_be_cached(study: Study) -> None:
     assert stop_reason(study, STEADY, rung(25, 0.50)) is None
 
 
+def test_a_cached_speed_brings_no_score_of_its_source(study: Study) -> None:
+    """The outlook of a paused trial is the same whatever the accuracy of the trial whose speed it
+    shares."""
+    history, curves = trials_with_curves(STEADY)
+    paused = replace(finished(9, 100.0, 0.7, State.PRUNED), result=TrialResult())
+    points = {trial.number: curves.points(trial.number) for trial in history}
+    points[paused.number] = (rung(25, 0.60),)
+    store: Any = SimpleNamespace(curves=lambda name: points)
+    refreshed: Any = SimpleNamespace(refresh=lambda: [*history, paused])
+    stopper = EarlyStopper(study, store, refreshed, lambda *_: None)
+    other = finished(8, 100.0, 0.99)
+    worse, better = (stopper.outlook(paused, source) for source in (history[0], other))
+    assert worse is not None and worse == better
+
+
 def test_the_profile_phase_stops_nothing_without_a_score_bound(study: Study) -> None:
     assert stop_reason(study, STEADY, profile(1.0)) is None
 

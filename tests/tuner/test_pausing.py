@@ -12,11 +12,13 @@ import pytest
 from autotune.domain import (
     PAUSED_AT_STEP,
     Budget,
+    Completed,
     CurvePoint,
     Job,
     Limits,
     Measurement,
     Outcome,
+    Phase,
     Pruned,
     State,
     Study,
@@ -36,6 +38,7 @@ from autotune.tuner.pausing import (
 from autotune.tuner.samplers.registry import make_sampler
 from autotune.tuner.score_forecast import ScoreForecast, forecast_score
 from autotune.tuner.sources import PausedTrials
+from autotune.tuner.started_trial import start_trial
 from autotune.tuner.tuner import make_tuner
 from tests.tuner.small_study import (
     HOST,
@@ -44,6 +47,7 @@ from tests.tuner.small_study import (
     finished_trial,
     formula,
     make_turn,
+    measure,
 )
 
 POINT = CurvePoint(50, 100, 400, 60.0, 0.4, {"accuracy": 0.8})
@@ -157,7 +161,7 @@ def test_a_trial_is_continued_once(study: Study, store: SqlStore) -> None:
     store.create_study(study, {})
     store.start(study.name, study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
     paused = paused_trial(study, store, 1)
-    source = PausedTrials(study, store, lambda trial: Outlook(0.9, 0.1))
+    source = PausedTrials(study, store, lambda trial, profile: Outlook(0.9, 0.1))
     history = trials(study, 6)
     history = [history[0], paused, *(replace(t, number=t.number + 1) for t in history[1:])]
     proposal = source.next(make_turn(study, history))
@@ -176,9 +180,45 @@ def test_a_trial_that_was_only_stopped_is_not_continued(study: Study, store: Sql
     strategy = study.baseline.with_values(batch_size=32)
     store.start(study.name, strategy, origin=TrialOrigin.SAMPLED, seed=0)
     stopped = store.finish(study.name, 0, Pruned("dominated"))
-    source = PausedTrials(study, store, lambda trial: Outlook(0.9, 0.1))
+    source = PausedTrials(study, store, lambda trial, profile: Outlook(0.9, 0.1))
     history = [replace(stopped, number=0), *trials(study, 6)[1:]]
     assert source.next(make_turn(study, history)) is None
+
+
+def test_a_paused_trial_that_shares_its_speed_is_continued_with_it(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    """It measured nothing itself, so its rest needs no profile phase either."""
+    store.create_study(study, {})
+    default = store.start(study.name, study.baseline, origin=TrialOrigin.DEFAULT, seed=0)
+    store.finish(study.name, default.number, formula_with_setup(study))
+    strategy = study.baseline.with_values(learning_rate=2e-4)
+    store.start(study.name, strategy, origin=TrialOrigin.SAMPLED, seed=0)
+    result = TrialResult(environment={PAUSED_AT_STEP: 50})
+    paused = store.finish(study.name, 1, Pruned("paused", result))
+    profiles: list[int] = []
+
+    def outlook(trial: Trial, profile: Trial) -> Outlook:
+        profiles.append(profile.number)
+        return Outlook(0.9, 0.1)
+
+    history = store.trials(study.name)
+    turn = make_turn(study, history, session_end="the search has ended")
+    proposal = PausedTrials(study, store, outlook).next(turn)
+    assert proposal is not None and profiles == [0]
+    running = replace(paused, number=2, state=State.RUNNING, origin=proposal.origin)
+    for runs, phases in (
+        (history, (Phase.TRAIN,)),
+        ([history[0], replace(paused, result=history[0].result)], (Phase.PROFILE, Phase.TRAIN)),
+    ):
+        started = start_trial(running, make_turn(study, runs), tmp_path)
+        assert started.job.phases == phases
+        assert started.job.continues == (str(tmp_path / study.name / "0001"),)
+
+
+def formula_with_setup(study: Study) -> Completed:
+    metrics = {**measure(study.baseline), "setup_seconds": 1.0, "train_seconds": 20.0}
+    return Completed(TrialResult({n: Measurement(n, v, "x") for n, v in metrics.items()}))
 
 
 def test_a_search_continues_what_it_has_paused_before_it_ends(
@@ -201,7 +241,7 @@ def test_a_search_continues_what_it_has_paused_before_it_ends(
         study, store, make_sampler(study), InlineExecutor(), HOST, directory=tmp_path,
         observer=RecordingObserver(),
     )  # fmt: skip
-    tuner.sources.paused._outlook = lambda trial: Outlook(0.5, 10.0)
+    tuner.sources.paused._outlook = lambda trial, profile: Outlook(0.5, 10.0)
     tuner.run(pause_first)
     stored = store.trials(study.name)
     assert [t.state for t in stored] == [State.COMPLETE, State.PRUNED, *[State.COMPLETE] * 2]

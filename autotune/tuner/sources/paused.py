@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from autotune.domain import PAUSED_AT_STEP, State, Study, Trial, TrialOrigin
+from autotune.domain import PAUSED_AT_STEP, Phase, State, Study, Trial, TrialOrigin
 from autotune.ports import Proposal, Store
+from autotune.tuner.cache import measured_phases
 from autotune.tuner.pausing import Outlook, choose_continuation
 from autotune.tuner.turn import Turn
 
@@ -17,11 +18,12 @@ class PausedTrials:
     """Continues a paused trial when its time is worth more than that of a new strategy, and the
     promising ones at the end of the search.
 
-    ``outlook`` estimates what continuing a trial is expected to gain.
+    ``outlook`` estimates what continuing a trial is expected to gain, given the trial that measured
+    its profile phase.
     """
 
     def __init__(
-        self, study: Study, store: Store, outlook: Callable[[Trial], Outlook | None]
+        self, study: Study, store: Store, outlook: Callable[[Trial, Trial], Outlook | None]
     ) -> None:
         self._study, self._store, self._outlook = study, store, outlook
         self._paused: dict[int, bool] = {}
@@ -32,11 +34,12 @@ class PausedTrials:
             return None  # the finalists have been chosen
         latest = list(self._open_trials(turn))[-MAX_OPEN_TRIALS:]
         trials = {trial.number: trial for trial in latest}
-        outlooks = {number: self._outlook(trial) for number, trial in trials.items()}
+        profiles = {trial.number: _profile_source(trial, turn) for trial in latest}
+        outlooks = {n: self._outlook(trial, profiles[n]) for n, trial in trials.items()}
 
         def fits(number: int, seconds: float) -> bool:
             minutes = turn.minutes_left(trials[number].strategy)
-            setup_seconds = trials[number].metric("setup_seconds") or 0.0
+            setup_seconds = profiles[number].metric("setup_seconds") or 0.0
             return minutes is None or minutes * 60 >= seconds + setup_seconds
 
         number = choose_continuation(
@@ -65,3 +68,10 @@ class PausedTrials:
             environment = self._store.trial(self._study.name, number).result.environment
             self._paused[number] = PAUSED_AT_STEP in environment
         return self._paused[number]
+
+
+def _profile_source(trial: Trial, turn: Turn) -> Trial:
+    """The trial that measured the profile phase of ``trial``: itself, or one that shares it."""
+    if Phase.PROFILE in measured_phases(trial):
+        return trial
+    return turn.cache.find(trial.strategy, trial.seed).profile or trial

@@ -28,6 +28,7 @@ from autotune.domain import (
     study_phases,
 )
 from autotune.domain.metrics import METRICS, MetricKind, get_metric
+from autotune.domain.training import sample_basis
 from autotune.levers import phase_levers, required_resources
 from autotune.tuner.cache import measured_phases
 from autotune.tuner.samplers.factored.drift import correct_drift
@@ -214,9 +215,7 @@ class Observations:
 
     def sample_basis(self, strategy: Strategy) -> float:
         """The lever value to which the number of training samples is proportional."""
-        lever = "epochs" if self._study.task.steps is None else "batch_size"
-        value = strategy.get(lever, 1.0)
-        return float(value) if isinstance(value, int | float) and value > 0 else 1.0
+        return sample_basis(self._study.task, strategy)
 
     def _add(self, trial: Trial) -> None:
         if trial.origin == TrialOrigin.TRANSFERRED and trial.state is not State.COMPLETE:
