@@ -2,9 +2,9 @@
 
 Jacob and others, "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference" (2018). In training, linear layers round their weights and inputs
-as dynamic quantization does, and gradients pass the rounding unchanged (straight-through
-estimator). In eval mode they do not round: evaluation, the saved weights and all that is made of
-them are those of an ordinary model.
+as dynamic quantization does with one text at a time, and gradients pass the rounding unchanged
+(straight-through estimator). In eval mode they do not round: evaluation, the saved weights and all
+that is made of them are those of an ordinary model.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ def round_weight(weight: Tensor) -> Tensor:
 
 
 def round_inputs(inputs: Tensor) -> Tensor:
-    """``inputs`` rounded to 8 bits between their least and their greatest value, or zero."""
-    low, high = torch.aminmax(inputs.detach().float())
-    low, high = low.clamp(max=0.0), high.clamp(min=0.0)
-    scale = ((high - low) / INPUT_STEPS).clamp(min=MIN_SCALE)
-    zero_point = (-low / scale).round().to(torch.int32)
-    return torch.fake_quantize_per_tensor_affine(inputs, scale, zero_point, 0, INPUT_STEPS)
+    """``inputs`` (``[rows, ...]``) rounded to 8 bits between the least and the greatest value of
+    each row, or zero. What a row becomes depends neither on micro-batches nor on ranks."""
+    values = inputs.detach().flatten(1).float()
+    low, high = values.amin(dim=1).clamp(max=0.0), values.amax(dim=1).clamp(min=0.0)
+    scales = ((high - low) / INPUT_STEPS).clamp(min=MIN_SCALE)
+    zero_points = (-low / scales).round().to(torch.int32)
+    return torch.fake_quantize_per_channel_affine(inputs, scales, zero_points, 0, 0, INPUT_STEPS)
