@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from autotune.analysis.front import knee, pareto_front
-from autotune.analysis.text import strategy_difference
+from autotune.analysis import markdown
+from autotune.analysis.front import pareto_front
+from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.text import format_estimate
 from autotune.domain import CurvePoint, Study, Trial
 from autotune.ports import Observer
 
@@ -26,23 +28,25 @@ def curve(point: CurvePoint) -> dict[str, float]:
 
 
 def front_markdown(study: Study, trials: Sequence[Trial]) -> str:
-    """The front as a Markdown table."""
-    front = pareto_front(study, trials)
-    knee_trial = knee(study, front)
+    """The recommended trial in a sentence, and the front as a Markdown table: means over all runs
+    of each strategy with half the 95% interval, and whether it is confirmed."""
+    snapshot = Snapshot(study, trials)
     metrics = [objective.metric for objective in study.objectives]
-    head = ["trial", *metrics, "settings"]
-    lines = [head, ["---"] * len(head)]
-    for trial in front:
-        mark = " (knee)" if trial is knee_trial else ""
-        values = [f"{trial.metric(metric):.6g}" for metric in metrics]
-        lines.append(
+    rows = []
+    for point in snapshot.front_points.values():
+        trial = point.trial
+        estimates = [(metric, point.estimates.get(metric)) for metric in metrics]
+        rows.append(
             [
-                f"{trial.number}{mark}",
-                *values,
-                strategy_difference(trial.strategy, study.baseline.values),
+                f"{trial.number}{' (knee)' if trial is snapshot.knee else ''}",
+                *(format_estimate(m, e.value, e.ci95) if e else "" for m, e in estimates),
+                snapshot.recommender.status(trial).value,
+                markdown.escape(snapshot.strategy_differences[trial.number]),
             ]
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown.table(["trial", *metrics, "confirmation", "settings"], rows)
+    sentence = snapshot.recommendation_sentence("knee")
+    return table if sentence is None else f"{markdown.paragraph(sentence)}\n\n{table}"
 
 
 def front_numbers(study: Study, trials: Sequence[Trial]) -> frozenset[int]:

@@ -12,6 +12,7 @@ import pytest
 from autotune.domain import CurvePoint, State, Trial
 from autotune.errors import UsageError
 from autotune.tracking import TRACKERS, CompositeObserver, TrackerGroup
+from autotune.tracking.base import front_markdown
 from benchmarks import sample_studies
 
 STUDY = sample_studies.study("sample")
@@ -26,6 +27,15 @@ def watch(tracking: TrackerGroup) -> None:
         tracking.progressed(trial, CurvePoint(5, 10, 40, 1.0, loss=0.5, metrics={"accuracy": 0.6}))
         tracking.finished(trial)
     tracking.close(STUDY, TRIALS)
+
+
+def test_the_front_says_how_sure_its_figures_are() -> None:
+    sentence, table = front_markdown(STUDY, TRIALS).split("\n\n")
+    assert sentence.startswith("Knee: ")
+    head, _, *rows = table.splitlines()
+    assert head.startswith(f"| trial | {FRONT_METRIC} |") and rows
+    assert all("±" in row and "| not confirmed |" in row for row in rows)
+    assert sum("(knee)" in row for row in rows) == 1
 
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
