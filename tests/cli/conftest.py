@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,11 @@ space:
   learning_rate: {low: 1e-4, high: 1e-2, log: true}
 budget: {trials: 3}
 """
+
+
+CONFIRM = ("--set", "confirm={top: 1, seeds: 1}")
+LARGER_SEARCH = ("search", "tiny.yaml", "--set", "budget.trials=6")
+EXPORT = ("export", "tiny", "--trial", "0", "--to", "hf-trainer", "-o", "out")
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,43 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Res
     return cli, cli.run("search", "tiny.yaml", timeout=600)
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A copy of a searched folder whose data was changed and restored, and what a search and an
+    export said while it was changed."""
+
+    cli: CommandLine
+    search: Result
+    export: Result
+
+
+@pytest.fixture(scope="session")
+def refused(
+    searched: tuple[CommandLine, Result], tmp_path_factory: pytest.TempPathFactory
+) -> Refusal:
+    """The search is asked to go on while the labels of its data are swapped."""
+    cli = CommandLine(tmp_path_factory.mktemp("refused") / "copy")
+    shutil.copytree(searched[0].path, cli.path)
+    path = cli.path / "train.jsonl"
+    original = path.read_text(encoding="utf-8")
+    swapped = original.replace('"food"', '"x"').replace('"weather"', '"food"')
+    path.write_text(swapped.replace('"x"', '"weather"'), encoding="utf-8")
+    search, export = cli.run(*LARGER_SEARCH), cli.run(*EXPORT)
+    path.write_text(original, encoding="utf-8")
+    os.utime(path, (1, 1))
+    return Refusal(cli, search, export)
+
+
+@pytest.fixture(scope="session")
+def confirmed(refused: Refusal) -> tuple[CommandLine, Result]:
+    """The same folder after the search went on with a larger budget and confirmed a finalist, and
+    the output of that."""
+    cli = refused.cli
+    return cli, cli.run(*LARGER_SEARCH, *CONFIRM, timeout=600)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test that needs the search waits for it, which takes minutes on a busy machine."""
+    """The first test that needs a search waits for it, which takes minutes on a busy machine."""
     for item in items:
-        if "searched" in getattr(item, "fixturenames", ()):
+        if {"searched", "refused", "confirmed"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(900))

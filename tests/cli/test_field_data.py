@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
+from tests.cli.conftest import EXPORT, CommandLine, Refusal, Result
 
-from tests.cli.conftest import CommandLine, Result
+Searched = tuple[CommandLine, Result]
 
 
-def test_changed_data_is_another_task(searched: tuple[CommandLine, Result], tmp_path: Path) -> None:
-    """In a copy of the folder: other tests use its data."""
-    cli = CommandLine(tmp_path / "copy")
-    shutil.copytree(searched[0].path, cli.path)
-    before = cli.run("trials", "tiny", "--json").document
-    search = ("search", "tiny.yaml", "--set", f"budget.trials={len(before) + 1}")
-    export = ("export", "tiny", "--trial", "0", "--to", "hf-trainer", "-o", "out")
-    path = cli.path / "train.jsonl"
-    original = path.read_text(encoding="utf-8")
-    swapped = original.replace('"food"', '"x"').replace('"weather"', '"food"')
-    path.write_text(swapped.replace('"x"', '"weather"'), encoding="utf-8")
+def test_changed_data_is_another_task(refused: Refusal) -> None:
+    assert refused.search.code == 2
+    assert "the content of task.dataset was" in refused.search.err
+    assert "--study tiny-2" in refused.search.err
+    assert refused.export.code == 2 and "task.dataset has changed since" in refused.export.err
+    assert not (refused.cli.path / "out").exists()
 
-    again = cli.run(*search)
-    assert again.code == 2
-    assert "the content of task.dataset was" in again.err and "--study tiny-2" in again.err
-    exported = cli.run(*export)
-    assert exported.code == 2 and "task.dataset has changed since" in exported.err
-    assert not (cli.path / "out").exists()
 
-    path.write_text(original, encoding="utf-8")
-    os.utime(path, (1, 1))
-    assert cli.run(*export).code == 0
-    restored = cli.run(*search, timeout=600)
-    assert restored.code == 0, restored.err
-    assert len(cli.run("trials", "tiny", "--json").document) == len(before) + 1
+def test_restored_data_is_the_same_task(confirmed: Searched) -> None:
+    """Although the file has another time."""
+    cli, result = confirmed
+    assert result.code == 0, result.err
+    assert cli.run(*EXPORT[:-1], "restored").code == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,17 @@ from autotune.errors import DataError, ExecutionError
 from autotune.ports import Executor, ShouldStop
 
 FEW_SECONDS = Limits(memory_gib=1.0, minutes=3 / 60)
+EXCEPTIONS: Sequence[tuple[str, type[Outcome], str | None, str]] = (
+    ("fail", Failed, "error", "KeyError: 'no such thing'"),
+    ("exhaust", Infeasible, "out_of_memory", "the device is full"),
+    ("run_out_of_memory", Infeasible, "out_of_memory", "MemoryError"),
+    ("diverge", Infeasible, "nan_loss", "nan at step 3"),
+    ("refuse", Infeasible, "unsupported", "no such kernel"),
+    ("give_in", Pruned, None, "seen enough"),
+    ("lose_connection", Failed, "error", "ConnectionError: a mirror is down"),
+    ("return_the_unpicklable", Failed, "error", "pickle"),
+)
+"""Actions that raise, with the type of their outcome, its failure, and a part of its reason."""
 
 
 def never_stop(job: Job, point: CurvePoint) -> str | None:
@@ -59,6 +70,17 @@ def run_jobs(
 def run_job(executor: Executor, job: Job, should_stop: ShouldStop = never_stop) -> Outcome:
     [(_, outcome)] = run_jobs(executor, [job], should_stop)
     return outcome
+
+
+def run_actions(
+    executor: Executor, directory: Path, *actions: str, **fields: object
+) -> list[Outcome]:
+    """Run a job for each of ``actions``, one after the other in one run, which takes seconds to
+    start on a cluster."""
+    jobs = [make_job(directory, n, do=do, **fields) for n, do in enumerate(actions)]
+    ended = run_jobs(executor, jobs)
+    assert [number for number, _ in ended] == [*range(len(jobs))]
+    return [outcome for _, outcome in ended]
 
 
 class ExecutorBasics:
@@ -120,59 +142,30 @@ class ExecutorContract(ExecutorBasics):
         ended = run_jobs(executor, [make_job(tmp_path, n) for n in range(3)])
         assert len({outcome.result.environment["pid"] for _, outcome in ended}) == 3
 
-    @pytest.mark.parametrize(
-        ("do", "outcome_type", "failure", "message"),
-        [
-            ("exhaust", Infeasible, "out_of_memory", "the device is full"),
-            ("run_out_of_memory", Infeasible, "out_of_memory", "MemoryError"),
-            ("diverge", Infeasible, "nan_loss", "nan at step 3"),
-            ("refuse", Infeasible, "unsupported", "no such kernel"),
-            ("give_in", Pruned, None, "seen enough"),
-            ("fail", Failed, "error", "KeyError: 'no such thing'"),
-            ("lose_connection", Failed, "error", "ConnectionError: a mirror is down"),
-            ("return_the_unpicklable", Failed, "error", "pickle"),
-        ],
-    )
-    def test_exceptions_become_outcomes(
-        self,
-        executor: Executor,
-        tmp_path: Path,
-        do: str,
-        outcome_type: type[Outcome],
-        failure: str | None,
-        message: str,
-    ) -> None:
-        outcome = run_job(executor, make_job(tmp_path, do=do))
-        assert isinstance(outcome, outcome_type)
-        assert getattr(outcome, "failure", None) == failure
-        assert not isinstance(outcome, Completed)
-        assert message in outcome.reason
+    def test_exceptions_become_outcomes(self, executor: Executor, tmp_path: Path) -> None:
+        outcomes = run_actions(executor, tmp_path, *(do for do, *_ in EXCEPTIONS))
+        for outcome, (_, outcome_type, failure, message) in zip(outcomes, EXCEPTIONS, strict=True):
+            assert isinstance(outcome, outcome_type) and not isinstance(outcome, Completed)
+            assert getattr(outcome, "failure", None) == failure
+            assert message in outcome.reason
+        error = outcomes[0]
+        assert isinstance(error, Failed) and "executor_jobs.py:" in error.reason
+        assert error.result.log is not None and error.result.log in error.reason
+        assert "Traceback" in Path(error.result.log).read_text()
 
-    def test_error_names_its_location_and_log(self, executor: Executor, tmp_path: Path) -> None:
-        outcome = run_job(executor, make_job(tmp_path, do="fail"))
-        assert isinstance(outcome, Failed)
-        assert "executor_jobs.py:" in outcome.reason
-        assert outcome.result.log is not None
-        assert outcome.result.log in outcome.reason
-        assert "Traceback" in Path(outcome.result.log).read_text()
-
-    @pytest.mark.parametrize(("do", "message"), [("die", "SIGKILL"), ("leave", "code 3")])
     def test_crash_is_an_outcome_and_later_jobs_run(
-        self, executor: Executor, tmp_path: Path, do: str, message: str
-    ) -> None:
-        (_, crashed), (_, after) = run_jobs(
-            executor, [make_job(tmp_path, 0, do=do), make_job(tmp_path, 1)]
-        )
-        assert isinstance(crashed, Failed)
-        assert crashed.failure == FailureReason.CRASH
-        assert message in crashed.reason
-        assert isinstance(after, Completed)
-
-    def test_points_reported_before_a_crash_are_kept(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        outcome = run_job(executor, make_job(tmp_path, do="die"))
-        assert [point.step for point in outcome.result.curve] == [1, 2]
+        """What a job reported before it crashed is kept."""
+        killed, after, ended, last = run_actions(
+            executor, tmp_path, "die", "nothing", "leave", "nothing"
+        )
+        for crashed, message in ((killed, "SIGKILL"), (ended, "code 3")):
+            assert isinstance(crashed, Failed)
+            assert crashed.failure == FailureReason.CRASH
+            assert message in crashed.reason
+        assert [point.step for point in killed.result.curve] == [1, 2]
+        assert isinstance(after, Completed) and isinstance(last, Completed)
 
     def test_ends_a_job_at_its_time_limit(self, executor: Executor, tmp_path: Path) -> None:
         outcome = run_job(executor, make_job(tmp_path, do="hang", limits=FEW_SECONDS))
@@ -180,19 +173,17 @@ class ExecutorContract(ExecutorBasics):
         assert outcome.failure == FailureReason.TIMEOUT
         assert len(outcome.result.curve) == 1
 
-    def test_ends_a_job_that_grows_above_its_memory_limit(
+    def test_ends_jobs_that_exceed_their_memory_limit(
         self, executor: Executor, tmp_path: Path
     ) -> None:
-        outcome = run_job(executor, make_job(tmp_path, do="grow", limits=Limits(0.25, 4.0)))
-        assert isinstance(outcome, Infeasible)
-        assert outcome.failure == FailureReason.OUT_OF_MEMORY
-        assert "0.25 GiB" in outcome.reason
-        assert max(gib for _, gib in outcome.result.memory) > 0.25
-
-    def test_ends_a_job_with_one_huge_allocation(self, executor: Executor, tmp_path: Path) -> None:
-        outcome = run_job(executor, make_job(tmp_path, do="grab", limits=Limits(0.25, 4.0)))
-        assert isinstance(outcome, Infeasible)
-        assert outcome.failure == FailureReason.OUT_OF_MEMORY
+        """By many small allocations, or by one huge one."""
+        limits = Limits(0.25, 4.0)
+        grown, huge = run_actions(executor, tmp_path, "grow", "grab", limits=limits)
+        for outcome in (grown, huge):
+            assert isinstance(outcome, Infeasible)
+            assert outcome.failure == FailureReason.OUT_OF_MEMORY
+        assert isinstance(grown, Infeasible) and "0.25 GiB" in grown.reason
+        assert max(gib for _, gib in grown.result.memory) > 0.25
 
     def test_output_goes_to_the_log(self, executor: Executor, tmp_path: Path) -> None:
         outcome = run_job(executor, make_job(tmp_path, do="speak"))
