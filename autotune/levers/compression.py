@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autotune.domain import Categorical, ForbiddenClause, Range, Strategy, WorkloadProfile
+from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_TRAINING_STEPS
 from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, TRIAL_LOOP, Lever
 from autotune.levers.model_shape import ModelShape
 from autotune.levers.numerics import UNPADDED
+
+PRUNING_TRAINING_EXAMPLES = PRUNING_TRAINING_STEPS * PRUNING_SCORE_BATCH_SIZE
+
+TRAINING_PASSES = {"one-shot": 0, "after-warmup": 1, "gradual": 3}
+"""Passes over an example in the training before pruning: the classifier alone needs no backward
+pass of the encoder."""
 
 
 def _prune(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:
@@ -20,13 +27,15 @@ def _prune(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> M
     if method == "layers":
         return replace(shape, layers=max(1, int(profile.layers * (1 - ratio) + 0.5)))
     heads = max(1, int(profile.heads * (1 - ratio) + 0.5)) / profile.heads
-    is_gradual = strategy["pruning_schedule"] == "gradual"
+    schedule = str(strategy["pruning_schedule"])
+    is_gradual = schedule == "gradual"
     return replace(
         shape,
         heads=heads,
         intermediate=1 - ratio,
         has_gradient_scores=strategy["pruning_score"] == "taylor" or is_gradual,
         trains_unpruned=is_gradual,
+        setup_passes=TRAINING_PASSES[schedule] * PRUNING_TRAINING_EXAMPLES,
     )
 
 

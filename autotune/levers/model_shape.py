@@ -30,6 +30,9 @@ class ModelShape:
     trains_unpruned: bool = False
     """Whether set-up trains the full model."""
 
+    setup_passes: float = 0.0
+    """Forward and backward passes of the full model over an example that set-up takes to train."""
+
     rounds_weights: bool = False
     """Whether training rounds the weights of layers for each forward pass."""
 

@@ -53,3 +53,14 @@ def test_a_timeout_raises_the_prediction() -> None:
     after = TimeModel(MINILM, [*trials, timeout]).predict(HUGE)
     assert after is not None
     assert after.value > 1.5 * before.value
+
+
+def test_training_before_pruning_takes_time() -> None:
+    model = TimeModel(MINILM, timed_trials(World(), [DEFAULT]))
+    pruned = DEFAULT.with_values(pruning_ratio=0.75)
+    schedules = ("one-shot", "after-warmup", "gradual")
+    predictions = [model.predict(pruned.with_values(pruning_schedule=s)) for s in schedules]
+    one_shot, warmed_up, gradual = (p.value for p in predictions if p is not None)
+    assert gradual - one_shot == pytest.approx(3 * (warmed_up - one_shot))
+    speed = World().speed(DEFAULT)
+    assert gradual - one_shot == pytest.approx(512 / speed, rel=0.05)

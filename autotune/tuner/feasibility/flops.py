@@ -22,6 +22,16 @@ def training_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
     return rounding * passes * _forward(workload, workload.typical_batch)
 
 
+def setup_samples(profile: WorkloadProfile, strategy: Strategy) -> float:
+    """The number of training samples with as many operations as training in model set-up has."""
+    workload = WorkloadShape(profile, strategy)
+    if workload.model.setup_passes == 0:
+        return 0.0
+    unpruned = WorkloadShape(profile, strategy.with_values(pruning_ratio=0.0))
+    passes = workload.model.setup_passes * _forward(unpruned, workload.typical_batch)
+    return passes / training_flops(profile, strategy)
+
+
 def inference_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
     """Operations to predict the labels of one sample of median length."""
     return _forward(WorkloadShape(profile, strategy), profile.median)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from autotune.domain import Strategy, Value, WorkloadProfile
 from autotune.levers import LEVERS, SPEED
 from autotune.tuner.feasibility.estimate import LogNormalEstimate
-from autotune.tuner.feasibility.flops import training_flops
+from autotune.tuner.feasibility.flops import setup_samples, training_flops
 from autotune.tuner.feasibility.shapes import WorkloadShape
 
 EFFECT_SIGMA = 0.3
@@ -93,7 +93,8 @@ class TimeModel:
     # ----------------------------------------------------------------------------------- fitting
 
     def _samples(self, strategy: Strategy) -> float:
-        return WorkloadShape(self._profile, strategy).train_samples
+        trained = WorkloadShape(self._profile, strategy).train_samples
+        return trained + setup_samples(self._profile, strategy)
 
     def _overhead(self, trial: TimedTrial, speed: float) -> float:
         return max(0.0, trial.seconds - self._samples(trial.strategy) / speed)
