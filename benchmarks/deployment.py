@@ -3,16 +3,18 @@
     python benchmarks/deployment.py --data DIR --examples 4000 --rounds 3
     python benchmarks/deployment.py --data DIR --part sharing
 
-``DIR`` has ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl``. Two models are trained: with
-the default of ``Trainer``, and pruned before training. Each row of the table deploys one of them.
-The first row is the default in torch eager, in batches of 32 in the order of arrival, padded as
-``Trainer`` pads. In each round all rows are measured one after the other, and ratios are those of
-the same round, so that a change of the machine's speed matters little. Accuracy is that of the
-deployed model on the test split, against the first row, paired by example.
+``DIR`` has ``train.jsonl``, ``test.jsonl`` and perhaps ``validation.jsonl``. Three models are
+trained: with the default of ``Trainer``, pruned before training, and pruned and distilled from the
+first. Each row of the table deploys one of them. The first row is the default in torch eager, in
+batches of 32 in the order of arrival, padded as ``Trainer`` pads. In each round all rows are
+measured one after the other, and ratios are those of the same round, so that a change of the
+machine's speed matters little. Accuracy is that of the deployed model on the test split, against
+the first row, paired by example; the interval is that of the examples, of one training.
 
+The last row is the knee of a search of ``--minutes`` (:mod:`deployment_search`), which runs first.
 Trained models, artifacts and observations are kept in ``--out``: a benchmark that was interrupted
 goes on where it stopped. ``--part sharing`` measures what sharing of trainings saves
-(:mod:`deployment_sharing`).
+(:mod:`deployment_sharing`). ``--smoke`` is a short run, whose figures mean nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+from deployment_search import KNEE, search_knee
 from deployment_sharing import compare_sharing
 
 from autotune.deployment import DeploymentSettings, Logits, build
@@ -40,22 +43,30 @@ from autotune.trial import evaluate
 from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
 from autotune.trial.model_files import MODEL
+from autotune.trial.post_pruning import pruned_model
 
 SPEED, LATENCY = "deployed_samples_per_second", "latency_p95_ms"
 OBSERVATIONS = "observations.jsonl"
 MAX_LENGTH = 64
+SMOKE_EXAMPLES = 64
+"""Training and test examples of ``--smoke``."""
+
+DEFAULT, PRUNED, DISTILLED = "default", "pruned", "distilled"
+"""The models that are trained, and the names of their folders."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: how a model is trained and deployed."""
+    """One row of the table: which of the models is deployed, and how. ``post_pruning_ratio`` is
+    pruned from it after training."""
 
     label: str
     settings: DeploymentSettings
-    is_pruned: bool = False
+    model: str = DEFAULT
+    post_pruning_ratio: float = 0.0
 
 
-def table_rows(threads: int) -> tuple[Row, ...]:
+def table_rows(threads: int, ratio: float) -> tuple[Row, ...]:
     def settings(
         runtime: str, quantization: str = "none", padding: str = "dynamic"
     ) -> DeploymentSettings:
@@ -73,13 +84,19 @@ def table_rows(threads: int) -> tuple[Row, ...]:
         Row("OpenVINO, bf16", settings("openvino", "bf16")),
         Row("OpenVINO, fp16", settings("openvino", "fp16")),
         Row("OpenVINO, int8 static", settings("openvino", "int8-static")),
-        Row("pruned before training", settings("torch"), is_pruned=True),
+        Row("pruned before training", settings("torch"), PRUNED),
+        Row("pruned before training and distilled", settings("torch"), DISTILLED),
+        Row("pruned after training", settings("torch"), post_pruning_ratio=ratio),
         Row("pruned, buckets, ONNX Runtime, int8 dynamic",
-            settings("onnxruntime", "int8-dynamic", "bucketed"), is_pruned=True),
+            settings("onnxruntime", "int8-dynamic", "bucketed"), PRUNED),
         Row("pruned, buckets, OpenVINO, int8 static",
-            settings("openvino", "int8-static", "bucketed"), is_pruned=True),
+            settings("openvino", "int8-static", "bucketed"), PRUNED),
         Row("pruned, buckets, OpenVINO, bf16",
-            settings("openvino", "bf16", "bucketed"), is_pruned=True),
+            settings("openvino", "bf16", "bucketed"), PRUNED),
+        Row("pruned and distilled, buckets, OpenVINO, int8 static",
+            settings("openvino", "int8-static", "bucketed"), DISTILLED),
+        Row("pruned after training, buckets, OpenVINO, int8 static",
+            settings("openvino", "int8-static", "bucketed"), post_pruning_ratio=ratio),
     )  # fmt: skip
 
 
@@ -164,64 +181,99 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=4000)
     parser.add_argument("--pruning-ratio", type=float, default=0.5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=60, help="of the search; 0 for none")
+    parser.add_argument("--smoke", action="store_true", help="tiny model, few examples, one round")
     parser.add_argument("--out", type=Path, default=Path("deployment-benchmark"))
     options = parser.parse_args()
-    splits = ("train", "validation", "test")
-    files = {split: str((options.data / f"{split}.jsonl").resolve()) for split in splits}
+    if options.smoke:
+        options.model, options.examples = "builtin:bert-tiny", SMOKE_EXAMPLES
+        options.rounds, options.minutes = 1, min(options.minutes, 2)
+    paths = {
+        split: (options.data / f"{split}.jsonl").resolve()
+        for split in ("train", "validation", "test")
+    }
+    files = {split: str(path) for split, path in paths.items() if path.exists()}
+    document = {
+        "kind": "text-classification", "model": options.model, "dataset": files,
+        "max_length": MAX_LENGTH, "train_samples": options.examples,
+    }  # fmt: skip
     if options.part == "sharing":
-        document = {
-            "kind": "text-classification", "model": options.model, "dataset": files,
-            "max_length": MAX_LENGTH, "train_samples": options.examples,
-        }  # fmt: skip
         compare_sharing(document, options.out)
         return
     host = inventory()
-    task = Task(
-        model=options.model, dataset=files, max_length=MAX_LENGTH, train_samples=options.examples
-    )
-    models = train_models(task, host, options.pruning_ratio, options.out)
-    measure_rows(task, models, host, options.rounds, options.out)
+    rows = [*table_rows(len(host.cores), options.pruning_ratio)]
+    task = Task(**document)
+    models = dict(train_models(task, host, options.pruning_ratio, options.out))
+    if options.minutes:
+        strategy, models[KNEE] = search_knee(document, options.minutes, options.out)
+        rows.append(searched_row(strategy))
+    measure_rows(task, models, host, rows, options)
     print(
         f"{host.cpu}, {len(host.cores)} cores; {options.examples} examples of {options.data.name}"
     )
     print_table(read_observations(options.out / OBSERVATIONS))
 
 
-def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[bool, Path]:
-    """The folders of the default and of the pruned model."""
+def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[str, Path]:
+    """The folders of the trained models."""
     default = Strategy(defaults(host)).with_values(device="cpu", learning_rate=2e-4)
     pruned = default.with_values(pruning_ratio=ratio, pruning_score="taylor")
-    return {
-        is_pruned: train(task, strategy, (out / name).resolve())
-        for is_pruned, name, strategy in ((False, "default", default), (True, "pruned", pruned))
+    models = {
+        name: train(task, strategy, (out / name).resolve())
+        for name, strategy in ((DEFAULT, default), (PRUNED, pruned))
     }
+    student = pruned.with_values(distillation=0.5)
+    taught = replace(task, teacher=str(models[DEFAULT]))
+    return {**models, DISTILLED: train(taught, student, (out / DISTILLED).resolve())}
+
+
+def searched_row(strategy: Strategy) -> Row:
+    """The deployment of a search, as it was measured there."""
+    ratio = float(strategy["post_pruning_ratio"])
+    return Row(KNEE, DeploymentSettings.from_strategy(strategy), KNEE, ratio)
 
 
 def measure_rows(
-    task: Task, models: Mapping[bool, Path], host: Host, rounds: int, out: Path
+    task: Task,
+    models: Mapping[str, Path],
+    host: Host,
+    rows: Sequence[Row],
+    options: argparse.Namespace,
 ) -> None:
     """Measure all rows that this machine can run once a round, and record each at once."""
+    artifacts = build_artifacts(task, models, rows, options.out)
+    test, path = load_split(prepare_task(task), "test"), options.out / OBSERVATIONS
+    count = SMOKE_EXAMPLES if options.smoke else len(test)
+    texts, labels = encoded_texts(test)[:count], test.labels[:count]
+    finished = {label: len(values) for label, values in read_observations(path).items()}
+    for number in range(options.rounds):
+        for row, artifact in artifacts.items():
+            if finished.get(row.label, 0) <= number:
+                threads = row.settings.inference_threads or len(host.cores)
+                observation = observe(artifact, texts, labels, threads)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"row": row.label, **asdict(observation)}) + "\n")
+
+
+def build_artifacts(
+    task: Task, models: Mapping[str, Path], rows: Sequence[Row], out: Path
+) -> Mapping[Row, Path]:
+    """The artifact of each row that can be built here; built on first use."""
     prepared = prepare_task(task)
-    test = load_split(prepared, "test")
-    texts = encoded_texts(test)
-    calibration = calibration_texts(load_split(prepared, "train"), task.seed)
-    threads, path = len(host.cores), out / OBSERVATIONS
+    train_split = load_split(prepared, "train")
+    calibration = calibration_texts(train_split, task.seed)
     artifacts = {}
-    for index, row in enumerate(table_rows(threads)):
-        folder = out / "artifacts" / str(index)
+    for row in rows:
+        folder = out / "artifacts" / row.label.replace(" ", "-").replace(",", "")
+        levers = Strategy({"post_pruning_ratio": row.post_pruning_ratio})
         try:
             if not is_artifact(folder):
-                build(models[row.is_pruned], row.settings, folder, calibration)
-            artifacts[row.label] = folder
+                model = pruned_model(models[row.model], levers, prepared, train_split, task.seed)
+                build(model, row.settings, folder, calibration)
+            artifacts[row] = folder
         except AutotuneError as error:
             print(f"left out: {row.label}: {error.message}")
-    finished = {label: len(values) for label, values in read_observations(path).items()}
-    for number in range(rounds):
-        for label, artifact in artifacts.items():
-            if finished.get(label, 0) <= number:
-                observation = observe(artifact, texts, test.labels, threads)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"row": label, **asdict(observation)}) + "\n")
+    return artifacts
 
 
 def read_observations(path: Path) -> dict[str, list[Observation]]:
