@@ -6,6 +6,7 @@ dynamic. Nothing is compiled while the model serves.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -30,7 +31,8 @@ def build_graph(model: Path, artifact: Artifact, folder: Path) -> None:
     names = artifact.inputs
     examples = tuple(torch.ones(EXAMPLE_SHAPE, dtype=torch.long) for _ in names)
     # The number of threads becomes a part of the code.
-    with torch_threads(artifact.threads), torch.no_grad():
+    with torch_threads(artifact.threads), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls functions of its own that are deprecated
         program = torch.export.export(
             LogitsModel(module, names).eval(), examples, dynamic_shapes=((axes,) * len(names),)
         )
