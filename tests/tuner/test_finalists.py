@@ -46,6 +46,21 @@ def test_a_strategy_that_may_violate_a_constraint_comes_last(study: Study) -> No
     assert [trial.number for trial in finalists(goal(study), trials, 3)] == [2, 0, 1]
 
 
+def test_each_model_comes_once_before_others_of_the_same(study: Study) -> None:
+    """The number of threads changes the speed alone."""
+    base = study.baseline
+    other = base.with_values(batch_size=32)
+    trials = [
+        measured(0, base, 100.0, 0.80),
+        measured(1, other, 200.0, 0.795),
+        measured(2, other.with_values(threads=1), 150.0, 0.795),
+        measured(3, base.with_values(batch_size=16), 120.0, 0.79),
+    ]
+    for searched in (study, goal(study)):
+        assert {t.number for t in finalists(searched, trials, 4)[:3]} == {0, 1, 3}
+        assert finalists(searched, trials, 4)[3].number == 2
+
+
 def test_confirmation_runs_do_not_change_the_order(study: Study) -> None:
     """What to run follows from the search, so that a strategy keeps its place."""
     base = study.baseline
