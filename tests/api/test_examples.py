@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.mark.timeout(900)
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("cache", "runs", "locks"):
+    for name in ("runs", "locks"):
         monkeypatch.setenv(f"AUTOTUNE_{name.upper()}", str(tmp_path / name))
     monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
     notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", nbformat.NO_CONVERT)

@@ -94,6 +94,9 @@ def noisy(value: float) -> Strategy:
 
 @pytest.mark.slow
 def test_a_search_and_its_export_apply_the_lever(study_path: Path, tmp_path: Path) -> None:
+    data = '"builtin:bert-tiny", dataset: {train: train.jsonl}'
+    study_path.write_text(STUDY.replace('"builtin:bert-tiny"', data), encoding="utf-8")
+    samples.write_data(tmp_path)
     storage = f"sqlite:///{tmp_path}/noise.db"
     search = run(tmp_path, "-m", "autotune", "search", "noise.yaml", AUTOTUNE_STORAGE=storage)
     assert search.returncode == 0, search.stderr

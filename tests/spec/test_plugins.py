@@ -31,6 +31,7 @@ from autotune.export import exporter
 from autotune.spec import executor, json_schema, load
 from autotune.store import open_store
 from autotune.tuner.samplers.registry import make_sampler
+from tests.export import samples
 from tests.spec.hosts import CPU
 
 PLUGIN = Path(__file__).parent / "binary_length.py"
@@ -79,17 +80,19 @@ def autotune(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_a_search_uses_the_metric_and_the_task_kind_of_a_plug_in(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
-    path = write_study(tmp_path / "studies")
-    search = autotune(tmp_path, "search", str(path))
+    data = "  dataset: {train: train.jsonl}\n  train_samples"
+    path = write_study(tmp_path / "studies", STUDY.replace("  train_samples", data))
+    samples.write_data(tmp_path, 480)
+    search = autotune(tmp_path, "search", str(path), "--set", "budget.trials=1")
     assert search.returncode == 0, search.stderr
     assert "mean recall" in search.stdout
-    resumed = autotune(tmp_path, "resume", "lengths", "--set", "budget.trials=3",
+    resumed = autotune(tmp_path, "resume", "lengths", "--set", "budget.trials=2",
                        "--set", "space.batch_size=[8,16,32]")  # fmt: skip
     assert resumed.returncode == 0, resumed.stderr
     store = open_store(f"sqlite:///{tmp_path}/a.db", read_only=True)
     trials = store.trials("lengths")
     store.close()
-    assert len(trials) == 3
+    assert len(trials) == 2
     for trial in trials:
         recall = trial.result.measurements["mean_recall"]
         assert 0 <= recall.value <= 1
