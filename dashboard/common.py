@@ -157,12 +157,13 @@ def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
                 )
 
 
-def _own_interval(trial: Trial, metric: str) -> str | None:
-    """The interval of a figure within its run, or why it has none."""
+def _own_interval(trial: Trial, metric: str) -> str:
+    """The interval of a figure within its run, or why it has none, as Markdown."""
     interval = figure_interval(trial, metric)
     if interval.ci95 is None:
-        return f"no interval: {interval.reason}"
-    return f"as measured; 95% interval within this run: {format_interval(metric, interval.ci95)}"
+        return escape_markdown(f"no interval: {interval.reason}")
+    ends = format_interval(metric, interval.ci95)
+    return escape_markdown(f"as measured; 95% interval within this run: {ends}")
 
 
 def state_line(snapshot: Snapshot, trial: Trial) -> None:
