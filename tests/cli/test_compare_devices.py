@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from autotune.cli.app import app
+from autotune.cli.commands.compare_devices import _comparison
+from autotune.domain import Completed, FailureReason, Infeasible, Measurement, TrialResult
 from autotune.errors import AutotuneError
 
 STUDY = """\
@@ -45,3 +48,18 @@ def test_no_device_completing_is_an_error(tmp_path: Path, monkeypatch: pytest.Mo
     result = CliRunner().invoke(app, ["compare-devices", str(file), "--json", *limit])
     assert isinstance(result.exception, AutotuneError)
     assert "reason" in json.loads(result.stdout)["cpu"]
+
+
+def test_figures_have_intervals_and_devices_without_a_result_a_reason() -> None:
+    speed = Measurement("train_samples_per_second", 200.0, "samples/s", 8, (190.0, 210.0))
+    memory = Measurement("peak_memory_gib", 1.5, "GiB")
+    outcomes = {
+        "cpu": Completed(TrialResult({m.name: m for m in (speed, memory)})),
+        "cuda:0": Infeasible(FailureReason.UNSUPPORTED, "no kernel"),
+    }
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(_comparison(outcomes))
+    text = " ".join(capture.get().split())
+    assert "training speed (samples/s) 200.0 ±5% not measured" in text
+    assert "peak memory (GiB) 1.50 not measured" in text and "cuda:0: no kernel" in text

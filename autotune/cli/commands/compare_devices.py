@@ -11,7 +11,7 @@ from rich.text import Text
 from autotune.cli.executors import open_executor
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
-from autotune.cli.output import info, out, print_json
+from autotune.cli.output import info, label_with_unit, out, print_json
 from autotune.domain import (
     Completed,
     ExecutorConfig,
@@ -23,7 +23,6 @@ from autotune.domain import (
     Strategy,
     Study,
 )
-from autotune.domain.metrics import METRICS
 from autotune.domain.training import task_of
 from autotune.errors import AutotuneError
 from autotune.plugins import call_with_plugins
@@ -114,17 +113,24 @@ def _record(outcome: Outcome) -> dict[str, Any]:
 
 def _comparison(outcomes: dict[str, Outcome]) -> Group:
     """A row a metric and a column a device, then the reasons of devices without a result."""
-    from autotune.analysis.text import format_metric
-
-    columns = [Column("metric", left=True), *map(Column, outcomes)]
-    records = {device: _record(outcome) for device, outcome in outcomes.items()}
-    rows = []
-    for name in COMPARED_METRICS:
-        values = [record.get(name) for record in records.values()]
-        rows.append(Row([METRICS[name].label, *(format_metric(name, value) for value in values)]))
+    columns = [Column("metric (± 95% interval)", left=True), *map(Column, outcomes)]
+    rows = [
+        Row([label_with_unit(name), *(_figure(outcome, name) for outcome in outcomes.values())])
+        for name in COMPARED_METRICS
+    ]
     reasons = [
-        Text(f"{device}: {record['reason']}")
-        for device, record in records.items()
-        if "reason" in record
+        Text(f"{device}: {outcome.reason}")
+        for device, outcome in outcomes.items()
+        if not isinstance(outcome, Completed)
     ]
     return Group(Listing(columns, rows, title="One strategy on each device"), *reasons)
+
+
+def _figure(outcome: Outcome, metric: str) -> str:
+    """A value with half its 95% interval, where one run gives one."""
+    from autotune.analysis.text import format_estimate, format_metric
+
+    measurement = outcome.result.measurements.get(metric)
+    if measurement is None or not isinstance(outcome, Completed):
+        return format_metric(metric, None)
+    return format_estimate(metric, measurement.value, measurement.ci95)
