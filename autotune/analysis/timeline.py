@@ -119,7 +119,8 @@ def prediction_checks(trial: Trial) -> list[PredictionCheck]:
 
 
 def _full_seconds(trial: Trial) -> float | None:
-    """Duration of the trial if it ran in full, without cached results."""
-    measurements = trial.result.measurements.values()
-    is_full = trial.state is State.COMPLETE and all(m.source is None for m in measurements)
+    """Duration of the trial if it ran from its beginning, without cached results."""
+    if trial.state is not State.COMPLETE or trial.is_continuation:
+        return None
+    is_full = all(m.source is None for m in trial.result.measurements.values())
     return trial.seconds if is_full else None

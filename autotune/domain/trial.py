@@ -260,6 +260,13 @@ class Trial:
             return None
         return (self.finished_at - self.started_at).total_seconds()
 
+    @property
+    def is_continuation(self) -> bool:
+        """Whether a complete trial that trained ran only the rest of a training run that an earlier
+        trial began: it took less time than the whole training."""
+        training = self.metric("train_seconds") or 0.0
+        return self.origin is TrialOrigin.CONTINUED or (self.seconds or training) < training
+
     def finish(self, outcome: Outcome, time: datetime) -> Trial:
         """This trial with its outcome."""
         return replace(

@@ -110,8 +110,8 @@ def _overhead_seconds(history: Sequence[Trial]) -> Iterator[float]:
 
 
 def _ran_all_phases(trial: Trial) -> bool:
-    """Whether ``trial`` ran on this host without cached results."""
-    if trial.state is not State.COMPLETE or trial.is_imported:
+    """Whether ``trial`` ran on this host from its beginning and without cached results."""
+    if trial.state is not State.COMPLETE or trial.is_imported or trial.is_continuation:
         return False
     return measured_phases(trial)[: len(TRAINING_PHASES)] == TRAINING_PHASES
 

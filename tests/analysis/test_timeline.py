@@ -8,7 +8,7 @@ from datetime import timedelta
 from small_studies import SPEED, START, trial
 
 from autotune.analysis.timeline import early_stops, prediction_checks, rung_counts, timeline
-from autotune.domain import CurvePoint, State, TrialResult
+from autotune.domain import CurvePoint, State, TrialOrigin, TrialResult
 
 
 def test_concurrent_trials_have_different_lanes() -> None:
@@ -74,3 +74,5 @@ def test_predictions_have_an_interval_and_include_the_duration_of_a_full_trial()
     assert seconds.measured == checked.seconds
     stopped = replace(checked, state=State.PRUNED)
     assert prediction_checks(stopped)[1].measured is None
+    rest = replace(checked, origin=TrialOrigin.CONTINUED)
+    assert prediction_checks(rest)[1].measured is None, "an earlier trial began its training"

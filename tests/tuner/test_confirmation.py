@@ -253,6 +253,9 @@ def test_a_finalist_with_cached_results_takes_longer_when_it_runs_all_phases(stu
     full, cached = timed(0, 42.0), timed(1, 5.0, source=0)
     assert full_run_seconds(full, [full, cached]) == 42
     assert full_run_seconds(cached, [full, cached]) == pytest.approx(30 + 12)
+    # Resumed at a checkpoint, it ran only the rest of its training.
+    resumed = timed(2, 8.0)
+    assert full_run_seconds(resumed, [full, resumed]) == pytest.approx(30 + 12)
 
 
 def test_a_trial_that_exhausts_the_search_budget_leaves_the_reserve(
