@@ -92,7 +92,10 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
 
 
 def _continuation(snapshot: Snapshot, trial: Trial) -> Text | None:
-    """Which trial continues this one after it was paused, or which one this trial continues."""
+    """Which trial continues this one after it was paused, or where this one continues another."""
+    restarts = [event for event in trial.result.events if event.kind == "continued"]
+    if restarts:
+        return Text(f"Continued {restarts[-1].message}")
     runs = [
         run
         for run in snapshot.trials

@@ -14,7 +14,8 @@ from autotune.cli.front import front_listing
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, TRIED, axis_range, plot
 from autotune.cli.trials import trial_details, trial_listing
-from autotune.domain import State, TrialOrigin
+from autotune.domain import Event, State, TrialOrigin
+from autotune.domain.clock import utc_now
 from autotune.domain.metrics import METRICS
 from benchmarks import sample_studies as samples
 
@@ -127,6 +128,14 @@ def test_a_paused_trial_and_the_one_that_continues_it_name_each_other() -> None:
     assert "paused at step 50 of 100: 3%" in first
     assert f"Continued by trial {rest.number}" in first
     assert "Continues trial 3, which was paused" in second
+    event = Event(
+        TRIALS[0].started_at or utc_now(),
+        "continued",
+        "at step 50 of 100, from the checkpoint of trial 3",
+    )
+    resumed = replace(rest, result=replace(rest.result, events=(event,)))
+    third = rendered(trial_details(snapshot, resumed), 80)
+    assert "Continued at step 50 of 100, from the checkpoint of trial 3" in third
     assert not any("ontinue" in line for line in rendered(trial_details(SNAPSHOT, TRIALS[3]), 80))
 
 
