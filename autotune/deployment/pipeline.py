@@ -65,13 +65,13 @@ class TextEncoder:
         artifact, tokenizer = self.artifact, self.tokenizer
         if artifact.task == "token-classification":
             return [tokenizer.encode(_words(row, where), is_pretokenized=True)]
-        has_pair = artifact.is_paired or artifact.task == QUESTION_ANSWERING
-        texts = [_text(row, name, where) for name in ("text", "text_pair")[: 1 + has_pair]]
+        text = _text(row, "text", where)
         if artifact.task == QUESTION_ANSWERING:
-            return question_windows(tokenizer, artifact, *texts)
+            return question_windows(tokenizer, artifact, text, _text(row, "text_pair", where))
+        pair = _text(row, "text_pair", where) if artifact.is_paired else None
         if artifact.has_windows:
-            return text_windows(tokenizer, artifact, *texts)
-        return [tokenizer.encode(*texts)]
+            return text_windows(tokenizer, artifact, text, pair)
+        return [tokenizer.encode(text, pair)]
 
     def is_cut(self, windows: Windows) -> bool:
         """Whether the model does not see a part of the row, because it is too long."""

@@ -16,11 +16,10 @@ def text_windows(
 ) -> list[Encoding]:
     """The windows of ``text``, or those of ``pair``, each with ``text``. A text that leaves no
     space for its pair is cut."""
-    if pair is None:
-        return _windows(tokenizer, artifact, text)
-    special = tokenizer.num_special_tokens_to_add(is_pair=True)
-    longest = artifact.max_length - special - artifact.stride - 1
-    return _windows(tokenizer, artifact, _cut(tokenizer, text, longest), pair)
+    if pair is not None:
+        special = tokenizer.num_special_tokens_to_add(is_pair=True)
+        text = _cut(tokenizer, text, artifact.max_length - special - artifact.stride - 1)
+    return _windows(tokenizer, artifact, text, pair)
 
 
 def question_windows(
@@ -31,10 +30,12 @@ def question_windows(
     return _windows(tokenizer, artifact, question, context)
 
 
-def _windows(tokenizer: Tokenizer, artifact: Artifact, *texts: str) -> list[Encoding]:
-    strategy = "only_second" if len(texts) == 2 else "longest_first"
+def _windows(
+    tokenizer: Tokenizer, artifact: Artifact, text: str, pair: str | None
+) -> list[Encoding]:
+    strategy = "longest_first" if pair is None else "only_second"
     tokenizer.enable_truncation(artifact.max_length, stride=artifact.stride, strategy=strategy)
-    encoding = tokenizer.encode(*texts)
+    encoding = tokenizer.encode(text, pair)
     return [encoding, *encoding.overflowing]
 
 

@@ -42,16 +42,18 @@ def test_an_artifact_predicts_what_the_model_predicts(
     trained: Trained,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
     runtime: str,
     quantization: str,
 ) -> None:
-    """No library logs a warning meanwhile."""
+    """No library logs a warning or prints meanwhile."""
     folder, model = trained
     settings = DeploymentSettings(
         runtime, quantization, inference_batch_size=4, inference_padding="bucketed"
     )
     artifact = build(folder, settings, tmp_path / "artifact", TEXTS)
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+    assert capsys.readouterr().out == ""
     with open_artifact(artifact, 1) as predictor:
         logits = np.stack(predictor.predict_all(TEXTS))
         single = predictor.predict(TEXTS[:1])

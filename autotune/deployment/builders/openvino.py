@@ -6,8 +6,10 @@ int8 is made by NNCF, which knows the patterns of encoders and smooths outliers 
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import openvino
@@ -46,13 +48,14 @@ def _quantize(
     batches = list(calibration_batches(artifact, calibration))
     weights = QuantizationParameters(per_channel=settings.quantization_granularity == "channel")
     embeddings = ["Gather"] if settings.quantization_operators == "linear" else []
-    return nncf.quantize(
-        model,
-        nncf.Dataset(batches),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(batches),
-        ignored_scope=nncf.IgnoredScope(types=embeddings, validate=False),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            weights_quantization_params=weights
-        ),
-    )
+    with redirect_stdout(io.StringIO()):  # progress bars
+        return nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(types=embeddings, validate=False),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                weights_quantization_params=weights
+            ),
+        )
