@@ -17,6 +17,7 @@ from autotune.domain import (
     Outcome,
     Phase,
     Resources,
+    Study,
     Teacher,
     Trial,
     TrialOrigin,
@@ -54,7 +55,7 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         trial = replace(trial, result=TrialResult(environment={PREDICTIONS: predictions}))
 
     def folder(trial: Trial) -> str:
-        return str(directory / turn.study.name / f"{trial.number:04d}")
+        return str(trial_folder(directory, turn.study, trial))
 
     job = Job(
         study=turn.study.name,
@@ -77,6 +78,11 @@ def start_trial(trial: Trial, turn: Turn, directory: Path) -> StartedTrial:
         teacher=_teacher(trial, turn, folder),
     )
     return StartedTrial(trial, job, hit, predictions, has_failed_before(trial, turn.history))
+
+
+def trial_folder(directory: Path, study: Study, trial: Trial) -> Path:
+    """Where ``trial`` has its files, if those of studies are below ``directory``."""
+    return directory / study.name / f"{trial.number:04d}"
 
 
 def _cache_hit(trial: Trial, runs: Sequence[Trial], turn: Turn) -> CacheHit:

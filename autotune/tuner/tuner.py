@@ -45,7 +45,13 @@ from autotune.tuner.sources import (
     TrialSources,
     Wait,
 )
-from autotune.tuner.started_trial import StartedTrial, finalize, is_budget_timeout, start_trial
+from autotune.tuner.started_trial import (
+    StartedTrial,
+    finalize,
+    is_budget_timeout,
+    start_trial,
+    trial_folder,
+)
 from autotune.tuner.turn import Turn, TurnReader
 from autotune.tuner.warm_start import SourceStudy
 
@@ -166,6 +172,8 @@ class Tuner:
         if not is_resumable(trial):
             for folder in (job.directory, *job.continues):
                 remove_checkpoints(Path(folder))
+        if trial.is_confirmation:
+            self._discard_paused()
         if self.study.keeps_models:
             with suppress(StoreUnavailableError):  # the next trial enforces it
                 self._retention.enforce(self._reader.history.refresh(), has_ended=False)
@@ -177,6 +185,13 @@ class Tuner:
         what is kept, in words."""
         self._retention.enforce(self._reader.history.refresh(), has_ended=True)
         return self._retention.describe(self._reader.history.refresh())
+
+    def _discard_paused(self) -> None:
+        """Delete the checkpoints of paused trials: once finalists are confirmed, none goes on."""
+        with suppress(StoreUnavailableError):  # the next confirmation does it
+            for trial in self._reader.history.refresh():
+                if trial.state is State.PRUNED:
+                    remove_checkpoints(trial_folder(self._directory, self.study, trial))
 
     def _handle_failure(self, started: StartedTrial, trial: Trial) -> None:
         """Queue the trial once more after a fault of the machine; stop the search if the default

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from autotune.domain import (
+    PAUSED_AT_STEP,
     Budget,
+    Confirmation,
     CurvePoint,
     Failed,
     FailureReason,
@@ -18,11 +20,13 @@ from autotune.domain import (
     Interrupted,
     Job,
     Outcome,
+    Pruned,
     State,
     Study,
     Task,
     Trial,
     TrialOrigin,
+    TrialResult,
 )
 from autotune.store import SqlStore
 from autotune.trial import checkpoints, evaluate, training
@@ -175,6 +179,24 @@ def test_checkpoints_of_an_interrupted_trial_are_kept(
     )  # fmt: skip
     tuner.run(stop_search)
     assert [path.name for path in tmp_path.glob(f"**/{CHECKPOINTS}")] == [CHECKPOINT]
+
+
+def test_checkpoints_of_paused_trials_are_deleted_when_finalists_are_confirmed(
+    study: Study, store: SqlStore, tmp_path: Path
+) -> None:
+    """They are not continued any more."""
+    pause = lose(Pruned("paused", TrialResult(environment={PAUSED_AT_STEP: 8})))
+    checkpoints: list[int] = []
+
+    def pause_second(job: Job, report: Any) -> Outcome:
+        checkpoints.append(len(list(tmp_path.glob(f"**/{CHECKPOINTS}"))))
+        outcome: Outcome = pause(job, report) if job.trial == 1 else formula(job, report)
+        return outcome
+
+    study = replace(study, budget=Budget(trials=9), confirm=Confirmation(1, 1), constraints=())
+    search(study, store, tmp_path, pause_second)
+    assert checkpoints[2] == 1 and checkpoints[-2:] == [1, 0]
+    assert not list(tmp_path.glob(f"**/{CHECKPOINTS}"))
 
 
 def test_only_runs_of_the_same_training_are_continued(study: Study) -> None:
