@@ -15,10 +15,13 @@ store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from autotune.analysis.front import find_baseline, pareto_front
+from autotune.analysis.recommendation import PICKS, Recommender
 from autotune.domain import State, Study, Trial
+from autotune.errors import NotFoundError
 from autotune.levers import training_key
 from autotune.ports import Store
 from autotune.trial.model_files import (
@@ -53,7 +56,8 @@ class ModelRetention:
         kept = [trial for trial in _saved(history) if trial.number not in numbers]
         if has_ended:
             self._delete_remains(history, kept)
-        self._limit_derived(_rank(self._study, history, kept), history, has_ended=has_ended)
+        ranked = _rank(self._study, history, kept, has_ended=has_ended)
+        self._limit_derived(ranked, history, has_ended=has_ended)
 
     def _delete_remains(self, history: Sequence[Trial], kept: Sequence[Trial]) -> None:
         """Delete what killed workers left: models that no trial has recorded."""
@@ -106,12 +110,12 @@ def unwanted_models(study: Study, history: Sequence[Trial], *, has_ended: bool) 
         return []
     candidates = saved
     if has_ended and study.keep.models != "all":
-        front = _trainings(pareto_front(study, history))
+        front = _wanted(study, history, has_ended=True)
         teacher = find_best_candidate(study, history)
         is_front = study.keep.models == "front"
         candidates = [t for t in saved if is_front and (_training(t) in front or t is teacher)]
     kept, used = set(), 0
-    for trial in _rank(study, history, candidates):
+    for trial in _rank(study, history, candidates, has_ended=has_ended):
         size = _size(trial)
         if used + size <= study.keep.gigabytes * GIGABYTE:
             kept.add(trial.number)
@@ -119,9 +123,11 @@ def unwanted_models(study: Study, history: Sequence[Trial], *, has_ended: bool) 
     return [trial for trial in saved if trial.number not in kept]
 
 
-def _rank(study: Study, history: Sequence[Trial], saved: Sequence[Trial]) -> list[Trial]:
+def _rank(
+    study: Study, history: Sequence[Trial], saved: Sequence[Trial], *, has_ended: bool
+) -> list[Trial]:
     """``saved``, first what is needed most."""
-    front = _trainings(pareto_front(study, history))
+    front = _wanted(study, history, has_ended=has_ended)
     teacher = find_best_candidate(study, history)
     default = find_baseline(study, history)
     first = _running(history) | ({_training(default)} if default is not None else set())
@@ -131,6 +137,17 @@ def _rank(study: Study, history: Sequence[Trial], saved: Sequence[Trial]) -> lis
             t is not teacher, _training(t) not in front, _training(t) not in first, -t.number
         ),
     )  # fmt: skip
+
+
+def _wanted(study: Study, history: Sequence[Trial], *, has_ended: bool) -> set[tuple[str, int]]:
+    """The trainings of the front, and at the end of what is recommended: by its posterior mean, a
+    trial that the measured ones dominate can be the knee."""
+    trials = list(pareto_front(study, history))
+    recommender = Recommender(study, history)
+    for goal in ("knee", *PICKS) if has_ended else ():
+        with suppress(NotFoundError):
+            trials.append(recommender.recommend(goal).trial)
+    return _trainings(trials)
 
 
 def _saved(history: Sequence[Trial]) -> list[Trial]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autotune.analysis.recommendation import Recommender
 from autotune.deployment.artifact import GRAPH_CACHE_SUFFIX
 from autotune.domain import (
     Budget,
@@ -128,7 +129,7 @@ def search(
 
 
 def test_each_model_is_trained_once_and_deployed_in_every_way(
-    serving: Study, tmp_path: Path
+    serving: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = ServingEvaluator()
     store, tuner, trials = search(serving, tmp_path, evaluator)
@@ -141,6 +142,8 @@ def test_each_model_is_trained_once_and_deployed_in_every_way(
     assert len(shared) == len(trials) - len(trainings)
     assert all(t.result.measurements["latency_p50_ms"].source is None for t in trials)
 
+    best = next(t for t in trials if t.strategy["learning_rate"] == 4e-4)
+    monkeypatch.setattr(Recommender, "choose", lambda self, goal, members: best)
     message = tuner.keep_models()
     assert message is not None and "deleted (keep: front, 5 GB)" in message
     kept = [t for t in store.trials(serving.name) if t.result.model is not None]
@@ -232,6 +235,21 @@ def test_models_of_the_front_are_kept_first(serving: Study) -> None:
     assert ended == {"front": [0], "all": [], "none": [0, 1]}
     small = replace(serving, keep=Retention("all", gigabytes=1.5))
     assert [t.number for t in unwanted_models(small, history, has_ended=False)] == [0]
+    assert unwanted_models(serving, history, has_ended=False) == []
+
+
+def test_what_is_recommended_is_kept(serving: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be on the front of the measured values."""
+    history = [deployed_trial(n, serving, r, "torch") for n, r in enumerate((5e-5, 4e-4))]
+    first, second = history
+    slower = replace(first.result.measurements["latency_p50_ms"], value=9.0)
+    result = replace(
+        second.result, measurements={**second.result.measurements, "latency_p50_ms": slower}
+    )
+    history[1] = replace(second, result=result)
+    assert [t.number for t in unwanted_models(serving, history, has_ended=True)] == [1]
+    monkeypatch.setattr(Recommender, "choose", lambda self, goal, members: history[1])
+    assert unwanted_models(serving, history, has_ended=True) == []
     assert unwanted_models(serving, history, has_ended=False) == []
 
 
