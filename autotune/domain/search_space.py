@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from autotune.domain import expression
 from autotune.domain.strategy import Strategy, Value
+
+MIN_VALUES, VALUES_PER_DECADE = 16, 10
+"""Settings of a continuous range that a search compares: at least so many, and so many in each
+decade of a logarithmic range, where neighbours then differ by a factor of 1.26."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,35 @@ def grid_values(domain: Categorical | Range, points: int) -> tuple[Value, ...]:
     return tuple(quantile(domain, index / max(points - 1, 1)) for index in range(points))
 
 
+def candidate_values(
+    space: SearchSpace, dimension: Dimension, start_with: Iterable[Strategy] = ()
+) -> tuple[Value, ...]:
+    """The settings of ``dimension`` that a search compares: of a continuous one evenly spaced ones,
+    its ends included. Closer ones would share no results and could not be told apart, so those of
+    the default and of ``start_with`` replace the nearest between the ends."""
+    domain = dimension.domain
+    finite = settings(domain)
+    if finite is not None:
+        return finite
+    assert isinstance(domain, Range)
+    decades = math.log10(domain.high / domain.low) if domain.log else 0.0
+    last = max(MIN_VALUES - 1, round(VALUES_PER_DECADE * decades))
+    values = list(grid_values(domain, last + 1))
+    for strategy in (Strategy(space.defaults), *start_with):
+        value = strategy[dimension.lever]
+        if not isinstance(value, str) and contains(domain, value):
+            index = round(position(domain, value) * last)
+            values[index] = value if 0 < index < last else values[index]
+    return tuple(values)
+
+
+def position(domain: Range, value: float) -> float:
+    """Where ``value`` is in ``domain``, 0 to 1."""
+    if domain.log:
+        return math.log(max(value, 1e-300) / domain.low) / math.log(domain.high / domain.low)
+    return (value - domain.low) / ((domain.high - domain.low) or 1.0)
+
+
 def quantile(domain: Categorical | Range, share: float) -> Value:
     """The setting at ``share`` (0 to 1) of ``domain``, rounded to four significant digits."""
     finite = settings(domain)
@@ -133,8 +167,10 @@ def quantile(domain: Categorical | Range, share: float) -> Value:
         return finite[min(int(share * len(finite)), len(finite) - 1)]
     assert isinstance(domain, Range)
     if domain.log:
-        return float(f"{domain.low * (domain.high / domain.low) ** share:.4g}")
-    return float(f"{domain.low + (domain.high - domain.low) * share:.4g}")
+        value = domain.low * (domain.high / domain.low) ** share
+    else:
+        value = domain.low + (domain.high - domain.low) * share
+    return min(max(float(f"{value:.4g}"), domain.low), domain.high)
 
 
 def grid(space: SearchSpace, points: int = 4) -> Iterator[Strategy]:

@@ -10,7 +10,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from autotune.domain import SearchSpace, Strategy, Value, WorkloadProfile
-from autotune.domain.search_space import complete, contains, excluded, grid_values
+from autotune.domain.search_space import (
+    candidate_values,
+    complete,
+    contains,
+    excluded,
+    grid_values,
+)
 from autotune.levers.priors import typical_learning_rate
 
 COMMON: Mapping[str, Sequence[Value]] = {
@@ -30,20 +36,20 @@ RECIPES: Sequence[Mapping[str, Sequence[Value]]] = (
 """Preferred settings of each recipe, beside :data:`COMMON`. Those that train fastest come first. A
 recipe at the default's batch size and learning rate took searches longer (docs/search.md)."""
 
-RATE_VALUES = 16
-"""Settings of a continuous learning rate among which the typical one is looked for."""
 
-
-def make_recipes(space: SearchSpace, workload: WorkloadProfile | None) -> tuple[Strategy, ...]:
+def make_recipes(
+    space: SearchSpace, workload: WorkloadProfile | None, start_with: Sequence[Strategy] = ()
+) -> tuple[Strategy, ...]:
     """The recipes for ``space``, without the default and without duplicates. Without a
-    ``workload``, the learning rate stays at its default."""
+    ``workload``, the learning rate stays at its default. Rates near one of ``start_with`` are equal
+    to it."""
     default = complete(space, {})
     recipes: dict[str, Strategy] = {}
     for settings in RECIPES:
         choices = {**_fallbacks(space), **dict(_available(space, {**COMMON, **settings}))}
         strategy = complete(space, choices)
         if workload is not None:
-            strategy = _with_typical_rate(space, strategy, workload)
+            strategy = _with_typical_rate(space, strategy, workload, start_with)
         if strategy != default and excluded(space, strategy) is None:
             recipes[strategy.key] = strategy
     return tuple(recipes.values())
@@ -69,14 +75,17 @@ def _available(
 
 
 def _with_typical_rate(
-    space: SearchSpace, strategy: Strategy, workload: WorkloadProfile
+    space: SearchSpace,
+    strategy: Strategy,
+    workload: WorkloadProfile,
+    start_with: Sequence[Strategy],
 ) -> Strategy:
     """``strategy`` with the learning rate nearest to the typical one, but not below the default."""
     rates = [
         float(value)
         for dimension in space.dimensions
         if dimension.lever == "learning_rate"
-        for value in grid_values(dimension.domain, RATE_VALUES)
+        for value in candidate_values(space, dimension, start_with)
     ]
     if not rates:
         return strategy

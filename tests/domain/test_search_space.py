@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from autotune.domain import Categorical, Dimension, ForbiddenClause, Range, SearchSpace, Strategy
 from autotune.domain import search_space as spaces
-from autotune.domain.strategy import LATER_DEFAULTS
+from autotune.domain.strategy import LATER_DEFAULTS, Value
 
 DEFAULTS = {"ratio": 0.0, "method": "structured", "batch": 8, "micro": "full", "extra": 1}
 
@@ -55,6 +55,31 @@ def test_a_continuous_lever_has_evenly_spaced_values() -> None:
     assert spaces.grid_values(Range(1e-5, 1e-3, log=True), 3) == (1e-5, 1e-4, 1e-3)
     assert spaces.grid_values(Range(0.0, 1.0), 3) == (0.0, 0.5, 1.0)
     assert spaces.size(SearchSpace((Dimension("ratio", Range(0.0, 1.0)),), DEFAULTS)) is None
+
+
+def test_a_search_compares_settings_that_can_be_told_apart() -> None:
+    rates = candidate_values(Range(2e-5, 2e-3, log=True))
+    assert (rates[0], rates[-1], len(rates)) == (2e-5, 2e-3, 21), "10 per decade"
+    assert len(candidate_values(Range(0.0, 0.3))) == 16
+    assert candidate_values(Range(0.0, 0.3, step=0.1)) == (0.0, 0.1, 0.2, 0.3)
+    assert candidate_values(Categorical(("a", "b"))) == ("a", "b")
+
+
+def candidate_values(domain: Categorical | Range, *named: float) -> tuple[Value, ...]:
+    space = SearchSpace((Dimension("x", domain),), {"x": 1.0})
+    return spaces.candidate_values(space, space.dimensions[0], [Strategy({"x": x}) for x in named])
+
+
+def test_settings_that_are_named_replace_the_nearest() -> None:
+    domain = Range(1e-5, 1e-3, log=True)
+    rates, named = candidate_values(domain), candidate_values(domain, 2e-4, 1.02e-5, 5.0)
+    assert {*named} - {*rates} == {2e-4} and {*rates} - {*named} == {1.995e-4}
+    assert candidate_values(Range(0.0, 2.0))[8] == 1.0, "of the default"
+
+
+def test_rounding_keeps_a_setting_in_its_range() -> None:
+    domain = Range(1.23446e-5, 9.87654e-4, log=True)
+    assert all(spaces.contains(domain, value) for value in candidate_values(domain))
 
 
 def test_size_stops_at_its_limit() -> None:

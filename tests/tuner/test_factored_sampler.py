@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,9 +21,10 @@ from autotune.domain import (
     Trial,
     TrialOrigin,
 )
-from autotune.domain.search_space import contains, excluded, grid
+from autotune.domain.search_space import candidate_values, contains, excluded, grid
 from autotune.levers import phase_levers, profile_key, training_key
 from autotune.tuner.samplers.factored import FactoredSampler
+from autotune.tuner.samplers.factored.candidates import Candidates
 from autotune.tuner.samplers.factored.encoding import Encoder, group_key
 from autotune.tuner.samplers.optuna import OptunaSampler
 from tests.tuner import simulated_search as simulated
@@ -66,6 +68,25 @@ def test_proposals_are_untried_and_allowed() -> None:
         for dimension in study.space.dimensions:
             if dimension.when is None:
                 assert contains(dimension.domain, trial.strategy[dimension.lever])
+
+
+def test_candidates_have_equal_or_different_rates() -> None:
+    study = simulated.study((*simulated.SPEED_ONLY, *simulated.CONTINUOUS))
+    parent = study.baseline.with_values(learning_rate=2e-4)
+    candidates = Candidates(study.space, 0, [parent]).untried({parent.key}, [parent])
+    values = candidate_values(study.space, simulated.CONTINUOUS[-1], [parent])
+    assert {candidate["learning_rate"] for candidate in candidates} == {*values}
+    ratios = [float(b) / float(a) for a, b in pairwise(values)]
+    assert 5e-5 in values and 2e-4 in values and min(ratios) > 1.2
+
+
+def test_a_continuous_space_is_not_exhausted() -> None:
+    study = simulated.study(simulated.CONTINUOUS[-1:])
+    space, tried = study.space, set[str]()
+    for _ in range(3):
+        candidates = Candidates(space, 0).untried(tried, [study.baseline])
+        assert len(candidates) >= 16
+        tried |= {candidate.key for candidate in candidates}
 
 
 def test_exhausts_a_small_space() -> None:

@@ -19,7 +19,7 @@ class RecipeSampler:
     """Proposes the recipes that were not tried, then what ``sampler`` proposes."""
 
     def __init__(self, study: Study, sampler: Sampler, workload: WorkloadProfile | None) -> None:
-        recipes = make_recipes(study.space, workload)
+        recipes = make_recipes(study.space, workload, study.start_with)
         if study.budget.trials is not None:
             recipes = recipes[: int(study.budget.trials * MAX_BUDGET_SHARE)]
         self._study, self._recipes, self._sampler = study, recipes, sampler

@@ -7,7 +7,6 @@ deployments of a model that is trained already cost seconds.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
@@ -15,12 +14,14 @@ from math import prod
 
 from autotune.domain import Dimension, Phase, Range, SearchSpace, Strategy, Value, expression
 from autotune.domain.search_space import (
+    MIN_VALUES,
+    candidate_values,
     complete,
     contains,
     grid,
     grid_values,
     levers,
-    quantile,
+    position,
     settings,
 )
 from autotune.levers import is_deployment_lever, phase_levers
@@ -45,8 +46,9 @@ searched."""
 class Candidates:
     """Untried strategies of a space, a pure function of the history."""
 
-    def __init__(self, space: SearchSpace, seed: int) -> None:
+    def __init__(self, space: SearchSpace, seed: int, start_with: Sequence[Strategy] = ()) -> None:
         self._space, self._seed = space, seed
+        self._values = {d.lever: candidate_values(space, d, start_with) for d in space.dimensions}
         self._rules = [(rule, tuple(rule.names)) for rule in _relevant_rules(space)]
         self._enumerated = self._enumerate()
         self._random: tuple[int, list[Strategy]] = (0, [])
@@ -86,7 +88,9 @@ class Candidates:
         return strategies if len(strategies) <= MAX_ENUMERATED else None
 
     def _untried_of_grid(self, tried: set[str]) -> list[Strategy]:
-        untried = (s for s in grid(self._space, points=16) if s.key not in tried)
+        """Untried strategies of a grid that is finer than all candidates so far."""
+        points = MIN_VALUES + len(tried)
+        untried = (s for s in grid(self._space, points) if s.key not in tried)
         return list(islice(untried, MAX_ENUMERATED))
 
     def _random_strategies(self, tried_count: int) -> list[Strategy]:
@@ -99,7 +103,12 @@ class Candidates:
         return self._random[1]
 
     def _random_settings(self, rng: random.Random) -> dict[str, Value]:
-        return {d.lever: quantile(d.domain, rng.random()) for d in self._space.dimensions}
+        return {d.lever: self._draw(d, rng) for d in self._space.dimensions}
+
+    def _draw(self, dimension: Dimension, rng: random.Random) -> Value:
+        """A random setting."""
+        values = self._values[dimension.lever]
+        return values[int(rng.random() * len(values))]
 
     def _allowed(self, samples: Iterable[Mapping[str, Value]]) -> Iterator[Strategy]:
         """The strategies of ``samples`` that no rule excludes."""
@@ -129,7 +138,7 @@ class Candidates:
         for _ in range(4 * NEARBY_CANDIDATES):
             parent = rng.choice(parents)
             if deployment and rng.random() < DEPLOYMENT_PROBABILITY:
-                yield {**parent, **{d.lever: quantile(d.domain, rng.random()) for d in deployment}}
+                yield {**parent, **{d.lever: self._draw(d, rng) for d in deployment}}
             elif rng.random() < CROSSOVER_PROBABILITY:
                 yield self._crossover(parent, rng.choice(parents), rng)
             else:
@@ -140,7 +149,7 @@ class Candidates:
         return {
             d.lever: strategy[d.lever]
             if contains(d.domain, strategy[d.lever])
-            else quantile(d.domain, rng.random())
+            else self._draw(d, rng)
             for d in self._space.dimensions
         }
 
@@ -170,8 +179,11 @@ class Candidates:
         """Another setting: a near one of a continuous range, any of a finite domain."""
         domain = dimension.domain
         if settings(domain) is None and isinstance(domain, Range) and not isinstance(value, str):
-            share = _position(domain, float(value)) + rng.gauss(0, STEP_STD)
-            return quantile(domain, min(max(share, 0.0), 1.0))
+            values = self._values[dimension.lever]
+            last = len(values) - 1
+            steps = round(rng.gauss(0, STEP_STD) * last) or rng.choice((-1, 1))
+            index = round(position(domain, float(value)) * last) + steps
+            return values[min(max(index, 0), last)]
         others = [v for v in grid_values(domain, 16) if v != value]
         return rng.choice(others) if others else value
 
@@ -191,10 +203,3 @@ def _relevant_rules(space: SearchSpace) -> list[expression.Expression]:
     searched = set(levers(space))
     parsed = [expression.parse(rule.excludes, space.defaults.keys()) for rule in space.rules]
     return [rule for rule in parsed if rule.names & searched or rule.holds(space.defaults)]
-
-
-def _position(domain: Range, value: float) -> float:
-    """Where ``value`` is in ``domain``, 0 to 1."""
-    if domain.log:
-        return math.log(max(value, 1e-300) / domain.low) / math.log(domain.high / domain.low)
-    return (value - domain.low) / ((domain.high - domain.low) or 1.0)

@@ -47,7 +47,7 @@ class FactoredSampler:
     def __init__(self, study: Study, workload: WorkloadProfile | None = None) -> None:
         self._study = study
         self._observations = Observations(study)
-        self._candidates = Candidates(study.space, study.sampler.seed)
+        self._candidates = Candidates(study.space, study.sampler.seed, study.start_with)
         effects = accuracy_effects(study.sampler.priors, study.space.defaults)
         self._surrogates = Surrogates(study.space, workload, effects)
         self._feasibility = FeasibilityClassifier(study.space)
