@@ -73,20 +73,28 @@ def status_lines(record: Mapping[str, Any]) -> Group:
     return Group(*lines)
 
 
+PREDICTIONS = "predictions"
+"""The check of an exported model whose figure is the share of equal predictions."""
+
+
 def check_listing(checks: Sequence[Check]) -> Listing:
     """A row a promised metric: what the trial measured against what the export reached."""
     rows = []
     for check in checks:
+        is_share = check.metric == PREDICTIONS
         cells: list[str | Text] = [
-            label_with_unit(check.metric),
-            format_metric(check.metric, check.promised, unit=False),
-            format_metric(check.metric, check.reached, unit=False),
-            f"{check.ratio:.3f}",
+            "equal predictions" if is_share else label_with_unit(check.metric),
+            *(
+                f"{value:.2%}" if is_share else format_metric(check.metric, value, unit=False)
+                for value in (check.promised, check.reached)
+            ),
+            f"{check.ratio:.3f}" if check.promised else "",
             Text("held", "green") if check.passed else Text("FAILED", "bold red"),
         ]
-        promised = format_interval(check.metric, check.promised_ci95) or "unknown"
-        reached = format_interval(check.metric, check.reached_ci95) or "unknown"
-        rows.append(Row(cells, [Text(f"promised {promised}, reached {reached}", "dim")]))
+        promised = format_interval(check.metric, check.promised_ci95)
+        reached = format_interval(check.metric, check.reached_ci95)
+        text = f"promised {promised or 'unknown'}, reached {reached or 'unknown'}"
+        rows.append(Row(cells, [Text(text, "dim")] if promised or reached else []))
     columns = [
         Column("metric", left=True),
         *map(Column, ("promised", "reached", "ratio", "result")),

@@ -13,10 +13,12 @@ from autotune.cli import output
 from autotune.cli.front import front_listing
 from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, TRIED, axis_range, plot
+from autotune.cli.tables import check_listing
 from autotune.cli.trials import trial_details, trial_listing
 from autotune.domain import Event, State, TrialOrigin
 from autotune.domain.clock import utc_now
 from autotune.domain.metrics import METRICS
+from autotune.export.verify import Check
 from benchmarks import sample_studies as samples
 
 STUDY = samples.study("sample", (samples.SPEED, samples.ACCURACY, samples.COST))
@@ -159,3 +161,17 @@ def test_a_trial_lists_the_runs_with_other_seeds() -> None:
     assert splits.count(["validation"]) == 2 and ["test"] in splits
     assert any(line.split()[:1] == ["mean"] for line in default)
     assert f"replicate of trial {first.number}" in run[0] and title not in run
+
+
+def test_checks_show_what_is_known() -> None:
+    """Predictions as a share, no ratio to 0, and no intervals that nobody measured."""
+    checks = [
+        Check("predictions", 1.0, None, 0.995, None, 0.0),
+        Check("deployed_mcc", 0.0, None, 0.0, None, 1e-12),
+        Check("deployed_samples_per_second", 100.0, (90.0, 110.0), 99.0, None, 5.0),
+    ]
+    rows = check_listing(checks).rows
+    cells = [[str(cell) for cell in row.cells] for row in rows]
+    assert cells[0] == ["equal predictions", "100.00%", "99.50%", "0.995", "FAILED"]
+    assert cells[1][1:] == ["0.000", "0.000", "", "held"]
+    assert [len(row.details) for row in rows] == [0, 0, 1]

@@ -121,7 +121,7 @@ def load_listing(results: Sequence[LoadResult]) -> Listing:
              f"{r.p50_ms:.2f}", f"{r.p95_ms:.2f}", f"{r.p99_ms:.2f}"])
         for r in results
     ]  # fmt: skip
-    return Listing(columns, rows)
+    return Listing(columns, rows, caption="requests of one row over HTTP, without a pause")
 
 
 def _parse_counts(text: str) -> list[int]:

@@ -130,6 +130,8 @@ def _print_next_steps(directory: Path, document: Mapping[str, Any]) -> None:
     if "exported" in document:
         info(f"install: pip install -r {shlex.quote(str(directory / 'requirements.txt'))}")
         info(f"predict: cd {shlex.quote(str(directory))} && python predict.py --input texts.jsonl")
+        info(f"check: autotune verify {shlex.quote(str(directory))}")
+        info(f"latency under load: autotune bench {shlex.quote(str(directory))}")
         return
     command = document.get("command")
     if not command:
