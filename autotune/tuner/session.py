@@ -111,6 +111,11 @@ class SearchSession:
         self._tuner: Tuner | None = None
         self._stop_reason: str | None = None
 
+    @property
+    def study(self) -> Study:
+        """The study; after :meth:`prepare` as it is stored, with the facts of its data."""
+        return self._study
+
     def prepare(self) -> PreparedTask | None:
         """Check the study and load its model and data in a worker, so that a mistake shows before
         anything is stored. Returns what was loaded; ``None`` where trials are replayed."""

@@ -17,13 +17,15 @@ Searched = tuple[CommandLine, Result]
 
 
 def test_search_prints_a_front(searched: Searched) -> None:
-    _, result = searched
+    """It is the front that ``pareto`` prints later."""
+    cli, result = searched
     assert result.code == 0, result.err
     assert "Pareto front of tiny" in result.out
     assert "x" in result.out
     assert "hardware:" in result.err
     for step in ("autotune show tiny", "autotune dashboard", "autotune export tiny"):
         assert step in result.out
+    assert result.out.startswith(cli.run("pareto", "tiny").out.rstrip())
 
 
 def test_trials_as_json(searched: Searched) -> None:

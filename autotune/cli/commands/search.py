@@ -194,6 +194,7 @@ def _search(
             _print_task(study.task, prepared.sizes, labels, prepared.notes)
         if (stored := session.create_or_continue()) is not None:
             info(f"continuing study {study.name}: {stored} trials are stored")
+        study = session.study  # estimates depend on its data: those of pareto are the same
         with session.acquire() as trials, LiveView(Snapshot(study, trials)) as view:
             observer = CompositeObserver((view, tracking))
             with interruptible(session.stop, session.abort):
