@@ -4,8 +4,8 @@
     python benchmarks/deployment.py --data DIR --part sharing
 
 ``DIR`` has ``train.jsonl``, ``test.jsonl`` and perhaps ``validation.jsonl``. Three models are
-trained: with the default of ``Trainer``, pruned before training, and pruned and distilled from the
-first. Each row of the table deploys one of them. The first row is the default in torch eager, in
+trained, for one epoch at a learning rate of 2e-4: with the other defaults of ``Trainer``, pruned
+before training, and pruned and distilled from the first. Each row of the table deploys one of them. The first row is the default in torch eager, in
 batches of 32 in the order of arrival, padded as ``Trainer`` pads. In each round all rows are
 measured one after the other, and ratios are those of the same round, so that a change of the
 machine's speed matters little. Accuracy is that of the deployed model on the test split, against
