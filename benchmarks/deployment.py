@@ -5,11 +5,12 @@
 
 ``DIR`` has ``train.jsonl``, ``test.jsonl`` and perhaps ``validation.jsonl``. Three models are
 trained, for one epoch at a learning rate of 2e-4: with the other defaults of ``Trainer``, pruned
-before training, and pruned and distilled from the first. Each row of the table deploys one of them. The first row is the default in torch eager, in
-batches of 32 in the order of arrival, padded as ``Trainer`` pads. In each round all rows are
-measured one after the other, and ratios are those of the same round, so that a change of the
-machine's speed matters little. Accuracy is that of the deployed model on the test split, against
-the first row, paired by example; the interval is that of the examples, of one training.
+before training, and pruned and distilled from the first. Each row of the table deploys one of them.
+The first row is the default in torch eager, in batches of 32 in the order of arrival, padded as
+``Trainer`` pads. In each round all rows are measured one after the other, and ratios are those of
+the same round, so that a change of the machine's speed matters little. Accuracy is that of the
+deployed model on the test split, against the first row, paired by example; the interval is that of
+the examples, of one training.
 
 The last row is the knee of a search of ``--minutes`` (:mod:`deployment_search`), which runs first.
 Trained models, artifacts and observations are kept in ``--out``: a benchmark that was interrupted
