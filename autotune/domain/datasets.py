@@ -56,7 +56,7 @@ NAMED_DATASETS: Mapping[str, NamedDataset] = {
     "squad": NamedDataset("question-answering", _SPAN, ("rajpurkar/squad",)),
     "squad_v2": NamedDataset("question-answering", _SPAN, ("rajpurkar/squad_v2",)),
     "builtin:docstring-pairs": NamedDataset("text-classification", _PAIR),
-    "builtin:docstring-similarity": NamedDataset("regression", _PAIR),
+    "builtin:docstring-shares": NamedDataset("regression", Columns()),
     "builtin:docstring-mixtures": NamedDataset("multi-label", Columns()),
     "builtin:docstring-questions": NamedDataset("question-answering", _SPAN),
     "go_emotions": NamedDataset(

@@ -7,7 +7,6 @@ rows.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -17,55 +16,62 @@ Row = dict[str, Any]
 Paragraph = tuple[str, str]
 """Its text, and the library that it is from."""
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Increment it when the same paragraphs give different rows."""
 
-HIGHEST_SIMILARITY = 5.0
-"""The similarity of equal texts, as in STS-B."""
+DEEP_LEARNING = ("torch", "transformers")
+"""Libraries that are about deep learning; the others are not."""
+
+SHARED_WORDS = 40
+"""Words of a text of :func:`make_shares`."""
 
 MAX_LABELS = 3
 """Paragraphs of different libraries in a text of :func:`make_mixtures`."""
 
 MAX_WORDS = 20
-"""Words of each paragraph in such a text."""
+"""Words of each paragraph in a text of :func:`make_mixtures` and :func:`make_questions`."""
+
+TOPICS = {
+    "optuna": "optimization", "sqlalchemy": "databases", "streamlit": "web pages",
+    "torch": "tensors", "transformers": "language models",
+}  # fmt: skip
+"""What a paragraph of each library is about, in a question."""
+
+PARTS = 2
+"""Paragraphs in a context of :func:`make_questions`."""
 
 UNANSWERABLE_SHARE = 0.2
 """The share of questions that their context does not answer."""
 
-ASKED_WORD = re.compile(r"[a-z]{5,}")
-"""Words that are asked for."""
-
-SENTENCE_END = re.compile(r"(?<=[.;:])\s+")
-MIN_SENTENCE_WORDS = 6
-
 
 def make_pairs(paragraphs: Sequence[Paragraph], rng: Random) -> list[Row]:
-    """Two paragraphs: whether they are about the same library."""
-    by_library = _by_library(paragraphs)
+    """Two paragraphs: which of them is about deep learning."""
     rows = []
     for text, library in paragraphs:
-        is_same = rng.random() < 0.5
-        others = sorted(set(by_library) - {library})
-        other = library if is_same else rng.choice(others)
-        pair = rng.choice([t for t in by_library[other] if t != text] or [text])
-        rows.append({"text": text, "text_pair": pair, "label": "same" if is_same else "different"})
+        is_first = rng.random() < 0.5
+        own, other = text, rng.choice(_of_the_other_kind(paragraphs, library))
+        if (library in DEEP_LEARNING) is not is_first:
+            own, other = other, own
+        label = "first" if is_first else "second"
+        rows.append({"text": own, "text_pair": other, "label": label})
     return rows
 
 
-def make_similarities(paragraphs: Sequence[Paragraph], rng: Random) -> list[Row]:
-    """A paragraph, and a copy in which a random share of the words is that of another paragraph:
-    the similarity is the share of words that are kept, from 0 to 5."""
+def make_shares(paragraphs: Sequence[Paragraph], rng: Random) -> list[Row]:
+    """The beginnings of two paragraphs: the share of their words that is of the one about deep
+    learning, from 0 to 1."""
     rows = []
-    for text, _ in paragraphs:
-        words, others = text.split(), rng.choice(paragraphs)[0].split()
-        kept = rng.random()
-        is_kept = [rng.random() < kept for _ in words]
-        copy = [
-            word if keeps else others[index % len(others)]
-            for index, (word, keeps) in enumerate(zip(words, is_kept, strict=True))
-        ]
-        label = round(HIGHEST_SIMILARITY * sum(is_kept) / len(words), 2)
-        rows.append({"text": text, "text_pair": " ".join(copy), "label": label})
+    for text, library in paragraphs:
+        other = rng.choice(_of_the_other_kind(paragraphs, library))
+        is_own = library in DEEP_LEARNING
+        count = rng.randrange(SHARED_WORDS + 1)
+        counts = (count, SHARED_WORDS - count) if is_own else (SHARED_WORDS - count, count)
+        parts = [part.split()[:size] for part, size in zip((text, other), counts, strict=True)]
+        lengths = [len(part) for part in parts]
+        share = lengths[0 if is_own else 1] / max(sum(lengths), 1)
+        rng.shuffle(parts)
+        words = [word for part in parts for word in part]
+        rows.append({"text": " ".join(words), "label": round(share, 2)})
     return rows
 
 
@@ -84,34 +90,41 @@ def make_mixtures(paragraphs: Sequence[Paragraph], rng: Random) -> list[Row]:
 
 
 def make_questions(paragraphs: Sequence[Paragraph], rng: Random) -> list[Row]:
-    """A sentence with a word replaced by ``what``, and the paragraph that has the word, or, for
-    every fifth question, another one, which does not answer it."""
+    """The beginnings of paragraphs of different libraries: which of them is about a topic. Every
+    fifth question is about another topic, and has no answer."""
+    by_library = _by_library(paragraphs)
     rows = []
-    for text, _ in paragraphs:
-        sentences = [s for s in SENTENCE_END.split(text) if len(s.split()) >= MIN_SENTENCE_WORDS]
-        sentence = rng.choice(sentences) if sentences else text
-        words = [m for m in ASKED_WORD.finditer(sentence) if text.count(m[0]) == 1]
-        if not words:
-            continue
-        word = rng.choice(words)
-        question = f"{sentence[: word.start()]}what{sentence[word.end() :]}"
-        if rng.random() < UNANSWERABLE_SHARE:
-            context = rng.choice([t for t, _ in paragraphs if word[0] not in t] or [""])
-            answers: Row = {"text": [], "answer_start": []}
-        else:
-            context, answers = text, {"text": [word[0]], "answer_start": [text.index(word[0])]}
-        if context:
-            rows.append({"question": question, "context": context, "answers": answers})
+    for text, library in paragraphs:
+        others = rng.sample(sorted(set(by_library) - {library}), PARTS)
+        texts = [text, *(rng.choice(by_library[other]) for other in others[1:])]
+        parts = [" ".join(part.split()[:MAX_WORDS]) for part in texts]
+        answer = parts[0]
+        rng.shuffle(parts)
+        context = " ".join(parts)
+        has_answer = rng.random() >= UNANSWERABLE_SHARE and context.count(answer) == 1
+        starts = [context.index(answer)] if has_answer else []
+        rows.append({
+            "question": f"What is about {TOPICS[library if has_answer else others[0]]}?",
+            "context": context,
+            "answers": {"text": [answer] * has_answer, "answer_start": starts},
+        })  # fmt: skip
     return rows
 
 
 RECIPES: Mapping[str, Callable[[Sequence[Paragraph], Random], list[Row]]] = {
     "docstring-pairs": make_pairs,
-    "docstring-similarity": make_similarities,
+    "docstring-shares": make_shares,
     "docstring-mixtures": make_mixtures,
     "docstring-questions": make_questions,
 }
 """By the name after ``builtin:``."""
+
+
+def _of_the_other_kind(paragraphs: Sequence[Paragraph], library: str) -> list[str]:
+    """The paragraphs about deep learning for a library that is not, and the others for one that
+    is."""
+    is_own = library in DEEP_LEARNING
+    return [text for text, other in paragraphs if (other in DEEP_LEARNING) is not is_own]
 
 
 def _by_library(paragraphs: Sequence[Paragraph]) -> dict[str, list[str]]:
