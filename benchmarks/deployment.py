@@ -189,6 +189,7 @@ def main() -> None:
     if options.smoke:
         options.model, options.examples = "builtin:bert-tiny", SMOKE_EXAMPLES
         options.rounds, options.minutes = 1, min(options.minutes, 2)
+        options.out /= "smoke"  # models and observations of another size
     paths = {
         split: (options.data / f"{split}.jsonl").resolve()
         for split in ("train", "validation", "test")

@@ -76,16 +76,17 @@ def has_drifted(trial: Trial, default: Trial | None) -> bool:
 
 
 def is_clear_difference(metric: str, trial: Trial, other: Trial) -> bool:
-    """Whether ``metric`` differs between two trials by more than the errors of both measurements,
-    at the same speed of the machine. What depends on time and has no interval may always differ by
-    chance; other figures without one are taken as exact."""
+    """Whether ``metric`` of two trials is clearly different, or clearly equal: it differs by more
+    than the errors of both measurements, at the same speed of the machine, or both are exact and
+    equal. Scores and what depends on time may always differ by chance if they have no interval;
+    other figures without one are exact."""
     if trial.number == other.number:
         return True
     entry = get_metric(metric)
     values, errors = [], []
     for run, correction in ((trial, relative_correction(metric, trial, other)), (other, 1.0)):
         value, ends = value_of(run, metric), figure_interval(run, metric).ci95
-        if value is None or (ends is None and entry.kind in TIMED_KINDS):
+        if value is None or (ends is None and (entry.kind in TIMED_KINDS or entry.is_score)):
             return False
         points = [correction * point for point in (value, *(ends or (value, value)))]
         if entry.kind not in UNBOUNDED_KINDS:
@@ -94,4 +95,5 @@ def is_clear_difference(metric: str, trial: Trial, other: Trial) -> bool:
             points = [math.log(point) for point in points]
         values.append(points[0])
         errors.append((points[2] - points[1]) / 2)
-    return abs(values[0] - values[1]) > math.hypot(*errors)
+    error = math.hypot(*errors)
+    return error == 0 or abs(values[0] - values[1]) > error

@@ -92,7 +92,7 @@ def format_estimate(metric: str, value: float, ci95: tuple[float, float] | None)
     """For tables, a value and half its 95% interval: of a share in points, of a correlation in its
     unit, else as a share of the value: ``212.4 ±3%``, ``81.2% ±1.9``, ``0.334 ±0.100``."""
     text = format_metric(metric, value, unit=False)
-    if ci95 is None or value == 0:
+    if ci95 is None:
         return text
     half = (ci95[1] - ci95[0]) / 2
     kind = get_metric(metric).kind
@@ -100,8 +100,7 @@ def format_estimate(metric: str, value: float, ci95: tuple[float, float] | None)
         return f"{text} ±{100 * half:.1f}"
     if kind is MetricKind.CORRELATION:
         return f"{text} ±{half:.3f}"
-    share = half / abs(value)
-    return f"{text} ±{share:.0%}" if share <= 1 else f"{text} ±>100%"
+    return f"{text} ±{half / abs(value):.0%}" if half <= abs(value) else f"{text} ±>100%"
 
 
 def _usd_decimals(value: float) -> int:

@@ -93,15 +93,15 @@ def trial_details(snapshot: Snapshot, trial: Trial) -> Group:
 
 def _continuation(snapshot: Snapshot, trial: Trial) -> Text | None:
     """Which trial continues this one after it was paused, or where this one continues another."""
-    restarts = [event for event in trial.result.events if event.kind == "continued"]
-    if restarts:
-        return Text(f"Continued {restarts[-1].message}")
     runs = [
         run
         for run in snapshot.trials
         if run.strategy.key == trial.strategy.key and run.seed == trial.seed
     ]
     if trial.origin is TrialOrigin.CONTINUED:
+        restarts = [event for event in trial.result.events if event.kind == "continued"]
+        if restarts:
+            return Text(f"Continued {restarts[0].message}")
         paused = [run for run in runs if run.number < trial.number and run.state is State.PRUNED]
         return Text(f"Continues trial {paused[-1].number}, which was paused") if paused else None
     later = [run for run in runs if run.origin is TrialOrigin.CONTINUED]

@@ -45,7 +45,9 @@ def test_a_busy_machine_makes_nothing_faster(metric: str, ratio: float) -> None:
         (SPEED, (100.0, None), (300.0, (290.0, 310.0)), False),
         (ACCURACY, (0.80, (0.78, 0.82)), (0.83, (0.81, 0.85)), True),
         (ACCURACY, (0.80, (0.77, 0.83)), (0.83, (0.80, 0.86)), False),
+        (ACCURACY, (0.80, None), (0.83, None), False),
         ("peak_memory_gib", (1.0, None), (0.9, None), True),
+        ("model_size_mib", (86.6, None), (86.6, None), True),
     ],
 )
 def test_measurements_differ_by_more_than_their_errors(

@@ -35,7 +35,7 @@ def test_ratios_have_two_significant_digits(ratio: float, text: str) -> None:
 
 def test_ratio_to_default_needs_both_values() -> None:
     assert format_ratio_to_default(SPEED, OTHER, DEFAULT) == "2.8x?", "they have no intervals"
-    assert format_ratio_to_default(ACCURACY, OTHER, DEFAULT) == "1.00x"
+    assert format_ratio_to_default(ACCURACY, OTHER, DEFAULT) == "1.00x?"
     assert format_ratio_to_default(SPEED, OTHER, None) is None
     assert format_ratio_to_default("energy_wh", OTHER, DEFAULT) is None
 
