@@ -16,6 +16,7 @@ from autotune.errors import ModelError
 
 DESCRIPTION = "deployment.json"
 TOKENIZER = "tokenizer.json"
+QUESTION_ANSWERING = "question-answering"
 
 GRAPH_CACHE_SUFFIX = ".graph.onnx"
 """The ONNX graph of a trained model is next to its folder, under this name: all deployments of the
@@ -53,6 +54,11 @@ class Artifact:
     stride: int = 0
     may_be_empty: bool = False
     threshold: float | None = None
+
+    @property
+    def divides_texts(self) -> bool:
+        """Whether long texts are divided into windows."""
+        return self.has_windows or self.task == QUESTION_ANSWERING
 
 
 def is_artifact(folder: Path) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from autotune.deployment.answers import best_answer
-from autotune.deployment.artifact import TOKENIZER, Artifact
+from autotune.deployment.artifact import QUESTION_ANSWERING, TOKENIZER, Artifact
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.predictor import Logits, Predictor
 from autotune.deployment.windows import question_windows, text_windows
@@ -37,7 +37,6 @@ Windows = Sequence[Encoding]
 
 Decode = Callable[[Artifact, Row, Windows, Sequence[Logits]], Prediction]
 
-QUESTION_ANSWERING = "question-answering"
 
 MAX_CHARACTERS = 200_000
 """Characters of a text that are tokenized: 20 times what the longest encoders take."""
@@ -75,9 +74,7 @@ class TextEncoder:
 
     def is_cut(self, windows: Windows) -> bool:
         """Whether the model does not see a part of the row, because it is too long."""
-        artifact = self.artifact
-        is_divided = artifact.has_windows or artifact.task == QUESTION_ANSWERING
-        return not is_divided and bool(windows[0].overflowing)
+        return not self.artifact.divides_texts and bool(windows[0].overflowing)
 
     def arguments(self, encoding: Encoding) -> EncodedText:
         """What the model takes of the tokens of a window."""

@@ -135,8 +135,9 @@ def candidate_values(
     space: SearchSpace, dimension: Dimension, start_with: Iterable[Strategy] = ()
 ) -> tuple[Value, ...]:
     """The settings of ``dimension`` that a search compares: of a continuous one evenly spaced ones,
-    its ends included. Closer ones would share no results and could not be told apart, so those of
-    the default and of ``start_with`` replace the nearest between the ends."""
+    its ends and the default included. Closer ones would share no results and could not be told
+    apart, so the default and the settings of ``start_with`` replace the nearest between the ends.
+    """
     domain = dimension.domain
     finite = settings(domain)
     if finite is not None:
@@ -144,19 +145,23 @@ def candidate_values(
     assert isinstance(domain, Range)
     decades = math.log10(domain.high / domain.low) if domain.log else 0.0
     last = max(MIN_VALUES - 1, round(VALUES_PER_DECADE * decades))
-    values = list(grid_values(domain, last + 1))
-    for strategy in (Strategy(space.defaults), *start_with):
-        value = strategy[dimension.lever]
+    even = grid_values(domain, last + 1)
+    values: dict[int, Value] = dict(enumerate(even))
+    default = space.defaults[dimension.lever]
+    for value in (*(strategy[dimension.lever] for strategy in start_with), default):
         if not isinstance(value, str) and contains(domain, value):
-            index = round(position(domain, value) * last)
-            values[index] = value if 0 < index < last else values[index]
-    return tuple(values)
+            values[round(position(domain, value) * last)] = value
+    values |= {0: domain.low, last: domain.high}
+    if contains(domain, default):
+        values[-1] = default
+    return tuple(sorted(set(values.values()), key=float))
 
 
 def position(domain: Range, value: float) -> float:
     """Where ``value`` is in ``domain``, 0 to 1."""
     if domain.log:
-        return math.log(max(value, 1e-300) / domain.low) / math.log(domain.high / domain.low)
+        width = math.log(domain.high / domain.low) or 1.0
+        return math.log(max(value, 1e-300) / domain.low) / width
     return (value - domain.low) / ((domain.high - domain.low) or 1.0)
 
 

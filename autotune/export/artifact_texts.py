@@ -132,7 +132,7 @@ def readme(document: Mapping[str, Any], runtime: str, *, has_server: bool) -> st
         runtime=runtime,
         row=row,
         labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
-        length=_length(task, document["data"]["max_length"]),
+        length=_length(task, document),
         server=server,
         exported=markdown.table(HEAD, _rows(document["exported"])),
         measured=markdown.table(HEAD, _rows(document["measured"])),
@@ -145,9 +145,11 @@ def model_card(document: Mapping[str, Any]) -> str:
     return checkpoint_card(document, {"validation": exported, "test": {}}, pruned=False)
 
 
-def _length(task: Mapping[str, Any], max_length: int) -> str:
+def _length(task: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     """What happens to long texts."""
-    if task["stride"] is None and not TASK_KINDS[task["kind"]].predicts_spans:
+    max_length = document["data"]["max_length"]
+    is_divided = task["stride"] is not None and "stride" not in document["left_out"]
+    if not is_divided and not TASK_KINDS[task["kind"]].predicts_spans:
         return f"Texts are cut to {max_length} tokens, and their predictions say so."
     return f"Texts of more than {max_length} tokens are divided into windows."
 

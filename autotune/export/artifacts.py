@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from autotune import plugins
+from autotune.deployment.artifact import read_artifact
 from autotune.deployment.settings import SUPPORTED, DeploymentSettings
-from autotune.domain import Measurement, Strategy, Study, Trial
+from autotune.domain import Measurement, Strategy, Study, Task, Trial
 from autotune.domain.training import task_of
 from autotune.errors import UsageError
 from autotune.export import artifact_texts, vendoring
@@ -90,7 +91,7 @@ class ArtifactFormat:
             **strategy_document(study, trial, self.name),
             "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
             "deployment": asdict(settings),
-            "left_out": left_out(trial.strategy, settings),
+            "left_out": left_out(study.task, trial.strategy, settings, folder),
             "exported": {name: _record(figure) for name, figure in figures.items()},
         }
         write_validation_rows(study.task, folder)
@@ -156,13 +157,19 @@ def server_settings(strategy: Strategy) -> DeploymentSettings:
     return settings_in(strategy, runtime if runtime in SERVER_RUNTIMES else SERVER_RUNTIMES[0])
 
 
-def left_out(strategy: Strategy, settings: DeploymentSettings) -> dict[str, str]:
-    """The levers of the deployment whose setting the export does not have, and why."""
-    return {
+def left_out(
+    task: Task, strategy: Strategy, settings: DeploymentSettings, folder: Path
+) -> dict[str, str]:
+    """The settings that the export in ``folder`` does not have, and why."""
+    differences = {
         name: f"the trial was measured with {strategy[name]}, the export has {value}"
         for name, value in (("runtime", settings.runtime), ("quantization", settings.quantization))
         if strategy.get(name, value) != value
     }
+    if task.stride is not None and not read_artifact(folder).divides_texts:
+        reason = "its model was kept by an earlier version: long texts are cut, not divided"
+        differences["stride"] = reason
+    return differences
 
 
 def _record(measurement: Measurement) -> dict[str, Any]:

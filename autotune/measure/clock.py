@@ -24,12 +24,18 @@ def now(device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Window:
-    """A timing window: the number of examples and the seconds. Warm-up windows are recorded but do
-    not enter any result."""
+    """A timing window: the number of examples and the seconds. Windows of the warm-up, and those in
+    which the speed of the machine changed (``disturbed``), are recorded but do not enter any speed.
+    """
 
     examples: int
     seconds: float
     warmup: bool = False
+    disturbed: bool = False
+
+    @property
+    def is_steady(self) -> bool:
+        return not (self.warmup or self.disturbed)
 
     @property
     def rate(self) -> float:

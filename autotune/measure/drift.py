@@ -58,6 +58,11 @@ class ReferenceWorkload:
                 self.warmup.append(self._time_call())
             self.seconds.extend(self._time_call() for _ in range(times))
 
+    def discard(self) -> None:
+        """Move all timings to those of the warm-up."""
+        self.warmup.extend(self.seconds)
+        self.seconds.clear()
+
     def _time_call(self) -> float:
         start = now(self.device)
         for _ in range(self._repeats):

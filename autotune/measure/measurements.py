@@ -29,8 +29,8 @@ def sampled(
 
 
 def throughput(name: str, windows: Sequence[Window]) -> Measurement:
-    """Samples per second over the windows after warm-up; over all windows if there are none."""
-    steady = [window for window in windows if not window.warmup] or list(windows)
+    """Samples per second over the steady windows; over all windows if there are none."""
+    steady = [window for window in windows if window.is_steady] or list(windows)
     warmup = [window.rate for window in windows if window not in steady]
     estimate = statistics.rate([w.examples for w in steady], [w.seconds for w in steady])
     return sampled(name, estimate, [window.rate for window in steady], warmup)

@@ -9,6 +9,7 @@ from typing import Any
 
 from autotune.service.files import UserFolder
 from autotune.spec.document import Document, Path
+from autotune.spec.own_code import FUNCTION_KEYS
 
 REPLAY = "replay"
 SPLITS = ("train", "validation", "test")
@@ -58,12 +59,10 @@ class ClientPolicy:
         if not isinstance(task, dict):
             return
         message = "functions are code; the administrator of the service installs plug-ins"
-        if isinstance(task.get("loss"), str) and ":" in task["loss"]:
-            document.add_error(("task", "loss"), message)
-            del task["loss"]
-        for key in [key for key in ("collator", "metrics") if task.get(key)]:
-            document.add_error(("task", key), message)
-            del task[key]
+        for key in [key for key in FUNCTION_KEYS if task.get(key)]:
+            if key != "loss" or ":" in str(task[key]):
+                document.add_error(("task", key), message)
+                del task[key]
 
     def _check_data_files(self, document: Document, data: Mapping[str, Any]) -> None:
         task = data.get("task")

@@ -57,6 +57,10 @@ def code_digest(*references: str | None) -> str | None:
     return sha256(b"".join(sources)).hexdigest()[:DIGEST_DIGITS] if sources else None
 
 
+FUNCTION_KEYS = ("loss", "collator", "model_class", "metrics")
+"""Keys of ``task`` that can name code: ``module:name``. A ``loss`` without a colon is built in."""
+
+
 def _references(data: Any) -> Iterator[tuple[Location, str]]:
     task = data.get("task") if isinstance(data, dict) else None
     if not isinstance(task, dict):

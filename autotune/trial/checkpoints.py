@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -262,6 +262,12 @@ def _weight_bytes(state: TrainState) -> int:
 
 
 def _identity(job: Job, data_digest: str | None) -> str:
-    """A hash of what the figures of a training run depend on."""
-    training = [job.strategy.key, job.seed, repr(job.task), job.on_test_split, *job.plugins]
+    """A hash of what the figures of a training run depend on. Settings of the task that a later
+    version adds do not change it where they have their defaults."""
+    task = {
+        field.name: repr(value)
+        for field in fields(job.task)
+        if (value := getattr(job.task, field.name)) != field.default
+    }
+    training = [job.strategy.key, job.seed, task, job.on_test_split, *job.plugins]
     return digest([*training, data_digest, torch.__version__])

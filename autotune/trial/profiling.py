@@ -26,7 +26,7 @@ REFERENCE_CALLS = 2
 """Timings of the reference workload before and after profiling."""
 
 MAX_PROFILES, MAX_CHANGE = 4, 1.25
-"""Windows are repeated while the reference workload takes longer or less by this factor after them
+"""Windows are discarded if the reference workload takes longer or less by this factor after them
 than before: another program began to run, or ended."""
 
 
@@ -45,22 +45,24 @@ def profile(run: TrainingRun, job: Job, setup_seconds: float) -> None:
 
 
 def measure_speed(run: TrainingRun) -> None:
-    """Train for a few windows between timings of the reference workload; again while the speed of
-    the machine changed meanwhile, at most :data:`MAX_PROFILES` times in all."""
-    run.reference.measure(REFERENCE_CALLS)
-    for count in range(1, MAX_PROFILES + 1):
-        while run.steady_windows < count * MIN_STEADY_WINDOWS and not run.is_finished:
+    """Train for a few windows between timings of the reference workload. If the speed of the
+    machine changed meanwhile, they are discarded, and others follow: at most :data:`MAX_PROFILES`
+    times in all."""
+    for attempt in range(1, MAX_PROFILES + 1):
+        run.reference.measure(REFERENCE_CALLS)
+        while run.steady_windows < MIN_STEADY_WINDOWS and not run.is_finished:
             run.run_window()
         run.reference.measure(REFERENCE_CALLS)
         # All processes of a group decide the same.
-        if run.is_finished or not run.state.group.sum(float(_has_changed(run.reference.seconds))):
+        has_changed = run.state.group.sum(float(_has_changed(run.reference.seconds)))
+        if run.is_finished or not has_changed or attempt == MAX_PROFILES:
             return
+        run.discard_speed()
 
 
 def _has_changed(reference_seconds: Sequence[float]) -> bool:
-    """Whether the machine was slower before the latest windows than after them, or faster."""
-    before = reference_seconds[-2 * REFERENCE_CALLS : -REFERENCE_CALLS]
-    after = reference_seconds[-REFERENCE_CALLS:]
+    """Whether the machine was slower at the first timings than at the last ones, or faster."""
+    before, after = reference_seconds[:REFERENCE_CALLS], reference_seconds[-REFERENCE_CALLS:]
     return not 1 / MAX_CHANGE < sum(after) / sum(before) < MAX_CHANGE
 
 

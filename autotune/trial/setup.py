@@ -28,6 +28,7 @@ from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.effects.adapters import add_adapter, has_adapter
 from autotune.trial.effects.checkpointing import enable_activation_checkpointing
+from autotune.trial.effects.device_map import preserve_rng
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.hooks import SetupContext, apply_hooks
 from autotune.trial.effects.precision import Precision
@@ -82,7 +83,9 @@ def build_model(
     context = SetupContext(collate.device, seed, batches=scoring_batches)
     apply_hooks(Stage.LOAD, model, strategy, context)
     training_rows = np.resize(rows, PRUNING_TRAINING_STEPS * PRUNING_SCORE_BATCH_SIZE)
-    masks = _prune(strategy, model, scoring_batches(), batches(training_rows))
+    with preserve_rng(collate.device):  # schedules train with dropout
+        torch.manual_seed(seed)
+        masks = _prune(strategy, model, scoring_batches(), batches(training_rows))
     apply_hooks(Stage.PRUNE, model, strategy, context)
     # Layers are counted after pruning.
     if int(strategy["freeze_layers"]) > 0:

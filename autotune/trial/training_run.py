@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from autotune.domain import BEST_STEP, PAUSED_AT_STEP, CurvePoint, Measurement, PauseReason
 from autotune.domain.tasks import TUNED
@@ -73,8 +74,16 @@ class TrainingRun:
 
     @property
     def steady_windows(self) -> int:
-        """Number of windows after the warm-up."""
-        return sum(not window.warmup for window in self.windows)
+        """Number of windows after the warm-up in which the machine did not change its speed."""
+        return sum(window.is_steady for window in self.windows)
+
+    def discard_speed(self) -> None:
+        """Leave the windows so far and their timings of the reference workload out of all speeds:
+        the machine changed its speed meanwhile."""
+        self.windows = [
+            window if window.warmup else replace(window, disturbed=True) for window in self.windows
+        ]
+        self.reference.discard()
 
     def run(self) -> None:
         """Train until the plan is finished. Its evaluations decide which weights the model has
@@ -169,7 +178,7 @@ class TrainingRun:
         self.windows = list(record.windows)
         self._restart_overhead = record.restart_overhead
         self._reference_at, self._checkpoint_at = record.reference_at, self.seconds
-        if steady := [window for window in self.windows if not window.warmup]:
+        if steady := [window for window in self.windows if window.is_steady]:
             seconds = sum(window.seconds for window in steady)
             self._rate_before_restart = sum(window.examples for window in steady) / seconds
         reference.seconds = list(record.reference_seconds)

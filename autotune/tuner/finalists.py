@@ -14,19 +14,19 @@ from autotune.analysis.hypervolume import exclusive_hypervolumes
 from autotune.analysis.recommendation import Recommender
 from autotune.domain import State, Study, Trial
 from autotune.errors import NotFoundError
-from autotune.levers import training_key
+from autotune.levers import deployment_key, training_key
 
 
 def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
     """The first ``count`` trials to confirm: the knee, then the members of the front by the
-    hypervolume that they add, then the next fronts; then the strategies that satisfy the
-    constraints with too low a probability, the likeliest first. Of those that train the same model
-    all but the first come last: their scores would be the same."""
+    hypervolume that they add, then the next fronts, of each the first of a model before others,
+    whose scores would be the same; at last the strategies that satisfy the constraints with too low
+    a probability, the likeliest first."""
     recommender = Recommender(study, [trial for trial in trials if not trial.is_confirmation])
     remaining = _first_of_each_strategy(recommender.acceptable)
     keys = {trial.strategy.key for trial in remaining}
     ranked: list[Trial] = []
-    while remaining and len(_first_of_each_model(ranked)) < count:
+    while remaining and len(_first_of_each_model(study, ranked)) < count:
         front = recommender.front_of(remaining)
         knee = recommender.choose("knee", front)
         volumes = exclusive_hypervolumes(study, trials, front)
@@ -40,9 +40,9 @@ def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
         [trial for trial in recommender.candidates if trial.strategy.key not in keys]
     )
     doubtful.sort(key=lambda trial: (-recommender.probability(trial), trial.number))
-    ordered = [*ranked, *doubtful]
-    firsts = _first_of_each_model(ordered)
-    return [*firsts, *(trial for trial in ordered if trial not in firsts)][:count]
+    firsts = _first_of_each_model(study, ranked)
+    others = [trial for trial in ranked if trial not in firsts]
+    return [*firsts, *others, *doubtful][:count]
 
 
 def expected_finalists(study: Study, trials: Sequence[Trial]) -> list[Trial]:
@@ -68,9 +68,10 @@ def recommended_trial(study: Study, trials: Sequence[Trial]) -> Trial | None:
     return None if trial.strategy == study.baseline else trial
 
 
-def _first_of_each_model(trials: Sequence[Trial]) -> list[Trial]:
-    """The first trial of each training key."""
-    return list({training_key(trial.strategy): trial for trial in reversed(trials)}.values())[::-1]
+def _first_of_each_model(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """The first trial of each trained model, or of each model as it is deployed."""
+    key = deployment_key if study.deploys else training_key
+    return list({key(trial.strategy): trial for trial in reversed(trials)}.values())[::-1]
 
 
 def _first_of_each_strategy(trials: Sequence[Trial]) -> list[Trial]:

@@ -8,6 +8,7 @@ of the trials in the store: a resumed search has the same teacher.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -45,7 +46,7 @@ def _candidates(study: Study, history: Sequence[Trial]) -> list[Trial]:
     """The first trials, in the order in which they ended, that trained a model on the labels."""
     if not study.has_own_teacher:
         return []
-    end = min((trial.number for trial in history if _is_student(trial)), default=len(history))
+    end = min((trial.number for trial in history if _is_student(trial)), default=math.inf)
     trained = [trial for trial in history if trial.number < end and _is_candidate(study, trial)]
     trained.sort(key=lambda trial: (trial.finished_at or _NEVER, trial.number))
     return trained[:CANDIDATES]

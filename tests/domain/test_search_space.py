@@ -75,6 +75,16 @@ def test_settings_that_are_named_replace_the_nearest() -> None:
     rates, named = candidate_values(domain), candidate_values(domain, 2e-4, 1.02e-5, 5.0)
     assert {*named} - {*rates} == {2e-4} and {*rates} - {*named} == {1.995e-4}
     assert candidate_values(Range(0.0, 2.0))[8] == 1.0, "of the default"
+    assert 1.0 in candidate_values(Range(0.99, 99.0, log=True)), "the default near an end"
+    near = candidate_values(Range(0.0, 2.0), 1.02)
+    assert 1.0 in near and 1.02 not in near, "the default rather than start_with"
+
+
+def test_ends_are_exact_and_can_be_equal() -> None:
+    domain = Range(1.23456e-5, 9.87654e-4, log=True)
+    values = candidate_values(domain)
+    assert (values[0], values[-1]) == (domain.low, domain.high)
+    assert candidate_values(Range(5e-5, 5e-5, log=True)) == (5e-5,)
 
 
 def test_rounding_keeps_a_setting_in_its_range() -> None:

@@ -71,6 +71,7 @@ FORBIDDEN = {
     "task: {loss: 'evil:loss'}": "functions are code",
     "task: {collator: 'evil:change'}": "functions are code",
     "task: {metrics: ['evil:score']}": "functions are code",
+    "task: {model_class: 'evil:Model'}": "functions are code",
     "storage: sqlite:////etc/x.db": "storage of its own",
     "task: {dataset: {train: /etc/passwd}}": "path of the server",
     "task: {dataset: {train: ../other/train.jsonl}}": "path of the server",

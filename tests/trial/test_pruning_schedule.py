@@ -112,7 +112,7 @@ def test_the_plan_of_several_removals_removes_the_same_at_once(score: str) -> No
 def test_set_up_is_the_same_in_every_process(schedule: str, tmp_path: Path) -> None:
     """A run that continues, and each rank, builds the model again."""
     job = make_job(
-        tmp_path, pruning_ratio=0.5, pruning_schedule=schedule, dropout=0.0, learning_rate=1e-3
+        tmp_path, pruning_ratio=0.5, pruning_schedule=schedule, dropout=0.1, learning_rate=1e-3
     )
     data = read_data(job, CPU, lambda note: None, SingleProcess())
 
@@ -120,7 +120,9 @@ def test_set_up_is_the_same_in_every_process(schedule: str, tmp_path: Path) -> N
         strategy = job.strategy.with_values(**values)
         return build_model(strategy, data.prepared, data.collate, job.seed).model.state_dict()
 
-    first, second, one_shot = weights(), weights(), weights(pruning_schedule="one-shot")
+    first, _, second, one_shot = (
+        weights(), torch.rand(7), weights(), weights(pruning_schedule="one-shot"),
+    )  # fmt: skip
     torch.testing.assert_close(first, second, atol=0, rtol=0)
     assert [t.shape for t in first.values()] == [t.shape for t in one_shot.values()]
     assert not first["classifier.weight"].equal(one_shot["classifier.weight"])

@@ -133,3 +133,20 @@ def test_a_trial_trains_with_rounding_and_leaves_an_ordinary_model(tmp_path: Pat
     assert {n: t.shape for n, t in first.items()} == {n: t.shape for n, t in second.items()}
     linear = next(tensor for name, tensor in second.items() if name.endswith("query.weight"))
     assert not round_weight(linear).equal(linear)  # stored as it is
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_stays_so(value: float) -> None:
+    """A training that diverges ends by its loss, not by an error of rounding."""
+    values = torch.ones(2, 3)
+    values[0, 1] = value
+    for rounded in (round_inputs(values), round_weight(values)):
+        assert not rounded[0].isfinite().all()
+        assert rounded[1].isfinite().all()
+
+
+def test_rounding_compiles_to_one_graph() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    add_rounding(model)
+    explanation = torch._dynamo.explain(model)(torch.ones(2, 4))
+    assert explanation.graph_break_count == 0

@@ -59,6 +59,9 @@ def test_each_model_comes_once_before_others_of_the_same(study: Study) -> None:
     for searched in (study, goal(study)):
         assert {t.number for t in finalists(searched, trials, 4)[:3]} == {0, 1, 3}
         assert finalists(searched, trials, 4)[3].number == 2
+    violating = measured(4, base.with_values(learning_rate=1e-3), 300.0, 0.5)
+    numbers = [trial.number for trial in finalists(goal(study), [*trials, violating], 5)]
+    assert numbers.index(2) < numbers.index(4)
 
 
 def test_confirmation_runs_do_not_change_the_order(study: Study) -> None:

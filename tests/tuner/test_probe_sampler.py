@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.domain import Budget, Categorical, Dimension, Strategy, Study, Trial
+from autotune.domain import Budget, Categorical, Dimension, Measurement, Strategy, Study, Trial
 from autotune.levers import training_key
 from autotune.tuner.samplers.probes import ProbeSampler, make_probes, with_fastest_settings
 from autotune.tuner.samplers.recipes import RecipeSampler
@@ -67,6 +67,21 @@ def test_recipes_use_the_fastest_probed_setting(study: Study, speed: float, allo
         strategy = study.baseline.with_values(allocator=setting, batch_size=16)
         fastest = with_fastest_settings(strategy, study, history)
         assert (fastest["allocator"], fastest["batch_size"]) == (allocator, 16)
+
+
+def test_probes_are_compared_at_one_speed_of_the_machine(study: Study) -> None:
+    """The default ran while the machine was three times slower."""
+    probe = study.baseline.with_values(allocator="tuned")
+    runs = [trial(0, study.baseline, speed=20.0), trial(1, probe, speed=40.0)]
+    history = [
+        replace(run, result=replace(run.result, measurements={
+            **run.result.measurements,
+            "reference_seconds": Measurement("reference_seconds", seconds, "s", 4),
+        }))
+        for run, seconds in zip(runs, (0.15, 0.05), strict=True)
+    ]  # fmt: skip
+    assert with_fastest_settings(probe, study, history)["allocator"] == "system"
+    assert with_fastest_settings(probe, study, runs)["allocator"] == "tuned"
 
 
 def test_a_recipe_is_not_proposed_again_when_a_probe_shows_faster_settings(study: Study) -> None:

@@ -56,6 +56,12 @@ def test_the_teacher_stays_the_best_of_the_first(distilling: Study) -> None:
     assert [t.number for t in teachers[CANDIDATES:] if t is not None] == [2, 2, 2]
 
 
+def test_trials_that_will_run_again_do_not_change_who_is_a_candidate(distilling: Study) -> None:
+    """A sampler reads the history without them."""
+    trials = history(distilling, (0.1, 0.2, *RATIOS[:CANDIDATES]))
+    assert find_teacher(distilling, trials[2:]) is trials[4]
+
+
 def test_only_trials_that_trained_on_labels_are_candidates(distilling: Study) -> None:
     trials = history(distilling, RATIOS[:CANDIDATES])
     changes_by_number: dict[int, dict[str, Any]] = {

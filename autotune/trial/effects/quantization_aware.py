@@ -45,18 +45,25 @@ def _forward(linear: nn.Linear, inputs: Tensor) -> Tensor:
 def round_weight(weight: Tensor) -> Tensor:
     """``weight`` (``[outputs, inputs]``) rounded to int8, with a scale for each output. Zero stays
     zero."""
-    scales = (weight.detach().abs().amax(dim=1).float() / WEIGHT_LIMIT).clamp(min=MIN_SCALE)
-    zero_points = torch.zeros_like(scales, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(
-        weight, scales, zero_points, 0, -WEIGHT_LIMIT, WEIGHT_LIMIT
-    )
+    values = weight.detach().float()
+    scales = (values.abs().amax(dim=1, keepdim=True) / WEIGHT_LIMIT).clamp(min=MIN_SCALE)
+    steps = (values / scales).round().clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+    return _pass_gradients(steps * scales, weight)
 
 
 def round_inputs(inputs: Tensor) -> Tensor:
     """``inputs`` (``[rows, ...]``) rounded to 8 bits between the least and the greatest value of
-    each row, or zero. What a row becomes depends neither on micro-batches nor on ranks."""
+    each row, or zero. A row is an example with its padding."""
     values = inputs.detach().flatten(1).float()
-    low, high = values.amin(dim=1).clamp(max=0.0), values.amax(dim=1).clamp(min=0.0)
+    low = values.amin(dim=1, keepdim=True).clamp(max=0.0)
+    high = values.amax(dim=1, keepdim=True).clamp(min=0.0)
     scales = ((high - low) / INPUT_STEPS).clamp(min=MIN_SCALE)
-    zero_points = (-low / scales).round().to(torch.int32)
-    return torch.fake_quantize_per_channel_affine(inputs, scales, zero_points, 0, 0, INPUT_STEPS)
+    zero_points = (-low / scales).round()
+    steps = ((values / scales).round() + zero_points).clamp(0, INPUT_STEPS)
+    return _pass_gradients(((steps - zero_points) * scales).view_as(inputs), inputs)
+
+
+def _pass_gradients(rounded: Tensor, exact: Tensor) -> Tensor:
+    """``rounded``, whose gradients are those of ``exact``: their difference is 0, or NaN if one is
+    not finite, so that a training that diverges ends as one without rounding."""
+    return rounded.to(exact.dtype) + (exact - exact.detach())

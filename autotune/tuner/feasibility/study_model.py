@@ -120,7 +120,11 @@ def _timed(trials: Iterable[Trial]) -> Iterator[TimedTrial]:
             continue
         if trial.failure == FailureReason.TIMEOUT:
             yield TimedTrial(trial.strategy, trial.seconds, None)
-        elif trial.state is State.COMPLETE and {*TRAINING_PHASES} <= {*measured_phases(trial)}:
+        elif (
+            trial.state is State.COMPLETE
+            and {*TRAINING_PHASES} <= {*measured_phases(trial)}
+            and not trial.is_continuation
+        ):
             yield TimedTrial(
                 trial.strategy, trial.seconds, trial.metric("train_samples_per_second")
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from autotune.analysis.drift import relative_ratio
 from autotune.analysis.front import find_baseline
 from autotune.domain import Phase, State, Strategy, Study, Trial, Value
 from autotune.domain.search_space import excluded, grid_values
@@ -82,19 +83,23 @@ def _pays_back(default: Trial, speedup: float) -> bool:
 
 def with_fastest_settings(strategy: Strategy, study: Study, history: Sequence[Trial]) -> Strategy:
     """``strategy`` with the fastest setting of each lever that was probed."""
-    speeds = {t.strategy.key: t.metric(SPEED) for t in history if t.state is State.COMPLETE}
-    default_speed = speeds.get(study.baseline.key)
-    if default_speed is None:
+    default = find_baseline(study, history)
+    if default is None:
         return strategy
+    ratios = {
+        trial.strategy.key: relative_ratio(SPEED, trial, default)
+        for trial in history
+        if trial.state is State.COMPLETE
+    }
     settings: dict[str, Value] = {}
     fastest: dict[str, float] = {}
     for probe, lever in _neighbours(study):
-        speed = speeds.get(probe.key)
-        if speed is None:
+        ratio = ratios.get(probe.key)
+        if ratio is None:
             continue
         if lever not in settings:
-            settings[lever], fastest[lever] = study.baseline[lever], default_speed
-        if speed > fastest[lever]:
-            settings[lever], fastest[lever] = probe[lever], speed
+            settings[lever], fastest[lever] = study.baseline[lever], 1.0
+        if ratio > fastest[lever]:
+            settings[lever], fastest[lever] = probe[lever], ratio
     changed = strategy.with_values(**settings)
     return strategy if excluded(study.space, changed) is not None else changed

@@ -323,6 +323,8 @@ class Observations:
     ) -> None:
         if trial.seconds is None or trial.is_imported or trial.origin is TrialOrigin.CONTINUED:
             return
+        if has_training and trial.is_continuation:
+            return
         deployed = deploy_seconds or 0.0
         overhead = max(trial.seconds - (trial.metric(SECONDS) or 0.0) - deployed, 0.0)
         if has_training:
