@@ -32,6 +32,7 @@ def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "WINDOW_SECONDS", 0.0)
     monkeypatch.setattr(checkpoints, "MAX_WRITE_SHARE", float("inf"))
     monkeypatch.setattr(profiling, "REFERENCE_CALLS", 1)
+    monkeypatch.setattr(profiling, "MAX_PROFILES", 1)  # on a busy machine too
     monkeypatch.setattr("autotune.trial.evaluation.LATENCY_CALLS", 10)
 
 

@@ -51,6 +51,7 @@ def ignore(point: CurvePoint) -> None:
 def few_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save time: the measurements themselves are tested elsewhere."""
     monkeypatch.setattr(profiling, "REFERENCE_CALLS", 1)
+    monkeypatch.setattr(profiling, "MAX_PROFILES", 1)  # on a busy machine too
     monkeypatch.setattr("autotune.trial.evaluation.LATENCY_CALLS", 10)
 
 
