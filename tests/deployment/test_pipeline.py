@@ -81,7 +81,8 @@ def test_long_texts_have_the_windows_of_the_trial(
     made = tokenizer()
     counts = (1, 7, 30, 3, 11)
     texts = [" ".join(f"word{(i * 7 + n) % 45}" for i in range(n)) for n in counts]
-    inputs = [("word3", text) if is_paired else (text,) for text in texts]
+    firsts = ("word3", "word3 " * 5, "word3 " * 9, "word3 " * 20, "word3")  # some leave no space
+    inputs = [(a, b) if is_paired else (b,) for a, b in zip(firsts, texts, strict=True)]
     arrays = encode_texts(made, inputs, np.zeros(len(texts), np.int64), 12, stride)
     split = Split.from_arrays(arrays)
     made.save_pretrained(tmp_path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from autotune.errors import ModelError
 from autotune.trial.tasks.base import Arrays, Examples, cut_text, flatten_rows
+from autotune.trial.tasks.texts import cut_to_tokens
 
 DEFAULT_STRIDE = 128
 """Tokens that two windows of a context share, as in the examples of transformers."""
@@ -46,7 +47,7 @@ def encode_windows(
     questions, contexts = (list(map(cut_text, side)) for side in zip(*examples.inputs, strict=True))
     has_types = "token_type_ids" in tokenizer.model_input_names
     encoded = tokenizer(
-        _cut_questions(tokenizer, questions, max_question),
+        cut_to_tokens(tokenizer, [question.lstrip() for question in questions], max_question),
         contexts,
         truncation="only_second",
         max_length=max_length,
@@ -83,18 +84,6 @@ def window_stride(max_length: int, stride: int | None) -> int:
     """The tokens that two windows share: ``stride``, as far as it fits in their length."""
     longest = min(max_length // MAX_STRIDE_SHARE, max(0, max_length // 2 - MAX_SPECIAL_TOKENS - 1))
     return min(DEFAULT_STRIDE if stride is None else stride, longest)
-
-
-def _cut_questions(tokenizer: Any, questions: Sequence[str], max_tokens: int) -> list[str]:
-    """The questions, of at most ``max_tokens`` each, so that there is space for the context."""
-    stripped = [question.lstrip() for question in questions]
-    encoded = tokenizer(
-        stripped, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False
-    )
-    return [
-        text if len(spans) <= max_tokens else text[: spans[max_tokens - 1][1]]
-        for text, spans in zip(stripped, encoded["offset_mapping"], strict=True)
-    ]
 
 
 def _context_characters(

@@ -71,8 +71,13 @@ def encode_texts(
 
     With a ``stride``, nothing is cut: texts that are too long, or the second text of a pair, are
     divided into windows with that many common tokens. ``row_example`` is the text of each window.
+    The first text of a pair is cut where it leaves no space for the second.
     """
     texts = [list(map(cut_text, side)) for side in zip(*inputs, strict=True)]
+    if stride is not None and len(texts) == 2:
+        special = tokenizer.num_special_tokens_to_add(pair=True)
+        space = max_length - special - text_stride(max_length, stride) - 1
+        texts[0] = cut_to_tokens(tokenizer, texts[0], space)
     paired = len(texts) == 2 and "token_type_ids" in tokenizer.model_input_names
     windows = {} if stride is None else _window_options(len(texts) == 2, max_length, stride)
     encoded = tokenizer(
@@ -99,6 +104,18 @@ def _window_options(is_pair: bool, max_length: int, stride: int) -> Mapping[str,
         "stride": text_stride(max_length, stride),
         "return_overflowing_tokens": True,
     }
+
+
+def cut_to_tokens(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[str]:
+    """The texts, of at most ``max_tokens`` each."""
+    encoded = tokenizer(
+        list(texts), add_special_tokens=False, return_offsets_mapping=True,
+        return_attention_mask=False,
+    )  # fmt: skip
+    return [
+        text if len(spans) <= max_tokens else text[: spans[max_tokens - 1][1]]
+        for text, spans in zip(texts, encoded["offset_mapping"], strict=True)
+    ]
 
 
 def text_stride(max_length: int, stride: int) -> int:
