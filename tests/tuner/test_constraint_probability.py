@@ -10,6 +10,7 @@ from autotune.domain import (
     Constraint,
     Dimension,
     Phase,
+    Range,
     Strategy,
     Study,
     Trial,
@@ -176,3 +177,27 @@ def test_an_untried_strategy_can_deviate_from_the_effects_of_its_levers(study: S
     assert samples is not None
     assert effects is not None
     assert samples.std() > 1.1 * effects.std()
+
+
+def test_another_learning_rate_is_no_new_chance_for_a_strategy() -> None:
+    """What its levers do not explain, it has in common with those at other rates."""
+    dimensions = (*SPACE[:3], Dimension("learning_rate", Range(2e-5, 2e-3, log=True)))
+    bound = Constraint("accuracy", ">=", -0.01, relative=True)
+    study = simulated.study(dimensions, constraints=[bound])
+    pruned = study.baseline.with_values(pruning_ratio=0.5)
+    rates = (1.2e-4, 1.6e-4, 2.0e-4, 2.6e-4)
+    history = measured([
+        (study.baseline, 0.90), (study.baseline.with_values(padding="bucketed"), 0.90),
+        *((pruned.with_values(learning_rate=rate), 0.88) for rate in rates),
+    ])  # fmt: skip
+    posterior = posterior_of(study, history)
+    surrogate, encoder = (
+        posterior.surrogate(Phase.TRAIN, "accuracy"),
+        posterior.encoders[Phase.TRAIN],
+    )
+    assert surrogate is not None and surrogate.process is not None
+    near, other = pruned.with_values(learning_rate=1.8e-4), pruned.with_values(padding="bucketed")
+    _, (same, new) = surrogate.process.predict(encoder.encode([near, other]), with_residuals=True)
+    _, (same_effects, _) = surrogate.process.predict(encoder.encode([near, other]))
+    assert same < new
+    assert same**2 - same_effects**2 < 0.5 * surrogate.process._residuals.variance

@@ -123,6 +123,12 @@ class Encoder:
             KernelDimension((), False),
         ]
 
+    @property
+    def discrete_columns(self) -> list[int]:
+        """The kernel dimensions of levers without a continuous range, and that of the others."""
+        searched = [i for i, d in enumerate(self._dimensions) if not _is_continuous(d)]
+        return [*searched, len(self.kernel_dimensions) - 1]
+
     def dimension_settings(self) -> list[tuple[str, tuple[Value, ...]]]:
         """The name of each kernel dimension, and settings of its lever that span its domain; none
         for derived quantities and for the last dimension."""
@@ -169,6 +175,11 @@ def _ends(dimension: Dimension) -> tuple[Value, Value]:
         return domain.low, domain.high
     numbers = [v for v in domain.values if isinstance(v, int | float)] or [1.0]
     return min(numbers), max(numbers)
+
+
+def _is_continuous(dimension: Dimension) -> bool:
+    domain = dimension.domain
+    return not (isinstance(domain, Categorical) or domain.integer or domain.step is not None)
 
 
 def _varies(dimension: Dimension) -> bool:

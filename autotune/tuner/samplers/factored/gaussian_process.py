@@ -123,6 +123,24 @@ def prior_variance(params: KernelParams) -> float:
     return MEAN_VARIANCE + total + params.pair_weight / 2 * (total**2 - squares)
 
 
+@dataclass(frozen=True)
+class Residuals:
+    """Deviations from the effects of the levers that strategies with equal levels of the kernel
+    dimensions ``columns`` have in common; ``variance`` is a part of the noise of the parameters."""
+
+    variance: float = 0.0
+    columns: Sequence[int] = ()
+
+    def covariance(self, left: LevelIds, right: LevelIds) -> Floats:
+        """Shape (left, right)."""
+        columns = list(self.columns)
+        pairs = left[:, None, columns] == right[None, :, columns]
+        return np.asarray(self.variance * pairs.all(axis=2))
+
+
+NO_RESIDUALS = Residuals()
+
+
 class GaussianProcess:
     """The posterior given ``values`` (centred and scaled) at ``ids``. ``variances`` are the known
     variances of the measurements, in addition to the noise of the kernel parameters."""
@@ -134,19 +152,27 @@ class GaussianProcess:
         values: Floats,
         variances: Floats,
         params: KernelParams,
+        residuals: Residuals = NO_RESIDUALS,
     ) -> None:
         self._dimensions, self._ids, self._params = dimensions, ids, params
-        covariance = kernel_matrix(dimensions, ids, ids, params)
-        covariance[np.diag_indices(len(ids))] += params.noise_variance + variances + JITTER
+        self._residuals = residuals
+        covariance = kernel_matrix(dimensions, ids, ids, params) + residuals.covariance(ids, ids)
+        noise = params.noise_variance - residuals.variance
+        covariance[np.diag_indices(len(ids))] += noise + variances + JITTER
         self._values = values
         self._cholesky: Floats = np.asarray(np.linalg.cholesky(covariance))
         self._weights = _solve(self._cholesky, _solve(self._cholesky, values), transposed=True)
 
-    def predict(self, ids: LevelIds) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the noise-free quantity, each of shape (strategies,)."""
+    def predict(self, ids: LevelIds, *, with_residuals: bool = False) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the noise-free quantity, each of shape (strategies,):
+        ``with_residuals`` of true values, otherwise of the effects of the levers alone."""
         cross = kernel_matrix(self._dimensions, self._ids, ids, self._params)
+        variance = prior_variance(self._params)
+        if with_residuals:
+            cross = cross + self._residuals.covariance(self._ids, ids)
+            variance += self._residuals.variance
         explained = _solve(self._cholesky, cross)
-        variance = prior_variance(self._params) - (explained**2).sum(axis=0)
+        variance = variance - (explained**2).sum(axis=0)
         return cross.T @ self._weights, np.sqrt(np.maximum(variance, 1e-9))
 
     def denoise(self, variances: Floats) -> tuple[Floats, Floats]:

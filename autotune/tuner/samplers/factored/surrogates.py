@@ -14,6 +14,7 @@ from statistics import median
 
 import numpy as np
 
+from autotune.analysis.observations import SHARED_SCORE_VARIANCE
 from autotune.domain import Phase, SearchSpace, Strategy, WorkloadProfile
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers
@@ -29,6 +30,7 @@ from autotune.tuner.samplers.factored.gaussian_process import (
     Floats,
     GaussianProcess,
     KernelParams,
+    Residuals,
     fit_params,
     prior_params,
 )
@@ -163,15 +165,11 @@ def choose_transform(quantity: str, values: Floats, log_odds: Floats) -> Transfo
 @dataclass(frozen=True)
 class MeasuredScores:
     """The groups that measured a score, their prior log-odds, and the variances of the errors of
-    the measurements on the transformed scale, each of shape (groups,).
-
-    ``residual_variance`` is that of true scores around the effects of the levers, on this scale.
-    """
+    the measurements on the transformed scale, each of shape (groups,)."""
 
     groups: Sequence[GroupKey]
     log_odds: Floats
     error_variances: Floats
-    residual_variance: float
 
 
 @dataclass(frozen=True)
@@ -193,10 +191,8 @@ class Surrogate:
         if self.process is None:
             constant = self.transform.inverse(np.zeros(1))[0]
             return np.full((len(ids), len(normal)), constant)
-        mean, deviation = self.process.predict(ids)
+        mean, deviation = self.process.predict(ids, with_residuals=with_residuals)
         mean = mean + log_odds / self.transform.scale
-        if with_residuals and self.scores is not None:
-            deviation = np.sqrt(deviation**2 + self.scores.residual_variance)
         return self.transform.inverse(mean[:, None] + deviation[:, None] * normal[None, :])
 
     def true_scores(self, normals: Callable[[GroupKey], Floats]) -> dict[GroupKey, Floats]:
@@ -238,17 +234,19 @@ class Surrogates:
         params = self._fit_params(phase, quantity, having)
         subset = _subsample(having, MAX_OBSERVATIONS)
         ids, values, variances, transform = self._training_data(phase, quantity, subset)
-        dimensions = self.encoders[phase].kernel_dimensions
-        process = GaussianProcess(dimensions, ids, values, variances, params)
+        encoder = self.encoders[phase]
         if transform.kind != "logit":
+            process = GaussianProcess(encoder.kernel_dimensions, ids, values, variances, params)
             return Surrogate(transform, process)
         groups = [key for key, _ in subset]
         log_odds = self.prior_mean.log_odds(quantity, groups, [o.strategy for _, o in subset])
         seed_variance = min(SEED_VARIANCE / transform.scale**2, params.noise_variance)
-        residual_variance = params.noise_variance - seed_variance
+        residuals = Residuals(params.noise_variance - seed_variance, encoder.discrete_columns)
+        process = GaussianProcess(
+            encoder.kernel_dimensions, ids, values, variances, params, residuals
+        )
         errors = variances + seed_variance / np.array([o.runs for _, o in subset])
-        scores = MeasuredScores(groups, log_odds, errors, residual_variance)
-        return Surrogate(transform, process, scores)
+        return Surrogate(transform, process, MeasuredScores(groups, log_odds, errors))
 
     def _training_data(
         self, phase: Phase, quantity: str, observations: GroupObservations
@@ -262,7 +260,8 @@ class Surrogates:
         transform = choose_transform(quantity, raw, log_odds)
         ids = np.array([self._encode(phase, o) for o in members])
         transferred = np.array([o.is_transferred for o in members])
-        variances = transform.sampling_variance(raw, counts)
+        # All strategies are evaluated on the same samples, so a part of this error is common.
+        variances = transform.sampling_variance(raw, counts) * (1 - SHARED_SCORE_VARIANCE)
         variances = variances + np.where(transferred, TRANSFERRED_VARIANCE, 0.0)
         return ids, transform.forward(raw) - log_odds / transform.scale, variances, transform
 
