@@ -7,10 +7,11 @@ divided, by the time of the reference workload of its trial over that of the def
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from autotune.analysis.front import value_of
 from autotune.analysis.intervals import UNBOUNDED_KINDS, figure_interval, speed_dependent_share
-from autotune.domain import Phase, Trial
+from autotune.domain import Measurement, Phase, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS, MetricKind, get_metric
 
 REFERENCE = "reference_seconds"
@@ -67,6 +68,24 @@ def relative_correction(metric: str, trial: Trial, other: Trial | None) -> float
     if share:
         return 1 - share + share * math.exp(-drift)
     return math.exp(drift_exponent(metric) * drift)
+
+
+def correct_drift(trial: Trial, default: Trial | None) -> Trial:
+    """``trial`` with the rates, times and costs that it would have at the speed that the machine
+    had in ``default``; unchanged without a reference workload in both, or from another host."""
+    if default is None or trial.origin is TrialOrigin.TRANSFERRED:
+        return trial
+    measurements = {
+        name: _scale(measurement, relative_correction(name, trial, default))
+        for name, measurement in trial.result.measurements.items()
+    }
+    return replace(trial, result=replace(trial.result, measurements=measurements))
+
+
+def _scale(measurement: Measurement, factor: float) -> Measurement:
+    ends = measurement.ci95
+    ci95 = None if ends is None else (factor * ends[0], factor * ends[1])
+    return replace(measurement, value=factor * measurement.value, ci95=ci95)
 
 
 def has_drifted(trial: Trial, default: Trial | None) -> bool:

@@ -180,12 +180,14 @@ class Recommender:
         sign = 1.0 if METRICS[metric].direction == "maximize" else -1.0
         numbers = {trial.number for trial in front}
         means = [(self.posterior.mean(trial, metric), trial) for trial in members]
-        values = [(sign * mean, trial) for mean, trial in means if mean is not None]
-        if not values:
-            raise NotFoundError(f"study {self.study.name} has no finite value of {metric}")
-        return max(values, key=lambda pair: (pair[0], pair[1].number in numbers, -pair[1].number))[
-            1
+        ranks = [
+            ((sign * mean, trial.number in numbers, -trial.number), trial)
+            for mean, trial in means
+            if mean is not None
         ]
+        if not ranks:
+            raise NotFoundError(f"study {self.study.name} has no finite value of {metric}")
+        return max(ranks, key=lambda pair: pair[0])[1]
 
     def suggest(self, members: Sequence[Trial], weights: Mapping[str, float]) -> Trial | None:
         """The best of ``members`` by weights of the objectives."""

@@ -100,6 +100,8 @@ def format_estimate(metric: str, value: float, ci95: tuple[float, float] | None)
         return f"{text} ±{100 * half:.1f}"
     if kind is MetricKind.CORRELATION:
         return f"{text} ±{half:.3f}"
+    if half == 0:
+        return f"{text} ±0%"
     return f"{text} ±{half / abs(value):.0%}" if half <= abs(value) else f"{text} ±>100%"
 
 

@@ -10,8 +10,8 @@ from autotune.levers.deployment import IS_INT8
 from autotune.levers.model_shape import ModelShape
 
 ACTIVATIONS = 1.3
-"""Activations that are kept, relative to training without: query, key and value keep rounded inputs
-of their own, and all inputs have a mask."""
+"""Activations that are kept, relative to training without, estimated high: query, key and value
+keep rounded inputs of their own, as does the output of attention beside the exact one."""
 
 
 def _round(shape: ModelShape, strategy: Strategy, profile: WorkloadProfile) -> ModelShape:

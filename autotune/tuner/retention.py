@@ -143,10 +143,11 @@ def _wanted(study: Study, history: Sequence[Trial], *, has_ended: bool) -> set[t
     """The trainings of the front, and at the end of what is recommended: by its posterior mean, a
     trial that the measured ones dominate can be the knee."""
     trials = list(pareto_front(study, history))
-    recommender = Recommender(study, history)
-    for goal in ("knee", *PICKS) if has_ended else ():
-        with suppress(NotFoundError):
-            trials.append(recommender.recommend(goal).trial)
+    if has_ended:
+        recommender = Recommender(study, history)
+        for goal in ("knee", *PICKS):
+            with suppress(NotFoundError):
+                trials.append(recommender.recommend(goal).trial)
     return _trainings(trials)
 
 

@@ -14,6 +14,7 @@ from autotune.analysis.recommendation import Recommender
 from autotune.analysis.recommendation_text import describe_best
 from autotune.analysis.summary import believed_bests, best_trials, budget_use, count_by_state
 from autotune.analysis.text import (
+    format_estimate,
     format_interval,
     format_metric,
     format_ratio,
@@ -58,6 +59,25 @@ def test_values_have_a_unit(metric: str, value: float | None, text: str) -> None
 def test_the_unit_can_be_omitted() -> None:
     assert format_metric(SPEED, 212.44, unit=False) == "212.4"
     assert format_metric(ACCURACY, 0.8125, unit=False) == "81.2%"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "ci95", "text"),
+    [
+        (SPEED, 212.44, (206.0, 218.8), "212.4 ±3%"),
+        (SPEED, 212.44, None, "212.4"),
+        (ACCURACY, 0.8125, (0.7935, 0.8315), "81.2% ±1.9"),
+        (ACCURACY, 0.0, (0.0, 0.02), "0.0% ±1.0"),
+        ("pearson", 0.334, (0.234, 0.434), "0.334 ±0.100"),
+        ("mcc", 0.0, (-0.1, 0.1), "0.000 ±0.100"),
+        ("energy_wh", 1.0, (-1.0, 4.0), "1.000 ±>100%"),
+        (COST, 0.0, (0.0, 0.0), "$0.000000 ±0%"),
+    ],
+)
+def test_estimates_have_half_their_interval(
+    metric: str, value: float, ci95: tuple[float, float] | None, text: str
+) -> None:
+    assert format_estimate(metric, value, ci95) == text
 
 
 def test_intervals_have_no_unit() -> None:

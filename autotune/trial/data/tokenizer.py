@@ -175,7 +175,7 @@ def _embedding_modules(config: Any) -> dict[str, Any]:
         for kind in ("token_type", "position"):
             if name == f"{kind}_embeddings":
                 modules.setdefault(kind, module)
-    with suppress(NotImplementedError):
+    with suppress(NotImplementedError):  # by transformers, for a model without tokens
         modules["word"] = model.get_input_embeddings()
     return modules
 

@@ -54,9 +54,6 @@ MAX_CACHED_SHAPES = 80
 STATES_PER_PARAMETER = {"adamw": 2.0, "adamw-fused": 2.0, "sgd": 1.0, "adafactor": 0.02}
 """Numbers that an optimizer keeps per parameter; Adafactor keeps rows and columns."""
 
-ROUNDED_WEIGHT_BYTES = FLOAT_BYTES + 1
-"""A rounded weight of a layer, which the backward pass needs, and its mask."""
-
 TRAINING_COPIES = 4
 """Weights, gradients and the states of AdamW, relative to the weights."""
 
@@ -207,7 +204,7 @@ def _state_bytes(workload: WorkloadShape, kind: MemoryKind, *, training: bool = 
     casts = 2.0 * workload.layer_parameters if is_autocast else 0.0
     masks = workload.layer_parameters if workload.model.has_masks else 0.0
     has_rounded = workload.model.rounds_weights and training
-    rounded = ROUNDED_WEIGHT_BYTES * workload.layer_parameters if has_rounded else 0.0
+    rounded = FLOAT_BYTES * workload.layer_parameters if has_rounded else 0.0  # for backward
     cached = _cached_bytes(workload) if kind == "host" else 0.0
     states = STATES_PER_PARAMETER[optimizer] * workload.weight_bytes * trained
     if kind == "device" and offload == "optimizer":

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 
+from autotune.analysis.drift import correct_drift
 from autotune.domain import (
     CONCURRENT_TRIALS,
     FailureReason,
@@ -31,7 +32,6 @@ from autotune.domain.metrics import METRICS, MetricKind, get_metric
 from autotune.domain.training import sample_basis
 from autotune.levers import phase_levers, required_resources
 from autotune.tuner.cache import measured_phases
-from autotune.tuner.samplers.factored.drift import correct_drift
 from autotune.tuner.samplers.factored.encoding import GroupKey, group_key
 
 SPEED, SETUP, SAMPLES = "train_samples_per_second", "setup_seconds", "train_samples"
@@ -321,9 +321,8 @@ class Observations:
     def _add_duration(
         self, trial: Trial, has_profile: bool, has_training: bool, deploy_seconds: float | None
     ) -> None:
-        if trial.seconds is None or trial.is_imported or trial.origin is TrialOrigin.CONTINUED:
-            return
-        if has_training and trial.is_continuation:
+        is_rest = trial.origin is TrialOrigin.CONTINUED or (has_training and trial.is_continuation)
+        if trial.seconds is None or trial.is_imported or is_rest:
             return
         deployed = deploy_seconds or 0.0
         overhead = max(trial.seconds - (trial.metric(SECONDS) or 0.0) - deployed, 0.0)
