@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -77,7 +78,19 @@ def fail_on_rank_1(job: Job, report: Report) -> Outcome:
 
 
 def train_with_checkpoints(job: Job, report: Report) -> Outcome:
-    """A trial that reports every step and writes a checkpoint at every rung."""
+    """A trial that reports every step and writes a checkpoint at every rung. Its folder is copied
+    to ``copy`` beside it in the step after the first rung."""
     checkpoints.MAX_WRITE_SHARE = float("inf")
     training.WINDOW_SECONDS = 0.0
-    return run_trial(job, report)
+    copied = Path(job.directory).parent / "copy"
+    rung = int(job.task.evaluate_every or 0)
+    is_rank_0 = os.environ["RANK"] == "0"
+
+    def report_and_copy(point: CurvePoint) -> None:
+        # The other ranks take part in this step: they have written their parts, and write nothing
+        # until rank 0 goes on.
+        if is_rank_0 and point.step > rung and not copied.exists():
+            shutil.copytree(job.directory, copied)
+        report(point)
+
+    return run_trial(job, report_and_copy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -24,7 +23,6 @@ from trial_cases import make_job
 from autotune.domain import (
     BEST_STEP,
     Completed,
-    CurvePoint,
     Failed,
     FailureReason,
     Infeasible,
@@ -34,7 +32,7 @@ from autotune.domain import (
 )
 from autotune.execution.local import LocalExecutor
 from autotune.levers.layout import layouts
-from autotune.ports import Evaluate, ShouldStop
+from autotune.ports import Evaluate
 from autotune.trial import evaluate
 from autotune.trial.builtin import build_bert_tiny
 from autotune.trial.distributed.embedding import replace_embeddings
@@ -64,14 +62,13 @@ def run(
     executor: LocalExecutor,
     job: Job,
     function: Evaluate = distributed_jobs.train_and_return_losses,
-    should_stop: ShouldStop = lambda *_: None,
 ) -> Outcome:
     jobs, outcomes = iter([job]), []
     executor.run(
         lambda: next(jobs, None),
         function,
         lambda _, outcome: outcomes.append(outcome),
-        should_stop,
+        lambda *_: None,
     )
     return outcomes[0]  # type: ignore[no-any-return]
 
@@ -294,12 +291,8 @@ def test_the_ranks_of_a_trial_continue_at_their_checkpoints(
     first = replace(job, directory=str(shallow.folder / "runs/0000"))
     copied = shallow.folder / "runs/copy"
 
-    def copy_checkpoint(job: Job, point: CurvePoint) -> None:
-        if point.step > STEPS // 2 and not copied.exists():
-            shutil.copytree(job.directory, copied)
-
     function = distributed_jobs.train_with_checkpoints
-    complete = run(executor, first, function, copy_checkpoint)
+    complete = run(executor, first, function)
     assert len(list(copied.glob("checkpoint-5-rank*.safetensors"))) == 2
     directory = str(shallow.folder / "runs/0001")
     continued = run(executor, replace(job, directory=directory, continues=(str(copied),)), function)
