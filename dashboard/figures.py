@@ -6,7 +6,7 @@ Whatever a user or a library named is escaped before Plotly reads it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -29,6 +29,8 @@ from autotune.report.style import (
     one_line_label,
     wrapped_label,
 )
+
+from .front_traces import interval_traces
 
 MAX_BARS = 2_000
 CURVE_KINDS = (MetricKind.SHARE, MetricKind.CORRELATION, MetricKind.LOSS)
@@ -192,49 +194,69 @@ def _bar_label(bar: TimelineBar) -> str:
 # ----------------------------------------------------------------------------------- comparing
 
 
+@dataclass(frozen=True)
+class StudyFront:
+    """The front of a study in two metrics, from left to right, and its default if it measured
+    both."""
+
+    name: str
+    snapshot: Snapshot
+    x: Axis
+    y: Axis
+    members: list[Trial]
+    default: list[Trial]
+
+    @classmethod
+    def of(cls, name: str, snapshot: Snapshot, x: Axis, y: Axis, *, relative: bool) -> StudyFront:
+        pair = (x.metric, y.metric)
+        members = snapshot.front_of(snapshot.feasible, pair)
+        default = [] if snapshot.baseline is None else [snapshot.baseline]
+        if relative:
+            x = replace(x, default=value_of(snapshot.baseline, x.metric))
+            y = replace(y, default=value_of(snapshot.baseline, y.metric))
+        return cls(
+            name, snapshot, x, y,
+            members=sorted(members, key=lambda t: value_of(t, x.metric) or 0.0),
+            default=[t for t in default if all(value_of(t, m) is not None for m in pair)],
+        )  # fmt: skip
+
+    def labels(self, name: str, trials: Sequence[Trial]) -> list[str]:
+        return [_comparison_label(name, t, (self.x.metric, self.y.metric)) for t in trials]
+
+
 def compare_figure(
     snapshots: Mapping[str, Snapshot], x: Axis, y: Axis, *, relative: bool
 ) -> go.Figure:
-    """The fronts of several studies in two metrics, each with its default."""
+    """The fronts of several studies in two metrics, each with its default. Intervals are drawn as
+    far as they fit the range of these."""
+    fronts = [StudyFront.of(name, s, x, y, relative=relative) for name, s in snapshots.items()]
+    marks = [(front, [*front.members, *front.default]) for front in fronts]
+    if relative:
+        x, y = replace(x, default=1.0), replace(y, default=1.0)
+    x = x.zoomed_to([value for front, trials in marks for value in front.x.values(trials)])
+    y = y.zoomed_to([value for front, trials in marks for value in front.y.values(trials)])
     figure = go.Figure()
-    series = zip(snapshots.items(), SERIES, SYMBOLS, strict=False)
-    for (name, snapshot), colour, symbol in series:
-        pair = (x.metric, y.metric)
-        across = _relative_to_default(x, snapshot) if relative else x
-        up = _relative_to_default(y, snapshot) if relative else y
-        members = snapshot.front_of(snapshot.feasible, pair)
-        members = sorted(members, key=lambda t: value_of(t, x.metric) or 0.0)
+    for front, colour, symbol in zip(fronts, SERIES, SYMBOLS, strict=False):
+        limited_x, limited_y = replace(front.x, limits=x.limits), replace(front.y, limits=y.limits)
+        for trace in interval_traces(front.snapshot, limited_x, limited_y, front.members):
+            figure.add_trace(trace | {"showlegend": False})
         figure.add_scatter(
-            x=across.values(members), y=up.values(members), mode="lines+markers",
-            name=one_line_label(name), line={"color": colour, "width": 2},
+            x=front.x.values(front.members), y=front.y.values(front.members),
+            mode="lines+markers", name=one_line_label(front.name),
+            line={"color": colour, "width": 2},
             marker={"symbol": symbol, "size": 10, "color": colour},
-            error_x=across.error_bars(
-                members,
-                across.intervals([snapshot.replicates.estimate(t, x.metric) for t in members]),
-            ),
-            error_y=up.error_bars(
-                members,
-                up.intervals([snapshot.replicates.estimate(t, y.metric) for t in members]),
-            ),
-            hovertext=[_comparison_label(name, t, pair) for t in members],
-            hoverinfo="text",
+            hovertext=front.labels(front.name, front.members), hoverinfo="text",
         )  # fmt: skip
-        if snapshot.baseline is not None and value_of(snapshot.baseline, x.metric) is not None:
-            figure.add_scatter(
-                x=across.values([snapshot.baseline]), y=up.values([snapshot.baseline]),
-                mode="markers", name=one_line_label(f"{name}, default"), showlegend=False,
-                marker={"symbol": "diamond-open", "size": 14, "color": colour},
-                hovertext=[_comparison_label(f"{name}, default", snapshot.baseline, pair)],
-                hoverinfo="text",
-            )  # fmt: skip
-    axes = (replace(x, default=1.0), replace(y, default=1.0)) if relative else (x, y)
-    figure.update_xaxes(axes[0].layout())
-    figure.update_yaxes(axes[1].layout())
+        name = f"{front.name}, default"
+        figure.add_scatter(
+            x=front.x.values(front.default), y=front.y.values(front.default), mode="markers",
+            name=one_line_label(name), showlegend=False,
+            marker={"symbol": "diamond-open", "size": 14, "color": colour},
+            hovertext=front.labels(name, front.default), hoverinfo="text",
+        )  # fmt: skip
+    figure.update_xaxes(x.layout())
+    figure.update_yaxes(y.layout())
     return apply_theme(figure, 460)
-
-
-def _relative_to_default(axis: Axis, snapshot: Snapshot) -> Axis:
-    return replace(axis, default=value_of(snapshot.baseline, axis.metric))
 
 
 def _comparison_label(name: str, trial: Trial, metrics: tuple[str, str]) -> str:

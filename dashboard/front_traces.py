@@ -184,25 +184,31 @@ def _marks(
 
 
 def _intervals(snapshot: Snapshot, view: View) -> list[Trace]:
-    """The 95% intervals of the front, from its marks. Those that go on beyond the range of the plot
-    are pale, so that they do not hide marks, and have arrows at its edges. If the front has more
-    than :data:`MAX_INTERVALS` trials, only those of the front line."""
+    """The 95% intervals of the front. If it has more than :data:`MAX_INTERVALS` trials, only those
+    of the front line."""
     trials = _drawable(view, view.front if len(view.front) <= MAX_INTERVALS else view.line)
     trials = trials[:: -(-len(trials) // MAX_INTERVALS) or 1]
+    return interval_traces(snapshot, view.x, view.y, trials)
+
+
+def interval_traces(snapshot: Snapshot, x: Axis, y: Axis, trials: Sequence[Trial]) -> list[Trace]:
+    """The 95% intervals of ``trials``, from their marks. Those that go on beyond the range of the
+    plot are pale, so that they do not hide marks, and have arrows at its edges."""
     across, up = (
         axis.intervals([snapshot.replicates.estimate(t, axis.metric) for t in trials])
-        for axis in (view.x, view.y)
+        for axis in (x, y)
     )
+    plane = x, y
     return [
-        _bars(view, trials, across, up, are_beyond=False),
-        _bars(view, trials, across, up, are_beyond=True),
-        _arrows(view, trials, across, up),
+        _bars(plane, trials, across, up, are_beyond=False),
+        _bars(plane, trials, across, up, are_beyond=True),
+        _arrows(plane, trials, across, up),
     ]
 
 
 def _bars(
-    view: View, trials: Sequence[Trial], across: Sequence[Ends | None], up: Sequence[Ends | None],
-    *, are_beyond: bool,
+    plane: tuple[Axis, Axis], trials: Sequence[Trial], across: Sequence[Ends | None],
+    up: Sequence[Ends | None], *, are_beyond: bool,
 ) -> Trace:  # fmt: skip
     """The error bars within the range of the plot, or those that go on beyond it."""
     colour = PALE_BAR_COLOUR if are_beyond else BAR_COLOUR
@@ -210,11 +216,11 @@ def _bars(
         name: axis.error_bars(
             trials, [i if axis.is_beyond(i) is are_beyond else None for i in intervals], colour
         )
-        for name, axis, intervals in (("error_x", view.x, across), ("error_y", view.y, up))
+        for name, axis, intervals in zip(("error_x", "error_y"), plane, (across, up), strict=True)
     }
     return _scatter(
-        x=view.x.values(trials),
-        y=view.y.values(trials),
+        x=plane[0].values(trials),
+        y=plane[1].values(trials),
         name=f"95% interval{' beyond the plot' if are_beyond else ''}",
         showlegend=False,
         marker={"size": 1, "opacity": 0},
@@ -224,13 +230,14 @@ def _bars(
 
 
 def _arrows(
-    view: View, trials: Sequence[Trial], across: Sequence[Ends | None], up: Sequence[Ends | None]
-) -> Trace:
+    plane: tuple[Axis, Axis], trials: Sequence[Trial], across: Sequence[Ends | None],
+    up: Sequence[Ends | None],
+) -> Trace:  # fmt: skip
     """Arrows at the edges of the plot, where intervals go on."""
     points: list[tuple[float | None, float | None, str]] = []
-    marks = zip(view.x.values(trials), view.y.values(trials), across, up, strict=True)
+    marks = zip(plane[0].values(trials), plane[1].values(trials), across, up, strict=True)
     for x, y, x_interval, y_interval in marks:
-        (left, right), (lower, upper) = _edges(view.x, x_interval), _edges(view.y, y_interval)
+        (left, right), (lower, upper) = _edges(plane[0], x_interval), _edges(plane[1], y_interval)
         points += [(left, y, "triangle-left"), (right, y, "triangle-right")]
         points += [(x, lower, "triangle-down"), (x, upper, "triangle-up")]
     points = [(x, y, symbol) for x, y, symbol in points if x is not None and y is not None]

@@ -119,7 +119,7 @@ def main() -> None:
         tuned = result.apply(trainer)
         for name, candidate in (("before", trainer), ("tuned", tuned)):
             seconds, scores = train(candidate)
-            print(f"{name}: {seconds:.1f} s, accuracy {scores['eval_accuracy']:.3f}")
+            print(f"{name}: {seconds:.1f} s in one run, accuracy {scores['eval_accuracy']:.3f}")
 
 
 def make_small_bert(folder: str) -> str:

@@ -18,7 +18,12 @@ from autotune.analysis.plan import describe_default, seconds_at_profile, warn_of
 from autotune.analysis.recommendation_text import describe_best
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import believed_bests
-from autotune.analysis.text import format_metric, format_ratio_to_default
+from autotune.analysis.text import (
+    UNCLEAR,
+    UNCLEAR_CAPTION,
+    format_metric,
+    format_ratio_to_default,
+)
 from autotune.analysis.timeline import prediction_checks
 from autotune.cli.layout import INDENT
 from autotune.cli.output import STATE_STYLES, err, non_default_settings, print_plan
@@ -38,6 +43,7 @@ class LiveView:
         self._trials = dict(snapshot.by_number)
         self._snapshot = snapshot
         self._points: dict[int, CurvePoint] = {}
+        self._caption = UNCLEAR_CAPTION
         self._best_lines = self._describe_bests()
         self._live = Live(console=err, refresh_per_second=REFRESH_HZ, transient=True)
 
@@ -106,16 +112,22 @@ class LiveView:
         fit."""
         line = Text(f"trial {trial.number:>3} ")
         line.append(f"{trial.state.value:<11} ", style=STATE_STYLES[trial.state])
-        if trial.state is State.COMPLETE:
-            metrics = self._study.reported_metrics
-            line.append("  ".join(self._figure(trial, metric) for metric in metrics))
-        else:
-            line.append(trial.reason or "")
+        metrics = self._study.reported_metrics if trial.state is State.COMPLETE else ()
+        figures = "  ".join(self._figure(trial, metric) for metric in metrics)
+        line.append(figures or trial.reason or "")
         settings = Text(non_default_settings(self._study, trial), style="dim")
         if line.cell_len + settings.cell_len + 2 <= err.width or not err.is_terminal:
             err.print(line.append("  ").append_text(settings), soft_wrap=not err.is_terminal)
         else:
             err.print(line, Padding(settings, (0, 0, 0, INDENT)))
+        if UNCLEAR in figures:
+            self._print_caption()
+
+    def _print_caption(self) -> None:
+        """Explain the mark of unclear ratios, once."""
+        if self._caption:
+            err.print(Padding(Text(self._caption, style="dim"), (0, 0, 0, INDENT)))
+            self._caption = ""
 
     def _figure(self, trial: Trial, metric: str) -> str:
         value = trial.metric(metric)

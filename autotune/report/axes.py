@@ -47,7 +47,7 @@ class Axis:
             return {"tickformat": "~g", "ticksuffix": "x"}
         unit = METRICS[self.metric].unit if self.metric in METRICS else ""
         if unit == "ratio":
-            return {"tickformat": ".1~%"}
+            return {"tickformat": ".2~%"}
         return {"tickformat": "~g", "tickprefix": "$"} if unit.startswith("USD") else {}
 
     def scale(self, value: float) -> float:
@@ -60,8 +60,14 @@ class Axis:
     def zoomed(self, marked: Sequence[Trial], others: Sequence[Trial]) -> Axis:
         """The axis limited to the range of ``marked`` and as much again on both sides, as far as
         there are ``others``: a single outlier does not squeeze all else into a strip."""
-        inner = [v for v in self.values(marked) if v is not None]
-        outer = [v for v in self.values([*marked, *others]) if v is not None]
+        return self.zoomed_to(self.values(marked), self.values(others))
+
+    def zoomed_to(
+        self, marked: Sequence[float | None], others: Sequence[float | None] = ()
+    ) -> Axis:
+        """The same for values on the scale of the axis."""
+        inner = [v for v in marked if v is not None]
+        outer = [v for v in (*marked, *others) if v is not None]
         if self.log:
             inner, outer = ([math.log10(v) for v in values if v > 0] for values in (inner, outer))
         if not inner or min(inner) == max(inner):

@@ -1,4 +1,4 @@
-"""Listings at 40 to 160 columns, and the plot of the front."""
+"""Listings at 40 to 160 columns, the plot of the front, and the lines of a search."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from rich.console import Console, RenderableType
 
 from autotune.analysis.snapshot import Snapshot
+from autotune.analysis.text import UNCLEAR, UNCLEAR_CAPTION
 from autotune.cli import output
 from autotune.cli.front import front_listing
 from autotune.cli.layout import Column, Listing, Row
+from autotune.cli.live import LiveView
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, TRIED, axis_range, plot
 from autotune.cli.tables import check_listing
 from autotune.cli.trials import trial_details, trial_listing
@@ -175,3 +177,16 @@ def test_checks_show_what_is_known() -> None:
     assert cells[0] == ["equal predictions", "100.00%", "99.50%", "0.995", "FAILED"]
     assert cells[1][1:] == ["0.000", "0.000", "", "held"]
     assert [len(row.details) for row in rows] == [0, 0, 1]
+
+
+def test_a_search_explains_the_mark_of_unclear_ratios_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = LiveView(Snapshot(STUDY, []))
+    view.finished(TRIALS[0])
+    assert UNCLEAR not in capsys.readouterr().err
+    for trial in TRIALS[1:8]:
+        view.finished(trial)
+    text = " ".join(capsys.readouterr().err.split())
+    assert text.count(f"{UNCLEAR})") > 1
+    assert text.count(UNCLEAR_CAPTION) == 1

@@ -143,3 +143,18 @@ def test_the_page_of_a_trial_lists_replicates_and_confirmations(
         ["3", "27"],
     ]
     assert frames[0]["split"].tolist()[:4] == ["validation"] * 2 + ["test"] * 2
+
+
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_wide_intervals_do_not_squeeze_a_comparison(trials: list[Trial], is_relative: bool) -> None:
+    members = [with_score(trial, trial.metric(samples.ACCURACY) or 0.0, 0.3) for trial in trials]
+    snapshots = {"a": Snapshot(STUDY, trials), "b": Snapshot(STUDY, members)}
+    axes = Axis(samples.SPEED), Axis(samples.ACCURACY)
+    figure = compare_figure(snapshots, *axes, relative=is_relative)
+    marks = [y for trace in figure.data if trace.hovertext is not None for y in trace.y]
+    low, high = figure.layout.yaxis.range
+    span = max(marks) - min(marks)
+    assert low < min(marks) and max(marks) < high and high - low < 1.2 * span
+    for trace in figure.data:
+        for y, above in zip(trace.y, trace.error_y.array or (), strict=False):
+            assert y + above < high
