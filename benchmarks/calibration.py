@@ -112,9 +112,10 @@ def calibrate(study: Study, trials: Sequence[Trial], repeated: Sequence[Trial]) 
 
 def strategies(recommender: Recommender) -> list[Trial]:
     """The first result of each strategy but the default."""
-    baseline = recommender.study.baseline
-    members = {t.strategy.key: t for t in reversed(recommender.candidates)}
-    return [trial for trial in members.values() if trial.strategy != baseline][::-1]
+    firsts: dict[str, Trial] = {}
+    for trial in recommender.candidates:
+        firsts.setdefault(trial.strategy.key, trial)
+    return [t for t in firsts.values() if t.strategy != recommender.study.baseline]
 
 
 def _claims(

@@ -7,12 +7,12 @@ confirmed is what would be recommended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from autotune.analysis.front import find_baseline, pareto_front
 from autotune.analysis.hypervolume import exclusive_hypervolumes
 from autotune.analysis.recommendation import Recommender
-from autotune.domain import State, Study, Trial
+from autotune.domain import State, Strategy, Study, Trial
 from autotune.errors import NotFoundError
 from autotune.levers import deployment_key, training_key
 
@@ -23,10 +23,11 @@ def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
     whose scores would be the same; at last the strategies that satisfy the constraints with too low
     a probability, the likeliest first."""
     recommender = Recommender(study, [trial for trial in trials if not trial.is_confirmation])
-    remaining = _first_of_each_strategy(recommender.acceptable)
-    keys = {trial.strategy.key for trial in remaining}
+    model_key = deployment_key if study.deploys else training_key
+    remaining = _first_of_each(recommender.acceptable, lambda strategy: strategy.key)
+    acceptable = {trial.strategy.key for trial in remaining}
     ranked: list[Trial] = []
-    while remaining and len(_first_of_each_model(study, ranked)) < count:
+    while remaining and len(_first_of_each(ranked, model_key)) < count:
         front = recommender.front_of(remaining)
         knee = recommender.choose("knee", front)
         volumes = exclusive_hypervolumes(study, trials, front)
@@ -36,12 +37,13 @@ def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
         )
         numbers = {trial.number for trial in front}
         remaining = [trial for trial in remaining if trial.number not in numbers]
-    doubtful = _first_of_each_strategy(
-        [trial for trial in recommender.candidates if trial.strategy.key not in keys]
+    firsts = _first_of_each(ranked, model_key)
+    others = [trial for trial in ranked if trial not in firsts]
+    doubtful = _first_of_each(
+        [trial for trial in recommender.candidates if trial.strategy.key not in acceptable],
+        lambda strategy: strategy.key,
     )
     doubtful.sort(key=lambda trial: (-recommender.probability(trial), trial.number))
-    firsts = _first_of_each_model(study, ranked)
-    others = [trial for trial in ranked if trial not in firsts]
     return [*firsts, *others, *doubtful][:count]
 
 
@@ -68,11 +70,9 @@ def recommended_trial(study: Study, trials: Sequence[Trial]) -> Trial | None:
     return None if trial.strategy == study.baseline else trial
 
 
-def _first_of_each_model(study: Study, trials: Sequence[Trial]) -> list[Trial]:
-    """The first trial of each trained model, or of each model as it is deployed."""
-    key = deployment_key if study.deploys else training_key
-    return list({key(trial.strategy): trial for trial in reversed(trials)}.values())[::-1]
-
-
-def _first_of_each_strategy(trials: Sequence[Trial]) -> list[Trial]:
-    return list({trial.strategy.key: trial for trial in reversed(trials)}.values())[::-1]
+def _first_of_each(trials: Sequence[Trial], key: Callable[[Strategy], str]) -> list[Trial]:
+    """The first trial of each key of strategies, in order."""
+    firsts: dict[str, Trial] = {}
+    for trial in trials:
+        firsts.setdefault(key(trial.strategy), trial)
+    return list(firsts.values())

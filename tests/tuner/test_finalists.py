@@ -64,6 +64,18 @@ def test_each_model_comes_once_before_others_of_the_same(study: Study) -> None:
     assert numbers.index(2) < numbers.index(4)
 
 
+def test_the_recommended_one_comes_first_also_if_others_train_the_same_model(study: Study) -> None:
+    base = study.baseline
+    best = base.with_values(batch_size=32)
+    trials = [
+        measured(0, base, 100.0, 0.80),
+        measured(1, best, 200.0, 0.85),
+        measured(2, base.with_values(batch_size=16), 120.0, 0.82),
+        measured(3, best.with_values(threads=1), 90.0, 0.85),
+    ]
+    assert [trial.number for trial in finalists(goal(study), trials, 4)] == [1, 2, 0, 3]
+
+
 def test_confirmation_runs_do_not_change_the_order(study: Study) -> None:
     """What to run follows from the search, so that a strategy keeps its place."""
     base = study.baseline
