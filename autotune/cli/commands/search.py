@@ -31,8 +31,6 @@ from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import AutotuneError, UsageError
 from autotune.ports import Executor
 
-"""Exit status of a search that was ended by Ctrl-C."""
-
 LogOption = Annotated[
     list[str] | None,
     typer.Option("--log-to", help="Also log to tensorboard, mlflow or wandb. Can be repeated."),
