@@ -207,7 +207,9 @@ class StudyFront:
     default: list[Trial]
 
     @classmethod
-    def of(cls, name: str, snapshot: Snapshot, x: Axis, y: Axis, *, relative: bool) -> StudyFront:
+    def from_snapshot(
+        cls, name: str, snapshot: Snapshot, x: Axis, y: Axis, *, relative: bool
+    ) -> StudyFront:
         pair = (x.metric, y.metric)
         members = snapshot.front_of(snapshot.feasible, pair)
         default = [] if snapshot.baseline is None else [snapshot.baseline]
@@ -229,7 +231,9 @@ def compare_figure(
 ) -> go.Figure:
     """The fronts of several studies in two metrics, each with its default. Intervals are drawn as
     far as they fit the range of these."""
-    fronts = [StudyFront.of(name, s, x, y, relative=relative) for name, s in snapshots.items()]
+    fronts = [
+        StudyFront.from_snapshot(name, s, x, y, relative=relative) for name, s in snapshots.items()
+    ]
     marks = [(front, [*front.members, *front.default]) for front in fronts]
     if relative:
         x, y = replace(x, default=1.0), replace(y, default=1.0)

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainingArguments
 from trial_cases import (
     CPU,
     CROSS_ENTROPY,
+    build_optimizer,
     make_collator,
     make_plan,
     make_split,
@@ -127,7 +128,7 @@ def test_every_optimizer_learns_at_the_given_learning_rate(name: str) -> None:
 def test_frozen_parameters_are_not_in_the_optimizer() -> None:
     model = tiny_model()
     model.base_model.requires_grad_(False)
-    optimizer = optimizers.build_optimizer("adamw", model, 1e-3)
+    optimizer = build_optimizer("adamw", model, 1e-3)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     assert len(parameters) == 2
 
@@ -218,7 +219,7 @@ def test_precisions_learn_on_cuda(name: str) -> None:
     model = tiny_model().to(device)
     precision = Precision(name, device)
     precision.prepare(model)
-    optimizer = optimizers.build_optimizer("adamw-fused", model, 1e-3)
+    optimizer = build_optimizer("adamw-fused", model, 1e-3)
     state = TrainState(model, model, optimizer, precision, 1e-3, None, device, CROSS_ENTROPY)
     batch = make_collator(make_split())(np.arange(8))
     inputs = {key: value.to(device) for key, value in batch.inputs.items()}

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from data_files import tiny, write_splits
 from tiny_encoders import tiny_model
+from torch import nn
 
 from autotune import levers
 from autotune.domain import Device, Host, Job, Limits, Strategy
 from autotune.domain.tasks import TASK_KINDS
 from autotune.trial.data.batching import Collator
-from autotune.trial.effects.optimizers import build_optimizer
+from autotune.trial.effects.optimizers import optimizer_settings, trainable_parameters
 from autotune.trial.effects.precision import Precision
 from autotune.trial.loss import Loss, cross_entropy
 from autotune.trial.plan import TrainingPlan
@@ -25,6 +26,11 @@ CPU = torch.device("cpu")
 
 CROSS_ENTROPY = Loss(TASK_KINDS["text-classification"], cross_entropy)
 HOST = Host(cpu=None, cores=(0,), physical_cores=1, memory_gib=8, devices=(Device("cpu", "cpu"),))
+
+
+def build_optimizer(name: str, model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    optimizer_class, settings = optimizer_settings(name, rate)
+    return optimizer_class(trainable_parameters(model), **settings)
 
 
 def make_strategy(**values: Any) -> Strategy:

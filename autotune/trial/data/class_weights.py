@@ -10,16 +10,16 @@ from autotune.domain.text import closest
 from autotune.errors import DataError
 from autotune.trial.tasks.base import is_evaluated
 
-BALANCED = "balanced"
-"""Weights in inverse proportion to the frequencies of the classes, as in scikit-learn. Their mean
-over the labels of train is 1."""
-
 
 def class_weights(
     weights: str | Mapping[str, float], label_names: Sequence[str], labels: np.ndarray
 ) -> list[float]:
-    """The weight of each of ``label_names``: 1 for those that ``weights`` does not name. ``labels``
-    are those of train. Raises :class:`DataError` for a name that is no label."""
+    """The weight of each of ``label_names``: 1 for those that ``weights`` does not name. With
+    ``balanced`` they are inversely proportional to the frequencies of the classes in ``labels``,
+    those of train, over which their mean is 1 (as in scikit-learn).
+
+    :raises DataError: a name is no label.
+    """
     if isinstance(weights, str):
         counts = np.bincount(labels[is_evaluated(labels)], minlength=len(label_names))
         present = counts > 0

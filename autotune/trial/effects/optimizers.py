@@ -65,12 +65,6 @@ def optimizer_settings(name: str, rate: float) -> tuple[type[Optimizer], dict[st
     raise UsageError(f"unknown optimizer {name!r}", hint="use adamw, adamw-fused, sgd or adafactor")
 
 
-def build_optimizer(name: str, model: nn.Module, rate: float) -> Optimizer:
-    """The optimizer over the trainable parameters of ``model``."""
-    optimizer_class, settings = optimizer_settings(name, rate)
-    return optimizer_class(trainable_parameters(model), **settings)
-
-
 def build_for_strategy(strategy: Strategy, model: PreTrainedModel) -> Optimizer:
     """The strategy's optimizer over an unsharded model, in host memory with ``offload``."""
     groups = parameter_groups(strategy, model)
