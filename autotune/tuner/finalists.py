@@ -8,6 +8,7 @@ confirmed is what would be recommended.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from autotune.analysis.front import find_baseline, pareto_front
 from autotune.analysis.hypervolume import exclusive_hypervolumes
@@ -19,18 +20,20 @@ from autotune.levers import deployment_key, training_key
 
 def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
     """The first ``count`` trials to confirm: the knee, then the members of the front by the
-    hypervolume that they add, then the next fronts, of each the first of a model before others,
-    whose scores would be the same; at last the strategies that satisfy the constraints with too low
-    a probability, the likeliest first."""
+    hypervolume that they are believed to add, then the next fronts, of each the first of a model
+    before others, whose scores would be the same; at last the strategies that satisfy the
+    constraints with too low a probability, the likeliest first."""
     recommender = Recommender(study, [trial for trial in trials if not trial.is_confirmation])
     model_key = deployment_key if study.deploys else training_key
     remaining = _first_of_each(recommender.acceptable, lambda strategy: strategy.key)
     acceptable = {trial.strategy.key for trial in remaining}
+    reference = [_believed(recommender, trial) for trial in complete_default(study, trials)]
     ranked: list[Trial] = []
     while remaining and len(_first_of_each(ranked, model_key)) < count:
         front = recommender.front_of(remaining)
         knee = recommender.choose("knee", front)
-        volumes = exclusive_hypervolumes(study, trials, front)
+        believed = [_believed(recommender, trial) for trial in front]
+        volumes = exclusive_hypervolumes(study, reference, believed)
         ranked += sorted(
             front,
             key=lambda t: (t.number != knee.number, -volumes.get(t.number, 0.0), t.number),
@@ -45,6 +48,17 @@ def finalists(study: Study, trials: Sequence[Trial], count: int) -> list[Trial]:
     )
     doubtful.sort(key=lambda trial: (-recommender.probability(trial), trial.number))
     return [*firsts, *others, *doubtful][:count]
+
+
+def _believed(recommender: Recommender, trial: Trial) -> Trial:
+    """``trial`` with the posterior means of the objectives in place of its measurements."""
+    measurements = dict(trial.result.measurements)
+    for objective in recommender.study.objectives:
+        mean = recommender.posterior.mean(trial, objective.metric)
+        if mean is not None:
+            measurement = measurements[objective.metric]
+            measurements[objective.metric] = replace(measurement, value=mean)
+    return replace(trial, result=replace(trial.result, measurements=measurements))
 
 
 def expected_finalists(study: Study, trials: Sequence[Trial]) -> list[Trial]:

@@ -15,7 +15,7 @@ from autotune.analysis.budget import typical_seconds
 from autotune.analysis.front import (
     feasible_trials,
     find_baseline,
-    pareto_optimal,
+    pareto_front,
     signed_objectives,
 )
 from autotune.domain import Constraint, CurvePoint, State, Study, Trial
@@ -126,7 +126,7 @@ def new_trial_worth(study: Study, history: Sequence[Trial]) -> float | None:
     seconds = typical_seconds(history)
     if len(complete) < MIN_FINISHED_TRIALS or seconds == 0:
         return None
-    front = {trial.number for trial in pareto_optimal(study, history)}
+    front = {trial.number for trial in pareto_front(study, history)}
     improvements = sum(trial.number in front for trial in complete)
     return (improvements + 1) / (len(finished) + 2) / seconds
 

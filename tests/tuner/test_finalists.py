@@ -76,6 +76,22 @@ def test_the_recommended_one_comes_first_also_if_others_train_the_same_model(stu
     assert [trial.number for trial in finalists(goal(study), trials, 4)] == [1, 2, 0, 3]
 
 
+def test_members_of_the_front_are_ranked_by_what_is_believed(study: Study) -> None:
+    """The first run of the fastest is below the bound, but its replicates are not."""
+    base = study.baseline
+    speeds, accuracies = (100.0, 170.0, 110.0, 200.0), (0.80, 0.825, 0.84, 0.83)
+    strategies = [base, base.with_values(learning_rate=2e-4), base.with_values(batch_size=16),
+                  base.with_values(batch_size=32)]  # fmt: skip
+    rows = list(zip(strategies, speeds, accuracies, strict=True))
+    trials = [measured(n, *row) for n, row in enumerate(rows)]
+    trials[3] = measured(3, strategies[3], speeds[3], 0.785)
+    for seed in (101, 102):
+        for row in rows:
+            run = measured(len(trials), *row)
+            trials.append(replace(run, origin=TrialOrigin.REPLICATE, seed=seed))
+    assert [trial.number for trial in finalists(goal(study), trials, 4)] == [2, 3, 1, 0]
+
+
 def test_confirmation_runs_do_not_change_the_order(study: Study) -> None:
     """What to run follows from the search, so that a strategy keeps its place."""
     base = study.baseline

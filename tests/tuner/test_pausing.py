@@ -13,6 +13,7 @@ from autotune.domain import (
     PAUSED_AT_STEP,
     Budget,
     Completed,
+    Constraint,
     CurvePoint,
     Job,
     Limits,
@@ -130,6 +131,16 @@ def test_the_worth_of_a_new_strategy_falls_as_the_front_stands_still(study: Stud
     late = new_trial_worth(study, [*history, *(replace(t, result=slow) for t in dominated)])
     assert early is not None and late is not None
     assert late < early
+
+
+def test_a_violating_trial_adds_nothing_to_the_worth_of_a_new_strategy(study: Study) -> None:
+    study = replace(study, constraints=(Constraint("accuracy", ">=", 0.8),))
+    history, extra = trials(study, 6), trials(study, 7, accuracy=0.5)[6]
+    slow = {"train_samples_per_second": Measurement("x", 1.0, "x"),
+            "accuracy": Measurement("x", 0.5, "x")}  # fmt: skip
+    dominated = replace(extra, result=TrialResult(slow))
+    worths = [new_trial_worth(study, [*history, trial]) for trial in (extra, dominated)]
+    assert worths[0] is not None and worths[0] == worths[1]
 
 
 def test_the_paused_trial_of_most_worth_is_continued_first(study: Study) -> None:

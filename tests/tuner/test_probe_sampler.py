@@ -7,7 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.domain import Budget, Categorical, Dimension, Measurement, Strategy, Study, Trial
+from autotune.domain import (
+    Budget,
+    Categorical,
+    Dimension,
+    Measurement,
+    Strategy,
+    Study,
+    Trial,
+    TrialOrigin,
+)
 from autotune.levers import training_key
 from autotune.tuner.samplers.probes import ProbeSampler, make_probes, with_fastest_settings
 from autotune.tuner.samplers.recipes import RecipeSampler
@@ -67,6 +76,13 @@ def test_recipes_use_the_fastest_probed_setting(study: Study, speed: float, allo
         strategy = study.baseline.with_values(allocator=setting, batch_size=16)
         fastest = with_fastest_settings(strategy, study, history)
         assert (fastest["allocator"], fastest["batch_size"]) == (allocator, 16)
+
+
+def test_speeds_of_another_host_choose_no_settings(study: Study) -> None:
+    probe = study.baseline.with_values(allocator="tuned")
+    history = [trial(0, study.baseline), trial(1, probe, speed=40.0)]
+    elsewhere = replace(trial(2, probe, speed=400.0), origin=TrialOrigin.TRANSFERRED)
+    assert with_fastest_settings(probe, study, [*history, elsewhere])["allocator"] == "system"
 
 
 def test_probes_are_compared_at_one_speed_of_the_machine(study: Study) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from autotune.analysis.drift import relative_ratio
 from autotune.analysis.front import find_baseline
-from autotune.domain import Phase, State, Strategy, Study, Trial, Value
+from autotune.domain import Phase, State, Strategy, Study, Trial, TrialOrigin, Value
 from autotune.domain.search_space import excluded, grid_values
 from autotune.levers import phase_levers
 from autotune.levers.priors import expected_speedup
@@ -82,14 +82,14 @@ def _pays_back(default: Trial, speedup: float) -> bool:
 
 
 def with_fastest_settings(strategy: Strategy, study: Study, history: Sequence[Trial]) -> Strategy:
-    """``strategy`` with the fastest setting of each lever that was probed."""
+    """``strategy`` with the fastest setting of each lever that was probed on this host."""
     default = find_baseline(study, history)
     if default is None:
         return strategy
     ratios = {
         trial.strategy.key: relative_ratio(SPEED, trial, default)
         for trial in history
-        if trial.state is State.COMPLETE
+        if trial.state is State.COMPLETE and trial.origin is not TrialOrigin.TRANSFERRED
     }
     settings: dict[str, Value] = {}
     fastest: dict[str, float] = {}
