@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from autotune.domain import Completed, CurvePoint, Job, Outcome, TrialResult
 from autotune.ports import Report
-from autotune.trial import checkpoints, training
+from autotune.trial import checkpoints, profiling, training
 from autotune.trial.devices import init_device, init_process_group
 from autotune.trial.plan import plan_training
 from autotune.trial.run import run_trial
@@ -82,6 +82,7 @@ def train_with_checkpoints(job: Job, report: Report) -> Outcome:
     to ``copy`` beside it in the step after the first rung."""
     checkpoints.MAX_WRITE_SHARE = float("inf")
     training.WINDOW_SECONDS = 0.0
+    profiling.MAX_PROFILES = 1  # on a busy machine too
     copied = Path(job.directory).parent / "copy"
     rung = int(job.task.evaluate_every or 0)
     is_rank_0 = os.environ["RANK"] == "0"
