@@ -29,7 +29,7 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.store import SqlStore
-from autotune.trial import checkpoints, evaluate, training
+from autotune.trial import checkpoints, evaluate, profiling, training
 from autotune.trial.job_files import CHECKPOINTS
 from autotune.tuner.failures import earlier_runs
 from autotune.tuner.samplers.registry import make_sampler
@@ -87,6 +87,7 @@ def test_a_search_that_was_killed_loses_only_the_steps_since_the_rung(
     killed."""
     monkeypatch.setenv("AUTOTUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(training, "WINDOW_SECONDS", 0.0)
+    monkeypatch.setattr(profiling, "MAX_PROFILES", 1)  # on a busy machine too
     monkeypatch.setattr(checkpoints, "MAX_WRITE_SHARE", float("inf"))
     files = write_data(tmp_path)
     task = Task(model="builtin:bert-tiny", dataset=files, steps=16, max_length=16)
