@@ -43,7 +43,7 @@ class LiveView:
         self._trials = dict(snapshot.by_number)
         self._snapshot = snapshot
         self._points: dict[int, CurvePoint] = {}
-        self._caption = UNCLEAR_CAPTION
+        self._explains_mark = True
         self._best_lines = self._describe_bests()
         self._live = Live(console=err, refresh_per_second=REFRESH_HZ, transient=True)
 
@@ -120,14 +120,9 @@ class LiveView:
             err.print(line.append("  ").append_text(settings), soft_wrap=not err.is_terminal)
         else:
             err.print(line, Padding(settings, (0, 0, 0, INDENT)))
-        if UNCLEAR in figures:
-            self._print_caption()
-
-    def _print_caption(self) -> None:
-        """Explain the mark of unclear ratios, once."""
-        if self._caption:
-            err.print(Padding(Text(self._caption, style="dim"), (0, 0, 0, INDENT)))
-            self._caption = ""
+        if self._explains_mark and UNCLEAR in figures:
+            err.print(Padding(Text(UNCLEAR_CAPTION, style="dim"), (0, 0, 0, INDENT)))
+            self._explains_mark = False
 
     def _figure(self, trial: Trial, metric: str) -> str:
         value = trial.metric(metric)
