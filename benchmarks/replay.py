@@ -28,7 +28,6 @@ from autotune.domain import (
     Study,
     Trial,
     TrialResult,
-    WorkloadProfile,
 )
 from autotune.domain.metrics import METRICS
 from autotune.execution.replay.benchmark import Record, TabularBenchmark
@@ -256,8 +255,8 @@ class _TraceObserver:
 class _TimedSampler:
     """Measures the CPU time of each proposal."""
 
-    def __init__(self, study: Study, workload: WorkloadProfile | None, trace: SearchTrace) -> None:
-        self.sampler, self._trace = make_sampler(study, workload), trace
+    def __init__(self, study: Study, trace: SearchTrace) -> None:
+        self.sampler, self._trace = make_sampler(study, study.workload), trace
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
         start = time.process_time()
@@ -279,7 +278,7 @@ def run_autotune(
     """A search with autotune over the benchmark."""
     config = SamplerConfig(sampler, seed, scorer.study.sampler.recipes)
     study = replace(
-        scorer.study, sampler=config, sharing=sharing,
+        scorer.study, sampler=config, sharing=sharing, workload=scorer.landscape.workload,
         stopping=stopping, budget=budget or Budget(trials=100_000),
     )  # fmt: skip
     executor = ReplayExecutor(scorer.landscape)
@@ -287,7 +286,7 @@ def run_autotune(
     with tempfile.TemporaryDirectory(dir=_temporary_directory()) as folder:
         store = open_store(f"sqlite:///{folder}/replay.db", clock=executor.clock)
         store.create_study(study, {})
-        timed_sampler = _TimedSampler(study, scorer.landscape.workload, observer.trace)
+        timed_sampler = _TimedSampler(study, observer.trace)
         tuner = make_tuner(
             study, store, timed_sampler, executor, scorer.landscape.host,
             directory=Path(folder), observer=observer, clock=executor.clock,

@@ -27,7 +27,7 @@ from autotune.analysis.front import (
 )
 from autotune.analysis.paired import PairedRuns
 from autotune.analysis.posterior import Posterior
-from autotune.analysis.refutation import MIN_PROBABILITY, REFUTED_PROBABILITY, Refutations
+from autotune.analysis.refutation import MIN_PROBABILITY, Refutations
 from autotune.analysis.replicates import Replicates
 from autotune.domain import Constraint, State, Study, Trial
 from autotune.domain.expression import Expression
@@ -131,15 +131,13 @@ class Recommender:
         return self._probabilities[trial.number]
 
     def status(self, trial: Trial) -> Status:
-        """Whether the confirmation runs of the strategy confirm it; refute it, as a constraint is
-        unlikely or it is probably worse than the default in every objective; or leave it undecided
+        """Whether the confirmation runs of the strategy confirm it, refute it
+        (:meth:`~autotune.analysis.refutation.Refutations.is_refuted`), or leave it undecided
         whether it satisfies the constraints."""
+        if not self._is_default(trial) and self._refutations.is_refuted(trial):
+            return Status.REFUTED
         if not self.replicates.confirmations(trial):
             return Status.UNCONFIRMED
-        probability = self._refutations.satisfaction_probability(trial)
-        is_worse = self._refutations.worse_probability(trial) >= MIN_PROBABILITY
-        if not self._is_default(trial) and (probability < REFUTED_PROBABILITY or is_worse):
-            return Status.REFUTED
         is_likely = self.probability(trial) >= MIN_PROBABILITY
         return Status.CONFIRMED if is_likely else Status.UNDECIDED
 

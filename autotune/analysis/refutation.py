@@ -29,13 +29,9 @@ class Refutations:
         self._paired, self._replicates = PairedRuns(history), Replicates(history)
         self._default = find_baseline(study, history)
 
-    def is_refuted(self, trial: Trial, num_seeds: int) -> bool:
-        """Whether the strategy of ``trial`` cannot be recommended, as far as its runs tell.
-
-        It is refuted if a run failed; if it is worse than the default in every objective; if it
-        satisfies the constraints with less than :data:`REFUTED_PROBABILITY`, or, when all of
-        ``num_seeds`` runs are done, with less than :data:`MIN_PROBABILITY`.
-        """
+    def is_refuted(self, trial: Trial) -> bool:
+        """Whether a confirmation run of the strategy of ``trial`` failed, its runs alone make a
+        constraint unlikely, or it is probably worse than the default in every objective."""
         runs = [
             run
             for run in self._history
@@ -43,11 +39,7 @@ class Refutations:
         ]
         if any(run.state.is_finished and run.state is not State.COMPLETE for run in runs):
             return True
-        complete = [run for run in runs if run.state is State.COMPLETE]
-        if not complete:
-            return False
-        bound = MIN_PROBABILITY if len(complete) >= num_seeds else REFUTED_PROBABILITY
-        if self.satisfaction_probability(trial) < bound:
+        if self.satisfaction_probability(trial) < REFUTED_PROBABILITY:
             return True
         return self.worse_probability(trial) >= MIN_PROBABILITY
 

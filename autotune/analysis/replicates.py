@@ -13,14 +13,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, variance
 
 from autotune.analysis.front import value_of
 from autotune.analysis.intervals import EXACT_METRICS, figure_interval
-from autotune.domain import Measurement, State, Trial, TrialOrigin
+from autotune.domain import Measurement, Phase, State, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
+from autotune.levers import training_key
 from autotune.measure.statistics import t_quantile
 
 Z95 = 1.959964
@@ -167,6 +168,34 @@ class Replicates:
             return None
         excess = (variance(differences) - 2 * fmean(sampling_variances)) / 2
         return RunVariation(math.sqrt(max(excess, 0.0)), len(differences) - 1)
+
+
+def with_mean_scores(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """``trials`` whose scores of the trained model are means over the seeds that trained it."""
+    replicates: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.origin is TrialOrigin.REPLICATE and trial.state is State.COMPLETE:
+            replicates[training_key(trial.strategy)].append(trial)
+    if not replicates:
+        return trials
+    return [
+        trial
+        if trial.has_another_seed
+        else _with_mean_scores(trial, replicates.get(training_key(trial.strategy), ()))
+        for trial in trials
+    ]
+
+
+def _with_mean_scores(trial: Trial, replicates: Sequence[Trial]) -> Trial:
+    means = {
+        name: replace(own, value=fmean([own.value, *values]))
+        for name, own in trial.result.measurements.items()
+        if is_score(name)
+        and METRICS[name].phase is Phase.TRAIN
+        and (values := [v for run in replicates if (v := value_of(run, name)) is not None])
+    }
+    measurements = {**trial.result.measurements, **means}
+    return replace(trial, result=replace(trial.result, measurements=measurements))
 
 
 def confirmed_trial(run: Trial, trials: Sequence[Trial]) -> Trial | None:

@@ -4,8 +4,8 @@ The best of many noisy trials look better than they are. When the rest of the bu
 finalists are trained again without cached results, with other seeds, and evaluated on data that no
 earlier trial has used. The default runs with the same seeds, so that differences to it are paired,
 and before the finalists of each seed, so that speeds are compared close in time. A finalist that
-its runs refute leaves its place to the next one. What to run is a pure function of the study and
-its trials.
+its runs refute, or that cannot be recommended after all of them, leaves its place to the next one.
+What to run is a pure function of the study and its trials.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import islice
 from math import ceil
 from statistics import mean, median
 
-from autotune.analysis.refutation import Refutations
+from autotune.analysis.recommendation import Recommender, Status
 from autotune.domain import TRAINING_PHASES, Budget, Confirmation, State, Strategy, Study, Trial
 from autotune.levers import training_key
 from autotune.tuner.cache import measured_phases
@@ -154,18 +154,26 @@ def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) ->
 def _strategies_to_confirm(
     study: Study, confirmation: Confirmation, history: Sequence[Trial]
 ) -> Sequence[Trial]:
-    """The default, and the first finalists that no confirmation run refutes; those that train the
-    same model as the default last, since their scores are known. Empty if only the default could be
+    """The default, and the first finalists that can still be recommended; those that train the same
+    model as the default last, since their scores are known. Empty if only the default could be
     confirmed, which would compare nothing."""
     ranked = finalists(study, history, _max_strategies(confirmation))
     candidates = [trial for trial in ranked if trial.strategy != study.baseline]
     default_key = training_key(study.baseline)
     candidates.sort(key=lambda trial: training_key(trial.strategy) == default_key)
     if any(trial.is_confirmation for trial in history):
-        refutations = Refutations(study, history)
-        candidates = [t for t in candidates if not refutations.is_refuted(t, confirmation.seeds)]
+        recommender = Recommender(study, history)
+        candidates = [t for t in candidates if _keeps_place(recommender, t, confirmation.seeds)]
     places = candidates[: confirmation.top]
     return [*complete_default(study, history), *places] if places else []
+
+
+def _keeps_place(recommender: Recommender, trial: Trial, num_seeds: int) -> bool:
+    """Whether ``trial`` can still be recommended: its runs do not refute it, nor leave it undecided
+    when all of them are done."""
+    status = recommender.status(trial)
+    is_done = len(recommender.replicates.confirmations(trial)) >= num_seeds
+    return status is not Status.REFUTED and not (is_done and status is Status.UNDECIDED)
 
 
 def _max_strategies(confirmation: Confirmation) -> int:

@@ -20,6 +20,7 @@ from autotune.analysis.front import (
     non_dominated,
     signed_objectives,
 )
+from autotune.analysis.replicates import with_mean_scores
 from autotune.analysis.text import metric_label
 from autotune.components import STOPPING_RULES
 from autotune.domain import (
@@ -95,12 +96,12 @@ class EarlyStopper:
         if point.step >= point.total_steps:
             return None  # it has ended: only its last evaluation follows
         try:
-            history = self._history.refresh()
-            self._load_curves(self._curves.missing(history))
+            others = [t for t in self._history.refresh() if t.number != trial.number]
+            self._load_curves(self._curves.missing(others))
         except StoreUnavailableError:
             return None  # without the other trials there is no reason to stop
-        progress = self._progress(trial, started.cache_hit.profile, history)
-        reason: str | None = rule(self._study, progress, history, self._curves, self._score_bound)
+        progress = self._progress(trial, started.cache_hit.profile, others)
+        reason: str | None = rule(self._study, progress, others, self._curves, self._score_bound)
         if isinstance(reason, PauseReason) and trial.origin is TrialOrigin.CONTINUED:
             return None  # it is paused once only
         return reason
@@ -114,9 +115,8 @@ class EarlyStopper:
             return None
         progress = self._progress(trial, profile, history)
         forecasts = _forecasts(self._study, progress, history, self._curves, self._score_bound)
-        return estimate_outlook(
-            self._study, progress.point, progress.profile_metrics, forecasts, history
-        )
+        metrics, known = progress.profile_metrics, with_mean_scores(history)
+        return estimate_outlook(self._study, progress.point, metrics, forecasts, known)
 
     def _progress(
         self, trial: Trial, profile: Trial | None, history: Sequence[Trial]
@@ -161,11 +161,12 @@ def optimistic(
         return math.inf if value is None else sign * value + MAX_SPEED_GAIN * abs(value)
 
     forecasts = _forecasts(study, progress, history, curves, score_bound)
+    by_strategy = with_mean_scores(history)
     return (
         _violated_constraint(study, best, history)
         or _improbable_constraint(study, progress, forecasts, history)
-        or _dominating_trial(study, best, history)
-        or _pause_reason(study, progress, forecasts, history)
+        or _dominating_trial(study, best, by_strategy)
+        or _pause_reason(study, progress, forecasts, by_strategy)
     )
 
 
@@ -244,7 +245,8 @@ def _optimistic_gain(
 def _violated_constraint(
     study: Study, best: Callable[[str, float], float], history: Sequence[Trial]
 ) -> str | None:
-    """A constraint that the trial violates even with its best possible result."""
+    """A constraint that the trial violates even with its best possible result. The reason names it:
+    the sampler takes stops for a constraint, and no others, for violations."""
     default = find_baseline(study, history)
     for constraint in study.constraints:
         limit = constraint_bound(constraint, default)

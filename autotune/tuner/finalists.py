@@ -63,9 +63,16 @@ def _believed(recommender: Recommender, trial: Trial) -> Trial:
 
 def expected_finalists(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     """The default and the members of the measured front, from whose runs the time of confirmations
-    is estimated during the search. Empty while there is nothing but the default to confirm."""
-    front = [trial for trial in pareto_front(study, trials) if trial.strategy != study.baseline]
-    return [*complete_default(study, trials), *front] if front else []
+    is estimated during the search; of the front without constraints if no trial satisfies them as
+    measured, since those that come closest are confirmed too. Empty while there is nothing but the
+    default to confirm."""
+    for members in (study, replace(study, constraints=())):
+        front = [
+            trial for trial in pareto_front(members, trials) if trial.strategy != study.baseline
+        ]
+        if front:
+            return [*complete_default(study, trials), *front]
+    return []
 
 
 def complete_default(study: Study, trials: Sequence[Trial]) -> list[Trial]:

@@ -288,7 +288,7 @@ def make_tuner(
     from autotune.tuner.samplers.factored.score_bound import GpScoreUpperBound
 
     reader = TurnReader(study, store, host, clock=clock, feasibility=feasibility)
-    bound = score_bound or GpScoreUpperBound(study)
+    bound = score_bound or GpScoreUpperBound(study, study.workload)
     stopper = EarlyStopper(study, store, reader.history, bound)
     sources = TrialSources(
         imports=Imports(source),

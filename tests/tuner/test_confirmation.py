@@ -270,8 +270,8 @@ def test_a_trial_that_exhausts_the_search_budget_leaves_the_reserve(
 
     run(study, store, tmp_path, slow)
     trials = store.trials("small")
-    assert [t.state for t in trials[3:]] == [State.INTERRUPTED, *[State.COMPLETE] * 2]
-    assert all(trial.is_confirmation for trial in trials[4:])
+    assert trials[3].state is State.INTERRUPTED
+    assert len(trials[4:]) >= 2 and all(trial.is_confirmation for trial in trials[4:])
 
 
 def test_a_strategy_is_confirmed_with_other_seeds(study: Study) -> None:

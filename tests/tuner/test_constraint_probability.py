@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,10 +106,19 @@ def test_a_region_in_which_trials_are_stopped_is_left(study: Study) -> None:
     other = study.baseline.with_values(pruning_ratio=0.5, learning_rate=2e-4)
     history = measured([(study.baseline, 0.90)])
     before = probability(study, history, other)
-    for strategy in pruned:
+
+    def stopped(reason: str) -> list[Trial]:
         values = {"train_samples_per_second": 300.0}
-        history.append(finished_trial(len(history), strategy, values, state="pruned"))
-    assert probability(study, history, other) < 0.7 * before
+        return [
+            replace(finished_trial(n, strategy, values, state="pruned"), reason=reason)
+            for n, strategy in enumerate(pruned, start=1)
+        ]
+
+    (constraint,) = study.constraints
+    violating = stopped(f"{constraint} holds with a probability of 2%")
+    assert probability(study, [*history, *violating], other) < 0.7 * before
+    dominated = stopped("dominated by trial 0 even if it reaches accuracy 0.89")
+    assert probability(study, [*history, *dominated], other) == before
 
 
 def test_what_costs_nothing_is_tried_before_what_is_pruned_most(study: Study) -> None:

@@ -333,7 +333,8 @@ def test_a_stopped_training_counts_against_a_constraint_on_its_deployment(servin
     first = deployed_trial(0, study, float(study.baseline["learning_rate"]), "torch")
     stopped = replace(
         deployed_trial(1, study, 4e-4, "openvino"),
-        state=State.PRUNED, result=TrialResult(_measured({"train_samples_per_second": 1.0})),
+        state=State.PRUNED, reason=f"{bound} holds with a probability of 1%",
+        result=TrialResult(_measured({"train_samples_per_second": 1.0})),
     )  # fmt: skip
     observations = Observations(study).update([first, stopped])
     estimates = observations.with_stopped(Phase.DEPLOY, "deployed_accuracy")

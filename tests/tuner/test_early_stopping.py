@@ -240,3 +240,20 @@ def test_halving_waits_for_other_trials(study: Study) -> None:
 def test_halving_ranks_by_fronts_not_by_one_objective(study: Study) -> None:
     others = [(10.0 + n, 0.5) for n in range(6)]
     assert not is_stopped_by_asha(study, others, (1.0, 0.6))
+
+
+def test_a_trial_is_not_compared_with_itself(study: Study) -> None:
+    """The history of a running trial contains it; with itself there are enough for halving."""
+    others, curves = trials_with_curves({0: (0.9, 0.9)})
+    running = replace(finished(1, 1.0, 0.1, State.RUNNING), origin=TrialOrigin.SAMPLED)
+    store: Any = SimpleNamespace(
+        curves=lambda name: {0: curves.points(0)}, trial=lambda *_: others[0]
+    )
+    history: Any = SimpleNamespace(refresh=lambda: [*others, running])
+    job = SimpleNamespace(phases=PHASES)
+    started: Any = SimpleNamespace(trial=running, cache_hit=CACHE_MISS, job=job)
+    halving = replace(study, stopping="asha")
+    stopper = EarlyStopper(halving, store, history, lambda *_: None)
+    stopper._curves.add(0, *curves.points(0))
+    assert stopper.should_stop(started, profile(1.0)) is None
+    assert stopper.should_stop(started, rung(25, 0.1)) is None

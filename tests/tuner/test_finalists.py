@@ -116,3 +116,15 @@ def test_time_is_reserved_for_the_default_and_the_front(study: Study) -> None:
     assert [trial.number for trial in expected_finalists(study, trials)] == [0, 1]
     assert expected_finalists(study, trials[:1]) == [], "nothing to compare with the default"
     assert complete_default(study, trials[1:]) == []
+
+
+def test_time_is_reserved_for_what_comes_closest_to_a_constraint(study: Study) -> None:
+    """It is confirmed too, though its score is below the bound as measured."""
+    base = study.baseline
+    default, close = (
+        measured(0, base, 100.0, 0.80),
+        measured(1, base.with_values(batch_size=32), 200.0, 0.785),
+    )
+    assert expected_finalists(goal(study), [default]) == []
+    assert expected_finalists(goal(study), [default, close]) == [default, close]
+    assert close in finalists(goal(study), [default, close], 2)

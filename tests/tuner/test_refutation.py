@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autotune.analysis.recommendation import Recommender, Status
 from autotune.analysis.refutation import Refutations
 from autotune.domain import (
     Budget,
     Confirmation,
     Constraint,
+    FailureReason,
     Measurement,
     State,
     Study,
@@ -73,26 +75,48 @@ def test_a_constraint_refutes(goal: Study, accuracy: float, is_refuted: bool) ->
     """At the bound itself the runs decide nothing."""
     finalist = history(goal)[3]
     trials = confirmed(goal, finalist, [accuracy])
-    assert Refutations(goal, trials).is_refuted(finalist, 2) is is_refuted
+    assert Refutations(goal, trials).is_refuted(finalist) is is_refuted
 
 
-def test_a_finalist_whose_runs_decide_nothing_is_replaced_at_last(goal: Study) -> None:
-    finalist = history(goal)[3]
-    first = Refutations(goal, confirmed(goal, finalist, [0.69]))
-    assert 0.2 < first.satisfaction_probability(finalist) < 0.8
-    assert not first.is_refuted(finalist, num_seeds=2)
-    both = Refutations(goal, confirmed(goal, finalist, [0.69, 0.69]))
-    assert 0.2 < both.satisfaction_probability(finalist) < 0.8
-    assert both.is_refuted(finalist, num_seeds=2)
+def test_a_finalist_that_cannot_be_recommended_after_all_runs_is_replaced(goal: Study) -> None:
+    ranked = finalists(goal, history(goal), 3)
+    first, second = (trial for trial in ranked if trial.strategy != goal.baseline)
+    once = confirmed(goal, first, [0.687])
+    assert next_confirmation(goal, once) == (goal.baseline, 2), "it has another run to come"
+    undecided = confirmed(goal, first, [0.687, 0.687])
+    assert Recommender(goal, undecided).status(first) is Status.UNDECIDED
+    assert next_confirmation(goal, undecided) == (second.strategy, 1)
+
+
+def test_a_finalist_of_which_a_run_failed_is_neither_recommended_nor_run_again(goal: Study) -> None:
+    ranked = finalists(goal, history(goal), 3)
+    finalist = next(trial for trial in ranked if trial.strategy != goal.baseline)
+    trials = confirmed(goal, finalist, [0.72])
+    assert finalist.number in {t.number for t in Recommender(goal, trials).acceptable}
+    failed = replace(
+        trials[-1],
+        state=State.INFEASIBLE,
+        failure=FailureReason.OUT_OF_MEMORY,
+        result=TrialResult(),
+    )
+    trials[-1] = failed
+    recommender = Recommender(goal, trials)
+    assert recommender.status(finalist) is Status.REFUTED
+    assert finalist.number not in {trial.number for trial in recommender.acceptable}
+    run = next_confirmation(goal, trials)
+    assert run is not None and run[0] != finalist.strategy
+    lost = replace(failed, state=State.FAILED, failure=FailureReason.INFRASTRUCTURE)
+    trials[-1] = lost
+    assert Recommender(goal, trials).status(finalist) is Status.UNCONFIRMED
 
 
 def test_a_finalist_that_is_worse_than_the_default_is_refuted(study: Study) -> None:
     free = replace(study, constraints=())
     finalist = history(free)[3]
     slower = Refutations(free, confirmed(free, finalist, [0.65, 0.65], speed=90.0))
-    assert slower.is_refuted(finalist, 2)
+    assert slower.is_refuted(finalist)
     faster = Refutations(free, confirmed(free, finalist, [0.65, 0.65], speed=300.0))
-    assert not faster.is_refuted(finalist, 2), "a trade-off"
+    assert not faster.is_refuted(finalist), "a trade-off"
 
 
 def test_an_absolute_bound_is_compared_with_test_scores(study: Study) -> None:
@@ -100,7 +124,7 @@ def test_an_absolute_bound_is_compared_with_test_scores(study: Study) -> None:
     finalist = history(study)[3]
     for accuracy, is_refuted in ((0.74, False), (0.66, True)):
         trials = confirmed(absolute, finalist, [accuracy, accuracy])
-        assert Refutations(absolute, trials).is_refuted(finalist, 2) is is_refuted
+        assert Refutations(absolute, trials).is_refuted(finalist) is is_refuted
 
 
 def test_the_next_finalist_takes_the_place(goal: Study) -> None:

@@ -13,10 +13,12 @@ import pytest
 from autotune.analysis.front import pareto_front
 from autotune.analysis.posterior import Posterior
 from autotune.analysis.recommendation import Recommender
+from autotune.analysis.replicates import with_mean_scores
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import (
     Budget,
     Constraint,
+    CurvePoint,
     FailureReason,
     Measurement,
     Phase,
@@ -28,6 +30,8 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.levers import phase_levers
+from autotune.tuner.early_stopping import optimistic
+from autotune.tuner.learning_curves import LearningCurves, TrialProgress
 from autotune.tuner.replication import (
     MAX_RATIO,
     SEED_OFFSET,
@@ -35,9 +39,12 @@ from autotune.tuner.replication import (
     Replication,
     choose_replicate,
 )
+from autotune.tuner.samplers.factored.acquisition import AcquisitionScorer
 from autotune.tuner.samplers.factored.encoding import group_key
 from autotune.tuner.samplers.factored.observations import Observations
+from autotune.tuner.samplers.factored.posterior import Posterior as SamplerPosterior
 from autotune.tuner.samplers.factored.surrogates import Surrogates
+from autotune.tuner.score_forecast import ScoreUpperBound
 from autotune.tuner.sources import SeedReplicates
 from tests.tuner.small_study import finished_trial, make_turn
 
@@ -264,3 +271,34 @@ def test_a_resumed_search_models_replicates_as_the_running_one_did(study: Study)
     after = expected(running, observations.update(repeated))
     resumed = expected(Surrogates(study.space), Observations(study).update(repeated))
     assert after == resumed != before
+
+
+def test_the_front_of_the_sampler_has_the_mean_over_seeds(study: Study) -> None:
+    """Number 4, slow and lucky, is on the front by its first run alone."""
+    study = replace(study, constraints=())
+    history = trials(study, 0.843)
+    repeated = [*history, *(replicate(9 + n, history[4], 0.80, n) for n in range(2))]
+
+    def parents(trials: Sequence[Trial]) -> Sequence[Strategy]:
+        observations = Observations(study).update(trials)
+        posterior = SamplerPosterior(observations, Surrogates(study.space), 32, 0)
+        return AcquisitionScorer(study, posterior, history[0]).parents()
+
+    assert parents(history)[1] == history[4].strategy, "after number 5, which is later"
+    assert parents(repeated)[0] == history[5].strategy
+    assert parents(repeated)[1] != history[4].strategy
+
+
+def test_a_lucky_first_run_stops_no_other_trial(study: Study) -> None:
+    history = trials(study, 0.87)
+    repeated = [*history, *(replicate(9 + n, history[5], 0.81, n) for n in range(2))]
+    point = CurvePoint(5, 100, 40, 0.5, 0.5, {"train_samples_per_second": 250.0})
+    progress = TrialProgress.from_points(study.baseline.with_values(batch_size=32), [point], {})
+    bound: ScoreUpperBound = lambda *_: 0.86  # noqa: E731
+    reason = optimistic(study, progress, history, LearningCurves(), bound)
+    assert reason is not None and reason.startswith("dominated by trial 5")
+    assert optimistic(study, progress, repeated, LearningCurves(), bound) is None
+    own = with_mean_scores(repeated)
+    assert own[5].metric("accuracy") == pytest.approx((0.87 + 2 * 0.81) / 3)
+    assert [t.metric("accuracy") for t in own[:5]] == [t.metric("accuracy") for t in history[:5]]
+    assert own[9].metric("accuracy") == 0.81, "a replicate has its own"

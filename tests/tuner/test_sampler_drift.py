@@ -9,7 +9,7 @@ import pytest
 
 from autotune.domain import Phase, State, Strategy, Trial, TrialOrigin, TrialResult
 from autotune.tuner.samplers.factored import FactoredSampler
-from autotune.tuner.samplers.factored.observations import Observations
+from autotune.tuner.samplers.factored.observations import observe
 from tests.tuner import simulated_search as simulated
 from tests.tuner.simulated_search import finished_trial, simulate_metrics
 
@@ -43,7 +43,7 @@ def _history(slowdowns: Sequence[float]) -> list[Trial]:
 
 
 def _profiles(history: Sequence[Trial]) -> list[dict[str, float]]:
-    observations = Observations(STUDY, history[0]).update(history)
+    observations = observe(STUDY, history)
     return [dict(o.values) for _, o in observations.by_number(Phase.PROFILE)]
 
 

@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from autotune.analysis.front import non_dominated
 from autotune.analysis.hypervolume import reference_and_unit
 from autotune.domain import Phase, Strategy, Study, Trial
+from autotune.domain.metrics import get_metric
+from autotune.levers import phase_levers
 from autotune.tuner.samplers.factored.candidate_batch import CandidateBatch
 from autotune.tuner.samplers.factored.constraints import Constraints
+from autotune.tuner.samplers.factored.encoding import group_key
 from autotune.tuner.samplers.factored.gaussian_process import Floats
-from autotune.tuner.samplers.factored.posterior import Posterior
+from autotune.tuner.samplers.factored.posterior import Posterior, score_phase
 
 Scalarized = NDArray[np.float32]
 """How far points reach in each direction, shape (..., directions). Single precision, because these
@@ -127,16 +130,25 @@ class AcquisitionScorer:
     """
 
     def __init__(self, study: Study, posterior: Posterior, default: Trial | None) -> None:
-        self._study, self._default = study, default
+        self._study, self._posterior, self._default = study, posterior, default
         self._constraints = Constraints(study, posterior, default)
         complete = posterior.observations.complete
         self._trials = [complete[number] for number in sorted(complete)]
-        values = [[t.metric(o.metric) for o in study.objectives] for t in self._trials]
+        values = [[self._measured(t, o.metric) for o in study.objectives] for t in self._trials]
         self._values = np.array(values, dtype=float).reshape(len(values), len(study.objectives))
         self._references = self._references_and_units()
         self._points = self._scaled_objectives(list(self._values.T))
         satisfied = self._constraints.satisfied_by_trials(self._trials)
         self._points[satisfied.mean(axis=1) < MIN_INCUMBENT_PROBABILITY] = 0.0
+
+    def _measured(self, trial: Trial, metric: str) -> float | None:
+        """A metric of ``trial``; of a score the mean over the seeds of the strategy."""
+        phase = score_phase(metric)
+        group = group_key(trial.strategy, phase_levers(phase))
+        observation = self._posterior.observations.groups[phase].get(group)
+        if get_metric(metric).is_score and observation is not None:
+            return observation.values.get(metric, trial.metric(metric))
+        return trial.metric(metric)
 
     def parents(self) -> list[Strategy]:
         """The latest strategies of the front, then the latest others."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 
 from autotune.analysis.drift import correct_drift
+from autotune.analysis.front import find_baseline
 from autotune.domain import (
     CONCURRENT_TRIALS,
     FailureReason,
@@ -42,6 +43,9 @@ DEPLOY_SECONDS = "deploy_seconds"
 STOPPED_VIOLATION, STOPPED_SAMPLES = 0.05, 100
 """By how much an early-stopped trial is estimated to violate a lower bound on a score, and the
 number of samples with whose binomial variance."""
+
+DEFAULT_ORIGINS = (TrialOrigin.DEFAULT, TrialOrigin.ENQUEUED, TrialOrigin.RETRY)
+"""Origins among which the trial of the default strategy is looked up."""
 
 INITIAL_OVERHEAD_SECONDS = 1.0
 """Assumed seconds of a profiling run, and of a trial's overhead, before any was measured."""
@@ -118,6 +122,7 @@ class Observations:
         self.complete: dict[int, Trial] = {}
         """Complete trials of this host, which can be on the front."""
         self.tried_keys: set[str] = set()
+        self._stop_reasons: dict[int, str] = {}
         self._firsts: dict[GroupKey, Observation] = {}
         self._replicates: dict[GroupKey, dict[int, Mapping[str, float]]] = {}
         self._sorted: dict[Phase, list[tuple[GroupKey, Observation]]] = {}
@@ -150,31 +155,36 @@ class Observations:
         return self._sorted[phase]
 
     def with_stopped(self, phase: Phase, metric: str) -> list[tuple[GroupKey, Observation]]:
-        """:meth:`by_number`, with an estimate for each early-stopped trial whose group did not
-        measure a constrained score: it probably violates the constraint. Without estimates, a
-        region in which all trials are stopped would look as good as before."""
-        measured, bound = self.by_number(phase), self._lower_bound(metric)
-        if phase not in (Phase.TRAIN, Phase.DEPLOY) or bound is None:
+        """:meth:`by_number`, with an estimate for each group that did not measure a constrained
+        score because its trial was stopped for the constraint: it probably violates it. Without
+        estimates, a region in which all trials are stopped would look as good as before. A trial
+        that was stopped because another is better says nothing about the constraint."""
+        measured, constraint = self.by_number(phase), self._lower_bound(metric)
+        if phase not in (Phase.TRAIN, Phase.DEPLOY) or constraint is None:
             return measured
+        bound, name = constraint
         values = {metric: max(bound - STOPPED_VIOLATION, 0.0)}
         levers, estimates = phase_levers(phase), {}
         for number, strategy in sorted(self.early_stopped.items()):
+            if name not in self._stop_reasons[number]:
+                continue
             key = group_key(strategy, levers)
             if key not in self.groups[phase] and key not in estimates:
                 estimates[key] = Observation(number, strategy, values, {metric: STOPPED_SAMPLES})
         return sorted([*measured, *estimates.items()], key=lambda item: item[1].number)
 
-    def _lower_bound(self, metric: str) -> float | None:
-        """The bound below which a score violates a constraint; ``None`` without one."""
+    def _lower_bound(self, metric: str) -> tuple[float, str] | None:
+        """The bound below which a score violates a constraint, and the constraint as the reason of
+        a stop names it; ``None`` without one."""
         phase = get_metric(metric).phase
         default = self.groups[phase].get(self.default_groups.get(phase, ()))
         for constraint in self._study.constraints:
             is_lower_bound = constraint.operator in (">", ">=") and constraint.metric == metric
             if is_lower_bound and METRICS[metric].kind is MetricKind.SHARE:
                 if not constraint.relative:
-                    return constraint.bound
+                    return constraint.bound, str(constraint)
                 if default is not None and metric in default.values:
-                    return default.values[metric] + constraint.bound
+                    return default.values[metric] + constraint.bound, str(constraint)
         return None
 
     @property
@@ -247,6 +257,7 @@ class Observations:
             self._put(Phase.PROFILE, trial, profile, is_shared=is_shared)
         if trial.state is State.PRUNED:
             self.early_stopped[trial.number] = trial.strategy
+            self._stop_reasons[trial.number] = trial.reason or ""
             return
         if trial.origin != TrialOrigin.TRANSFERRED and trial.state is State.COMPLETE:
             self.complete[trial.number] = trial
@@ -332,6 +343,17 @@ class Observations:
             self._durations[Phase.PROFILE][trial.number] = max(trial.seconds - deployed, 0.0)
         elif deploy_seconds is not None:
             self._durations[Phase.DEPLOY][trial.number] = max(trial.seconds - deployed, 0.0)
+
+
+def observe(
+    study: Study, history: Sequence[Trial], earlier: Observations | None = None
+) -> Observations:
+    """The observations of ``history``: those of an ``earlier`` state of it with what is new, unless
+    there is another trial of the default, whose speed corrects all others."""
+    default = find_baseline(study, [trial for trial in history if trial.origin in DEFAULT_ORIGINS])
+    if earlier is None or earlier.default is not default:
+        earlier = Observations(study, default)
+    return earlier.update(history)
 
 
 def _metric_phase(metric: str) -> Phase | None:

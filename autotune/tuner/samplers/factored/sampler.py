@@ -14,28 +14,23 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-from autotune.analysis.front import find_baseline
-from autotune.domain import Phase, Strategy, Study, Trial, TrialOrigin, WorkloadProfile
+from autotune.domain import Phase, Strategy, Study, Trial, WorkloadProfile
 from autotune.levers import phase_levers
-from autotune.levers.priors import accuracy_effects
 from autotune.tuner.samplers.common import derive_seed
 from autotune.tuner.samplers.factored.acquisition import AcquisitionScorer
 from autotune.tuner.samplers.factored.candidate_batch import CandidateBatch
 from autotune.tuner.samplers.factored.candidates import Candidates
 from autotune.tuner.samplers.factored.encoding import GroupKey, group_key
 from autotune.tuner.samplers.factored.feasibility_classifier import FeasibilityClassifier
-from autotune.tuner.samplers.factored.observations import Observations
+from autotune.tuner.samplers.factored.observations import Observations, observe
 from autotune.tuner.samplers.factored.posterior import Posterior
-from autotune.tuner.samplers.factored.surrogates import Surrogates
+from autotune.tuner.samplers.factored.surrogates import make_surrogates
 
 POSTERIOR_SAMPLES = 32
 """Joint posterior samples of the metrics of the candidates."""
 
 MAX_STOPPED_TRIALS = 64
 """Latest early-stopped trials that a proposal takes into account."""
-
-DEFAULT_ORIGINS = (TrialOrigin.DEFAULT, TrialOrigin.ENQUEUED, TrialOrigin.RETRY)
-"""Origins among which the trial of the default strategy is looked up."""
 
 
 class FactoredSampler:
@@ -46,10 +41,9 @@ class FactoredSampler:
 
     def __init__(self, study: Study, workload: WorkloadProfile | None = None) -> None:
         self._study = study
-        self._observations = Observations(study)
+        self._observations: Observations | None = None
         self._candidates = Candidates(study.space, study.sampler.seed, study.start_with)
-        effects = accuracy_effects(study.sampler.priors, study.space.defaults)
-        self._surrogates = Surrogates(study.space, workload, effects)
+        self._surrogates = make_surrogates(study, workload)
         self._feasibility = FeasibilityClassifier(study.space)
 
     def ask(self, history: Sequence[Trial]) -> Strategy | None:
@@ -59,14 +53,10 @@ class FactoredSampler:
             return self._ask(history)
 
     def _ask(self, history: Sequence[Trial]) -> Strategy | None:
-        default_trials = [trial for trial in history if trial.origin in DEFAULT_ORIGINS]
-        default = find_baseline(self._study, default_trials)
-        if self._observations.default is not default:  # its speed corrects all others
-            self._observations = Observations(self._study, default)
-        observations = self._observations.update(history)
+        self._observations = observations = observe(self._study, history, self._observations)
         seed = derive_seed(self._study.sampler.seed, len(history))
         posterior = Posterior(observations, self._surrogates, POSTERIOR_SAMPLES, seed)
-        scorer = AcquisitionScorer(self._study, posterior, default)
+        scorer = AcquisitionScorer(self._study, posterior, observations.default)
         candidates = self._candidates.untried(observations.tried_keys, scorer.parents())
         if not candidates:
             return None

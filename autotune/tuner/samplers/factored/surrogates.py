@@ -15,12 +15,13 @@ from statistics import median
 import numpy as np
 
 from autotune.analysis.observations import SHARED_SCORE_VARIANCE
-from autotune.domain import Phase, SearchSpace, Strategy, WorkloadProfile
+from autotune.domain import Phase, SearchSpace, Strategy, Study, WorkloadProfile
 from autotune.domain.metrics import METRICS, MetricKind
 from autotune.levers import phase_levers
 from autotune.levers.priors import (
     ACCURACY_EFFECTS,
     Effects,
+    accuracy_effects,
     accuracy_log_odds,
     effect_deviation,
 )
@@ -298,6 +299,12 @@ class Surrogates:
             # Two levels without positions differ by twice the variance.
             variances.append(max(deviation**2 / (1 if dimension.is_numeric else 2), MIN_VARIANCE))
         return np.array(variances)
+
+
+def make_surrogates(study: Study, workload: WorkloadProfile | None) -> Surrogates:
+    """The surrogates of ``study``, with the effects of levers that it states."""
+    effects = accuracy_effects(study.sampler.priors, study.space.defaults)
+    return Surrogates(study.space, workload, effects)
 
 
 def fit_count(count: int) -> int:
