@@ -115,8 +115,8 @@ class EarlyStopper:
             return None
         progress = self._progress(trial, profile, history)
         forecasts = _forecasts(self._study, progress, history, self._curves, self._score_bound)
-        metrics, known = progress.profile_metrics, with_mean_scores(history)
-        return estimate_outlook(self._study, progress.point, metrics, forecasts, known)
+        metrics, averaged = progress.profile_metrics, with_mean_scores(history)
+        return estimate_outlook(self._study, progress.point, metrics, forecasts, averaged)
 
     def _progress(
         self, trial: Trial, profile: Trial | None, history: Sequence[Trial]
@@ -161,12 +161,12 @@ def optimistic(
         return math.inf if value is None else sign * value + MAX_SPEED_GAIN * abs(value)
 
     forecasts = _forecasts(study, progress, history, curves, score_bound)
-    by_strategy = with_mean_scores(history)
+    averaged = with_mean_scores(history)
     return (
         _violated_constraint(study, best, history)
         or _improbable_constraint(study, progress, forecasts, history)
-        or _dominating_trial(study, best, by_strategy)
-        or _pause_reason(study, progress, forecasts, by_strategy)
+        or _dominating_trial(study, best, averaged)
+        or _pause_reason(study, progress, forecasts, averaged)
     )
 
 
