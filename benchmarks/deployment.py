@@ -7,14 +7,15 @@
 trained, for one epoch at a learning rate of 2e-4: with the other defaults of ``Trainer``, pruned
 before training, and pruned and distilled from the first. Each row of the table deploys one of them.
 The first row is the default in torch eager, in batches of 32 in the order of arrival, padded as
-``Trainer`` pads. In each round all rows are measured one after the other, and ratios are those of
-the same round, so that a change of the machine's speed matters little. Accuracy is that of the
+``Trainer`` pads. In each round all rows are measured one after the other, the first row again
+before every third one. Ratios are those to its latest measurement, so that a change of the
+machine's speed matters little. Accuracy is that of the
 deployed model on the test split, against the first row, paired by example; the interval is that of
 the examples, of one training.
 
 The last row is the knee of a search of ``--minutes`` (:mod:`deployment_search`), which runs first.
-Trained models, artifacts and observations are kept in ``--out``: a benchmark that was interrupted
-goes on where it stopped. ``--part sharing`` measures what sharing of trainings saves
+Trained models, artifacts and observations are kept in ``--out``, by options: a benchmark that was
+interrupted goes on where it stopped. ``--part sharing`` measures what sharing of trainings saves
 (:mod:`deployment_sharing`). ``--smoke`` is a short run, whose figures mean nothing.
 """
 
@@ -36,7 +37,7 @@ from autotune.deployment import DeploymentSettings, Logits, build
 from autotune.deployment.artifact import is_artifact
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.measurement import serve, serving_figures
-from autotune.domain import Host, Job, Limits, Phase, Strategy, Task
+from autotune.domain import Host, Job, Limits, Phase, Strategy, Task, digest
 from autotune.errors import AutotuneError
 from autotune.hardware import inventory
 from autotune.levers import defaults, required_resources
@@ -49,6 +50,9 @@ from autotune.trial.post_pruning import pruned_model
 SPEED, LATENCY = "deployed_samples_per_second", "latency_p95_ms"
 OBSERVATIONS = "observations.jsonl"
 MAX_LENGTH = 64
+ROWS_PER_DEFAULT = 3
+"""Rows that are compared with one measurement of the first row."""
+
 SMOKE_EXAMPLES = 64
 """Training and test examples of ``--smoke``."""
 
@@ -103,10 +107,14 @@ def table_rows(threads: int, ratio: float) -> tuple[Row, ...]:
 
 @dataclass(frozen=True)
 class Observation:
-    """One row in one round."""
+    """One row in one round. ``relative_speed`` and ``relative_latency`` are those to the latest
+    measurement of the first row, and ``artifact`` is the name of what was measured."""
 
+    artifact: str
     speed: float
     latency: float
+    relative_speed: float
+    relative_latency: float
     size_mb: float
     memory_mb: float
     hits: list[bool]
@@ -127,13 +135,21 @@ def train(task: Task, strategy: Strategy, folder: Path) -> Path:
 
 
 def observe(
-    artifact: Path, texts: Sequence[EncodedText], labels: np.ndarray, threads: int
+    artifact: Path,
+    texts: Sequence[EncodedText],
+    labels: np.ndarray,
+    threads: int,
+    default: Observation | None,
 ) -> Observation:
+    """``default`` is the latest measurement of the first row; ``None`` for that row itself."""
     serving = serve(artifact, texts, threads)
     figures = {name: m.value for name, m in serving_figures(artifact, serving).items()}
+    speed, latency = figures[SPEED], figures[LATENCY]
     return Observation(
-        figures[SPEED], figures[LATENCY], figures["size_mb"],
-        figures.get("serving_memory_mb", math.nan),
+        artifact.name, speed, latency,
+        1.0 if default is None else speed / default.speed,
+        1.0 if default is None else latency / default.latency,
+        figures["size_mb"], figures.get("serving_memory_mb", math.nan),
         (classes(serving.logits) == labels).tolist(),
     )  # fmt: skip
 
@@ -142,14 +158,9 @@ def classes(logits: Sequence[Logits]) -> np.ndarray:
     return np.asarray(np.stack(list(logits)).argmax(axis=-1))
 
 
-def ratio_text(
-    values: Sequence[Observation], references: Sequence[Observation], figure: str
-) -> str:
-    """The geometric mean of ratios, and how far it is off (one standard error) if it is known."""
-    logs = [
-        math.log(getattr(v, figure) / getattr(r, figure))
-        for v, r in zip(values, references, strict=True)
-    ]
+def ratio_text(ratios: Sequence[float]) -> str:
+    """The geometric mean, and how far it is off (one standard error) if it is known."""
+    logs = [math.log(ratio) for ratio in ratios]
     text = f"{math.exp(fmean(logs)):.2f}"
     return (
         f"{text} ± {math.exp(fmean(logs)) * stdev(logs) / math.sqrt(len(logs)):.2f}"
@@ -163,12 +174,12 @@ def print_table(observations: Mapping[str, Sequence[Observation]]) -> None:
     print("|---|---|---|---|---|---|---|")
     default, *_ = observations.values()
     for label, values in observations.items():
-        last, rounds = values[-1], min(len(values), len(default))
+        last = values[-1]
         differences = (np.array(last.hits, dtype=float) - default[-1].hits) * 100
         error = 1.96 * differences.std() / math.sqrt(len(differences))
         print(
-            f"| {label} | {ratio_text(values[:rounds], default[:rounds], 'speed')} | "
-            f"{ratio_text(values[:rounds], default[:rounds], 'latency')} | "
+            f"| {label} | {ratio_text([v.relative_speed for v in values])} | "
+            f"{ratio_text([v.relative_latency for v in values])} | "
             f"{last.size_mb:.0f} | {last.memory_mb:.0f} | {np.mean(last.hits):.1%} | "
             f"{differences.mean():+.2f} ± {error:.2f} |"
         )
@@ -199,6 +210,7 @@ def main() -> None:
         "kind": "text-classification", "model": options.model, "dataset": files,
         "max_length": MAX_LENGTH, "train_samples": options.examples,
     }  # fmt: skip
+    options.out /= f"{options.examples}-examples-{options.pruning_ratio:g}-pruned"
     if options.part == "sharing":
         compare_sharing(document, options.out)
         return
@@ -213,7 +225,7 @@ def main() -> None:
     print(
         f"{host.cpu}, {len(host.cores)} cores; {options.examples} examples of {options.data.name}"
     )
-    print_table(read_observations(options.out / OBSERVATIONS))
+    print_table(read_observations(options.out / OBSERVATIONS, rows))
 
 
 def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[str, Path]:
@@ -247,14 +259,22 @@ def measure_rows(
     test, path = load_split(prepare_task(task), "test"), options.out / OBSERVATIONS
     count = SMOKE_EXAMPLES if options.smoke else len(test)
     texts, labels = encoded_texts(test)[:count], test.labels[:count]
-    finished = {label: len(values) for label, values in read_observations(path).items()}
+    finished = {label: len(values) for label, values in read_observations(path, rows).items()}
+    default_row = rows[0]
     for number in range(options.rounds):
-        for row, artifact in artifacts.items():
-            if finished.get(row.label, 0) <= number:
+        default: Observation | None = None
+        missing = [row for row in artifacts if finished.get(row.label, 0) <= number]
+        for index, row in enumerate(missing):
+            if default is None or index % ROWS_PER_DEFAULT == 0:
+                default = observe(
+                    artifacts[default_row], texts, labels, len(host.cores), default=None
+                )
+            observation = default
+            if row is not default_row:
                 threads = row.settings.inference_threads or len(host.cores)
-                observation = observe(artifact, texts, labels, threads)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"row": row.label, **asdict(observation)}) + "\n")
+                observation = observe(artifacts[row], texts, labels, threads, default)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"row": row.label, **asdict(observation)}) + "\n")
 
 
 def build_artifacts(
@@ -266,7 +286,7 @@ def build_artifacts(
     calibration = calibration_texts(train_split, task.seed)
     artifacts = {}
     for row in rows:
-        folder = out / "artifacts" / row.label.replace(" ", "-").replace(",", "")
+        folder = out / "artifacts" / artifact_name(row)
         levers = Strategy({"post_pruning_ratio": row.post_pruning_ratio})
         try:
             if not is_artifact(folder):
@@ -278,15 +298,24 @@ def build_artifacts(
     return artifacts
 
 
-def read_observations(path: Path) -> dict[str, list[Observation]]:
-    """By row, in the order of the rounds. A line that was cut off is left out."""
+def artifact_name(row: Row) -> str:
+    """The name of the folder of the artifact; another one for other settings."""
+    name = row.label.replace(" ", "-").replace(",", "")
+    return f"{name}-{digest([asdict(row.settings), row.post_pruning_ratio])[:8]}"
+
+
+def read_observations(path: Path, rows: Sequence[Row]) -> dict[str, list[Observation]]:
+    """By row, in the order of the rounds. A line that was cut off is left out, and so is one of an
+    artifact that is not one of ``rows``."""
     observations: dict[str, list[Observation]] = {}
+    names = {artifact_name(row) for row in rows}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        observations.setdefault(record.pop("row"), []).append(Observation(**record))
+        if record["artifact"] in names:
+            observations.setdefault(record.pop("row"), []).append(Observation(**record))
     return observations
 
 

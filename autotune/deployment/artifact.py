@@ -35,8 +35,8 @@ class Artifact:
     or answers questions: two windows share ``stride`` tokens. An answer ``may_be_empty``.
     ``threshold`` is the probability above which one of several labels applies (0.5 unless given),
     or by how much the sum of the logits of no answer has to be larger than that of an answer (0
-    unless given). The others are the settings of the deployment
-    (:class:`~autotune.deployment.settings.DeploymentSettings`).
+    unless given). Texts that are too long lose tokens at their ``truncation_side``. The others are
+    the settings of the deployment (:class:`~autotune.deployment.settings.DeploymentSettings`).
     """
 
     task: str
@@ -54,6 +54,7 @@ class Artifact:
     stride: int = 0
     may_be_empty: bool = False
     threshold: float | None = None
+    truncation_side: str = "right"
 
     @property
     def divides_texts(self) -> bool:

@@ -21,6 +21,7 @@ from autotune.errors import ExecutionError
 from autotune.measure.statistics import percentile
 
 START_TIMEOUT_SECONDS = 300.0
+END_TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.05
 REQUEST_TIMEOUT_SECONDS = 60.0
 WARMUP_REQUESTS = 10
@@ -57,7 +58,11 @@ def running_server(artifact: Path, threads: int | None = None) -> Iterator[tuple
             yield _wait_until_ready(process, address_file, log)
         finally:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(END_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _wait_until_ready(
@@ -72,6 +77,8 @@ def _wait_until_ready(
         except (OSError, ValueError):
             pass  # the file is not written yet, or only in part
         time.sleep(POLL_SECONDS)
+    if process.poll() is None:
+        raise ExecutionError(f"the server was not ready after {START_TIMEOUT_SECONDS:g} s")
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     raise ExecutionError(f"the server did not start: {lines[-1] if lines else 'no output'}")
 

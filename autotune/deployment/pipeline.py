@@ -7,6 +7,7 @@ the trial, and the labels that its scores count.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ Windows = Sequence[Encoding]
 
 Decode = Callable[[Artifact, Row, Windows, Sequence[Logits]], Prediction]
 
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 MAX_CHARACTERS = 200_000
 """Characters of a text that are tokenized: 20 times what the longest encoders take."""
@@ -122,7 +125,7 @@ def make_encoder(folder: Path, artifact: Artifact) -> TextEncoder:
     """The encoder of the artifact in ``folder``."""
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(artifact.max_length)
+    tokenizer.enable_truncation(artifact.max_length, direction=artifact.truncation_side)
     return TextEncoder(artifact, tokenizer)
 
 
@@ -139,17 +142,24 @@ def make_pipeline(folder: Path, predictor: Predictor) -> Pipeline:
 def _text(row: Row, key: str, where: str) -> str:
     value = row.get(key) if isinstance(row, Mapping) else None
     if isinstance(value, str) and value.strip():
-        return value[:MAX_CHARACTERS]
+        return _clean(value[:MAX_CHARACTERS])
     raise DataError(f"{where} has no {key}", hint=f'each row is like {{"{key}": "..."}}')
 
 
 def _words(row: Row, where: str) -> list[str]:
     words = row.get("tokens") if isinstance(row, Mapping) else None
-    if isinstance(words, list) and words and all(isinstance(w, str) and w for w in words):
-        return words
+    is_list = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    if is_list and any(word.strip() for word in words):
+        return list(map(_clean, words))
     raise DataError(
         f"{where} has no tokens", hint='each row is like {"tokens": ["A", "list", "of", "words"]}'
     )
+
+
+def _clean(text: str) -> str:
+    """``text`` with U+FFFD for halves of characters, which JSON can express and tokenizers refuse.
+    Data files are read in this way too."""
+    return SURROGATE.sub("\ufffd", text)
 
 
 def _decode_class(
@@ -184,13 +194,15 @@ def _decode_number(
 def _decode_words(
     artifact: Artifact, row: Row, windows: Windows, logits: Sequence[Logits]
 ) -> Prediction:
-    """The label of each word: that of its first token. Words beyond the length of the model have
-    none."""
+    """The label of each word: that of its first token, ``None`` for a word of which the tokenizer
+    makes none. Words beyond the length of the model are left out."""
     labels: dict[int, str] = {}
     for word, values in zip(windows[0].word_ids, logits[0], strict=True):
         if word is not None and word not in labels:
             labels[word] = artifact.labels[int(values.argmax())]
-    return {"labels": [labels[word] for word in sorted(labels)]}
+    is_cut = bool(windows[0].overflowing)
+    count = max(labels, default=-1) + 1 if is_cut else len(row["tokens"])
+    return {"labels": [labels.get(word) for word in range(count)]}
 
 
 def _decode_answer(

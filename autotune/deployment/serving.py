@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -112,6 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # headers and body are two packets: the second would wait
 
     def do_GET(self) -> None:
+        self._discard_body()
         if self.path == "/health":
             self._answer(HTTPStatus.OK, {"status": "alive"})
         elif self.path == "/ready":
@@ -125,6 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         if self.path != "/predict":
+            self._discard_body()
             self._fail(HTTPStatus.NOT_FOUND, f"no such path: {self.path}")
             return
         try:
@@ -135,6 +138,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(HTTPStatus.BAD_REQUEST, "the body is not JSON")
         except AutotuneError as error:
             self._fail(HTTPStatus.BAD_REQUEST, error.message)
+        except ConnectionError:
+            raise  # the client is gone
+        except Exception as error:  # runtimes raise errors of many types
+            traceback.print_exception(error)
+            self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, "the prediction failed")
+
+    def _discard_body(self) -> None:
+        """Close the connection after the answer if a body was announced that is not used: what is
+        left of it would be taken for the next request. A body of usual size is read first, because
+        closing with unread bytes can cost the client the answer."""
+        length = self.headers.get("Content-Length", "0")
+        if length == "0" and "Transfer-Encoding" not in self.headers:
+            return
+        self.close_connection = True
+        if length.isdecimal() and int(length) <= MAX_BODY_BYTES:
+            self.rfile.read(int(length))
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
@@ -155,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 

@@ -35,7 +35,7 @@ class TaskFacts:
     the order of the model's outputs, ``max_length`` is in tokens. Long texts are cut, or divided if
     the task ``has_windows`` or answers questions: two windows share ``stride`` tokens. An answer
     ``may_be_empty``. ``threshold`` is that of predictions (``task.threshold``); ``None`` for
-    the usual one."""
+    the usual one. Texts that are too long lose tokens at their ``truncation_side``."""
 
     kind: str
     auto_class: str
@@ -47,6 +47,7 @@ class TaskFacts:
     stride: int = 0
     may_be_empty: bool = False
     threshold: float | None = None
+    truncation_side: str = "right"
 
 
 def save(model: PreTrainedModel, tokenizer: Any, facts: TaskFacts, folder: Path) -> None:

@@ -71,8 +71,9 @@ class Metric:
     - ``pick``: the word that chooses a trial by this metric.
     - ``requires``: what the host needs to measure it.
     - ``score``: for scores of predictions that no task kind computes itself: a function, or its
-      ``"module:name"``, called with the labels and the predicted classes (integer arrays of equal
-      shape, evaluated labels only) and the label names. It returns a number.
+      ``"module:name"``, called with the labels and the predictions (arrays of equal shape with
+      the evaluated labels, of shape (examples, labels) if an example has several, lists of texts
+      for questions) and the label names. It returns a number.
     - ``tasks``: the task kinds that have this score; empty for all.
     - ``base``: for a score of the deployed model, the same score of the trained model.
     """

@@ -25,7 +25,7 @@ from autotune.execution.messages import Call, RunTrial
 from autotune.execution.outcomes import STOP_REQUESTED
 from autotune.execution.resources import ResourcePool
 from autotune.execution.spawner import Spawner, call_in_worker, require_importable
-from autotune.hardware.host import usable_cores
+from autotune.hardware.cores import usable_cores
 from autotune.ports import Ask, Clock, Evaluate, P, ShouldStop, T, Tell
 
 log = logging.getLogger(__name__)

@@ -203,7 +203,7 @@ class ResourcePool:
         """Reserve ``resources`` and return the cores; ``None`` if they are not free now.
 
         A job that requests more cores than the host has gets all of them. The first cores are
-        taken first: :func:`~autotune.hardware.host.usable_cores` orders them.
+        taken first: :func:`~autotune.hardware.cores.usable_cores` orders them.
         """
         self.is_waiting = False
         count = max(1, min(resources.cores, len(self._cores)))

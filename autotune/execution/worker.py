@@ -31,7 +31,7 @@ from autotune.execution.messages import (
     RunTrial,
 )
 from autotune.execution.resources import lock_cores
-from autotune.hardware.host import usable_cores
+from autotune.hardware.cores import usable_cores
 from autotune.trial.effects import allocator
 from autotune.trial.job_files import LOG
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from autotune.deployment import DeploymentSettings, measure
 from autotune.deployment.artifact import read_artifact
+from autotune.deployment.pipeline import make_encoder
 from autotune.domain import Measurement, Task
 from autotune.domain.tasks import TASK_KINDS
-from autotune.errors import ExecutionError
-from autotune.export.artifact_rows import VALIDATION
+from autotune.errors import ExecutionError, ModelError
+from autotune.export.artifact_rows import VALIDATION, validation_rows
 from autotune.trial.data.datasets import load_split, read_examples
 from autotune.trial.data.encoded_texts import encoded_texts
 from autotune.trial.data.prepared import PreparedTask
@@ -45,6 +46,30 @@ def write_validation_rows(task: Task, folder: Path) -> None:
             values = (list(inputs),) if is_tokens else inputs
             row = {**dict(zip(names, values, strict=False)), "label": labels}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def require_trial_tokens(prepared: PreparedTask, folder: Path) -> None:
+    """Raise :class:`ModelError` unless ``predict.py`` of ``folder`` makes the tokens of the trial
+    for each row of the validation split: only then are its predictions those that were scored."""
+    encoder = make_encoder(folder, read_artifact(folder))
+    windows = [
+        (number, window.ids)
+        for number, row in enumerate(encoder.encode(validation_rows(folder)), 1)
+        for window in row
+    ]
+    texts = encoded_texts(load_split(prepared, "validation"))
+    expected = [text["input_ids"].tolist() for text in texts]
+    different = (
+        number
+        for (number, ids), tokens in zip(windows, expected, strict=False)
+        if list(ids) != tokens
+    )
+    number = next(different, None if len(windows) == len(expected) else len(windows))
+    if number is not None:
+        raise ModelError(
+            f"predict.py makes other tokens of row {number} of {VALIDATION} than the trial did",
+            hint="export a script, which has the tokenizer of transformers: --to hf-trainer",
+        )
 
 
 def write_predictions(folder: Path, output: Path) -> None:

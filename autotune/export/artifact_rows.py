@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autotune.deployment.artifact import read_artifact
 from autotune.deployment.pipeline import Row
 from autotune.domain.text import one_line
 from autotune.errors import UsageError
+from autotune.export.artifact_texts import SESSION_MODULES
 
 VALIDATION, PREDICTIONS = "validation.jsonl", "predictions.jsonl"
 
@@ -34,6 +36,17 @@ def _read_lines(path: Path) -> list[Any]:
             f"{path} cannot be read: {one_line(error)}",
             hint="export again: autotune export STUDY --to onnx --output DIR",
         ) from error
+
+
+def require_exported_runtime(directory: Path) -> None:
+    """Raise :class:`UsageError` if ``directory`` names a runtime that no export has: others load
+    native code of the folder."""
+    runtime = read_artifact(directory).runtime
+    if runtime not in SESSION_MODULES:
+        raise UsageError(
+            f"{directory}: no exported model has the runtime {runtime!r}",
+            hint=f"exported models have {', '.join(SESSION_MODULES)}",
+        )
 
 
 def require_rows(rows: Sequence[Row]) -> None:

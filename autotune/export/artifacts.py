@@ -47,7 +47,9 @@ class ArtifactFormat:
 
         Raises :class:`UsageError` for a folder that contains other files, or (without
         ``overwrite``) edited ones, and for a kind of task without ``predict.py``;
-        :class:`~autotune.errors.DataError` if the data has changed since the trial.
+        :class:`~autotune.errors.DataError` if the data has changed since the trial;
+        :class:`~autotune.errors.ModelError` if ``predict.py`` does not make the tokens of the
+        trial.
         """
         from autotune.deployment.pipeline import TASKS
         from autotune.export.assets import require_same_content
@@ -79,6 +81,7 @@ class ArtifactFormat:
     def _write(self, study: Study, trial: Trial, model: Path, folder: Path) -> None:
         from autotune.export.artifact_predictions import (
             export_figures,
+            require_trial_tokens,
             write_predictions,
             write_validation_rows,
         )
@@ -95,6 +98,8 @@ class ArtifactFormat:
             "exported": {name: _record(figure) for name, figure in figures.items()},
         }
         write_validation_rows(study.task, folder)
+        if "stride" not in document["left_out"]:
+            require_trial_tokens(prepared, folder)
         write_files(
             folder,
             {
@@ -161,11 +166,15 @@ def left_out(
     task: Task, strategy: Strategy, settings: DeploymentSettings, folder: Path
 ) -> dict[str, str]:
     """The settings that the export in ``folder`` does not have, and why."""
+    from autotune.export.templates.checkpoint import PLAN
+
     differences = {
         name: f"the trial was measured with {strategy[name]}, the export has {value}"
         for name, value in (("runtime", settings.runtime), ("quantization", settings.quantization))
         if strategy.get(name, value) != value
     }
+    if (folder / PLAN).exists():
+        differences["pruned shapes"] = "removed heads and neurons are zeros, without gain in speed"
     if task.stride is not None and not read_artifact(folder).divides_texts:
         reason = "its model was kept by an earlier version: long texts are cut, not divided"
         differences["stride"] = reason

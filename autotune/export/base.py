@@ -87,11 +87,13 @@ class ScriptFormat:
 
     def _write(self, study: Study, trial: Trial, left_out: Mapping[str, str], folder: Path) -> None:
         from autotune.export.assets import write_assets
+        from autotune.trial.data.tokenizer import vocabulary_packages
 
         cap = study.task.train_samples
         if self.all_rows:
             study = replace(study, task=replace(study.task, train_samples=None))
         prepared = write_assets(study.task, folder)
+        packages = (*self.packages, *vocabulary_packages(Path(prepared.model_dir)))
         document = {
             **strategy_document(study, trial, self.name),
             "data": {
@@ -108,7 +110,7 @@ class ScriptFormat:
             **vendoring.script(self.template, __version__, study.plugins),
             **self.config(study, trial, prepared.sizes["train"]),
             "strategy.json": as_json(document),
-            "requirements.txt": requirements(self.packages, trial),
+            "requirements.txt": requirements(packages, trial),
             "README.md": readme.readme(document, self.summary, self.locations),
         }
         write_files(folder, files)

@@ -39,8 +39,11 @@ def predict_rows(
 
 
 def rename_columns(row: Row, columns: Columns) -> Row:
-    """``row`` with the names that pipelines know."""
-    names = {columns.text: "text", columns.text_pair: "text_pair"}
-    fields = {names.get(key, key): value for key, value in row.items()}
-    # Words are called tokens, whatever the column.
-    return {"tokens": row[columns.text], **fields} if columns.text in row else fields
+    """``row`` with the names that pipelines know. A column of the study wins over another one that
+    has such a name."""
+    named = {}
+    if columns.text in row:  # words are called tokens, whatever the column
+        named = {"text": row[columns.text], "tokens": row[columns.text]}
+    if columns.text_pair in row:
+        named["text_pair"] = row[columns.text_pair]
+    return {**row, **named}

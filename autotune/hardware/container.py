@@ -2,15 +2,14 @@
 
 Control groups are nested, and each level can have a limit; the lowest binds. ``/proc/self/cgroup``
 names the group of this process. In a container its ancestors may not be visible: then those that
-are, up to the root of the container, count.
+are, up to the root of the container, count. Exported folders contain a copy, which counts cores
+only: there psutil is not needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
 
 GROUPS = Path("/proc/self/cgroup")
 CGROUP = Path("/sys/fs/cgroup")
@@ -21,6 +20,8 @@ UNLIMITED = 2**60
 
 def total_memory_bytes() -> float:
     """Memory of the host, or of the container if that is less."""
+    import psutil
+
     return min([float(psutil.virtual_memory().total), *(limit for _, limit in _memory_limits())])
 
 
@@ -30,6 +31,8 @@ def available_memory_bytes() -> float:
     The page cache counts as used in a control group, but the kernel frees its inactive part on
     demand, so that part is available.
     """
+    import psutil
+
     host = float(psutil.virtual_memory().available)
     left = (limit - _unreclaimable_bytes(group) for group, limit in _memory_limits())
     return max(0.0, min([host, *left]))

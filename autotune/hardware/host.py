@@ -18,8 +18,8 @@ import psutil
 from autotune.domain import Device, Host, NodeClass
 from autotune.domain.host import GIB
 from autotune.hardware import container
+from autotune.hardware.cores import parse_cpu_list, physical_cores, usable_cores
 
-CPUS = Path("/sys/devices/system/cpu")
 NODES = Path("/sys/devices/system/node")
 CPUINFO = Path("/proc/cpuinfo")
 COMPILERS = (
@@ -48,7 +48,7 @@ def inventory() -> Host:
     return Host(
         cpu=cpu_name(),
         cores=cores,
-        physical_cores=_physical_cores(cores),
+        physical_cores=physical_cores(cores) or psutil.cpu_count(logical=False),
         memory_gib=memory,
         numa_nodes=numa_nodes(),
         devices=(*accelerators(), cpu),
@@ -77,41 +77,6 @@ def _has_program(variable: str, programs: Sequence[str]) -> bool:
     """Whether one of ``programs``, or that of an environment variable, is on ``PATH``."""
     own = os.environ.get(variable, "").split()[:1]
     return any(shutil.which(program) for program in (*own, *programs))
-
-
-def usable_cores() -> tuple[int, ...]:
-    """The ids of the logical CPUs that this process can use: at most the CPU quota of its
-    container. One hardware thread of each physical core comes first, then the second ones."""
-    if hasattr(os, "sched_getaffinity"):
-        ids = sorted(os.sched_getaffinity(0))
-    else:
-        ids = list(range(psutil.cpu_count() or 1))
-    ranks: dict[tuple[int, ...], int] = {}
-    order = []
-    for cpu in ids:
-        core = _hardware_threads(cpu)
-        order.append((ranks.get(core, 0), cpu))
-        ranks[core] = ranks.get(core, 0) + 1
-    quota = container.cpu_quota()
-    usable = [cpu for _, cpu in sorted(order)]
-    return tuple(usable if quota is None else usable[: max(1, int(quota))])
-
-
-def _physical_cores(cpus: Sequence[int]) -> int | None:
-    """How many physical cores the logical ``cpus`` are; ``None`` if unknown."""
-    if (CPUS / "cpu0" / "topology").is_dir():
-        return len({_hardware_threads(cpu) for cpu in cpus})
-    total = psutil.cpu_count(logical=False)
-    return None if total is None else min(total, len(cpus))
-
-
-def _hardware_threads(cpu: int) -> tuple[int, ...]:
-    """The logical CPUs on the physical core of ``cpu``."""
-    try:
-        path = CPUS / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-        return parse_cpu_list(path.read_text())
-    except (OSError, ValueError):
-        return (cpu,)
 
 
 def memory_gib() -> float:
@@ -160,15 +125,6 @@ def numa_nodes() -> tuple[tuple[int, ...], ...]:
     nodes = (parse_cpu_list(path.read_text()) for path in lists)
     usable = (tuple(cpu for cpu in node if cpu in allowed) for node in nodes)
     return tuple(node for node in usable if node)
-
-
-def parse_cpu_list(cpu_list: str) -> tuple[int, ...]:
-    """``0-2,8`` -> ``(0, 1, 2, 8)``: the notation of Linux for sets of CPUs."""
-    ids: list[int] = []
-    for part in filter(None, cpu_list.strip().split(",")):
-        first, _, last = part.partition("-")
-        ids.extend(range(int(first), int(last or first) + 1))
-    return tuple(ids)
 
 
 def libc() -> str | None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Strategy
 from autotune.domain.strategy import digest
+from autotune.levers.effects import MODEL_LEVERS
 from autotune.trial.data.activations import Activations, read_activations
 from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.cache import get_or_build
@@ -31,7 +32,7 @@ KEY_LEVERS = (
     "attention", "freeze_layers", "precision", "pruning_method", "pruning_ratio",
     "pruning_schedule", "pruning_score",
 )  # fmt: skip
-"""Levers on which the outputs of frozen layers depend."""
+"""Levers on which the outputs of frozen layers depend, besides those of plug-ins."""
 
 
 def cached_activations(
@@ -44,7 +45,7 @@ def cached_activations(
 ) -> Activations:
     """The outputs of the frozen layers of ``model`` for the examples of ``collate``, from the cache
     folder if a trial has computed them before. ``seed`` selects the examples of pruning scores."""
-    settings = {lever: strategy[lever] for lever in KEY_LEVERS}
+    settings = {lever: strategy[lever] for lever in (*KEY_LEVERS, *_active_plugin_levers(strategy))}
     is_pruned = float(strategy["pruning_ratio"]) > 0
     key = digest(
         [prepared.folder, prepared.data_digest, prepared.max_length, settings, collate.device.type,
@@ -55,6 +56,15 @@ def cached_activations(
         _compute(model, int(strategy["freeze_layers"]), precision, collate).write(folder)
 
     return read_activations(get_or_build("activations", key, build), collate.split.offsets)
+
+
+def _active_plugin_levers(strategy: Strategy) -> list[str]:
+    """The levers of plug-ins that change the model: any of them may change frozen layers."""
+    return [
+        name
+        for name, lever in MODEL_LEVERS.items()
+        if name in strategy and not lever.is_neutral(strategy[name])
+    ]
 
 
 def upper_model(

@@ -5,6 +5,7 @@ The accuracy is that of the deployed model on the evaluation split, never that o
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import time
@@ -62,6 +63,7 @@ def save_trained(
         pad_token_id=prepared.pad_token_id,
         is_paired=job.task.columns.text_pair is not None,
         threshold=threshold,
+        truncation_side=tokenizer.truncation_side,
         **_window_facts(job.task, prepared),
     )
 
@@ -107,6 +109,8 @@ def deploy(job: Job, data: TrialData, model: Path, recorder: TrialRecorder) -> N
     try:
         measurements = _measure(job, data, model)
     except Exception as error:  # runtimes and their converters raise errors of many types
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise  # a fault of the machine
         raise DeploymentError(
             f"the trained model cannot be deployed: {shorten(one_line(error), 300)}"
         ) from error

@@ -41,7 +41,7 @@ class Loss:
         ``teacher`` (in the shape of ``logits``) are learned too, where they are given.
 
         Divided by the number of labels of the whole batch, it makes accumulated gradients equal to
-        those of the batch, whatever the micro-batches.
+        those of the batch, whatever the micro-batches (:func:`span_cross_entropy` excepted).
         """
         smoothing = {"label_smoothing": self.label_smoothing} if self.label_smoothing else {}
         losses = self.per_label(logits, labels, **smoothing)
@@ -145,7 +145,11 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def span_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy in nats of the first and of the last token of a span among all tokens: of
-    ``logits`` ``[rows, length, 2]`` and ``labels`` ``[rows, 2]``."""
+    ``logits`` ``[rows, length, 2]`` and ``labels`` ``[rows, 2]``.
+
+    As in Trainer, padding is among the tokens, so a loss depends on the length of the batch, or
+    micro-batch, that the row is padded to.
+    """
     return functional.cross_entropy(
         logits.transpose(1, 2).flatten(0, 1),
         labels.flatten(),

@@ -85,8 +85,9 @@ def registered_scores(
     task_kind: str, labels: Any, predictions: Any, label_names: Sequence[str]
 ) -> list[Measurement]:
     """The scores whose records in :data:`~autotune.domain.metrics.METRICS` name a function, such as
-    those of plug-ins. Raises :class:`UsageError` if a score is not finite."""
-    if isinstance(labels, np.ndarray):
+    those of plug-ins. ``labels`` with a row for each example are passed as they are. Raises
+    :class:`UsageError` if a score is not finite."""
+    if isinstance(labels, np.ndarray) and labels.ndim == 1:
         mask = is_evaluated(labels)
         labels, predictions = labels[mask], predictions[mask]
     measurements = []

@@ -20,6 +20,10 @@ MODEL, PARTIAL, ARTIFACT = "model", "model.partial", "artifact"
 PRUNED = f"{MODEL}-pruned-"
 """Begin of the names of folders with a pruned copy of the model; the ratio follows."""
 
+PLAN = "pruning-plan-"
+"""Begin of the names of files that say what such a copy has left. They stay as long as the model,
+so that a copy that is made again is the same."""
+
 
 def write_model(folder: Path, write: Callable[[Path], None]) -> SavedModel:
     """Call ``write`` with an empty folder, and make it the model of the trial in ``folder``. A
@@ -55,7 +59,8 @@ def has_model(folder: Path, model: SavedModel) -> bool:
 def delete_model(folder: Path) -> None:
     """Delete the model in the folder of a trial, what was made of it, and what a killed worker left
     of its deployment. What cannot be deleted stays."""
-    for path in (*(folder / name for name in (MODEL, PARTIAL, ARTIFACT)), *derived_paths(folder)):
+    named = [folder / name for name in (MODEL, PARTIAL, ARTIFACT)]
+    for path in (*named, *derived_paths(folder), *folder.glob(f"{PLAN}*")):
         delete(path)
 
 

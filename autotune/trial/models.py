@@ -41,6 +41,7 @@ DROPOUTS = (
     "hidden_dropout_prob",
     "mlp_dropout",
     "pooler_dropout",
+    "qa_dropout",
     "seq_classif_dropout",
 )
 """Names of dropout probabilities in the configs of model families."""

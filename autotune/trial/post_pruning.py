@@ -1,15 +1,21 @@
 """Lever ``post_pruning_ratio``: the trained model without the heads and neurons it needs least.
 
 It is made once for each trained model and ratio, in a folder next to the model, and shared by all
-deployments. Nothing is trained: see :mod:`autotune.trial.effects.reconstruction`.
+deployments. The plan depends on latencies that are timed, so it is kept beside the model: a copy
+that was deleted is made again of the same heads and neurons. Nothing is trained: see
+:mod:`autotune.trial.effects.reconstruction`.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +28,13 @@ from autotune.domain import Strategy
 from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.effects.latency_table import LatencyTable, measure_latencies
-from autotune.trial.effects.pruning_plan import apply_plan
+from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan
 from autotune.trial.effects.pruning_scores import fisher_scores
 from autotune.trial.effects.reconstruction import reconstruct
 from autotune.trial.effects.uneven_plan import uneven_plan
 from autotune.trial.encoder import encoder_of
 from autotune.trial.loss import kind_of, label_arguments
-from autotune.trial.model_files import PRUNED
+from autotune.trial.model_files import PLAN, PRUNED
 from autotune.trial.split import Split
 
 EXAMPLES = 256
@@ -63,48 +69,92 @@ def pruned_model(
     return folder
 
 
-def _publish(draft: Path, folder: Path) -> None:
-    """Rename ``draft`` to ``folder``, unless another trial has made the same model meanwhile."""
+def _publish(draft: Path, path: Path) -> None:
+    """Rename ``draft`` to ``path``, unless another trial has made the same meanwhile."""
     try:
-        draft.replace(folder)
+        draft.replace(path)
     except OSError:
-        if not folder.exists():
+        if not path.exists():
             raise
 
 
 def _write(
     model: Path, folder: Path, ratio: float, prepared: PreparedTask, train: Split, seed: int
 ) -> None:
-    complete = trained_model.load(model)
-    pruned = prune_trained(complete, ratio, prepared, train, seed)
+    complete, examples = trained_model.load(model), _Examples(prepared, train, seed)
+    path = model.with_name(f"{PLAN}{ratio:g}.json")
+    plan = _read_plan(path)
+    if plan is None:
+        plan = _share_plan(choose_plan(complete, ratio, examples), path)
+    pruned = prune_trained(complete, plan, examples)
     folder.mkdir()
-    for path in model.iterdir():
-        if path.is_file() and path.name != trained_model.WEIGHTS:
-            shutil.copyfile(path, folder / path.name)
+    for file in model.iterdir():
+        if file.is_file() and file.name != trained_model.WEIGHTS:
+            shutil.copyfile(file, folder / file.name)
     trained_model.save_weights(pruned, folder)
 
 
-def prune_trained(
-    model: PreTrainedModel, ratio: float, prepared: PreparedTask, train: Split, seed: int
-) -> PreTrainedModel:
-    """A copy of the trained ``model``, on the CPU, whose layers take ``ratio`` less time."""
-    collate = Collator(
-        train, prepared.pad_token_id, torch.device("cpu"), has_mask=prepared.has_mask
-    )
-    rows = np.random.default_rng(seed).permutation(len(train))[:EXAMPLES]
-    kind = kind_of(prepared)
+def _read_plan(path: Path) -> PruningPlan | None:
+    """What an earlier copy keeps; ``None`` if there was none."""
+    with suppress(OSError, ValueError):
+        plan: PruningPlan = json.loads(path.read_bytes())
+        return plan
+    return None
 
-    def batches(rows: Indices, *, labels: bool) -> Iterator[dict[str, Tensor]]:
+
+def _share_plan(plan: PruningPlan, path: Path) -> PruningPlan:
+    """Write ``plan``; that of another trial if it was faster."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            json.dump(plan, file)
+    except FileExistsError:
+        return _read_plan(path) or plan
+    return plan
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Training examples, of which ``seed`` selects some."""
+
+    prepared: PreparedTask
+    train: Split
+    seed: int
+
+    @cached_property
+    def rows(self) -> Indices:
+        """The examples on which heads and neurons are scored."""
+        return np.random.default_rng(self.seed).permutation(len(self.train))[:EXAMPLES]
+
+    @property
+    def fitted_rows(self) -> Indices:
+        """The first of them, to which the layers are fitted: at least one."""
+        lengths = self.train.lengths[self.rows]
+        return self.rows[np.cumsum(lengths) <= max(MAX_TOKENS, lengths[0])]
+
+    def batches(self, rows: Indices, *, labels: bool) -> Iterator[dict[str, Tensor]]:
+        prepared, train, kind = self.prepared, self.train, kind_of(self.prepared)
+        collate = Collator(
+            train, prepared.pad_token_id, torch.device("cpu"), has_mask=prepared.has_mask
+        )
         for chunk in chunks(rows[np.argsort(train.lengths[rows], kind="stable")], BATCH_SIZE):
             batch = collate(chunk)
             yield {**batch.inputs, **(label_arguments(kind, batch.labels) if labels else {})}
 
-    scores = fisher_scores(model, batches(rows, labels=True))
-    plan = uneven_plan(scores, _latencies(model, int(np.median(train.lengths))), ratio)
+
+def choose_plan(model: PreTrainedModel, ratio: float, examples: _Examples) -> PruningPlan:
+    """What to keep of the trained ``model``, so that its layers take ``ratio`` less time."""
+    scores = fisher_scores(model, examples.batches(examples.rows, labels=True))
+    length = int(np.median(examples.train.lengths))
+    return uneven_plan(scores, _latencies(model, length), ratio)
+
+
+def prune_trained(
+    model: PreTrainedModel, plan: PruningPlan, examples: _Examples
+) -> PreTrainedModel:
+    """A copy of the trained ``model``, on the CPU, reduced to ``plan``."""
     pruned = copy.deepcopy(model)
     apply_plan(pruned, plan)
-    fitted = rows[np.cumsum(train.lengths[rows]) <= max(MAX_TOKENS, train.lengths[rows[0]])]
-    reconstruct(pruned, model, batches(fitted, labels=False))
+    reconstruct(pruned, model, examples.batches(examples.fitted_rows, labels=False))
     return pruned
 
 

@@ -53,11 +53,15 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that are equal for equal examples and labels in the same order."""
-        sha = hashlib.sha256()
-        for array in (self.tokens, self.offsets, self.labels):
-            sha.update(np.ascontiguousarray(array).data)
-        return sha.hexdigest()[:16]
+        """16 hex digits that are equal for equal labels in the same order. Tokens count only where
+        they have the labels, so that models with several tokenizers are compared by example."""
+        if self.labels_by_token:
+            return _digest(self.tokens, self.offsets, self.labels)
+        if "references" in self.extras:  # labels are positions of tokens
+            return _digest(self.extras["references"])
+        examples = self.extras.get("row_example")  # of windows, all of which have its label
+        firsts = slice(None) if examples is None else np.unique(examples, return_index=True)[1]
+        return _digest(self.labels[firsts])
 
     @property
     def labels_by_token(self) -> bool:
@@ -102,6 +106,13 @@ class Split:
         lengths = self.lengths[rows]
         steps = np.arange(max(int(lengths.max()), length or 0))
         return self.offsets[:-1][rows][:, None] + steps, steps < lengths[:, None]
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()[:16]
 
 
 def _padded(flat: np.ndarray, indices: np.ndarray, mask: np.ndarray, value: int) -> np.ndarray:

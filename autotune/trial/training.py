@@ -80,7 +80,8 @@ def train_step(state: TrainState, micro_batches: list[Batch], learning_rate: flo
     """Take one optimizer step over a batch given as micro-batches; return its mean loss.
 
     Each micro-batch's loss is divided by the labels of the whole batch, so that the accumulated
-    gradients are those of the batch, whatever the micro-batches.
+    gradients are those of the batch, whatever the micro-batches. Only for spans they differ a bit:
+    see :func:`~autotune.trial.loss.span_cross_entropy`.
     """
     num_labels = sum(batch.num_labels for batch in micro_batches)
     total = torch.zeros((), device=state.device)

@@ -114,10 +114,12 @@ def unwanted_models(study: Study, history: Sequence[Trial], *, has_ended: bool) 
         teacher = find_best_candidate(study, history)
         is_front = study.keep.models == "front"
         candidates = [t for t in saved if is_front and (_training(t) in front or t is teacher)]
-    kept, used = set(), 0
+    running = _running(history)  # what they deploy stays, also beyond the limit
+    deployed = [trial for trial in saved if _training(trial) in running]
+    kept, used = {trial.number for trial in deployed}, sum(map(_size, deployed))
     for trial in _rank(study, history, candidates, has_ended=has_ended):
         size = _size(trial)
-        if used + size <= study.keep.gigabytes * GIGABYTE:
+        if trial.number not in kept and used + size <= study.keep.gigabytes * GIGABYTE:
             kept.add(trial.number)
             used += size
     return [trial for trial in saved if trial.number not in kept]

@@ -133,6 +133,35 @@ def test_each_word_has_the_label_of_its_first_token(tmp_path: Path) -> None:
     assert prediction == {"labels": labels, "cut_to_tokens": ARTIFACT.max_length}
 
 
+def test_words_without_tokens_keep_their_place(tmp_path: Path) -> None:
+    words = ["word0", "", "word1", " "]
+    (prediction,) = pipeline(tmp_path, token_values, task="token-classification").predict(
+        [{"tokens": words}]
+    )
+    first, second = (LABELS[VOCABULARY[word] % 3] for word in ("word0", "word1"))
+    assert prediction == {"labels": [first, None, second, None]}
+
+
+def test_half_of_a_character_is_replaced(tmp_path: Path) -> None:
+    """JSON can express it, tokenizers refuse it."""
+    (prediction,) = pipeline(tmp_path, count_tokens).predict([{"text": "word1 \ud83d"}])
+    assert prediction["label"] == "fair"
+    words = {"tokens": ["word1", "\ud83d"]}
+    (prediction,) = pipeline(tmp_path, token_values, task="token-classification").predict([words])
+    assert len(prediction["labels"]) == 2
+
+
+def test_long_texts_lose_the_side_that_the_tokenizer_names(tmp_path: Path) -> None:
+    made = tokenizer()
+    made.truncation_side = "left"
+    made.save_pretrained(tmp_path)
+    text = " ".join(f"word{n}" for n in range(9))
+    encoder = make_encoder(tmp_path, replace(ARTIFACT, truncation_side="left"))
+    [(encoding,)] = encoder.encode([{"text": text}])
+    assert encoding.ids == made(text, truncation=True, max_length=ARTIFACT.max_length)["input_ids"]
+    assert encoding.ids[-2] == VOCABULARY["word8"]
+
+
 def test_several_labels_can_hold_at_once(tmp_path: Path) -> None:
     def session(arrays: Arrays) -> np.ndarray:
         return np.array([[2.0, -1.0, 0.5]], dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -22,6 +23,8 @@ class EchoPipeline:
     def predict(self, rows: list[dict[str, str]]) -> list[dict[str, str]]:
         if any("text" not in row for row in rows):
             raise DataError("row 1 has no text")
+        if any(row["text"] == "broken" for row in rows):
+            raise RuntimeError("the runtime failed")
         return [{"label": row["text"]} for row in rows]
 
 
@@ -116,3 +119,25 @@ def test_a_request_that_fails_ends_the_measurement(server: PredictionServer) -> 
     address = ("127.0.0.1", server.server_address[1])
     with pytest.raises(ExecutionError, match="row 1 has no text"):
         measure_load(address, [{"words": "a"}], concurrency=2, seconds=0.05)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_body_that_is_not_used_is_no_request(server: PredictionServer, method: str) -> None:
+    """A proxy can share connections between clients."""
+    inner = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    outer = f"{method} /unused HTTP/1.1\r\nHost: a\r\nContent-Length: {len(inner)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=60) as client:
+        client.sendall((outer + inner).encode())
+        answer = b""
+        while chunk := client.recv(4096):
+            answer += chunk
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.startswith(b"HTTP/1.1 404") and b"Connection: close" in answer
+
+
+def test_an_error_of_the_runtime_is_answered(server: PredictionServer) -> None:
+    load_model(server)
+    status, answer = request(server, "POST", "/predict", '{"rows": [{"text": "broken"}]}')
+    assert (status, json.loads(answer)) == (500, {"error": "the prediction failed"})
+    assert server.metrics.errors == 1
+    assert request(server, "POST", "/predict", '{"rows": [{"text": "a"}]}')[0] == 200

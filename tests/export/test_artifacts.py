@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,13 +19,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 from autotune.cli.app import app
+from autotune.deployment import DeploymentSettings
 from autotune.deployment.load import running_server
 from autotune.deployment.trained_model import TaskFacts, load, save
 from autotune.domain import Columns, SavedModel, Study, Task, Trial, TrialResult
-from autotune.errors import UsageError
+from autotune.errors import ModelError, UsageError
 from autotune.export import exporter, prediction
+from autotune.export.artifact_predictions import require_trial_tokens
 from autotune.export.artifact_rows import PREDICTIONS, VALIDATION, validation_rows
-from autotune.export.artifacts import ArtifactFormat
+from autotune.export.artifacts import ArtifactFormat, left_out
 from autotune.export.checksums import changed_files
 from autotune.export.prediction import predict_rows, rename_columns
 from autotune.export.trained import trained_model_folder
@@ -236,7 +240,15 @@ def test_the_length_of_a_trial_is_that_of_its_export_and_predictions(
 def test_rows_can_have_the_columns_of_the_study() -> None:
     columns = Columns("question", "sentence")
     row = {"question": "a", "sentence": "b"}
-    assert rename_columns(row, columns) == {"text": "a", "text_pair": "b", "tokens": "a"}
+    assert rename_columns(row, columns).items() >= {"text": "a", "text_pair": "b"}.items()
+
+
+@pytest.mark.parametrize("names", [("title", "text"), ("text", "title")])
+def test_the_column_of_the_study_wins(names: tuple[str, str]) -> None:
+    row = dict.fromkeys(names, "another")
+    row["title"] = "own"
+    renamed = rename_columns(row, Columns("title"))
+    assert (renamed["text"], renamed["tokens"]) == ("own", "own")
 
 
 def test_transformers_loads_an_exported_model(trained: Trained, tmp_path: Path) -> None:
@@ -250,6 +262,43 @@ def test_transformers_loads_an_exported_model(trained: Trained, tmp_path: Path) 
         )
     assert read_document(folder)["left_out"].keys() == {"runtime", "quantization"}
     assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\npipeline_tag")
+
+
+def test_removed_heads_are_left_out_of_the_promise_of_speed(trained: Trained) -> None:
+    """They are zeros in the format of transformers."""
+    settings: dict[str, Any] = {"runtime": "torch", "quantization": "none"}
+    strategy = trained.trial.strategy.with_values(**settings)
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "pruning.json").touch()
+        differences = left_out(
+            trained.study.task, strategy, DeploymentSettings(**settings), Path(folder)
+        )
+    assert differences.keys() == {"pruned shapes"}
+
+
+def test_other_tokens_than_those_of_the_trial_are_an_error(
+    docker_folder: Path, trained: Trained, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(docker_folder, folder)
+    require_trial_tokens(trained.prepared, folder)
+    rows = (folder / VALIDATION).read_text(encoding="utf-8").splitlines()
+    row = json.loads(rows[1])
+    rows[1] = json.dumps({**row, "text": f"{row['text']} more"})
+    (folder / VALIDATION).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(ModelError, match="other tokens of row 2"):
+        require_trial_tokens(trained.prepared, folder)
+
+
+def test_bench_opens_the_runtimes_of_exports_only(docker_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(docker_folder, folder)
+    path = folder / "deployment.json"
+    document = {**json.loads(path.read_bytes()), "runtime": "torch-compile"}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    result = CliRunner().invoke(app, ["bench", str(folder)])
+    assert isinstance(result.exception, UsageError)
+    assert "no exported model has the runtime 'torch-compile'" in result.exception.message
 
 
 def test_a_model_that_was_not_kept_is_an_error_with_a_way_out(trained: Trained) -> None:

@@ -193,3 +193,26 @@ def test_requirements_are_the_versions_of_the_trial(tmp_path: Path) -> None:
     assert "torch==2.13.0" in lines
     assert "transformers==5.1.0" in lines
     assert "no-such-package" in lines
+
+
+def test_requirements_include_the_packages_of_a_sentencepiece_vocabulary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "spm.model").touch()
+    study = samples.study(samples.write_data(tmp_path))
+    prepared = replace(prepare_task(study.task), model_dir=str(model))
+    monkeypatch.setattr("autotune.export.assets.write_assets", lambda task, directory: prepared)
+    packages = {"sentencepiece", "protobuf"}
+    exporter("torchrun").export(study, samples.trial(), tmp_path / "slow")
+    assert packages <= required_packages(tmp_path / "slow")
+    (model / "tokenizer.json").touch()
+    exporter("torchrun").export(study, samples.trial(), tmp_path / "fast")
+    assert not packages & required_packages(tmp_path / "fast")
+
+
+def required_packages(folder: Path) -> set[str]:
+    """The names in the ``requirements.txt`` of an exported folder."""
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return {line.partition("==")[0] for line in lines}

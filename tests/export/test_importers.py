@@ -145,6 +145,69 @@ def test_an_adapter_of_peft_is_imported(tmp_path: Path) -> None:
     assert imported.levers == {} and "PREFIX_TUNING" in imported.skipped["peft_type"]
 
 
+@pytest.mark.parametrize(
+    ("targets", "setting", "is_exact"),
+    [
+        (["query", "value"], "attention", True),
+        (["attention.self.query", "self.value"], "attention", True),
+        (["q_lin", "v_lin"], "attention", True),
+        ("all-linear", "all", True),
+        (["query", "key", "value", "dense"], "all", True),
+        (["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"], "all", True),
+        (["query"], "attention", False),
+        (["key"], "attention", False),
+        (["query", "key", "value"], "attention", False),
+        (["query", "value", "classifier"], "attention", False),
+        (["layer.0.attention.self.query", "layer.0.attention.self.value"], "attention", False),
+        (["dense"], "all", False),
+        (["query", "key", "value", "output.dense"], "all", False),
+        (".*(query|value)", "attention", False),
+    ],
+)
+def test_other_targets_of_an_adapter_are_skipped_with_the_nearest_ones(
+    tmp_path: Path, targets: Any, setting: str, is_exact: bool
+) -> None:
+    document = {"peft_type": "LORA", "r": 8, "target_modules": targets}
+    imported = read_configuration(written(tmp_path / "adapter_config.json", document))
+    assert imported.levers.get("adapter_targets", "attention") == setting
+    assert [*imported.skipped] == ([] if is_exact else ["target_modules"])
+    assert is_exact or f"{setting} is the nearest" in imported.skipped["target_modules"]
+
+
+@pytest.mark.parametrize(
+    ("targets", "skipped"),
+    [
+        (["k_lin", "v_lin", "lin2"], []),
+        (["key", "value", "output.dense"], ["target_modules"]),  # of the attention too
+        (["query", "value"], ["target_modules"]),
+    ],
+)
+def test_other_targets_of_ia3_are_skipped(
+    tmp_path: Path, targets: list[str], skipped: list[str]
+) -> None:
+    document = {"peft_type": "IA3", "target_modules": targets, "feedforward_modules": targets[2:]}
+    imported = read_configuration(written(tmp_path / "adapter_config.json", document))
+    assert imported.levers == {"adapter": "ia3"} and [*imported.skipped] == skipped
+
+
+@pytest.mark.parametrize(
+    ("options", "skipped"),
+    [
+        ({"modules_to_save": ["classifier", "score"]}, []),
+        ({"modules_to_save": ["embeddings", "classifier"]}, ["modules_to_save"]),
+        ({"trainable_token_indices": [1, 2]}, ["trainable_token_indices"]),
+        ({"rank_pattern": {"query": 32}}, ["rank_pattern"]),
+        ({"rank_pattern": {"query": [True]}, "peft_type": "ADALORA"}, []),
+    ],
+)
+def test_what_an_adapter_trains_besides_is_skipped(
+    tmp_path: Path, options: dict[str, Any], skipped: list[str]
+) -> None:
+    document = {"peft_type": "LORA", "target_modules": ["query", "value"], **options}
+    imported = read_configuration(written(tmp_path / "adapter_config.json", document))
+    assert [*imported.skipped] == skipped
+
+
 def test_an_imported_configuration_can_be_the_baseline(tmp_path: Path) -> None:
     exported = training_arguments(samples.study(), samples.trial(**LEVERS, epochs=2.0), 80)
     imported = read_configuration(written(tmp_path / "args.json", exported))

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from autotune.deployment.runtimes.threads import count_threads
 from autotune.domain import Device, Host
 from autotune.domain.host import GIB
 from autotune.execution.memory import available_gib, default_limit_gib
-from autotune.hardware import container, host
+from autotune.hardware import container, cores, host
 from autotune.hardware.container import available_memory_bytes, cpu_quota
 from autotune.levers import defaults
 
@@ -100,8 +101,8 @@ def test_field_without_control_groups_the_host_counts(root: Path) -> None:
 @pytest.fixture
 def threads(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four physical cores with two hardware threads each: 0 and 4, 1 and 5..."""
-    monkeypatch.setattr(host, "CPUS", tmp_path / "cpus")
-    monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(cores, "CPUS", tmp_path / "cpus")
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     for cpu in range(8):
         folder = tmp_path / "cpus" / f"cpu{cpu}" / "topology"
         folder.mkdir(parents=True)
@@ -112,13 +113,14 @@ def threads(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_field_one_thread_of_each_physical_core_comes_first(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert host.usable_cores() == (0, 1, 2, 3, 4, 5, 6, 7)
-    monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: {0, 1, 4, 5})
-    assert host.usable_cores() == (0, 1, 4, 5)
+    assert cores.usable_cores() == (0, 1, 2, 3, 4, 5, 6, 7)
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: {0, 1, 4, 5})
+    assert cores.usable_cores() == (0, 1, 4, 5)
     write(root, cpu_max="300000 100000")
-    assert host.usable_cores() == (0, 1, 4)
+    assert cores.usable_cores() == (0, 1, 4)
     inventory = host.inventory()
     assert (len(inventory.cores), inventory.physical_cores) == (3, 2)
+    assert count_threads(None) == 2, "a server in this container"
     assert defaults(inventory)["threads"] == 2
 
 

@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.hardware import environment, inventory
+from autotune.hardware.cores import parse_cpu_list, usable_cores
 from autotune.hardware.host import (
     cpu_flags,
     cpu_name,
     memory_gib,
     numa_nodes,
-    parse_cpu_list,
     tools,
-    usable_cores,
 )
 
 MODULE = "autotune.hardware.host"

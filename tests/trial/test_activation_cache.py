@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from trial_cases import CPU, make_collator, make_plan, make_split, make_state, make_strategy
 
+from autotune.domain import Range
+from autotune.levers import ACCURACY, LEVERS, Lever, Stage, register_lever
 from autotune.trial import activation_cache, training
 from autotune.trial.activation_cache import cached_activations, upper_model
 from autotune.trial.effects.freezing import freeze
@@ -47,22 +49,43 @@ def test_training_on_cached_outputs_is_the_same(kind: str, layers: int) -> None:
     assert expected[-1] != pytest.approx(expected[0], abs=1e-3)
 
 
-def test_outputs_are_shared_by_trials_that_freeze_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    collate = make_collator(make_split(20))
-    state, precision = frozen_state("bert", 2), Precision("fp32", CPU)
-    computed: list[int] = []
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of frozen parts each time that outputs are computed, and not read."""
+    frozen_parts: list[int] = []
     compute = activation_cache._compute
 
     def count(model: Any, freeze_layers: int, *arguments: Any) -> Any:
-        computed.append(freeze_layers)
+        frozen_parts.append(freeze_layers)
         return compute(model, freeze_layers, *arguments)
 
     monkeypatch.setattr(activation_cache, "_compute", count)
-    for values in (
-        {"freeze_layers": 2},
-        {"freeze_layers": 2, "learning_rate": 1e-3, "batch_size": 16},
-        {"freeze_layers": 1},
-    ):
-        strategy = make_strategy(**values)
-        cached_activations(strategy, state.model, precision, PREPARED, collate, seed=0)
+    return frozen_parts
+
+
+def cache_outputs(**values: Any) -> None:
+    state, collate = frozen_state("bert", 2), make_collator(make_split(20))
+    strategy, precision = make_strategy(**values), Precision("fp32", CPU)
+    cached_activations(strategy, state.model, precision, PREPARED, collate, seed=0)
+
+
+def test_outputs_are_shared_by_trials_that_freeze_as_much(computed: list[int]) -> None:
+    cache_outputs(freeze_layers=2)
+    cache_outputs(freeze_layers=2, learning_rate=1e-3, batch_size=16)
+    cache_outputs(freeze_layers=1)
     assert computed == [2, 1]
+
+
+def test_outputs_depend_on_levers_of_plug_ins_that_change_the_model(computed: list[int]) -> None:
+    lever = Lever(
+        "embedding_scale", "A lever of a test", Range(0.0, 2.0), 1.0, frozenset({ACCURACY}),
+        effect="module:function", stage=Stage.LOAD,
+    )  # fmt: skip
+    cache_outputs(freeze_layers=2)
+    register_lever(lever)
+    try:
+        for scale in (1.0, 0.5, 2.0, 0.5):
+            cache_outputs(freeze_layers=2, embedding_scale=scale)
+    finally:
+        LEVERS.unregister("embedding_scale")
+    assert computed == [2, 2, 2], "the default changes nothing"

@@ -39,11 +39,33 @@ def test_one_bit_for_each_word_with_a_tag() -> None:
     assert (hits.tolist(), sizes.tolist()) == ([1, 2], [1, 3])
 
 
-def test_only_equal_splits_have_one_digest() -> None:
-    split = Split(TOKENS, OFFSETS, np.array([1, 0, 2], dtype=np.int64))
+def test_texts_have_one_digest_whatever_their_tokens() -> None:
+    """So that models with several tokenizers are compared by example."""
+    labels = np.array([1, 0, 2], dtype=np.int64)
+    split = Split(TOKENS, OFFSETS, labels)
+    assert split.digest == replace(split, tokens=TOKENS[::-1]).digest
+    assert split.digest != replace(split, labels=labels[::-1]).digest
+    windows = Split(
+        TOKENS, OFFSETS, labels=np.array([1, 1, 0, 2]),
+        extras={"row_example": np.array([0, 0, 1, 2])},
+    )  # fmt: skip
+    windows = replace(windows, offsets=np.array([0, 2, 4, 5, 9], dtype=np.int64))
+    assert windows.digest == split.digest, "two windows of the first text"
+
+
+def test_questions_have_the_digest_of_their_answers() -> None:
+    references = {"references": np.frombuffer(b'[["a b", ["b"]]]', dtype=np.uint8)}
+    positions = [np.array([[4, 4]]), np.array([[2, 3]])]
+    first, second = (Split(TOKENS, OFFSETS[[0, 3]], p, extras=references) for p in positions)
+    assert first.digest == second.digest
+
+
+def test_words_have_the_digest_of_their_tokens() -> None:
+    labels = np.zeros(9, dtype=np.int64)
+    split = Split(TOKENS, OFFSETS, labels)
     assert split.digest == replace(split, tokens=TOKENS.copy()).digest
     others = [
-        replace(split, labels=np.array([1, 2, 0], dtype=np.int64)),
+        replace(split, labels=labels + 1),
         replace(split, tokens=TOKENS[::-1]),
         replace(split, offsets=np.array([0, 3, 5, 9], dtype=np.int64)),
     ]

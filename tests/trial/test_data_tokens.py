@@ -53,6 +53,17 @@ def test_the_first_token_of_each_word_has_its_tag(tmp_path: Path) -> None:
     assert labels[starts].tolist() == [1, 2, 3, 3, 0, 3, 3]
 
 
+def test_labels_beyond_the_maximum_length_are_told(tmp_path: Path) -> None:
+    prepared = prepare_task(task(tmp_path, [(["Ada", *["word"] * 20], "B-per" + " O" * 20)]))
+    labels = load_split(prepared, "validation").labels
+    share = 1 - (labels != -100).sum() / (22 * prepared.sizes["validation"])
+    assert share > 0.3
+    note = f"validation: {share:.0%} of the labels are beyond 16 tokens and are not scored"
+    assert any(text.startswith(note) for text in prepared.notes)
+    prepared = prepare_task(task(tmp_path, [(["Ada", "word"], "B-per O")]))
+    assert not any("of the labels" in text for text in prepared.notes)
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
 def test_a_trial_learns_named_entities(tmp_path: Path, ratio: float) -> None:
     """Ada always is a person and London always a place."""

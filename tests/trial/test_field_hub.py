@@ -99,6 +99,13 @@ def test_rows_without_a_label_are_left_out(hub: dict[str, Any]) -> None:
     assert "train: 20 rows without a label (-1) are left out" in prepared.notes
 
 
+def test_a_column_without_any_text_is_an_error(hub: dict[str, Any]) -> None:
+    columns = {"sentence": ["", " ", ""], "label": [0, 1, 0]}
+    hub["set"] = {"train": datasets.Dataset.from_dict(columns)}
+    with pytest.raises(DataError, match="set train row 1: sentence is empty"):
+        prepare_task(tiny("set", columns=TEXT))
+
+
 def test_declared_names_are_accepted_where_train_lacks_them(
     hub: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -87,13 +87,32 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedTask:
     return prepare_task(tiny(write_splits(tmp_path_factory.mktemp("data"))))
 
 
+def save_encoder(family: str, folder: Path) -> None:
+    common = COMMON if family == "distilbert" else SIZES
+    config = transformers.AutoConfig.for_model(family, **common, **OWN_SIZES.get(family, {}))
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_lever_dropout_sets_all_dropout(
+    tmp_path: Path, prepared: PreparedTask, family: str
+) -> None:
+    save_encoder(family, tmp_path)
+    for kind in KINDS:
+        model = load_model(replace(prepared, kind=kind, model_dir=str(tmp_path)), dropout=0.3)
+        rates = {
+            name: module.p
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Dropout)
+        }
+        assert rates == dict.fromkeys(rates, 0.3) and rates, kind
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_tiny_model_of_each_family_trains(
     tmp_path: Path, prepared: PreparedTask, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    common = COMMON if family == "distilbert" else SIZES
-    config = transformers.AutoConfig.for_model(family, **common, **OWN_SIZES.get(family, {}))
-    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+    save_encoder(family, tmp_path)
     own_model = replace(prepared, model_dir=str(tmp_path), has_mask=family != "fnet")
     split, loss = load_split(own_model, "train"), build_loss(own_model)
     arrays = split.batch(np.arange(4), 0)

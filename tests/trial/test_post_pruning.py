@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from autotune.deployment import trained_model
 from autotune.domain import Completed, Measurement, Phase, Strategy
 from autotune.errors import Unsupported
 from autotune.trial import post_pruning, run
+from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.effects.latency_table import LatencyTable, measure_latencies
 from autotune.trial.effects.pruning_plan import apply_plan, identity_plan
 from autotune.trial.effects.pruning_scores import LayerScores, fisher_scores
@@ -206,7 +208,28 @@ def test_a_trial_deploys_the_pruned_model(
     assert isinstance(run.run_trial(again, lambda point: None), Completed)
     assert built[1] == pruned and (pruned / trained_model.WEIGHTS).stat().st_mtime_ns == written
     delete_model(folder)
-    assert not pruned.exists() and not (folder / MODEL).exists()
+    assert not pruned.exists() and not list(folder.glob("*pruning-plan*"))
+    assert not (folder / MODEL).exists()
+
+
+def test_a_copy_that_is_made_again_is_the_same(
+    tmp_path: Path, steady_table: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its latencies are timed, so that they would lead to another plan."""
+    job = make_job(tmp_path, settings={"steps": 2}, post_pruning_ratio=0.3)
+    job = replace(job, phases=(Phase.TRAIN,), keeps_model=True)
+    assert isinstance(run.run_trial(job, lambda point: None), Completed)
+    model, prepared = Path(job.directory) / MODEL, prepare_task(job.task)
+    arguments: Any = (model, job.strategy, prepared, load_split(prepared, "train"), 0)
+    first = pruned_model(*arguments)
+    weights = (first / trained_model.WEIGHTS).read_bytes()
+    shutil.rmtree(first)
+
+    def other(*arguments: Any) -> LatencyTable:
+        raise AssertionError("nothing is timed again")
+
+    monkeypatch.setattr(post_pruning, "measure_latencies", other)
+    assert (pruned_model(*arguments) / trained_model.WEIGHTS).read_bytes() == weights
 
 
 def test_of_two_trials_that_prune_at_once_one_model_is_deployed(

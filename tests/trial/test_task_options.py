@@ -18,10 +18,10 @@ from torch.nn import functional
 from autotune.domain.losses import LOSSES, LossFunction
 from autotune.errors import DataError, UsageError
 from autotune.trial.data.class_weights import class_weights
-from autotune.trial.data.datasets import load_split, prepare_task
+from autotune.trial.data.datasets import load_split, prepare_task, read_examples
 from autotune.trial.loss import build_loss, cross_entropy
 from autotune.trial.tasks import get_task_type
-from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.tasks.base import IGNORE_INDEX, class_name
 
 NAMES = ("a", "b", "c")
 
@@ -87,6 +87,35 @@ def test_numbers_get_the_names_of_the_task(tmp_path: Path) -> None:
     assert any("rows without a label (-1) are left out" in note for note in prepared.notes)
     with pytest.raises(DataError, match=r"train.jsonl:1: the label is 1; classes are 0 to 0"):
         prepare_task(tiny({"train": str(path)}, labels=("bad",)))
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0), ("0.0", "1.0"), (" 0", "+1"), ("bad ", " good")])
+def test_names_of_the_task_do_not_change_the_rule_of_labels(
+    tmp_path: Path, values: tuple[Any, ...]
+) -> None:
+    path = write_jsonl(tmp_path / "train.jsonl", rows(45, (*values, values[1])))
+    prepared = prepare_task(tiny({"train": str(path)}, labels=("bad", "good")))
+    assert prepared.label_names == ("bad", "good")
+    bad, good = np.bincount(load_split(prepared, "train").labels)
+    assert good > bad > 0
+
+
+def test_several_labels_in_a_text_get_the_names_of_the_task(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "train.jsonl", rows(40, ("0, 1", "noise, clean", "1.0")))
+    task = tiny({"train": str(path)}, kind="multi-label", labels=("clean", "noise"))
+    assert set(read_examples(task)["train"].labels) == {
+        ("clean", "noise"), ("noise", "clean"), ("noise",),
+    }  # fmt: skip
+
+
+def test_numbers_as_names_are_names_first() -> None:
+    names = ("2", "1")
+    assert [class_name(names, label, "x") for label in ("1", "1.0", " 2", 1, 1.0, "0")] == [
+        "1", "1", "2", "1", "1", "2",
+    ]  # fmt: skip
+    for label in (1.5, "1.5", 2.0, "-1.0", float("nan"), None):
+        with pytest.raises(DataError, match=r"the label is .*; classes are 0 to 1"):
+            class_name(names, label, "x")
 
 
 def test_long_texts_are_divided_into_windows(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from sklearn import metrics as sklearn_metrics
 from trial_cases import make_job
 
 from autotune.deployment import trained_model
-from autotune.domain import Columns, Completed, Task
+from autotune.domain import Columns, Completed, Phase, Task
+from autotune.domain.metrics import METRICS, Metric, MetricKind
 from autotune.errors import DataError
 from autotune.trial import metrics, run
 from autotune.trial.data.datasets import load_split, prepare_task, read_examples
@@ -78,6 +79,25 @@ def test_multi_label_scores_are_those_of_sklearn() -> None:
         }
     )
     assert all(score.ci95 is not None for score in scores.values())
+
+
+def test_scores_of_the_user_get_a_row_of_labels_for_each_example() -> None:
+    def share_of_rows(labels: Any, predictions: Any, label_names: Any) -> float:
+        assert labels.shape == predictions.shape == (4, len(label_names))
+        return float((labels == predictions).all(axis=1).mean())
+
+    score = Metric(
+        "share_of_rows", "rows", "ratio", "maximize", Phase.TRAIN, "Correct rows",
+        kind=MetricKind.SHARE, score=share_of_rows,
+    )  # fmt: skip
+    METRICS.register(score)
+    try:
+        labels = np.array([[1, 0], [0, 0], [1, 1], [0, 1]])
+        predictions = np.array([[1, 0], [0, 1], [1, 1], [0, 1]])
+        (measured,) = metrics.registered_scores("multi-label", labels, predictions, ("a", "b"))
+    finally:
+        METRICS.unregister("share_of_rows")
+    assert (measured.value, measured.n) == (0.75, 4)
 
 
 def test_a_test_split_is_scored_with_the_threshold_of_validation(tmp_path: Path) -> None:

@@ -96,11 +96,16 @@ def bench(
     """Measure the latency of an exported model under load, over HTTP on this machine."""
     from autotune.deployment.load import measure_load, running_server
     from autotune.deployment.programs import read_rows
-    from autotune.export.artifact_rows import require_rows, validation_rows
+    from autotune.export.artifact_rows import (
+        require_exported_runtime,
+        require_rows,
+        validation_rows,
+    )
 
     counts = _parse_counts(concurrency)
     rows = validation_rows(directory) if input_file is None else read_rows(input_file, "--input")
     require_rows(rows)
+    require_exported_runtime(directory)
     results = []
     with err.status("starting the server"), running_server(directory, threads) as address:
         for count in counts:

@@ -44,6 +44,7 @@ def build(
         stride=facts.stride,
         may_be_empty=facts.may_be_empty,
         threshold=facts.threshold,
+        truncation_side=facts.truncation_side,
     )
     folder.mkdir(parents=True, exist_ok=True)
     with required_packages(settings.runtime):

@@ -13,6 +13,7 @@ from pathlib import Path
 from autotune.deployment.artifact import Artifact, read_artifact
 from autotune.deployment.packages import required_packages
 from autotune.deployment.predictor import Predictor, Session
+from autotune.errors import ModelError
 
 HUB = "transformers"
 """The runtime of models that are exported in the format of ``from_pretrained``."""
@@ -43,7 +44,10 @@ def open_artifact(folder: Path, threads: int | None) -> Iterator[Predictor]:
 
 @contextmanager
 def open_session(folder: Path, artifact: Artifact, threads: int | None) -> Iterator[Session]:
-    """Load the model of ``artifact`` in its runtime."""
+    """Load the model of ``artifact`` in its runtime. Raises
+    :class:`~autotune.errors.ModelError` for a runtime that does not exist."""
+    if artifact.runtime not in SESSIONS:
+        raise ModelError(f"{folder}: there is no runtime {artifact.runtime!r}")
     with required_packages(artifact.runtime):
         runtime = import_module(SESSIONS[artifact.runtime])
     with runtime.open_session(folder, artifact, threads) as session:

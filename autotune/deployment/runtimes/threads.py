@@ -3,13 +3,13 @@ contain a copy."""
 
 from __future__ import annotations
 
-import os
+from autotune.hardware.cores import physical_cores, usable_cores
 
 
 def count_threads(threads: int | None) -> int:
-    """``threads``, or one for each core that this process may use."""
+    """``threads``, or one for each physical core that this process may use, as in a trial: at most
+    the quota of its container."""
     if threads is not None:
         return threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    cores = usable_cores()
+    return physical_cores(cores) or len(cores)

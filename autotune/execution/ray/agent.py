@@ -27,7 +27,8 @@ from autotune.execution.messages import Call
 from autotune.execution.ray.worker_server import Address, WorkerServer, request_remote_worker
 from autotune.execution.spawner import Spawner, Worker, call_in_worker
 from autotune.hardware import inventory
-from autotune.hardware.host import memory_gib, usable_cores
+from autotune.hardware.cores import usable_cores
+from autotune.hardware.host import memory_gib
 
 AGENT_START_SECONDS = 60.0
 """A new node has an agent within seconds. A node without one after this time is broken."""

@@ -16,11 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from autotune.domain import Task, digest
+from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import DataError
 from autotune.trial.data import cache
 from autotune.trial.data.class_weights import class_weights
-from autotune.trial.data.hub import SPLITS
-from autotune.trial.data.lengths import AUTO_LIMIT, choose_max_length, truncation_note
+from autotune.trial.data.hub import SPLITS, leave_out_empty_rows
+from autotune.trial.data.lengths import (
+    AUTO_LIMIT,
+    choose_max_length,
+    lost_labels_note,
+    truncation_note,
+)
 from autotune.trial.data.prepared import PreparedTask, load_split
 from autotune.trial.data.sampling import holdout_rows, stratified_subsample
 from autotune.trial.data.sources import Source, find_source
@@ -102,7 +108,12 @@ def _build(
     }
     require_embeddings(path, inputs, arrays)
     truncation = truncation_note(inputs, task_type, examples["train"], ids, arrays["train"])
-    notes += filter(None, (truncation, attention_note(path), head_note(path, names)))
+    lost_labels = (
+        lost_labels_note(inputs, task_type, examples["validation"], ids, arrays["validation"])
+        if TASK_KINDS[task.kind].label_per_token
+        else None
+    )
+    notes += filter(None, (truncation, lost_labels, attention_note(path), head_note(path, names)))
     for split, parts in arrays.items():
         save_file(parts, folder / f"{split}.safetensors")
     fields = {
@@ -133,7 +144,10 @@ def _complete_splits(
     task: Task, task_type: TaskType, source: Source
 ) -> tuple[set[str], dict[str, Examples], tuple[str, ...], list[str]]:
     """The names of the given splits, the examples of all splits, the label names, and notes."""
-    tables, label_notes = task_type.clean(declare_labels(source.read(), task), task.columns)
+    tables = source.read()
+    if source.is_hub:
+        tables = leave_out_empty_rows(tables, task.columns)
+    tables, label_notes = task_type.clean(declare_labels(tables, task), task.columns)
     examples = {split: parse_rows(task_type, table, task) for split, table in tables.items()}
     names = label_names(task_type, tables, examples, task)
     table_notes = [note for table in tables.values() for note in table.notes]

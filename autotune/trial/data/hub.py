@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from autotune.domain import Columns
 from autotune.domain.datasets import NAMED_DATASETS
 from autotune.domain.text import closest, first_line
 from autotune.errors import DataError
@@ -40,6 +42,29 @@ def read_hub(name: str, chosen: Mapping[str, str]) -> Mapping[str, Table]:
         for split, source in names.items()
         if source is not None
     }
+
+
+def leave_out_empty_rows(tables: Mapping[str, Table], columns: Columns) -> Mapping[str, Table]:
+    """``tables`` without rows that lack a text or words, with a note on how many these are: a user
+    cannot correct the rows of the hub. A table of such rows alone is kept, because another column
+    is meant: an error will say so."""
+    return {split: _without_empty_rows(split, table, columns) for split, table in tables.items()}
+
+
+def _without_empty_rows(split: str, table: Table, columns: Columns) -> Table:
+    names = (columns.text, columns.text_pair)
+    texts = [values for name, values in table.columns.items() if name in names]
+    rows = [row for row in range(len(table)) if not any(_is_empty(values[row]) for values in texts)]
+    if len(rows) in (0, len(table)):
+        return table
+    note = f"{split}: {len(table) - len(rows)} rows without a text are left out"
+    return replace(table.take(rows), notes=(*table.notes, note))
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a text, or each word of a list, is missing or has only spaces."""
+    words = value if isinstance(value, list) else [value]
+    return all(word is None or (isinstance(word, str) and not word.strip()) for word in words)
 
 
 def _split_name(

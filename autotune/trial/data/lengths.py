@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 
 from autotune.trial.data.tokenizer import ModelInputs
-from autotune.trial.tasks.base import Arrays, Examples, TaskType
+from autotune.trial.tasks.base import Arrays, Examples, TaskType, is_evaluated
 
 LENGTH_SAMPLE = 500
 """Texts of which the full length is measured."""
@@ -21,7 +21,7 @@ UNLIMITED_LENGTH = 10**6
 """A length in tokens that no text reaches."""
 
 MIN_TRUNCATED_SHARE = 0.01
-"""The share of truncated texts that is worth a note."""
+"""The share of truncated texts, or of lost labels, that is worth a note."""
 
 AUTO_LIMIT = 512
 """The longest length in tokens that ``max_length: auto`` chooses: that of BERT."""
@@ -70,6 +70,32 @@ def truncation_note(
     )
 
 
+def lost_labels_note(
+    inputs: ModelInputs,
+    task_type: TaskType,
+    validation: Examples,
+    ids: Mapping[str, int],
+    arrays: Arrays,
+) -> str | None:
+    """A note on how many labels of validation are not scored because their words are cut off, for
+    a kind with a label for each token; ``None`` for less than 1%. Tokenizers lose different ones.
+    The share is that of a sample."""
+    if np.diff(arrays["offsets"]).max() < inputs.max_length:
+        return None
+    sample = validation.take(_sample_rows(validation))
+    scored, total = (
+        int(is_evaluated(task_type.encode(inputs.tokenizer, sample, ids, limit)["labels"]).sum())
+        for limit in (inputs.max_length, UNLIMITED_LENGTH)
+    )
+    share = 1 - scored / total if total else 0.0
+    if share < MIN_TRUNCATED_SHARE:
+        return None
+    return (
+        f"validation: {share:.0%} of the labels are beyond {inputs.max_length} tokens and are not "
+        "scored; task.max_length sets the limit"
+    )
+
+
 def _sample_lengths(
     inputs: ModelInputs,
     task_type: TaskType,
@@ -78,8 +104,12 @@ def _sample_lengths(
     limit: int,
 ) -> np.ndarray:
     """The lengths in tokens, up to ``limit``, of a sample of train."""
-    rows = np.unique(np.linspace(0, len(train) - 1, LENGTH_SAMPLE).astype(int))
-    characters = np.cumsum([sum(map(len, train.inputs[row])) for row in rows])
-    rows = rows[: max(1, int((characters <= MAX_SAMPLE_CHARACTERS).sum()))]
-    sample = task_type.encode(inputs.tokenizer, train.take(rows.tolist()), ids, limit)
+    sample = task_type.encode(inputs.tokenizer, train.take(_sample_rows(train)), ids, limit)
     return np.diff(sample["offsets"])
+
+
+def _sample_rows(examples: Examples) -> list[int]:
+    rows = np.unique(np.linspace(0, len(examples) - 1, LENGTH_SAMPLE).astype(int))
+    characters = np.cumsum([sum(map(len, examples.inputs[row])) for row in rows])
+    chosen: list[int] = rows[: max(1, int((characters <= MAX_SAMPLE_CHARACTERS).sum()))].tolist()
+    return chosen

@@ -32,11 +32,12 @@ ReadTables = Callable[[], Mapping[str, Table]]
 @dataclass(frozen=True)
 class Source:
     """``identity`` (plain data) does not change while the rows stay the same. ``descriptions``
-    describes the origin of each split."""
+    describes the origin of each split. ``is_hub``: the rows are those of a data set of the hub."""
 
     identity: Any
     descriptions: Mapping[str, str]
     read: ReadTables
+    is_hub: bool = False
 
 
 def find_source(dataset: str | Mapping[str, str]) -> Source:
@@ -145,4 +146,5 @@ def _nearest_file(path: Path) -> Path | None:
 def _hub(name: str, splits: Mapping[str, str]) -> Source:
     """A data set of the hub, whose ``splits`` have other names there."""
     descriptions = {split: f"{name} ({splits.get(split, split)}) from the hub" for split in SPLITS}
-    return Source({"hub": name, **splits}, descriptions, lambda: read_hub(name, splits))
+    identity = {"hub": name, **splits}
+    return Source(identity, descriptions, lambda: read_hub(name, splits), is_hub=True)

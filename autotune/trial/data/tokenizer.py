@@ -19,6 +19,9 @@ from autotune.trial.tasks.base import Arrays
 
 SETTINGS = "tokenizer_config.json"
 
+SENTENCEPIECE_PACKAGES = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""The packages with which transformers reads a SentencePiece model, with a module of each."""
+
 MIN_LENGTH = 4
 """The shortest useful sequence: two special tokens and two others."""
 
@@ -128,12 +131,17 @@ def require_embeddings(model_dir: Path, inputs: ModelInputs, arrays: Mapping[str
         )
 
 
-def _missing_packages(model_dir: Path) -> list[str]:
-    """The packages that are not installed, with which transformers reads a SentencePiece model."""
+def vocabulary_packages(model_dir: Path) -> tuple[str, ...]:
+    """The packages besides transformers with which the tokenizer of ``model_dir`` is loaded."""
     if (model_dir / "tokenizer.json").exists() or not any(model_dir.glob("*.model")):
-        return []
-    packages = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
-    return [package for package, module in packages.items() if not _is_installed(module)]
+        return ()
+    return tuple(SENTENCEPIECE_PACKAGES)
+
+
+def _missing_packages(model_dir: Path) -> list[str]:
+    """Those of :func:`vocabulary_packages` that are not installed."""
+    names = vocabulary_packages(model_dir)
+    return [name for name in names if not _is_installed(SENTENCEPIECE_PACKAGES[name])]
 
 
 def _damaged_vocabulary(model_dir: Path) -> Path | None:

@@ -13,6 +13,7 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.domain.text import closest
 from autotune.errors import DataError
+from autotune.trial.labels import INTEGER as INTEGRAL
 from autotune.trial.split import IGNORE_INDEX as IGNORE_INDEX
 from autotune.trial.split import Arrays as Arrays
 from autotune.trial.split import Split
@@ -175,13 +176,20 @@ def parse_label(value: Any, where: str) -> str:
 
 
 def class_name(classes: Sequence[str], value: Any, where: str) -> str:
-    """The name of a label that is one of the declared ``classes``, or the number of one."""
-    if isinstance(value, str) and value not in classes and INTEGER.fullmatch(value):
-        value = int(value)
-    if isinstance(value, str) and value in classes:
-        return value
-    if isinstance(value, int) and 0 <= value < len(classes):
-        return classes[value]
+    """The name of a label that is one of the declared ``classes``, or the number of one: by the
+    rule of :mod:`autotune.trial.labels`, ``1.0`` is the number 1."""
+    label = value
+    if isinstance(value, str) and value not in classes:
+        label = value.strip()
+        if label not in classes and (match := INTEGRAL.fullmatch(label)):
+            number = int(match[1])
+            label = str(number) if str(number) in classes else number
+    elif isinstance(value, float) and value.is_integer():
+        label = int(value)
+    if isinstance(label, str) and label in classes:
+        return label
+    if isinstance(label, int) and 0 <= label < len(classes):
+        return classes[label]
     raise DataError(
         f"{where}: the label is {value!r}; classes are 0 to {len(classes) - 1}",
         hint=f"drop the rows without a label; the classes are {', '.join(classes[:20])}",
