@@ -9,8 +9,10 @@ with a run of the default; what is recommended runs in several groups (``--seeds
 run continues; a finished one is only read.
 
 An interval of a claim (``2.9x faster, 2.4x to 3.4x``) holds if the difference to the new
-measurement is within the errors of both: the new one is noisy too. A claim that a strategy is
-within a point of the default holds unless the whole new interval is below; its probability given
+measurement is within the errors of both: the new one is noisy too. All differences of accuracy to
+the default have the error of the default's accuracy in common, so that of one search most of them
+hold or many do not; the accuracies themselves do not have it. A claim that a strategy is within a
+point of the default holds unless the whole new interval is below; its probability given
 the new measurement alone is printed too.
 """
 
@@ -30,6 +32,7 @@ from autotune import spec
 from autotune.analysis.paired import PairedRuns
 from autotune.analysis.recommendation import PICKS, Recommender
 from autotune.analysis.refutation import MIN_PROBABILITY
+from autotune.analysis.replicates import Replicates
 from autotune.domain import Strategy, Study, Trial, TrialOrigin
 from autotune.errors import NotFoundError
 from autotune.hardware import inventory
@@ -37,7 +40,8 @@ from autotune.store import SqlStore, open_store
 
 ROOT = Path(__file__).parents[1]
 SEARCH, REPEAT = "calibration", "calibration-again"
-SPEED = "train_samples_per_second"
+SPEED, ACCURACY = "train_samples_per_second", "accuracy"
+DIFFERENCE = "difference of accuracy to the default"
 MAX_LOSS = -0.01
 GROUP_SIZE, FIRST_SEED = 10, 1000
 REPEATED = ("sharing=false", "early_stopping=none", "confirm=null")
@@ -49,8 +53,8 @@ SMOKE = (
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim about a strategy and its new measurement: as a difference of accuracy, or as the
-    logarithm of the ratio of speeds, to the default. ``halves`` are half their 95% intervals."""
+    """A claim about a strategy and its new measurement: its accuracy, the difference of that to the
+    default, or the logarithm of the ratio of speeds. ``halves`` are half their 95% intervals."""
 
     trial: int
     metric: str
@@ -96,12 +100,14 @@ class Calibration:
 def calibrate(study: Study, trials: Sequence[Trial], repeated: Sequence[Trial]) -> Calibration:
     """Compare the claims of a search with ``repeated`` runs of its strategies."""
     recommender, pairs = Recommender(study, trials), PairedRuns(repeated)
+    # The variation between seeds is that of the repeated runs; their scores belong to first runs.
+    replicates = Replicates([*(t for t in trials if not t.is_confirmation), *repeated])
     default = recommender.posterior.default
     claims: list[Claim] = []
     promises: dict[int, Promise] = {}
     for trial in strategies(recommender):
         assert default is not None
-        claims += _claims(recommender, pairs, trial, default)
+        claims += _claims(recommender, pairs, replicates, trial, default)
         promise = _promise(recommender, pairs, trial, default)
         if promise is not None and promise.claimed >= MIN_PROBABILITY:
             promises[trial.number] = promise
@@ -119,7 +125,11 @@ def strategies(recommender: Recommender) -> list[Trial]:
 
 
 def _claims(
-    recommender: Recommender, pairs: PairedRuns, trial: Trial, default: Trial
+    recommender: Recommender,
+    pairs: PairedRuns,
+    repeated: Replicates,
+    trial: Trial,
+    default: Trial,
 ) -> Iterator[Claim]:
     claimed = recommender.posterior.compare(trial, SPEED)
     ratio = pairs.ratio(trial, default, SPEED)
@@ -127,12 +137,20 @@ def _claims(
         logs = [[math.log(end) for end in ends] for ends in (claimed.ci95, ratio.ci95)]
         halves = ((logs[0][1] - logs[0][0]) / 2, (logs[1][1] - logs[1][0]) / 2)
         yield Claim(trial.number, SPEED, math.log(claimed.value), math.log(ratio.value), halves)
-    claimed = recommender.posterior.compare(trial, "accuracy")
+    belief = recommender.posterior.belief(trial, ACCURACY)
+    measured = repeated.test_estimate(trial, ACCURACY)
+    if belief is not None and measured is not None and measured.ci95 is not None:
+        halves = _half(belief.ci95), _half(measured.ci95)
+        yield Claim(trial.number, ACCURACY, belief.value, measured.value, halves)
+    claimed = recommender.posterior.compare(trial, ACCURACY)
     difference = pairs.score_difference(trial, default)
     if claimed is not None and difference is not None:
-        ends = (claimed.ci95, difference.ci95)
-        halves = ((ends[0][1] - ends[0][0]) / 2, (ends[1][1] - ends[1][0]) / 2)
-        yield Claim(trial.number, "accuracy", claimed.value, difference.value, halves)
+        halves = _half(claimed.ci95), _half(difference.ci95)
+        yield Claim(trial.number, DIFFERENCE, claimed.value, difference.value, halves)
+
+
+def _half(ends: tuple[float, float]) -> float:
+    return (ends[1] - ends[0]) / 2
 
 
 def _promise(
@@ -240,7 +258,7 @@ def _search(options: argparse.Namespace, name: str, overrides: Sequence[str]) ->
 
 def format_calibration(calibration: Calibration) -> str:
     lines = []
-    for metric in (SPEED, "accuracy"):
+    for metric in (SPEED, ACCURACY, DIFFERENCE):
         count = sum(claim.metric == metric for claim in calibration.claims)
         share = calibration.share_of_intervals(metric)
         lines.append(f"{metric}: {_percent(share)} of {count} intervals hold")
@@ -287,7 +305,8 @@ def main() -> None:
     store.close()
     if options.json:
         print(json.dumps({**asdict(calibration), "holds": {
-            metric: calibration.share_of_intervals(metric) for metric in (SPEED, "accuracy")
+            metric: calibration.share_of_intervals(metric)
+            for metric in (SPEED, ACCURACY, DIFFERENCE)
         }}, indent=1))  # fmt: skip
         return
     print(format_calibration(calibration))

@@ -148,8 +148,11 @@ def _text(row: Row, key: str, where: str) -> str:
 
 def _words(row: Row, where: str) -> list[str]:
     words = row.get("tokens") if isinstance(row, Mapping) else None
-    is_list = isinstance(words, list) and all(isinstance(word, str) for word in words)
-    if is_list and any(word.strip() for word in words):
+    if (
+        isinstance(words, list)
+        and all(isinstance(word, str) for word in words)
+        and any(word.strip() for word in words)
+    ):
         return list(map(_clean, words))
     raise DataError(
         f"{where} has no tokens", hint='each row is like {"tokens": ["A", "list", "of", "words"]}'

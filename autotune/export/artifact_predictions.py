@@ -58,7 +58,7 @@ def require_trial_tokens(prepared: PreparedTask, folder: Path) -> None:
         for window in row
     ]
     texts = encoded_texts(load_split(prepared, "validation"))
-    expected = [text["input_ids"].tolist() for text in texts]
+    expected = [list(text["input_ids"]) for text in texts]
     different = (
         number
         for (number, ids), tokens in zip(windows, expected, strict=False)

@@ -44,6 +44,6 @@ def rename_columns(row: Row, columns: Columns) -> Row:
     named = {}
     if columns.text in row:  # words are called tokens, whatever the column
         named = {"text": row[columns.text], "tokens": row[columns.text]}
-    if columns.text_pair in row:
+    if columns.text_pair is not None and columns.text_pair in row:
         named["text_pair"] = row[columns.text_pair]
     return {**row, **named}

@@ -94,7 +94,7 @@ class Simulation:
 def test_what_is_claimed_of_a_simulated_search_holds(calibration: Any) -> None:
     simulation = Simulation()
     result = calibration.calibrate(simulation.study, simulation.search(), simulation.repeat())
-    assert len(result.claims) == 2 * STRATEGIES
+    assert len(result.claims) == 3 * STRATEGIES
     assert result.share_of_intervals("accuracy") >= 0.9
     assert result.share_of_intervals(SPEED) >= 0.9
     assert result.promises and not all(p.is_contradicted for p in result.promises)

@@ -240,15 +240,14 @@ def test_models_of_the_front_are_kept_first(serving: Study) -> None:
 
 def test_the_model_that_a_running_trial_deploys_is_kept(serving: Study) -> None:
     """Also if it is not on the front and the disk space is used."""
-    worse, better = (deployed_trial(n, serving, r, "torch") for n, r in enumerate((5e-5, 4e-4)))
+    first, second = (deployed_trial(n, serving, r, "torch") for n, r in enumerate((5e-5, 4e-4)))
     small = replace(serving, keep=Retention("all", gigabytes=1.5))
-    assert [t.number for t in unwanted_models(small, [worse, better], has_ended=False)] == [0]
+    (unwanted,) = unwanted_models(small, [first, second], has_ended=False)
     running = replace(
-        worse, number=2, state=State.RUNNING, result=TrialResult(),
-        strategy=worse.strategy.with_values(runtime="openvino"),
+        unwanted, number=2, state=State.RUNNING, result=TrialResult(),
+        strategy=unwanted.strategy.with_values(runtime="openvino"),
     )  # fmt: skip
-    history = [worse, better, running]
-    assert 0 not in {t.number for t in unwanted_models(small, history, has_ended=False)}
+    assert unwanted not in unwanted_models(small, [first, second, running], has_ended=False)
 
 
 def test_what_is_recommended_is_kept(serving: Study, monkeypatch: pytest.MonkeyPatch) -> None:
