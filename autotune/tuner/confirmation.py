@@ -155,8 +155,9 @@ def _strategies_to_confirm(
     study: Study, confirmation: Confirmation, history: Sequence[Trial]
 ) -> Sequence[Trial]:
     """The default, and the first finalists that can still be recommended; those that train the same
-    model as the default last, since their scores are known. Empty if only the default could be
-    confirmed, which would compare nothing."""
+    model as the default last, since their scores are known. A free place is that of the finalist
+    that is recommended after the runs so far. Empty if only the default could be confirmed, which
+    would compare nothing."""
     ranked = finalists(study, history, _max_strategies(confirmation))
     candidates = [trial for trial in ranked if trial.strategy != study.baseline]
     default_key = training_key(study.baseline)
@@ -164,6 +165,14 @@ def _strategies_to_confirm(
     if any(trial.is_confirmation for trial in history):
         recommender = Recommender(study, history)
         candidates = [t for t in candidates if _keeps_place(recommender, t, confirmation.seeds)]
+        started = {t.strategy.key for t in history if t.is_confirmation and t.is_informative}
+        recommended = recommended_trial(study, history)
+        candidates.sort(
+            key=lambda trial: (
+                trial.strategy.key not in started,
+                recommended is None or trial.strategy != recommended.strategy,
+            )
+        )
     places = candidates[: confirmation.top]
     return [*complete_default(study, history), *places] if places else []
 

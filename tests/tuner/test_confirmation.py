@@ -305,6 +305,19 @@ def test_what_is_recommended_at_last_is_confirmed(
     assert next_confirmation(study, trials) is None
 
 
+def test_a_free_place_is_that_of_what_is_recommended_meanwhile(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, trials = with_confirmation(study, top=2), history(study)
+    first, second, third = (t for t in finalists(study, trials, 4) if t.strategy != study.baseline)
+    trials += [confirmation(5, trials[0], 1), confirmation(6, first, 1)]
+    assert next_confirmation(study, trials) == (second.strategy, 1)
+    monkeypatch.setattr("autotune.tuner.confirmation.recommended_trial", lambda *_: third)
+    assert next_confirmation(study, trials) == (third.strategy, 1)
+    trials.append(confirmation(7, third, 1))
+    assert next_confirmation(study, trials) is None, "both places are used"
+
+
 def test_a_default_without_a_result_is_not_confirmed(study: Study) -> None:
     study = replace(with_confirmation(study, top=2), constraints=())
     failed = Infeasible(FailureReason.OUT_OF_MEMORY, "out of memory")
