@@ -121,15 +121,17 @@ def run_trial(job_file: str, address: str) -> None:
     allocator.apply(str(job.strategy["allocator"]))
     training.WINDOW_SECONDS = 0.0
     clients: list[turns.TurnClient] = []
-    previous_seconds = 0.0
+    previous_step, previous_seconds = 0, 0.0
 
     def report(point: CurvePoint) -> None:
-        nonlocal previous_seconds
+        nonlocal previous_step, previous_seconds
         if not clients:
             clients.append(turns.TurnClient(address, "trial"))
+        if point.step == previous_step:
+            return  # the scores of a rung are reported after its step
         is_last = point.step == point.total_steps
         clients[0].step(point.seconds - previous_seconds, last=is_last)
-        previous_seconds = point.seconds
+        previous_step, previous_seconds = point.step, point.seconds
 
     evaluate(job, report)
 
