@@ -197,6 +197,8 @@ def run_round(
         try:
             seconds = turns.take_turns(listener, [trial_process, *running])
             trial_process.kill()  # its evaluation is known
+            if len({len(steps) for steps in seconds.values()}) != 1:
+                raise SystemExit("the processes trained for different numbers of steps")
             if any(process.wait() for process in running):
                 raise SystemExit(f"an exported command failed; see {log.name}")
         finally:
