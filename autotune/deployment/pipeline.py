@@ -7,7 +7,6 @@ the trial, and the labels that its scores count.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from autotune.deployment.artifact import QUESTION_ANSWERING, TOKENIZER, Artifact
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.predictor import Logits, Predictor
 from autotune.deployment.windows import question_windows, text_windows
+from autotune.domain.text import replace_surrogates
 from autotune.errors import DataError, UsageError
 
 Row = Mapping[str, Any]
@@ -38,8 +38,6 @@ Windows = Sequence[Encoding]
 
 Decode = Callable[[Artifact, Row, Windows, Sequence[Logits]], Prediction]
 
-
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 MAX_CHARACTERS = 200_000
 """Characters of a text that are tokenized: 20 times what the longest encoders take."""
@@ -142,7 +140,7 @@ def make_pipeline(folder: Path, predictor: Predictor) -> Pipeline:
 def _text(row: Row, key: str, where: str) -> str:
     value = row.get(key) if isinstance(row, Mapping) else None
     if isinstance(value, str) and value.strip():
-        return _clean(value[:MAX_CHARACTERS])
+        return replace_surrogates(value[:MAX_CHARACTERS])
     raise DataError(f"{where} has no {key}", hint=f'each row is like {{"{key}": "..."}}')
 
 
@@ -153,16 +151,10 @@ def _words(row: Row, where: str) -> list[str]:
         and all(isinstance(word, str) for word in words)
         and any(word.strip() for word in words)
     ):
-        return list(map(_clean, words))
+        return list(map(replace_surrogates, words))
     raise DataError(
         f"{where} has no tokens", hint='each row is like {"tokens": ["A", "list", "of", "words"]}'
     )
-
-
-def _clean(text: str) -> str:
-    """``text`` with U+FFFD for halves of characters, which JSON can express and tokenizers refuse.
-    Data files are read in this way too."""
-    return SURROGATE.sub("\ufffd", text)
 
 
 def _decode_class(

@@ -52,7 +52,13 @@ def escape_control_characters(text: str) -> str:
 
 def printable(text: str) -> str:
     """``text`` without characters that control a terminal; lone surrogates become U+FFFD."""
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
+    return replace_surrogates(_CONTROL.sub("", text))
+
+
+def replace_surrogates(text: str) -> str:
+    """``text`` with U+FFFD for lone surrogates, such as half of an emoji that was cut: JSON can
+    express them, UTF-8 cannot, and tokenizers and files refuse them."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def one_line(text: object) -> str:

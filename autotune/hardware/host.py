@@ -48,7 +48,7 @@ def inventory() -> Host:
     return Host(
         cpu=cpu_name(),
         cores=cores,
-        physical_cores=physical_cores(cores) or psutil.cpu_count(logical=False),
+        physical_cores=physical_cores(cores) or _reported_cores(cores),
         memory_gib=memory,
         numa_nodes=numa_nodes(),
         devices=(*accelerators(), cpu),
@@ -77,6 +77,13 @@ def _has_program(variable: str, programs: Sequence[str]) -> bool:
     """Whether one of ``programs``, or that of an environment variable, is on ``PATH``."""
     own = os.environ.get(variable, "").split()[:1]
     return any(shutil.which(program) for program in (*own, *programs))
+
+
+def _reported_cores(cpus: Sequence[int]) -> int | None:
+    """The physical cores that the system reports, at most as many as ``cpus``; ``None`` if it does
+    not."""
+    total = psutil.cpu_count(logical=False)
+    return None if total is None else min(total, len(cpus))
 
 
 def memory_gib() -> float:

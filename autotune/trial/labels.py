@@ -17,7 +17,7 @@ from autotune.errors import DataError
 from autotune.trial.tables import Table
 
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-INTEGER = re.compile(r"([+-]?\d{1,18})(?:\.0*)?", re.ASCII)
+LABEL_NUMBER = re.compile(r"([+-]?\d{1,18})(?:\.0*)?", re.ASCII)
 
 UNLABELLED = "-1"
 """The label of rows without one, as in SNLI and in test splits with withheld labels."""
@@ -66,7 +66,7 @@ def _with_integers(table: Table, name: str, labels: Sequence[str | None] | None)
         return table
     values = []
     for row, (label, value) in enumerate(zip(labels, table.columns[name], strict=True)):
-        match = INTEGER.fullmatch(label or "")
+        match = LABEL_NUMBER.fullmatch(label or "")
         if label and match is None:
             raise DataError(
                 f"{table.where(row)}: the label is the number {label}; "

@@ -69,12 +69,12 @@ def pruned_model(
     return folder
 
 
-def _publish(draft: Path, path: Path) -> None:
-    """Rename ``draft`` to ``path``, unless another trial has made the same meanwhile."""
+def _publish(draft: Path, folder: Path) -> None:
+    """Rename ``draft`` to ``folder``, unless another trial has made the same model meanwhile."""
     try:
-        draft.replace(path)
+        draft.replace(folder)
     except OSError:
-        if not path.exists():
+        if not folder.exists():
             raise
 
 

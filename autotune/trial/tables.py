@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from autotune.domain.text import replace_surrogates
 from autotune.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
-
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 COMPRESSED = (".bz2", ".gz", ".xz", ".zip", ".zst")
 """Endings of compressed files."""
@@ -147,13 +146,12 @@ def _require_object(row: Any, where: str) -> dict[str, Any]:
 
 
 def _without_surrogates(table: Table) -> Table:
-    """``table`` with U+FFFD for the lone surrogates that JSON can express and UTF-8 cannot, such as
-    half of an emoji that was cut. Tokenizers and files refuse them."""
+    """``table`` with its lone surrogates replaced, and a note of the rows that had some."""
     damaged: dict[int, None] = {}
 
     def clean(value: Any, row: int) -> Any:
         if isinstance(value, str):
-            text = SURROGATE.sub("\ufffd", value)
+            text = replace_surrogates(value)
             if text != value:
                 damaged[row] = None
             return text

@@ -146,7 +146,7 @@ def _plan(study: Study, confirmation: Confirmation, history: Sequence[Trial]) ->
     planned = missing(trials)
     finished_runs = len(trials) * len(seeds) - len(planned)
     if trials and not planned and len({key for key, _ in started}) <= _max_strategies(confirmation):
-        recommended = recommended_trial(study, history)
+        recommended = recommended_trial(Recommender(study, history))
         planned = [] if recommended is None else missing([recommended])
     return _Plan(trials, planned, confirmation.runs - finished_runs)
 
@@ -166,7 +166,7 @@ def _strategies_to_confirm(
         recommender = Recommender(study, history)
         candidates = [t for t in candidates if _keeps_place(recommender, t, confirmation.seeds)]
         started = {t.strategy.key for t in history if t.is_confirmation and t.is_informative}
-        recommended = recommended_trial(study, history)
+        recommended = recommended_trial(recommender)
         candidates.sort(
             key=lambda trial: (
                 trial.strategy.key not in started,

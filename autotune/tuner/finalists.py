@@ -81,14 +81,13 @@ def complete_default(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     return [] if default is None or default.state is not State.COMPLETE else [default]
 
 
-def recommended_trial(study: Study, trials: Sequence[Trial]) -> Trial | None:
-    """The knee after all trials, confirmation runs included; ``None`` if there is none or it is the
-    default."""
+def recommended_trial(recommender: Recommender) -> Trial | None:
+    """The knee of a study; ``None`` if there is none or it is the default."""
     try:
-        trial = Recommender(study, trials).recommend("knee").trial
+        trial = recommender.recommend("knee").trial
     except NotFoundError:
         return None
-    return None if trial.strategy == study.baseline else trial
+    return None if trial.strategy == recommender.study.baseline else trial
 
 
 def _first_of_each(trials: Sequence[Trial], key: Callable[[Strategy], str]) -> list[Trial]:

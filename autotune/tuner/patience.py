@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from autotune.analysis.hypervolume import hypervolume
+from autotune.analysis.recommendation import Recommender
 from autotune.analysis.replicates import Replicates
 from autotune.analysis.summary import Best, best_trials
 from autotune.domain import Study, Trial
@@ -54,7 +55,9 @@ def _no_gain_of_goal(study: Study, history: Sequence[Trial]) -> str | None:
     if not former or not latter:
         return None
     noise = relative_noise(history, latter[0])
-    if _relative_gain(former[0], latter[0]) > noise or recommended_trial(study, history) is None:
+    if _relative_gain(former[0], latter[0]) > noise:
+        return None
+    if recommended_trial(Recommender(study, history)) is None:
         return None
     return f"no gain beyond the noise ({noise:.1%}) in the last {GOAL_PATIENCE} trials"
 

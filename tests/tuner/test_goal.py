@@ -95,7 +95,7 @@ def test_it_goes_on_while_no_answer_can_be_recommended(
     study = with_goal(study)
     trials = history(study, [50.0, 100.0, *[90.0] * GOAL_PATIENCE])
     assert should_end_search(study, trials) is not None
-    monkeypatch.setattr(patience, "recommended_trial", lambda study, trials: None)
+    monkeypatch.setattr(patience, "recommended_trial", lambda recommender: None)
     assert should_end_search(study, trials) is None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.domain.text import closest
 from autotune.errors import DataError
-from autotune.trial.labels import INTEGER as INTEGRAL
+from autotune.trial.labels import LABEL_NUMBER
 from autotune.trial.split import IGNORE_INDEX as IGNORE_INDEX
 from autotune.trial.split import Arrays as Arrays
 from autotune.trial.split import Split
@@ -181,7 +181,7 @@ def class_name(classes: Sequence[str], value: Any, where: str) -> str:
     label = value
     if isinstance(value, str) and value not in classes:
         label = value.strip()
-        if label not in classes and (match := INTEGRAL.fullmatch(label)):
+        if label not in classes and (match := LABEL_NUMBER.fullmatch(label)):
             number = int(match[1])
             label = str(number) if str(number) in classes else number
     elif isinstance(value, float) and value.is_integer():
