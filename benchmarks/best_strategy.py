@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 MAX_LENGTH = 64
@@ -208,12 +207,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--train", type=int, help="examples of the final runs; all if not given")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0")
-    parser.add_argument("--strategy", type=Path, help="JSON of a strategy; no search then")
+    parser.add_argument(
+        "--strategy",
+        type=Path,
+        help="JSON of a strategy, or of `autotune show STUDY knee --json`; no search then",
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     data = options.data.resolve()
     if options.strategy is not None:
-        strategy = json.loads(options.strategy.read_text())
+        document = json.loads(options.strategy.read_text())
+        strategy = document.get("strategy", document)
     else:
         strategy = search(data, options)
     test = str(data / "test.jsonl")
@@ -245,31 +249,31 @@ def main() -> None:
     print_result(strategy, runs, as_json=options.json)
 
 
+def compare(runs: Mapping[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """The ratios of the speeds and the difference of the accuracies in points: mean over the seeds
+    and 95% interval, paired by seed."""
+    from autotune.measure.statistics import mean
+
+    pairs = list(zip(runs["autotune"], runs["trainer"], strict=True))
+    return {
+        "train_ratio": mean([a["train"] / b["train"] for a, b in pairs]),
+        "inference_ratio": mean([a["inference"] / b["inference"] for a, b in pairs]),
+        "accuracy_points": mean([100 * (a["accuracy"] - b["accuracy"]) for a, b in pairs]),
+    }
+
+
 def print_result(
     strategy: Mapping[str, Any], runs: Mapping[str, list[dict[str, float]]], *, as_json: bool
 ) -> None:
-    """Print the ratios of the mean speeds and the difference of the mean accuracies."""
-    means = {
-        side: {key: mean(run[key] for run in repeats) for key in repeats[0]}
-        for side, repeats in runs.items()
-    }
-    result = {
-        "strategy": strategy,
-        "runs": runs,
-        "train_ratio": means["autotune"]["train"] / means["trainer"]["train"],
-        "inference_ratio": means["autotune"]["inference"] / means["trainer"]["inference"],
-        "accuracy_points": 100 * (means["autotune"]["accuracy"] - means["trainer"]["accuracy"]),
-    }
+    """Print the ratios of the speeds and the difference of the accuracies."""
+    result = compare(runs)
     if as_json:
-        print(json.dumps(result, indent=1))
+        print(json.dumps({"strategy": strategy, "runs": runs, **result}, indent=1))
         return
     print(f"strategy: {strategy}")
-    print(f"training   {result['train_ratio']:.2f}x Trainer's default")
-    print(f"inference  {result['inference_ratio']:.2f}x")
-    print(
-        f"test accuracy {100 * means['found']['accuracy']:.1f} against "
-        f"{100 * means['trainer']['accuracy']:.1f}: {result['accuracy_points']:+.1f} points"
-    )
+    for name, (value, ci95) in result.items():
+        interval = f" (95%: {ci95[0]:.2f} to {ci95[1]:.2f})" if ci95 else ""
+        print(f"{name:16s} {value:+.2f}{interval}")
 
 
 if __name__ == "__main__":
