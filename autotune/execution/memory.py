@@ -39,6 +39,9 @@ SAMPLES_PER_MESSAGE = 5
 GRACE_SECONDS = 1.0
 """How long the watchdog waits to send the outcome before it kills the worker."""
 
+CUDA_OUT_OF_MEMORY = 2
+"""``cudaErrorMemoryAllocation``, as ``error_code`` of a ``torch.AcceleratorError``."""
+
 _PROC = Path("/proc")
 _STATM = _PROC / "self" / "statm"
 
@@ -97,7 +100,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     refused = _errno().value == errno.ENOMEM
     if isinstance(error, RuntimeError) and refused:
         return True
-    return any(isinstance(cause, _out_of_memory_types()) for cause in _causes(error))
+    return any(
+        isinstance(cause, _out_of_memory_types()) or _is_refused_by_cuda(cause)
+        for cause in _causes(error)
+    )
 
 
 def clear_errno() -> None:
@@ -109,6 +115,16 @@ def _out_of_memory_types() -> tuple[type[BaseException], ...]:
     torch = sys.modules.get("torch")
     torch_types = () if torch is None else (torch.OutOfMemoryError,)
     return (OutOfMemory, MemoryError, *torch_types)
+
+
+def _is_refused_by_cuda(error: BaseException) -> bool:
+    """Whether CUDA had no memory for its own context or a library, which the caching allocator of
+    torch does not ask for."""
+    torch = sys.modules.get("torch")
+    error_type = getattr(torch, "AcceleratorError", None)
+    if error_type is None or not isinstance(error, error_type):
+        return False
+    return getattr(error, "error_code", None) == CUDA_OUT_OF_MEMORY
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

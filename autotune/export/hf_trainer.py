@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from autotune.domain import Strategy, Study, Task, Trial
@@ -31,6 +32,9 @@ OPTIMIZERS = {
     "adafactor": "adafactor",
 }
 
+CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
+"""The field of ``TrainingArguments``, and its name in earlier releases."""
+
 
 def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, Any]:
     """Fields of ``TrainingArguments`` for a training split of ``examples``; those that no lever
@@ -38,7 +42,6 @@ def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, A
     strategy, task = trial.strategy, study.task
     schedule = schedule_of(strategy, task.steps or num_steps(strategy, examples))
     precision = strategy["precision"]
-    checkpointing = bool(strategy["activation_checkpointing"])
     return {
         "output_dir": "checkpoints",
         "seed": trial.seed,
@@ -60,8 +63,7 @@ def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, A
         **({"tf32": True} if precision == "tf32" else {}),
         "torch_compile": bool(strategy["compile"]),
         **({"torch_compile_mode": GRAPH_MODE} if strategy["compile"] == CUDA_GRAPHS else {}),
-        "activation_checkpointing": checkpointing,
-        **({"activation_checkpointing_kwargs": {"use_reentrant": False}} if checkpointing else {}),
+        **_checkpointing_arguments(bool(strategy["activation_checkpointing"])),
         "ddp_bucket_cap_mb": int(strategy.get("ddp_bucket_mib", 25)),
         "ddp_backend": "gloo"
         if strategy["device"] == "cpu" and num_processes(strategy) > 1
@@ -72,6 +74,18 @@ def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, A
         "report_to": "none",
         "remove_unused_columns": False,
         "dataloader_pin_memory": strategy["device"] != "cpu",
+    }
+
+
+def _checkpointing_arguments(is_enabled: bool) -> dict[str, Any]:
+    """Fields that recompute activations, under the name that the installed release has for them."""
+    from transformers import TrainingArguments
+
+    names = {field.name for field in fields(TrainingArguments)}
+    name = next(name for name in CHECKPOINTING if name in names)
+    return {
+        name: is_enabled,
+        **({f"{name}_kwargs": {"use_reentrant": False}} if is_enabled else {}),
     }
 
 

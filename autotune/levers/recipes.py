@@ -27,6 +27,9 @@ COMMON: Mapping[str, Sequence[Value]] = {
 }
 """Preferred settings of all recipes, the best first: no loss of accuracy can be measured."""
 
+ON_GPU: Mapping[str, Sequence[Value]] = {"batch_size": (64, 32, 16)}
+"""Preferred settings of all recipes on a GPU, which waits for the CPU with smaller batches."""
+
 RECIPES: Sequence[Mapping[str, Sequence[Value]]] = (
     {"pruning_ratio": (0.25,), "pruning_method": ("layers", "structured"), "freeze_layers": (1,)},
     {"freeze_layers": (2, 1)},
@@ -46,13 +49,18 @@ def make_recipes(
     default = complete(space, {})
     recipes: dict[str, Strategy] = {}
     for settings in RECIPES:
-        choices = {**_fallbacks(space), **dict(_available(space, {**COMMON, **settings}))}
-        strategy = complete(space, choices)
+        strategy = complete(space, _choices(space, {**COMMON, **settings}))
+        if str(strategy["device"]).startswith("cuda"):
+            strategy = complete(space, _choices(space, {**COMMON, **ON_GPU, **settings}))
         if workload is not None:
             strategy = _with_typical_rate(space, strategy, workload, start_with)
         if strategy != default and excluded(space, strategy) is None:
             recipes[strategy.key] = strategy
     return tuple(recipes.values())
+
+
+def _choices(space: SearchSpace, settings: Mapping[str, Sequence[Value]]) -> dict[str, Value]:
+    return {**_fallbacks(space), **dict(_available(space, settings))}
 
 
 def _fallbacks(space: SearchSpace) -> dict[str, Value]:

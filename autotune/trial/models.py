@@ -19,6 +19,7 @@ from autotune.domain.text import one_line, shorten
 from autotune.errors import ModelError, Unsupported, UsageError
 from autotune.levers.numerics import UNPADDED
 from autotune.trial.data.prepared import PreparedTask
+from autotune.trial.effects.attention import exclude_cudnn_attention
 from autotune.trial.head import fit_head, trained_head
 from autotune.trial.model_sources import read_config
 from autotune.trial.tasks import get_task_type
@@ -59,6 +60,7 @@ def load_model(
     are not such a model.
     """
     names = dict(enumerate(prepared.label_names))
+    exclude_cudnn_attention()
     try:
         before = read_config(prepared.model_dir)
         config = read_config(

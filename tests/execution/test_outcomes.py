@@ -7,6 +7,7 @@ import errno
 import signal
 
 import pytest
+import torch
 
 from autotune.domain import Completed, CurvePoint, Failed, FailureReason, Infeasible, TrialResult
 from autotune.execution import memory, outcomes
@@ -66,3 +67,12 @@ def test_reports_of_the_trial_precede_those_of_the_driver() -> None:
     ).result == TrialResult(curve=(trial_point,), memory=((0.1, 1.0),), log="log")
     timeout = Infeasible(FailureReason.TIMEOUT, "still running")
     assert outcomes.with_result(timeout, [driver_point], [], None).result.curve == (driver_point,)
+
+
+@pytest.mark.parametrize(("code", "is_memory"), [(2, True), (700, False)])
+def test_a_context_that_cuda_refuses_is_out_of_memory_by_its_code(
+    code: int, is_memory: bool
+) -> None:
+    error = torch.AcceleratorError("CUDA error")
+    error.error_code = code
+    assert memory.is_out_of_memory(error) == is_memory

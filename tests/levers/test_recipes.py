@@ -131,3 +131,8 @@ def test_the_deviation_of_a_lever_is_that_of_its_largest_effect() -> None:
     between = effect_deviation("pruning_ratio", (0.0, 0.6), ACCURACY_EFFECTS)
     assert 0.35 < between < 0.6
     assert effect_deviation("a_plugin_lever", (1, 2), ACCURACY_EFFECTS) == DEFAULT_DEVIATION
+
+
+def test_recipes_on_a_gpu_have_larger_batches() -> None:
+    recipes = make_recipes(space(*SEARCHED, Dimension("device", Categorical(("cuda:0",)))), MINILM)
+    assert recipes and {recipe["batch_size"] for recipe in recipes} == {64}

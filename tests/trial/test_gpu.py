@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from data_files import rows, write_jsonl
 from trial_cases import make_job
 
 from autotune.domain import Completed, FailureReason, Infeasible, Job, Limits, Outcome
@@ -101,12 +102,15 @@ def test_a_trial_on_a_full_gpu_is_infeasible_and_the_next_one_starts_clean(
     small = make_job(tmp_path / "small", settings={"steps": 6}, device="cuda:0")
     large = make_job(
         tmp_path / "large",
-        settings={"steps": 2, "max_length": 512, "model": "builtin:minilm"},
+        settings={"steps": 2, "max_length": 512},
         device="cuda:0",
-        batch_size=24,
+        batch_size=512,
         padding="fixed",
         attention="eager",
     )
+    train = write_jsonl(tmp_path / "large" / "train.jsonl", rows(512))
+    dataset = {**large.task.dataset, "train": str(train)}
+    large = replace(large, task=replace(large.task, dataset=dataset))
     (first,) = run(executor, small)
     other = torch.empty(
         torch.cuda.mem_get_info(DEVICE)[0] - 2 * 2**30, dtype=torch.uint8, device=DEVICE
@@ -119,6 +123,19 @@ def test_a_trial_on_a_full_gpu_is_infeasible_and_the_next_one_starts_clean(
     assert isinstance(first, Completed) and isinstance(second, Completed)
     peaks = [o.result.measurements["device_memory_gib"].value for o in (first, second)]
     assert peaks[1] == pytest.approx(peaks[0], rel=0.05)
+
+
+def test_a_gpu_without_memory_for_a_context_is_out_of_memory(
+    tmp_path: Path, executor: LocalExecutor
+) -> None:
+    job = make_job(tmp_path, settings={"steps": 2}, device="cuda:0")
+    other = torch.empty(
+        torch.cuda.mem_get_info(DEVICE)[0] - 2**26, dtype=torch.uint8, device=DEVICE
+    )
+    (outcome,) = run(executor, job)
+    del other
+    torch.cuda.empty_cache()
+    assert isinstance(outcome, Infeasible) and outcome.failure == FailureReason.OUT_OF_MEMORY
 
 
 def test_the_memory_limit_of_a_job_is_that_of_the_host(
