@@ -136,15 +136,17 @@ def _log_deviation(run: Trial, metric: str) -> float:
 def shared_score_variance(runs: Sequence[Trial]) -> float:
     """The share of the sampling variance of a score that strategies have in common: the mean
     correlation of the hits of two strategies over the samples of a split."""
-    hits: dict[tuple[str, str], Floats] = {}
+    hits: dict[tuple[str, bool, str], Floats] = {}
     for run in runs:
         if (correctness := run.result.correctness) is not None:
             counts, labels = count_hits(correctness)
-            hits.setdefault((correctness.split, run.strategy.key), counts / labels)
+            # validation and test examples in an order by label have equal labels
+            key = correctness.split, run.is_confirmation, run.strategy.key
+            hits.setdefault(key, counts / labels)
     correlations = [
         float(np.corrcoef(hits[a], hits[b])[0, 1])
         for a, b in combinations(list(hits)[:MAX_COMPARED_RUNS], 2)
-        if a[0] == b[0] and hits[a].std() > 0 and hits[b].std() > 0
+        if a[:2] == b[:2] and hits[a].std() > 0 and hits[b].std() > 0
     ]
     if not correlations:
         return SHARED_SCORE_VARIANCE

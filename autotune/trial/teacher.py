@@ -1,8 +1,8 @@
 """The logits of a teacher for the training examples, which trials with ``distillation`` learn.
 
 The teacher is the model that the task names, or the most accurate one of the study. It predicts
-once: the logits are a file in the folder of the study, whose name follows from the content of the
-teacher's model and of the data, and all trials read it.
+once for each length of texts: the logits are a file in the folder of the study, whose name follows
+from the content of the teacher's model and of the data as prepared, and all trials read it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def teacher_logits(
     teacher = _find_teacher(job)
     own_split = load_split(teacher.prepared, "train")
     _require_same_examples(teacher, own_split, split)
-    key = digest([teacher.identity, own_split.digest])
+    key = digest([teacher.identity, Path(teacher.prepared.folder).name])
     path = Path(job.directory).parent / f"teacher-{key}.safetensors"
     logits = _read(path)
     if logits is None:

@@ -11,6 +11,7 @@ import pytest
 from small_studies import ACCURACY, COST, SPEED, study, trial
 
 from autotune.analysis.intervals import figure_interval
+from autotune.analysis.observations import shared_score_variance
 from autotune.analysis.records import pareto_record, show_record, trial_records
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import CurvePoint, Measurement, State, Trial, TrialOrigin, TrialResult
@@ -147,3 +148,20 @@ def test_a_figure_without_an_interval_or_a_reason_is_noticed() -> None:
     bare = {"metrics": {SPEED: {"value": 1.0, "n": 5}, COST: {"value": 1.0, "ci95": None}}}
     assert unexplained(bare) == [f".metrics.{SPEED}.value", f".metrics.{COST}.value"]
     assert unexplained({"hypervolume": 1.2, "front": [{"number": 3}]}) == [".hypervolume"]
+
+
+def test_hits_on_test_examples_are_not_compared_with_those_on_validation() -> None:
+    """Splits in an order by label have equal labels, and thus one digest."""
+
+    def with_hits(hits: np.ndarray, member: Trial) -> Trial:
+        correctness = pack_correctness("one digest", hits)
+        return replace(member, result=replace(member.result, correctness=correctness))
+
+    order = np.arange(100)
+    sizes = ({"batch_size": 8}, {"batch_size": 16})
+    validation = [deployed(n, 100, 80, values=size) for n, size in enumerate(sizes)]
+    runs = [with_hits(order < 60 + 20 * n, member) for n, member in enumerate(validation)]
+    expected = shared_score_variance(runs)
+    confirmations = [replace(member, origin=TrialOrigin.CONFIRMATION) for member in validation]
+    runs += [with_hits(order >= 40 - 20 * n, member) for n, member in enumerate(confirmations)]
+    assert shared_score_variance(runs) == pytest.approx(expected)

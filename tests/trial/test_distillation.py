@@ -150,6 +150,24 @@ def test_trials_share_the_logits_of_their_teacher(tmp_path: Path) -> None:
     assert "teacher" not in plain.environment
 
 
+def test_each_length_of_texts_has_its_own_logits(tmp_path: Path) -> None:
+    """The labels of the examples are the same, their tokens and windows are not."""
+    job = make_job(tmp_path, settings={"steps": 2}, dropout=0.2)
+    runs = tmp_path / "runs"
+    first = replace(job, directory=str(runs / "0000"), keeps_model=True)
+    model = train(first).model
+    assert model is not None
+    strategy = job.strategy.with_values(distillation=1.0)
+    for number, length in enumerate((16, 6, 16), start=1):
+        task = replace(job.task, max_length=length)
+        teacher = Teacher(0, task, model, first.directory)
+        student = replace(job, task=task, teacher=teacher, strategy=strategy)
+        train(replace(student, directory=str(runs / f"000{number}")))
+    logits = [load_file(file)["logits"] for file in runs.glob("teacher-*.safetensors")]
+    assert len(logits) == 2
+    assert not np.allclose(*logits)
+
+
 def test_without_a_teacher_the_strategy_cannot_run(tmp_path: Path) -> None:
     job = make_job(tmp_path, settings={"steps": 2}, distillation=0.5)
     outcome = run.run_trial(job, ignore)

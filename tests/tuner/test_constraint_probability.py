@@ -117,6 +117,10 @@ def test_a_region_in_which_trials_are_stopped_is_left(study: Study) -> None:
     (constraint,) = study.constraints
     violating = stopped(f"{constraint} holds with a probability of 2%")
     assert probability(study, [*history, *violating], other) < 0.7 * before
+    earlier = stopped(f"{replace(constraint, bound=-0.07)} holds with a probability of 2%")
+    assert probability(study, [*history, *earlier], other) < 0.7 * before, "the bound has changed"
+    foreign = stopped(f"deployed_{constraint} holds with a probability of 2%")
+    assert probability(study, [*history, *foreign], other) == before
     dominated = stopped("dominated by trial 0 even if it reaches accuracy 0.89")
     assert probability(study, [*history, *dominated], other) == before
 

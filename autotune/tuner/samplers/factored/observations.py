@@ -10,6 +10,7 @@ levers of a phase are a *group*, which has one observation.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
@@ -162,29 +163,30 @@ class Observations:
         measured, constraint = self.by_number(phase), self._lower_bound(metric)
         if phase not in (Phase.TRAIN, Phase.DEPLOY) or constraint is None:
             return measured
-        bound, name = constraint
+        bound, names_constraint = constraint
         values = {metric: max(bound - STOPPED_VIOLATION, 0.0)}
         levers, estimates = phase_levers(phase), {}
         for number, strategy in sorted(self.early_stopped.items()):
-            if name not in self._stop_reasons[number]:
+            if not names_constraint.search(self._stop_reasons[number]):
                 continue
             key = group_key(strategy, levers)
             if key not in self.groups[phase] and key not in estimates:
                 estimates[key] = Observation(number, strategy, values, {metric: STOPPED_SAMPLES})
         return sorted([*measured, *estimates.items()], key=lambda item: item[1].number)
 
-    def _lower_bound(self, metric: str) -> tuple[float, str] | None:
-        """The bound below which a score violates a constraint, and the constraint as the reason of
-        a stop names it; ``None`` without one."""
+    def _lower_bound(self, metric: str) -> tuple[float, re.Pattern[str]] | None:
+        """The bound below which a score violates a constraint, and a pattern of the reasons of
+        stops for it, whatever the bound was then; ``None`` without one."""
         phase = get_metric(metric).phase
         default = self.groups[phase].get(self.default_groups.get(phase, ()))
         for constraint in self._study.constraints:
             is_lower_bound = constraint.operator in (">", ">=") and constraint.metric == metric
             if is_lower_bound and METRICS[metric].kind is MetricKind.SHARE:
+                pattern = re.compile(rf"(?<!\w){metric} {constraint.operator} ")
                 if not constraint.relative:
-                    return constraint.bound, str(constraint)
+                    return constraint.bound, pattern
                 if default is not None and metric in default.values:
-                    return default.values[metric] + constraint.bound, str(constraint)
+                    return default.values[metric] + constraint.bound, pattern
         return None
 
     @property
