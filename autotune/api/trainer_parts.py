@@ -21,10 +21,13 @@ from autotune.domain.schedule import SETTINGS
 from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_SCORE_EXAMPLES
 from autotune.domain.trial import State
 from autotune.errors import Unsupported, UsageError
+from autotune.export.arguments import checkpointing_field
 from autotune.export.hf_trainer import OPTIMIZERS, training_arguments
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.pruning import prune
 from autotune.trial.encoder import encoder_of
+
+CHECKPOINTING = checkpointing_field()
 
 ARGUMENTS: Mapping[str, Sequence[str]] = {
     "batch_size": ("per_device_train_batch_size", "gradient_accumulation_steps"),
@@ -40,7 +43,7 @@ ARGUMENTS: Mapping[str, Sequence[str]] = {
     "gradient_clip": ("max_grad_norm",),
     "label_smoothing": ("label_smoothing_factor",),
     "compile": ("torch_compile", "torch_compile_backend", "torch_compile_mode"),
-    "activation_checkpointing": ("activation_checkpointing", "activation_checkpointing_kwargs"),
+    "activation_checkpointing": (CHECKPOINTING, f"{CHECKPOINTING}_kwargs"),
     "device": ("use_cpu", "dataloader_pin_memory"),
     "padding": ("train_sampling_strategy",),
 }
@@ -125,7 +128,7 @@ class TrainerParts:
             "epochs": float(arguments.num_train_epochs),
             "precision": "tf32" if arguments.tf32 and precision == "fp32" else precision,
             "compile": bool(arguments.torch_compile),
-            "activation_checkpointing": bool(arguments.activation_checkpointing),
+            "activation_checkpointing": bool(getattr(arguments, CHECKPOINTING)),
             "device": str(arguments.device),
             "padding": "bucketed" if _groups_by_length(arguments) else "dynamic",
             "weight_decay": float(arguments.weight_decay),

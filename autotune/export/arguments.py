@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from autotune.domain import Strategy
 from autotune.levers.layout import Layout, layout
+
+CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
+"""The field of ``TrainingArguments`` that recomputes activations, and its earlier name."""
 
 
 def get_layout(strategy: Strategy) -> Layout:
@@ -61,3 +65,11 @@ def uneven_batch(strategy: Strategy) -> Mapping[str, str]:
     over = f" on {replicas} processes" if replicas > 1 else ""
     reason = f"does not divide into equal {parts}{over}; a multiple of {unit} does"
     return {"batch_size": reason}
+
+
+def checkpointing_field() -> str:
+    """The name of :data:`CHECKPOINTING` that the installed transformers has."""
+    from transformers import TrainingArguments
+
+    names = {field.name for field in fields(TrainingArguments)}
+    return next(name for name in CHECKPOINTING if name in names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from autotune.domain import Strategy, Study, Task, Trial
@@ -13,6 +12,7 @@ from autotune.domain.training import evaluation_interval, num_steps, peak_learni
 from autotune.export import torchrun
 from autotune.export.arguments import (
     accumulation_steps,
+    checkpointing_field,
     micro_batch_size,
     num_processes,
     parallel_degrees,
@@ -31,9 +31,6 @@ OPTIMIZERS = {
     "sgd": "sgd",
     "adafactor": "adafactor",
 }
-
-CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
-"""The field of ``TrainingArguments``, and its name in earlier releases."""
 
 
 def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, Any]:
@@ -78,11 +75,8 @@ def training_arguments(study: Study, trial: Trial, examples: int) -> dict[str, A
 
 
 def _checkpointing_arguments(is_enabled: bool) -> dict[str, Any]:
-    """Fields that recompute activations, under the name that the installed release has for them."""
-    from transformers import TrainingArguments
-
-    names = {field.name for field in fields(TrainingArguments)}
-    name = next(name for name in CHECKPOINTING if name in names)
+    """Fields that recompute activations."""
+    name = checkpointing_field()
     return {
         name: is_enabled,
         **({f"{name}_kwargs": {"use_reentrant": False}} if is_enabled else {}),

@@ -410,3 +410,16 @@ def test_the_nearest_format_is_named() -> None:
     with pytest.raises(UsageError) as caught:
         exporter("hf-trianer")
     assert "did you mean hf-trainer?" in str(caught.value.hint)
+
+
+def test_earlier_releases_have_another_name_for_checkpointing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @dataclasses.dataclass
+    class EarlierArguments:
+        gradient_checkpointing: bool = False
+
+    monkeypatch.setattr("transformers.TrainingArguments", EarlierArguments)
+    arguments = config("hf-trainer", activation_checkpointing=True)
+    assert arguments["gradient_checkpointing"] is True
+    assert arguments["gradient_checkpointing_kwargs"] == {"use_reentrant": False}

@@ -22,7 +22,9 @@ def enable_activation_checkpointing(model: PreTrainedModel) -> None:
             f"{type(model).__name__} does not support activation checkpointing",
             hint="set activation_checkpointing: false for this model",
         )
-    model.activation_checkpointing_enable({"use_reentrant": False})
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    enable = enable or model.gradient_checkpointing_enable  # its name in earlier releases
+    enable({"use_reentrant": False})
     # transformers also makes the embeddings' output require a gradient. Only the reentrant form
     # needs that; it would extend the backward pass through frozen layers.
     model.disable_input_require_grads()
