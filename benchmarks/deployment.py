@@ -24,7 +24,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -44,7 +45,7 @@ from autotune.levers import defaults, required_resources
 from autotune.trial import evaluate
 from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.data.encoded_texts import calibration_texts, encoded_texts
-from autotune.trial.model_files import MODEL
+from autotune.trial.model_files import MODEL, describe_model
 from autotune.trial.post_pruning import pruned_model
 
 SPEED, LATENCY = "deployed_samples_per_second", "latency_p95_ms"
@@ -210,7 +211,9 @@ def main() -> None:
         "kind": "text-classification", "model": options.model, "dataset": files,
         "max_length": MAX_LENGTH, "train_samples": options.examples,
     }  # fmt: skip
-    options.out /= f"{options.examples}-examples-{options.pruning_ratio:g}-pruned"
+    name = f"{options.data.name}-{Path(options.model).name.replace(':', '-')}"
+    options.out /= f"{name}-{options.examples}-examples-{options.pruning_ratio:g}-pruned"
+    os.environ["AUTOTUNE_RUNS"] = str((options.out / "runs").resolve())  # of the searches
     if options.part == "sharing":
         compare_sharing(document, options.out)
         return
@@ -221,11 +224,13 @@ def main() -> None:
     if options.minutes:
         strategy, models[KNEE] = search_knee(document, options.minutes, options.out)
         rows.append(searched_row(strategy))
-    measure_rows(task, models, host, rows, options)
+    artifacts = build_artifacts(task, models, rows, options.out)
+    measure_rows(task, artifacts, host, rows[0], options)
     print(
         f"{host.cpu}, {len(host.cores)} cores; {options.examples} examples of {options.data.name}"
     )
-    print_table(read_observations(options.out / OBSERVATIONS, rows))
+    names = {folder.name for folder in artifacts.values()}
+    print_table(read_observations(options.out / OBSERVATIONS, names))
 
 
 def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[str, Path]:
@@ -249,18 +254,17 @@ def searched_row(strategy: Strategy) -> Row:
 
 def measure_rows(
     task: Task,
-    models: Mapping[str, Path],
+    artifacts: Mapping[Row, Path],
     host: Host,
-    rows: Sequence[Row],
+    default_row: Row,
     options: argparse.Namespace,
 ) -> None:
     """Measure all rows that this machine can run once a round, and record each at once."""
-    artifacts = build_artifacts(task, models, rows, options.out)
     test, path = load_split(prepare_task(task), "test"), options.out / OBSERVATIONS
     count = SMOKE_EXAMPLES if options.smoke else len(test)
     texts, labels = encoded_texts(test)[:count], test.labels[:count]
-    finished = {label: len(values) for label, values in read_observations(path, rows).items()}
-    default_row = rows[0]
+    names = {folder.name for folder in artifacts.values()}
+    finished = {label: len(values) for label, values in read_observations(path, names).items()}
     for number in range(options.rounds):
         default: Observation | None = None
         missing = [row for row in artifacts if finished.get(row.label, 0) <= number]
@@ -286,7 +290,7 @@ def build_artifacts(
     calibration = calibration_texts(train_split, task.seed)
     artifacts = {}
     for row in rows:
-        folder = out / "artifacts" / artifact_name(row)
+        folder = out / "artifacts" / artifact_name(row, models[row.model])
         levers = Strategy({"post_pruning_ratio": row.post_pruning_ratio})
         try:
             if not is_artifact(folder):
@@ -298,23 +302,23 @@ def build_artifacts(
     return artifacts
 
 
-def artifact_name(row: Row) -> str:
-    """The name of the folder of the artifact; another one for other settings."""
+def artifact_name(row: Row, model: Path) -> str:
+    """The name of the folder of the artifact; another one for other settings or another model."""
     name = row.label.replace(" ", "-").replace(",", "")
-    return f"{name}-{digest([asdict(row.settings), row.post_pruning_ratio])[:8]}"
+    settings = [asdict(row.settings), row.post_pruning_ratio, describe_model(model).digest]
+    return f"{name}-{digest(settings)[:8]}"
 
 
-def read_observations(path: Path, rows: Sequence[Row]) -> dict[str, list[Observation]]:
+def read_observations(path: Path, artifacts: Collection[str]) -> dict[str, list[Observation]]:
     """By row, in the order of the rounds. A line that was cut off is left out, and so is one of an
-    artifact that is not one of ``rows``."""
+    artifact whose name is not among ``artifacts``."""
     observations: dict[str, list[Observation]] = {}
-    names = {artifact_name(row) for row in rows}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        if record["artifact"] in names:
+        if record["artifact"] in artifacts:
             observations.setdefault(record.pop("row"), []).append(Observation(**record))
     return observations
 

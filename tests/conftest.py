@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-NVIDIA_DEVICE = Path("/dev/nvidiactl")
+GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""Device files of NVIDIA's driver, and of Windows' for Linux."""
 
 MULTI_PROCESS_TESTS = (
     "tests/execution/",
@@ -47,12 +48,18 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one of several processes of pytest-xdist
         items.sort(key=lambda item: xdist_scope(item.nodeid) != MULTI_PROCESS_SCOPE)
-    if NVIDIA_DEVICE.exists():
+    if any(map(Path.exists, GPU_DEVICES)) and _finds_gpu():
         return
     needs_gpu = pytest.mark.skip(reason="needs a CUDA device")
     for item in items:
         if item.get_closest_marker("gpu") is not None:
             item.add_marker(needs_gpu)
+
+
+def _finds_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def xdist_scope(nodeid: str) -> str:

@@ -95,7 +95,9 @@ class TrainerParts:
             "model_init": trainer.model_init,
         }
         options = {name: value for name, value in options.items() if value is not None}
-        model = None if trainer.model_init is not None else trainer.model
+        # A trial may not see the GPU on which Trainer has put the model.
+        own: Any = trainer.model
+        model = None if trainer.model_init is not None else copy.deepcopy(own).to("cpu")
         return cls(type(trainer), trainer.args, options, model, test_dataset)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from autotune.domain import (
 from autotune.domain.metrics import METRICS, Metric
 from autotune.domain.study import Direction
 from autotune.errors import NanLoss, StopTrial
+from autotune.export.templates.device import select_device
 from autotune.measure import cost, memory, statistics
 from autotune.measure.clock import Window, now
 from autotune.measure.correctness import pack_correctness
@@ -61,10 +62,20 @@ class TrainerTrial:
     def __call__(self, job: Job, report: Report) -> Outcome:
         """Fine-tune as ``job`` specifies; the outcomes are those of other trials."""
         register_metrics(dict(self.metrics))
+        job = _with_only_its_gpu(job)
         parts, recorder = cloudpickle.loads(self.parts), TrialRecorder()
         return record_outcome(
             recorder, lambda: _fine_tune(parts, self.study, job, report, recorder)
         )
+
+
+def _with_only_its_gpu(job: Job) -> Job:
+    """``job`` with its GPU as ``cuda:0``, the only one that this process sees: Trainer uses all."""
+    name = str(job.strategy["device"])
+    if not name.startswith("cuda"):
+        return job
+    device = select_device(name, 0)
+    return replace(job, strategy=job.strategy.with_values(device=str(device)))
 
 
 def register_metrics(directions: Mapping[str, Direction]) -> None:
@@ -88,6 +99,7 @@ def _fine_tune(
         recorder.environment.update(describe_environment(device))
         changes = trial_arguments(parts.arguments)
         trainer = parts.build(study, job.strategy, job.seed, Path(job.directory), **changes)
+        _unite_precision_settings()
         reference = ReferenceWorkload(device)
     clock = TrainingClock(device, report, recorder)
     trainer.add_callback(clock)
@@ -112,6 +124,14 @@ def _fine_tune(
     recorder.add(exact("model_size_mib", memory.model_mib(model)))
     recorder.add(exact("train_samples", clock.examples))
     _record_memory(recorder, device)
+
+
+def _unite_precision_settings() -> None:
+    """Give torch's older setting of matrix products the value that ``TrainingArguments`` has set by
+    the newer one. torch refuses to read the older one where they differ."""
+    backends: Any = torch.backends  # a module that defines its attributes when it is imported
+    is_tf32 = backends.fp32_precision == "tf32"
+    torch.set_float32_matmul_precision("high" if is_tf32 else "highest")
 
 
 class TrainingClock(TrainerCallback):

@@ -32,6 +32,9 @@ SPEED = "deployed_samples_per_second"
 REFERENCE_CALLS = 3
 """Timings of the drift reference before serving is measured, and after."""
 
+MAX_SECONDS = 3600
+"""A process that serves an artifact and takes longer hangs."""
+
 SIGKILL = -9
 MB = 10**6
 MAX_LOG_CHARACTERS = 2000
@@ -129,7 +132,12 @@ def serve(artifact: Path, texts: Sequence[EncodedText], threads: int | None) -> 
         request = {"artifact": str(artifact.resolve()), "threads": threads}
         (folder / probe.REQUEST).write_text(json.dumps(request), encoding="utf-8")
         save_file(probe.flatten(texts), folder / probe.TEXTS)
-        _run(folder, artifact)
+        try:
+            _run(folder, artifact)
+        except subprocess.TimeoutExpired as error:
+            raise ExecutionError(
+                f"the process that serves {artifact} did not end within {MAX_SECONDS // 60} minutes"
+            ) from error
         timings = json.loads((folder / probe.TIMINGS).read_bytes())
         logits = probe.unflatten_logits(load_file(folder / probe.LOGITS))
     times = timings["latencies_ms"]
@@ -153,6 +161,7 @@ def _run(folder: Path, artifact: Path) -> None:
         text=True,
         errors="replace",
         check=False,
+        timeout=MAX_SECONDS,
     )
     if process.returncode == 0:
         return

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
 
-RUNTIMES = ("torch", "torch-compile", "onnxruntime", "openvino", "tensorrt")
+RUNTIMES = (
+    "torch", "torch-compile", "torch-cuda-graphs", "onnxruntime", "openvino", "tensorrt",
+)  # fmt: skip
 """Values of the lever ``runtime``."""
 
 QUANTIZATIONS = ("none", "bf16", "fp16", "int8-dynamic", "int8-static")
@@ -27,6 +29,7 @@ similar length. Both are padded to the longest text of the batch."""
 SUPPORTED = {
     "torch": ("none", "bf16"),
     "torch-compile": ("none", "bf16"),
+    "torch-cuda-graphs": ("none", "bf16", "fp16"),
     "onnxruntime": ("none", "int8-dynamic", "int8-static"),
     "openvino": ("none", "bf16", "fp16", "int8-static"),
     "tensorrt": ("none", "fp16"),

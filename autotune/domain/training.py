@@ -15,6 +15,10 @@ from autotune.domain.study import Task
 REFERENCE_BATCH_SIZE = 8
 """The batch size to which the lever ``learning_rate`` refers: the default of Trainer."""
 
+EVALUATION_BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
+MIN_EVALUATION_BATCH_SIZE, MAX_EVALUATION_TOKENS = 8, 2**15
+"""Examples per inference batch by device type, and bounds for long texts: 64 of 512 tokens."""
+
 RUNG_EXAMPLES = 128
 """Validation examples evaluated at a rung: always the same, and so few that a rung takes a
 fraction of a second."""
@@ -85,3 +89,10 @@ def peak_learning_rate(strategy: Strategy) -> float:
     ratio = int(strategy["batch_size"]) / REFERENCE_BATCH_SIZE
     factors = {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}
     return float(strategy["learning_rate"]) * factors[str(strategy["learning_rate_scaling"])]
+
+
+def evaluation_batch_size(device_type: str, longest: int) -> int:
+    """Examples per inference batch on ``cpu``, ``cuda`` or ``mps``, where the longest example has
+    ``longest`` tokens: the same for all strategies, for comparison."""
+    rows = EVALUATION_BATCH_SIZES[device_type]
+    return min(rows, max(MIN_EVALUATION_BATCH_SIZE, MAX_EVALUATION_TOKENS // max(longest, 1)))

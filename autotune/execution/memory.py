@@ -41,6 +41,7 @@ GRACE_SECONDS = 1.0
 
 CUDA_OUT_OF_MEMORY = 2
 """``cudaErrorMemoryAllocation``, as ``error_code`` of a ``torch.AcceleratorError``."""
+CUBLAS_OUT_OF_MEMORY = "CUBLAS_STATUS_ALLOC_FAILED"
 
 _PROC = Path("/proc")
 _STATM = _PROC / "self" / "statm"
@@ -118,8 +119,10 @@ def _out_of_memory_types() -> tuple[type[BaseException], ...]:
 
 
 def _is_refused_by_cuda(error: BaseException) -> bool:
-    """Whether CUDA had no memory for its own context or a library, which the caching allocator of
-    torch does not ask for."""
+    """Whether CUDA had no memory for its own context or for cuBLAS, which the caching allocator of
+    torch does not ask for. An error of cuBLAS has no code, only the name of one."""
+    if isinstance(error, RuntimeError) and CUBLAS_OUT_OF_MEMORY in str(error):
+        return True
     torch = sys.modules.get("torch")
     error_type = getattr(torch, "AcceleratorError", None)
     if error_type is None or not isinstance(error, error_type):

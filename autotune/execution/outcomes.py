@@ -1,6 +1,7 @@
 """Converts exceptions, exit codes and exceeded limits to outcomes, for every executor.
 
-Out of memory is recognised by exception type, ``errno`` or limit, never by the text of a message.
+Out of memory is recognised by exception type, ``errno``, the code of an error or limit, not by the
+words of a message.
 """
 
 from __future__ import annotations

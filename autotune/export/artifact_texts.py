@@ -117,6 +117,15 @@ ROWS = {"token-classification": '{"tokens": ["A", "list", "of", "words"]}'}
 PAIR_ROW = '{"text": "...", "text_pair": "..."}'
 TEXT_ROW = '{"text": "..."}'
 
+PRUNED_SHAPES = "pruned shapes"
+"""The key of ``left_out`` for models whose removed heads and neurons are stored as zeros."""
+
+PRUNED = """
+
+Heads and neurons were pruned. `from_pretrained` has no shapes for that, so their weights are zeros:
+the predictions are those of the pruned model, without its gain in speed and size. The formats
+`onnx` and `openvino` have the pruned shapes."""
+
 HEAD = ("metric", "value", "95% interval", "n")
 
 
@@ -142,7 +151,8 @@ def readme(document: Mapping[str, Any], runtime: str, *, has_server: bool) -> st
 def model_card(document: Mapping[str, Any]) -> str:
     """The card of a model in the format of ``from_pretrained``."""
     exported = {name: record for name, record in document["exported"].items() if _is_score(name)}
-    return checkpoint_card(document, {"validation": exported, "test": {}}, pruned=False)
+    note = PRUNED if PRUNED_SHAPES in document["left_out"] else ""
+    return checkpoint_card(document, {"validation": exported, "test": {}}, note=note)
 
 
 def _length(task: Mapping[str, Any], document: Mapping[str, Any]) -> str:

@@ -174,7 +174,9 @@ def left_out(
         if strategy.get(name, value) != value
     }
     if (folder / PLAN).exists():
-        differences["pruned shapes"] = "removed heads and neurons are zeros, without gain in speed"
+        differences[artifact_texts.PRUNED_SHAPES] = (
+            "removed heads and neurons are zeros, without gain in speed"
+        )
     if task.stride is not None and not read_artifact(folder).divides_texts:
         reason = "its model was kept by an earlier version: long texts are cut, not divided"
         differences["stride"] = reason

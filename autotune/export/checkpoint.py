@@ -27,7 +27,7 @@ library_name: transformers
 # {model}, fine-tuned for {kind}
 
 Trained with the strategy and seed ({seed}) of trial {trial} of the autotune study {study}.
-Load it with `AutoModel...from_pretrained`.{pruned}
+Load it with `AutoModel...from_pretrained`.{note}
 
 ## Scores of this checkpoint
 
@@ -82,7 +82,9 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
         remove(path)  # a link would lead the worker out of the folder
     executor.call(run, str(directory), CHECKPOINT)
     metrics = json.loads((directory / METRICS).read_text(encoding="utf-8"))
-    card = model_card(document, metrics, pruned=(trained / "pruning.json").exists())
+    is_pruned = (trained / "pruning.json").exists()
+    note = PRUNED.format(load_pruned=LOAD_PRUNED_FUNCTION) if is_pruned else ""
+    card = model_card(document, metrics, note=note)
     (trained / "README.md").write_text(card, encoding="utf-8")
     checksums.add_files(directory, [path for path in trained.rglob("*") if path.is_file()])
     return exported_files(directory)
@@ -101,8 +103,9 @@ def _require_no_other_files(directory: Path, folder: Path) -> None:
         )
 
 
-def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, pruned: bool) -> str:
-    """The card as Markdown, from ``strategy.json`` and ``metrics.json``."""
+def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, note: str) -> str:
+    """The card as Markdown, from ``strategy.json`` and ``metrics.json``. ``note`` says what a
+    reader has to know to load the model."""
     from autotune.export.assets import is_hub_model
 
     task, head = document["task"], ("metric", "value", "95% interval", "n")
@@ -122,7 +125,7 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, prune
         **{name: markdown.escape(task[name]) for name in ("model", "kind")},
         study=markdown.escape(document["study"]),
         dataset=markdown.code(task["dataset"]),
-        pruned=PRUNED.format(load_pruned=LOAD_PRUNED_FUNCTION) if pruned else "",
+        note=note,
         scores=markdown.table(head, scores),
         measured=markdown.table(head, _rows(document["measured"])),
         strategy=markdown.table(("lever", "setting"), settings),

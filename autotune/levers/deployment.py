@@ -16,6 +16,7 @@ from autotune.levers.numerics import missing_compiler
 QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("none", "bf16"),
     "torch-compile": ("none", "bf16"),
+    "torch-cuda-graphs": ("none", "bf16", "fp16"),
     "onnxruntime": ("none", "int8-dynamic", "int8-static"),
     "openvino": ("none", "bf16", "fp16", "int8-static"),
     "tensorrt": ("none", "fp16"),
@@ -34,6 +35,9 @@ EXTRAS: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "openvino", "ten
 
 COMPILED = "torch-compile"
 
+ON_GPU = ("torch-cuda-graphs", "tensorrt")
+"""Runtimes that serve on a GPU."""
+
 ALL_CORES = 0
 """The setting of ``inference_threads`` that stands for all physical cores."""
 
@@ -48,7 +52,7 @@ def _missing_runtime(host: Host, value: Value) -> str | None:
         return f"needs {' and '.join(missing)}: pip install 'autotune[{EXTRAS[str(value)]}]'"
     if value == COMPILED:
         return missing_compiler(host)
-    if value == "tensorrt" and all(device.kind != "cuda" for device in host.devices):
+    if value in ON_GPU and all(device.kind != "cuda" for device in host.devices):
         return "needs a CUDA GPU"
     return None
 
@@ -83,7 +87,11 @@ RUNTIME = Lever(
     auto=_runtimes,
     effect=EFFECT,
     exports=EXPORTS,
-)
+    forbidden=(
+        ForbiddenClause(f"runtime in [{', '.join(map(repr, ON_GPU))}] and device in [cpu, mps]",
+            "only trials that train on a GPU reserve one to serve on"),
+    ),
+)  # fmt: skip
 
 QUANTIZATION = Lever(
     name="quantization",

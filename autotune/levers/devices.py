@@ -31,6 +31,12 @@ def _physical_cores(host: Host) -> int:
     return min(host.physical_cores or len(host.cores), len(host.cores))
 
 
+def _default_threads(host: Host) -> int:
+    """The physical cores; with several GPUs, the share of one, so that all can train at a time."""
+    gpus = sum(device.kind == "cuda" for device in host.devices)
+    return max(1, _physical_cores(host) // max(gpus, 1))
+
+
 def too_many_threads(host: Host, value: Value) -> str | None:
     if isinstance(value, str) or value <= len(host.cores):
         return None
@@ -71,7 +77,7 @@ THREADS = Lever(
     name="threads",
     summary="Intra-op threads of each process, each on a core of its own",
     domain=Range(1, MAX_THREADS, integer=True),
-    default=_physical_cores,
+    default=_default_threads,
     influences=frozenset({SPEED}),
     unavailable=too_many_threads,
     auto=_thread_counts,

@@ -61,9 +61,8 @@ PLACEMENT = Lever(
             "each rank trains on one device"),
         ForbiddenClause("placement == mixed and parallelism != 'ddp:2'",
             "mixed runs two processes, one on the CPU and one on the GPU: parallelism ddp:2"),
-        ForbiddenClause("placement in [split, 'embeddings-on-cpu'] and precision == fp16"
-            " and freeze_layers > 0",
-            "frozen layers are stored in fp16, which a CPU cannot multiply"),
+        ForbiddenClause("placement in [split, 'embeddings-on-cpu'] and precision == fp16",
+            "gradient scaling needs the gradients on the GPU"),
         ForbiddenClause("placement != single and compile == true",
             "a compiled graph runs on one device"),
         ForbiddenClause("placement == mixed and precision in [tf32, fp16]",

@@ -39,6 +39,26 @@ RECIPES: Sequence[Mapping[str, Sequence[Value]]] = (
 """Preferred settings of each recipe, beside :data:`COMMON`. Those that train fastest come first. A
 recipe at the default's batch size and learning rate took searches longer (docs/search.md)."""
 
+DEPLOYMENTS: Sequence[Mapping[str, Sequence[Value]]] = (
+    {"runtime": ("openvino",), "quantization": ("int8-static",)},
+    {"runtime": ("onnxruntime",), "quantization": ("int8-dynamic",)},
+    {"runtime": ("openvino", "torch"), "quantization": ("bf16",)},
+)
+"""Preferred settings of deployments, beside batches of texts of similar length."""
+
+
+def make_deployments(space: SearchSpace) -> tuple[Strategy, ...]:
+    """Deployments of the model that the default trains, in other runtimes and numbers. Each takes
+    seconds, and says what a runtime gives to every other model."""
+    default = complete(space, {})
+    deployments: dict[str, Strategy] = {}
+    for settings in DEPLOYMENTS:
+        choices = dict(_available(space, {"inference_padding": ("bucketed",), **settings}))
+        strategy = default.with_values(**choices)
+        if strategy != default and settings.keys() <= choices.keys():
+            deployments[strategy.key] = strategy
+    return tuple(s for s in deployments.values() if excluded(space, s) is None)
+
 
 def make_recipes(
     space: SearchSpace, workload: WorkloadProfile | None, start_with: Sequence[Strategy] = ()

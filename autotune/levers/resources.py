@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autotune.domain import Host, Prices, Resources, Strategy
 from autotune.levers.cluster import ANY
+from autotune.levers.deployment import ON_GPU
 from autotune.levers.layout import layout
 
 
@@ -33,16 +34,19 @@ def serving_threads(strategy: Strategy, host: Host) -> int:
 
 
 def serving_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
-    """Dollars per hour of the cores that serve the deployed model; ``None`` without a price."""
-    threads = serving_threads(strategy, host)
-    return None if prices.cpu_core is None else prices.cpu_core * threads
+    """Dollars per hour of the cores, and of the GPU, that serve the deployed model; ``None`` if a
+    price is unknown."""
+    if prices.cpu_core is None:
+        return None
+    total = prices.cpu_core * serving_threads(strategy, host)
+    if strategy.get("runtime", "torch") not in ON_GPU:
+        return total
+    gpu = _gpu_usd(str(strategy["device"]), host, prices)
+    return None if gpu is None else total + gpu
 
 
 def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
-    """Dollars per hour of all resources of ``strategy``; ``None`` if a price is unknown.
-
-    A GPU has the price of the longest key in the price table that is part of its name.
-    """
+    """Dollars per hour of all resources of ``strategy``; ``None`` if a price is unknown."""
     usage = required_resources(strategy)
     by_node = _node_usd(strategy, usage, host, prices)
     if by_node is not None:
@@ -50,14 +54,20 @@ def hourly_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
     if prices.cpu_core is None:
         return None
     total = prices.cpu_core * usage.cores
-    for device_id in usage.devices:
-        device = host.device(device_id)
-        name = (device.name or "") if device is not None else ""
-        matches = [key for key in prices.gpus if key.lower() in name.lower()]
-        if not matches:
+    for device in usage.devices:
+        gpu = _gpu_usd(device, host, prices)
+        if gpu is None:
             return None
-        total += prices.gpus[max(matches, key=len)]
+        total += gpu
     return total
+
+
+def _gpu_usd(device_id: str, host: Host, prices: Prices) -> float | None:
+    """The price of the longest key in the price table that is part of the name of the GPU."""
+    device = host.device(device_id)
+    name = (device.name or "") if device is not None else ""
+    matches = [key for key in prices.gpus if key.lower() in name.lower()]
+    return prices.gpus[max(matches, key=len)] if matches else None
 
 
 def _node_usd(strategy: Strategy, usage: Resources, host: Host, prices: Prices) -> float | None:

@@ -7,13 +7,14 @@ the same minutes, is comparable with one measured at another time (docs/measurem
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch.nn import functional
 
 from autotune.measure.clock import now
+from autotune.measure.memory import excluded_from_peak
 
 HIDDEN = 384
 """The hidden size of MiniLM. On a CPU one call takes 50 to 100 ms, mostly in kernels of
@@ -44,34 +45,37 @@ class ReferenceWorkload:
         generator = torch.Generator().manual_seed(0)
 
         def random(*shape: int) -> torch.Tensor:
-            return torch.randn(*shape, generator=generator).mul_(0.02).to(self.device)
+            return torch.randn(*shape, generator=generator).mul_(0.02)
 
-        self._input = random(batch, length, hidden).requires_grad_()
         sizes = ((3 * hidden, hidden), (hidden, hidden), (4 * hidden, hidden), (hidden, 4 * hidden))
-        self._weights = [random(*size).requires_grad_() for size in sizes]
+        self._tensors = [random(batch, length, hidden), *(random(*size) for size in sizes)]
         self._heads = hidden // 32
 
     def measure(self, times: int = 1) -> None:
         """Time ``times`` calls. The first use adds a warm-up call."""
-        with _fixed_arithmetic():
+        is_cpu = self.device.type == "cpu"
+        with _fixed_arithmetic(), nullcontext() if is_cpu else excluded_from_peak():
+            # On an accelerator the tensors are there during the calls only: its memory is measured.
+            tensors = [tensor.to(self.device).requires_grad_() for tensor in self._tensors]
             if not self.warmup:
-                self.warmup.append(self._time_call())
-            self.seconds.extend(self._time_call() for _ in range(times))
+                self.warmup.append(self._time_call(tensors))
+            self.seconds.extend(self._time_call(tensors) for _ in range(times))
+            del tensors
 
     def discard(self) -> None:
         """Move all timings to those of the warm-up."""
         self.warmup.extend(self.seconds)
         self.seconds.clear()
 
-    def _time_call(self) -> float:
+    def _time_call(self, tensors: list[torch.Tensor]) -> float:
         start = now(self.device)
         for _ in range(self._repeats):
-            torch.autograd.grad(self._loss(), [self._input, *self._weights])
+            torch.autograd.grad(self._loss(tensors), tensors)
         return now(self.device) - start
 
-    def _loss(self) -> torch.Tensor:
-        qkv, output, widen, narrow = self._weights
-        x, (batch, length, hidden) = self._input, self._input.shape
+    def _loss(self, tensors: list[torch.Tensor]) -> torch.Tensor:
+        x, qkv, output, widen, narrow = tensors
+        batch, length, hidden = x.shape
         parts = functional.linear(x, qkv).view(batch, length, 3, self._heads, -1)
         q, k, v = parts.permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(q, k, v)

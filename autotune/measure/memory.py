@@ -24,26 +24,51 @@ _RESET_PEAK = "5"
 _earlier_peaks: list[int] = []
 """Bytes: the peaks of this process before :func:`excluded_from_peak` reset that of the kernel."""
 
+_earlier_device_peaks: list[tuple[int, int]] = []
+"""The same for each GPU: bytes allocated and reserved."""
+
 
 def reset_peak() -> None:
     """Reset the peaks of the kernel for this process (Linux, where permitted) and of CUDA."""
     _earlier_peaks.clear()
+    _earlier_device_peaks.clear()
     _reset_host_peak()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        for index in range(torch.cuda.device_count()):
-            torch.cuda.reset_peak_memory_stats(index)
+    _reset_device_peaks()
 
 
 @contextmanager
 def excluded_from_peak() -> Iterator[None]:
-    """Leave the host memory of a block, such as the computation of scores, out of the peak of this
-    process. Where the kernel does not permit it, it counts."""
-    before = _peak_bytes(psutil.Process().pid) or 0
+    """Leave the memory of a block, such as the computation of scores, out of the peak of this
+    process and of its GPUs. Where the kernel does not permit it, that of the host counts."""
+    before, on_devices = _peak_bytes(psutil.Process().pid) or 0, _device_peaks()
     try:
         yield
     finally:
         if _reset_host_peak():
             _earlier_peaks.append(before)
+        _earlier_device_peaks[:] = on_devices
+        _reset_device_peaks()
+
+
+def _reset_device_peaks() -> None:
+    for gpu in _gpus():
+        torch.cuda.reset_peak_memory_stats(gpu)
+
+
+def _device_peaks() -> list[tuple[int, int]]:
+    """Bytes allocated and reserved of each GPU, with those before blocks that do not count."""
+    peaks = [
+        (torch.cuda.max_memory_allocated(g), torch.cuda.max_memory_reserved(g)) for g in _gpus()
+    ]
+    if not _earlier_device_peaks:
+        return peaks
+    pairs = zip(peaks, _earlier_device_peaks, strict=True)
+    return [(max(a[0], b[0]), max(a[1], b[1])) for a, b in pairs]
+
+
+def _gpus() -> range:
+    is_used = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return range(torch.cuda.device_count() if is_used else 0)
 
 
 def _reset_host_peak() -> bool:
@@ -90,9 +115,8 @@ def device_peaks_gib(device: torch.device) -> tuple[float, float] | None:
     tensors, and reserved by the caching allocator. ``None`` without CUDA."""
     if device.type != "cuda":
         return None
-    gpus = range(torch.cuda.device_count())
-    allocated = sum(torch.cuda.max_memory_allocated(gpu) for gpu in gpus)
-    return allocated / GIB, sum(torch.cuda.max_memory_reserved(gpu) for gpu in gpus) / GIB
+    peaks = _device_peaks()
+    return sum(peak[0] for peak in peaks) / GIB, sum(peak[1] for peak in peaks) / GIB
 
 
 def model_mib(model: nn.Module) -> float:

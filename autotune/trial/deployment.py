@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -109,12 +110,19 @@ def deploy(job: Job, data: TrialData, model: Path, recorder: TrialRecorder) -> N
     try:
         measurements = _measure(job, data, model)
     except Exception as error:  # runtimes and their converters raise errors of many types
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if _is_disk_full(error):
             raise  # a fault of the machine
         raise DeploymentError(
             f"the trained model cannot be deployed: {shorten(one_line(error), 300)}"
         ) from error
     recorder.add(*measurements.values(), exact("deploy_seconds", time.perf_counter() - start))
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Whether the disk is full. Libraries written in Rust and C++ pass only the message on."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:

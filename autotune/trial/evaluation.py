@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from autotune.domain import Correctness, Measurement
 from autotune.domain.tasks import TASK_KINDS, TaskKind
+from autotune.domain.training import evaluation_batch_size
 from autotune.errors import NanLoss
 from autotune.measure import memory, statistics
 from autotune.measure.clock import Window, now
@@ -27,9 +28,6 @@ from autotune.trial.split import Split
 from autotune.trial.tasks import get_task_type
 from autotune.trial.tasks.base import is_evaluated
 from autotune.trial.thresholds import apply_threshold
-
-BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
-"""Examples per inference batch by device type: the same for all strategies, for comparison."""
 
 INFERENCE_WINDOW_SECONDS = 0.25
 LATENCY_WARMUP_CALLS = 5
@@ -72,7 +70,8 @@ def predict(
     split, device = collate.split, collate.device
     values = _empty_values(split, loss.kind, int(model.config.num_labels or 0))
     losses = np.zeros(split.labels.shape, np.float32)
-    batches = group.shard(_length_batches(split.lengths, BATCH_SIZES[device.type]))
+    batch_size = evaluation_batch_size(device.type, int(split.lengths.max(initial=1)))
+    batches = group.shard(_length_batches(split.lengths, batch_size))
     windows: list[Window] = []
     pending: list[tuple[Indices, Tensor, Tensor]] = []
     with inference(model, precision):

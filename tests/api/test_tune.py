@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -193,6 +194,36 @@ def test_the_best_weights_of_a_trainer_count_in_its_trials(
     assert best["accuracy"] == max(scores["accuracy"] for scores in evaluations.values())
     assert recorder.measurements["loss"].value == pytest.approx(best["loss"], rel=1e-4)
     assert not list(Path(job.directory).glob("checkpoint-*"))
+
+
+def test_settings_of_tf32_by_transformers_agree_with_those_of_torch() -> None:
+    backends: Any = torch.backends
+    before = backends.fp32_precision
+    try:
+        backends.fp32_precision = "tf32"  # as TrainingArguments sets it on a GPU
+        trainer_trial._unite_precision_settings()
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        backends.fp32_precision = before
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_a_trial_of_a_trainer_sees_its_gpu_only(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(TrainerParts.of_trainer(trainer), {"batch_size": [4]})
+    strategy = study.baseline.with_values(device="cuda:1")
+    job = Job("s", 0, strategy, study.task, 0, required_resources(strategy), Limits(), "folder")
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    assert trainer_trial._with_only_its_gpu(job).strategy["device"] == "cuda:0"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+def test_the_model_reaches_trials_without_a_gpu(trainer: Trainer) -> None:
+    model = TrainerParts.of_trainer(trainer).model
+    assert model is not None and model is not trainer.model
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
 
 
 def test_a_trainer_with_the_best_settings_keeps_its_best_weights(trainer: Trainer) -> None:

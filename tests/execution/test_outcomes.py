@@ -76,3 +76,10 @@ def test_a_context_that_cuda_refuses_is_out_of_memory_by_its_code(
     error = torch.AcceleratorError("CUDA error")
     error.error_code = code
     assert memory.is_out_of_memory(error) == is_memory
+
+
+def test_a_gpu_without_memory_for_cublas_is_out_of_memory() -> None:
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)")
+    assert memory.is_out_of_memory(error)
+    other = RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling cublasSgemm")
+    assert not memory.is_out_of_memory(other)

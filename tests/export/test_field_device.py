@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+import torch
 
 from autotune.errors import Unsupported
-from autotune.export.templates.device import select_device
+from autotune.export.templates.device import rank_device, select_device
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,18 @@ def test_field_a_gpu_that_is_not_visible_is_not_used(
     with pytest.raises(Unsupported, match="CUDA_VISIBLE_DEVICES") as caught:
         select_device(device, 0)
     assert "unset CUDA_VISIBLE_DEVICES" in str(caught.value.hint)
+
+
+def test_a_rank_whose_launcher_chose_the_gpus_sees_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    set_visible("4,5", monkeypatch)
+    assert rank_device("cuda:3", 1) == torch.device("cuda:1")
+    assert chosen == [torch.device("cuda:1")]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,5"
+    assert rank_device("cpu", 1) == torch.device("cpu")
 
 
 def set_visible(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:

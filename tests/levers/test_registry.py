@@ -28,6 +28,7 @@ from autotune.levers import (
     hourly_usd,
     profile_key,
     required_resources,
+    serving_usd,
     training_key,
 )
 from autotune.levers.effects import load_effect
@@ -245,3 +246,21 @@ def test_levers_that_stored_strategies_lack_have_their_default() -> None:
     changed = stored.with_values(weight_decay=0.1)
     assert training_key(changed) != training_key(stored)
     assert profile_key(changed) == profile_key(stored)
+
+
+def test_several_gpus_share_the_cores_by_default() -> None:
+    first = GPU.devices[1]
+    for gpus in ((first,), (first, replace(first, id="cuda:1"))):
+        host = replace(GPU, devices=(*gpus, Device("cpu", "cpu")))
+        cores = host.physical_cores
+        assert cores is not None
+        assert LEVERS["threads"].default_on(host) == cores // len(gpus)
+
+
+def test_the_price_of_serving_on_a_gpu_includes_it() -> None:
+    prices = Prices(cpu_core=0.1, gpus={"H200": 3.0})
+    strategy = Strategy(defaults(GPU)).with_values(device="cuda:0", inference_threads=2)
+    assert serving_usd(strategy, GPU, prices) == pytest.approx(0.2)
+    on_gpu = strategy.with_values(runtime="torch-cuda-graphs")
+    assert serving_usd(on_gpu, GPU, prices) == pytest.approx(3.2)
+    assert serving_usd(on_gpu, GPU, replace(prices, gpus={})) is None

@@ -22,7 +22,7 @@ def test_reference_runs_on_one_thread_and_restores_settings(
 ) -> None:
     seen: list[int] = []
     reference = ReferenceWorkload(CPU)
-    monkeypatch.setattr(reference, "_loss", lambda: _watched(reference, seen))
+    monkeypatch.setattr(reference, "_loss", lambda tensors: _watched(reference, seen, tensors))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -34,14 +34,16 @@ def test_reference_runs_on_one_thread_and_restores_settings(
     assert len(reference.seconds) == 2 and len(reference.warmup) == 1
 
 
-def _watched(reference: ReferenceWorkload, seen: list[int]) -> torch.Tensor:
+def _watched(
+    reference: ReferenceWorkload, seen: list[int], tensors: list[torch.Tensor]
+) -> torch.Tensor:
     seen.append(torch.get_num_threads())
-    return ReferenceWorkload._loss(reference)
+    return ReferenceWorkload._loss(reference, tensors)
 
 
 def test_reference_warms_up_once_and_has_constant_work() -> None:
     first, second = ReferenceWorkload(CPU), ReferenceWorkload(CPU)
-    assert torch.equal(first._loss(), second._loss())
+    assert all(map(torch.equal, first._tensors, second._tensors))
     first.measure()
     first.measure()
     assert len(first.warmup) == 1 and len(first.seconds) == 2
@@ -150,10 +152,32 @@ def test_energy_of_all_gpus_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_memory_of_all_gpus_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in {"is_available": True, "is_initialized": True, "device_count": 2}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda gpu: (gpu + 1) * memory.GIB)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda gpu: (gpu + 2) * memory.GIB)
     assert memory.device_peaks_gib(torch.device("cuda:1")) == (3.0, 5.0)
+
+
+def test_memory_of_blocks_that_do_not_count_is_left_out_on_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peak = [2.0]
+    for name, value in {"is_available": True, "is_initialized": True, "device_count": 1}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    for name in ("max_memory_allocated", "max_memory_reserved"):
+        monkeypatch.setattr(torch.cuda, name, lambda gpu: peak[0] * memory.GIB)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda gpu: peak.__setitem__(0, 1.0))
+    memory.reset_peak()
+    peak[0] = 2.0
+    with memory.excluded_from_peak():
+        peak[0] = 5.0
+    assert memory.device_peaks_gib(torch.device("cuda:0")) == (2.0, 2.0)
+    peak[0] = 3.0
+    assert memory.device_peaks_gib(torch.device("cuda:0")) == (3.0, 3.0)
+    memory.reset_peak()
+    assert memory.device_peaks_gib(torch.device("cuda:0")) == (1.0, 1.0)
+    memory._earlier_device_peaks.clear()
 
 
 def test_energy_outside_the_meter_does_not_count() -> None:

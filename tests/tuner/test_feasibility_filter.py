@@ -185,6 +185,27 @@ def test_gpu_memory_is_a_limit(study: Study) -> None:
     assert feasibility.check(strategy.with_values(batch_size=8), []) is None
 
 
+def test_the_memory_of_all_gpus_of_a_strategy_is_the_limit(study: Study) -> None:
+    gpus = [Device(f"cuda:{n}", "cuda", memory_gib=10.0) for n in range(2)]
+    host = replace(HOST, devices=(*HOST.devices, *gpus))
+    feasibility = FeasibilityFilter(study_of(study, NO_LIMITS), host, MINILM)
+    strategy = DEFAULT.with_values(device="cuda:0", batch_size=256)
+    peak = feasibility.predict(strategy, [])["device_memory_gib"]
+    assert 5.0 < peak < 8.0
+    both = strategy.with_values(parallelism="ddp:2", batch_size=512)
+    assert feasibility.predict(both, [])["device_memory_gib"] > 10.0
+    assert feasibility.check(both, []) is None
+    assert feasibility.check(strategy.with_values(batch_size=512), []) is not None
+
+
+def test_a_split_model_keeps_on_the_cpu_what_does_not_fit(study: Study) -> None:
+    host = replace(HOST, devices=(*HOST.devices, Device("cuda:0", "cuda", memory_gib=1.0)))
+    feasibility = FeasibilityFilter(study_of(study, NO_LIMITS), host, MINILM)
+    strategy = DEFAULT.with_values(device="cuda:0", batch_size=512)
+    assert feasibility.check(strategy, []) is not None
+    assert feasibility.check(strategy.with_values(placement="split:memory"), []) is None
+
+
 def test_a_measured_peak_replaces_the_prediction(study: Study) -> None:
     world = World()
     limits = Limits(memory_gib=world.peak_gib(HUGE) * 1.1)

@@ -135,6 +135,26 @@ def test_offloading_moves_memory_to_the_host() -> None:
         assert offloaded_peak("host", offload) > offloaded_peak("host", "none")
 
 
+def test_embeddings_on_the_cpu_are_in_host_memory() -> None:
+    def peak(kind: MemoryKind, placement: str, frozen: int = 0) -> float:
+        return peak_gib(kind, device="cuda:0", placement=placement, freeze_layers=frozen)
+
+    for frozen in (0, 1):
+        on_device = peak("device", "single", frozen) - peak("device", "embeddings-on-cpu", frozen)
+        on_host = peak("host", "embeddings-on-cpu", frozen) - peak("host", "single", frozen)
+        copies = 1 if frozen else 4  # weights, gradients and two states of AdamW
+        expected = copies * 4 * MINILM.embedding_parameters / 2**30
+        assert on_host == pytest.approx(expected)
+        assert on_device >= 0.9 * expected
+
+
+def test_a_rank_on_the_cpu_needs_no_memory_of_the_gpu() -> None:
+    both = {"device": "cuda:0", "parallelism": "ddp:2"}
+    single = memory_footprints(MINILM, DEFAULT.with_values(**both, placement="mixed"), "device")
+    double = memory_footprints(MINILM, DEFAULT.with_values(**both), "device")
+    assert 2 * single[1][1] == pytest.approx(double[1][1])
+
+
 def measured_peaks(world: World, strategies: list[Strategy]) -> list[Peak]:
     return [Peak(memory_footprints(MINILM, s, "host"), world.peak_gib(s)) for s in strategies]
 

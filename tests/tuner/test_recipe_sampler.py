@@ -7,7 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.domain import Budget, SamplerConfig, Strategy, Study, Trial
+from autotune.domain import (
+    Budget,
+    Categorical,
+    Dimension,
+    Objective,
+    SamplerConfig,
+    Strategy,
+    Study,
+    Trial,
+)
+from autotune.levers import training_key
 from autotune.levers.recipes import make_recipes
 from autotune.tuner.samplers.probes import ProbeSampler
 from autotune.tuner.samplers.recipes import RecipeSampler
@@ -47,6 +57,45 @@ def test_a_fresh_sampler_goes_on_where_the_history_ends(study: Study) -> None:
 def test_recipes_use_a_third_of_the_trials_at_most(study: Study) -> None:
     assert len(ask_all(with_recipes(study, trials=3))) <= 1
     assert ask_all(with_recipes(study, trials=2)) == []
+
+
+RUNTIMES = (
+    Dimension("runtime", Categorical(("torch", "onnxruntime", "openvino"))),
+    Dimension("quantization", Categorical(("none", "bf16", "int8-dynamic", "int8-static"))),
+    Dimension("inference_padding", Categorical(("dynamic", "bucketed"))),
+)
+
+
+def with_deployments(study: Study, *metrics: str) -> Study:
+    space = replace(study.space, dimensions=(*study.space.dimensions, *RUNTIMES))
+    objectives = tuple(Objective(metric, "maximize") for metric in metrics)
+    searched = replace(with_recipes(study), objectives=objectives, constraints=())
+    return replace(searched, deploys=True, space=space)
+
+
+def test_deployments_of_the_default_come_first_and_train_nothing(study: Study) -> None:
+    searched = with_deployments(study, "latency_p50_ms", "deployed_accuracy")
+    proposed = ask_all(searched)
+    assert {training_key(strategy) for strategy in proposed} == {training_key(searched.baseline)}
+    settings = [(s["runtime"], s["quantization"], s["inference_padding"]) for s in proposed]
+    assert settings == [
+        ("openvino", "int8-static", "bucketed"),
+        ("onnxruntime", "int8-dynamic", "bucketed"),
+        ("openvino", "bf16", "bucketed"),
+    ]
+
+
+def test_recipes_of_training_follow_where_training_counts(study: Study) -> None:
+    searched = with_deployments(study, "latency_p50_ms", "accuracy")
+    proposed = ask_all(searched)
+    recipes = list(make_recipes(searched.space, None))
+    assert recipes and proposed[3:] == recipes
+
+
+def test_runtimes_that_are_not_searched_are_not_proposed(study: Study) -> None:
+    searched = with_deployments(study, "latency_p50_ms")
+    space = replace(searched.space, dimensions=(*study.space.dimensions, *RUNTIMES[1:]))
+    assert ask_all(replace(searched, space=space)) == []
 
 
 @pytest.mark.parametrize("kind", ["random", "grid", "qmc"])

@@ -66,7 +66,7 @@ def _build_graph(
     calibration: Sequence[EncodedText],
 ) -> None:
     match artifact.runtime:
-        case "torch":
+        case "torch" | "torch-cuda-graphs":
             from autotune.deployment.builders import weights
 
             weights.build_graph(model, artifact, folder)

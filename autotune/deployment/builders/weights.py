@@ -1,4 +1,4 @@
-"""The artifact of the runtime ``torch``: the weights of the trained model, in their type."""
+"""The artifact of PyTorch without compilation: the weights of the trained model, in their type."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ SESSIONS = {
     HUB: "autotune.deployment.runtimes.hub",
     "torch": "autotune.deployment.runtimes.torch_eager",
     "torch-compile": "autotune.deployment.runtimes.torch_compile",
+    "torch-cuda-graphs": "autotune.deployment.runtimes.torch_cuda_graphs",
     "onnxruntime": "autotune.deployment.runtimes.onnx",
     "openvino": "autotune.deployment.runtimes.openvino",
     "tensorrt": "autotune.deployment.runtimes.tensorrt",

@@ -14,7 +14,7 @@ from autotune.deployment.predictor import Session
 from autotune.deployment.runtimes.torch_outputs import model_session
 from autotune.deployment.runtimes.torch_threads import torch_threads
 
-DTYPES = {"none": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @contextmanager

@@ -14,10 +14,15 @@ from autotune.trial.effects import allocator
 
 def apply_device_settings(strategy: Strategy, local_rank: int = 0) -> torch.device:
     """Set cores, allocator and threads of this process; return its device."""
+    apply_host_settings(strategy, local_rank)
+    return select_device(str(strategy["device"]), local_rank)
+
+
+def apply_host_settings(strategy: Strategy, local_rank: int) -> None:
+    """Set cores, allocator and threads of this process."""
     pin_cores(strategy, local_rank)
     allocator.apply(str(strategy["allocator"]))
     torch.set_num_threads(int(strategy["threads"]))
-    return select_device(str(strategy["device"]), local_rank)
 
 
 def pin_cores(strategy: Strategy, local_rank: int) -> None:
@@ -47,6 +52,16 @@ def select_device(name: str, local_rank: int) -> torch.device:
     index = int(name.partition(":")[2] or 0) + local_rank
     os.environ["CUDA_VISIBLE_DEVICES"] = _visible_gpu(index)
     device = torch.device("cuda:0")
+    torch.cuda.set_device(device)
+    return device
+
+
+def rank_device(name: str, local_rank: int) -> torch.device:
+    """The device of a process whose launcher has chosen the GPUs of all ranks, which see each
+    other's: for a GPU, the one of its rank."""
+    if not name.startswith("cuda"):
+        return select_device(name, local_rank)
+    device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
 

@@ -14,7 +14,7 @@ import torch
 
 from autotune.export.templates.best_weights import BestWeights
 from autotune.export.templates.checkpoint import save
-from autotune.export.templates.device import apply_device_settings
+from autotune.export.templates.device import apply_host_settings, rank_device
 from autotune.export.templates.evaluation import evaluate, print_summary
 from autotune.export.templates.folder import open_folder
 from autotune.export.templates.metrics import ThroughputRecorder
@@ -34,7 +34,9 @@ HERE = Path(__file__).resolve().parent
 def main() -> None:
     folder = open_folder(HERE)
     strategy = folder.strategy
-    device = apply_device_settings(strategy, int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    apply_host_settings(strategy, local_rank)
+    device = rank_device(str(strategy["device"]), local_rank)
     config = json.loads((HERE / "ds_config.json").read_text(encoding="utf-8"))
     deepspeed.init_distributed("nccl" if device.type == "cuda" else "gloo")
     rank, num_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()

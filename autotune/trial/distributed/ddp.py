@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -24,13 +25,21 @@ def replicate(
     """Wrap a model, compiled or not, to average its gradients during the backward pass, in buckets
     of ``bucket_mib``."""
     assert isinstance(forward, nn.Module)
+    options: dict[str, Any] = {_buffer_option(): False}
     return DistributedDataParallel(
         forward,
         process_group=group.data_group,
         bucket_cap_mb=bucket_mib,
         gradient_as_bucket_view=True,
-        forward_sync_buffers=False,
+        **options,
     )
+
+
+def _buffer_option() -> str:
+    """The argument that sends buffers in each forward pass; torch before 2.13 has another name."""
+    parameters = signature(DistributedDataParallel).parameters
+    names = ("forward_sync_buffers", "broadcast_buffers")
+    return next(name for name in names if name in parameters)
 
 
 def sharded_optimizer(

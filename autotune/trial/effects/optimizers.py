@@ -33,10 +33,11 @@ def clip_for_step(optimizer: Any, parameters: Iterable[Tensor], max_norm: float)
     """Clip gradients for the next step of ``optimizer``; return their norm before clipping.
 
     The fused AdamW divides gradients by a scale while it reads them. Clipping through that scale
-    saves a pass over all gradients.
+    saves a pass over all gradients. With parameters on several devices, it would reach the CPU too
+    late: the copy from a GPU does not wait.
     """
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
-    if not _is_fused(optimizer):
+    if not _is_fused(optimizer) or len({parameter.device for parameter in parameters}) > 1:
         return nn.utils.clip_grad_norm_(parameters, max_norm)
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     optimizer.grad_scale = ((norm.float() + 1e-6) / max_norm).clamp(min=1.0)

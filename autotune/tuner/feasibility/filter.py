@@ -29,7 +29,7 @@ from autotune.domain import (
 )
 from autotune.domain.constraints import constraint_bound
 from autotune.domain.search_space import complete, excluded, grid_values
-from autotune.levers import profile_key, training_key
+from autotune.levers import profile_key, required_resources, training_key
 from autotune.tuner.feasibility.memory import MemoryKind
 from autotune.tuner.feasibility.study_model import PEAK_METRICS, StudyModel, memory_kinds
 
@@ -203,11 +203,7 @@ class FeasibilityFilter:
 
     def _limits(self, strategy: Strategy, history: Sequence[Trial]) -> Iterator[MemoryLimit]:
         yield self._host_limit()
-        device = self._host.device(str(strategy["device"]))
-        if device is not None and device.kind == "cuda" and device.usable_gib:
-            part = device.id if device.free_gib is None else f"the free memory of {device.id}"
-            share = f"{DEVICE_SHARE:.0%} of {part}"
-            yield MemoryLimit("device", DEVICE_SHARE * device.usable_gib, share)
+        yield from self._device_limit(strategy)
         default = next((t for t in history if t.origin == TrialOrigin.DEFAULT and t.metrics), None)
         kinds = {metric: kind for kind, metric in PEAK_METRICS.items()}
         for constraint in self._study.constraints:
@@ -216,6 +212,19 @@ class FeasibilityFilter:
             is_upper = constraint.operator[0] == "<"
             if kind in memory_kinds(strategy) and gib is not None and is_upper:
                 yield MemoryLimit(kind, gib, f"the bound of {constraint}", is_hard=False)
+
+    def _device_limit(self, strategy: Strategy) -> Iterator[MemoryLimit]:
+        """The memory of all GPUs of ``strategy``: a peak is the sum over them. A model that is
+        split keeps on the CPU what does not fit."""
+        if str(strategy.get("placement", "single")).startswith("split"):
+            return
+        found = map(self._host.device, required_resources(strategy).devices)
+        gpus = [gpu for gpu in found if gpu is not None and gpu.kind == "cuda" and gpu.usable_gib]
+        if gpus:
+            names = " and ".join(gpu.id for gpu in gpus)
+            part = names if gpus[0].free_gib is None else f"the free memory of {names}"
+            gib = DEVICE_SHARE * sum(gpu.usable_gib or 0.0 for gpu in gpus)
+            yield MemoryLimit("device", gib, f"{DEVICE_SHARE:.0%} of {part}")
 
     def _host_limit(self) -> MemoryLimit:
         limit = self._study.limits.memory_gib

@@ -13,7 +13,8 @@ from typing import Literal
 
 from autotune.domain import Strategy, WorkloadProfile
 from autotune.domain.host import GIB
-from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE
+from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, evaluation_batch_size
+from autotune.levers import required_resources
 from autotune.levers.model_shape import ModelShape
 from autotune.tuner.feasibility.shapes import FLOAT_BYTES, WorkloadShape
 
@@ -40,7 +41,6 @@ CUDA_DEVICE_GIB = 0.04
 """Workspaces of matrix kernels in GPU memory."""
 
 COMPILER_GIB = 0.5
-EVALUATION_BATCH_SIZE = {"cpu": 32, "cuda": 256, "mps": 64}
 LATENCY_SAMPLES = 60
 """Samples whose latency is measured one by one."""
 
@@ -68,7 +68,7 @@ def memory_footprints(
     workload = WorkloadShape(profile, strategy)
     if kind == "host" and workload.device != "cpu":
         weights = 2 * FLOAT_BYTES * workload.profile.parameters
-        kept = _offloaded_bytes(workload) + _cached_bytes(workload)
+        kept = _offloaded_bytes(workload) + _cached_bytes(workload) + _embedding_bytes(workload)
         footprints = [(weights + kept, 0.0, 0.0, 0.0)]
     else:
         footprints = [
@@ -76,11 +76,19 @@ def memory_footprints(
             _training_bytes(workload, kind),
             _evaluation_bytes(workload, kind),
         ]
-    process, world = _process_gib(workload, kind), workload.layout.world
+    process, world = _process_gib(workload, kind), _num_processes(workload, kind)
     return tuple(
         (world * process, *(world * component / GIB for component in components))  # type: ignore[misc]
         for components in footprints
     )
+
+
+def _num_processes(workload: WorkloadShape, kind: MemoryKind) -> int:
+    """With ``placement: mixed``, the last process computes on the CPU."""
+    world = workload.layout.world
+    if kind == "device" and workload.strategy.get("placement", "single") == "mixed":
+        return min(world, len(required_resources(workload.strategy).devices))
+    return world
 
 
 def _process_gib(workload: WorkloadShape, kind: MemoryKind) -> float:
@@ -127,7 +135,7 @@ def _training_bytes(workload: WorkloadShape, kind: MemoryKind) -> ProcessBytes:
 def _evaluation_bytes(workload: WorkloadShape, kind: MemoryKind) -> ProcessBytes:
     """Inference keeps one layer's activations, in batches of the same size for all strategies. A
     sharded model is gathered first, in every process."""
-    rows = EVALUATION_BATCH_SIZE.get(workload.device, 32)
+    rows = evaluation_batch_size(workload.device, workload.longest_sample)
     tokens = rows * workload.longest_sample
     linear, quadratic = _layer_bytes(workload, workload.model, tokens, rows, training=False)
     is_sharded = workload.layout.world > 1
@@ -197,8 +205,11 @@ def _state_bytes(workload: WorkloadShape, kind: MemoryKind, *, training: bool = 
     released after ``training``."""
     strategy, layout = workload.strategy, workload.layout
     optimizer, offload = str(strategy["optimizer"]), str(strategy.get("offload", "none"))
-    trained = workload.trained_parameters
-    weights = workload.weight_bytes * workload.parameters
+    parameters, trained = workload.parameters, workload.trained_parameters
+    if kind == "device" and _has_embeddings_on_cpu(workload):
+        parameters -= workload.profile.embedding_parameters
+        trained -= workload.profile.embedding_parameters * (workload.model.frozen == 0)
+    weights = workload.weight_bytes * parameters
     gradients = workload.weight_bytes * trained * training
     is_autocast = workload.precision in ("bf16", "fp16")
     casts = 2.0 * workload.layer_parameters if is_autocast else 0.0
@@ -214,7 +225,22 @@ def _state_bytes(workload: WorkloadShape, kind: MemoryKind, *, training: bool = 
     total = (weights + gradients + states + casts + masks + rounded + cached) / layout.model
     if layout.data_kind == "fsdp" or offload == "parameters":
         total = _sharded_bytes(workload, kind, total, (weights + casts) / layout.model)
-    return total + STEP_COPIES[optimizer] * _largest_tensor(workload) / layout.model * training
+    largest = _largest_tensor(workload, kind)
+    return total + STEP_COPIES[optimizer] * largest / layout.model * training
+
+
+def _has_embeddings_on_cpu(workload: WorkloadShape) -> bool:
+    return workload.strategy.get("placement", "single") == "embeddings-on-cpu"
+
+
+def _embedding_bytes(workload: WorkloadShape) -> float:
+    """Bytes in host memory of embeddings that are kept there, with what training adds to them."""
+    if not _has_embeddings_on_cpu(workload):
+        return 0.0
+    is_trained = workload.model.frozen == 0
+    states = 1 + STATES_PER_PARAMETER[str(workload.strategy["optimizer"])]
+    copies = 1 + states * is_trained
+    return copies * workload.weight_bytes * workload.profile.embedding_parameters
 
 
 def _offloaded_bytes(workload: WorkloadShape) -> float:
@@ -246,11 +272,12 @@ def _sharded_bytes(
     return total / workload.layout.data + gathered
 
 
-def _largest_tensor(workload: WorkloadShape) -> float:
+def _largest_tensor(workload: WorkloadShape, kind: MemoryKind) -> float:
     """Bytes of the largest trained tensor: the token embeddings, if they are trained, else a matrix
     of a layer; with adapters at most all that is trained."""
     profile = workload.profile
-    if workload.model.frozen == 0:
+    is_elsewhere = kind == "device" and _has_embeddings_on_cpu(workload)
+    if workload.model.frozen == 0 and not is_elsewhere:
         return workload.weight_bytes * profile.embedding_parameters
     matrix = float(profile.hidden * profile.intermediate_size)
     return workload.weight_bytes * min(matrix, workload.trained_parameters)
