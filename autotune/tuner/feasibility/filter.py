@@ -218,8 +218,8 @@ class FeasibilityFilter:
         split keeps on the CPU what does not fit."""
         if str(strategy.get("placement", "single")).startswith("split"):
             return
-        found = map(self._host.device, required_resources(strategy).devices)
-        gpus = [gpu for gpu in found if gpu is not None and gpu.kind == "cuda" and gpu.usable_gib]
+        devices = map(self._host.device, required_resources(strategy).devices)
+        gpus = [gpu for gpu in devices if gpu is not None and gpu.kind == "cuda" and gpu.usable_gib]
         if gpus:
             names = " and ".join(gpu.id for gpu in gpus)
             part = names if gpus[0].free_gib is None else f"the free memory of {names}"
