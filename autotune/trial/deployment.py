@@ -80,7 +80,8 @@ def _window_facts(task: Task, prepared: PreparedTask) -> dict[str, Any]:
         stride = task.stride
         windows = {} if stride is None else {"stride": text_stride(prepared.max_length, stride)}
         return {"has_windows": stride is not None, **windows}
-    references = json.loads(load_split(prepared, "train").extras["references"].tobytes())
+    # As in the scores of the trial, which the deployed model has to repeat.
+    references = json.loads(load_split(prepared, "validation").extras["references"].tobytes())
     return {
         "stride": window_stride(prepared.max_length, task.stride),
         "may_be_empty": not all(answers for _, answers in references),
