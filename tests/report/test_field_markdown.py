@@ -11,6 +11,7 @@ from autotune.analysis import markdown
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain.text import format_address, mask_passwords, one_line
 from autotune.errors import UsageError
+from autotune.export import artifact_texts
 from autotune.export.checkpoint import model_card
 from autotune.report.blocks import Command, Heading, Paragraph, Table
 from autotune.report.markdown import markdown_text
@@ -55,7 +56,7 @@ def test_field_a_model_card_shows_names_as_text() -> None:
         "data": {"label_names": [IMAGE, "a\n---"], "max_length": 8},
         "measured": record, "environment": {"device": IMAGE},
     }  # fmt: skip
-    card = model_card(document, {"validation": record, "test": record}, pruned=False)
+    card = model_card(document, {"validation": record, "test": record}, note="")
     assert "\nlicense" not in card and "\n---\n\n" in card and card.count("\n---\n") == 1
     assert "![x](" not in card.replace(f"`{IMAGE}`", "")
 
@@ -111,3 +112,14 @@ def test_field_a_report_does_not_write_through_a_link(tmp_path: Path) -> None:
     target.symlink_to(other)
     write_report(Snapshot(replace(samples.study(), name="b"), snapshot.trials), {}, target, "md")
     assert other.read_text() == before and "study b" in target.read_text()
+
+
+def test_the_card_of_a_pruned_model_says_that_its_shapes_are_zeros() -> None:
+    document = {
+        "study": "s", "trial": 1, "seed": 0, "strategy": {"batch_size": 8},
+        "task": {"model": "a/b", "kind": "text-classification", "dataset": "d"},
+        "data": {"label_names": ["a", "b"], "max_length": 8}, "measured": {}, "environment": {},
+        "exported": {}, "left_out": {artifact_texts.PRUNED_SHAPES: "a reason"},
+    }  # fmt: skip
+    assert "without its gain in speed and size" in artifact_texts.model_card(document)
+    assert "Heads and neurons" not in artifact_texts.model_card({**document, "left_out": {}})
