@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any
 
 from autotune import errors
 from autotune.deployment import probe
-from autotune.deployment.environment import module_environment
+from autotune.deployment.environment import module_environment, run_python
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.predictor import Logits
 from autotune.deployment.settings import DeploymentSettings
@@ -31,9 +29,6 @@ SPEED = "deployed_samples_per_second"
 
 REFERENCE_CALLS = 3
 """Timings of the drift reference before serving is measured, and after."""
-
-MAX_SECONDS = 3600
-"""A process that serves an artifact and takes longer hangs."""
 
 SIGKILL = -9
 MB = 10**6
@@ -132,12 +127,7 @@ def serve(artifact: Path, texts: Sequence[EncodedText], threads: int | None) -> 
         request = {"artifact": str(artifact.resolve()), "threads": threads}
         (folder / probe.REQUEST).write_text(json.dumps(request), encoding="utf-8")
         save_file(probe.flatten(texts), folder / probe.TEXTS)
-        try:
-            _run(folder, artifact)
-        except subprocess.TimeoutExpired as error:
-            raise ExecutionError(
-                f"the process that serves {artifact} did not end within {MAX_SECONDS // 60} minutes"
-            ) from error
+        _run(folder, artifact)
         timings = json.loads((folder / probe.TIMINGS).read_bytes())
         logits = probe.unflatten_logits(load_file(folder / probe.LOGITS))
     times = timings["latencies_ms"]
@@ -153,15 +143,10 @@ def serve(artifact: Path, texts: Sequence[EncodedText], threads: int | None) -> 
 
 def _run(folder: Path, artifact: Path) -> None:
     """Run the probe; raise its error."""
-    process = subprocess.run(
-        [sys.executable, "-m", probe.__name__, str(folder)],
-        env=module_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=MAX_SECONDS,
+    process = run_python(
+        ["-m", probe.__name__, str(folder)],
+        f"the process that serves {artifact}",
+        environment=module_environment(),
     )
     if process.returncode == 0:
         return

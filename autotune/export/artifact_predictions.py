@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autotune.deployment import DeploymentSettings, measure
 from autotune.deployment.artifact import read_artifact
-from autotune.deployment.measurement import MAX_SECONDS
+from autotune.deployment.environment import run_python
 from autotune.deployment.pipeline import make_encoder
 from autotune.domain import Measurement, Task
 from autotune.domain.tasks import TASK_KINDS
@@ -80,27 +78,14 @@ def write_predictions(folder: Path, output: Path) -> None:
     # Without files of bytecode, which would become a part of the export.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONPATH", None)
-    files = ["--input", VALIDATION, "--output", str(output.resolve())]
-    try:
-        process = subprocess.run(
-            [sys.executable, "predict.py", *files],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=MAX_SECONDS,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ExecutionError(
-            f"predict.py did not end within {MAX_SECONDS // 60} minutes",
-            hint=f"run it in {folder}: python predict.py --input {VALIDATION}",
-        ) from error
+    hint = f"run it in {folder}: python predict.py --input {VALIDATION}"
+    process = run_python(
+        ["predict.py", "--input", VALIDATION, "--output", str(output.resolve())],
+        "predict.py",
+        environment=environment,
+        folder=folder,
+        hint=hint,
+    )
     if process.returncode != 0:
         last = (process.stderr.strip().splitlines() or ["no output"])[-1]
-        raise ExecutionError(
-            f"predict.py ended with code {process.returncode}: {last}",
-            hint=f"run it in {folder}: python predict.py --input {VALIDATION}",
-        )
+        raise ExecutionError(f"predict.py ended with code {process.returncode}: {last}", hint=hint)

@@ -66,21 +66,18 @@ def make_recipes(
     """The recipes for ``space``, without the default and without duplicates. Without a
     ``workload``, the learning rate stays at its default. Rates near one of ``start_with`` are equal
     to it."""
-    default = complete(space, {})
+    default, fallbacks = complete(space, {}), _fallbacks(space)
+    on_gpu = str(complete(space, fallbacks)["device"]).startswith("cuda")
+    common = {**COMMON, **(ON_GPU if on_gpu else {})}
     recipes: dict[str, Strategy] = {}
     for settings in RECIPES:
-        strategy = complete(space, _choices(space, {**COMMON, **settings}))
-        if str(strategy["device"]).startswith("cuda"):
-            strategy = complete(space, _choices(space, {**COMMON, **ON_GPU, **settings}))
+        choices = {**fallbacks, **dict(_available(space, {**common, **settings}))}
+        strategy = complete(space, choices)
         if workload is not None:
             strategy = _with_typical_rate(space, strategy, workload, start_with)
         if strategy != default and excluded(space, strategy) is None:
             recipes[strategy.key] = strategy
     return tuple(recipes.values())
-
-
-def _choices(space: SearchSpace, settings: Mapping[str, Sequence[Value]]) -> dict[str, Value]:
-    return {**_fallbacks(space), **dict(_available(space, settings))}
 
 
 def _fallbacks(space: SearchSpace) -> dict[str, Value]:

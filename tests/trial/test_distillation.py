@@ -127,15 +127,20 @@ def train(job: Job) -> TrialResult:
     return outcome.result
 
 
-def test_trials_share_the_logits_of_their_teacher(tmp_path: Path) -> None:
-    job = make_job(tmp_path, settings={"steps": 6}, dropout=0.2)
-    runs = tmp_path / "runs"
+def train_teacher(job: Job, runs: Path) -> Teacher:
+    """Trial 0 of ``job``, which keeps its model."""
     first = replace(job, directory=str(runs / "0000"), keeps_model=True)
     model = train(first).model
     assert model is not None
+    return Teacher(0, job.task, model, first.directory)
+
+
+def test_trials_share_the_logits_of_their_teacher(tmp_path: Path) -> None:
+    job, runs = make_job(tmp_path, settings={"steps": 6}, dropout=0.2), tmp_path / "runs"
+    teacher = train_teacher(job, runs)
     student = replace(
         job,
-        teacher=Teacher(0, job.task, model, first.directory),
+        teacher=teacher,
         strategy=job.strategy.with_values(distillation=1.0, distillation_temperature=4.0),
     )
     computed, read = (train(replace(student, directory=str(runs / n))) for n in ("0001", "0002"))
@@ -152,16 +157,13 @@ def test_trials_share_the_logits_of_their_teacher(tmp_path: Path) -> None:
 
 def test_each_length_of_texts_has_its_own_logits(tmp_path: Path) -> None:
     """The labels of the examples are the same, their tokens and windows are not."""
-    job = make_job(tmp_path, settings={"steps": 2}, dropout=0.2)
-    runs = tmp_path / "runs"
-    first = replace(job, directory=str(runs / "0000"), keeps_model=True)
-    model = train(first).model
-    assert model is not None
+    job, runs = make_job(tmp_path, settings={"steps": 2}, dropout=0.2), tmp_path / "runs"
+    teacher = train_teacher(job, runs)
     strategy = job.strategy.with_values(distillation=1.0)
     for number, length in enumerate((16, 6, 16), start=1):
         task = replace(job.task, max_length=length)
-        teacher = Teacher(0, task, model, first.directory)
-        student = replace(job, task=task, teacher=teacher, strategy=strategy)
+        own = replace(teacher, task=task)
+        student = replace(job, task=task, teacher=own, strategy=strategy)
         train(replace(student, directory=str(runs / f"000{number}")))
     logits = [load_file(file)["logits"] for file in runs.glob("teacher-*.safetensors")]
     assert len(logits) == 2

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from autotune.domain import Strategy, Value, WorkloadProfile
+from autotune.domain import Strategy, Value
 from autotune.hardware import inventory
 from autotune.levers import defaults
 from autotune.tuner.feasibility.flops import training_flops
-
-MINILM = WorkloadProfile(
-    embedding_parameters=11_918_592, layer_parameters=1_774_464, head_parameters=149_765,
-    layers=6, hidden=384, heads=12, intermediate_size=1536, labels=2, label_per_token=False,
-    dropout=True, train_samples=3000, validation_samples=1000, max_length=64, median=25, p95=45,
-    longest=64, idle_gib=0.4,
-)  # fmt: skip
+from tests.tuner.feasible_world import MINILM
 
 
 def seconds(**settings: Value) -> float:
     """What is proportional to the expected time of a sample."""
     strategy = Strategy({**defaults(inventory()), "padding": "fixed", **settings})
-    return training_flops(MINILM, strategy)
+    return training_flops(replace(MINILM, max_length=64), strategy)
 
 
 def test_on_a_cpu_the_batch_size_changes_no_operations() -> None:
