@@ -3,15 +3,17 @@
     python benchmarks/deployment.py --data DIR --examples 4000 --rounds 3
     python benchmarks/deployment.py --data DIR --part sharing
 
-``DIR`` has ``train.jsonl``, ``test.jsonl`` and perhaps ``validation.jsonl``. Three models are
-trained, for one epoch at a learning rate of 2e-4: with the other defaults of ``Trainer``, pruned
-before training, and pruned and distilled from the first. Each row of the table deploys one of them.
-The first row is the default in torch eager, in batches of 32 in the order of arrival, padded as
-``Trainer`` pads. In each round all rows are measured one after the other, the first row again
-before every third one. Ratios are those to its latest measurement, so that a change of the
-machine's speed matters little. Accuracy is that of the
-deployed model on the test split, against the first row, paired by example; the interval is that of
-the examples, of one training.
+``DIR`` has ``train.jsonl``, ``test.jsonl`` and perhaps ``validation.jsonl``. Models are trained
+with ``--examples`` of the training examples. The search validates and confirms on the others and
+``validation.jsonl``; the test split is for the table alone.
+
+Three models are trained, for one epoch at a learning rate of 2e-4: with the other defaults of
+``Trainer``, pruned before training, and pruned and distilled from the first. Each row of the table
+deploys one of them. The first row is the default in torch eager, in batches of 32 in the order of
+arrival, padded as ``Trainer`` pads. In each round all rows are measured one after the other, the
+first row again before every third one. Ratios are those to its latest measurement, so that a change
+of the machine's speed matters little. Accuracy is that of the deployed model on the test split,
+against the first row, paired by example; the interval is that of the examples, of one training.
 
 The last row is the knee of a search of ``--minutes`` (:mod:`deployment_search`), which runs first.
 Trained models, artifacts and observations are kept in ``--out``, by options: a benchmark that was
@@ -28,10 +30,11 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from random import Random
 from statistics import fmean, stdev
 
 import numpy as np
-from deployment_search import KNEE, search_knee
+from deployment_search import BASELINE, KNEE, search_knee
 from deployment_sharing import compare_sharing
 
 from autotune.deployment import DeploymentSettings, Logits, build
@@ -56,6 +59,8 @@ ROWS_PER_DEFAULT = 3
 
 SMOKE_EXAMPLES = 64
 """Training and test examples of ``--smoke``."""
+
+HELD_OUT = 1000
 
 DEFAULT, PRUNED, DISTILLED = "default", "pruned", "distilled"
 """The models that are trained, and the names of their folders."""
@@ -202,24 +207,21 @@ def main() -> None:
         options.model, options.examples = "builtin:bert-tiny", SMOKE_EXAMPLES
         options.rounds, options.minutes = 1, min(options.minutes, 2)
         options.out /= "smoke"  # models and observations of another size
-    paths = {
-        split: (options.data / f"{split}.jsonl").resolve()
-        for split in ("train", "validation", "test")
-    }
-    files = {split: str(path) for split, path in paths.items() if path.exists()}
-    document = {
-        "kind": "text-classification", "model": options.model, "dataset": files,
-        "max_length": MAX_LENGTH, "train_samples": options.examples,
-    }  # fmt: skip
     name = f"{options.data.name}-{Path(options.model).name.replace(':', '-')}"
     options.out /= f"{name}-{options.examples}-examples-{options.pruning_ratio:g}-pruned"
     os.environ["AUTOTUNE_RUNS"] = str((options.out / "runs").resolve())  # of the searches
+    files = write_splits(options.data, options.examples, options.out.resolve() / "data")
+    document = {
+        "kind": "text-classification", "model": options.model, "dataset": files,
+        "max_length": MAX_LENGTH,
+    }  # fmt: skip
     if options.part == "sharing":
         compare_sharing(document, options.out)
         return
     host = inventory()
     rows = [*table_rows(len(host.cores), options.pruning_ratio)]
-    task = Task(**document)
+    test = str((options.data / "test.jsonl").resolve())
+    task = Task(**{**document, "dataset": {**files, "test": test}})
     models = dict(train_models(task, host, options.pruning_ratio, options.out))
     if options.minutes:
         strategy, models[KNEE] = search_knee(document, options.minutes, options.out)
@@ -233,9 +235,29 @@ def main() -> None:
     print_table(read_observations(options.out / OBSERVATIONS, names))
 
 
+def write_splits(data: Path, examples: int, folder: Path) -> dict[str, str]:
+    """The files of the search. Up to :data:`HELD_OUT` of the training examples that are left are
+    for validation, with ``validation.jsonl``, and as many are its test split. It never reads
+    ``test.jsonl``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (data / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    Random(0).shuffle(lines)
+    train, rest = lines[:examples], lines[examples : examples + 2 * HELD_OUT]
+    own = data / "validation.jsonl"
+    validation = own.read_text(encoding="utf-8").splitlines(keepends=True) if own.exists() else []
+    splits = {
+        "train": train,
+        "validation": [*validation, *rest[: len(rest) // 2]],
+        "test": rest[len(rest) // 2 :],
+    }
+    for split, rows in splits.items():
+        (folder / f"{split}.jsonl").write_text("".join(rows), encoding="utf-8")
+    return {split: str(folder / f"{split}.jsonl") for split in splits}
+
+
 def train_models(task: Task, host: Host, ratio: float, out: Path) -> Mapping[str, Path]:
     """The folders of the trained models."""
-    default = Strategy(defaults(host)).with_values(device="cpu", learning_rate=2e-4)
+    default = Strategy(defaults(host)).with_values(device="cpu", **BASELINE)
     pruned = default.with_values(pruning_ratio=ratio, pruning_score="taylor")
     models = {
         name: train(task, strategy, (out / name).resolve())

@@ -23,6 +23,8 @@ from autotune.store import open_store
 SPACES = Path(__file__).parents[1] / "search_spaces"
 KNEE = "knee of the search"
 STUDY = "deployment-search"
+BASELINE = {"learning_rate": 2e-4}
+"""What the default is trained with, besides the other defaults of ``Trainer``."""
 
 
 def search_knee(task: Mapping[str, Any], minutes: float, out: Path) -> tuple[Strategy, Path]:
@@ -52,8 +54,10 @@ def study_document(task: Mapping[str, Any], minutes: float) -> dict[str, Any]:
             {"metric": "deployed_samples_per_second", "direction": "maximize"},
         ],
         "constraints": ["deployed_accuracy >= baseline - 0.01"],
+        "baseline": BASELINE,
         "space": {
             **document["space"], "inference_batch_size": "auto", "inference_padding": "auto",
         },
         "budget": {"minutes": minutes},
+        "confirm": {"top": 1, "seeds": 2},
     }  # fmt: skip
