@@ -21,11 +21,14 @@ from autotune.analysis.front import value_of
 from autotune.analysis.intervals import EXACT_METRICS, figure_interval
 from autotune.domain import Measurement, Phase, State, Trial, TrialOrigin
 from autotune.domain.metrics import METRICS
-from autotune.levers import training_key
+from autotune.levers import deployment_key, training_key
 from autotune.measure.statistics import t_quantile
 
 Z95 = 1.959964
 """97.5% quantile of the standard normal distribution."""
+
+SCORE_KEYS = {Phase.TRAIN: training_key, Phase.DEPLOY: deployment_key}
+"""Equal for strategies that share the scores of a phase."""
 
 
 @dataclass(frozen=True)
@@ -171,29 +174,30 @@ class Replicates:
 
 
 def with_mean_scores(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """``trials`` whose scores of the trained model are means over the seeds that trained it."""
-    replicates: dict[str, list[Trial]] = defaultdict(list)
+    """``trials`` whose scores are means over the seeds with which their models were trained."""
+    replicates: dict[tuple[Phase, str], list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.origin is TrialOrigin.REPLICATE and trial.state is State.COMPLETE:
-            replicates[training_key(trial.strategy)].append(trial)
+            for phase, key in SCORE_KEYS.items():
+                replicates[phase, key(trial.strategy)].append(trial)
     if not replicates:
         return trials
     return [
-        trial
-        if trial.has_another_seed
-        else _with_mean_scores(trial, replicates.get(training_key(trial.strategy), ()))
+        trial if trial.has_another_seed else _with_mean_scores(trial, replicates)
         for trial in trials
     ]
 
 
-def _with_mean_scores(trial: Trial, replicates: Sequence[Trial]) -> Trial:
-    means = {
-        name: replace(own, value=fmean([own.value, *values]))
-        for name, own in trial.result.measurements.items()
-        if is_score(name)
-        and METRICS[name].phase is Phase.TRAIN
-        and (values := [v for run in replicates if (v := value_of(run, name)) is not None])
-    }
+def _with_mean_scores(
+    trial: Trial, replicates: Mapping[tuple[Phase, str], Sequence[Trial]]
+) -> Trial:
+    means = {}
+    for phase, key in SCORE_KEYS.items():
+        runs = replicates.get((phase, key(trial.strategy)), ())
+        for name, own in trial.result.measurements.items():
+            if runs and is_score(name) and METRICS[name].phase is phase:
+                values = [v for run in runs if (v := value_of(run, name)) is not None]
+                means[name] = replace(own, value=fmean([own.value, *values]))
     measurements = {**trial.result.measurements, **means}
     return replace(trial, result=replace(trial.result, measurements=measurements))
 

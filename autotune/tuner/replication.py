@@ -23,10 +23,10 @@ from autotune.analysis.budget import busy_seconds
 from autotune.analysis.metric_posterior import RANGES
 from autotune.analysis.recommendation import Recommender
 from autotune.analysis.refutation import MIN_PROBABILITY
-from autotune.domain import Constraint, State, Strategy, Study, Trial, TrialOrigin
+from autotune.domain import Constraint, Phase, State, Strategy, Study, Trial, TrialOrigin
 from autotune.domain.constraints import constraint_bound
 from autotune.domain.metrics import get_metric
-from autotune.levers import training_key
+from autotune.levers import deployment_key, training_key
 from autotune.tuner.confirmation import full_run_seconds
 
 Floats = NDArray[np.float64]
@@ -115,31 +115,33 @@ class _Bound:
 class Replication:
     """The plans of replicates for the trials of a study.
 
-    A group are the trials with one training key: they share all scores.
+    A group are the trials that share all scores of which there are bounds: those that train alike,
+    or deploy alike if a bound is on a score of the deployed model.
     """
 
     def __init__(self, study: Study, history: Sequence[Trial]) -> None:
         self._study, self._history = study, history
         self._recommender = Recommender(study, history)
         self._scores, others = _split_constraints(study)
+        self._key = _group_key(self._scores)
         groups: dict[str, list[Trial]] = {}
         for trial in self._recommender.candidates:
             probabilities = (self._recommender.posterior.probability(trial, c) for c in others)
             if min(probabilities, default=1.0) >= MIN_PROBABILITY:
-                groups.setdefault(training_key(trial.strategy), []).append(trial)
+                groups.setdefault(self._key(trial.strategy), []).append(trial)
         default = self._recommender.posterior.default
-        self._default_key = None if default is None else training_key(default.strategy)
+        self._default_key = None if default is None else self._key(default.strategy)
         self._groups: Mapping[str, Sequence[Trial]] = groups
         self._keys = list(groups)
 
     @cached_property
     def _runs_left(self) -> Mapping[str, int]:
-        """How many more replicates the training keys with replicates can have. None, if one did not
+        """How many more replicates the groups with replicates can have. None, if one did not
         complete: the next would probably not."""
         states: dict[str, list[State]] = {}
         for trial in self._history:
             if trial.origin is TrialOrigin.REPLICATE and trial.is_informative:
-                states.setdefault(training_key(trial.strategy), []).append(trial.state)
+                states.setdefault(self._key(trial.strategy), []).append(trial.state)
         return {
             key: MAX_REPLICATES - len(ended) if set(ended) == {State.COMPLETE} else 0
             for key, ended in states.items()
@@ -287,7 +289,8 @@ def choose_replicate(
     study: Study, history: Sequence[Trial], fits: Fits
 ) -> tuple[Strategy, int] | None:
     """The strategy to train again now and its seed, or ``None``."""
-    if not _split_constraints(study)[0] or any(trial.is_confirmation for trial in history):
+    scores, _ = _split_constraints(study)
+    if not scores or any(trial.is_confirmation for trial in history):
         return None
     sampled = _sampled(history)
     interval = max(len(sampled) // PLANNING_POINTS, 1)
@@ -303,20 +306,26 @@ def choose_replicate(
     strategy = Replication(study, history).choose(fits)
     if strategy is None:
         return None
-    key = training_key(strategy)
-    runs = sum(training_key(trial.strategy) == key for trial in replicates)
+    key = _group_key(scores)
+    runs = sum(key(trial.strategy) == key(strategy) for trial in replicates)
     return strategy, (study.task.seed + SEED_OFFSET + runs) % 2**32
 
 
 def _split_constraints(study: Study) -> tuple[Sequence[Constraint], Sequence[Constraint]]:
-    """The constraints on scores of trained models, whose error more runs reduce, and the others."""
+    """The constraints on scores, whose error more runs reduce, and the others."""
 
     def is_repeatable(constraint: Constraint) -> bool:
         metric = get_metric(constraint.metric)
-        return metric.is_score and metric.kind in RANGES and metric.base is None
+        return metric.is_score and metric.kind in RANGES
 
     scores = [c for c in study.constraints if is_repeatable(c)]
     return scores, [c for c in study.constraints if not is_repeatable(c)]
+
+
+def _group_key(scores: Sequence[Constraint]) -> Callable[[Strategy], str]:
+    """Equal for strategies that share the metrics of ``scores``."""
+    is_deployed = any(get_metric(c.metric).phase is Phase.DEPLOY for c in scores)
+    return deployment_key if is_deployed else training_key
 
 
 def _sampled(history: Sequence[Trial]) -> list[Trial]:

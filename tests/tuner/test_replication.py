@@ -79,6 +79,13 @@ def trials(study: Study, accuracy: float) -> list[Trial]:
     ]
 
 
+def deployed(trial: Trial) -> Trial:
+    """``trial`` with a deployed model that is as accurate as the trained one."""
+    accuracy = replace(trial.result.measurements["accuracy"], name="deployed_accuracy")
+    metrics = {**trial.result.measurements, accuracy.name: accuracy}
+    return replace(trial, result=replace(trial.result, measurements=metrics))
+
+
 def replicate(number: int, trial: Trial, accuracy: float, index: int = 0) -> Trial:
     seed = SEED_OFFSET + index
     origin = TrialOrigin.REPLICATE
@@ -97,6 +104,24 @@ def test_a_fast_strategy_near_the_bound_is_run_again(study: Study) -> None:
     history = trials(study, 0.843)
     assert 0.3 < probability(study, history) < 0.8, "near the bound"
     assert choose_replicate(study, history, always_fits) == (history[5].strategy, SEED_OFFSET)
+
+
+def test_a_deployment_near_the_bound_is_trained_and_deployed_again(study: Study) -> None:
+    """Its replicates are not those of another deployment of the same training."""
+    bound = Constraint("deployed_accuracy", ">=", -0.01, relative=True)
+    study = replace(study, constraints=(bound,))
+    history = [deployed(trial) for trial in trials(study, 0.843)]
+    proposal = (history[5].strategy, SEED_OFFSET)
+    assert choose_replicate(study, history, always_fits) == proposal
+    other = replace(
+        history[5], number=9, strategy=history[5].strategy.with_values(runtime="onnxruntime")
+    )
+    runs = [deployed(replicate(10 + n, other, 0.80, n)) for n in range(2)]
+    assert choose_replicate(study, [*history, other, *runs], always_fits) == proposal
+    means = {trial.number: trial for trial in with_mean_scores([*history, other, *runs])}
+    assert means[9].metric("deployed_accuracy") == pytest.approx((0.843 + 0.80 + 0.80) / 3)
+    assert means[5].metric("deployed_accuracy") == 0.843
+    assert means[5].metric("accuracy") == means[9].metric("accuracy")
 
 
 def test_nothing_is_run_again_without_gain(study: Study) -> None:
