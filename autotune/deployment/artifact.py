@@ -22,6 +22,9 @@ GRAPH_CACHE_SUFFIX = ".graph.onnx"
 """The ONNX graph of a trained model is next to its folder, under this name: all deployments of the
 model share it."""
 
+PRUNED = "pruned"
+"""The folder of a pruned model in its own shapes, in an export in the format of transformers."""
+
 VERSION = 1
 
 

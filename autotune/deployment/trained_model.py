@@ -89,20 +89,26 @@ def load(folder: Path, attention: str = "sdpa") -> PreTrainedModel:
     auto_class = getattr(transformers, facts.auto_class)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        weights = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
         model: PreTrainedModel = auto_class.from_config(
             config, attn_implementation=attention, dtype=torch.float32
         )
-        resize(model, weights)
-        missing, unexpected = model.load_state_dict(weights, strict=False)
+        load_weights(model, folder)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"{folder}: the trained model cannot be loaded: {shorten(one_line(error), 300)}",
             hint="remove the folder and run the trial again",
         ) from error
-    _require_all(folder, model, missing, unexpected)
     model.eval()
     return model
+
+
+def load_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Give ``model`` the weights in ``folder``, in fp32, and their sizes. Raises
+    :class:`ModelError` if they are those of another model."""
+    weights = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
+    resize(model, weights)
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    _require_all(folder, model, missing, unexpected)
 
 
 def resize(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

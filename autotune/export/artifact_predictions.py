@@ -11,6 +11,7 @@ from typing import Any
 from autotune.deployment import DeploymentSettings, measure
 from autotune.deployment.artifact import read_artifact
 from autotune.deployment.environment import run_python
+from autotune.deployment.measurement import serve
 from autotune.deployment.pipeline import make_encoder
 from autotune.domain import Measurement, Task
 from autotune.domain.tasks import TASK_KINDS
@@ -33,6 +34,16 @@ def export_figures(
         return deployed_scores(logits, split, prepared, threshold)
 
     return measure(folder, encoded_texts(split), score, settings, lambda figures: None)
+
+
+def test_scores(
+    prepared: PreparedTask, folder: Path, settings: DeploymentSettings
+) -> Mapping[str, Measurement]:
+    """The scores of the artifact in ``folder`` for the test split, on which no strategy was
+    chosen."""
+    split = load_split(prepared, "test")
+    serving = serve(folder, encoded_texts(split), settings.inference_threads)
+    return deployed_scores(serving.logits, split, prepared, read_artifact(folder).threshold)
 
 
 def write_validation_rows(task: Task, folder: Path) -> None:

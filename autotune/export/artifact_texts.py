@@ -7,6 +7,7 @@ from typing import Any
 
 from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
+from autotune.deployment.artifact import PRUNED
 from autotune.domain.metrics import METRICS
 from autotune.domain.tasks import TASK_KINDS
 from autotune.export.checkpoint import model_card as checkpoint_card
@@ -95,6 +96,12 @@ On the validation split, `validation.jsonl`, with the predictions in `prediction
 autotune installed, `autotune verify .` predicts again and compares, and `autotune bench .` measures
 latency under load.
 
+## Test
+
+{tested}
+
+On the test split, on which no strategy was chosen.
+
 ## Measured by the trial
 
 {measured}
@@ -117,14 +124,12 @@ ROWS = {"token-classification": '{"tokens": ["A", "list", "of", "words"]}'}
 PAIR_ROW = '{"text": "...", "text_pair": "..."}'
 TEXT_ROW = '{"text": "..."}'
 
-PRUNED_SHAPES = "pruned shapes"
-"""The key of ``left_out`` for models whose removed heads and neurons are stored as zeros."""
+PRUNED_NOTE = f"""
 
-PRUNED = """
-
-Heads and neurons were pruned. `from_pretrained` has no shapes for that, so their weights are zeros:
-the predictions are those of the pruned model, without its gain in speed and size. The formats
-`onnx` and `openvino` have the pruned shapes."""
+Heads and neurons were pruned. Here their weights are zeros, which give the same predictions without
+the gain in speed and size. The folder `{PRUNED}` has the model in its own shapes, and the class
+that has them: `AutoModel...from_pretrained("{PRUNED}", trust_remote_code=True)`. `predict.py` uses
+that model."""
 
 HEAD = ("metric", "value", "95% interval", "n")
 
@@ -144,15 +149,18 @@ def readme(document: Mapping[str, Any], runtime: str, *, has_server: bool) -> st
         length=_length(task, document),
         server=server,
         exported=markdown.table(HEAD, _rows(document["exported"])),
+        tested=markdown.table(HEAD, _rows(document["tested"])),
         measured=markdown.table(HEAD, _rows(document["measured"])),
     )
 
 
-def model_card(document: Mapping[str, Any]) -> str:
+def model_card(document: Mapping[str, Any], *, is_pruned: bool) -> str:
     """The card of a model in the format of ``from_pretrained``."""
     exported = {name: record for name, record in document["exported"].items() if _is_score(name)}
-    note = PRUNED if PRUNED_SHAPES in document["left_out"] else ""
-    return checkpoint_card(document, {"validation": exported, "test": {}}, note=note)
+    note = PRUNED_NOTE if is_pruned else ""
+    return checkpoint_card(
+        document, {"validation": exported, "test": document["tested"]}, note=note
+    )
 
 
 def _length(task: Mapping[str, Any], document: Mapping[str, Any]) -> str:

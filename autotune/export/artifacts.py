@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune import plugins
-from autotune.deployment.artifact import read_artifact
+from autotune.deployment.artifact import PRUNED, read_artifact
 from autotune.deployment.settings import SUPPORTED, DeploymentSettings
 from autotune.domain import Measurement, Strategy, Study, Task, Trial
 from autotune.domain.training import task_of
@@ -82,6 +82,7 @@ class ArtifactFormat:
         from autotune.export.artifact_predictions import (
             export_figures,
             require_trial_tokens,
+            test_scores,
             write_predictions,
             write_validation_rows,
         )
@@ -90,12 +91,14 @@ class ArtifactFormat:
         runtime = HUB if self.is_hub_model else settings.runtime
         prepared = self._build(study, trial.strategy, model, folder)
         figures = export_figures(prepared, folder, settings)
+        tested = test_scores(prepared, folder, settings)
         document = {
             **strategy_document(study, trial, self.name),
             "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},
             "deployment": asdict(settings),
             "left_out": left_out(study.task, trial.strategy, settings, folder),
             "exported": {name: _record(figure) for name, figure in figures.items()},
+            "tested": {name: _record(score) for name, score in tested.items()},
         }
         write_validation_rows(study.task, folder)
         if "stride" not in document["left_out"]:
@@ -105,7 +108,7 @@ class ArtifactFormat:
             {
                 **self._programs(runtime),
                 "strategy.json": as_json(document),
-                "README.md": self._readme(document, runtime),
+                "README.md": self._readme(document, runtime, folder),
             },
         )
         write_predictions(folder, folder / PREDICTIONS)
@@ -137,9 +140,10 @@ class ArtifactFormat:
             files[".dockerignore"] = artifact_texts.DOCKERIGNORE
         return {**vendoring.programs(sources, __version__), **files}
 
-    def _readme(self, document: Mapping[str, Any], runtime: str) -> str:
+    def _readme(self, document: Mapping[str, Any], runtime: str, folder: Path) -> str:
         if self.is_hub_model:
-            return artifact_texts.model_card(document)
+            is_pruned = (folder / PRUNED).is_dir()
+            return artifact_texts.model_card(document, is_pruned=is_pruned)
         return artifact_texts.readme(document, runtime, has_server=self.has_server)
 
 
@@ -166,17 +170,11 @@ def left_out(
     task: Task, strategy: Strategy, settings: DeploymentSettings, folder: Path
 ) -> dict[str, str]:
     """The settings that the export in ``folder`` does not have, and why."""
-    from autotune.export.templates.checkpoint import PLAN
-
     differences = {
         name: f"the trial was measured with {strategy[name]}, the export has {value}"
         for name, value in (("runtime", settings.runtime), ("quantization", settings.quantization))
         if strategy.get(name, value) != value
     }
-    if (folder / PLAN).exists():
-        differences[artifact_texts.PRUNED_SHAPES] = (
-            "removed heads and neurons are zeros, without gain in speed"
-        )
     if task.stride is not None and not read_artifact(folder).divides_texts:
         reason = "its model was kept by an earlier version: long texts are cut, not divided"
         differences["stride"] = reason

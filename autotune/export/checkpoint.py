@@ -33,7 +33,7 @@ Load it with `AutoModel...from_pretrained`.{note}
 
 {scores}
 
-The search selected the strategy on `validation` and did not use `test`.
+The strategy was chosen on `validation`. `test` has examples on which none was chosen.
 
 ## Results of the trial
 

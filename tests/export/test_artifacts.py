@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -19,20 +18,21 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from typer.testing import CliRunner
 
 from autotune.cli.app import app
-from autotune.deployment import DeploymentSettings
+from autotune.deployment.artifact import PRUNED
 from autotune.deployment.load import running_server
+from autotune.deployment.runtimes import hub
 from autotune.deployment.trained_model import TaskFacts, load, save
 from autotune.domain import Columns, SavedModel, Study, Task, Trial, TrialResult
 from autotune.errors import ModelError, UsageError
 from autotune.export import exporter, prediction
 from autotune.export.artifact_predictions import require_trial_tokens
 from autotune.export.artifact_rows import PREDICTIONS, VALIDATION, validation_rows
-from autotune.export.artifacts import ArtifactFormat, left_out
+from autotune.export.artifacts import ArtifactFormat
 from autotune.export.checksums import changed_files
 from autotune.export.prediction import predict_rows, rename_columns
 from autotune.export.trained import trained_model_folder
 from autotune.export.verify_artifact import is_same_prediction, verify_artifact
-from autotune.trial.data.datasets import PreparedTask, prepare_task
+from autotune.trial.data.datasets import PreparedTask, prepare_task, read_examples
 from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan
 from autotune.trial.model_files import write_model
 from autotune.trial.models import load_model
@@ -144,6 +144,25 @@ def test_the_export_is_what_the_trial_deployed(docker_folder: Path) -> None:
     hits = sum(first == second for first, second in zip(labels, predictions, strict=True))
     assert document["exported"]["deployed_accuracy"]["value"] == pytest.approx(hits / len(labels))
     assert changed_files(docker_folder) == []
+
+
+def test_the_export_says_how_it_does_on_the_test_split(
+    trained: Trained, docker_folder: Path
+) -> None:
+    """Its predictions are those of ``predict.py`` for the rows of that split."""
+    examples = read_examples(trained.study.task)["test"]
+    texts = docker_folder.parent / "test.jsonl"
+    rows = ({"text": text} for (text, *_) in examples.inputs)
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    command = [sys.executable, "predict.py", "--input", str(texts)]
+    process = subprocess.run(
+        command, cwd=docker_folder, check=True, capture_output=True, text=True, timeout=250
+    )
+    labels = [json.loads(line)["label"] for line in process.stdout.splitlines()]
+    hits = sum(map(str.__eq__, labels, examples.labels))
+    record = read_document(docker_folder)["tested"]["deployed_accuracy"]
+    assert (record["value"], record["n"]) == (pytest.approx(hits / len(labels)), len(labels))
+    assert "On the test split" in (docker_folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_verify_finds_other_predictions(docker_folder: Path) -> None:
@@ -261,20 +280,24 @@ def test_transformers_loads_an_exported_model(trained: Trained, tmp_path: Path) 
             model(**inputs).logits, load(trained.model)(**inputs).logits, atol=1e-4, rtol=1e-4
         )
     left = read_document(folder)["left_out"]
-    assert left.keys() == {"runtime", "quantization", "pruned shapes"}
+    assert left.keys() == {"runtime", "quantization"}
     assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\npipeline_tag")
 
 
-def test_removed_heads_are_left_out_of_the_promise_of_speed(trained: Trained) -> None:
-    """They are zeros in the format of transformers."""
-    settings: dict[str, Any] = {"runtime": "torch", "quantization": "none"}
-    strategy = trained.trial.strategy.with_values(**settings)
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "pruning.json").touch()
-        differences = left_out(
-            trained.study.task, strategy, DeploymentSettings(**settings), Path(folder)
-        )
-    assert differences.keys() == {"pruned shapes"}
+def test_a_pruned_model_is_exported_in_its_own_shapes(trained: Trained, tmp_path: Path) -> None:
+    """transformers loads it with the class beside it, and ``predict.py`` without."""
+    folder = trained.export("model", tmp_path / "out")
+    expected = load(trained.model)
+    inputs = AutoTokenizer.from_pretrained(folder / PRUNED)("bread and rain", return_tensors="pt")
+    by_class = AutoModelForSequenceClassification.from_pretrained(
+        folder / PRUNED, trust_remote_code=True
+    )
+    for model in (by_class.eval(), hub.load_model(folder)):
+        assert model.num_parameters() == expected.num_parameters()
+        with torch.inference_mode():
+            torch.testing.assert_close(model(**inputs).logits, expected(**inputs).logits)
+    padded = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert padded.num_parameters() > expected.num_parameters()
 
 
 def test_other_tokens_than_those_of_the_trial_are_an_error(

@@ -114,12 +114,13 @@ def test_field_a_report_does_not_write_through_a_link(tmp_path: Path) -> None:
     assert other.read_text() == before and "study b" in target.read_text()
 
 
-def test_the_card_of_a_pruned_model_says_that_its_shapes_are_zeros() -> None:
+def test_the_card_of_a_pruned_model_says_where_its_shapes_are() -> None:
     document = {
         "study": "s", "trial": 1, "seed": 0, "strategy": {"batch_size": 8},
         "task": {"model": "a/b", "kind": "text-classification", "dataset": "d"},
         "data": {"label_names": ["a", "b"], "max_length": 8}, "measured": {}, "environment": {},
-        "exported": {}, "left_out": {artifact_texts.PRUNED_SHAPES: "a reason"},
+        "exported": {}, "tested": {},
     }  # fmt: skip
-    assert "without its gain in speed and size" in artifact_texts.model_card(document)
-    assert "Heads and neurons" not in artifact_texts.model_card({**document, "left_out": {}})
+    card = artifact_texts.model_card(document, is_pruned=True)
+    assert 'from_pretrained("pruned", trust_remote_code=True)' in card
+    assert "Heads and neurons" not in artifact_texts.model_card(document, is_pruned=False)

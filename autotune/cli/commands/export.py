@@ -127,7 +127,14 @@ def _print_left_out(document: Mapping[str, Any]) -> None:
 
 
 def _print_next_steps(directory: Path, document: Mapping[str, Any]) -> None:
+    from autotune.analysis.text import format_interval, format_metric
+
     if "exported" in document:
+        for name, record in document.get("tested", {}).items():
+            interval = format_interval(name, record["ci95"])
+            precision = f"{interval}; " if interval else ""
+            value = format_metric(name, record["value"])
+            info(f"test split: {name} {value} ({precision}{record['n']:,} examples)")
         info(f"install: pip install -r {shlex.quote(str(directory / 'requirements.txt'))}")
         info(f"predict: cd {shlex.quote(str(directory))} && python predict.py --input texts.jsonl")
         info(f"check: autotune verify {shlex.quote(str(directory))}")
