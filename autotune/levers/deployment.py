@@ -11,7 +11,7 @@ from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
 from autotune.levers.base import DEPLOYMENT, SCRIPT, Lever
 from autotune.levers.batching import MAX_BATCH
 from autotune.levers.devices import MAX_THREADS, too_many_threads
-from autotune.levers.numerics import missing_compiler
+from autotune.levers.numerics import missing_bf16, missing_compiler
 
 QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("none", "bf16"),
@@ -58,11 +58,11 @@ def _missing_runtime(host: Host, value: Value) -> str | None:
 
 
 def _runs_nowhere(host: Host, value: Value) -> str | None:
-    """Why no runtime of ``host`` can run a quantization."""
+    """Why no runtime of ``host`` can run a quantization, or only by slow emulation."""
     able = [runtime for runtime, values in QUANTIZATIONS.items() if value in values]
     reasons = {runtime: _missing_runtime(host, runtime) for runtime in able}
     if not able or None in reasons.values():
-        return None
+        return missing_bf16(host) if value == "bf16" else None
     return "; ".join(f"{runtime} {reason}" for runtime, reason in reasons.items())
 
 

@@ -26,9 +26,14 @@ def _no_hardware_precision(host: Host, value: Value) -> str | None:
         return "needs a CUDA GPU of compute capability 8.0 or newer"
     if value == "fp16" and not gpus:
         return "gradient scaling needs a CUDA GPU; on a CPU bf16 has the same size and more range"
-    if value in ("bf16", "bf16-pure") and not any(device.bf16 for device in host.devices):
-        return "no device has bf16 arithmetic (AMX, AVX512-BF16 or a GPU); emulation is slow"
-    return None
+    return missing_bf16(host) if value in ("bf16", "bf16-pure") else None
+
+
+def missing_bf16(host: Host) -> str | None:
+    """Why no device of ``host`` has fast arithmetic in bf16."""
+    if any(device.bf16 for device in host.devices):
+        return None
+    return "no device has bf16 arithmetic (AMX, AVX512-BF16 or a GPU); emulation is slow"
 
 
 def _has_tf32(gpu: Device) -> bool:

@@ -42,7 +42,7 @@ recipe at the default's batch size and learning rate took searches longer (docs/
 DEPLOYMENTS: Sequence[Mapping[str, Sequence[Value]]] = (
     {"runtime": ("openvino",), "quantization": ("int8-static",)},
     {"runtime": ("onnxruntime",), "quantization": ("int8-dynamic",)},
-    {"runtime": ("openvino", "torch"), "quantization": ("bf16",)},
+    {"runtime": ("openvino", "torch"), "quantization": ("bf16", "none")},
 )
 """Preferred settings of deployments, beside batches of texts of similar length."""
 

@@ -159,6 +159,7 @@ def test_unavailable_settings_name_what_the_host_lacks() -> None:
     for lever, value, word in (
         ("precision", "bf16", "bf16"),
         ("precision", "tf32", "8.0"),
+        ("quantization", "bf16", "bf16"),
         ("compile", True, "compiler"),
         ("compile", "cuda-graphs", "CUDA GPU"),
         ("attention", "flash_attention_2", "CUDA GPU"),
