@@ -32,6 +32,8 @@ SPACE = {
 """6 trainings, the default among them, and 12 deployments: torch runs no int8, OpenVINO only static
 int8."""
 
+VALIDATION_EXAMPLES = 500
+
 
 def compare_sharing(task: dict[str, Any], out: Path) -> None:
     """Run both studies and print the ratio of their times."""
@@ -53,7 +55,7 @@ def write_study(name: str, task: dict[str, Any], out: Path, *, sharing: bool) ->
     """The study file ``name``, in which nothing is stopped early or run again."""
     document = {
         "study": name,
-        "task": task,
+        "task": {**task, "validation_samples": VALIDATION_EXAMPLES},
         "objectives": [
             {"metric": "latency_p50_ms", "direction": "minimize"},
             {"metric": "deployed_accuracy", "direction": "maximize"},
