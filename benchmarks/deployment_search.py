@@ -59,5 +59,5 @@ def study_document(task: Mapping[str, Any], minutes: float) -> dict[str, Any]:
             **document["space"], "inference_batch_size": "auto", "inference_padding": "auto",
         },
         "budget": {"minutes": minutes},
-        "confirm": {"top": 1, "seeds": 2},
+        "confirm": {"top": 2, "seeds": 2},
     }  # fmt: skip
