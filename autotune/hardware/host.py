@@ -38,6 +38,9 @@ RUNTIME_PACKAGES = ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino", "te
 USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16")
 """Instruction sets that decide which precision is fast."""
 
+EXACT_INT8_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8")
+"""Instruction sets that add products of int8 in 32 bits."""
+
 
 def inventory() -> Host:
     """The hardware that this process can use. Imports torch, which takes seconds, only if there may
@@ -113,9 +116,20 @@ def _sysctl(name: str) -> str | None:
 
 def cpu_flags() -> tuple[str, ...]:
     """The :data:`USEFUL_FLAGS` that the CPU has (x86 ``flags``, Arm ``Features``)."""
-    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    present = set(match.group(1).split()) if match else set()
+    present = _all_cpu_flags()
     return tuple(flag for flag in USEFUL_FLAGS if flag in present)
+
+
+def int8_saturates() -> bool:
+    """Whether the CPU adds pairs of int8 products in 16 bits, which saturate: x86 without VNNI or
+    AMX (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html)."""
+    present = _all_cpu_flags()
+    return "ssse3" in present and present.isdisjoint(EXACT_INT8_FLAGS)
+
+
+def _all_cpu_flags() -> set[str]:
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    return set(match.group(1).split()) if match else set()
 
 
 def _cpuinfo() -> str:

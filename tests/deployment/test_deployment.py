@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from transformers import BertForSequenceClassification
@@ -96,6 +97,28 @@ def test_granularity_and_operators_of_int8(
     assert np.abs(logits["tensor"] - logits["default"]).max() > 0
     assert np.abs(logits["linear"] - logits["default"]).max() > 0
     assert sizes["linear"] > sizes["default"]
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+@pytest.mark.parametrize("quantization", ["int8-dynamic", "int8-static"])
+def test_int8_has_seven_bits_where_sums_saturate(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    quantization: str,
+    saturates: bool,
+) -> None:
+    monkeypatch.setattr(
+        "autotune.deployment.builders.onnx_quantization.int8_saturates", lambda: saturates
+    )
+    settings = DeploymentSettings("onnxruntime", quantization)
+    artifact = build(trained[0], settings, tmp_path / "artifact", TEXTS)
+    arrays = map(onnx.numpy_helper.to_array, onnx.load(artifact / "model.onnx").graph.initializer)
+    weights = [array for array in arrays if array.dtype == np.int8 and array.ndim == 2]
+    assert weights
+    assert max(int(np.abs(array.astype(int)).max()) for array in weights) == (
+        64 if saturates else 127
+    )
 
 
 def test_a_compiled_model_has_dynamic_shapes(

@@ -15,6 +15,7 @@ from autotune.hardware.cores import parse_cpu_list, usable_cores
 from autotune.hardware.host import (
     cpu_flags,
     cpu_name,
+    int8_saturates,
     memory_gib,
     numa_nodes,
     tools,
@@ -70,6 +71,25 @@ def test_flags_of_x86_and_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert cpu_name() == "Some CPU"
     info.write_text("Features\t: fp asimd bf16\n")
     assert cpu_flags() == ("bf16",)
+
+
+@pytest.mark.parametrize(
+    ("line", "saturates"),
+    [
+        ("flags\t: ssse3 avx2", True),
+        ("flags\t: ssse3 avx2 avx_vnni", False),
+        ("flags\t: ssse3 avx2 avx512_vnni amx_int8", False),
+        ("Features\t: asimd asimddp", False),
+        ("", False),
+    ],
+)
+def test_sums_of_int8_saturate_on_x86_without_vnni(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, saturates: bool
+) -> None:
+    info = tmp_path / "cpuinfo"
+    monkeypatch.setattr(f"{MODULE}.CPUINFO", info)
+    info.write_text(line)
+    assert int8_saturates() == saturates
 
 
 def test_unreadable_values_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Graphs of ONNX Runtime, with weights of linear layers and embeddings in int8.
 
 ``int8-dynamic`` takes the ranges of activations from each batch, ``int8-static`` from
-calibration texts.
+calibration texts. Where sums of products saturate, weights have 7 bits.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from autotune.deployment.artifact import Artifact
 from autotune.deployment.builders.calibration import calibration_batches
 from autotune.deployment.inputs import Arrays, EncodedText
 from autotune.deployment.settings import DeploymentSettings
+from autotune.hardware import int8_saturates
 
 OPERATORS = {"all": ["MatMul", "Gemm", "Gather"], "linear": ["MatMul", "Gemm"]}
 """Linear layers and embeddings. Products of two activations, as in attention, stay in fp32: they
@@ -45,6 +46,7 @@ def quantize(
         "op_types_to_quantize": OPERATORS[settings.quantization_operators],
         "per_channel": settings.quantization_granularity == "channel",
         "weight_type": QuantType.QInt8,
+        "reduce_range": int8_saturates(),
         "extra_options": {"MatMulConstBOnly": True},
     }
     if artifact.quantization == "none":

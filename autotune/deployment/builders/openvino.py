@@ -2,6 +2,7 @@
 
 The library computes in bf16 or fp16 when it loads an artifact; on disk, weights of both are fp16.
 int8 is made by NNCF, which knows the patterns of encoders and smooths outliers of activations.
+Where sums of products saturate, weights have 7 bits.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from autotune.deployment.artifact import Artifact
 from autotune.deployment.builders.calibration import calibration_batches
 from autotune.deployment.inputs import EncodedText
 from autotune.deployment.settings import DeploymentSettings
+from autotune.hardware import int8_saturates
 
 
 def build_graph(
@@ -47,6 +49,7 @@ def _quantize(
     logging.getLogger("nncf").setLevel(logging.ERROR)
     batches = list(calibration_batches(artifact, calibration))
     weights = QuantizationParameters(per_channel=settings.quantization_granularity == "channel")
+    overflow_fix = nncf.OverflowFix.ENABLE if int8_saturates() else None
     embeddings = ["Gather"] if settings.quantization_operators == "linear" else []
     with redirect_stdout(io.StringIO()):  # progress bars
         return nncf.quantize(
@@ -56,6 +59,6 @@ def _quantize(
             subset_size=len(batches),
             ignored_scope=nncf.IgnoredScope(types=embeddings, validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                weights_quantization_params=weights
+                overflow_fix=overflow_fix, weights_quantization_params=weights
             ),
         )
