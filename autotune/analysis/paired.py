@@ -33,6 +33,7 @@ from autotune.analysis.crossed_effects import (
 )
 from autotune.analysis.drift import has_drifted, relative_ratio
 from autotune.analysis.front import value_of
+from autotune.analysis.metric_posterior import RANGES
 from autotune.analysis.replicates import Z95, Estimate, Replicates, ci95_half_width, is_score
 from autotune.analysis.student_t import StudentT
 from autotune.domain import State, Trial
@@ -66,7 +67,10 @@ class ScoreDifference:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        return self.estimate.ci95
+        """At most as wide as two scores can differ: Student's t of one pair knows no bounds."""
+        low, high = self.estimate.ci95
+        least, most = RANGES.get(get_metric(self.metric).kind, (-math.inf, math.inf))
+        return max(low, least - most), min(high, most - least)
 
     def probability_above(self, bound: float) -> float:
         """The probability that the strategy's score exceeds the reference's by more."""

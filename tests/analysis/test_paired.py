@@ -247,3 +247,10 @@ def test_what_can_be_compared_is_described() -> None:
     assert accuracy.startswith("no difference in accuracy (-0.1 to +0.1; 1,821 test examples")
     assert speed.startswith("2.0x faster")
     assert describe_pairs(pairs, SEARCHED[1], None, [SPEED]) == []
+
+
+def test_two_scores_differ_by_no_more_than_their_range() -> None:
+    """Student's t of one pair has an interval of several hundred points."""
+    difference = ScoreDifference("accuracy", StudentT(0.125, 0.18, 1.0), 1821, 1, True)
+    assert difference.ci95 == (-1.0, 1.0)
+    assert difference.estimate.ci95[1] > 2.0
