@@ -61,6 +61,7 @@ SMOKE_EXAMPLES = 64
 """Training and test examples of ``--smoke``."""
 
 HELD_OUT = 1000
+"""The most training examples that validate the search, and the most that confirm it."""
 
 DEFAULT, PRUNED, DISTILLED = "default", "pruned", "distilled"
 """The models that are trained, and the names of their folders."""

@@ -35,7 +35,7 @@ from autotune.analysis.metric_posterior import (
 from autotune.analysis.mixed_model import fit_groups
 from autotune.analysis.observations import Observations
 from autotune.analysis.prior_scores import prior_scores
-from autotune.analysis.replicates import is_score
+from autotune.analysis.replicates import SCORE_KEYS, is_score
 from autotune.domain import (
     Constraint,
     Phase,
@@ -47,15 +47,11 @@ from autotune.domain import (
 )
 from autotune.domain.constraints import constraint_bound
 from autotune.domain.metrics import METRICS, MetricKind, get_metric
-from autotune.levers import deployment_key, profile_key, training_key
+from autotune.levers import profile_key
 
 Floats = NDArray[np.float64]
 
-PHASE_KEYS: Mapping[Phase, Callable[[Strategy], str]] = {
-    Phase.PROFILE: profile_key,
-    Phase.TRAIN: training_key,
-    Phase.DEPLOY: deployment_key,
-}
+PHASE_KEYS: Mapping[Phase, Callable[[Strategy], str]] = {Phase.PROFILE: profile_key, **SCORE_KEYS}
 """Equal for strategies that share the results of a phase."""
 
 

@@ -36,11 +36,11 @@ def export_figures(
     return measure(folder, encoded_texts(split), score, settings, lambda figures: None)
 
 
-def test_scores(
+def score_test_split(
     prepared: PreparedTask, folder: Path, settings: DeploymentSettings
 ) -> Mapping[str, Measurement]:
-    """The scores of the artifact in ``folder`` for the test split, on which no strategy was
-    chosen."""
+    """The scores of the artifact in ``folder`` for the test split, which a search uses for its
+    confirmations only."""
     split = load_split(prepared, "test")
     serving = serve(folder, encoded_texts(split), settings.inference_threads)
     return deployed_scores(serving.logits, split, prepared, read_artifact(folder).threshold)

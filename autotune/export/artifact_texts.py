@@ -100,7 +100,7 @@ latency under load.
 
 {tested}
 
-On the test split, on which no strategy was chosen.
+On the test split, which a search uses for its confirmations only.
 
 ## Measured by the trial
 

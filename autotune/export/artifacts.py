@@ -82,7 +82,7 @@ class ArtifactFormat:
         from autotune.export.artifact_predictions import (
             export_figures,
             require_trial_tokens,
-            test_scores,
+            score_test_split,
             write_predictions,
             write_validation_rows,
         )
@@ -91,7 +91,7 @@ class ArtifactFormat:
         runtime = HUB if self.is_hub_model else settings.runtime
         prepared = self._build(study, trial.strategy, model, folder)
         figures = export_figures(prepared, folder, settings)
-        tested = test_scores(prepared, folder, settings)
+        tested = score_test_split(prepared, folder, settings)
         document = {
             **strategy_document(study, trial, self.name),
             "data": {"label_names": prepared.label_names, "max_length": prepared.max_length},

@@ -33,7 +33,7 @@ Load it with `AutoModel...from_pretrained`.{note}
 
 {scores}
 
-The strategy was chosen on `validation`. `test` has examples on which none was chosen.
+The search compared strategies on `validation`, and used `test` for its confirmations only.
 
 ## Results of the trial
 
