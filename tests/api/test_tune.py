@@ -149,7 +149,7 @@ def test_a_trainer_is_tuned_and_comes_back_with_the_best_settings(
         objectives=["train_samples_per_second", "share_of_ones"],
         constraints=[],
         metrics={"share_of_ones": "maximize"},
-        space={"batch_size": [8], "precision": ["bf16"], "padding": ["bucketed"],
+        space={"batch_size": [8], "padding": ["bucketed"],
                "pruning_ratio": [0.5], "freeze_layers": [1]},
         trials=2,
         minutes=None,

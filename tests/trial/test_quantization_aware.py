@@ -16,21 +16,25 @@ from trial_cases import make_job
 
 from autotune.deployment.trained_model import WEIGHTS
 from autotune.domain import Completed, Job, Phase, TrialResult
+from autotune.hardware import int8_saturates
 from autotune.trial import run
+from autotune.trial.effects import quantization_aware
 from autotune.trial.effects.quantization_aware import add_rounding, round_inputs, round_weight
 from autotune.trial.encoder import encoder_of
 
 OPSET = 20
 
 
-def test_weights_have_a_scale_for_each_output() -> None:
+@pytest.mark.parametrize("limit", [64, 127])
+def test_weights_have_a_scale_for_each_output(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization_aware, "WEIGHT_LIMIT", limit)
     weight = torch.randn(6, 300, generator=torch.Generator().manual_seed(0))
     weight *= torch.tensor([1e-3, 1e-2, 0.1, 1.0, 10.0, 0.0])[:, None]
     weight[:, 0] = 0.0
     rounded = round_weight(weight.requires_grad_())
-    steps = weight.detach().abs().amax(dim=1, keepdim=True) / 127
+    steps = weight.detach().abs().amax(dim=1, keepdim=True) / limit
     assert ((rounded - weight).abs() <= 0.501 * steps).all()
-    assert all(len(row.unique()) <= 255 for row in rounded)
+    assert all(len(row.unique()) <= 2 * limit + 1 for row in rounded)
     assert not rounded[:, 0].any() and not rounded[-1].any()
     rounded.sum().backward()
     assert weight.grad is not None and (weight.grad == 1).all()
@@ -67,7 +71,9 @@ def test_layers_round_as_onnx_runtime_does(tmp_path: Path) -> None:
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
     path = tmp_path / "int8.onnx"
-    quantize_dynamic(model, path, per_channel=True, weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        model, path, per_channel=True, weight_type=QuantType.QInt8, reduce_range=int8_saturates()
+    )
     (deployed,) = runtime.InferenceSession(path).run(None, {"x": inputs.numpy()})
     rounded = functional.linear(round_inputs(inputs[None]), round_weight(weight))[0]
     torch.testing.assert_close(rounded, torch.from_numpy(deployed), atol=1e-4, rtol=1e-5)

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WEIGHT_LIMIT = 127
-"""Weights are rounded to whole numbers from minus this to this, times a scale."""
+from autotune.hardware import int8_saturates
+
+WEIGHT_LIMIT = 64 if int8_saturates() else 127
+"""Weights are rounded to whole numbers from minus this to this, times a scale: to 7 bits where
+those of the deployed model have 7."""
 
 INPUT_STEPS = 255
 """Inputs are rounded to one of this many steps above the least one."""
