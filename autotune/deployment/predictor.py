@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,24 @@ class Predictor:
     def predict_all(self, texts: Sequence[EncodedText]) -> list[Logits]:
         """The logits of each text, ``float32[labels]`` or ``float32[length, labels]``, in batches
         of the artifact's size and padding."""
+        batches = self.batches(texts)
+        outputs = (self.predict([texts[row] for row in rows]) for rows in batches)
+        return split_logits(outputs, batches, texts)
+
+    def batches(self, texts: Sequence[EncodedText]) -> list[NDArray[Any]]:
+        """The indices of the texts of each batch."""
         lengths = [len(text["input_ids"]) for text in texts]
-        logits: dict[int, Logits] = {}
-        for rows in batch_indices(lengths, self.artifact.batch_size, self.artifact.padding):
-            output = self.predict([texts[row] for row in rows])
-            for row, values in zip(rows.tolist(), output, strict=True):
-                logits[row] = values if values.ndim == 1 else values[: lengths[row]]
-        return [logits[row] for row in range(len(texts))]
+        return list(batch_indices(lengths, self.artifact.batch_size, self.artifact.padding))
+
+
+def split_logits(
+    outputs: Iterable[Logits], batches: Iterable[NDArray[Any]], texts: Sequence[EncodedText]
+) -> list[Logits]:
+    """The logits of each text, without padding, from the outputs for all ``batches``, which are
+    indices of ``texts``."""
+    logits: dict[int, Logits] = {}
+    for rows, output in zip(batches, outputs, strict=True):
+        for row, values in zip(rows.tolist(), output, strict=True):
+            length = len(texts[row]["input_ids"])
+            logits[row] = values if values.ndim == 1 else values[:length]
+    return [logits[row] for row in range(len(texts))]

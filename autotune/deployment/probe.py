@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from autotune.deployment.inputs import EncodedText, batch_indices
-from autotune.deployment.predictor import Predictor
+from autotune.deployment.inputs import EncodedText
+from autotune.deployment.predictor import Predictor, split_logits
 from autotune.deployment.runtimes import open_artifact
 from autotune.errors import AutotuneError
 
@@ -55,13 +57,17 @@ def _measure(
     artifact: Path, threads: int | None, texts: Sequence[EncodedText]
 ) -> tuple[Mapping[str, Any], list[np.ndarray]]:
     start = time.perf_counter()
-    with open_artifact(artifact, threads) as predictor:
+    with TemporaryFile() as outputs, open_artifact(artifact, threads) as predictor:
         predictor.predict(texts[:1])
         load_seconds = time.perf_counter() - start
         latencies = _time_calls(predictor, texts)
-        windows = list(_time_batches(predictor, texts))
+        # In random order, so that windows have short and long texts.
+        batches = predictor.batches(texts)
+        np.random.default_rng(0).shuffle(batches)
+        windows = list(_time_batches(predictor, texts, batches, outputs))
         peak = _peak_bytes()
-        logits = predictor.predict_all(texts)
+        outputs.seek(0)
+        logits = split_logits((np.load(outputs) for _ in batches), batches, texts)
     return {
         "load_seconds": load_seconds,
         "latencies_ms": latencies,
@@ -87,28 +93,32 @@ def _time_calls(predictor: Predictor, texts: Sequence[EncodedText]) -> list[floa
 
 
 def _time_batches(
-    predictor: Predictor, texts: Sequence[EncodedText]
+    predictor: Predictor,
+    texts: Sequence[EncodedText],
+    batches: Sequence[NDArray[Any]],
+    outputs: IO[bytes],
 ) -> Iterator[tuple[int, float]]:
-    """Windows (texts, seconds). All batches are predicted once as often as the others, in random
-    order, so that windows have short and long ones; the first one is a warm-up."""
-    artifact = predictor.artifact
-    lengths = [len(text["input_ids"]) for text in texts]
-    batches = list(batch_indices(lengths, artifact.batch_size, artifact.padding))
-    order = np.random.default_rng(0).permutation(len(batches))
+    """Windows (texts, seconds). All batches are predicted as often as the others; the first window
+    is a warm-up. What the model first returns for each batch is written to ``outputs``, where it
+    takes no memory."""
     start = time.perf_counter()
-    predictor.predict([texts[row] for row in batches[order[0]]])
-    yield len(batches[order[0]]), time.perf_counter() - start
+    predictor.predict([texts[row] for row in batches[0]])
+    yield len(batches[0]), time.perf_counter() - start
     total = 0.0
     while total < MIN_SECONDS:
-        count, start = 0, time.perf_counter()
-        for index in order:
-            predictor.predict([texts[row] for row in batches[index]])
-            count += len(batches[index])
-            seconds = time.perf_counter() - start
-            if seconds >= WINDOW_SECONDS or index == order[-1]:
+        is_first, count, seconds = total == 0.0, 0, 0.0
+        for index, rows in enumerate(batches):
+            batch = [texts[row] for row in rows]
+            start = time.perf_counter()
+            output = predictor.predict(batch)
+            seconds += time.perf_counter() - start
+            count += len(batch)
+            if is_first:
+                np.save(outputs, output)
+            if seconds >= WINDOW_SECONDS or index == len(batches) - 1:
                 yield count, seconds
                 total += seconds
-                count, start = 0, time.perf_counter()
+                count, seconds = 0, 0.0
 
 
 def _peak_bytes() -> int | None:
