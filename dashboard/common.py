@@ -124,32 +124,33 @@ def link(page: str, label: str, *, icon: str | None = None, **params: object) ->
 def objective_metrics(snapshot: Snapshot, trial: Trial) -> None:
     """Draw the objectives of a trial, each with what is believed of its strategy against the
     default; scores of a confirmed strategy also on the test split."""
-    measured = [o for o in snapshot.study.objectives if trial.metric(o.metric) is not None]
+    names = snapshot.study.reported_metrics
+    measured = [name for name in names if trial.metric(name) is not None]
     if not measured:
         return
     is_baseline = snapshot.baseline is not None and trial.number == snapshot.baseline.number
     with st.container(horizontal=True):
-        for objective in measured:
-            value = trial.metric(objective.metric)
+        for name in measured:
+            value = trial.metric(name)
             comparison = None
             if not is_baseline:
-                comparison = snapshot.posterior.compare(trial, objective.metric)
+                comparison = snapshot.posterior.compare(trial, name)
             st.metric(
-                metric_label(objective.metric),
-                format_metric(objective.metric, value),
+                metric_label(name),
+                format_metric(name, value),
                 f"{describe_factor(comparison)} against the default" if comparison else None,
                 delta_color="off",
                 delta_arrow="off",
                 width="content",
-                help=_own_interval(trial, objective.metric),
+                help=_own_interval(trial, name),
             )
-            estimate = snapshot.replicates.test_estimate(trial, objective.metric)
+            estimate = snapshot.replicates.test_estimate(trial, name)
             if estimate is not None:
                 runs = f"{estimate.runs} run{'s' * (estimate.runs > 1)}"
-                interval = format_interval(objective.metric, estimate.ci95)
+                interval = format_interval(name, estimate.ci95)
                 st.metric(
-                    f"{metric_label(objective.metric)} on test",
-                    format_metric(objective.metric, estimate.value),
+                    f"{metric_label(name)} on test",
+                    format_metric(name, estimate.value),
                     f"{interval}, {runs}" if interval else runs,
                     delta_color="off",
                     delta_arrow="off",

@@ -327,19 +327,19 @@ def _hover_texts(snapshot: Snapshot, trials: Sequence[Trial]) -> dict[str, objec
 def _hover_text(snapshot: Snapshot, trial: Trial) -> str:
     """Status, objectives, settings, violations and end reason, escaped."""
     lines = [f"<b>trial {trial.number}</b> ({wrapped_label(snapshot.verdict_texts[trial.number])})"]
-    for objective in snapshot.study.objectives:
-        value = value_of(trial, objective.metric)
+    for name in snapshot.study.reported_metrics:
+        value = value_of(trial, name)
         if value is not None:
-            ratio = format_ratio_to_default(objective.metric, trial, snapshot.baseline)
-            ends = format_interval(objective.metric, figure_interval(trial, objective.metric).ci95)
+            ratio = format_ratio_to_default(name, trial, snapshot.baseline)
+            ends = format_interval(name, figure_interval(trial, name).ci95)
             parts = [
-                f"{metric_label(objective.metric)} {format_metric(objective.metric, value)}",
+                f"{metric_label(name)} {format_metric(name, value)}",
                 f" ({ends})" if ends else "",
                 f", {ratio}" if ratio else "",
             ]
             lines.append(wrapped_label("".join(parts)))
-        if (score := test_score(snapshot.replicates, trial, objective.metric)) is not None:
-            lines.append(wrapped_label(f"{metric_label(objective.metric)} on test {score}"))
+        if (score := test_score(snapshot.replicates, trial, name)) is not None:
+            lines.append(wrapped_label(f"{metric_label(name)} on test {score}"))
     if trial.number in snapshot.front_probabilities:
         probability = snapshot.front_probabilities[trial.number]
         lines.append(f"{probability:.0%} probability to be on the front")

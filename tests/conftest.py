@@ -41,8 +41,10 @@ def benchmark_scripts() -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """Searches of this process do not wait for those of other tests on the host."""
+    """Searches of this process do not wait for those of other tests on the host, and its threads
+    that wait for each other leave their cores to those of the other process."""
     os.environ["AUTOTUNE_LOCKS"] = tempfile.mkdtemp(prefix="autotune-locks-")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -34,6 +34,7 @@ from autotune.analysis.crossed_effects import (
 from autotune.analysis.drift import has_drifted, relative_ratio
 from autotune.analysis.front import value_of
 from autotune.analysis.metric_posterior import RANGES
+from autotune.analysis.observations import RUN_DEGREES_OF_FREEDOM, RUN_DEVIATIONS
 from autotune.analysis.replicates import Z95, Estimate, Replicates, ci95_half_width, is_score
 from autotune.analysis.student_t import StudentT
 from autotune.domain import State, Trial
@@ -197,9 +198,11 @@ class PairedRuns:
         return np.array(rows) if is_complete else None
 
     def _seed_variance(self, metric: str) -> SeedVariance | None:
-        """The variance of a score between seeds; ``None`` if unknown."""
+        """The variance of a score between seeds: until enough strategies have been confirmed, the
+        usual one of its kind, if there is one."""
         if metric not in self._seed_variances:
-            self._seed_variances[metric] = self._estimate_seed_variance(metric)
+            estimate = self._estimate_seed_variance(metric) or _usual_seed_variance(metric)
+            self._seed_variances[metric] = estimate
         return self._seed_variances[metric]
 
     def _estimate_seed_variance(self, metric: str) -> SeedVariance | None:
@@ -263,6 +266,13 @@ class PairedRuns:
         within = [_relative_variance(run, metric) for p in pairs for pair in p for run in pair]
         variances = [value for value in within if value is not None]
         return (2 * fmean(variances), math.inf) if variances else None
+
+
+def _usual_seed_variance(metric: str) -> SeedVariance | None:
+    deviation = RUN_DEVIATIONS.get(get_metric(metric).kind)
+    if deviation is None:
+        return None
+    return SeedVariance(deviation**2, deviation**2, int(RUN_DEGREES_OF_FREEDOM))
 
 
 def log_ratio_variance(rows: Sequence[Sequence[float]]) -> tuple[float, int]:

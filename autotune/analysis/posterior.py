@@ -187,7 +187,14 @@ class Posterior:
         """The trials that measured ``metric`` themselves; of trials that train with one seed the
         first, since they train the same model."""
         runs: dict[object, Trial] = {}
+        continued = {
+            (trial.strategy.key, trial.seed)
+            for trial in self._runs
+            if trial.origin is TrialOrigin.CONTINUED
+        }
         for trial in self._runs:
+            if trial.state is State.PRUNED and (trial.strategy.key, trial.seed) in continued:
+                continue  # the run that went on has its measurements
             measurement = trial.result.measurements.get(metric)
             if measurement is None or not math.isfinite(measurement.value):
                 continue

@@ -78,6 +78,13 @@ class Recommendation:
     closest: Closest | None
 
 
+def more_seeds(study: Study) -> str:
+    """What to change in ``study``, so that more confirmation runs make its answer surer."""
+    if study.has_goal:
+        return "raise goal.seeds"
+    return "raise confirm.seeds" if study.confirm is not None else "set confirm={top: 3, seeds: 3}"
+
+
 class Recommender:
     """The recommendations of a study. All figures are posterior means."""
 
@@ -105,14 +112,14 @@ class Recommender:
 
     @cached_property
     def acceptable(self) -> Sequence[Trial]:
-        """The candidates that may be recommended; the default if there is no other."""
-        members = [
+        """The candidates that may be recommended: those that satisfy each constraint with
+        :data:`MIN_PROBABILITY`, and that no confirmation has refuted."""
+        return [
             trial
             for trial in self.candidates
             if self.probability(trial) >= MIN_PROBABILITY
             and self.status(trial) is not Status.REFUTED
         ]
-        return members or [trial for trial in self.candidates if self._is_default(trial)]
 
     @cached_property
     def front(self) -> Sequence[Trial]:
@@ -211,7 +218,7 @@ class Recommender:
         raise NotFoundError(
             f"{subject} with a probability of {MIN_PROBABILITY}; trial {trial.number} comes "
             f"closest with {probability:.2f}",
-            hint="choose it by its number, or make it surer with more seeds: confirm.seeds",
+            hint=f"choose it by its number, or make it surer: {more_seeds(self.study)}",
         )
 
     @cached_property
@@ -221,7 +228,11 @@ class Recommender:
         is_met = any(not self._trains_as_default(trial) for trial in self.acceptable)
         if is_met or not self.study.constraints:
             return None
-        others = [trial for trial in self.candidates if not self._trains_as_default(trial)]
+        others = [
+            trial
+            for trial in self.candidates
+            if not self._trains_as_default(trial) and self.status(trial) is not Status.REFUTED
+        ]
         if not others:
             return None
         best = max(others, key=lambda trial: (self.probability(trial), -trial.number))

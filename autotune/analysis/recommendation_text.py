@@ -19,6 +19,7 @@ from autotune.analysis.recommendation import (
     Recommendation,
     Recommender,
     Status,
+    more_seeds,
 )
 from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.replicates import is_score
@@ -34,9 +35,15 @@ from autotune.domain import Phase, Trial
 from autotune.domain.metrics import get_metric
 
 
-def recommendation_sentence(recommender: Recommender, recommendation: Recommendation) -> str:
+def recommendation_sentence(
+    recommender: Recommender, recommendation: Recommendation | None
+) -> str | None:
     """``Knee: trial 24, 3.1x faster than the default (2.4x to 3.9x), ...; on validation, not
-    confirmed.``, or why the default is recommended."""
+    confirmed.``, or why the default is recommended. Without a recommendation, which strategy comes
+    closest to the constraints; ``None`` if there is none either."""
+    if recommendation is None:
+        closest = recommender.closest
+        return None if closest is None else closest_sentence(recommender, closest)
     trial, goal = recommendation.trial, recommendation.goal
     name = "Answer" if recommender.study.has_goal and goal == "knee" else goal.capitalize()
     sentence = f"{name}: trial {trial.number}, {describe_trial(recommender, trial)}."
@@ -178,6 +185,6 @@ def closest_sentence(recommender: Recommender, closest: Closest) -> str:
     return (
         f"No strategy that trains differently satisfies {closest.constraint} with a probability of "
         f"{MIN_PROBABILITY}. Closest is trial {trial.number} with {closest.probability:.2f}: "
-        f"{describe_trial(recommender, trial)}. To be surer, raise confirm.seeds or the budget of "
-        "the study and search on."
+        f"{describe_trial(recommender, trial)}. To be surer, {more_seeds(recommender.study)} or "
+        "raise the budget of the study, and search on."
     )

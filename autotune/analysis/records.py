@@ -154,13 +154,13 @@ def posterior_record(snapshot: Snapshot, trial: Trial) -> Record:
 
 
 def paired_record(snapshot: Snapshot, trial: Trial) -> Record:
-    """The objectives in the confirmation runs of a trial against those of the default with the same
-    seeds: scores by their difference on the test split, with the score of the default, other
-    metrics by their ratio. Empty before both are confirmed."""
+    """The reported metrics in the confirmation runs of a trial against those of the default with
+    the same seeds: scores by their difference on the test split, with the score of the default,
+    other metrics by their ratio. Empty before both are confirmed."""
     default, pairs, record = snapshot.baseline, snapshot.pairs, Record()
     if default is None:
         return record
-    for name in (objective.metric for objective in snapshot.study.objectives):
+    for name in snapshot.study.reported_metrics:
         if (difference := pairs.score_difference(trial, default, name)) is not None:
             test = snapshot.replicates.test_estimate(default, name)
             record[name] = {

@@ -44,10 +44,10 @@ class Refutations:
         return self.worse_probability(trial) >= MIN_PROBABILITY
 
     def satisfaction_probability(self, trial: Trial) -> float:
-        """The probability that a confirmed strategy satisfies each constraint; they are taken as
-        independent. A constraint about which the runs say nothing counts as satisfied."""
+        """The probability that a confirmed strategy satisfies the constraint that it is least sure
+        to. A constraint about which the runs say nothing counts as satisfied."""
         constraints = self._study.constraints
-        return math.prod(self._satisfaction(trial, constraint) for constraint in constraints)
+        return min((self._satisfaction(trial, c) for c in constraints), default=1.0)
 
     def worse_probability(self, trial: Trial) -> float:
         """The probability that a confirmed strategy is worse than the default in every objective;
@@ -78,8 +78,9 @@ class Refutations:
         return ratio.probability_above(limit) if limit > 0 else 1.0
 
     def _estimate(self, trial: Trial, metric: str) -> Estimate | None:
-        estimate = self._replicates.test_estimate if is_score(metric) else self._replicates.estimate
-        return estimate(trial, metric)
+        if is_score(metric):
+            return self._replicates.test_estimate(trial, metric)
+        return self._replicates.estimate(trial, metric, confirmations_only=True)
 
     def _worse(self, trial: Trial, objective: Objective) -> float:
         if self._default is None:

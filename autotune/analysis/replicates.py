@@ -82,9 +82,11 @@ class Replicates:
             and run.strategy.key == trial.strategy.key
         ]
 
-    def estimate(self, trial: Trial, metric: str) -> Estimate | None:
+    def estimate(
+        self, trial: Trial, metric: str, *, confirmations_only: bool = False
+    ) -> Estimate | None:
         """The mean over all runs; of a score the trial's own value on validation. ``None`` if
-        not measured."""
+        not measured. ``confirmations_only`` leaves out the run by which the trial was chosen."""
         own = trial.result.measurements.get(metric)
         if own is None or not math.isfinite(own.value):
             return None
@@ -95,11 +97,10 @@ class Replicates:
         ]
         variation = self.run_variation(metric)
         if repeated and variation is not None:
-            runs = len(repeated) + 1
-            mean = fmean([own.value, *repeated])
-            factor = math.exp(variation.half_width(runs))
+            values = repeated if confirmations_only else [own.value, *repeated]
+            mean, factor = fmean(values), math.exp(variation.half_width(len(values)))
             low, high = sorted((mean / factor, mean * factor))
-            return Estimate(mean, (low, high), runs)
+            return Estimate(mean, (low, high), len(values))
         return Estimate(own.value, figure_interval(trial, metric).ci95)
 
     def test_estimate(self, trial: Trial, metric: str) -> Estimate | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autotune.analysis.recommendation import PICKS, Recommender
 from autotune.domain import State, Study, Trial
 from autotune.domain.text import closest, parse_trial_number, shorten
-from autotune.errors import NotFoundError, UsageError
+from autotune.errors import ExpressionError, NotFoundError, UsageError
 
 QUERY_FORMS = f"a trial number, knee, {', '.join(PICKS)}, or 'accuracy >= 0.9 then cheapest'"
 
@@ -25,7 +25,8 @@ def select_trial(study: Study, trials: Sequence[Trial], query: str) -> Trial:
     condition, _, word = text.rpartition(" then ")
     word = word.strip()
     if word != "knee" and word not in PICKS:
-        raise UsageError(f"cannot choose a trial by '{shorten(query)}'", hint=_valid_forms(word))
+        message = f"cannot choose a trial by '{shorten(query)}'"
+        raise ExpressionError(message, hint=_valid_forms(word))
     recommender = Recommender(study, trials)
     if condition:
         return recommender.choose(word, recommender.satisfying(condition))

@@ -167,7 +167,7 @@ class Snapshot:
 
     @cached_property
     def knee(self) -> Trial | None:
-        """The recommended compromise; the default if no other strategy is acceptable."""
+        """The recommended compromise; ``None`` if no strategy is acceptable."""
         recommendation = self.recommendations.get("knee")
         return None if recommendation is None else recommendation.trial
 
@@ -184,11 +184,8 @@ class Snapshot:
         return status_phrase(self.recommender, trial)
 
     def recommendation_sentence(self, goal: str) -> str | None:
-        """The recommendation for ``goal`` as a sentence; ``None`` if there is none."""
-        recommendation = self.recommendations.get(goal)
-        if recommendation is None:
-            return None
-        return recommendation_sentence(self.recommender, recommendation)
+        """The recommendation for ``goal``, or what comes closest; ``None`` if nothing does."""
+        return recommendation_sentence(self.recommender, self.recommendations.get(goal))
 
     def attribution(self, trial: Trial) -> Attribution | None:
         """Where the gain of ``trial`` over the default comes from; ``None`` if nothing was gained

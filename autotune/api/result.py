@@ -50,10 +50,9 @@ class Result:
 
     @cached_property
     def front(self) -> pd.DataFrame:
-        """The Pareto front, best in the first objective first: a row per trial with its metrics and
-        settings."""
-        numbers = [trial.number for trial in self.snapshot.front]
-        return self.table.loc[numbers]
+        """The Pareto front and the recommended trial, best in the first objective first: a row per
+        trial with its metrics and settings."""
+        return self.table.loc[list(self.snapshot.front_points)]
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -139,7 +138,7 @@ class Result:
     def _repr_html_(self) -> str:
         """For notebooks: the sentence, and the front with its objectives and searched settings."""
         parts = [f"<p><b>{escape(self.study.name)}</b>: {escape(self.summary)}</p>"]
-        if self.snapshot.front:
+        if self.snapshot.front_points:
             table = self._described_front()
             parts.append(table.to_html(float_format=lambda value: f"{value:.4g}", escape=True))
         return "".join(parts)
@@ -149,13 +148,14 @@ class Result:
         the 95% interval, and whether the strategy is confirmed."""
         levers = [d.lever for d in self.study.space.dimensions if d.lever in self.front]
         table, points = self.front[levers].copy(), self.snapshot.front_points
-        for objective in reversed(self.study.objectives):
-            estimates = [points[number].estimates.get(objective.metric) for number in table.index]
-            texts = ["" if e is None else format_estimate(objective.metric, e.value, e.ci95)
+        metrics = self.study.reported_metrics
+        for name in reversed(metrics):
+            estimates = [points[number].estimates.get(name) for number in table.index]
+            texts = ["" if e is None else format_estimate(name, e.value, e.ci95)
                      for e in estimates]  # fmt: skip
-            table.insert(0, objective.metric, texts)
+            table.insert(0, name, texts)
         statuses = [self.snapshot.recommender.status(points[n].trial).value for n in table.index]
-        table.insert(len(self.study.objectives), "confirmation", statuses)
+        table.insert(len(metrics), "confirmation", statuses)
         return table
 
 

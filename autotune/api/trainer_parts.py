@@ -120,7 +120,8 @@ class TrainerParts:
         """The trainer's own settings of the levers."""
         arguments = self.arguments
         size = arguments.per_device_train_batch_size
-        steps = arguments.gradient_accumulation_steps
+        # One GPU does in several micro-batches what Trainer does on all GPUs at once.
+        steps = arguments.gradient_accumulation_steps * max(1, arguments.n_gpu)
         names = {value: name for name, value in OPTIMIZERS.items()}
         precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32"
         settings: dict[str, Value] = {
@@ -195,10 +196,13 @@ class TrainerParts:
         # Without use_cpu, TrainingArguments refuses bf16 on a host that has no GPU.
         changed["use_cpu"] = strategy["device"] == "cpu"
         settings = {**changed, **changes, "seed": seed, "output_dir": str(folder)}
-        return replace(
+        arguments = replace(
             self.arguments,
             **{name: value for name, value in settings.items() if name in valid_names},
         )
+        if arguments.n_gpu > 1:
+            arguments._n_gpu = 1  # trials were measured on one, without DataParallel
+        return arguments
 
     def _apply_model_levers(self, trainer: Trainer, strategy: Strategy) -> None:
         """Prune and freeze the model, in the order of a trial."""

@@ -161,9 +161,11 @@ def _study(
     register_metrics(metrics)
     baseline = parts.baseline()
     epochs = float(baseline.pop("epochs"))
+    steps = int(parts.arguments.max_steps) if parts.arguments.max_steps > 0 else None
+    length = {"epochs": epochs} if steps is None else {"steps": steps}
     resolved = Study(
         name,
-        task={"model": "builtin:minilm", "dataset": "builtin:docstrings", "epochs": epochs},
+        task={"model": "builtin:minilm", "dataset": "builtin:docstrings", **length},
         objectives=list(objectives),
         constraints=list(constraints),
         space=dict(space) if space is not None else _default_space(parts, baseline),
@@ -176,6 +178,7 @@ def _study(
         model=type(model).__name__ if model is not None else "model_init",
         dataset=f"trainer:{type(data).__name__}",
         epochs=epochs,
+        steps=steps,
         seed=int(parts.arguments.seed),
         train_samples=len(data),
     )

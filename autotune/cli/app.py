@@ -18,7 +18,7 @@ from autotune.cli.commands.report import diff, report
 from autotune.cli.commands.search import resume, search
 from autotune.cli.commands.service import serve, stop
 from autotune.cli.commands.study import hardware, init, validate
-from autotune.cli.options import SERVICE
+from autotune.cli.options import SERVICE, is_given
 from autotune.cli.output import EXIT_INTERRUPTED, err, print_error, replace_unprintable
 from autotune.errors import AutotuneError, UsageError
 from autotune.version import __version__
@@ -81,9 +81,7 @@ def main_options(
     context.obj = {"debug": debug}
     SERVICE.url = remote
     command = context.invoked_subcommand
-    source = context.get_parameter_source("remote")
-    is_given = source is not None and source.name == "COMMANDLINE"
-    if is_given and command not in REMOTE_COMMANDS:
+    if is_given(context, "remote") and command not in REMOTE_COMMANDS:
         raise UsageError(
             f"{command} works on this machine only", hint=f"autotune {command} without --remote"
         )

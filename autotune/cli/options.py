@@ -85,6 +85,12 @@ def default_storage() -> str:
     return storage_url(os.environ.get("AUTOTUNE_STORAGE"))
 
 
+def is_given(context: typer.Context, parameter: str) -> bool:
+    """Whether the command line names ``parameter``; the environment does not count."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def storage_option(storage: str | None) -> str:
     """The option that the next command needs to find ``storage``; empty if it finds it without. A
     password is masked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def search_remotely(client: Client, path: Path, overrides: Sequence[str]) -> None:
     """Submit a study file with its data, or continue the study of this name; watch it to its end,
     and print the front."""
-    for name in client.upload_data(path):
+    for name in client.upload_data(path, settings=overrides):
         info(f"uploaded {name}")
     name = client.validate(path, overrides)
     try:
@@ -91,18 +92,17 @@ def _print_progress(client: Client, name: str, events: Iterable[StudyEvent]) -> 
     from autotune.cli.live import LiveView
 
     view: LiveView | None = None
-    for event in events:
-        if event.name == "end":
-            if view is not None:
-                view.__exit__(None, None, None)
-            return event.data
-        if event.name == "trial":
-            view = view or LiveView(_empty(client.snapshot(name))).__enter__()
-            trial = client.trial(name, event.data["number"])
-            if trial.state is State.RUNNING:
-                view.started(trial)
-            elif trial.state.is_finished:
-                view.finished(trial)
+    with ExitStack() as stack:  # whatever ends it, the terminal has its cursor again
+        for event in events:
+            if event.name == "end":
+                return event.data
+            if event.name == "trial":
+                view = view or stack.enter_context(LiveView(_empty(client.snapshot(name))))
+                trial = client.trial(name, event.data["number"])
+                if trial.state is State.RUNNING:
+                    view.started(trial)
+                elif trial.state.is_finished:
+                    view.finished(trial)
     raise AutotuneError(f"the service ended the events of {name} without its end")
 
 

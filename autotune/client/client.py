@@ -21,6 +21,7 @@ from autotune.client.errors import ACCESS_HINT, error_of, unreachable
 from autotune.domain import CurvePoint, Trial
 from autotune.domain.text import mask_passwords
 from autotune.errors import AutotuneError, UsageError
+from autotune.spec.overrides import apply
 from autotune.spec.yaml import read, write
 from autotune.store import codec
 
@@ -139,10 +140,17 @@ class Client:
         answer = self._request("POST", "/v1/studies", file=file, content=text, params=params)
         return str(answer.json()["study"])
 
-    def upload_data(self, study: StudyText | Mapping[str, Any] | str | Path) -> Sequence[str]:
-        """Upload the files in the working directory that a study names; returns their names."""
-        data = read(study_text(study)[0], TEXT).data
-        names = [name for name in _file_names(data) if Path(name).is_file()]
+    def upload_data(
+        self,
+        study: StudyText | Mapping[str, Any] | str | Path,
+        *,
+        settings: Sequence[str] = (),
+    ) -> Sequence[str]:
+        """Upload the files in the working directory that a study, with ``settings`` as for
+        :meth:`submit`, names; returns their names."""
+        document = read(study_text(study)[0], TEXT)
+        apply(document, settings)
+        names = [name for name in _file_names(document.data) if Path(name).is_file()]
         for name in names:
             self.upload(name, name)
         return names

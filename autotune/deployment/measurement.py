@@ -22,9 +22,6 @@ from autotune.measure import statistics
 Score = Callable[[Sequence[Logits]], Mapping[str, Measurement]]
 """The scores of the logits of all texts, in their order."""
 
-Report = Callable[[Mapping[str, Measurement]], None]
-"""Called with the measurements so far; may raise to end the measurement."""
-
 SPEED = "deployed_samples_per_second"
 
 REFERENCE_CALLS = 3
@@ -53,9 +50,10 @@ def measure(
     examples: Sequence[EncodedText],
     score: Score,
     settings: DeploymentSettings,
-    report: Report,
+    gpu: int | None = None,
 ) -> Mapping[str, Measurement]:
-    """Measurements of the artifact for the encoded texts ``examples``, by metric.
+    """Measurements of the artifact for the encoded texts ``examples``, by metric. ``gpu`` is the
+    index of the GPU that serves, for runtimes that need one.
 
     - ``latency_p50_ms``, ``latency_p95_ms``, ``latency_p99_ms``: at batch size
       1 over the lengths of the examples, without padding
@@ -66,9 +64,8 @@ def measure(
     - ``size_mb``: all files
     - what ``score`` returns for the logits of the artifact, as deployed
 
-    The figures of speed are passed to ``report`` before the scores are computed. Raises
-    :class:`ExecutionError` with the output of the process if it fails, and the error of the runtime
-    if it cannot run the artifact.
+    Raises :class:`ExecutionError` with the output of the process if it fails, and the error of the
+    runtime if it cannot run the artifact.
     """
     import torch
 
@@ -76,12 +73,11 @@ def measure(
 
     reference = ReferenceWorkload(torch.device("cpu"))
     reference.measure(REFERENCE_CALLS)
-    serving = serve(artifact, examples, settings.inference_threads)
+    serving = serve(artifact, examples, settings.inference_threads, gpu)
     reference.measure(REFERENCE_CALLS)
     figures = serving_figures(artifact, serving)
     relative = _relative_speed(figures[SPEED], reference.seconds)
     figures[relative.name] = relative
-    report(figures)
     return {**figures, **score(serving.logits)}
 
 
@@ -118,13 +114,15 @@ def serving_figures(artifact: Path, serving: Serving) -> dict[str, Measurement]:
     return {figure.name: figure for figure in figures}
 
 
-def serve(artifact: Path, texts: Sequence[EncodedText], threads: int | None) -> Serving:
+def serve(
+    artifact: Path, texts: Sequence[EncodedText], threads: int | None, gpu: int | None = None
+) -> Serving:
     """Predict ``texts`` with the artifact in a process of its own, and time it."""
     from safetensors.numpy import load_file, save_file
 
     with tempfile.TemporaryDirectory(prefix="autotune-probe-") as name:
         folder = Path(name)
-        request = {"artifact": str(artifact.resolve()), "threads": threads}
+        request = {"artifact": str(artifact.resolve()), "threads": threads, "gpu": gpu}
         (folder / probe.REQUEST).write_text(json.dumps(request), encoding="utf-8")
         save_file(probe.flatten(texts), folder / probe.TEXTS)
         _run(folder, artifact)

@@ -131,14 +131,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(HTTPStatus.NOT_FOUND, f"no such path: {self.path}")
             return
         try:
-            self._answer(HTTPStatus.OK, self.server.predict(json.loads(self._body())))
+            self._answer(HTTPStatus.OK, self.server.predict(self._document()))
         except NotReadyError:
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, "the model is being loaded")
-        except (ValueError, RecursionError):
-            self._fail(HTTPStatus.BAD_REQUEST, "the body is not JSON")
         except AutotuneError as error:
             self._fail(HTTPStatus.BAD_REQUEST, error.message)
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             raise  # the client is gone
         except Exception as error:  # runtimes raise errors of many types
             traceback.print_exception(error)
@@ -154,6 +152,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if length.isdecimal() and int(length) <= MAX_BODY_BYTES:
             self.rfile.read(int(length))
+
+    def _document(self) -> Any:
+        body = self._body()
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise UsageError("the body is not JSON") from error
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")

@@ -34,7 +34,12 @@ def _windows(
     tokenizer: Tokenizer, artifact: Artifact, text: str, pair: str | None
 ) -> list[Encoding]:
     strategy = "longest_first" if pair is None else "only_second"
-    tokenizer.enable_truncation(artifact.max_length, stride=artifact.stride, strategy=strategy)
+    tokenizer.enable_truncation(
+        artifact.max_length,
+        stride=artifact.stride,
+        strategy=strategy,
+        direction=artifact.truncation_side,
+    )
     encoding = tokenizer.encode(text, pair)
     return [encoding, *encoding.overflowing]
 

@@ -6,6 +6,7 @@ words of a message.
 
 from __future__ import annotations
 
+import errno
 import signal
 import traceback
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ OUTSIDE_SIGNALS = ("SIGHUP", "SIGKILL", "SIGTERM")
 SHARED_HOST = "shared_host"
 """Kind of the event of a trial that ran concurrently with others on its host."""
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""Codes of errors for want of space."""
+
 
 def of_exception(error: BaseException, log: str | None) -> Outcome:
     """The outcome of a trial that raised ``error``. Call it first in the handler: it reads
@@ -51,7 +55,8 @@ def of_exception(error: BaseException, log: str | None) -> Outcome:
         case StopTrial():
             return Pruned(str(error))
     reason = f"{_describe(error)}{_location(error)}{_log_note(log)}"
-    return Failed(FailureReason.ERROR, reason)
+    is_disk_full = isinstance(error, OSError) and error.errno in FULL_DISK
+    return Failed(FailureReason.INFRASTRUCTURE if is_disk_full else FailureReason.ERROR, reason)
 
 
 def of_exit(code: int | None, log: str | None) -> Outcome:

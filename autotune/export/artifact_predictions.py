@@ -33,7 +33,7 @@ def export_figures(
     def score(logits: Sequence[Any]) -> Mapping[str, Measurement]:
         return deployed_scores(logits, split, prepared, threshold)
 
-    return measure(folder, encoded_texts(split), score, settings, lambda figures: None)
+    return measure(folder, encoded_texts(split), score, settings)
 
 
 def score_test_split(

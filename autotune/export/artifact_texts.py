@@ -9,7 +9,7 @@ from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
 from autotune.deployment.artifact import PRUNED
 from autotune.domain.metrics import METRICS
-from autotune.domain.tasks import TASK_KINDS
+from autotune.export.checkpoint import LENGTHS, divides_texts
 from autotune.export.checkpoint import model_card as checkpoint_card
 
 SESSION_MODULES = {
@@ -146,7 +146,7 @@ def readme(document: Mapping[str, Any], runtime: str, *, has_server: bool) -> st
         runtime=runtime,
         row=row,
         labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
-        length=_length(task, document),
+        length=_length(document),
         server=server,
         exported=markdown.table(HEAD, _rows(document["exported"])),
         tested=markdown.table(HEAD, _rows(document["tested"])),
@@ -163,13 +163,12 @@ def model_card(document: Mapping[str, Any], *, is_pruned: bool) -> str:
     )
 
 
-def _length(task: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+def _length(document: Mapping[str, Any]) -> str:
     """What happens to long texts."""
     max_length = document["data"]["max_length"]
-    is_divided = task["stride"] is not None and "stride" not in document["left_out"]
-    if not is_divided and not TASK_KINDS[task["kind"]].predicts_spans:
-        return f"Texts are cut to {max_length} tokens, and their predictions say so."
-    return f"Texts of more than {max_length} tokens are divided into windows."
+    if divides_texts(document):
+        return LENGTHS[True].format(max_length)
+    return f"Texts are cut to {max_length} tokens, and their predictions say so."
 
 
 def _is_score(name: str) -> bool:

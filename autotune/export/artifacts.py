@@ -119,14 +119,16 @@ class ArtifactFormat:
         from autotune.export.hub_model import write_hub_model
         from autotune.trial.data.datasets import load_split, prepare_task
         from autotune.trial.data.encoded_texts import calibration_texts
+        from autotune.trial.model_files import linked_model
         from autotune.trial.post_pruning import pruned_model
 
         prepared = prepare_task(study.task)
         train, seed = load_split(prepared, "train"), study.task.seed
-        model = pruned_model(model, strategy, prepared, train, seed)
-        build(model, self.settings(strategy), folder, calibration_texts(train, seed))
-        if self.is_hub_model:
-            write_hub_model(model, folder)
+        with linked_model(model, folder) as linked:
+            pruned = pruned_model(linked, strategy, prepared, train, seed)
+            build(pruned, self.settings(strategy), folder, calibration_texts(train, seed))
+            if self.is_hub_model:
+                write_hub_model(pruned, folder)
         return prepared
 
     def _programs(self, runtime: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
+from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import UsageError
 from autotune.export import checksums
 from autotune.export.directory import METRICS, exported_files, remove, require_no_folder
@@ -20,7 +21,7 @@ CHECKPOINT = "checkpoint"
 
 CARD = """\
 ---
-{base}pipeline_tag: {kind}
+{base}pipeline_tag: {tag}
 library_name: transformers
 ---
 
@@ -45,12 +46,20 @@ The search compared strategies on `validation`, and used `test` for its confirma
 
 ## Data
 
-{dataset}, labels: {labels}. Texts are truncated to {max_length} tokens.
+{dataset}, labels: {labels}. {length}
 
 ## Environment
 
 {environment}
 """
+
+PIPELINE_TAGS = {"regression": "text-classification", "multi-label": "text-classification"}
+"""The hub's name of a kind of task, where it has another one."""
+
+LENGTHS = {
+    False: "Texts are truncated to {} tokens.",
+    True: "Texts of more than {} tokens are divided into windows.",
+}
 
 PRUNED = """
 
@@ -130,9 +139,17 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, note:
         measured=markdown.table(head, _rows(document["measured"])),
         strategy=markdown.table(("lever", "setting"), settings),
         labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
-        max_length=document["data"]["max_length"],
+        length=LENGTHS[divides_texts(document)].format(document["data"]["max_length"]),
+        tag=PIPELINE_TAGS.get(task["kind"], task["kind"]),
         environment=markdown.table(("", ""), facts),
     )
+
+
+def divides_texts(document: Mapping[str, Any]) -> bool:
+    """Whether the model of ``strategy.json`` predicts long texts in windows."""
+    task = document["task"]
+    has_stride = task["stride"] is not None and "stride" not in document.get("left_out", {})
+    return has_stride or TASK_KINDS[task["kind"]].predicts_spans
 
 
 def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:

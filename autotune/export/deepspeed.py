@@ -18,9 +18,8 @@ from autotune.export.arguments import (
 from autotune.export.base import ScriptFormat, as_json
 from autotune.export.levers import LOOP_GROUPS
 
-ZERO_STAGE = {"zero1": 1, "fsdp": 3}
-"""ZeRO stages: 1 shards optimizer states, 3 also gradients and parameters."""
-
+BF16_STATES = ("bf16_master_weights_and_grads", "bf16_optimizer_states")
+"""What is in bf16 too with the precision ``bf16-pure``; DeepSpeed has it with ZeRO only."""
 
 NATIVE_OPTIMIZERS = ("adamw", "adamw-fused")
 """Optimizers that DeepSpeed implements, and the only ones whose states it shards."""
@@ -29,12 +28,13 @@ NATIVE_OPTIMIZERS = ("adamw", "adamw-fused")
 def ds_config(strategy: Strategy) -> dict[str, Any]:
     """The document that ``deepspeed.initialize`` reads."""
     precision = strategy["precision"]
+    is_pure = precision == "bf16-pure"
     return {
         "train_batch_size": int(strategy["batch_size"]),
         "train_micro_batch_size_per_gpu": micro_batch_size(strategy),
         "gradient_accumulation_steps": accumulation_steps(strategy),
         "gradient_clipping": float(strategy["gradient_clip"]),
-        "bf16": {"enabled": precision == "bf16-pure"},
+        "bf16": {"enabled": is_pure, **(dict.fromkeys(BF16_STATES, True) if is_pure else {})},
         "torch_autocast": {"enabled": precision == "bf16", "dtype": "bfloat16"},
         "fp16": {"enabled": precision == "fp16"},
         "zero_optimization": _zero(strategy),
@@ -44,17 +44,13 @@ def ds_config(strategy: Strategy) -> dict[str, Any]:
 
 
 def _zero(strategy: Strategy) -> dict[str, Any]:
-    """ZeRO stage and offloading."""
-    stage = max((ZERO_STAGE.get(kind, 0) for kind in parallel_degrees(strategy)), default=0)
+    """ZeRO stage and offloading. Stage 1 shards the states of the optimizer."""
+    offloads = strategy.get("offload", "none") == "optimizer"
+    stage = int("zero1" in parallel_degrees(strategy) or offloads)
     elements = int(strategy.get("ddp_bucket_mib", 25)) * 2**20 // 4
     zero: dict[str, Any] = {"stage": stage, "reduce_bucket_size": elements}
-    offload = strategy.get("offload", "none")
-    if offload != "none":
-        zero["stage"] = max(stage, 1)
+    if offloads:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
-    if offload == "parameters":
-        zero["stage"] = 3
-        zero["offload_param"] = {"device": "cpu", "pin_memory": True}
     return zero
 
 
@@ -74,17 +70,25 @@ def _optimizer(strategy: Strategy) -> dict[str, Any]:
 
 
 def command(strategy: Strategy) -> Sequence[str]:
-    return ("deepspeed", "--num_gpus", str(num_processes(strategy)), "train.py")
+    count, first = num_processes(strategy), int(str(strategy["device"]).partition(":")[2] or 0)
+    if first == 0:
+        return ("deepspeed", "--num_gpus", str(count), "train.py")
+    gpus = ",".join(map(str, range(first, first + count)))
+    return ("deepspeed", "--include", f"localhost:{gpus}", "train.py")
 
 
 def unsupported(strategy: Strategy) -> Mapping[str, str]:
-    supported = ("ddp", *ZERO_STAGE)
+    supported = ("ddp", "zero1")
     reasons = {**uneven_batch(strategy)}
     if parallel_degrees(strategy).keys() - {*supported}:
         # The script does not know which processes of other kinds share a batch.
         reasons = unsupported_parallelism("deepspeed", *supported)
     if strategy["optimizer"] not in NATIVE_OPTIMIZERS and _zero(strategy)["stage"]:
         reasons["optimizer"] = "DeepSpeed shards and offloads only the states of AdamW"
+    if strategy["offload"] == "parameters":
+        reasons["offload"] = "the script evaluates and saves whole weights, which ZeRO 3 divides"
+    if strategy["precision"] == "bf16-pure" and not _zero(strategy)["stage"]:
+        reasons["precision"] = "without ZeRO, DeepSpeed keeps weights in fp32 beside those in bf16"
     if strategy["device"] == "mps":
         reasons["device"] = "DeepSpeed has no engine for Apple's GPUs"
     if strategy["pruning_method"] == "unstructured" and strategy["pruning_ratio"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +14,16 @@ from autotune.domain import Columns, Strategy, Study
 from autotune.domain.training import task_of
 from autotune.trial.data.datasets import load_split, prepare_task
 from autotune.trial.data.encoded_texts import calibration_texts
+from autotune.trial.model_files import ARTIFACT, linked_model
 from autotune.trial.post_pruning import pruned_model
 
 
 def predict_rows(
-    study: Study, strategy: Strategy, model: Path, rows: Sequence[Row]
+    study: Study, strategy: Strategy, model: Path, rows: Sequence[Row], scratch: Path
 ) -> list[Prediction]:
     """The prediction for each of ``rows``, whose texts have the names of the study's columns, or
-    ``text`` and ``text_pair``. ``model`` is the folder of the trained model.
+    ``text`` and ``text_pair``. ``model`` is the folder of the trained model;
+    the caller deletes the folder ``scratch``, since the process can be killed.
 
     Raises :class:`~autotune.errors.DataError` for a row without text.
     """
@@ -30,12 +31,11 @@ def predict_rows(
     prepared = prepare_task(task_of(study.task, strategy))
     train, seed = load_split(prepared, "train"), study.task.seed
     calibration = calibration_texts(train, seed)
-    model = pruned_model(model, strategy, prepared, train, seed)
-    settings = DeploymentSettings.from_strategy(strategy)
-    with tempfile.TemporaryDirectory(prefix="autotune-predict-") as name:
-        folder = build(model, settings, Path(name), calibration)
-        with open_pipeline(folder, None, open_session) as pipeline:
-            return pipeline.predict([rename_columns(row, study.task.columns) for row in rows])
+    settings, folder = DeploymentSettings.from_strategy(strategy), scratch / ARTIFACT
+    with linked_model(model, scratch) as linked:
+        build(pruned_model(linked, strategy, prepared, train, seed), settings, folder, calibration)
+    with open_pipeline(folder, None, open_session) as pipeline:
+        return pipeline.predict([rename_columns(row, study.task.columns) for row in rows])
 
 
 def rename_columns(row: Row, columns: Columns) -> Row:

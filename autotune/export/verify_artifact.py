@@ -27,7 +27,8 @@ SCORE_PREFIX = "deployed_"
 MAX_DIFFERENCE = 1e-3
 """Probabilities and numbers that differ less are equal: threads add in another order."""
 
-EXACT = 1e-12
+TOLERANCES = {"ratio": 1e-12, "correlation": MAX_DIFFERENCE}
+"""By the unit of a score: shares of examples are equal, correlations are those of numbers."""
 
 
 def verify_artifact(directory: Path, runs: int = 1) -> list[Check]:
@@ -46,11 +47,16 @@ def verify_artifact(directory: Path, runs: int = 1) -> list[Check]:
     promised, exported = document["measured"], document["exported"]
     if not document["left_out"]:
         checks += [
-            Check(name, promised[name]["value"], None, exported[name]["value"], None, EXACT)
+            _check_score(name, promised[name], exported[name])
             for name in exported
             if name in promised and _is_score(name, exported)
         ]
     return [*checks, _check_speed(directory, document, runs)]
+
+
+def _check_score(name: str, promised: Mapping[str, Any], exported: Mapping[str, Any]) -> Check:
+    tolerance = TOLERANCES[exported["unit"]]
+    return Check(name, promised["value"], None, exported["value"], None, tolerance)
 
 
 def _read_document(directory: Path) -> Mapping[str, Any]:
@@ -79,7 +85,7 @@ def _is_complete(document: Mapping[str, Any]) -> bool:
 
 
 def _is_score(name: str, records: Mapping[str, Mapping[str, Any]]) -> bool:
-    return name.startswith(SCORE_PREFIX) and records[name].get("unit") in ("ratio", "correlation")
+    return name.startswith(SCORE_PREFIX) and records[name].get("unit") in TOLERANCES
 
 
 def _check_predictions(directory: Path) -> Check:
@@ -121,4 +127,4 @@ def _measure_speed(directory: Path, deployment: Mapping[str, Any]) -> Measuremen
     encoder = make_encoder(directory, read_artifact(directory))
     texts = [encoder.arguments(window) for row in encoder.encode(rows) for window in row]
     settings = DeploymentSettings(**deployment)
-    return measure(directory, texts, lambda logits: {}, settings, lambda figures: None)[SPEED]
+    return measure(directory, texts, lambda logits: {}, settings)[SPEED]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autotune.export.deepspeed import BF16_STATES
 from autotune.importers.base import (
     NO_LEVER,
     OPTIMIZER_LEVERS,
@@ -93,6 +94,10 @@ def _read_zero(config: ImportedConfig, options: Mapping[str, Any]) -> None:
 
 
 def _read_precision(config: ImportedConfig, document: Mapping[str, Any]) -> None:
-    for key, name in (("fp16", "fp16"), ("bf16", "bf16-pure"), ("torch_autocast", "bf16")):
+    for key, name in (("fp16", "fp16"), ("bf16", "bf16"), ("torch_autocast", "bf16")):
         if section(document, key).get("enabled") is True:
             config.levers["precision"] = name
+    # By itself, bf16 keeps weights and states of the optimizer in fp32 beside those in bf16.
+    bf16 = section(document, "bf16")
+    if bf16.get("enabled") is True and all(bf16.get(name) is True for name in BF16_STATES):
+        config.levers["precision"] = "bf16-pure"

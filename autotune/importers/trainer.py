@@ -120,7 +120,7 @@ def _read_sampling(config: ImportedConfig, options: dict[str, Any]) -> None:
 
 
 def _read_precision(levers: dict[str, Value], options: dict[str, Any]) -> None:
-    for name in ("fp16", "bf16", "tf32"):
+    for name in ("tf32", "fp16", "bf16"):  # the last one wins: the others apply beside tf32
         if options.pop(name, False):
             levers["precision"] = name
 

@@ -5,7 +5,7 @@ They change nothing in training. Trials that differ only in these levers deploy 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
 from autotune.levers.base import DEPLOYMENT, SCRIPT, Lever
@@ -66,6 +66,25 @@ def _runs_nowhere(host: Host, value: Value) -> str | None:
     return "; ".join(f"{runtime} {reason}" for runtime, reason in reasons.items())
 
 
+def _bf16_forbidden_on(host: Host) -> Iterator[ForbiddenClause]:
+    """bf16 where the device that serves lacks it and another one of ``host`` has it."""
+    if not any(device.bf16 for device in host.devices):
+        return
+    for device in host.devices:
+        if device.kind == "cpu" and not device.bf16:
+            runtimes = ", ".join(repr(name) for name in QUANTIZATIONS if name not in ON_GPU)
+            yield ForbiddenClause(
+                f"quantization == bf16 and runtime in [{runtimes}]",
+                "the CPU has no bf16 arithmetic; emulation is slow",
+            )
+        elif device.kind == "cuda" and not device.bf16:
+            runtimes = ", ".join(map(repr, ON_GPU))
+            yield ForbiddenClause(
+                f"quantization == bf16 and runtime in [{runtimes}] and device == '{device.id}'",
+                f"{device.id} has no bf16 arithmetic",
+            )
+
+
 def _runtimes(host: Host) -> Categorical:
     """Without the one that compiles the model, which took 100 s for each deployment of MiniLM."""
     return Categorical(tuple(name for name in QUANTIZATIONS if name != COMPILED))
@@ -100,6 +119,7 @@ QUANTIZATION = Lever(
     default="none",
     influences=frozenset({DEPLOYMENT}),
     unavailable=_runs_nowhere,
+    forbidden_on=_bf16_forbidden_on,
     effect=EFFECT,
     exports=EXPORTS,
     forbidden=tuple(

@@ -155,6 +155,9 @@ def missing_compiler(host: Host) -> str | None:
 def _cannot_compile(host: Host, value: Value) -> str | None:
     if value == CUDA_GRAPHS and not any(device.kind == "cuda" for device in host.devices):
         return "CUDA graphs need a CUDA GPU"
+    gpus = [device for device in host.devices if device.kind == "cuda"]
+    if value is not False and gpus and all((gpu.capability or (9, 9)) < (7, 0) for gpu in gpus):
+        return "torch.compile needs a GPU of compute capability 7.0 or newer"
     return None if value is False else missing_compiler(host)
 
 

@@ -97,7 +97,7 @@ OFFLOAD = Lever(
     effect="autotune.trial.effects.offloading:HostOptimizer",
     exports={
         TRIAL_LOOP: "{effect}, {autotune.trial.distributed.fsdp}",
-        "deepspeed": "zero_optimization.offload_optimizer and offload_param",
+        "deepspeed": "zero_optimization.offload_optimizer",
     },
     forbidden=(
         ForbiddenClause("offload != none and device in [cpu, mps]",

@@ -14,6 +14,7 @@ from autotune.domain import (
     expression,
 )
 from autotune.domain.search_space import complete, excluded
+from autotune.domain.strategy import OF_TASK
 from autotune.domain.text import suggest
 from autotune.levers import LEVERS, defaults, forbidden_clauses
 from autotune.levers.model_types import why_unsupported
@@ -55,9 +56,10 @@ def resolve_start_with(
     }
     conditions = {d.lever: d.when for d in space.dimensions}
     strategies: list[Strategy] = []
-    model_type = model_type_of(file.task.model)
     for index, entry in enumerate(file.start_with):
         path: Path = ("start_with", index)
+        model = entry.get("model", OF_TASK)
+        model_type = model_type_of(file.task.model if model == OF_TASK else str(model))
         values = _settings(entry, path, document, host, model_type)
         if file.task.steps is not None and "epochs" in entry:
             message = "task.steps fixes how long to train; remove epochs, or set no steps"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from autotune.domain.strategy import OF_TASK
@@ -24,11 +25,14 @@ CROSS_ENTROPY = "autotune.trial.loss:cross_entropy"
 def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
     """``file`` with :data:`OF_TASK` for each setting that is that of the task, so that strategies
     that do the same are equal. A mistake if lengths cannot be searched."""
-    if "max_length" in file.space and TASK_KINDS[file.task.kind].logits_per_token:
-        message = f"texts that are cut lose labels of {file.task.kind}; set task.max_length"
-        document.add_error(("space", "max_length"), message, key=True)
     _check_functions(file, document)
     own = {"model": file.task.model, "max_length": file.task.max_length}
+    if TASK_KINDS[file.task.kind].logits_per_token:
+        message = f"texts that are cut lose labels of {file.task.kind}"
+        _exclude(file, document, "max_length", message, own)
+    elif file.task.stride is not None:
+        message = "speeds count windows (task.stride), and shorter ones have less text"
+        _exclude(file, document, "max_length", message, own)
     space = dict(file.space)
     for lever in own.keys() & space.keys():
         values = space[lever].values
@@ -60,11 +64,22 @@ def _check_functions(file: StudyFile, document: Document) -> None:
             _exclude(file, document, lever, reason)
 
 
-def _exclude(file: StudyFile, document: Document, lever: str, reason: str) -> None:
-    """A mistake wherever ``file`` sets ``lever``."""
-    sections = {"space": file.space, "baseline": file.baseline}
-    places: list[Path] = [(name,) for name, settings in sections.items() if lever in settings]
-    places += [("start_with", n) for n, entry in enumerate(file.start_with) if lever in entry]
+def _exclude(
+    file: StudyFile,
+    document: Document,
+    lever: str,
+    reason: str,
+    own: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """A mistake wherever ``file`` sets ``lever``, other than to the task's setting in ``own``."""
+    places: list[Path] = [("space",)] if lever in file.space else []
+    entries: list[tuple[Path, Mapping[str, Any]]] = [(("baseline",), file.baseline)]
+    entries += [(("start_with", index), entry) for index, entry in enumerate(file.start_with)]
+    unset = object()
+    places += [
+        path for path, entry in entries
+        if lever in entry and entry[lever] != own.get(lever, unset)
+    ]  # fmt: skip
     for path in places:
         document.add_error((*path, lever), f"{reason}; remove {lever}", key=True)
 

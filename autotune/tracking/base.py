@@ -31,7 +31,7 @@ def front_markdown(study: Study, trials: Sequence[Trial]) -> str:
     """The recommended trial in a sentence, and the front as a Markdown table: means over all runs
     of each strategy with half the 95% interval, and whether it is confirmed."""
     snapshot = Snapshot(study, trials)
-    metrics = [objective.metric for objective in study.objectives]
+    metrics = study.reported_metrics
     rows = []
     for point in snapshot.front_points.values():
         trial = point.trial

@@ -6,6 +6,7 @@ The accuracy is that of the deployed model on the evaluation split, never that o
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -16,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from autotune import deployment
 from autotune.deployment import DeploymentSettings, Logits
 from autotune.deployment.trained_model import TaskFacts, read_facts, save
-from autotune.domain import Job, Measurement, SavedModel, Task
+from autotune.domain import Job, Measurement, SavedModel, Strategy, Task
 from autotune.domain.metrics import METRICS, get_metric
 from autotune.domain.tasks import TASK_KINDS
 from autotune.domain.text import one_line, shorten
 from autotune.errors import DeploymentError
+from autotune.levers.deployment import ON_GPU
 from autotune.measure.correctness import HIT_SHARES, count_hits
 from autotune.measure.cost import SECONDS_PER_HOUR
 from autotune.measure.measurements import exact, inverse
@@ -108,11 +111,14 @@ def deploy(job: Job, data: TrialData, model: Path, recorder: TrialRecorder) -> N
     Raises :class:`DeploymentError` if it cannot be deployed so.
     """
     start = time.perf_counter()
+    if torch.cuda.is_initialized():  # for the process that serves
+        gc.collect()
+        torch.cuda.empty_cache()
     try:
         measurements = _measure(job, data, model)
     except Exception as error:  # runtimes and their converters raise errors of many types
-        if _is_disk_full(error):
-            raise  # a fault of the machine
+        if _is_disk_full(error):  # a fault of the machine
+            raise OSError(errno.ENOSPC, one_line(error)) from error
         raise DeploymentError(
             f"the trained model cannot be deployed: {shorten(one_line(error), 300)}"
         ) from error
@@ -127,7 +133,7 @@ def _is_disk_full(error: Exception) -> bool:
 
 
 def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
-    settings = DeploymentSettings.from_strategy(job.strategy)
+    settings, gpu = DeploymentSettings.from_strategy(job.strategy), _serving_gpu(job.strategy)
     calibration = calibration_texts(data.collate.split, job.task.seed)
     split, prepared, threshold = data.evaluation, data.prepared, read_facts(model).threshold
     model = pruned_model(model, job.strategy, prepared, data.collate.split, job.task.seed)
@@ -139,7 +145,7 @@ def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
             encoded_texts(split),
             lambda logits: deployed_scores(logits, split, prepared, threshold),
             settings,
-            lambda figures: None,
+            gpu,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -149,6 +155,13 @@ def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
             for name, figure in measured.items()
         }
     return {**measured, **_cost(job, measured[SPEED])}
+
+
+def _serving_gpu(strategy: Strategy) -> int | None:
+    """The index of the GPU that serves: the one that trains. ``None`` for runtimes on the CPU."""
+    if strategy["runtime"] not in ON_GPU:
+        return None
+    return torch.device(str(strategy["device"])).index or 0
 
 
 def deployed_scores(

@@ -44,6 +44,12 @@ def clean_labels(
     return _without_unlabelled(tables, name)
 
 
+def as_integer(label: str) -> str:
+    """``1`` for ``1.0``; any other label as it is."""
+    match = LABEL_NUMBER.fullmatch(label.strip())
+    return label if match is None else str(int(match[1]))
+
+
 def _text_labels(table: Table, name: str) -> list[str | None] | None:
     """The labels as text, ``None`` for other values; or ``None`` for a column of lists, or no such
     column."""
@@ -93,7 +99,9 @@ def _without_unlabelled(
     for split, table in tables.items():
         labels = columns[split]
         unlabelled = labels.count(UNLABELLED)
-        if unlabelled == 0:
+        if split != "train" and _is_empty(table.columns.get(name, [])):
+            notes.append(f"{split}: no row has a label, so the split is not used")
+        elif unlabelled == 0:
             rest[split] = table
         elif is_class:
             rest[split] = table
@@ -105,6 +113,11 @@ def _without_unlabelled(
         else:
             notes.append(f"{split}: no row has a label (all are -1), so the split is not used")
     return rest, notes
+
+
+def _is_empty(values: Sequence[Any]) -> bool:
+    """Whether all of ``values`` are missing."""
+    return bool(values) and all(value is None or value != value for value in values)
 
 
 def _are_classes(labels: Iterable[str | None]) -> bool:

@@ -6,13 +6,14 @@ of the labels, and 0 for labels that are not evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from autotune.domain.losses import LOSSES
 from autotune.domain.registry import import_function
@@ -20,7 +21,11 @@ from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.errors import UsageError
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.effects.distillation import Distillation
+from autotune.trial.effects.pruning_scores import BatchLoss, loss_of_labels
 from autotune.trial.tasks.base import IGNORE_INDEX, is_evaluated
+
+SPAN_LABELS = ("start_positions", "end_positions")
+"""The arguments of models that predict spans."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,25 @@ def output_logits(outputs: Any) -> Tensor:
 def label_arguments(kind: TaskKind, labels: Tensor) -> dict[str, Tensor]:
     """``labels`` as arguments of the model, which then computes its own loss."""
     if kind.predicts_spans:
-        return {"start_positions": labels[:, 0], "end_positions": labels[:, 1]}
+        return dict(zip(SPAN_LABELS, labels.unbind(dim=1), strict=True))
     return {"labels": labels}
+
+
+def batch_loss(prepared: PreparedTask) -> BatchLoss:
+    """The mean loss of a batch that has labels as arguments of the model (:func:`label_arguments`):
+    what the model computes, unless the task has a loss of its own, or class weights."""
+    if prepared.loss is None and prepared.class_weights is None:
+        return loss_of_labels
+    own, kind = build_loss(prepared), kind_of(prepared)
+
+    def compute(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+        arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
+        names = SPAN_LABELS if kind.predicts_spans else ("labels",)
+        labels = torch.stack([arguments.pop(name) for name in names], dim=1)
+        labels = labels if kind.predicts_spans else labels[:, 0]
+        return own(output_logits(model(**arguments)), labels) / is_evaluated(labels).sum()
+
+    return compute
 
 
 def cross_entropy(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from autotune.deployment.artifact import GRAPH_CACHE_SUFFIX
 from autotune.domain import SavedModel
@@ -60,8 +61,23 @@ def delete_model(folder: Path) -> None:
     """Delete the model in the folder of a trial, what was made of it, and what a killed worker left
     of its deployment. What cannot be deleted stays."""
     named = [folder / name for name in (MODEL, PARTIAL, ARTIFACT)]
-    for path in (*named, *derived_paths(folder), *folder.glob(f"{PLAN}*")):
+    for path in (*named, *derived_paths(folder), *folder.glob(f"*{PLAN}*")):
         delete(path)
+
+
+@contextmanager
+def linked_model(model: Path, scratch: Path) -> Iterator[Path]:
+    """``model`` and what deployments have made of it as links in a new folder in ``scratch``, where
+    more can be made without a trace in the folder of the trial, which may be read-only."""
+    folder = scratch / f".{MODEL}-links"
+    folder.mkdir(parents=True)
+    try:
+        for path in (model, *derived_paths(model.parent), *model.parent.glob(f"{PLAN}*")):
+            if not is_draft(path):
+                (folder / path.name).symlink_to(path.resolve())
+        yield folder / model.name
+    finally:
+        shutil.rmtree(folder)
 
 
 def derived_paths(folder: Path) -> list[Path]:
@@ -74,6 +90,17 @@ def derived_paths(folder: Path) -> list[Path]:
 def is_pruned_copy(path: Path) -> bool:
     """Whether ``path`` is the folder of a pruned copy of a model, or a draft of one."""
     return path.name.startswith((PRUNED, f".{PRUNED}")) and GRAPH_CACHE_SUFFIX not in path.name
+
+
+def draft_of(path: Path) -> Path:
+    """Where to write what is to become ``path``. Workers on several hosts can write at the same
+    time."""
+    return path.with_name(f".{path.name}.{uuid4().hex}")
+
+
+def is_draft(path: Path) -> bool:
+    """Whether ``path`` was being written, perhaps by a worker that was killed."""
+    return path.name.startswith(".")
 
 
 def disk_bytes(path: Path) -> int:

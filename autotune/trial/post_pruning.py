@@ -33,8 +33,8 @@ from autotune.trial.effects.pruning_scores import fisher_scores
 from autotune.trial.effects.reconstruction import reconstruct
 from autotune.trial.effects.uneven_plan import uneven_plan
 from autotune.trial.encoder import encoder_of
-from autotune.trial.loss import kind_of, label_arguments
-from autotune.trial.model_files import PLAN, PRUNED
+from autotune.trial.loss import batch_loss, kind_of, label_arguments
+from autotune.trial.model_files import PLAN, PRUNED, draft_of
 from autotune.trial.split import Split
 
 EXAMPLES = 256
@@ -60,7 +60,7 @@ def pruned_model(
         return model
     folder = model.with_name(f"{PRUNED}{ratio:g}")
     if not folder.exists():
-        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        draft = draft_of(folder)
         try:
             _write(model, draft, ratio, prepared, train, seed)
             _publish(draft, folder)
@@ -104,11 +104,17 @@ def _read_plan(path: Path) -> PruningPlan | None:
 
 def _share_plan(plan: PruningPlan, path: Path) -> PruningPlan:
     """Write ``plan``; that of another trial if it was faster."""
+    draft = draft_of(path)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            json.dump(plan, file)
+        draft.write_text(json.dumps(plan), encoding="utf-8")
+        os.link(draft, path)
     except FileExistsError:
-        return _read_plan(path) or plan
+        other = _read_plan(path)
+        if other is not None:
+            return other
+        draft.replace(path)  # the present one was cut off
+    finally:
+        draft.unlink(missing_ok=True)
     return plan
 
 
@@ -143,7 +149,8 @@ class _Examples:
 
 def choose_plan(model: PreTrainedModel, ratio: float, examples: _Examples) -> PruningPlan:
     """What to keep of the trained ``model``, so that its layers take ``ratio`` less time."""
-    scores = fisher_scores(model, examples.batches(examples.rows, labels=True))
+    batches = examples.batches(examples.rows, labels=True)
+    scores = fisher_scores(model, batches, batch_loss(examples.prepared))
     length = int(np.median(examples.train.lengths))
     return uneven_plan(scores, _latencies(model, length), ratio)
 

@@ -35,9 +35,10 @@ from autotune.trial.effects.precision import Precision
 from autotune.trial.effects.pruning import prune
 from autotune.trial.effects.pruning_masks import Masks
 from autotune.trial.effects.pruning_schedule import training_before_removals
+from autotune.trial.effects.pruning_scores import BatchLoss
 from autotune.trial.effects.quantization_aware import add_rounding
 from autotune.trial.effects.rank_allocation import RankAllocation
-from autotune.trial.loss import label_arguments
+from autotune.trial.loss import batch_loss, label_arguments
 from autotune.trial.models import load_model
 
 
@@ -85,7 +86,8 @@ def build_model(
     training_rows = np.resize(rows, PRUNING_TRAINING_STEPS * PRUNING_SCORE_BATCH_SIZE)
     with preserve_rng(collate.device):  # schedules train with dropout
         torch.manual_seed(seed)
-        masks = _prune(strategy, model, scoring_batches(), batches(training_rows))
+        loss = batch_loss(prepared)
+        masks = _prune(strategy, model, scoring_batches(), batches(training_rows), loss)
     apply_hooks(Stage.PRUNE, model, strategy, context)
     # Layers are counted after pruning.
     if int(strategy["freeze_layers"]) > 0:
@@ -118,6 +120,11 @@ def compile_model(strategy: Strategy, model: PreTrainedModel) -> Callable[..., A
     return compiled
 
 
+def has_static_shapes(strategy: Strategy) -> bool:
+    """Whether :func:`compile_model` compiles again for each shape of a batch."""
+    return bool(strategy["compile"]) and strategy["padding"] == "fixed"
+
+
 def _record_graphs(compiled: Callable[..., Any]) -> Callable[..., Any]:
     """``compiled``, which may reuse the memory of the previous batch's outputs at each call."""
 
@@ -134,6 +141,7 @@ def _prune(
     model: PreTrainedModel,
     scoring_batches: Iterator[dict[str, Tensor]],
     training_batches: Iterator[dict[str, Tensor]],
+    loss: BatchLoss,
 ) -> Masks | None:
     ratio = float(strategy["pruning_ratio"])
     if ratio == 0:
@@ -145,7 +153,8 @@ def _prune(
         score=str(strategy["pruning_score"]),
         batches=scoring_batches,
         schedule=str(strategy["pruning_schedule"]),
-        train=training_before_removals(strategy, model, training_batches),
+        train=training_before_removals(strategy, model, training_batches, loss),
+        loss=loss,
     )
     return report.masks
 

@@ -28,7 +28,7 @@ from autotune.trial.effects.distillation import distillation_of
 from autotune.trial.effects.schedules import rate_factors
 from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import TrainingPlan
-from autotune.trial.setup import build_model, compile_model
+from autotune.trial.setup import build_model, compile_model, has_static_shapes
 from autotune.trial.state import TrainState
 
 WARMUP_STEPS = 5
@@ -63,7 +63,8 @@ def init_train_state(
         assert isinstance(group, DistributedGroup)
         # Ranks with different examples need different dropout, ranks of one replica the same.
         torch.manual_seed(seed + group.data_rank)
-        return parallelize(strategy, model, forward, precision, setup.masks, group, loss)
+        state = parallelize(strategy, model, forward, precision, setup.masks, group, loss)
+        return replace(state, has_static_shapes=has_static_shapes(strategy))
     if strategy["placement"] not in ("single", "mixed"):
         with precision.autocast():  # split:time measures the speed of layers
             dispatch_model(model, str(strategy["placement"]), model_devices(strategy))
@@ -73,6 +74,7 @@ def init_train_state(
         model, forward, optimizer, precision, rate, setup.masks, device, loss,
         group or SingleProcess(device), max_gradient_norm=float(strategy["gradient_clip"]),
         has_adapter=has_adapter(strategy), ranks=setup.ranks, activations=activations,
+        has_static_shapes=has_static_shapes(strategy),
     )  # fmt: skip
 
 
@@ -135,6 +137,7 @@ class TrainingLoop:
         self._take_step = _step_function(state, plan, start)
         self._rate_factor = rate_factors(plan.schedule, plan.steps)
         self.step, self.examples = start, examples
+        self._batch_sizes: set[int] = set()
 
     @property
     def is_finished(self) -> bool:
@@ -145,7 +148,7 @@ class TrainingLoop:
         state = self._state
         state.model.train()
         losses: list[Tensor] = []
-        examples_before = self.examples
+        examples_before, known_sizes = self.examples, len(self._batch_sizes)
         with self._meter.running():
             start = now(state.device)
             while True:
@@ -154,6 +157,7 @@ class TrainingLoop:
                 losses.append(loss)
                 self.step += 1
                 self.examples += batch_size
+                self._batch_sizes.add(batch_size)
                 elapsed = time.perf_counter() - start
                 is_done = state.group.window_done(len(losses), elapsed, WINDOW_SECONDS)
                 if is_done or self.step in self._last_steps:
@@ -162,7 +166,14 @@ class TrainingLoop:
         if self.is_finished:
             del self._take_step  # ends the loader's threads
         is_warmup = self.step <= self._warmup_end
-        window = Window(self.examples - examples_before, seconds, warmup=is_warmup)
+        # The last batch of an epoch is smaller.
+        compiles = state.has_static_shapes and len(self._batch_sizes) > known_sizes
+        window = Window(
+            self.examples - examples_before,
+            seconds,
+            warmup=is_warmup,
+            disturbed=compiles and not is_warmup,
+        )
         mean_loss = state.group.mean_loss(losses, seconds)
         return Progress(self.step, self.examples, mean_loss, window)
 

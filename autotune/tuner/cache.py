@@ -114,7 +114,8 @@ class ResultCache:
         deployment = self._deployments.get((deployment_key(strategy), seed))
         if deployment is not None:
             return replace(hit, deploy=deployment)
-        model = next(iter(self._models.get(training, {}).values()), None)
+        # The latest: if the files of an earlier one are lost, a deployment has trained it again.
+        model = next(reversed(self._models.get(training, {}).values()), None)
         # Without its model, a training run has to be repeated to be deployed.
         return replace(hit, train=hit.train if model is not None else None, model=model)
 

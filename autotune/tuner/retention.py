@@ -30,6 +30,7 @@ from autotune.trial.model_files import (
     delete_model,
     derived_paths,
     disk_bytes,
+    is_draft,
     is_pruned_copy,
 )
 from autotune.tuner.teacher import find_best_candidate
@@ -60,7 +61,8 @@ class ModelRetention:
         self._limit_derived(ranked, history, has_ended=has_ended)
 
     def _delete_remains(self, history: Sequence[Trial], kept: Sequence[Trial]) -> None:
-        """Delete what killed workers left: models that no trial has recorded."""
+        """Delete what workers left that died with their driver: models that no trial has
+        recorded."""
         numbers = {trial.number for trial in kept}
         for trial in history:
             if trial.state.is_finished and trial.number not in numbers:
@@ -77,7 +79,8 @@ class ModelRetention:
             for path in derived_paths(self._folder(trial)):
                 size, is_copy = disk_bytes(path), is_pruned_copy(path)
                 fits = used + size <= self._study.keep.gigabytes * GIGABYTE
-                if is_running or (fits and (is_copy or not has_ended)):
+                may_stay = not has_ended or (is_copy and not is_draft(path))
+                if is_running or (fits and may_stay):
                     used += size
                 else:
                     delete(path)
@@ -117,10 +120,12 @@ def unwanted_models(study: Study, history: Sequence[Trial], *, has_ended: bool) 
     running = _running(history)  # what they deploy stays, also beyond the limit
     deployed = [trial for trial in saved if _training(trial) in running]
     kept, used = {trial.number for trial in deployed}, sum(map(_size, deployed))
+    trainings = _trainings(deployed)  # each of them, repeated for its speed alone, is kept once
     for trial in _rank(study, history, candidates, has_ended=has_ended):
         size = _size(trial)
-        if trial.number not in kept and used + size <= study.keep.gigabytes * GIGABYTE:
+        if _training(trial) not in trainings and used + size <= study.keep.gigabytes * GIGABYTE:
             kept.add(trial.number)
+            trainings.add(_training(trial))
             used += size
     return [trial for trial in saved if trial.number not in kept]
 

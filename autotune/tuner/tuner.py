@@ -28,6 +28,7 @@ from autotune.domain.clock import utc_now
 from autotune.errors import StoreUnavailableError
 from autotune.ports import Clock, Evaluate, Executor, Observer, Proposal, Sampler, Store
 from autotune.trial.job_files import remove_checkpoints, write_job, write_result
+from autotune.trial.model_files import delete_model
 from autotune.tuner.early_stopping import EarlyStopper
 from autotune.tuner.ending import describe_end
 from autotune.tuner.failures import RepeatedFailures, is_resumable
@@ -174,6 +175,8 @@ class Tuner:
                 remove_checkpoints(Path(folder))
         if trial.is_confirmation:
             self._discard_paused()
+        if trial.result.model is None:  # a worker that was killed can have left one
+            delete_model(Path(job.directory))
         if self.study.keeps_models:
             with suppress(StoreUnavailableError):  # the next trial enforces it
                 self._retention.enforce(self._reader.history.refresh(), has_ended=False)

@@ -10,6 +10,7 @@ import streamlit as st
 from autotune.analysis.recommendation import PICKS
 from autotune.analysis.select import QUERY_FORMS, select_trial
 from autotune.analysis.snapshot import Snapshot
+from autotune.cli.options import storage_option
 from autotune.components import EXPORT_FORMATS
 from autotune.domain import Study, Trial
 from autotune.errors import AutotuneError
@@ -67,17 +68,16 @@ def _select_trial(snapshot: Snapshot, query: str) -> Trial | None:
 def _show(study: Study, trial: Trial, target: str, query: str) -> None:
     name = f"{_path_component(study.name)}-{trial.number}-{target}"
     flags = ["--trial", query, "--to", target, "--output", f"out/{name}"]
-    st.code(
-        shlex.join(["autotune", "export", study.name, *flags]), language="bash", wrap_lines=True
-    )
+    settings = current()
+    assert settings is not None
+    command = shlex.join(["autotune", "export", study.name, *flags])
+    st.code(command + storage_option(settings.storage), language="bash", wrap_lines=True)
     request = (study.name, trial.number, target)
     if st.button("Write the files", icon=":material/draft:", type="primary"):
         st.session_state["exported"] = request
     if st.session_state.get("exported") != request:
         st.caption("Run the command, or write the files here to look at and download them.")
         return
-    settings = current()
-    assert settings is not None
     export = exporting.export_trial(settings.storage, *request)
     st.download_button(
         "Download as zip", lambda: export.zipped(name), f"{name}.zip", "application/zip",

@@ -118,7 +118,7 @@ def _confirmations(snapshot: Snapshot, trial: Trial) -> None:
     if not runs:
         return
     st.subheader("Full training runs repeated with other seeds", anchor=False)
-    metrics = [o.metric for o in snapshot.study.objectives]
+    metrics = snapshot.study.reported_metrics
     rows = [
         {"trial": str(t.number), "seed": str(t.seed)}
         | {"split": "test" if t.is_confirmation else "validation"}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autotune.analysis import paired
 from autotune.analysis.paired import PairedRuns, Ratio, ScoreDifference, log_ratio_variance
 from autotune.analysis.paired_text import describe_difference, describe_pairs, describe_ratio
 from autotune.analysis.student_t import StudentT
@@ -51,15 +52,16 @@ SEARCHED = [trial(0, DEFAULT, accuracy=0.6), trial(1, FAST, accuracy=0.61)]
 
 
 def test_accuracy_is_compared_example_by_example() -> None:
-    """Both are right on the same examples, but for 50: independent intervals would be 4.5 wide."""
+    """Both are right on the same examples, but for 50: what is left is the choice of the seed, for
+    which the usual variance stands."""
     trials = [*SEARCHED, run(2, DEFAULT, 1, first(1000)), run(3, FAST, 1, first(950))]
     difference = PairedRuns(trials).score_difference(SEARCHED[1], SEARCHED[0])
     assert difference is not None and difference.is_paired
     assert difference.value == pytest.approx(-50 / EXAMPLES)
     assert (difference.examples, difference.seeds) == (EXAMPLES, 1)
     low, high = difference.ci95
-    assert high - low < 0.02
-    assert difference.probability_above(-0.05) > 0.99
+    assert 0.04 < high - low < 0.08
+    assert difference.probability_above(-0.05) > 0.9
     assert difference.probability_above(difference.value) == pytest.approx(0.5)
 
 
@@ -73,6 +75,13 @@ def test_runs_are_paired_by_seed() -> None:
     assert difference.value == pytest.approx(-10 / EXAMPLES)
 
 
+@pytest.fixture
+def without_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the examples are a source of error."""
+    monkeypatch.setattr(paired, "RUN_DEVIATIONS", {})
+
+
+@pytest.mark.usefixtures("without_seeds")
 def test_words_of_a_sentence_belong_together() -> None:
     """200 sentences of five tags: a sentence is right or wrong as a whole."""
     starts = np.arange(1000) % 5 == 0
@@ -111,6 +120,7 @@ def test_other_scores_are_compared_without_pairing() -> None:
     assert difference.value == pytest.approx(0.02)
 
 
+@pytest.mark.usefixtures("without_seeds")
 def test_scores_with_contributions_are_paired_by_example() -> None:
     """Both have equal errors but for noise: independent intervals would be 0.2 wide."""
     rng = np.random.default_rng(0)
@@ -244,7 +254,7 @@ def test_what_can_be_compared_is_described() -> None:
     ]
     pairs = PairedRuns([*SEARCHED, *runs])
     accuracy, speed = describe_pairs(pairs, SEARCHED[1], SEARCHED[0], ["accuracy", "mcc", SPEED])
-    assert accuracy.startswith("no difference in accuracy (-0.1 to +0.1; 1,821 test examples")
+    assert accuracy.startswith("no difference in accuracy (-3.6 to +3.6; 1,821 test examples")
     assert speed.startswith("2.0x faster")
     assert describe_pairs(pairs, SEARCHED[1], None, [SPEED]) == []
 

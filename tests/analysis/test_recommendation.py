@@ -88,7 +88,7 @@ def test_what_is_known_of_settings_decides_between_equal_scores() -> None:
 
 def sentence(definition: Study, members: Sequence[Trial], goal: str = "knee") -> str:
     recommender = Recommender(definition, members)
-    return recommendation_sentence(recommender, recommender.recommend(goal))
+    return recommendation_sentence(recommender, recommender.recommend(goal)) or ""
 
 
 def test_a_lucky_score_is_not_the_most_accurate() -> None:
@@ -103,6 +103,16 @@ def test_a_lucky_score_is_not_the_most_accurate() -> None:
     assert mean is not None and mean < 0.72
 
 
+def test_a_default_outside_the_constraints_is_not_recommended() -> None:
+    members = [run(0, 100, 0.80), run(1, 200, 0.795)]
+    snapshot = Snapshot(study(constraints=[Constraint(ACCURACY, ">=", 0.95)]), members)
+    assert snapshot.recommendations == {} and snapshot.knee is None
+    sentence = snapshot.recommendation_sentence("knee") or ""
+    assert "Closest is trial 1 with 0.0" in sentence and "set confirm=" in sentence
+    with pytest.raises(NotFoundError, match="satisfies the constraints"):
+        snapshot.recommender.recommend("knee")
+
+
 def test_no_strategy_is_likely_enough() -> None:
     members = [run(0, 100, 0.80), run(1, 200, 0.795), run(2, 300, 0.60)]
     definition = study(constraints=[KEEP_ACCURACY])
@@ -114,7 +124,7 @@ def test_no_strategy_is_likely_enough() -> None:
     assert text.startswith(
         "Fastest: the default. No strategy that trains differently satisfies accuracy >= baseline"
     )
-    assert "Closest is trial 1 with 0." in text and "confirm.seeds" in text
+    assert "Closest is trial 1 with 0." in text and "set confirm={top: 3, seeds: 3}" in text
 
 
 def test_what_trains_as_the_default_is_no_alternative() -> None:

@@ -72,13 +72,15 @@ def test_tokens_are_those_of_transformers(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("is_paired", [False, True])
 @pytest.mark.parametrize("stride", [0, 2])
 def test_long_texts_have_the_windows_of_the_trial(
-    tmp_path: Path, stride: int, is_paired: bool
+    tmp_path: Path, stride: int, is_paired: bool, side: str
 ) -> None:
     """The mean logits of the windows decide."""
     made = tokenizer()
+    made.truncation_side = side
     counts = (1, 7, 30, 3, 11)
     texts = [" ".join(f"word{(i * 7 + n) % 45}" for i in range(n)) for n in counts]
     firsts = ("word3", "word3 " * 5, "word3 " * 9, "word3 " * 20, "word3")  # some leave no space
@@ -89,7 +91,7 @@ def test_long_texts_have_the_windows_of_the_trial(
     names = ("input_ids", "attention_mask", *(("token_type_ids",) if is_paired else ()))
     artifact = replace(
         ARTIFACT, task="regression", inputs=names, max_length=12, is_paired=is_paired,
-        has_windows=True, stride=text_stride(12, stride),
+        has_windows=True, stride=text_stride(12, stride), truncation_side=side,
     )  # fmt: skip
     predictor = Predictor(artifact, lambda arrays: np.sin(arrays["input_ids"].sum(1))[:, None])
     made_pipeline = make_pipeline(tmp_path, predictor)

@@ -35,6 +35,14 @@ def test_errno_can_be_cleared() -> None:
     assert not memory.is_out_of_memory(RuntimeError())
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_a_fault_of_the_machine(code: int) -> None:
+    outcome = outcomes.of_exception(OSError(code, "no space"), None)
+    assert isinstance(outcome, Failed) and outcome.failure is FailureReason.INFRASTRUCTURE
+    outcome = outcomes.of_exception(OSError(errno.ENOENT, "no file"), None)
+    assert isinstance(outcome, Failed) and outcome.failure is FailureReason.ERROR
+
+
 def test_cause_of_an_error_counts() -> None:
     error = ValueError("cannot load the model")
     error.__cause__ = MemoryError()

@@ -228,10 +228,12 @@ def test_bench_needs_an_exported_model(tmp_path: Path) -> None:
 
 
 def test_predictions_of_a_trial_are_those_of_its_export(
-    trained: Trained, docker_folder: Path
+    trained: Trained, docker_folder: Path, tmp_path: Path
 ) -> None:
     rows = [{"text": row["text"]} for row in validation_rows(docker_folder)]
-    predictions = predict_rows(trained.study, trained.trial.strategy, trained.model, rows)
+    before = sorted(trained.model.parent.iterdir())
+    predictions = predict_rows(trained.study, trained.trial.strategy, trained.model, rows, tmp_path)
+    assert sorted(trained.model.parent.iterdir()) == before  # which can be read-only
     assert all(map(is_same_prediction, read_lines(docker_folder / PREDICTIONS), predictions))
 
 
@@ -252,7 +254,8 @@ def test_the_length_of_a_trial_is_that_of_its_export_and_predictions(
     changes: dict[str, Any] = {"runtime": "torch", "quantization": "none", "max_length": 16}
     trial = replace(trained.trial, strategy=trained.trial.strategy.with_values(**changes))
     exporter("onnx", model=trained.model).export(trained.study, trial, tmp_path / "out")
-    predict_rows(trained.study, trial.strategy, trained.model, [{"text": "bread and rain"}])
+    rows = [{"text": "bread and rain"}]
+    predict_rows(trained.study, trial.strategy, trained.model, rows, tmp_path)
     assert [task.max_length for task in tasks] == [16, 16]
 
 

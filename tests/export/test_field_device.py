@@ -44,6 +44,14 @@ def test_field_a_gpu_that_is_not_visible_is_not_used(
     assert "unset CUDA_VISIBLE_DEVICES" in str(caught.value.hint)
 
 
+def test_processes_of_a_host_see_the_gpus_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DistributedDataParallel takes the rank for the number of the GPU."""
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    set_visible("3,5,7", monkeypatch)
+    assert select_device("cuda:1", 1, 2) == torch.device("cuda:1")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,7"
+
+
 def test_a_rank_whose_launcher_chose_the_gpus_sees_all_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

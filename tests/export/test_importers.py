@@ -13,7 +13,7 @@ from autotune import spec
 from autotune.domain import Device, Host
 from autotune.errors import UsageError
 from autotune.export.accelerate import launch_config
-from autotune.export.deepspeed import ds_config
+from autotune.export.deepspeed import BF16_STATES, ds_config
 from autotune.export.hf_trainer import training_arguments
 from autotune.importers.study import read_configuration, study_file
 from tests.export import samples
@@ -244,6 +244,29 @@ def test_an_exported_deepspeed_configuration_is_imported(tmp_path: Path) -> None
     config = ds_config(samples.trial(**{**LEVERS, "optimizer": "adamw-fused"}).strategy)
     imported = read_configuration(written(tmp_path / "ds.json", config))
     assert imported.levers == {**LEVERS, "optimizer": "adamw-fused"}
+
+
+@pytest.mark.parametrize(
+    ("section", "precision"),
+    [
+        ({}, "bf16"),
+        (dict.fromkeys(BF16_STATES, True), "bf16-pure"),
+        ({BF16_STATES[0]: True}, "bf16"),
+    ],
+)
+def test_bf16_of_deepspeed_has_weights_in_fp32_too(
+    section: dict[str, Any], precision: str, tmp_path: Path
+) -> None:
+    document = {"train_batch_size": 8, "bf16": {"enabled": True, **section}}
+    imported = read_configuration(written(tmp_path / "ds.json", document))
+    assert imported.levers["precision"] == precision
+
+
+@pytest.mark.parametrize(("other", "precision"), [("bf16", "bf16"), ("fp16", "fp16")])
+def test_tf32_is_what_is_left_beside_autocast(other: str, precision: str, tmp_path: Path) -> None:
+    document = {"output_dir": "x", "per_device_train_batch_size": 8, "tf32": True, other: True}
+    imported = read_configuration(written(tmp_path / "args.json", document))
+    assert imported.levers["precision"] == precision
 
 
 def test_settings_without_a_lever_are_skipped(tmp_path: Path) -> None:

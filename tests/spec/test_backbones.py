@@ -67,6 +67,17 @@ def test_a_backbone_that_cannot_be_pruned_is_excluded_from_pruning(tmp_path: Pat
 def test_lengths_of_labelled_tokens_cannot_be_searched() -> None:
     with pytest.raises(SpecError, match="texts that are cut lose labels"):
         load("task: {kind: token-classification}\nspace: {max_length: [32, 64]}")
+    own = "task: {kind: token-classification, max_length: 64}\nspace: {batch_size: [8, 16]}\n"
+    assert load(f"{own}start_with: [{{max_length: 64, batch_size: 16}}]").start_with
+    with pytest.raises(SpecError, match=r"texts that are cut lose labels.*remove max_length"):
+        load(f"{own}start_with: [{{max_length: 32}}]")
+
+
+def test_lengths_of_texts_in_windows_cannot_be_searched() -> None:
+    """A shorter window takes less time and has less text."""
+    for place in ("space: {max_length: [32, 64]}", "baseline: {max_length: 32}"):
+        with pytest.raises(SpecError, match=r"speeds count windows \(task.stride\)"):
+            load(f"task: {{stride: 16}}\n{place}")
 
 
 def test_predictions_are_those_of_the_backbone() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +25,16 @@ from autotune.domain import (
     Categorical,
     Completed,
     CurvePoint,
+    Device,
+    Failed,
     FailureReason,
     Infeasible,
     Measurement,
     Phase,
 )
 from autotune.errors import Unsupported
+from autotune.execution import outcomes
+from autotune.hardware import inventory
 from autotune.levers import LEVERS
 from autotune.levers.deployment import QUANTIZATIONS
 from autotune.measure.correctness import count_hits
@@ -51,7 +57,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         examples: Sequence[Any],
         score: Callable[..., Mapping[str, Measurement]],
         settings: DeploymentSettings,
-        report: Callable[..., None],
+        gpu: int | None,
     ) -> Mapping[str, Measurement]:
         with deployment.open_artifact(artifact, settings.inference_threads) as predictor:
             logits = predictor.predict_all(examples)
@@ -130,6 +136,22 @@ def test_a_model_that_cannot_be_deployed_so_keeps_its_training(
     assert "accuracy" in outcome.result.measurements and outcome.result.model is not None
 
 
+def test_a_full_disk_is_a_fault_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries in other languages pass only the message on."""
+
+    def build(*arguments: object) -> Path:
+        raise RuntimeError(f"write failed: {os.strerror(errno.ENOSPC)} (os error 28)")
+
+    monkeypatch.setattr(deployment, "build", build)
+    job = replace(make_job(tmp_path, settings={"steps": 2}), phases=TRAIN_AND_DEPLOY)
+    with pytest.raises(OSError) as caught:
+        run.run_trial(job, ignore)
+    outcome = outcomes.of_exception(caught.value, None)
+    assert isinstance(outcome, Failed) and outcome.failure is FailureReason.INFRASTRUCTURE
+
+
 def test_a_worker_that_dies_leaves_no_model(tmp_path: Path) -> None:
     class Killed(BaseException):
         pass
@@ -143,6 +165,19 @@ def test_a_worker_that_dies_leaves_no_model(tmp_path: Path) -> None:
     assert not (tmp_path / MODEL).exists()
     model = write_model(tmp_path, lambda folder: _write(folder / "config.json", "{}"))
     assert has_model(tmp_path, model) and [path.name for path in tmp_path.iterdir()] == [MODEL]
+
+
+def test_bf16_is_deployed_where_the_device_that_serves_has_it() -> None:
+    cpu, gpu = Device("cpu", "cpu", "CPU", 8.0), Device("cuda:0", "cuda", "GPU", 24.0, bf16=True)
+    clauses = LEVERS["quantization"].forbidden_on(replace(inventory(), devices=(cpu, gpu)))
+    assert ["onnxruntime" in clause.excludes for clause in clauses] == [True]
+    older = replace(gpu, bf16=False)
+    clauses = LEVERS["quantization"].forbidden_on(
+        replace(inventory(), devices=(replace(cpu, bf16=True), older))
+    )
+    assert ["device == 'cuda:0'" in clause.excludes for clause in clauses] == [True]
+    clauses = LEVERS["quantization"].forbidden_on(replace(inventory(), devices=(cpu, older)))
+    assert not [*clauses]  # bf16 is not offered at all
 
 
 def test_levers_offer_what_can_be_deployed() -> None:

@@ -152,6 +152,8 @@ def test_labels_that_look_like_numbers_are_text(odd: str) -> None:
 )
 def test_a_huge_text_is_cut_before_it_is_tokenized(kind: str, inputs: Any, label: Any) -> None:
     class Tokenizer:
+        is_fast = True
+
         model_input_names = ("input_ids",)
 
         def __call__(self, texts: Any, **_: Any) -> Any:

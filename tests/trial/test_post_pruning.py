@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -181,7 +182,7 @@ def test_a_trial_deploys_the_pruned_model(
         return model
 
     def measure(
-        model: Path, texts: Any, score: Callable[..., Any], settings: Any, report: Any
+        model: Path, texts: Any, score: Callable[..., Any], settings: Any, gpu: Any
     ) -> Mapping[str, Measurement]:
         logits = [np.zeros(2, np.float32)] * len(texts)
         return {"deployed_samples_per_second": Measurement("", 1.0, ""), **score(logits)}
@@ -221,7 +222,10 @@ def test_a_copy_that_is_made_again_is_the_same(
     assert isinstance(run.run_trial(job, lambda point: None), Completed)
     model, prepared = Path(job.directory) / MODEL, prepare_task(job.task)
     arguments: Any = (model, job.strategy, prepared, load_split(prepared, "train"), 0)
+    (plan,) = [model.with_name("pruning-plan-0.3.json")]
+    plan.write_text('{"layers": [0,')  # a worker was killed
     first = pruned_model(*arguments)
+    assert json.loads(plan.read_bytes())["layers"] == [0, 1]
     weights = (first / trained_model.WEIGHTS).read_bytes()
     shutil.rmtree(first)
 

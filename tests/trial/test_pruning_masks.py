@@ -37,7 +37,6 @@ def test_exactly_the_smallest_weights_are_pruned(ratio: float, dtype: torch.dtyp
     assert int((after == 0).sum()) == round(len(after) * ratio)
     assert before[after == 0].max() <= before[after != 0].min()
     assert report.masks is not None
-    assert report.parameters_after == report.parameters_before
     assert encoder_flops(model) == flops  # zeros are multiplied too
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,29 @@ def loss(model: PreTrainedModel) -> float:
 def unit_counts(model: PreTrainedModel) -> tuple[int, int]:
     layers = encoder_of(model).layers
     return sum(layer.heads for layer in layers), sum(layer.neurons for layer in layers)
+
+
+@pytest.mark.parametrize("schedule", ["one-shot", "after-warmup", "gradual"])
+def test_heads_are_chosen_by_the_loss_of_the_task(tmp_path: Path, schedule: str) -> None:
+    """Without weights of classes, by what the model itself computes."""
+    job = make_job(
+        tmp_path, pruning_ratio=0.5, pruning_schedule=schedule, dropout=0.0, learning_rate=1e-3
+    )
+    data = read_data(job, CPU, lambda note: None, SingleProcess())
+
+    def weights(*class_weights: float) -> Tensor:
+        prepared = replace(data.prepared, class_weights=class_weights or None)
+        model = build_model(job.strategy, prepared, data.collate, 0).model
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    names = data.prepared.label_names
+    plain, even, uneven = (
+        weights(),
+        weights(*[1.0] * len(names)),
+        weights(20.0, *[0.05] * (len(names) - 1)),
+    )
+    torch.testing.assert_close(even, plain, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(uneven, plain, atol=1e-3)
 
 
 def test_gradual_ratios_rise_less_and_less() -> None:
@@ -90,13 +114,13 @@ def test_gradual_pruning_trains_between_removals() -> None:
         train()
         assert not encoder_of(model).layers[0].query.weight.equal(before)
 
-    report = prune(model, ratio=0.75, batches=batches(), schedule="gradual", train=observe)
+    prune(model, ratio=0.75, batches=batches(), schedule="gradual", train=observe)
     assert seen[0] == (LAYERS * HEADS, LAYERS * NEURONS)
     assert len(seen) == GRADUAL_REMOVALS and seen == sorted(seen, reverse=True)
     one_shot = tiny_model()
     prune(one_shot, ratio=0.75, batches=batches())
     assert unit_counts(model) == unit_counts(one_shot) < seen[1] < seen[0]
-    assert report.parameters_after == one_shot.num_parameters()
+    assert model.num_parameters() == one_shot.num_parameters()
 
 
 @pytest.mark.parametrize("score", ["taylor", "magnitude"])

@@ -110,6 +110,16 @@ def test_a_part_of_a_split_is_scored_on_its_questions(tmp_path: Path) -> None:
     assert predictions == ["Lagos", "Turin"] and labels == [["Lagos"], ["Turin"]]
 
 
+def test_a_split_whose_answers_are_withheld_is_not_used(tmp_path: Path) -> None:
+    own = task(tmp_path)
+    rows = [example(i, is_answered=False) for i in range(8)]
+    write_jsonl(tmp_path / "test.jsonl", rows)
+    prepared = prepare_task(own)
+    assert "test: no question has an answer, so it is not used" in prepared.notes
+    references = json.loads(load_split(prepared, "test").extras["references"].tobytes())
+    assert references and all(answers for _, answers in references)  # a part of train
+
+
 def test_no_answer_is_given_only_where_some_questions_have_none(tmp_path: Path) -> None:
     split = load_split(prepare_task(task(tmp_path)), "validation")
     logits = perfect_logits(split)

@@ -57,6 +57,19 @@ def test_regression_scores_are_those_of_scipy_and_sklearn() -> None:
     assert flat["pearson"].value == flat["spearman"].value == 0.0
 
 
+def test_labels_that_are_all_missing_in_train_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="every label is -1"):
+        prepare_task(task(tmp_path, "regression", (-1,)))
+
+
+def test_numbers_of_labels_are_integers_in_tables_too(tmp_path: Path) -> None:
+    lines = ["text,label", *(f'"words of {i}","{i % 2}.0,{i % 3}"' for i in range(24))]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    own = tiny({"train": str(path)}, kind="multi-label", columns=Columns())
+    assert prepare_task(own).label_names == ("0", "1", "2")
+
+
 def test_multi_label_scores_are_those_of_sklearn() -> None:
     rng = np.random.default_rng(0)
     labels, logits = rng.random((100, 5)) < 0.3, rng.normal(size=(100, 5)).round(1)

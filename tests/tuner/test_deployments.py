@@ -212,6 +212,14 @@ def test_what_a_trial_measured_follows_from_its_sources(serving: Study) -> None:
     hit = cache.find(first.strategy.with_values(runtime="onnxruntime"), 0)
     assert (hit.train, hit.model, hit.phases_to_run) == (first, first, (Phase.DEPLOY,))
     assert cache.find(second.strategy, 0).phases_to_run == ()
+    # A model whose files are lost is trained again by the next deployment.
+    again = deployed_trial(2, serving, 4e-4, "openvino")
+    hit = (
+        ResultCache(serving)
+        .update([first, again])
+        .find(first.strategy.with_values(runtime="onnxruntime"), 0)
+    )
+    assert hit.model is again
     without = replace(first, result=replace(first.result, model=None))
     hit = cache.update([without]).find(first.strategy.with_values(runtime="onnxruntime"), 0)
     assert (hit.model, hit.phases_to_run) == (None, (Phase.TRAIN, Phase.DEPLOY))
@@ -236,6 +244,14 @@ def test_models_of_the_front_are_kept_first(serving: Study) -> None:
     small = replace(serving, keep=Retention("all", gigabytes=1.5))
     assert [t.number for t in unwanted_models(small, history, has_ended=False)] == [0]
     assert unwanted_models(serving, history, has_ended=False) == []
+
+
+def test_a_model_that_was_trained_twice_is_kept_once(serving: Study) -> None:
+    """Concurrent trials of the front run again alone."""
+    history = [deployed_trial(number, serving, 4e-4, "torch") for number in range(2)]
+    for has_ended in (False, True):
+        unwanted = unwanted_models(serving, history, has_ended=has_ended)
+        assert [trial.number for trial in unwanted] == [0]
 
 
 def test_the_model_that_a_running_trial_deploys_is_kept(serving: Study) -> None:

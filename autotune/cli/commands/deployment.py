@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -68,8 +69,13 @@ def _predict_here(
     model = trained_model_folder(target, trials, selected, runs_directory())
     executor = LocalExecutor()
     try:
-        with err.status(f"predicting with trial {selected.number}"):
-            return executor.call(predict_rows, target, selected.strategy, model, rows)
+        with (
+            tempfile.TemporaryDirectory(prefix="autotune-predict-") as scratch,
+            err.status(f"predicting with trial {selected.number}"),
+        ):
+            return executor.call(
+                predict_rows, target, selected.strategy, model, rows, Path(scratch)
+            )
     finally:
         executor.close()
 

@@ -19,6 +19,7 @@ from autotune.cli.options import (
     StorageOption,
     StudyArgument,
     WarmStartOption,
+    is_given,
     open_client,
     runs_directory,
     storage_option,
@@ -38,6 +39,7 @@ LogOption = Annotated[
 
 
 def search(
+    context: typer.Context,
     file: SpecArgument,
     study: Annotated[
         str | None, typer.Option("--study", help="Name of the study, instead of that in the file.")
@@ -75,7 +77,7 @@ def search(
     overrides += _goal_overrides(require or [], maximize, minimize)
     path = resolve_study_path(file)
     if (client := open_client()) is not None:
-        _require_local_options(storage, log_to)
+        _require_local_options(context, log_to)
         with client:
             search_remotely(client, path, overrides)
         return
@@ -85,10 +87,12 @@ def search(
         loaded = spec.load(path, host=host, overrides=overrides)
         for left_out in loaded.skipped:
             info(f"{left_out.lever}: {left_out.value} is left out: {left_out.reason}")
-        _search(loaded.study, storage or loaded.storage, runner, host, log_to or [])
+        url = storage if is_given(context, "storage") else loaded.storage or storage
+        _search(loaded.study, url, runner, host, log_to or [])
 
 
 def resume(
+    context: typer.Context,
     study: StudyArgument,
     override: SetOption = None,
     storage: StorageOption = None,
@@ -103,7 +107,7 @@ def resume(
     from autotune.store import open_store
 
     if (client := open_client()) is not None:
-        _require_local_options(storage, log_to)
+        _require_local_options(context, log_to)
         with client:
             resume_remotely(client, study, _overrides(override, executor, address, no_sharing))
         return
@@ -120,10 +124,10 @@ def resume(
         _search(resumed, url, runner, host, log_to or [])
 
 
-def _require_local_options(storage: str | None, log_to: Sequence[str] | None) -> None:
+def _require_local_options(context: typer.Context, log_to: Sequence[str] | None) -> None:
     """Refuse options that a service does not know."""
-    options = {"--storage": storage, "--log-to": log_to}
-    for name in (name for name, value in options.items() if value):
+    options = {"--storage": is_given(context, "storage"), "--log-to": bool(log_to)}
+    for name in (name for name, is_set in options.items() if is_set):
         raise UsageError(f"{name} has no meaning with --remote", hint="leave one of them out")
 
 

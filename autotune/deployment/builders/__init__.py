@@ -10,6 +10,7 @@ from autotune.deployment.artifact import TOKENIZER, Artifact, write_artifact
 from autotune.deployment.inputs import MASK, EncodedText
 from autotune.deployment.packages import required_packages
 from autotune.deployment.settings import DeploymentSettings
+from autotune.errors import Unsupported
 
 
 def build(
@@ -22,12 +23,16 @@ def build(
     and int8-static takes the ranges of activations from them.
 
     Raises :class:`~autotune.errors.MissingExtraError` if the runtime is not installed,
-    :class:`~autotune.errors.Unsupported` if it cannot run the model, and
+    :class:`~autotune.errors.Unsupported` if it cannot run the model or its tokenizer, and
     :class:`~autotune.errors.ModelError` if the model cannot be read.
     """
     from autotune.deployment.trained_model import read_facts
 
     facts = read_facts(model)
+    if not (model / TOKENIZER).is_file():
+        raise Unsupported(
+            f"the model cannot be deployed: its tokenizer, written in Python, has no {TOKENIZER}"
+        )
     artifact = Artifact(
         task=facts.kind,
         labels=facts.labels,

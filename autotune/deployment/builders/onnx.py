@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 
@@ -32,7 +32,7 @@ def onnx_graph(model: Path, names: tuple[str, ...]) -> Path:
     path = model.with_name(model.name + GRAPH_CACHE_SUFFIX)
     weights = model / trained_model.WEIGHTS
     if not path.exists() or path.stat().st_mtime_ns < weights.stat().st_mtime_ns:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
             _export(model, names, temporary)
             temporary.replace(path)

@@ -44,7 +44,7 @@ def open_session(folder: Path, artifact: Artifact, threads: int | None) -> Itera
         raise Unsupported("runtime: torch-cuda-graphs needs an NVIDIA GPU")
     model = trained_model.load(folder)
     model.to(device="cuda", dtype=DTYPES[artifact.quantization])  # type: ignore[call-arg]
-    yield graph_session(lambda tensors: logits(model(**tensors)).float(), "cuda", record)
+    yield graph_session(lambda tensors: logits(model(**tensors)).float(), "cuda", graph_recorder())
 
 
 def graph_session(
@@ -73,21 +73,27 @@ def graph_session(
     return run
 
 
-def record(forward: Forward, tensors: Tensors) -> Callable[[], Tensor]:
-    """A function that runs ``forward`` on the present values of ``tensors``, on the GPU, and
-    returns its output, which the next call overwrites."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARMUP_CALLS):
-            forward(tensors)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = forward(tensors)
+def graph_recorder() -> Callable[[Forward, Tensors], Callable[[], Tensor]]:
+    """Records graphs that share their memory: they run one after the other, and what they return is
+    read before the next one."""
+    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
-    def replay() -> Tensor:
-        graph.replay()
-        return output
+    def record(forward: Forward, tensors: Tensors) -> Callable[[], Tensor]:
+        """A function that runs ``forward`` on the present values of ``tensors``, on the GPU, and
+        returns its output, which the next call overwrites."""
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARMUP_CALLS):
+                forward(tensors)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            output = forward(tensors)
 
-    return replay
+        def replay() -> Tensor:
+            graph.replay()
+            return output
+
+        return replay
+
+    return record

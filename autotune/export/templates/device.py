@@ -15,7 +15,8 @@ from autotune.trial.effects import allocator
 def apply_device_settings(strategy: Strategy, local_rank: int = 0) -> torch.device:
     """Set cores, allocator and threads of this process; return its device."""
     apply_host_settings(strategy, local_rank)
-    return select_device(str(strategy["device"]), local_rank)
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return select_device(str(strategy["device"]), local_rank, count)
 
 
 def apply_host_settings(strategy: Strategy, local_rank: int) -> None:
@@ -39,19 +40,21 @@ def pin_cores(strategy: Strategy, local_rank: int) -> None:
         os.sched_setaffinity(0, local_cores)
 
 
-def select_device(name: str, local_rank: int) -> torch.device:
+def select_device(name: str, local_rank: int, count: int = 1) -> torch.device:
     """The device ``name``, or for a GPU the one ``local_rank`` after it.
 
-    All other GPUs are hidden, because trainers use every GPU that they find. GPUs count from the
-    first in ``CUDA_VISIBLE_DEVICES``, or from the first of the machine if that is not set. Raises
+    All GPUs but those of the ``count`` processes here are hidden, because trainers use every GPU
+    that they find; several processes find theirs by their rank. GPUs count from the first in
+    ``CUDA_VISIBLE_DEVICES``, or from the first of the machine if that is not set. Raises
     :class:`~autotune.errors.Unsupported` for a GPU that is not visible.
     """
     if not name.startswith("cuda"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         return torch.device(name)
-    index = int(name.partition(":")[2] or 0) + local_rank
-    os.environ["CUDA_VISIBLE_DEVICES"] = _visible_gpu(index)
-    device = torch.device("cuda:0")
+    first = int(name.partition(":")[2] or 0)
+    indices = range(first, first + count) if count > 1 else (first + local_rank,)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(_visible_gpu, indices))
+    device = torch.device("cuda", local_rank if count > 1 else 0)
     torch.cuda.set_device(device)
     return device
 

@@ -19,6 +19,7 @@ from autotune.trial.model_sources import FILES, PICKLED
 from autotune.trial.split import Split
 from autotune.trial.tables import read_table
 from autotune.trial.tasks import get_task_type
+from autotune.trial.tasks.base import apply_prefix_space
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class ExportFolder:
         from transformers import AutoTokenizer
 
         options = get_task_type(self.task.kind).tokenizer_options
-        return AutoTokenizer.from_pretrained(self.model_dir, **options)
+        tokenizer = AutoTokenizer.from_pretrained(self.model_dir, **options)
+        apply_prefix_space(tokenizer)
+        return tokenizer
 
     @cached_property
     def model_dir(self) -> str:

@@ -42,7 +42,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     device = init_device(folder.strategy)
     group = init_process_group(folder, device)
     torch.manual_seed(folder.seed)
-    recorder = ThroughputRecorder(device, folder.seed)
+    recorder = ThroughputRecorder(device, folder.seed + group.data_rank)
     state = fine_tune(folder, folder.train_collator(device), group, recorder)
     if group.is_main_process:
         scores = evaluate(folder, state.model, state.precision, device)

@@ -21,14 +21,19 @@ from autotune.trial.devices import init_device, init_process_group
 
 HERE = Path(__file__).resolve().parent
 
+WAIT_SECONDS = 24 * 3600
+"""A rank that waits longer for the others ends with an error."""
+
 
 def main() -> None:
     folder = open_folder(HERE)
     pin_cores(folder.strategy, int(os.environ.get("LOCAL_RANK", "0")))
     device = init_device(folder.strategy)
+    # Others wait while the first rank evaluates and saves.
+    os.environ.setdefault("COLLECTIVE_TIMEOUT_SECONDS", str(WAIT_SECONDS))
     group = init_process_group(folder.strategy, device)
     torch.manual_seed(folder.seed)
-    recorder = ThroughputRecorder(device, folder.seed)
+    recorder = ThroughputRecorder(device, folder.seed + group.data_rank)
     state = fine_tune(folder, folder.train_collator(device), group, recorder)
     if group.is_main_process:
         scores = evaluate(folder, state.model, state.precision, device)

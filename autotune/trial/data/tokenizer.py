@@ -15,7 +15,7 @@ import numpy as np
 from autotune.domain.text import first_line
 from autotune.errors import ModelError
 from autotune.trial.model_sources import VOCABULARY_FILES, has_tokenizer, read_config
-from autotune.trial.tasks.base import Arrays
+from autotune.trial.tasks.base import Arrays, apply_prefix_space
 
 SETTINGS = "tokenizer_config.json"
 
@@ -55,6 +55,7 @@ def load_inputs(model_dir: Path, options: Mapping[str, Any], max_length: int) ->
     config = read_config(model_dir)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True, **options)
+        apply_prefix_space(tokenizer)
     except Exception as error:  # of any type: a damaged file
         if needs := _missing_packages(model_dir):
             raise ModelError(

@@ -34,6 +34,10 @@ class ProcessGroup(Protocol):
     def rank(self) -> int:
         """The number of this process, from 0."""
 
+    @property
+    def data_rank(self) -> int:
+        """The number of this process among those that have other examples, from 0."""
+
     def main_process_first(self, function: Callable[[], T]) -> T:
         """Call ``function`` in the main process, then in the others, which can use its cache."""
 
@@ -75,6 +79,7 @@ class SingleProcess:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     is_main_process: bool = True
     rank: int = 0
+    data_rank: int = 0
 
     def main_process_first(self, function: Callable[[], T]) -> T:
         return function()

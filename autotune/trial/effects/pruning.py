@@ -9,7 +9,7 @@ with dense kernels, but the usual baseline for the accuracy of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,7 +21,9 @@ from autotune.trial.effects.pruning_plan import PruningPlan, apply_plan, compose
 from autotune.trial.effects.pruning_schedule import removal_ratios
 from autotune.trial.effects.pruning_scores import (
     Batches,
+    BatchLoss,
     LayerScores,
+    loss_of_labels,
     magnitude_scores,
     taylor_scores,
 )
@@ -39,8 +41,6 @@ class PruningReport:
     """
 
     plan: PruningPlan
-    parameters_before: int
-    parameters_after: int
     masks: Masks | None = None
 
 
@@ -57,35 +57,37 @@ def prune(
     batches: Batches = (),
     schedule: str = "one-shot",
     train: Callable[[], None] = _train_nothing,
+    loss: BatchLoss = loss_of_labels,
 ) -> PruningReport:
     """Prune the encoder of ``model`` in place by ``ratio``, in [0, 1); 0 changes nothing.
 
     Call it before the optimizer is built and before the model or its layers are wrapped. Only
-    ``structured`` uses ``score``; ``taylor`` uses all of ``batches`` (a few dozen samples suffice).
-    It removes in the steps of ``schedule``, and calls ``train`` before each, which may change the
-    weights of ``model``.
+    ``structured`` uses ``score``; ``taylor`` uses the ``loss`` of all of ``batches`` (a few dozen
+    samples suffice). It removes in the steps of ``schedule``, and calls ``train`` before each,
+    which may change the weights of ``model``.
 
     Raises :class:`~autotune.errors.UsageError` for an unknown ratio, method or score,
     :class:`~autotune.errors.Unsupported` for a model family that is not supported.
     """
     _check(ratio, method, score)
     plan, masks = identity_plan(model), None
-    parameters = model.num_parameters()
     if ratio > 0 and method == "structured":
         ratios = removal_ratios(schedule, ratio)
-        plan = _remove_units(model, ratios, score, list(batches), train)
+        kept = list(batches)
+
+        def scores() -> Sequence[LayerScores]:
+            return (
+                taylor_scores(model, kept, loss) if score == "taylor" else magnitude_scores(model)
+            )
+
+        plan = _remove_units(model, ratios, scores, train)
     elif ratio > 0 and method == "layers":
         plan = drop_top_layers(plan, ratio)
         apply_plan(model, plan)
     elif ratio > 0:
         masks = magnitude_masks(encoder_of(model).linears, ratio)
         masks.apply()
-    return PruningReport(
-        plan=plan,
-        parameters_before=parameters,
-        parameters_after=model.num_parameters(),
-        masks=masks,
-    )
+    return PruningReport(plan, masks)
 
 
 def _check(ratio: float, method: str, score: str) -> None:
@@ -100,16 +102,14 @@ def _check(ratio: float, method: str, score: str) -> None:
 def _remove_units(
     model: PreTrainedModel,
     ratios: Sequence[float],
-    score: str,
-    batches: Sequence[Mapping[str, Tensor]],
+    scores: Callable[[], Sequence[LayerScores]],
     train: Callable[[], None],
 ) -> PruningPlan:
     """Remove heads and neurons, one of ``ratios`` after the other; return the plan of all."""
     complete = plan = identity_plan(model)
     for ratio in ratios:
         train()
-        scores = taylor_scores(model, batches) if score == "taylor" else magnitude_scores(model)
-        removal = structured_plan(scores, complete, ratio)
+        removal = structured_plan(scores(), complete, ratio)
         apply_plan(model, removal)
         plan = compose(plan, removal)
     return plan

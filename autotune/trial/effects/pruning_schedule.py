@@ -20,7 +20,7 @@ from autotune.domain import Strategy
 from autotune.domain.training import PRUNING_TRAINING_STEPS
 from autotune.trial.effects.optimizers import MAX_GRADIENT_NORM, clip_gradients
 from autotune.trial.effects.parameter_groups import head_parameters
-from autotune.trial.effects.pruning_scores import loss_of_labels
+from autotune.trial.effects.pruning_scores import BatchLoss, loss_of_labels
 
 Batches = Iterator[Mapping[str, Tensor]]
 """Training batches as model arguments, with ``labels``."""
@@ -40,38 +40,40 @@ def removal_ratios(schedule: str, ratio: float) -> list[float]:
 
 
 def training_before_removals(
-    strategy: Strategy, model: PreTrainedModel, batches: Batches
+    strategy: Strategy, model: PreTrainedModel, batches: Batches, loss: BatchLoss = loss_of_labels
 ) -> Callable[[], None]:
     """What to call before each removal. All calls together train on ``batches``, of which there
     have to be :data:`~autotune.domain.training.PRUNING_TRAINING_STEPS`."""
     schedule, rate = strategy["pruning_schedule"], float(strategy["learning_rate"])
     if schedule == "after-warmup":
-        return lambda: train_head(model, batches)
+        return lambda: train_head(model, batches, loss)
     if schedule == "gradual":
         steps = PRUNING_TRAINING_STEPS // GRADUAL_REMOVALS
-        return lambda: train_model(model, islice(batches, steps), rate)
+        return lambda: train_model(model, islice(batches, steps), rate, loss)
     return lambda: None
 
 
-def train_head(model: PreTrainedModel, batches: Batches) -> None:
+def train_head(model: PreTrainedModel, batches: Batches, loss: BatchLoss = loss_of_labels) -> None:
     """Train pooler and classifier, one step a batch, on the features of the encoder as it is:
     without dropout."""
     with _mode(model, training=False), _only_trained(model, head_parameters(model)):
-        _train(model, batches, HEAD_RATE)
+        _train(model, batches, HEAD_RATE, loss)
 
 
-def train_model(model: PreTrainedModel, batches: Batches, rate: float) -> None:
+def train_model(
+    model: PreTrainedModel, batches: Batches, rate: float, loss: BatchLoss = loss_of_labels
+) -> None:
     """Train all weights at the learning rate ``rate``, one step a batch. The states of the
     optimizer end with it: the next removal changes the weights."""
     with _mode(model, training=True):
-        _train(model, batches, rate)
+        _train(model, batches, rate, loss)
 
 
-def _train(model: PreTrainedModel, batches: Batches, rate: float) -> None:
+def _train(model: PreTrainedModel, batches: Batches, rate: float, loss: BatchLoss) -> None:
     parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
     optimizer = AdamW(parameters, rate, weight_decay=0.0)
     for batch in batches:
-        loss_of_labels(model, batch).backward()
+        loss(model, batch).backward()
         clip_gradients(parameters, MAX_GRADIENT_NORM)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

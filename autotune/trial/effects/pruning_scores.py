@@ -21,6 +21,10 @@ Batches = Iterable[Mapping[str, Tensor]]
 """Training batches as model arguments, with ``labels``; on any device."""
 
 
+BatchLoss = Callable[[PreTrainedModel, Mapping[str, Tensor]], Tensor]
+"""The mean loss of a model for one of :data:`Batches`."""
+
+
 @dataclass(frozen=True)
 class LayerScores:
     """Importances within one layer: ``heads`` of shape (heads,), ``neurons`` of (neurons,)."""
@@ -47,7 +51,24 @@ def _magnitude(layer: Layer) -> LayerScores:
         return LayerScores(heads=value * output, neurons=ffn_in * ffn_out)
 
 
-def taylor_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]:
+def loss_of_labels(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+    """The loss that ``model`` itself computes for ``batch``.
+
+    Raises :class:`~autotune.errors.Unsupported` if it computes none.
+    """
+    arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
+    loss: Tensor | None = model(**arguments).loss
+    if loss is None:
+        raise Unsupported(
+            f"{type(model).__name__} returns no loss for labels, which pruning needs",
+            hint="set pruning_score: magnitude and pruning_schedule: one-shot, or return a loss",
+        )
+    return loss
+
+
+def taylor_scores(
+    model: PreTrainedModel, batches: Batches, loss: BatchLoss = loss_of_labels
+) -> list[LayerScores]:
     """First-order change of the loss if a unit were switched off, per sample, summed over samples.
 
     With a gate of 1 on each unit's output ``x``, this is ``|d loss / d gate| = |sum(x * dL/dx)|``
@@ -58,28 +79,33 @@ def taylor_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]
     Raises :class:`~autotune.errors.DataError` without a batch, :class:`~autotune.errors.NanLoss`
     if a score is not finite.
     """
-    return _gradient_scores(model, batches, torch.abs)
+    return _gradient_scores(model, batches, torch.abs, loss)
 
 
-def fisher_scores(model: PreTrainedModel, batches: Batches) -> list[LayerScores]:
+def fisher_scores(
+    model: PreTrainedModel, batches: Batches, loss: BatchLoss = loss_of_labels
+) -> list[LayerScores]:
     """Second-order change of the loss of a trained model if a unit were switched off: the square of
     its gate's gradient, summed over samples, which is the diagonal of the empirical Fisher
     information (Kwon et al. 2022). Of units that are switched off together, the scores add up.
 
     Raises as :func:`taylor_scores`.
     """
-    return _gradient_scores(model, batches, torch.square)
+    return _gradient_scores(model, batches, torch.square, loss)
 
 
 def _gradient_scores(
-    model: PreTrainedModel, batches: Batches, measure: Callable[[Tensor], Tensor]
+    model: PreTrainedModel,
+    batches: Batches,
+    measure: Callable[[Tensor], Tensor],
+    loss: BatchLoss,
 ) -> list[LayerScores]:
     """The sum over samples of ``measure`` of the gradient of the gate of each unit."""
     units = [unit for layer in encoder_of(model).layers for unit in _units(layer)]
     training = model.training
     model.eval()
     try:
-        scores = _gate_gradients(model, units, batches, measure)
+        scores = _gate_gradients(model, units, batches, measure, loss)
     finally:
         model.train(training)
     return [LayerScores(*pair) for pair in zip(scores[::2], scores[1::2], strict=True)]
@@ -98,13 +124,14 @@ def _gate_gradients(
     units: list[Unit],
     batches: Batches,
     measure: Callable[[Tensor], Tensor],
+    loss: BatchLoss,
 ) -> list[Tensor]:
     sums = [torch.zeros(reader.in_features // size, device=model.device) for reader, size in units]
     num_batches = 0
     for batch in batches:
         num_batches += 1
         with _inputs_of([reader for reader, _ in units]) as inputs, torch.enable_grad():
-            gradients = torch.autograd.grad(loss_of_labels(model, batch), inputs)
+            gradients = torch.autograd.grad(loss(model, batch), inputs)
         for total, (_, size), x, gradient in zip(sums, units, inputs, gradients, strict=True):
             by_sample = (x.detach().float() * gradient.float()).sum(dim=1)
             total.add_(measure(by_sample.unflatten(1, (-1, size)).sum(dim=2)).sum(dim=0))
@@ -113,21 +140,6 @@ def _gate_gradients(
     if not all(torch.isfinite(total).all() for total in sums):
         raise NanLoss("the scores for pruning are not finite: the loss or a gradient is not")
     return sums
-
-
-def loss_of_labels(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
-    """The loss that ``model`` itself computes for ``batch``.
-
-    Raises :class:`~autotune.errors.Unsupported` if it computes none.
-    """
-    arguments: dict[str, Any] = {name: t.to(model.device) for name, t in batch.items()}
-    loss: Tensor | None = model(**arguments).loss
-    if loss is None:
-        raise Unsupported(
-            f"{type(model).__name__} returns no loss for labels, which pruning needs",
-            hint="set pruning_score: magnitude and pruning_schedule: one-shot, or return a loss",
-        )
-    return loss
 
 
 @contextmanager

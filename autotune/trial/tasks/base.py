@@ -12,7 +12,7 @@ import numpy as np
 
 from autotune.domain import Columns, Measurement
 from autotune.domain.text import closest
-from autotune.errors import DataError
+from autotune.errors import DataError, ModelError
 from autotune.trial.labels import LABEL_NUMBER
 from autotune.trial.split import IGNORE_INDEX as IGNORE_INDEX
 from autotune.trial.split import Arrays as Arrays
@@ -158,6 +158,28 @@ def _can_be(table: Table, name: str, key: str) -> bool:
     if key == LABEL:
         return is_label
     return not is_label and any(isinstance(value, str | list) for value in values)
+
+
+def require_fast(tokenizer: Any, purpose: str) -> None:
+    """Raise :class:`ModelError` for a tokenizer in Python, which does not say where tokens are."""
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{purpose} needs a tokenizer that gives the positions of tokens in the text",
+            hint="save a fast tokenizer: AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIR)",
+        )
+
+
+def apply_prefix_space(tokenizer: Any) -> None:
+    """Encode words as after a space, if ``tokenizer`` was loaded with ``add_prefix_space``: for
+    some families, transformers reads the files of the tokenizer and leaves them as they are."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    if not tokenizer.is_fast or not getattr(tokenizer, "add_prefix_space", False):
+        return
+    pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+    if isinstance(pre_tokenizer, ByteLevel):
+        pre_tokenizer.add_prefix_space = True
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizer
 
 
 def parse_label(value: Any, where: str) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autotune.errors import ModelError
-from autotune.trial.tasks.base import Arrays, Examples, cut_text, flatten_rows
+from autotune.trial.tasks.base import Arrays, Examples, cut_text, flatten_rows, require_fast
 from autotune.trial.tasks.texts import cut_to_tokens
 
 DEFAULT_STRIDE = 128
@@ -38,11 +37,7 @@ def encode_windows(
     each window, ``token_characters`` (``[tokens, 2]``) the characters of the context that a token
     stands for. Raises :class:`ModelError` for a tokenizer that does not know them.
     """
-    if not tokenizer.is_fast:
-        raise ModelError(
-            "question answering needs a tokenizer that gives the positions of tokens in the text",
-            hint="save a fast tokenizer: AutoTokenizer.from_pretrained(MODEL).save_pretrained(DIR)",
-        )
+    require_fast(tokenizer, "question answering")
     max_question = max_length // 2
     questions, contexts = (list(map(cut_text, side)) for side in zip(*examples.inputs, strict=True))
     has_types = "token_type_ids" in tokenizer.model_input_names

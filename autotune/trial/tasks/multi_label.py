@@ -11,6 +11,7 @@ import numpy as np
 from autotune.domain import Columns, Measurement
 from autotune.errors import DataError
 from autotune.trial import metrics
+from autotune.trial.labels import as_integer
 from autotune.trial.split import Split
 from autotune.trial.tables import Table
 from autotune.trial.tasks.base import (
@@ -90,7 +91,7 @@ class MultiLabel(TextTask):
     def scores(
         self, split: Split, values: np.ndarray, label_names: Sequence[str]
     ) -> dict[str, Measurement]:
-        """Scores of the labels with a probability of at least one half, and of the ranking."""
+        """Scores of the labels with a probability above one half, and of the ranking."""
         labels, logits = join_windows(split, values)
         return metrics.multi_label_scores(labels > 0, logits)
 
@@ -121,7 +122,7 @@ class MultiLabel(TextTask):
 
 def _labels(value: Any, classes: Sequence[str] | None, where: str) -> tuple[str, ...]:
     if isinstance(value, str):
-        value = [name for name in value.split(SEPARATOR) if name.strip()]
+        value = [as_integer(name) for name in value.split(SEPARATOR) if name.strip()]
     if not isinstance(value, list):
         raise DataError(
             f"{where}: the labels are {value!r:.40}, not a list",

@@ -49,8 +49,15 @@ class QuestionAnswering:
     def clean(
         self, tables: Mapping[str, Table], columns: Columns
     ) -> tuple[dict[str, Table], list[str]]:
-        """Files in the format of SQuAD, with paragraphs, are made into rows."""
-        return {split: _flattened(table, columns) for split, table in tables.items()}, []
+        """Files in the format of SQuAD, with paragraphs, are made into rows. A split without any
+        answer has none to compare with, where every question of train has one."""
+        rows = {split: _flattened(table, columns) for split, table in tables.items()}
+        answered = {split: _are_answered(table, columns) for split, table in rows.items()}
+        if not all(answered.get("train", [False])):
+            return rows, []
+        withheld = [split for split, values in answered.items() if values and not any(values)]
+        notes = [f"{split}: no question has an answer, so it is not used" for split in withheld]
+        return {split: table for split, table in rows.items() if split not in withheld}, notes
 
     def parse(self, table: Table, columns: Columns) -> Examples:
         if columns.text_pair is None:
@@ -167,6 +174,12 @@ def _answer_scores(
     pairs = zip(answers, predictions, strict=True)
     exact, f1 = zip(*(score_answer(text, expected) for expected, text in pairs), strict=True)
     return np.array(exact), np.array(f1)
+
+
+def _are_answered(table: Table, columns: Columns) -> list[bool]:
+    """Which questions have an answer; what is not valid has one (:func:`_answers` says why)."""
+    values = table.columns.get(columns.label, [])
+    return [not isinstance(value, dict) or value.get("text") != [] for value in values]
 
 
 def _answers(value: Any, context: str, where: str) -> tuple[Answer, ...]:

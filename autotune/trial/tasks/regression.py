@@ -30,7 +30,11 @@ class Regression(TextTask):
         self, tables: Mapping[str, Table], columns: Columns
     ) -> tuple[dict[str, Table], list[str]]:
         """A split whose labels are all -1, as in GLUE, has none. In others, -1 is a number."""
-        rest = {s: table for s, table in tables.items() if not _is_unlabelled(table, columns.label)}
+        rest = {
+            split: table
+            for split, table in tables.items()
+            if split == "train" or not _is_unlabelled(table, columns.label)
+        }
         notes = [
             f"{split}: no row has a label (all are -1), so the split is not used"
             for split in tables.keys() - rest.keys()

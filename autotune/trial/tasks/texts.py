@@ -12,7 +12,13 @@ from autotune.domain import Columns
 from autotune.errors import DataError
 from autotune.trial.split import Split
 from autotune.trial.tables import Table
-from autotune.trial.tasks.base import Arrays, cut_text, flatten_rows, get_column
+from autotune.trial.tasks.base import (
+    Arrays,
+    cut_text,
+    flatten_rows,
+    get_column,
+    require_fast,
+)
 
 MAX_STRIDE_SHARE = 4
 """Windows have at most one part of so many in common with the one before."""
@@ -79,7 +85,10 @@ def encode_texts(
         space = max_length - special - text_stride(max_length, stride) - 1
         texts[0] = cut_to_tokens(tokenizer, texts[0], space)
     paired = len(texts) == 2 and "token_type_ids" in tokenizer.model_input_names
-    windows = {} if stride is None else _window_options(len(texts) == 2, max_length, stride)
+    windows: Mapping[str, Any] = {}
+    if stride is not None:
+        require_fast(tokenizer, "task.stride")
+        windows = _window_options(len(texts) == 2, max_length, stride)
     encoded = tokenizer(
         *texts,
         **{"truncation": True, **windows},

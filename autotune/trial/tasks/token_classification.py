@@ -30,6 +30,7 @@ from autotune.trial.tasks.base import (
     get_column,
     is_evaluated,
     parse_label,
+    require_fast,
     sort_labels,
 )
 
@@ -101,6 +102,7 @@ class TokenClassification:
         max_length: int,
         stride: int | None = None,
     ) -> Arrays:
+        require_fast(tokenizer, "token classification")
         encoded = tokenizer(
             [_cut_words(words) for words in examples.inputs],
             is_split_into_words=True,

@@ -190,7 +190,7 @@ class AcquisitionScorer:
             expected *= is_likely
         if expected.any():
             return np.asarray(expected / seconds)
-        is_cached = batch.is_cached(Phase.PROFILE) & batch.is_cached(Phase.TRAIN)
+        is_cached = batch.is_cached(Phase.PROFILE) & batch.is_cached(batch.last_phase)
         stopped_weights = ~is_cached[:count] * _stopped_weights(batch, count)
         probabilities = self._constraints.probabilities(batch)[:count]
         near_misses = probabilities * _near_misses(reach[:count], front)
