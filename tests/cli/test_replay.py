@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -35,6 +37,22 @@ def test_replayed_search_takes_simulated_time(cli: CommandLine) -> None:
              for t in trials]  # fmt: skip
     seconds = {round((finished - started).total_seconds(), 2) for started, finished in spans}
     assert seconds == {5.75, 9.75}, "seconds of the recording, in simulated time"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [((), "own.db"), (("--storage", "sqlite:///given.db"), "given.db")]
+)
+def test_the_storage_of_a_file_wins_over_the_environment(
+    cli: CommandLine, options: tuple[str, ...], expected: str
+) -> None:
+    """As in Python; an option wins over both."""
+    command = [
+        sys.executable, "-m", "autotune", "search", "hills.yaml", "--set", "budget={trials: 1}",
+        "--set", "storage=sqlite:///own.db", *options,
+    ]  # fmt: skip
+    environment = {**cli.environment, "AUTOTUNE_STORAGE": "sqlite:///variable.db"}
+    subprocess.run(command, cwd=cli.path, env=environment, check=True, capture_output=True)
+    assert [path.name for path in cli.path.glob("*.db")] == [expected]
 
 
 def test_replay_without_a_recording_is_an_error(cli: CommandLine) -> None:

@@ -121,6 +121,23 @@ def test_files_belong_to_their_user(service: Service) -> None:
         assert admin.files() == []
 
 
+def test_data_that_settings_name_is_uploaded_too(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dev.csv").write_text("text,label\na,b\n", encoding="utf-8")
+    with service.client() as client:
+        settings = ["task.dataset.train=absent.csv", "task.dataset.validation=dev.csv"]
+        assert client.upload_data({"study": "named"}, settings=settings) == ["dev.csv"]
+
+
+@pytest.mark.parametrize("query", ["recommendation?pick=quickest", "export?trial=quickest"])
+def test_a_query_that_is_malformed_is_a_mistake(service: Service, query: str) -> None:
+    with service.http() as http:
+        answer = http.get(f"/v1/studies/small/{query}")
+    assert answer.status_code == 422 and "cannot choose" in answer.text
+
+
 def test_large_files_can_be_uploaded(service: Service, tmp_path: Path) -> None:
     path = tmp_path / "large.csv"
     path.write_bytes(b"text,label\n" * 300_000)
