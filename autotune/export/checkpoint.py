@@ -148,7 +148,7 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, note:
 def divides_texts(document: Mapping[str, Any]) -> bool:
     """Whether the model of ``strategy.json`` predicts long texts in windows."""
     task = document["task"]
-    has_stride = task["stride"] is not None and "stride" not in document.get("left_out", {})
+    has_stride = task.get("stride") is not None and "stride" not in document.get("left_out", {})
     return has_stride or TASK_KINDS[task["kind"]].predicts_spans
 
 
