@@ -10,10 +10,10 @@ import streamlit as st
 from autotune.analysis.recommendation import PICKS
 from autotune.analysis.select import QUERY_FORMS, select_trial
 from autotune.analysis.snapshot import Snapshot
-from autotune.cli.options import storage_option
 from autotune.components import EXPORT_FORMATS
 from autotune.domain import Study, Trial
 from autotune.errors import AutotuneError
+from autotune.store.database import masked, parse_url
 
 from .. import exporting
 from ..common import sentence, study_page
@@ -70,8 +70,10 @@ def _show(study: Study, trial: Trial, target: str, query: str) -> None:
     flags = ["--trial", query, "--to", target, "--output", f"out/{name}"]
     settings = current()
     assert settings is not None
-    command = shlex.join(["autotune", "export", study.name, *flags])
-    st.code(command + storage_option(settings.storage), language="bash", wrap_lines=True)
+    flags += ["--storage", masked(parse_url(settings.storage))]
+    st.code(
+        shlex.join(["autotune", "export", study.name, *flags]), language="bash", wrap_lines=True
+    )
     request = (study.name, trial.number, target)
     if st.button("Write the files", icon=":material/draft:", type="primary"):
         st.session_state["exported"] = request
