@@ -9,7 +9,7 @@ from autotune.analysis import markdown
 from autotune.analysis.text import format_interval, format_metric
 from autotune.deployment.artifact import PRUNED
 from autotune.domain.metrics import METRICS
-from autotune.export.checkpoint import LENGTHS, divides_texts
+from autotune.export.checkpoint import DIVIDED, divides_texts
 from autotune.export.checkpoint import model_card as checkpoint_card
 
 SESSION_MODULES = {
@@ -167,7 +167,7 @@ def _length(document: Mapping[str, Any]) -> str:
     """What happens to long texts."""
     max_length = document["data"]["max_length"]
     if divides_texts(document):
-        return LENGTHS[True].format(max_length)
+        return DIVIDED.format(max_length)
     return f"Texts are cut to {max_length} tokens, and their predictions say so."
 
 

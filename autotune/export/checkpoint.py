@@ -56,10 +56,8 @@ The search compared strategies on `validation`, and used `test` for its confirma
 PIPELINE_TAGS = {"regression": "text-classification", "multi-label": "text-classification"}
 """The hub's name of a kind of task, where it has another one."""
 
-LENGTHS = {
-    False: "Texts are truncated to {} tokens.",
-    True: "Texts of more than {} tokens are divided into windows.",
-}
+CUT = "Texts are truncated to {} tokens."
+DIVIDED = "Texts of more than {} tokens are divided into windows."
 
 PRUNED = """
 
@@ -139,7 +137,7 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, note:
         measured=markdown.table(head, _rows(document["measured"])),
         strategy=markdown.table(("lever", "setting"), settings),
         labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
-        length=LENGTHS[divides_texts(document)].format(document["data"]["max_length"]),
+        length=(DIVIDED if divides_texts(document) else CUT).format(document["data"]["max_length"]),
         tag=PIPELINE_TAGS.get(task["kind"], task["kind"]),
         environment=markdown.table(("", ""), facts),
     )
