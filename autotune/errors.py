@@ -30,6 +30,8 @@ Each message says what is wrong and where; ``hint`` says what to type next.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -169,3 +171,21 @@ class DeploymentError(TrialError):
 
 class StopTrial(TrialError):
     """The search stops this trial early."""
+
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""Codes of errors for want of space."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether ``error`` or one of its causes is for want of disk space. Libraries written in Rust
+    and C++ pass only the message of the system on."""
+    while error is not None:
+        if isinstance(error, OSError):
+            is_full = error.errno in FULL_DISK
+        else:
+            is_full = any(os.strerror(code) in str(error) for code in FULL_DISK)
+        if is_full:
+            return True
+        error = error.__cause__
+    return False

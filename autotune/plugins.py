@@ -29,7 +29,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
@@ -49,7 +49,7 @@ from autotune.components import (
     StoppingRule,
 )
 from autotune.domain.losses import LOSSES, LossFunction
-from autotune.domain.metrics import METRICS, Metric, register_score
+from autotune.domain.metrics import METRICS, Metric, own_score, register_score
 from autotune.domain.registry import EXTENSIONS
 from autotune.domain.tasks import TASK_KINDS, TaskKind
 from autotune.errors import PluginError
@@ -86,6 +86,12 @@ def register_metric(metric: Metric) -> None:
     """Add a score of predictions: a metric with :attr:`~autotune.domain.metrics.Metric.score`. The
     score of the deployed model is ``deployed_NAME``."""
     register_score(metric)
+
+
+def register_scores(references: Iterable[str]) -> None:
+    """Add the user's own scores, by the ``module:function`` of ``task.metrics``."""
+    for reference in references:
+        register_metric(own_score(reference))
 
 
 def register_task_kind(kind: TaskKind) -> None:

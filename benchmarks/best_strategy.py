@@ -168,6 +168,8 @@ def fine_tune_with_trainer(
             folder, num_train_epochs=1, use_cpu=device == "cpu", report_to=[], save_strategy="no",
             disable_tqdm=True, seed=seed,
         )  # fmt: skip
+        if arguments.n_gpu > 1:
+            arguments._n_gpu = 1  # no DataParallel: the strategy trains on one GPU
         collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
         trainer = Trainer(
             load_model(prepared, seed=seed),

@@ -144,6 +144,8 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
                 bf16=settings.precision == "bf16", use_cpu=settings.device == "cpu", report_to=[],
                 save_strategy="no", disable_tqdm=True, seed=seed,
             )  # fmt: skip
+            if arguments.n_gpu > 1:
+                arguments._n_gpu = 1  # no DataParallel: the other side trains on one GPU
             model = load_model(prepared, seed=seed)
             SameOrderTrainer(
                 model, arguments, train_dataset=dataset, data_collator=collate, callbacks=[clock]

@@ -194,6 +194,12 @@ def front_probability(snapshot: Snapshot, trial: Trial) -> str | None:
     return f"{probability:.0%} probability to be on the front given the noise of all measurements"
 
 
+def is_complete_result(trial: Trial) -> bool:
+    """Whether ``trial`` can be compared with the default and exported: confirmation runs and
+    trials that ended early cannot."""
+    return trial.state is State.COMPLETE and trial.is_result
+
+
 def sentence(snapshot: Snapshot, trial: Trial) -> str:
     """The comparison of a trial with the default, with intervals, as Markdown."""
     return escape_markdown(snapshot.describe(trial))

@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,8 +50,11 @@ class ExportFolder:
 
 
 @st.cache_resource(show_spinner="Writing the files", max_entries=MAX_FOLDERS)
-def export_trial(storage: str, study: str, number: int, target: str) -> ExportFolder:
-    """The export of one trial in one format. Cached, since a finished trial never changes."""
+def export_trial(
+    storage: str, study: str, number: int, target: str, finished_at: datetime | None
+) -> ExportFolder:
+    """The export of one trial in one format. Cached, since a finished trial never changes; that of
+    another study of this name ended at another time."""
     export = ExportFolder(TemporaryDirectory(prefix="autotune-export-", ignore_cleanup_errors=True))
     run_export(storage, study, number, target, export.folder)
     return export

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -82,7 +83,8 @@ def curve_figure(curve: Sequence[CurvePoint], best_step: int | None = None) -> g
     measured = sorted({name for point in curve for name in point.metrics})
     names = [name for name in measured if get_metric(name).kind in CURVE_KINDS]
     has_correlation = any(get_metric(name).kind is MetricKind.CORRELATION for name in names)
-    for name, colour, symbol in zip(names, SERIES[1:], SYMBOLS[1:], strict=False):
+    styles = zip(cycle(SERIES[1:]), cycle(SYMBOLS[1:]), strict=True)
+    for name, (colour, symbol) in zip(names, styles, strict=False):
         points = [(p.step, p.metrics[name]) for p in curve if name in p.metrics]
         figure.add_scatter(
             x=[step for step, _ in points], y=[score for _, score in points],
@@ -214,8 +216,10 @@ class StudyFront:
         members = snapshot.front_of(snapshot.feasible, pair)
         default = [] if snapshot.baseline is None else [snapshot.baseline]
         if relative:
-            x = replace(x, default=value_of(snapshot.baseline, x.metric))
-            y = replace(y, default=value_of(snapshot.baseline, y.metric))
+            x = replace(x, default=value_of(snapshot.baseline, x.metric) or None)
+            y = replace(y, default=value_of(snapshot.baseline, y.metric) or None)
+            if x.default is None or y.default is None:  # there is nothing to relate to
+                members, default = [], []
         return cls(
             name, snapshot, x, y,
             members=sorted(members, key=lambda t: value_of(t, x.metric) or 0.0),

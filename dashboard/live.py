@@ -14,7 +14,7 @@ from autotune.analysis.recommendation import Recommender
 from autotune.analysis.recommendation_text import describe_best
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import BudgetUse, believed_bests, budget_use
-from autotune.domain import CurvePoint, State, Study, Trial
+from autotune.domain import CurvePoint, SearchStatus, State, Study, Trial
 from autotune.errors import DamagedStudyError
 from autotune.store import SqlStore, StudyOverview, open_store
 
@@ -33,12 +33,15 @@ class LiveStudy:
         self._mutex = threading.Lock()
         self._cursor = 0
         self._trials: dict[int, Trial] = {}
+        self._created_at = store.created_at(name)
         self._snapshot = Snapshot(store.study(name), [])
         self.revision = 0
 
     def refresh(self) -> Snapshot:
         """Read the changes and return the study as it is now."""
         with self._mutex:
+            if (created_at := self._store.created_at(self._name)) != self._created_at:
+                self._created_at, self._cursor, self._trials = created_at, 0, {}
             changed, self._cursor = self._store.trials_since(self._name, self._cursor)
             study = self._store.study(self._name)
             if changed or study != self._snapshot.study:
@@ -52,6 +55,10 @@ class LiveStudy:
         """One trial with all that is stored of it."""
         return self._store.trial(self._name, number)
 
+    def search_status(self) -> SearchStatus | None:
+        """Whether the search runs, or how it ended; ``None`` if that is not known."""
+        return self._store.search_status(self._name)
+
     def progress(self) -> Mapping[int, CurvePoint]:
         """The last point of each running trial."""
         return self._store.progress(self._name)
@@ -62,9 +69,10 @@ class LiveStudy:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A row of the list of studies, made from ``revision`` of the study."""
+    """A row of the list of studies, made from ``version`` of the study: its time of creation and
+    its revision."""
 
-    revision: int
+    version: tuple[datetime, int]
     bests: str
     budget: str
     share: float | None
@@ -112,20 +120,20 @@ def study_row(
 ) -> StudyRow | None:
     """The row of a study: from the cached ``rows`` if the study has not changed, else computed.
     Without ``compute``, the outdated row or ``None``."""
-    name = overview.study.name
+    name, version = overview.study.name, (overview.created_at, overview.revision)
     cached = rows.get(name)
-    if cached is not None and cached.revision == overview.revision:
+    if cached is not None and cached.version == version:
         return cached
     if not compute:
         return cached
     try:
         trials = store().trials(name)
     except DamagedStudyError as error:
-        rows[name] = StudyRow(overview.revision, error.message, "", None)
+        rows[name] = StudyRow(version, error.message, "", None)
         return rows[name]
     uses = [use for use in budget_use(overview.study, trials) if use.limit]
     share = used_share(overview.study, trials)
-    rows[name] = StudyRow(overview.revision, _bests(overview.study, trials), _budget(uses), share)
+    rows[name] = StudyRow(version, _bests(overview.study, trials), _budget(uses), share)
     return rows[name]
 
 

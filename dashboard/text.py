@@ -16,6 +16,11 @@ def escape_markdown(text: object) -> str:
     return _MARKDOWN.sub(r"\\\1", str(text)).replace("\n", " ")
 
 
+def capitalized(text: str) -> str:
+    """``text`` with a capital first letter; names such as MCC stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def test_score(replicates: Replicates, trial: Trial, metric: str) -> str | None:
     """A score of the confirmation runs of ``trial``: ``77.9% (75.0% to 80.1%)``; ``None`` if the
     strategy is not confirmed, or ``metric`` is no score."""

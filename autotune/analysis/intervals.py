@@ -16,7 +16,7 @@ from autotune.measure.statistics import MIN_WINDOWS, log_interval
 
 SPEED = "train_samples_per_second"
 
-EXACT_METRICS = ("model_size_mib", "train_samples")
+EXACT_METRICS = ("model_size_mib", "size_mb", "train_samples")
 
 WINDOW_KINDS = (MetricKind.RATE, MetricKind.RELATIVE_RATE)
 """Kinds of metrics whose ``n`` counts timing windows."""

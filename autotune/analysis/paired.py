@@ -31,13 +31,13 @@ from autotune.analysis.crossed_effects import (
     pooled_seed_variance,
     validated_seed_variance,
 )
-from autotune.analysis.drift import has_drifted, relative_ratio
+from autotune.analysis.drift import drift_exponent, has_drifted, relative_ratio
 from autotune.analysis.front import value_of
 from autotune.analysis.metric_posterior import RANGES
 from autotune.analysis.observations import RUN_DEGREES_OF_FREEDOM, RUN_DEVIATIONS
 from autotune.analysis.replicates import Z95, Estimate, Replicates, ci95_half_width, is_score
 from autotune.analysis.student_t import StudentT
-from autotune.domain import State, Trial
+from autotune.domain import Phase, State, Trial
 from autotune.domain.metrics import get_metric
 from autotune.measure.correctness import HIT_SHARES, count_hits
 
@@ -142,7 +142,8 @@ class PairedRuns:
         pairs = self._pairs(trial.strategy.key, reference.strategy.key, metric)
         if not pairs or is_score(metric):
             return None
-        relative = any(has_drifted(*pair) for pair in pairs)
+        is_corrected = drift_exponent(metric) != 0 or get_metric(metric).phase is Phase.RUN
+        relative = is_corrected and any(has_drifted(*pair) for pair in pairs)
         logarithms = _log_ratios(pairs, metric, relative)
         spread = self._log_ratio_variance(reference, metric, relative)
         if not logarithms or spread is None:

@@ -185,7 +185,8 @@ class Posterior:
 
     def _independent_runs(self, metric: str) -> Sequence[Trial]:
         """The trials that measured ``metric`` themselves; of trials that train with one seed the
-        first, since they train the same model."""
+        first, since they train the same model. A value that several trials have from a run that is
+        not here, as imported ones do, counts once."""
         runs: dict[object, Trial] = {}
         continued = {
             (trial.strategy.key, trial.seed)
@@ -200,8 +201,13 @@ class Posterior:
                 continue
             if self._source(trial, metric) is not trial:
                 continue
-            same = (self._key(trial, metric), trial.seed, trial.is_confirmation)
-            runs.setdefault(same if is_score(metric) else trial.number, trial)
+            key, origin = self._key(trial, metric), trial.origin
+            if is_score(metric):
+                runs.setdefault((key, trial.seed, trial.is_confirmation), trial)
+            elif measurement.source is not None or origin is TrialOrigin.IMPORTED:
+                runs.setdefault((key, measurement.value), trial)
+            else:
+                runs[trial.number] = trial
         return list(runs.values())
 
     def _follow(self, metric: str) -> MetricPosterior | None:

@@ -145,14 +145,14 @@ def _other_trials(study: Study, trials: Sequence[Trial], front: Sequence[Trial])
     """Complete trials outside ``front`` that measured all objectives and constraints, the last one
     of each strategy."""
     front_keys = {trial.strategy.key for trial in front}
-    names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
     others = {}
     for trial in trials:
         measurements = trial.result.measurements
         if trial.state is not State.COMPLETE or not trial.is_result:
             continue
         if trial.strategy.key not in front_keys and all(
-            name in measurements and math.isfinite(measurements[name].value) for name in names
+            name in measurements and math.isfinite(measurements[name].value)
+            for name in study.target_metrics
         ):
             others[trial.strategy.key] = trial
     return list(others.values())

@@ -80,6 +80,8 @@ class Refutations:
     def _estimate(self, trial: Trial, metric: str) -> Estimate | None:
         if is_score(metric):
             return self._replicates.test_estimate(trial, metric)
+        if not self._replicates.confirmations(trial):
+            return None
         return self._replicates.estimate(trial, metric, confirmations_only=True)
 
     def _worse(self, trial: Trial, objective: Objective) -> float:

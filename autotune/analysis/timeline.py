@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from autotune.domain import CurvePoint, State, Trial
+from autotune.analysis.intervals import SPEED
+from autotune.domain import CurvePoint, State, Trial, TrialOrigin
 
 RUNG_RESOLUTION = 0.05
 """Rungs are counted together if they round to the same multiple of this share of the steps."""
@@ -72,12 +73,22 @@ def timeline(trials: Sequence[Trial], now: datetime) -> list[TimelineBar]:
 def early_stops(
     trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]] | None
 ) -> list[EarlyStop]:
-    """Trials stopped early and their progress. ``curves`` are those of all trials that reported a
-    point, by number."""
-    pruned = [trial for trial in trials if trial.state is State.PRUNED]
+    """Trials stopped early and their progress; those that went on later were not stopped.
+    ``curves`` are those of all trials that reported a point, by number."""
+    continued = _continued(trials)
+    pruned = [trial for trial in trials if _is_stopped(trial, continued)]
     if curves is None:
         return [EarlyStop(trial, None) for trial in pruned]
     return [EarlyStop(trial, _progress(curves.get(trial.number, ()))) for trial in pruned]
+
+
+def _continued(trials: Sequence[Trial]) -> set[tuple[str, int]]:
+    return {(t.strategy.key, t.seed) for t in trials if t.origin is TrialOrigin.CONTINUED}
+
+
+def _is_stopped(trial: Trial, continued: Collection[tuple[str, int]]) -> bool:
+    is_pruned = trial.state is State.PRUNED
+    return is_pruned and (trial.strategy.key, trial.seed) not in continued
 
 
 def _progress(curve: Sequence[CurvePoint]) -> float:
@@ -85,16 +96,19 @@ def _progress(curve: Sequence[CurvePoint]) -> float:
 
 
 def rung_counts(trials: Sequence[Trial], curves: Mapping[int, Sequence[CurvePoint]]) -> list[Rung]:
-    """The rungs that trials reached, in order; rungs nearer than 5% of the steps are merged."""
+    """The rungs that trials reached, in order; rungs nearer than 5% of the steps are merged. The
+    profile phase reports no score."""
+    continued = _continued(trials)
     reached: Counter[float] = Counter()
     stopped: Counter[float] = Counter()
     for trial in trials:
         if trial.state not in (State.COMPLETE, State.PRUNED, State.RUNNING):
             continue
         curve = curves.get(trial.number, ())
-        rungs = {_rung_share(p) for p in curve if p.metrics and p.step < p.total_steps}
+        points = (p for p in curve if p.metrics and SPEED not in p.metrics)
+        rungs = {_rung_share(p) for p in points if p.step < p.total_steps}
         reached.update({0.0, *rungs})
-        if trial.state is State.PRUNED:
+        if _is_stopped(trial, continued):
             stopped[max(rungs, default=0.0)] += 1
     return [Rung(share, reached[share], stopped[share]) for share in sorted(reached)]
 

@@ -13,8 +13,9 @@ from autotune.api.callbacks import Callback
 from autotune.api.components import Component, register, send_components
 from autotune.api.output import observe, quiet_unless
 from autotune.api.result import Result, load
-from autotune.api.study import Study, to_overrides
+from autotune.api.study import Study
 from autotune.errors import AutotuneError
+from autotune.spec.overrides import write_overrides
 
 
 def search(
@@ -42,12 +43,12 @@ def search(
     """
     from autotune.cli.executors import open_executor
     from autotune.cli.interrupts import interruptible
-    from autotune.cli.options import default_storage, runs_directory
+    from autotune.cli.options import default_storage, runs_directory, storage_option
     from autotune.store import open_driver_store
     from autotune.tuner.session import SearchSession
 
     register(components)
-    source, overrides = Study.from_value(study).source, to_overrides(settings or {})
+    source, overrides = Study.from_value(study).source, write_overrides(settings or {})
     config, directory = spec.executor(source, overrides=overrides), runs_directory()
     with quiet_unless(progress), open_executor(config) as (executor, host):
         loaded = spec.load(source, host=host, overrides=overrides)
@@ -68,6 +69,7 @@ def search(
     if outcome.failure is not None or not (outcome.has_completed_trial or outcome.is_interrupted):
         raise AutotuneError(
             outcome.failure or "no trial completed",
-            hint=f"autotune trials {loaded.study.name} shows the reason for each",
+            hint=f"autotune trials {loaded.study.name}{storage_option(url)} "
+            "shows the reason for each",
         )
     return replace(load(loaded.study.name, url), reason=outcome.reason)

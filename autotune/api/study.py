@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -88,9 +87,3 @@ class Study:
     @property
     def _is_file(self) -> bool:
         return isinstance(self._source, Path)
-
-
-def to_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """``{"task.epochs": 3}`` in the form of ``--set``."""
-    write(settings)  # raises for a value that no file can have
-    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]

@@ -31,7 +31,7 @@ from autotune.domain import (
 )
 from autotune.domain.metrics import METRICS, Metric
 from autotune.domain.study import Direction
-from autotune.errors import NanLoss, StopTrial
+from autotune.errors import NanLoss, StopTrial, UsageError
 from autotune.export.templates.device import select_device
 from autotune.measure import cost, memory, statistics
 from autotune.measure.clock import Window, now
@@ -116,6 +116,7 @@ def _fine_tune(
         window = Window(len(split), now(device) - start)
     _record_speed(recorder, clock, reference, window)
     _record_scores(recorder, output, job)
+    _require_scores(recorder, study)
     setup = recorder.seconds["1 setup"]
     seconds = setup + sum(w.seconds for w in clock.windows)
     recorder.add(exact("train_seconds", seconds), exact("setup_seconds", setup))
@@ -216,6 +217,13 @@ def _record_scores(recorder: TrialRecorder, output: PredictionOutput, job: Job) 
     if _are_class_scores(labels, logits):
         split = f"{job.study}:{'test' if job.on_test_split else 'validation'}:{len(labels)}"
         recorder.correctness = pack_correctness(split, logits.argmax(-1) == labels)
+
+
+def _require_scores(recorder: TrialRecorder, study: Study) -> None:
+    """Raise :class:`UsageError` if ``compute_metrics`` did not return what the search needs."""
+    targets = [name for name in study.target_metrics if METRICS[name].is_score]
+    if missing := [name for name in targets if name not in recorder.measurements]:
+        raise UsageError(f"compute_metrics of the Trainer did not return {' and '.join(missing)}")
 
 
 def _are_class_scores(labels: Any, logits: Any) -> bool:

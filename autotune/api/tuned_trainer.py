@@ -13,7 +13,9 @@ from autotune.api.callbacks import Callback
 from autotune.api.output import observe, quiet_unless
 from autotune.api.result import Result, load
 from autotune.api.study import Study
-from autotune.domain import Budget, Host, Strategy, Task, Trial, Value
+from autotune.domain import Host, Strategy, Task, Trial, Value
+from autotune.domain.datasets import TRAINER_DATASET
+from autotune.domain.metrics import METRICS
 from autotune.domain.study import Direction
 from autotune.errors import AutotuneError, UsageError
 from autotune.ports import Evaluate
@@ -67,13 +69,15 @@ def tune(
 
     ``trainer`` has not trained yet, and has an ``eval_dataset``. Scores are those of its
     ``compute_metrics``; ``metrics`` gives the direction (``maximize`` or ``minimize``) of scores
-    that autotune does not know. ``space`` maps levers to settings as in a study file; by default
-    all that can be applied to a Trainer. The baseline are the trainer's own arguments. With
-    ``test_dataset``, the best trials are confirmed on it under ``confirm_seeds`` other seeds.
+    that autotune does not know. The search ends after ``minutes`` or ``trials``, or without either
+    after 24 trials. ``space`` maps levers to settings as in a study file; by default all that can
+    be applied to a Trainer. The baseline are the trainer's own arguments. With ``test_dataset``,
+    the best trials are confirmed on it under ``confirm_seeds`` other seeds.
     With ``load_best_model_at_end`` trials evaluate as ``trainer`` does, and their best weights
     count. Functions and classes of a notebook or script reach the trials by cloudpickle.
 
-    :raises UsageError: the trainer cannot be built again, or a lever cannot be applied to it.
+    :raises UsageError: the trainer cannot be built again, a lever cannot be applied to it, or it
+        does not measure an objective.
     """
     from autotune.cli.executors import open_executor
     from autotune.cli.interrupts import interruptible
@@ -86,7 +90,8 @@ def tune(
         parts = _parts(trainer, test_dataset)
         study = _study(
             name, parts, host, objectives=objectives, constraints=constraints, space=space,
-            budget=Budget(trials, minutes), confirm_seeds=confirm_seeds, metrics=metrics or {},
+            budget={"trials": trials, "minutes": minutes}, confirm_seeds=confirm_seeds,
+            metrics=metrics or {},
         )  # fmt: skip
         evaluate = _trial_function(parts, study, metrics or {})
         store = open_driver_store(url, directory / ".journal")
@@ -149,7 +154,7 @@ def _study(
     objectives: Sequence[str],
     constraints: Sequence[str],
     space: Mapping[str, Any] | None,
-    budget: Budget,
+    budget: Mapping[str, float | None],
     confirm_seeds: int,
     metrics: Mapping[str, Direction],
 ) -> domain.Study:
@@ -170,13 +175,15 @@ def _study(
         constraints=list(constraints),
         space=dict(space) if space is not None else _default_space(parts, baseline),
         baseline=baseline,
-        budget={"trials": 1},
+        budget={name: limit for name, limit in budget.items() if limit is not None},
     ).validate(host)
     _require_applicable(resolved)
+    if "compute_metrics" not in parts.options:
+        _require_no_scores(resolved)
     data, model = parts.options["train_dataset"], parts.model
     task = Task(
         model=type(model).__name__ if model is not None else "model_init",
-        dataset=f"trainer:{type(data).__name__}",
+        dataset=f"{TRAINER_DATASET}{type(data).__name__}",
         epochs=epochs,
         steps=steps,
         seed=int(parts.arguments.seed),
@@ -186,7 +193,6 @@ def _study(
     return replace(
         resolved,
         task=add_evaluations(task, parts.arguments),
-        budget=budget,
         sharing=False,
         confirm=domain.Confirmation(top=2, seeds=confirm_seeds) if has_test else None,
         start_with=(),
@@ -220,6 +226,15 @@ def _require_applicable(study: domain.Study) -> None:
         raise UsageError(
             f"{', '.join(others)} cannot be applied to a Trainer",
             hint=f"levers of a Trainer: {', '.join(LEVERS)}",
+        )
+
+
+def _require_no_scores(study: domain.Study) -> None:
+    names = [name for name in study.target_metrics if METRICS[name].is_score and name != "loss"]
+    if names:
+        raise UsageError(
+            f"the Trainer has no compute_metrics, which measures {' and '.join(names)}",
+            hint="give it one that returns them, or tune with objectives and constraints of loss",
         )
 
 

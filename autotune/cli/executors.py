@@ -9,7 +9,7 @@ from autotune.cli.output import info
 from autotune.components import EXECUTORS
 from autotune.domain import ExecutorConfig, Host
 from autotune.domain.registry import import_object
-from autotune.hardware import merge_hosts
+from autotune.hardware import inventory, merge_hosts
 from autotune.ports import Executor
 
 
@@ -23,6 +23,15 @@ def open_executor(config: ExecutorConfig) -> Iterator[tuple[Executor, Host]]:
         yield executor, host
     finally:
         executor.close()
+
+
+def find_host(config: ExecutorConfig) -> Host:
+    """The hardware on which the executor of ``config`` runs trials: that of this machine, or what a
+    cluster or a recorded landscape has, which is asked."""
+    if config.kind == "local" or (config.kind == "ray" and config.address is None):
+        return inventory()
+    with open_executor(config) as (_, host):
+        return host
 
 
 def _hardware(nodes: Sequence[tuple[str | None, Host]]) -> Host:

@@ -18,7 +18,7 @@ from autotune.cli.layout import Column, Listing, Row
 from autotune.cli.output import non_default_settings, out, unit_heading
 from autotune.cli.plot import DEFAULT, FRONT, KNEE, plot
 from autotune.cli.trials import SHARED, SHARED_CAPTION
-from autotune.domain import State, Trial
+from autotune.domain import Trial
 from autotune.domain.metrics import get_metric
 
 CONFIRMED = "✓"
@@ -39,21 +39,13 @@ def print_front(snapshot: Snapshot) -> None:
     """Print the front, its plot and the knee in a sentence, or why there is no front."""
     study = snapshot.study
     if not snapshot.front:
-        out.print(Text(f"{study.name}: {_why_no_front(snapshot)}", style="yellow"))
+        out.print(Text(f"{study.name}: {snapshot.why_no_front}", style="yellow"))
         return
     out.print(front_listing(snapshot))
     if len(study.objectives) > 1:
         out.print(plot(snapshot, out.width))
     if (sentence := snapshot.recommendation_sentence("knee")) is not None:
         out.print(Text(sentence))
-
-
-def _why_no_front(snapshot: Snapshot) -> str:
-    complete = snapshot.by_state[State.COMPLETE]
-    for name in [objective.metric for objective in snapshot.study.objectives]:
-        if complete and all(trial.metric(name) is None for trial in complete):
-            return f"no trial could measure {get_metric(name).label}"
-    return "no trial has met every constraint yet" if complete else "no trial has completed yet"
 
 
 def front_listing(snapshot: Snapshot) -> Listing:
@@ -166,7 +158,7 @@ def print_next_steps(snapshot: Snapshot, options: str = "", remote: str | None =
         out.print(Text(f"Next:  {program} trials {name}{options}", style="bold"))
         return
     export_format, purpose = "hf-trainer", "write files for a trainer"
-    if snapshot.study.deploys and remote is None:
+    if snapshot.study.deploys and snapshot.study.keep.models != "none" and remote is None:
         is_openvino = knee.strategy.get("runtime", "torch") == "openvino"
         export_format = "openvino" if is_openvino else "onnx"
         purpose = "write the trained model"

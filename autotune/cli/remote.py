@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def search_remotely(client: Client, path: Path, overrides: Sequence[str]) -> None:
     """Submit a study file with its data, or continue the study of this name; watch it to its end,
     and print the front."""
+    from autotune.spec.overrides import read_overrides
+
     for name in client.upload_data(path, settings=overrides):
         info(f"uploaded {name}")
     name = client.validate(path, overrides)
@@ -34,7 +36,12 @@ def search_remotely(client: Client, path: Path, overrides: Sequence[str]) -> Non
         info(f"study {name} is {submission['state']}")
         if submission["state"] not in ("queued", "running"):
             info("it continues with the file that was submitted first, and --set")
-            client.resume(name, _as_settings(overrides))
+            client.resume(name, read_overrides(overrides))
+        elif new := [text for text in overrides if text not in submission["settings"]]:
+            raise UsageError(
+                f"study {name} is {submission['state']}: {new[0]} cannot be set now",
+                hint=f"leave it out, or first: autotune --remote {client.url} stop {name}",
+            )
     _watch(client, name)
 
 
@@ -49,16 +56,10 @@ def _require_own(client: Client, submission: Mapping[str, Any]) -> None:
 
 def resume_remotely(client: Client, name: str, overrides: Sequence[str]) -> None:
     """Continue a study of the service, watch it to its end, and print the front."""
-    client.resume(name, _as_settings(overrides))
+    from autotune.spec.overrides import read_overrides
+
+    client.resume(name, read_overrides(overrides))
     _watch(client, name)
-
-
-def _as_settings(overrides: Sequence[str]) -> dict[str, Any]:
-    """Texts ``key=value`` as a mapping; values are read as in a study file."""
-    from autotune.spec.yaml import read
-
-    pairs = (text.partition("=") for text in overrides)
-    return {key: read(value, "--set").data for key, _, value in pairs}
 
 
 def _watch(client: Client, name: str) -> None:

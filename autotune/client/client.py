@@ -34,6 +34,9 @@ RECONNECTS = 20
 
 RECONNECT_SECONDS = 1.0
 
+ROWS_PER_REQUEST = 256
+"""Rows that the service predicts in one request, at most."""
+
 TEXT = "<study>"
 """The file name in mistakes of a study that is no file."""
 
@@ -267,10 +270,14 @@ class Client:
         self, name: str, rows: Sequence[Mapping[str, Any]], *, trial: str = "knee"
     ) -> Sequence[Record]:
         """The prediction of a trial's trained model for each of ``rows``, which are like
-        ``{"text": "..."}``. The model has to be kept on the service."""
-        body = {"rows": [dict(row) for row in rows], "trial": trial}
-        answer = self._request("POST", f"{_path(name)}/predictions", json=body, timeout=600.0)
-        predictions: list[Record] = answer.json()["predictions"]
+        ``{"text": "..."}``; values other than texts are not sent. The model has to be kept on the
+        service."""
+        predictions: list[Record] = []
+        for start in range(0, len(rows), ROWS_PER_REQUEST):
+            batch = [_texts_of(row) for row in rows[start : start + ROWS_PER_REQUEST]]
+            body = {"rows": batch, "trial": trial}
+            answer = self._request("POST", f"{_path(name)}/predictions", json=body, timeout=600.0)
+            predictions += answer.json()["predictions"]
         return predictions
 
     def report(self, name: str, path: str | Path, file_format: str = "html") -> Path:
@@ -365,6 +372,15 @@ def _file_names(data: Any) -> Iterator[str]:
     for name in names:
         if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
             yield name
+
+
+def _texts_of(row: Mapping[str, Any]) -> Record:
+    """The values of ``row`` that are texts or lists of texts."""
+    return {
+        name: value
+        for name, value in row.items()
+        if all(isinstance(part, str) for part in (value if isinstance(value, list) else [value]))
+    }
 
 
 def _path(name: str) -> str:

@@ -26,7 +26,9 @@ def error_of(answer: httpx.Response, file: str) -> AutotuneError:
     hint = document.get("hint")
     mistakes = document.get("mistakes") or ()
     if mistakes:
-        entries = [Mistake(file, m["line"], m["column"], m["message"]) for m in mistakes]
+        entries = [
+            Mistake(m.get("file") or file, m["line"], m["column"], m["message"]) for m in mistakes
+        ]
         return SpecError(entries, hint=hint)
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return UsageError(message, hint=ACCESS_HINT)

@@ -13,19 +13,9 @@ from autotune.deployment.builders import build
 from autotune.deployment.measurement import Score, measure
 from autotune.deployment.predictor import Logits, Predictor
 from autotune.deployment.runtimes import open_artifact
-from autotune.deployment.settings import (
-    PADDINGS,
-    QUANTIZATIONS,
-    RUNTIMES,
-    SUPPORTED,
-    DeploymentSettings,
-)
+from autotune.deployment.settings import DeploymentSettings
 
 __all__ = [
-    "PADDINGS",
-    "QUANTIZATIONS",
-    "RUNTIMES",
-    "SUPPORTED",
     "DeploymentSettings",
     "Logits",
     "Predictor",

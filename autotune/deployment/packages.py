@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from autotune.domain.runtimes import RUNTIMES
 from autotune.errors import MissingExtraError
-
-EXTRAS: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "tensorrt"}
-"""By runtime, the extra that installs what it needs."""
 
 
 @contextmanager
@@ -18,6 +16,7 @@ def required_packages(runtime: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if runtime not in EXTRAS or not package:
+        extra = RUNTIMES[runtime].extra if runtime in RUNTIMES else None
+        if extra is None or not package:
             raise
-        raise MissingExtraError(package, EXTRAS[runtime], f"runtime: {runtime}") from error
+        raise MissingExtraError(package, extra, f"runtime: {runtime}") from error

@@ -5,42 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autotune.domain import Strategy
+from autotune.domain.runtimes import RUNTIMES
 from autotune.errors import Unsupported
-
-RUNTIMES = (
-    "torch", "torch-compile", "torch-cuda-graphs", "onnxruntime", "openvino", "tensorrt",
-)  # fmt: skip
-"""Values of the lever ``runtime``."""
-
-QUANTIZATIONS = ("none", "bf16", "fp16", "int8-dynamic", "int8-static")
-"""Values of the lever ``quantization``."""
-
-GRANULARITIES = ("channel", "tensor")
-"""Values of the lever ``quantization_granularity``: what shares a scale of int8 weights."""
-
-OPERATORS = ("all", "linear")
-"""Values of the lever ``quantization_operators``: what is in int8, linear layers and embeddings,
-or linear layers only."""
-
-PADDINGS = ("dynamic", "bucketed")
-"""Values of the lever ``inference_padding``: batches in the order of arrival, or of texts of
-similar length. Both are padded to the longest text of the batch."""
-
-SUPPORTED = {
-    "torch": ("none", "bf16"),
-    "torch-compile": ("none", "bf16"),
-    "torch-cuda-graphs": ("none", "bf16", "fp16"),
-    "onnxruntime": ("none", "int8-dynamic", "int8-static"),
-    "openvino": ("none", "bf16", "fp16", "int8-static"),
-    "tensorrt": ("none", "fp16"),
-}
-"""The quantizations that each runtime can run."""
 
 
 @dataclass(frozen=True)
 class DeploymentSettings:
-    """The settings of the deployment levers. ``inference_threads`` is ``None`` for all cores of the
-    process."""
+    """The settings of the deployment levers (``autotune/levers/deployment.py``).
+    ``inference_threads`` is ``None`` for all cores of the process. Raises
+    :class:`~autotune.errors.Unsupported` for a quantization that the runtime cannot run."""
 
     runtime: str = "torch"
     quantization: str = "none"
@@ -51,10 +24,10 @@ class DeploymentSettings:
     quantization_operators: str = "all"
 
     def __post_init__(self) -> None:
-        if self.quantization not in SUPPORTED[self.runtime]:
+        able = RUNTIMES[self.runtime].quantizations
+        if self.quantization not in able:
             raise Unsupported(
-                f"{self.runtime} cannot run {self.quantization}: "
-                f"it can run {', '.join(SUPPORTED[self.runtime])}"
+                f"{self.runtime} cannot run {self.quantization}: it can run {', '.join(able)}"
             )
 
     @classmethod

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from autotune.domain.study import Columns
 
+TRAINER_DATASET = "trainer:"
+"""How ``task.dataset`` begins in studies of a Trainer that the user has built."""
+
 
 @dataclass(frozen=True)
 class NamedDataset:

@@ -271,12 +271,18 @@ class Study:
         return bool(self.spec.get("goal"))
 
     @property
+    def target_metrics(self) -> tuple[str, ...]:
+        """The metrics of the objectives, then those of the constraints, each once."""
+        names = [objective.metric for objective in self.objectives]
+        names += [constraint.metric for constraint in self.constraints]
+        return tuple(dict.fromkeys(names))
+
+    @property
     def reported_metrics(self) -> tuple[str, ...]:
         """The metrics that describe a result: the objectives, and those that a goal requires."""
-        names = [objective.metric for objective in self.objectives]
         if self.has_goal:
-            names += [constraint.metric for constraint in self.constraints]
-        return tuple(dict.fromkeys(names))
+            return self.target_metrics
+        return tuple(objective.metric for objective in self.objectives)
 
     @property
     def baseline_name(self) -> str:

@@ -19,6 +19,8 @@ class WorkloadProfile:
     ``steps`` is the number of optimizer steps of each trial; ``None`` if it follows from the epochs
     of the strategy. ``models`` are the profiles of the other models that a study searches.
     ``task_length`` is the limit of the task where longer samples are searched too.
+    ``has_fused_attention``: whether the model has torch's fused kernel. The weights of a layer are
+    used ``passes_per_layer`` times in a forward pass: more than once where layers share them.
     """
 
     embedding_parameters: int
@@ -41,6 +43,8 @@ class WorkloadProfile:
     steps: int | None = None
     models: Mapping[str, WorkloadProfile] = field(default_factory=dict, hash=False)
     task_length: int | None = None
+    has_fused_attention: bool = True
+    passes_per_layer: float = 1.0
 
     def under(self, strategy: Strategy) -> WorkloadProfile:
         """The profile of the model and the length of ``strategy``."""

@@ -6,7 +6,6 @@ words of a message.
 
 from __future__ import annotations
 
-import errno
 import signal
 import traceback
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.domain.trial import LOG_NOTE
-from autotune.errors import NanLoss, StopTrial, Unsupported
+from autotune.errors import NanLoss, StopTrial, Unsupported, is_disk_full
 from autotune.execution.memory import is_out_of_memory
 
 STOP_REQUESTED = "stopped on request"
@@ -37,9 +36,6 @@ OUTSIDE_SIGNALS = ("SIGHUP", "SIGKILL", "SIGTERM")
 
 SHARED_HOST = "shared_host"
 """Kind of the event of a trial that ran concurrently with others on its host."""
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-"""Codes of errors for want of space."""
 
 
 def of_exception(error: BaseException, log: str | None) -> Outcome:
@@ -55,8 +51,8 @@ def of_exception(error: BaseException, log: str | None) -> Outcome:
         case StopTrial():
             return Pruned(str(error))
     reason = f"{_describe(error)}{_location(error)}{_log_note(log)}"
-    is_disk_full = isinstance(error, OSError) and error.errno in FULL_DISK
-    return Failed(FailureReason.INFRASTRUCTURE if is_disk_full else FailureReason.ERROR, reason)
+    failure = FailureReason.INFRASTRUCTURE if is_disk_full(error) else FailureReason.ERROR
+    return Failed(failure, reason)
 
 
 def of_exit(code: int | None, log: str | None) -> Outcome:

@@ -57,7 +57,7 @@ if __name__ == "__main__":
 '''
 
 DOCKERFILE = """\
-FROM python:3.11-slim
+FROM python:{version}-slim
 WORKDIR /srv
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt

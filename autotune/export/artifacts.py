@@ -6,6 +6,7 @@ torch, and the rows of the validation split with the predictions for them.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 from autotune import plugins
 from autotune.deployment.artifact import PRUNED, read_artifact
-from autotune.deployment.settings import SUPPORTED, DeploymentSettings
+from autotune.deployment.settings import DeploymentSettings
 from autotune.domain import Measurement, Strategy, Study, Task, Trial
+from autotune.domain.runtimes import RUNTIMES
 from autotune.domain.training import task_of
 from autotune.errors import UsageError
 from autotune.export import artifact_texts, vendoring
@@ -72,6 +74,7 @@ class ArtifactFormat:
                 hint="--with-model adds the model to a script: --to hf-trainer --with-model",
             )
         plugins.load(study.plugins)
+        plugins.register_scores(study.task.metrics or ())
         require_same_content(study)
         study = replace(study, task=task_of(study.task, trial.strategy))
         with replaced_export(directory, self.overwrite) as folder:
@@ -138,7 +141,9 @@ class ArtifactFormat:
         files = {"requirements.txt": installed_requirements(artifact_texts.PACKAGES[runtime])}
         if self.has_server:
             sources["server.py"] = artifact_texts.SERVER.format(module=module)
-            files["Dockerfile"] = artifact_texts.DOCKERFILE
+            # requirements.txt has what is installed here, which other versions may not install.
+            version = ".".join(platform.python_version_tuple()[:2])
+            files["Dockerfile"] = artifact_texts.DOCKERFILE.format(version=version)
             files[".dockerignore"] = artifact_texts.DOCKERIGNORE
         return {**vendoring.programs(sources, __version__), **files}
 
@@ -152,7 +157,7 @@ class ArtifactFormat:
 def settings_in(strategy: Strategy, runtime: str) -> DeploymentSettings:
     """The settings of ``strategy`` in ``runtime``, without a quantization that it cannot run."""
     settings = DeploymentSettings.from_strategy(strategy)
-    is_supported = settings.quantization in SUPPORTED[runtime]
+    is_supported = settings.quantization in RUNTIMES[runtime].quantizations
     quantization = settings.quantization if is_supported else "none"
     return replace(settings, runtime=runtime, quantization=quantization)
 

@@ -75,11 +75,14 @@ class ScriptFormat:
         from autotune.export.assets import require_same_content
 
         plugins.load(study.plugins)
+        plugins.register_scores(study.task.metrics or ())
         require_same_content(study)
         study = replace(study, task=task_of(study.task, trial.strategy))
         left_out = unsupported_levers(
             self.name, trial.strategy, self.locations, self.unsupported, self.allow_partial
         )
+        if "parallelism" in left_out:  # one process trains the whole batch
+            trial = replace(trial, strategy=trial.strategy.with_values(parallelism="none"))
         trial = replace(trial, strategy=self.rewrite(trial.strategy))
         with replaced_export(directory, self.overwrite) as folder:
             self._write(study, trial, left_out, folder)

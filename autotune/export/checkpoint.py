@@ -15,6 +15,7 @@ from autotune.errors import UsageError
 from autotune.export import checksums
 from autotune.export.directory import METRICS, exported_files, remove, require_no_folder
 from autotune.export.readme import LOAD_PRUNED_FUNCTION
+from autotune.plugins import call_with_plugins
 from autotune.ports import Executor
 
 CHECKPOINT = "checkpoint"
@@ -66,10 +67,10 @@ which give the same outputs. `pruning.json` lists the remaining heads; `{load_pr
 exported folder removes the others, which makes the model faster."""
 
 
-def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
-    """Fine-tune in a worker as ``directory`` says, write the model to its ``checkpoint/`` with a
-    card, and return all files. Raises :class:`UsageError` for a folder without a script, and for
-    a strategy that its one process cannot follow."""
+def add_model(directory: Path, executor: Executor, plugins: Sequence[str] = ()) -> Sequence[Path]:
+    """Fine-tune in a worker with the ``plugins`` of the study as ``directory`` says, write the
+    model to its ``checkpoint/`` with a card, and return all files. Raises :class:`UsageError` for a
+    folder without a script, and for a strategy that its one process cannot follow."""
     from autotune.export.templates.loop import run
 
     if not (directory / "train.py").is_file():
@@ -87,7 +88,7 @@ def add_model(directory: Path, executor: Executor) -> Sequence[Path]:
     _require_no_other_files(directory, trained)
     for path in (trained, directory / METRICS):
         remove(path)  # a link would lead the worker out of the folder
-    executor.call(run, str(directory), CHECKPOINT)
+    executor.call(call_with_plugins, plugins, run, str(directory), CHECKPOINT)
     metrics = json.loads((directory / METRICS).read_text(encoding="utf-8"))
     is_pruned = (trained / "pruning.json").exists()
     note = PRUNED.format(load_pruned=LOAD_PRUNED_FUNCTION) if is_pruned else ""

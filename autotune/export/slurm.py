@@ -25,7 +25,7 @@ BATCH = """\
 set -euo pipefail
 cd "${{SLURM_SUBMIT_DIR}}"
 export OMP_NUM_THREADS={threads}
-srun {command}
+srun --cpus-per-task={cores} {command}
 """
 
 SAFETY_FACTOR = 2.0

@@ -17,6 +17,7 @@ import psutil
 
 from autotune.domain import Device, Host, NodeClass
 from autotune.domain.host import GIB
+from autotune.domain.runtimes import RUNTIMES
 from autotune.hardware import container
 from autotune.hardware.cores import parse_cpu_list, physical_cores, usable_cores
 
@@ -32,8 +33,11 @@ POWERCAP = Path("/sys/class/powercap")
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Device files of the drivers of NVIDIA, AMD and WSL. Without one, torch has no GPU on Linux."""
 
-RUNTIME_PACKAGES = ("nncf", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt")
+RUNTIME_PACKAGES = sorted({name for runtime in RUNTIMES.values() for name in runtime.packages})
 """Packages that build and run deployed models."""
+
+GPU_CODE = re.compile(r"(sm|compute)_(\d+)(\d)")
+"""A name of ``torch.cuda.get_arch_list()``: machine code or PTX, for a compute capability."""
 
 USEFUL_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16")
 """Instruction sets that decide which precision is fast."""
@@ -165,10 +169,24 @@ def accelerators() -> tuple[Device, ...]:
         return ()
     import torch
 
-    devices = [_cuda(index) for index in range(torch.cuda.device_count())]
+    gpus = [_cuda(index) for index in range(torch.cuda.device_count())]
+    code = torch.cuda.get_arch_list() if gpus else []
+    devices = [gpu for gpu in gpus if gpu.capability is None or runs_code(gpu.capability, code)]
     if torch.backends.mps.is_available():
         devices.append(Device("mps", "mps", "Apple GPU", memory_gib(), bf16=True))
     return tuple(devices)
+
+
+def runs_code(capability: tuple[int, int], code: Sequence[str]) -> bool:
+    """Whether a GPU runs some of the ``code`` of torch: machine code for its major version and for
+    no later minor one, or PTX for no later version, which the driver compiles. ``True`` for names
+    of other kinds (ROCm). Torch itself warns of a GPU that it has no code for."""
+    names = list(filter(None, map(GPU_CODE.match, code)))
+    versions = [(name[1], (int(name[2]), int(name[3]))) for name in names]
+    return not versions or any(
+        version <= capability and (kind == "compute" or version[0] == capability[0])
+        for kind, version in versions
+    )
 
 
 def _cuda(index: int) -> Device:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from autotune.hardware.cores import usable_cores
 from autotune.importers.base import (
     RECORDED_GRAPHS,
     ImportedConfig,
@@ -78,7 +78,7 @@ def _read_processes(config: ImportedConfig, document: Mapping[str, Any]) -> None
         if kind in ("NO", "FSDP") or kind.startswith("MULTI_"):
             config.levers["parallelism"] = f"{'fsdp' if is_fsdp else 'ddp'}:{num_processes}"
             # As the launcher divides them: all cores for every process is not a valid strategy.
-            cores = os.cpu_count() or 1 if config.levers.get("device") == "cpu" else 1
+            cores = len(usable_cores()) if config.levers.get("device") == "cpu" else 1
             config.levers["threads"] = max(1, cores // num_processes)
         else:
             reason = f"{num_processes} processes of {kind}: parallelism has no such setting"

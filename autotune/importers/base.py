@@ -22,6 +22,10 @@ RECORDED_GRAPHS = (
 )
 """A study file that records CUDA graphs without both is not valid."""
 
+SGD_WITHOUT_MOMENTUM = (
+    "is SGD without momentum; trials use 0.9, with which a learning rate acts ten times as much"
+)
+
 OPTIMIZER_LEVERS = {
     **{name: lever for lever, name in OPTIMIZERS.items()},
     "adamw_torch": "adamw",

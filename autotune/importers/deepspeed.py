@@ -9,6 +9,7 @@ from autotune.export.deepspeed import BF16_STATES
 from autotune.importers.base import (
     NO_LEVER,
     OPTIMIZER_LEVERS,
+    SGD_WITHOUT_MOMENTUM,
     ImportedConfig,
     number_or,
     section,
@@ -77,6 +78,8 @@ def _read_optimizer(config: ImportedConfig, options: Mapping[str, Any]) -> None:
     if kind in OPTIMIZER_LEVERS:
         is_unfused = parameters.pop("torch_adam", False) is True
         config.levers["optimizer"] = "adamw" if is_unfused else OPTIMIZER_LEVERS[kind]
+        if kind == "SGD" and parameters.get("momentum") is None:
+            config.skipped["optimizer.params.momentum"] = SGD_WITHOUT_MOMENTUM
         skip_unsupported(config, "optimizer.params.", parameters, OPTIMIZER_DEFAULTS)
     elif options:
         reason = f"the lever optimizer has no setting {kind}"

@@ -14,6 +14,11 @@ from autotune.importers.base import ImportedConfig, pop_number
 DEFAULT_POWER = 1.0
 """The power of the schedule ``polynomial`` of transformers: a straight line."""
 
+DEFAULTS: Mapping[str, Any] = {
+    "lr_end": 1e-7, "num_cycles": 0.5, "min_lr_ratio": 0, "warmup_type": "linear",
+}  # fmt: skip
+"""Arguments of the schedules of transformers with their defaults."""
+
 
 def read_regularization(config: ImportedConfig, options: dict[str, Any]) -> None:
     """Move the fields to levers. ``max_steps`` must still be in ``options``."""
@@ -40,7 +45,8 @@ def _read_schedule(config: ImportedConfig, options: dict[str, Any]) -> None:
         raise ValueError("lr_scheduler_kwargs is not a mapping")
     if setting == "polynomial" and arguments.get("power", DEFAULT_POWER) == DEFAULT_POWER:
         setting = "linear"
-    elif (reason := _differing_arguments(setting, arguments, steps)) is not None:
+        arguments = {name: value for name, value in arguments.items() if name != "power"}
+    if (reason := _differing_arguments(setting, arguments, steps)) is not None:
         config.skipped["lr_scheduler_kwargs"] = reason
     if setting != "linear":
         config.levers["lr_scheduler"] = setting
@@ -48,17 +54,17 @@ def _read_schedule(config: ImportedConfig, options: dict[str, Any]) -> None:
 
 def _differing_arguments(setting: str, arguments: Mapping[str, Any], steps: Any) -> str | None:
     """Why trials follow ``setting`` otherwise than these arguments do."""
+    given = {key: value for key, value in arguments.items() if value != DEFAULTS.get(key)}
     if setting == "polynomial":
-        is_equal = arguments.get("power") == POLYNOMIAL_POWER
-        return None if is_equal else f"the power of trials is {POLYNOMIAL_POWER:g}"
+        if given == {"power": POLYNOMIAL_POWER}:
+            return None
+        return f"trials have the power {POLYNOMIAL_POWER:g} and the other defaults"
     if setting == "constant-cooldown":
         expected = cooldown_steps(steps) if isinstance(steps, int) and steps > 0 else None
-        is_equal = expected == arguments.get("num_decay_steps") and (
-            arguments.get("decay_type") == "linear"
-        )
+        is_equal = given == {"num_decay_steps": expected, "decay_type": "linear"}
         share = f"{COOLDOWN_SHARE:.0%}"
         return None if is_equal else f"trials cool down linearly in the last {share} of the steps"
-    return "trials use the defaults of this schedule" if arguments else None
+    return "trials use the defaults of this schedule" if given else None
 
 
 def _read_warmup(config: ImportedConfig, options: dict[str, Any], *, ignored: bool) -> None:

@@ -10,6 +10,7 @@ from autotune.importers.base import (
     NO_LEVER,
     OPTIMIZER_LEVERS,
     RECORDED_GRAPHS,
+    SGD_WITHOUT_MOMENTUM,
     ImportedConfig,
     differs_from_trials,
     pop_int,
@@ -58,8 +59,15 @@ DEFAULTS: Mapping[str, Any] = {
     "data_seed": None,
     "include_num_input_tokens_seen": "no",
     "torch_empty_cache_steps": None,
-}
-"""Values that ``TrainingArguments`` writes where the user chose nothing."""
+    "torch_compile_backend": "inductor",
+    "fp16_opt_level": "O1",
+    "fp16_backend": "auto",
+    "ray_scope": "last",
+    "fsdp_config": {
+        "min_num_params": 0, "xla": False, "xla_fsdp_v2": False, "xla_fsdp_grad_ckpt": False,
+    },
+}  # fmt: skip
+"""Values that ``TrainingArguments`` of transformers 4 or 5 writes where the user chose nothing."""
 
 DEFAULT_BUCKET_MIB = 25
 """The default bucket size of torch's DistributedDataParallel."""
@@ -76,6 +84,8 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
     optimizer = str(options.pop("optim", "adamw_torch_fused"))
     if optimizer in OPTIMIZER_LEVERS:
         levers["optimizer"] = OPTIMIZER_LEVERS[optimizer]
+        if optimizer == "sgd":
+            config.skipped["optim"] = SGD_WITHOUT_MOMENTUM
     else:
         config.skipped["optim"] = f"the lever optimizer has no setting {optimizer}"
     _read_precision(levers, options)
@@ -88,7 +98,7 @@ def read(document: Mapping[str, Any]) -> ImportedConfig:
         levers["activation_checkpointing"] = True
     _read_sampling(config, options)
     read_regularization(config, options)
-    on_cpu = bool(options.get("use_cpu"))
+    on_cpu = bool(options.get("use_cpu") or options.get("no_cuda"))
     if on_cpu:
         levers["device"] = "cpu"
     if options.pop("dataloader_pin_memory", True) is False and not on_cpu:

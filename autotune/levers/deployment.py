@@ -5,38 +5,18 @@ They change nothing in training. Trials that differ only in these levers deploy 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from autotune.domain import Categorical, ForbiddenClause, Host, Range, Value
+from autotune.domain.runtimes import QUANTIZATIONS, RUNTIMES
 from autotune.levers.base import DEPLOYMENT, SCRIPT, Lever
 from autotune.levers.batching import MAX_BATCH
 from autotune.levers.devices import MAX_THREADS, too_many_threads
 from autotune.levers.numerics import missing_bf16, missing_compiler
 
-QUANTIZATIONS: Mapping[str, tuple[str, ...]] = {
-    "torch": ("none", "bf16"),
-    "torch-compile": ("none", "bf16"),
-    "torch-cuda-graphs": ("none", "bf16", "fp16"),
-    "onnxruntime": ("none", "int8-dynamic", "int8-static"),
-    "openvino": ("none", "bf16", "fp16", "int8-static"),
-    "tensorrt": ("none", "fp16"),
-}
-"""By runtime, the quantizations that it can run."""
-
-PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
-    "openvino": ("openvino", "nncf", "onnx", "onnxscript"),
-    "tensorrt": ("tensorrt", "onnx", "onnxscript"),
-}
-"""By runtime, the packages that it needs."""
-
-EXTRAS: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "tensorrt"}
-"""By runtime, the extra of autotune that installs them."""
-
 COMPILED = "torch-compile"
 
-ON_GPU = ("torch-cuda-graphs", "tensorrt")
-"""Runtimes that serve on a GPU."""
+ON_GPU = [name for name, runtime in RUNTIMES.items() if runtime.is_on_gpu]
 
 ALL_CORES = 0
 """The setting of ``inference_threads`` that stands for all physical cores."""
@@ -47,20 +27,21 @@ EXPORTS = {SCRIPT: "no part of training: it is about the deployed model"}
 
 
 def _missing_runtime(host: Host, value: Value) -> str | None:
-    missing = [name for name in PACKAGES.get(str(value), ()) if name not in host.tools]
+    runtime = RUNTIMES[str(value)]
+    missing = [name for name in runtime.packages if name not in host.tools]
     if missing:
-        return f"needs {' and '.join(missing)}: pip install 'autotune[{EXTRAS[str(value)]}]'"
+        return f"needs {' and '.join(missing)}: pip install 'autotune[{runtime.extra}]'"
     if value == COMPILED:
         return missing_compiler(host)
-    if value in ON_GPU and all(device.kind != "cuda" for device in host.devices):
+    if runtime.is_on_gpu and all(device.kind != "cuda" for device in host.devices):
         return "needs a CUDA GPU"
     return None
 
 
 def _runs_nowhere(host: Host, value: Value) -> str | None:
     """Why no runtime of ``host`` can run a quantization, or only by slow emulation."""
-    able = [runtime for runtime, values in QUANTIZATIONS.items() if value in values]
-    reasons = {runtime: _missing_runtime(host, runtime) for runtime in able}
+    able = [name for name, runtime in RUNTIMES.items() if value in runtime.quantizations]
+    reasons = {name: _missing_runtime(host, name) for name in able}
     if not able or None in reasons.values():
         return missing_bf16(host) if value == "bf16" else None
     return "; ".join(f"{runtime} {reason}" for runtime, reason in reasons.items())
@@ -72,7 +53,7 @@ def _bf16_forbidden_on(host: Host) -> Iterator[ForbiddenClause]:
         return
     for device in host.devices:
         if device.kind == "cpu" and not device.bf16:
-            runtimes = ", ".join(repr(name) for name in QUANTIZATIONS if name not in ON_GPU)
+            runtimes = ", ".join(repr(name) for name in RUNTIMES if name not in ON_GPU)
             yield ForbiddenClause(
                 f"quantization == bf16 and runtime in [{runtimes}]",
                 "the CPU has no bf16 arithmetic; emulation is slow",
@@ -87,7 +68,7 @@ def _bf16_forbidden_on(host: Host) -> Iterator[ForbiddenClause]:
 
 def _runtimes(host: Host) -> Categorical:
     """Without the one that compiles the model, which took 100 s for each deployment of MiniLM."""
-    return Categorical(tuple(name for name in QUANTIZATIONS if name != COMPILED))
+    return Categorical(tuple(name for name in RUNTIMES if name != COMPILED))
 
 
 def _thread_counts(host: Host) -> Categorical:
@@ -99,7 +80,7 @@ def _thread_counts(host: Host) -> Categorical:
 RUNTIME = Lever(
     name="runtime",
     summary="What runs the deployed model",
-    domain=Categorical(tuple(QUANTIZATIONS)),
+    domain=Categorical(tuple(RUNTIMES)),
     default="torch",
     influences=frozenset({DEPLOYMENT}),
     unavailable=_missing_runtime,
@@ -115,7 +96,7 @@ RUNTIME = Lever(
 QUANTIZATION = Lever(
     name="quantization",
     summary="The type of the numbers of the deployed model; static int8 is calibrated on examples",
-    domain=Categorical(("none", "bf16", "fp16", "int8-dynamic", "int8-static")),
+    domain=Categorical(QUANTIZATIONS),
     default="none",
     influences=frozenset({DEPLOYMENT}),
     unavailable=_runs_nowhere,
@@ -124,10 +105,11 @@ QUANTIZATION = Lever(
     exports=EXPORTS,
     forbidden=tuple(
         ForbiddenClause(
-            f"runtime == '{runtime}' and not quantization in [{', '.join(map(repr, values))}]",
-            f"{runtime} can run {', '.join(values)}",
+            f"runtime == '{runtime.name}' and "
+            f"not quantization in [{', '.join(map(repr, runtime.quantizations))}]",
+            f"{runtime.name} can run {', '.join(runtime.quantizations)}",
         )
-        for runtime, values in QUANTIZATIONS.items()
+        for runtime in RUNTIMES.values()
     ),
 )
 

@@ -119,7 +119,8 @@ ATTENTION = Lever(
         ForbiddenClause(f"attention == {UNPADDED} and precision in [fp32, tf32]",
             "the kernels of flash-attn are for bf16 and fp16"),
         ForbiddenClause(
-            f"attention == {UNPADDED} and pruning_ratio > 0 and pruning_score == taylor",
+            f"attention == {UNPADDED} and pruning_ratio > 0 and pruning_method == structured "
+            "and pruning_score == taylor",
             "scores need gradients in fp32, which flash-attn does not compute"),
         ForbiddenClause(f"attention == {UNPADDED} and compile != false",
             "each batch has another number of tokens without padding, which breaks the graph"),

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotune.domain import Strategy, Value, WorkloadProfile
+from autotune.domain.runtimes import RUNTIMES
 from autotune.domain.training import num_steps, peak_learning_rate
-from autotune.levers.deployment import QUANTIZATIONS
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ ACCURACY_EFFECTS: Effects = {
         "int8-dynamic": Effect(0.0, 0.1),
         "int8-static": Effect(0.0, 0.2),
     },
-    "runtime": dict.fromkeys(QUANTIZATIONS, Effect(0.0, 0.01)),
+    "runtime": dict.fromkeys(RUNTIMES, Effect(0.0, 0.01)),
     "quantization_aware": {True: Effect(0.0, 0.1)},
     "quantization_granularity": {"tensor": Effect(0.0, 0.1)},
     "quantization_operators": {"linear": Effect(0.0, 0.05)},

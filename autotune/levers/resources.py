@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autotune.domain import Host, Prices, Resources, Strategy
+from autotune.domain.runtimes import RUNTIMES
 from autotune.levers.cluster import ANY
-from autotune.levers.deployment import ON_GPU
 from autotune.levers.layout import layout
 
 
@@ -39,7 +39,7 @@ def serving_usd(strategy: Strategy, host: Host, prices: Prices) -> float | None:
     if prices.cpu_core is None:
         return None
     total = prices.cpu_core * serving_threads(strategy, host)
-    if strategy.get("runtime", "torch") not in ON_GPU:
+    if not RUNTIMES[str(strategy.get("runtime", "torch"))].is_on_gpu:
         return total
     gpu = _gpu_usd(str(strategy["device"]), host, prices)
     return None if gpu is None else total + gpu

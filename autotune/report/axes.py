@@ -10,7 +10,7 @@ from autotune.analysis.front import value_of
 from autotune.analysis.replicates import Estimate
 from autotune.analysis.text import metric_label
 from autotune.domain import Measurement, Trial
-from autotune.domain.metrics import METRICS, MetricKind
+from autotune.domain.metrics import METRICS, MetricKind, get_metric
 
 MARGIN = 0.04
 """Space between the outermost marks and the ends of a limited axis, in units of their range."""
@@ -45,9 +45,10 @@ class Axis:
         """The format of ticks, for Plotly: shares in percent, dollars with their sign."""
         if self.default is not None:
             return {"tickformat": "~g", "ticksuffix": "x"}
-        unit = METRICS[self.metric].unit if self.metric in METRICS else ""
-        if unit == "ratio":
+        metric = get_metric(self.metric)
+        if metric.kind is MetricKind.SHARE:
             return {"tickformat": ".2~%"}
+        unit = metric.unit
         return {"tickformat": "~g", "tickprefix": "$"} if unit.startswith("USD") else {}
 
     def scale(self, value: float) -> float:

@@ -25,7 +25,7 @@ from autotune.analysis.text import (
     metric_label,
 )
 from autotune.domain import State, Study, Trial
-from autotune.domain.metrics import METRICS, get_metric
+from autotune.domain.metrics import get_metric
 from autotune.levers import LEVERS, has_effect
 from autotune.report.axes import Axis
 from autotune.report.blocks import Block, Command, Figure, Heading, Paragraph, Table
@@ -92,7 +92,8 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
         f"{minutes:.1f} minutes, to {aims}, {condition}."
     )
     if not picks:
-        yield Paragraph("No complete trial meets the constraints, so nothing is recommended.")
+        closest = snapshot.recommendation_sentence("knee")
+        yield Paragraph(closest or f"Nothing is recommended: {snapshot.why_no_front}.")
         return
     size = len(snapshot.front)
     yield Paragraph(f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front.")
@@ -154,7 +155,8 @@ def _front(snapshot: Snapshot) -> Iterator[Block]:
                 f"{Axis(other).title} against {Axis(objectives[0]).title} of the complete trials, "
                 "in the range of the front. A double click shows all.",
             )
-    entries = sorted(snapshot.front, key=lambda t: -(value_of(t, objectives[0]) or 0.0))
+    sign = snapshot.study.objectives[0].sign
+    entries = sorted(snapshot.front, key=lambda t: -sign * (value_of(t, objectives[0]) or 0.0))
     if len(entries) > MAX_FRONT_ROWS:
         yield Paragraph(
             f"The first {MAX_FRONT_ROWS} of {len(entries)} by {Axis(objectives[0]).title}:"
@@ -214,7 +216,7 @@ def _against(metric: str, trial: Trial, default: Trial) -> str:
     value, base = value_of(trial, metric), value_of(default, metric)
     if value is None or base is None:
         return ""
-    if metric in METRICS and METRICS[metric].unit == "ratio":
+    if get_metric(metric).is_ratio:
         mark = UNCLEAR * (not is_clear_difference(metric, trial, default))
         return f"({100 * (value - base):+.1f} points{mark})"
     ratio = format_ratio_to_default(metric, trial, default)
@@ -269,7 +271,7 @@ def _method(snapshot: Snapshot) -> Iterator[Block]:
     yield Paragraph(
         "Every trial is a fine-tune in its own process. Speed is the number of training samples "
         "per second in steady state, without the first steps. Intervals are 95% intervals: of "
-        "speed over timing windows of about a second, of accuracy by Wilson over the evaluated "
+        "speed over timing windows of half a second, of accuracy by Wilson over the evaluated "
         "samples. Each trial has one seed. Two seeds of one strategy often differ by more than the "
         "interval of one. Comparisons with the default are posterior means: they join all runs of "
         "a strategy, on validation and on test samples, and what like strategies have reached, so "

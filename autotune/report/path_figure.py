@@ -17,7 +17,7 @@ from autotune.analysis.front import direction_of
 from autotune.analysis.metric_posterior import Comparison
 from autotune.analysis.text import metric_label
 from autotune.domain import Study
-from autotune.domain.metrics import MetricKind, get_metric
+from autotune.domain.metrics import get_metric
 from autotune.report.axes import error_lengths
 from autotune.report.figures import apply_theme
 from autotune.report.style import BLUE, GREY, ORANGE, one_line_label, wrapped_label
@@ -59,8 +59,8 @@ def path_figure(
 
 @dataclass(frozen=True)
 class _Column:
-    """The bars of one metric. Positions are logarithms of factors, or differences; those of shares
-    are in points."""
+    """The bars of one metric. Positions are logarithms of factors, or differences; those of scores
+    up to 1 are in points."""
 
     study: Study
     path: Attribution
@@ -72,8 +72,8 @@ class _Column:
 
     @property
     def title(self) -> str:
-        is_share = get_metric(self.metric).kind is MetricKind.SHARE and not self.total.is_ratio
-        return one_line_label(f"{metric_label(self.metric)}{' (points)' * is_share}")
+        is_in_points = get_metric(self.metric).is_ratio and not self.total.is_ratio
+        return one_line_label(f"{metric_label(self.metric)}{' (points)' * is_in_points}")
 
     @cached_property
     def steps(self) -> Sequence[Comparison | None]:
@@ -160,7 +160,7 @@ class _Column:
     def _position(self, value: float) -> float:
         if self.total.is_ratio:
             return math.log(value)
-        return 100 * value if get_metric(self.metric).kind is MetricKind.SHARE else value
+        return 100 * value if get_metric(self.metric).is_ratio else value
 
     def _colour(self, step: Comparison) -> str:
         """Blue for better, orange for worse, grey where the interval contains no change."""

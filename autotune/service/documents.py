@@ -10,7 +10,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from autotune.domain import Columns
-from autotune.errors import AutotuneError, SpecError, UsageError
+from autotune.errors import AutotuneError, Mistake, SpecError, UsageError
+from autotune.spec.overrides import FILE
 from autotune.store.submissions import Submission, SubmissionState
 
 Record = dict[str, Any]
@@ -42,11 +43,18 @@ class Document(BaseModel):
 
 
 class MistakeDocument(Document):
-    """A mistake of a study file and its place, counted from 1."""
+    """A mistake and its place, counted from 1: in the study file, or in ``file``, such as
+    ``--set``, where ``line`` is the number of the setting."""
 
+    file: str | None = None
     line: int
     column: int
     message: str
+
+    @classmethod
+    def from_mistake(cls, mistake: Mistake) -> Self:
+        file = FILE if mistake.file == FILE else None
+        return cls(file=file, line=mistake.line, column=mistake.column, message=mistake.message)
 
 
 class ErrorDocument(Document):
@@ -62,9 +70,7 @@ class ErrorDocument(Document):
         return cls(
             error=error.message,
             hint=error.hint,
-            mistakes=[
-                MistakeDocument(line=m.line, column=m.column, message=m.message) for m in mistakes
-            ],
+            mistakes=[MistakeDocument.from_mistake(mistake) for mistake in mistakes],
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from autotune.service.config import ServiceConfig
 from autotune.service.documents import SubmissionDocument
 from autotune.service.files import UserFolder
 from autotune.service.policy import REPLAY, ClientPolicy
+from autotune.spec.overrides import write_overrides
 from autotune.store import SqlStore, open_store
 from autotune.store.access import AccessToken
 from autotune.store.queue import SubmissionQueue
@@ -122,6 +122,8 @@ class Studies:
         folder = UserFolder.of_user(self.config.folder, user)
         check = ClientPolicy(folder).check
         source = text + "\n"  # text without a line break would be the path of a file
+        if self.config.executor is not None:
+            settings = [*settings, f"executor.kind={self.config.executor}"]
         config = spec.executor(source, overrides=settings, check=check)
         host = self.host
         if config.kind == REPLAY and config.landscape and folder.has(config.landscape):
@@ -162,8 +164,7 @@ class Studies:
         """Let a study of the user that has ended wait again."""
         submission = self.queue.find(name)
         require_owner(token, submission.owner, name)
-        added = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        overrides = [*submission.settings, *added]
+        overrides = [*submission.settings, *write_overrides(settings)]
         study = self.validate(submission.owner, submission.text, overrides)
         if study.name != name:
             raise UsageError("the name of a study cannot change", hint="submit another study")
@@ -193,11 +194,18 @@ class Studies:
 def open_studies(config: ServiceConfig) -> Studies:
     """The studies of a database, which is created if needed."""
     queue = SubmissionQueue(config.storage, lease_seconds=config.lease_seconds)
-    return Studies(config, queue, open_store(config.storage), _own_host())
+    return Studies(config, queue, open_store(config.storage), _host(config))
 
 
-def _own_host() -> Host:
-    """The hardware of this machine. Only torch can describe a GPU, and a worker imports it."""
+def _host(config: ServiceConfig) -> Host:
+    """The hardware of the cluster of ``config``, or else of this machine. Only torch can describe a
+    GPU, and a worker imports it."""
+    from autotune.cli.executors import open_executor
+
+    if config.address is not None:
+        cluster = ExecutorConfig(str(config.executor), address=config.address)
+        with open_executor(cluster) as opened:
+            return opened[1]
     if not may_have_gpu():
         return inventory()
     executor, nodes = import_object(EXECUTORS["local"].factory)(ExecutorConfig())

@@ -45,17 +45,13 @@ def _task_differences(old: Study, new: Study) -> Iterator[str]:
 def _metric_differences(old: Study, new: Study) -> Iterator[str]:
     if old.objectives != new.objectives:
         yield _difference("objectives", _describe_objectives(old), _describe_objectives(new))
-    added = {c.metric: str(c) for c in new.constraints if c.metric not in _metrics(old)}
+    added = {c.metric: str(c) for c in new.constraints if c.metric not in old.target_metrics}
     for constraint in added.values():
         yield f"the constraint '{constraint}' is on a metric that was not evaluated before"
 
 
 def _describe_objectives(study: Study) -> str:
     return ", ".join(f"{o.direction} {o.metric}" for o in study.objectives)
-
-
-def _metrics(study: Study) -> set[str]:
-    return {o.metric for o in study.objectives} | {c.metric for c in study.constraints}
 
 
 def _space_differences(old: Study, new: Study) -> Iterator[str]:
@@ -109,18 +105,23 @@ def _is_within(old: Dimension, new: Dimension) -> bool:
 
 
 def _price_differences(old: Study, new: Study) -> Iterator[str]:
-    metrics = (METRICS[name] for name in _metrics(new) if name in METRICS)
+    metrics = (METRICS[name] for name in new.target_metrics if name in METRICS)
     if all(metric.requires is not Requirement.PRICES for metric in metrics):
         return
     if old.prices.cpu_core != new.prices.cpu_core:
         yield _difference("prices.cpu_core", old.prices.cpu_core, new.prices.cpu_core)
+    yield from _changed_entries("prices.nodes", old.prices.nodes, new.prices.nodes)
     devices = (*searched_devices(old.space), *searched_devices(new.space))
-    if not any(device.startswith("cuda") for device in devices):
-        return
-    for name in sorted({*old.prices.gpus, *new.prices.gpus}):
-        before, after = old.prices.gpus.get(name), new.prices.gpus.get(name)
-        if before != after:
-            yield _difference(f"prices.gpus.{name}", before, after)
+    if any(device != "cpu" for device in devices):
+        yield from _changed_entries("prices.gpus", old.prices.gpus, new.prices.gpus)
+
+
+def _changed_entries(
+    section: str, old: Mapping[str, float], new: Mapping[str, float]
+) -> Iterator[str]:
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield _difference(f"{section}.{name}", old.get(name), new.get(name))
 
 
 def _difference(name: str, before: Any, after: Any) -> str:

@@ -30,7 +30,7 @@ MAX_LISTED_SETTINGS = 32
 """Longer domains are sampled when conditions are checked."""
 
 _UNSIGNED = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_METRIC = re.compile(r"\s*(?P<metric>\w+)\s*")
+_METRIC = re.compile(r"\s*(?P<metric>[\w-]+)\s*")
 _OPERATOR = re.compile(r"(?P<operator>>=|<=|>|<)\s*")
 _BOUND = re.compile(
     rf"(?:(?P<number>[+-]?{_UNSIGNED})"
@@ -38,6 +38,7 @@ _BOUND = re.compile(
 )
 _NUMBER = re.compile(rf"(?<![\w.]){_UNSIGNED}")
 _WORD = re.compile(r"""'[^']*'|"[^"]*"|(?<![\w.])[A-Za-z_][\w:]*""")
+_ARITHMETIC = "+-*/%"
 _KEYWORDS = frozenset({"and", "or", "not", "in", "true", "false"})
 
 
@@ -122,17 +123,29 @@ class UnknownName(NamedTuple):
 
 
 def unknown_names(text: str, levers: Collection[str]) -> list[UnknownName]:
-    """The words of ``text`` that are no setting of the ``levers`` that it names."""
+    """The words of ``text`` that are no setting of the ``levers`` that it names. Settings of some
+    levers can be any word: those that are similar to a lever, or a part of a sum or a quotient such
+    as ``google-bert/bert-base``, have to be quoted."""
     settings_of_levers = [word for lever in levers for word in _text_settings(lever)]
     unknown = []
     for match in _WORD.finditer(text):
         word = match.group().strip("'\"")
-        is_setting = word in settings_of_levers or any(LEVERS[n].is_legal(word) for n in levers)
-        if word not in _KEYWORDS and word not in levers and not is_setting:
-            unknown.append(
-                UnknownName(match.start(), word, closest(word, settings_of_levers) or "")
-            )
+        if word in _KEYWORDS or word in levers or word in settings_of_levers:
+            continue
+        similar = closest(word, settings_of_levers) or ""
+        is_legal = any(LEVERS[name].is_legal(word) for name in levers)
+        if is_legal and match.group() == word:
+            similar = closest(word, LEVERS, cutoff=0.8) or ""
+            is_legal = not similar and not _is_operand(text, match)
+        if not is_legal:
+            unknown.append(UnknownName(match.start(), word, similar))
     return unknown
+
+
+def _is_operand(text: str, match: re.Match[str]) -> bool:
+    """Whether ``match`` is a part of a sum, a product or a quotient in ``text``."""
+    before, after = text[: match.start()].rstrip()[-1:], text[match.end() :].lstrip()[:1]
+    return (before != "" and before in _ARITHMETIC) or (after != "" and after in _ARITHMETIC)
 
 
 def _text_settings(lever: str) -> list[str]:

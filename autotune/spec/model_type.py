@@ -11,6 +11,7 @@ from pathlib import Path
 from autotune.domain import Categorical, ForbiddenClause, Range, SearchSpace, Value
 from autotune.domain.search_space import settings
 from autotune.domain.strategy import OF_TASK
+from autotune.errors import UsageError
 from autotune.levers.base import Lever
 from autotune.levers.model_types import LAYER_LEVERS, why_unsupported
 from autotune.spec.conditions import can_hold
@@ -65,13 +66,21 @@ def restrict_to_model(
 
 def restrict_space(space: SearchSpace, model_type: str | None) -> SearchSpace:
     """``space`` without the settings that the model cannot run, for a model whose type was not
-    known when the study file was resolved: one of the hub that had to be downloaded."""
+    known when the study file was resolved: one of the hub that had to be downloaded.
+
+    :raises UsageError: it can run no setting of a lever.
+    """
     dimensions = []
     for dimension in space.dimensions:
-        values = _values(dimension.domain)
-        left = [v for v in values if why_unsupported(dimension.lever, v, model_type) is None]
-        is_restricted = 0 < len(left) < len(values)
-        domain = Categorical(tuple(left)) if is_restricted else dimension.domain
+        lever, values = dimension.lever, _values(dimension.domain)
+        left = [v for v in values if why_unsupported(lever, v, model_type) is None]
+        if not left:
+            reason = why_unsupported(lever, values[0], model_type)
+            raise UsageError(
+                f"the model can run no setting of {lever}: {reason}",
+                hint=f"remove {lever} from the section space",
+            )
+        domain = Categorical(tuple(left)) if len(left) < len(values) else dimension.domain
         dimensions.append(replace(dimension, domain=domain))
     restricted = replace(space, dimensions=tuple(dimensions))
     if restricted == space:

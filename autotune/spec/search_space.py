@@ -22,6 +22,7 @@ from autotune.spec.document import Document, Path
 from autotune.spec.domains import ResolvedDomain, SkippedSetting, resolve_lever
 from autotune.spec.model_type import model_type_of, restrict_to_model, restrict_to_models
 from autotune.spec.models import StudyFile
+from autotune.spec.task_settings import compared_setting
 
 
 def resolve_space(
@@ -62,10 +63,23 @@ def parse_condition(text: str, path: Path, document: Document) -> expression.Exp
     unknown = unknown_names(text, condition.names)
     for column, word, match in unknown:
         names = " or ".join(sorted(condition.names))
-        hint = f"; did you mean {match}?" if match else ""
-        message = f"'{word}' is no lever, and no setting of {names}{hint}"
+        hint = f"did you mean {match}?" if match else "names with other signs need quotes"
+        message = f"'{word}' is no lever, and no setting of {names}; {hint}"
         document.add_error(path, message, offset=column)
     return None if unknown else condition
+
+
+def _parse_condition(
+    text: str, path: Path, file: StudyFile, document: Document
+) -> expression.Expression | None:
+    """:func:`parse_condition` of a study file, in which ``task`` stands for the task's settings."""
+    condition = parse_condition(text, path, document)
+    lever = None if condition is None else compared_setting(text, file.task)
+    if lever is None:
+        return condition
+    message = f"write 'task' for the {lever} of the task, and list others: {lever} in [task, ...]"
+    document.add_error(path, message)
+    return None
 
 
 def _resolve_levers(file: StudyFile, document: Document, host: Host) -> dict[str, ResolvedDomain]:
@@ -96,7 +110,7 @@ def _condition(name: str, file: StudyFile, document: Document) -> str | None:
     own, text, path = LEVERS[name].when, file.space[name].when, ("space", name, "when")
     if text is None:
         return own
-    condition = parse_condition(text, path, document)
+    condition = _parse_condition(text, path, file, document)
     if condition is None:
         return None
     order = {lever: index for index, lever in enumerate(LEVERS)}
@@ -143,7 +157,7 @@ def _rules(file: StudyFile, document: Document) -> list[ForbiddenClause]:
     return [
         ForbiddenClause(rule.exclude, rule.because)
         for index, rule in enumerate(file.rules)
-        if parse_condition(rule.exclude, ("rules", index, "exclude"), document) is not None
+        if _parse_condition(rule.exclude, ("rules", index, "exclude"), file, document) is not None
     ]
 
 

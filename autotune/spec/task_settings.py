@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +11,7 @@ from autotune.domain.strategy import OF_TASK
 from autotune.domain.tasks import TASK_KINDS
 from autotune.spec.document import Document, Path
 from autotune.spec.models import StudyFile
+from autotune.spec.task_section import TaskSpec
 
 OWN_CLASS_EXCLUDES = {
     "model": "task.model_class is a class for one model",
@@ -47,6 +49,23 @@ def refer_to_task(file: StudyFile, document: Document) -> StudyFile:
             "start_with": [_referred(entry, own) for entry in file.start_with],
         }
     )
+
+
+def compared_setting(text: str, task: TaskSpec) -> str | None:
+    """The lever whose setting the condition ``text`` cannot compare: it puts ``model`` or
+    ``max_length`` in an order, or equates it with the value that ``task`` has, for which
+    strategies have :data:`OF_TASK`. ``None`` if there is none."""
+    names_only = re.sub(r"""(['"]).*?\1""", "''", text)
+    for lever, value in (("model", task.model), ("max_length", task.max_length)):
+        own = rf"""(?<![\w'"]){re.escape(str(value))}(?![\w'"])|(['"]){re.escape(str(value))}\1"""
+        orders = rf"\b{lever}\s*[-+*/%<>]|[-+*/%<>]=?\s*{lever}\b"
+        equals = rf"\b{lever}\s*[!=]=\s*(?:{own})"
+        members = re.findall(rf"\b{lever}\s+in\s*(\[[^\]]*\])", text)
+        if re.search(orders, names_only) or re.search(equals, text):
+            return lever
+        if any(re.search(own, values) for values in members):
+            return lever
+    return None
 
 
 def _check_functions(file: StudyFile, document: Document) -> None:

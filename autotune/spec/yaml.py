@@ -92,8 +92,13 @@ def write(data: Mapping[str, Any]) -> str:
 
     :raises UsageError: a value is neither text, number, list nor mapping.
     """
+    return write_value(data, indent=2) + "\n"
+
+
+def write_value(value: Any, indent: int | None = None) -> str:
+    """``value`` as YAML, on one line unless there is an ``indent``. Raises as :func:`write`."""
     try:
-        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(value, indent=indent, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"a study has a value that no file can have: {error}",
@@ -106,7 +111,7 @@ def write_scalar(text: str) -> str:
     """``text`` as a scalar of YAML: in quotes unless it is a plain word."""
     if re.fullmatch(r"[A-Za-z][\w.-]*", text, re.ASCII) and read(text, "").data == text:
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return write_value(text)
 
 
 class _Reader:

@@ -41,8 +41,8 @@ from autotune.store.sql import SqlStore, open_store
 
 log = logging.getLogger(__name__)
 
-Result = tuple[str, int, Outcome]
-"""Study, trial number and outcome."""
+Result = tuple[str, int, Outcome, float | None]
+"""Study, trial number and outcome, and the seconds from the start to the outcome, if known."""
 
 _OUTCOMES: dict[str, type[Outcome]] = {
     outcome.__name__: outcome for outcome in (Completed, Pruned, Infeasible, Failed, Interrupted)
@@ -109,6 +109,7 @@ class BufferedStore(SqlStore):
             log.info("a point of trial %d is not stored now: %s", number, error)
 
     def finish(self, study: str, number: int, outcome: Outcome) -> Trial:
+        seconds = self._durations.seconds(study, number)  # without the time of an outage
         try:
             self.flush()
             trial = super().finish(study, number, outcome)
@@ -119,7 +120,7 @@ class BufferedStore(SqlStore):
                 raise
             log.warning("trial %d is kept in the journal: %s", number, error)
             with self._journal_lock:
-                self._journal.append(study, number, outcome)
+                self._journal.append((study, number, outcome, seconds))
             trial = running.finish(outcome, utc_now())
         return trial
 
@@ -140,9 +141,9 @@ class BufferedStore(SqlStore):
 
     def _write(self, result: Result) -> bool:
         """Write one result; ``False`` if the database no longer accepts it."""
-        study, number, outcome = result
+        study, number, outcome, seconds = result
         try:
-            super().finish(study, number, outcome)
+            self._finish(study, number, outcome, seconds)
         except UsageError as error:  # the study was deleted, or the trial has another outcome
             log.warning("a result of study %s is dropped: %s", study, error)
             return False
@@ -164,9 +165,11 @@ class Journal:
         self._path = directory / f"{self._prefix}{digest(driver)}.jsonl"
         self._file: int | None = None
 
-    def append(self, study: str, number: int, outcome: Outcome) -> None:
+    def append(self, result: Result) -> None:
         """Add a result; it is on disk when this returns."""
-        line = json.dumps({"study": study, "number": number, **_to_document(outcome)}) + "\n"
+        study, number, outcome, seconds = result
+        document = {"study": study, "number": number, "seconds": seconds, **_to_document(outcome)}
+        line = json.dumps(document) + "\n"
         try:
             if self._file is None:
                 self._file = self._open()
@@ -258,7 +261,7 @@ def _parse_result(line: bytes) -> Result:
     document = json.loads(line)
     fields = _with_current_names(document["fields"])
     outcome = _adapter(document["outcome"]).validate_python(fields)
-    return str(document["study"]), int(document["number"]), outcome
+    return str(document["study"]), int(document["number"]), outcome, document.get("seconds")
 
 
 def _with_current_names(fields: dict[str, Any]) -> dict[str, Any]:

@@ -258,7 +258,10 @@ class SqlStore:
         Repeating the call with the same state changes nothing. A trial that was marked interrupted
         meanwhile accepts the outcome.
         """
-        seconds = self._durations.seconds(study, number)
+        return self._finish(study, number, outcome, self._durations.seconds(study, number))
+
+    def _finish(self, study: str, number: int, outcome: Outcome, seconds: float | None) -> Trial:
+        """Record an outcome ``seconds`` after the start; ``None`` if that is not known."""
         with self._change(study) as change:
             return change.finish(number, outcome, seconds)
 
@@ -297,6 +300,14 @@ class SqlStore:
             where = (TrialRow.study_id == key, TrialRow.revision > cursor)
             trials, revision = queries.list_trials(connection, *where)
             return trials, max(cursor, revision)
+
+    def created_at(self, study: str) -> datetime:
+        """When the study was stored: at another time than a deleted one of this name."""
+        with self._read(study) as connection:
+            key = queries.study_id(connection, study)
+            query = select(StudyRow.created_at).where(StudyRow.id == key)
+            created: datetime = connection.execute(query).scalar_one()
+            return created
 
     def trial(self, study: str, number: int) -> Trial:
         """One trial with its complete result."""

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from autotune import plugins
 from autotune.domain import Job, Outcome
-from autotune.domain.metrics import own_score
 from autotune.ports import Report
 
 
 def evaluate(job: Job, report: Report) -> Outcome:
     """Run one trial in this process. The function that the driver sends to workers."""
     plugins.load(job.plugins)
-    for reference in job.task.metrics or ():
-        plugins.register_metric(own_score(reference))
+    plugins.register_scores(job.task.metrics or ())
     from autotune.trial.run import run_trial
 
     return run_trial(job, report)

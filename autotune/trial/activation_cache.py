@@ -17,16 +17,22 @@ from transformers import PreTrainedModel
 from autotune.domain import Strategy
 from autotune.domain.strategy import digest
 from autotune.levers.effects import MODEL_LEVERS
-from autotune.trial.data.activations import Activations, read_activations
+from autotune.measure.clock import now
+from autotune.measure.energy import EnergyMeter, counters
+from autotune.trial.data.activations import Activations, ComputationCost, read_activations
 from autotune.trial.data.batching import Collator, Indices, chunks
 from autotune.trial.data.cache import get_or_build
 from autotune.trial.data.prepared import PreparedTask
 from autotune.trial.distributed.stages import build_stage
 from autotune.trial.effects.precision import Precision
 from autotune.trial.encoder import encoder_of
+from autotune.trial.loss import kind_of
 
 BATCH_SIZE = 32
 """Examples of one pass through the frozen layers."""
+
+FORMAT = 2
+"""The version of the files in the cache folder."""
 
 KEY_LEVERS = (
     "attention", "freeze_layers", "precision", "pruning_method", "pruning_ratio",
@@ -45,17 +51,26 @@ def cached_activations(
 ) -> Activations:
     """The outputs of the frozen layers of ``model`` for the examples of ``collate``, from the cache
     folder if a trial has computed them before. ``seed`` selects the examples of pruning scores."""
-    settings = {lever: strategy[lever] for lever in (*KEY_LEVERS, *_active_plugin_levers(strategy))}
     is_pruned = float(strategy["pruning_ratio"]) > 0
+    # The loss of spans, and so the scores of its gradients, depends on the padding.
+    padding = ("padding", "compile") if is_pruned and kind_of(prepared).predicts_spans else ()
+    names = (*KEY_LEVERS, *padding, *_active_plugin_levers(strategy))
+    settings = {lever: strategy[lever] for lever in names}
     key = digest(
         [prepared.folder, prepared.data_digest, prepared.max_length, settings, collate.device.type,
-         torch.__version__, seed if is_pruned else None]
+         torch.__version__, seed if is_pruned else None, FORMAT]
     )  # fmt: skip
+    computed: list[Activations] = []
 
     def build(folder: Path) -> None:
-        _compute(model, int(strategy["freeze_layers"]), precision, collate).write(folder)
+        meter, start = EnergyMeter(counters([collate.device])), now(collate.device)
+        with meter.running():
+            computed.append(_compute(model, int(strategy["freeze_layers"]), precision, collate))
+        cost = ComputationCost(now(collate.device) - start, meter.joules)
+        computed[0].write(folder, cost)
 
-    return read_activations(get_or_build("activations", key, build), collate.split.offsets)
+    folder = get_or_build("activations", key, build)
+    return computed[0] if computed else read_activations(folder, collate.split.offsets)
 
 
 def _active_plugin_levers(strategy: Strategy) -> list[str]:

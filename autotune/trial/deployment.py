@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import gc
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -24,10 +23,10 @@ from autotune.deployment import DeploymentSettings, Logits
 from autotune.deployment.trained_model import TaskFacts, read_facts, save
 from autotune.domain import Job, Measurement, SavedModel, Strategy, Task
 from autotune.domain.metrics import METRICS, get_metric
+from autotune.domain.runtimes import RUNTIMES
 from autotune.domain.tasks import TASK_KINDS
 from autotune.domain.text import one_line, shorten
-from autotune.errors import DeploymentError
-from autotune.levers.deployment import ON_GPU
+from autotune.errors import DeploymentError, is_disk_full
 from autotune.measure.correctness import HIT_SHARES, count_hits
 from autotune.measure.cost import SECONDS_PER_HOUR
 from autotune.measure.measurements import exact, inverse
@@ -117,19 +116,12 @@ def deploy(job: Job, data: TrialData, model: Path, recorder: TrialRecorder) -> N
     try:
         measurements = _measure(job, data, model)
     except Exception as error:  # runtimes and their converters raise errors of many types
-        if _is_disk_full(error):  # a fault of the machine
+        if is_disk_full(error):  # a fault of the machine
             raise OSError(errno.ENOSPC, one_line(error)) from error
         raise DeploymentError(
             f"the trained model cannot be deployed: {shorten(one_line(error), 300)}"
         ) from error
     recorder.add(*measurements.values(), exact("deploy_seconds", time.perf_counter() - start))
-
-
-def _is_disk_full(error: Exception) -> bool:
-    """Whether the disk is full. Libraries written in Rust and C++ pass only the message on."""
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOSPC
-    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
@@ -159,7 +151,7 @@ def _measure(job: Job, data: TrialData, model: Path) -> dict[str, Measurement]:
 
 def _serving_gpu(strategy: Strategy) -> int | None:
     """The index of the GPU that serves: the one that trains. ``None`` for runtimes on the CPU."""
-    if strategy["runtime"] not in ON_GPU:
+    if not RUNTIMES[str(strategy["runtime"])].is_on_gpu:
         return None
     return torch.device(str(strategy["device"])).index or 0
 

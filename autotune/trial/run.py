@@ -137,6 +137,12 @@ def train_model(
     with recorder.stage(SETUP), meter.running():
         state = init_train_state(job.strategy, data.prepared, data.collate, job.seed, group)
         plan = plan_training(job.strategy, job.task, data.collate, job.seed)
+    if state.activations is not None and (saved := state.activations.saved).seconds:
+        # They count in every trial, whichever computed them: results do not depend on the order.
+        recorder.seconds[SETUP] += saved.seconds
+        meter.joules += saved.joules
+        message = f"{saved.seconds:.2f} s of set-up were those of the trial that computed them"
+        recorder.add_event("activations", message)
     if note := attention_fallback(data.prepared, str(job.strategy["attention"])):
         recorder.add_event("model", note)
     if not has_training:

@@ -5,6 +5,7 @@ Trials and exported scripts both call :func:`build_model`, so that they train th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -120,9 +121,10 @@ def compile_model(strategy: Strategy, model: PreTrainedModel) -> Callable[..., A
     return compiled
 
 
-def has_static_shapes(strategy: Strategy) -> bool:
-    """Whether :func:`compile_model` compiles again for each shape of a batch."""
-    return bool(strategy["compile"]) and strategy["padding"] == "fixed"
+def compiled_graphs() -> int:
+    """How many graphs torch has compiled in this process."""
+    dynamo = sys.modules.get("torch._dynamo.utils")  # not imported where nothing is compiled
+    return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
 
 
 def _record_graphs(compiled: Callable[..., Any]) -> Callable[..., Any]:

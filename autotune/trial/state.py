@@ -41,7 +41,7 @@ class TrainState:
     distributed trial ``distributed`` takes the optimizer steps and ``model`` is this rank's part.
     Gradients are clipped to ``max_gradient_norm``, or not at all if it is 0. With ``activations``,
     ``forward`` is only the trained layers, and training batches are made of these outputs of the
-    frozen ones. With ``has_static_shapes``, ``forward`` is compiled again for each size of a batch.
+    frozen ones.
     """
 
     model: PreTrainedModel
@@ -56,7 +56,6 @@ class TrainState:
     distributed: DistributedModel | None = None
     max_gradient_norm: float = MAX_GRADIENT_NORM
     has_adapter: bool = False
-    has_static_shapes: bool = False
     ranks: RankAllocation | None = None
     activations: Activations | None = None
 

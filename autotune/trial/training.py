@@ -28,7 +28,7 @@ from autotune.trial.effects.distillation import distillation_of
 from autotune.trial.effects.schedules import rate_factors
 from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.plan import TrainingPlan
-from autotune.trial.setup import build_model, compile_model, has_static_shapes
+from autotune.trial.setup import build_model, compile_model, compiled_graphs
 from autotune.trial.state import TrainState
 
 WARMUP_STEPS = 5
@@ -63,8 +63,7 @@ def init_train_state(
         assert isinstance(group, DistributedGroup)
         # Ranks with different examples need different dropout, ranks of one replica the same.
         torch.manual_seed(seed + group.data_rank)
-        state = parallelize(strategy, model, forward, precision, setup.masks, group, loss)
-        return replace(state, has_static_shapes=has_static_shapes(strategy))
+        return parallelize(strategy, model, forward, precision, setup.masks, group, loss)
     if strategy["placement"] not in ("single", "mixed"):
         with precision.autocast():  # split:time measures the speed of layers
             dispatch_model(model, str(strategy["placement"]), model_devices(strategy))
@@ -74,7 +73,6 @@ def init_train_state(
         model, forward, optimizer, precision, rate, setup.masks, device, loss,
         group or SingleProcess(device), max_gradient_norm=float(strategy["gradient_clip"]),
         has_adapter=has_adapter(strategy), ranks=setup.ranks, activations=activations,
-        has_static_shapes=has_static_shapes(strategy),
     )  # fmt: skip
 
 
@@ -137,7 +135,6 @@ class TrainingLoop:
         self._take_step = _step_function(state, plan, start)
         self._rate_factor = rate_factors(plan.schedule, plan.steps)
         self.step, self.examples = start, examples
-        self._batch_sizes: set[int] = set()
 
     @property
     def is_finished(self) -> bool:
@@ -148,7 +145,7 @@ class TrainingLoop:
         state = self._state
         state.model.train()
         losses: list[Tensor] = []
-        examples_before, known_sizes = self.examples, len(self._batch_sizes)
+        examples_before, graphs_before = self.examples, compiled_graphs()
         with self._meter.running():
             start = now(state.device)
             while True:
@@ -157,7 +154,6 @@ class TrainingLoop:
                 losses.append(loss)
                 self.step += 1
                 self.examples += batch_size
-                self._batch_sizes.add(batch_size)
                 elapsed = time.perf_counter() - start
                 is_done = state.group.window_done(len(losses), elapsed, WINDOW_SECONDS)
                 if is_done or self.step in self._last_steps:
@@ -166,8 +162,9 @@ class TrainingLoop:
         if self.is_finished:
             del self._take_step  # ends the loader's threads
         is_warmup = self.step <= self._warmup_end
-        # The last batch of an epoch is smaller.
-        compiles = state.has_static_shapes and len(self._batch_sizes) > known_sizes
+        # The last batch of an epoch is smaller, and torch compiles again for its size: for any size
+        # with fixed padding, for a single row always.
+        compiles = compiled_graphs() > graphs_before
         window = Window(
             self.examples - examples_before,
             seconds,

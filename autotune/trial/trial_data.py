@@ -10,7 +10,7 @@ import torch
 
 from autotune.domain import Job
 from autotune.domain.training import RUNG_EXAMPLES
-from autotune.trial.data.batching import Collator, select_examples, training_collator
+from autotune.trial.data.batching import Collator, Indices, select_examples, training_collator
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
 from autotune.trial.distributed.process_group import ProcessGroup
 from autotune.trial.split import Split
@@ -38,6 +38,14 @@ class TrialData:
         )
 
 
+def rung_rows(split: Split, seed: int) -> Indices:
+    """The rows of :data:`RUNG_EXAMPLES` random examples: of those in windows, all windows."""
+    rows_of_examples = split.extras.get("row_example", np.arange(len(split)))
+    examples = np.unique(rows_of_examples)
+    chosen = np.random.default_rng(seed).permutation(examples)[:RUNG_EXAMPLES]
+    return np.flatnonzero(np.isin(rows_of_examples, chosen))
+
+
 def read_data(
     job: Job, device: torch.device, add_note: Callable[[str], None], group: ProcessGroup
 ) -> TrialData:
@@ -49,7 +57,6 @@ def read_data(
     train = load_split(prepared, "train")
     validation = load_split(prepared, "validation")
     evaluation = load_split(prepared, "test") if job.on_test_split else validation
-    order = np.random.default_rng(job.task.seed).permutation(len(validation))
-    rung = select_examples(validation, order[:RUNG_EXAMPLES])
+    rung = select_examples(validation, rung_rows(validation, job.task.seed))
     collate = training_collator(job.strategy, prepared, train, device)
     return TrialData(prepared, collate, evaluation, validation, rung)

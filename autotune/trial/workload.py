@@ -51,6 +51,9 @@ def profile_workload(task: Task) -> WorkloadProfile:
         longest=prepared.tokens["max"],
         idle_gib=idle_gib,
         steps=task.steps,
+        has_fused_attention=bool(model._supports_sdpa),
+        # In ALBERT, layers of a group share weights, which are counted once.
+        passes_per_layer=layers / int(getattr(config, "num_hidden_groups", layers)),
     )
 
 

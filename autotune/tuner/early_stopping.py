@@ -266,16 +266,12 @@ def _with_deployed_figures(
 ) -> TrialProgress:
     """``progress`` with an optimistic value of each speed, latency or size of the deployed model
     that an objective or a constraint names: it is measured after the training only."""
-    names = [name for name in _study_metrics(study) if is_deployed(name) and not rung_score(name)]
+    names = [name for name in study.target_metrics if is_deployed(name) and not rung_score(name)]
     bounds = {
         name: score_bound(progress.strategy, name, history, SIGMAS_AT_PROFILE) for name in names
     }
     figures = {name: bound for name, bound in bounds.items() if bound is not None}
     return replace(progress, profile_metrics={**progress.profile_metrics, **figures})
-
-
-def _study_metrics(study: Study) -> Sequence[str]:
-    return [*(o.metric for o in study.objectives), *(c.metric for c in study.constraints)]
 
 
 def _forecasts(
@@ -287,7 +283,7 @@ def _forecasts(
 ) -> Mapping[str, ScoreForecast]:
     """Forecasts of the scores of a trial at a rung, and of those of its deployed model that the
     study names, by metric; empty before its first rung."""
-    deployed = [name for name in _study_metrics(study) if rung_score(name) in progress.scores]
+    deployed = [name for name in study.target_metrics if rung_score(name) in progress.scores]
     forecasts = {
         metric: forecast_at_rung(metric, progress, history, curves, score_bound)
         for metric in (*progress.scores, *deployed)

@@ -74,7 +74,7 @@ def _show(study: Study, trial: Trial, target: str, query: str) -> None:
     st.code(
         shlex.join(["autotune", "export", study.name, *flags]), language="bash", wrap_lines=True
     )
-    request = (study.name, trial.number, target)
+    request = (study.name, trial.number, target, trial.finished_at)
     if st.button("Write the files", icon=":material/draft:", type="primary"):
         st.session_state["exported"] = request
     if st.session_state.get("exported") != request:

@@ -21,6 +21,7 @@ from autotune.report.axes import Axis
 
 from ..common import (
     front_probability,
+    is_complete_result,
     link,
     objective_metrics,
     sentence,
@@ -30,7 +31,7 @@ from ..common import (
 from ..front_figure import front_figure, front_figure_3d
 from ..front_traces import View
 from ..live import LiveStudy
-from ..text import escape_markdown
+from ..text import capitalized, escape_markdown
 
 NO_METRIC = "nothing"
 """Choice of no metric for the colour."""
@@ -61,9 +62,11 @@ def _explain_no_result(snapshot: Snapshot) -> None:
     if not any(t.state.is_finished for t in snapshot.trials):
         st.info("The first trial is running. Its result will appear here.")
     else:
+        closest = snapshot.recommendation_sentence("knee")
+        reason = closest or f"{capitalized(snapshot.why_no_front)}."
         st.warning(
-            "No complete trial meets the constraints yet. Point at the marks below for the "
-            "reasons, or see the Trials page.",
+            f"{escape_markdown(reason)} Point at the marks below for the reasons of each trial, or "
+            "see the Trials page.",
             icon=":material/block:",
         )
 
@@ -183,7 +186,7 @@ def _plot_options(snapshot: Snapshot) -> PlotOptions:
                 "Three dimensions", key="solid", bind="query-params",
                 disabled=colour == NO_METRIC, help="Shows the colour metric as a third axis",
             )  # fmt: skip
-    base = {m: value_of(snapshot.baseline, m) if relative else None for m in metrics}
+    base = {m: (value_of(snapshot.baseline, m) or None) if relative else None for m in metrics}
     colour_axis = None if colour == NO_METRIC else Axis(colour, base[colour])
     axes = Axis(x, base[x], log_x), Axis(y, base[y], log_y)
     return PlotOptions(*axes, colour_axis, is_3d, show_all)
@@ -285,11 +288,11 @@ def _selected_card(snapshot: Snapshot, trial: Trial) -> None:
     with st.container(border=True):
         st.subheader(f"Trial {trial.number}", anchor=False)
         state_line(snapshot, trial)
-        if snapshot.baseline is not None and trial.result.measurements:
-            st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
+        if snapshot.baseline is not None and is_complete_result(trial):
+            st.markdown(f"{capitalized(sentence(snapshot, trial))}.")
         objective_metrics(snapshot, trial)
         st.caption(escape_markdown(snapshot.strategy_differences[trial.number]))
         with st.container(horizontal=True):
             link("trial", "All details", icon=":material/open_in_full:", trial=trial.number)
-            if trial.result.measurements:
+            if is_complete_result(trial):
                 link("export", "Export", icon=":material/ios_share:", choice=trial.number)

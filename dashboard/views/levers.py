@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 import pandas as pd
 import streamlit as st
@@ -23,7 +24,7 @@ from autotune.levers import LEVERS, has_effect
 from ..common import HIDE_TOOLBAR, study_page
 from ..lever_figures import effect_figure, importance_figure, interaction_figure
 from ..live import LiveStudy
-from ..text import escape_markdown
+from ..text import capitalized, escape_markdown
 
 
 @study_page(
@@ -85,16 +86,19 @@ def _importance(snapshot: Snapshot) -> str | None:
 def cached_importance(snapshot: Snapshot, metric: str) -> dict[str, float]:
     """The importance of each lever, computed again when there are 10% more trials."""
     count = len(measured_trials(snapshot.trials, metric))
-    return _importance_at(snapshot.study.name, metric, int(10 * math.log(count + 1)), snapshot)
+    stage, start = int(10 * math.log(count + 1)), snapshot.trials[0].started_at
+    return _importance_at(snapshot.study.name, start, metric, stage, snapshot)
 
 
 @st.cache_data(show_spinner="Computing importances", max_entries=64)
-def _importance_at(study: str, metric: str, stage: int, _snapshot: Snapshot) -> dict[str, float]:
+def _importance_at(
+    study: str, start: datetime | None, metric: str, stage: int, _snapshot: Snapshot
+) -> dict[str, float]:
     return lever_importance(_snapshot.study, _snapshot.trials, metric)
 
 
 def _effect(snapshot: Snapshot, lever: str, metric: str) -> None:
-    label = escape_markdown(metric_label(metric)).capitalize()
+    label = capitalized(escape_markdown(metric_label(metric)))
     st.subheader(f"{label} by {escape_markdown(lever)}", anchor=False)
     if not _has_effect(lever, metric):
         st.info(

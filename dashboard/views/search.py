@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import pandas as pd
 import streamlit as st
@@ -10,7 +11,7 @@ import streamlit as st
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use, count_by_state
 from autotune.analysis.timeline import EarlyStop, early_stops, rung_counts, timeline
-from autotune.domain import CurvePoint, State
+from autotune.domain import CurvePoint, SearchState, State
 from autotune.report.figures import growth_figure
 
 from ..common import HIDE_TOOLBAR, LIVE_SECONDS, now, study_page
@@ -23,7 +24,8 @@ MAX_TRIALS_WITH_CURVES = 2_000
 
 @study_page("Search")
 def page(study: LiveStudy, snapshot: Snapshot) -> None:
-    _budget(snapshot)
+    moment = _last_moment(study, snapshot)
+    _budget(snapshot, moment)
     _running(study, snapshot)
     _growth(snapshot)
     curves = study.curves() if len(snapshot.trials) <= MAX_TRIALS_WITH_CURVES else None
@@ -34,12 +36,21 @@ def page(study: LiveStudy, snapshot: Snapshot) -> None:
     with right:
         _rungs(snapshot, stops, curves)
     _reasons(stops)
-    _timeline(snapshot)
+    _timeline(snapshot, moment)
 
 
-def _budget(snapshot: Snapshot) -> None:
+def _last_moment(study: LiveStudy, snapshot: Snapshot) -> datetime:
+    """Until when running trials ran: now, unless their driver went away."""
+    status = study.search_status()
+    if status is None or status.state is not SearchState.KILLED:
+        return now()
+    times = [time for t in snapshot.trials for time in (t.started_at, t.finished_at)]
+    return max(filter(None, times), default=now())
+
+
+def _budget(snapshot: Snapshot, moment: datetime) -> None:
     with st.container(horizontal=True):
-        for use in budget_use(snapshot.study, snapshot.trials, now()):
+        for use in budget_use(snapshot.study, snapshot.trials, moment):
             money = use.name == "usd"
             used = f"${use.used:.2g}" if money else f"{use.used:.3g}"
             name = "dollars" if money else use.name
@@ -134,9 +145,9 @@ def _reasons(stops: Sequence[EarlyStop]) -> None:
     )
 
 
-def _timeline(snapshot: Snapshot) -> None:
+def _timeline(snapshot: Snapshot, moment: datetime) -> None:
     st.subheader("Timeline", anchor=False)
-    bars = timeline(snapshot.trials, now())
+    bars = timeline(snapshot.trials, moment)
     if not bars:
         st.caption("No trial has started.")
         return

@@ -63,12 +63,12 @@ def _table(overviews: Sequence[StudyOverview]) -> None:
 
 
 def _frame(overviews: Sequence[StudyOverview]) -> tuple[pd.DataFrame, int]:
-    """The list, and the number of its rows that are not computed yet."""
+    """The list, and the number of its rows that are not computed yet, or are outdated."""
     start, cached, rows, missing = time.monotonic(), live.study_rows(), [], 0
     for overview in overviews:
         compute = time.monotonic() - start < MAX_COMPUTE_SECONDS
         row = live.study_row(cached, overview, compute=compute)
-        missing += row is None
+        missing += row is None or row.version != (overview.created_at, overview.revision)
         rows.append(_cells(overview, row))
     return pd.DataFrame(rows), missing
 

@@ -32,6 +32,7 @@ from autotune.report.path_figure import path_figure
 from ..common import (
     HIDE_TOOLBAR,
     LIVE_SECONDS,
+    is_complete_result,
     link,
     objective_metrics,
     sentence,
@@ -40,7 +41,7 @@ from ..common import (
 )
 from ..figures import curve_figure, has_curve, memory_figure, samples_figure
 from ..live import LiveStudy
-from ..text import escape_markdown
+from ..text import capitalized, escape_markdown
 
 MAX_LOG_LINES = 200
 RATIO_CAPTION = "times the default: speeds and times relative to the reference workload"
@@ -83,10 +84,10 @@ def _is_number(text: str) -> bool:
 
 def _head(snapshot: Snapshot, trial: Trial) -> None:
     state_line(snapshot, trial)
-    if trial.result.measurements and snapshot.baseline is not None:
-        st.markdown(f"{sentence(snapshot, trial).capitalize()}.")
+    if is_complete_result(trial) and snapshot.baseline is not None:
+        st.markdown(f"{capitalized(sentence(snapshot, trial))}.")
     objective_metrics(snapshot, trial)
-    if trial.result.measurements:
+    if is_complete_result(trial):
         link("export", "Export this trial", icon=":material/ios_share:", choice=trial.number)
 
 

@@ -9,13 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from autotune.analysis.filters import filter_by_condition
+from autotune.analysis.importance import measured_trials
 from autotune.analysis.snapshot import ON_TEST, Snapshot
 from autotune.analysis.text import metric_label
 from autotune.domain import State, Trial
 from autotune.domain.metrics import MetricKind, get_metric
 from autotune.errors import ExpressionError
 
-from ..common import HIDE_TOOLBAR, link, study_page
+from ..common import HIDE_TOOLBAR, is_complete_result, link, study_page
 from ..live import LiveStudy
 from ..parallel_figure import parallel_figure, selected_numbers
 from ..text import escape_markdown
@@ -124,9 +125,9 @@ def _parquet(frame: pd.DataFrame) -> Callable[[], bytes]:
 
 def _parallel(snapshot: Snapshot, trials: Sequence[Trial]) -> None:
     st.subheader("Settings and results", anchor=False)
-    members = [t for t in trials if t.state is State.COMPLETE]
+    members = [t for t in trials if is_complete_result(t)]
     if len(members) < 2:
-        st.caption("Needs at least two complete trials.")
+        st.caption("Needs at least two complete trials, confirmation runs aside.")
         return
     brushes = _brushes(snapshot)
     selected = selected_numbers(brushes)
@@ -146,6 +147,9 @@ def _parallel(snapshot: Snapshot, trials: Sequence[Trial]) -> None:
             box.setdefault(axis, set()).add(number)
         brushes.update(box)
 
+    if not measured_trials(members, metric):
+        st.caption(f"No trial here measured {escape_markdown(metric_label(metric))}.")
+        return
     st.plotly_chart(
         parallel_figure(snapshot, members, metric, selected),
         key="parallel",

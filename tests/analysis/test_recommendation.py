@@ -180,6 +180,23 @@ def test_the_sentence_says_whether_it_is_confirmed() -> None:
     )
 
 
+def test_a_measurement_of_an_imported_run_counts_once() -> None:
+    """Two strategies of another study have the speed of one run of it, which was not imported."""
+    own = [run(n, 100 + 5 * n, 0.8) for n in range(3)]
+    values: list[dict[str, Value]] = [
+        {"batch_size": 32, "precision": "fp32", "learning_rate": rate} for rate in (1e-5, 2e-5)
+    ]
+    imported = [
+        trial(10 + n, {SPEED: 200.0}, values=strategy, origin=TrialOrigin.IMPORTED)
+        for n, strategy in enumerate(values)
+    ]
+    beliefs = [
+        Posterior(study(), [*own, *some]).belief(imported[0], SPEED)
+        for some in (imported[:1], imported)
+    ]
+    assert beliefs[0] is not None and beliefs[0] == beliefs[1]
+
+
 def test_drift_is_taken_out_of_the_speed() -> None:
     """The machine was half as fast in the trial of the default."""
     members = [run(0, 50, 0.70, reference=0.2), run(1, 200, 0.70, reference=0.1)]

@@ -76,3 +76,17 @@ def test_predictions_have_an_interval_and_include_the_duration_of_a_full_trial()
     assert prediction_checks(stopped)[1].measured is None
     rest = replace(checked, origin=TrialOrigin.CONTINUED)
     assert prediction_checks(rest)[1].measured is None, "an earlier trial began its training"
+
+
+def test_trials_that_went_on_later_were_not_stopped() -> None:
+    paused, other = trial(1, state=State.PRUNED), trial(2, state=State.PRUNED, seed=1)
+    went_on = trial(3, origin=TrialOrigin.CONTINUED)
+    stops = early_stops([paused, other, went_on], {})
+    assert [stop.trial.number for stop in stops] == [2]
+    assert rung_counts([paused, went_on], {1: RUNGS[:2], 3: RUNGS})[1].stopped == 0
+
+
+def test_the_profile_is_no_rung() -> None:
+    profile = replace(RUNGS[0], metrics={SPEED: 100.0, "peak_memory_gib": 2.0})
+    counts = rung_counts([trial(1, state=State.PRUNED)], {1: [profile]})
+    assert [(rung.share, rung.stopped) for rung in counts] == [(0.0, 1)]

@@ -18,11 +18,11 @@ import pytest
 import autotune
 from autotune import api
 from autotune.api.components import register
-from autotune.api.study import to_overrides
 from autotune.domain import State, Study, Trial
 from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError, SpecError, UsageError
 from autotune.execution.replay.benchmark import write
+from autotune.spec.overrides import write_overrides
 from autotune.spec.yaml import read
 from tests.execution.synthetic_benchmark import SPEC, synthetic_benchmark
 
@@ -163,7 +163,7 @@ def test_the_examples_of_the_page_run(
         study: Any, *, settings: Any = None, components: Any = (), **options: Any
     ) -> api.Result:
         register(components)
-        overrides = to_overrides(settings or {})
+        overrides = write_overrides(settings or {})
         assert api.Study.from_value(study).validate(overrides=overrides).objectives
         return replayed
 

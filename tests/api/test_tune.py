@@ -32,7 +32,6 @@ from autotune.api.trainer_parts import TrainerParts
 from autotune.api.tuned_trainer import TunedTrainer
 from autotune.domain import (
     BEST_STEP,
-    Budget,
     Device,
     Host,
     Job,
@@ -43,7 +42,7 @@ from autotune.domain import (
     TrialResult,
 )
 from autotune.domain.metrics import METRICS
-from autotune.errors import UsageError
+from autotune.errors import AutotuneError, SpecError, UsageError
 from autotune.levers import required_resources
 from autotune.trial.builtin import build_bert_tiny
 from autotune.trial.recorder import TrialRecorder
@@ -81,7 +80,7 @@ def make_study(parts: TrainerParts, space: Mapping[str, Any]) -> Study:
     )  # fmt: skip
     return tuned_trainer._study(
         "best", parts, host, objectives=["train_samples_per_second", "accuracy"], constraints=[],
-        space=space, budget=Budget(1), confirm_seeds=1, metrics={},
+        space=space, budget={"trials": 1}, confirm_seeds=1, metrics={},
     )  # fmt: skip
 
 
@@ -297,3 +296,23 @@ def test_the_example_tunes_its_trainer(tmp_path: Path, monkeypatch: pytest.Monke
     assert run.returncode == 0, run.stderr[-2000:]
     assert "complaint_recall" in run.stdout and "tuned: " in run.stdout
     assert "failed" not in run.stderr
+
+
+def test_a_score_that_nothing_measures_is_refused(trainer: Trainer) -> None:
+    trainer.compute_metrics = None
+    with pytest.raises(UsageError, match="no compute_metrics, which measures accuracy"):
+        api.tune(trainer, trials=1, minutes=None, progress=False)
+
+
+def test_a_score_that_compute_metrics_does_not_return_ends_the_search(trainer: Trainer) -> None:
+    with pytest.raises(AutotuneError, match="did not return f1"):
+        api.tune(
+            trainer, objectives=["train_samples_per_second", "f1"], constraints=[],
+            space={"batch_size": [8]}, trials=3, minutes=None, progress=False,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("limits", [{"minutes": -1}, {"minutes": 0}, {"trials": 0}])
+def test_limits_of_the_search_are_checked(trainer: Trainer, limits: dict[str, float]) -> None:
+    with pytest.raises(SpecError, match=r"budget\.(minutes|trials)"):
+        api.tune(trainer, progress=False, **{"minutes": None, **limits})  # type: ignore[arg-type]

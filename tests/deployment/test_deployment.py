@@ -16,10 +16,11 @@ from transformers import (
     BertForSequenceClassification,
 )
 
-from autotune.deployment import SUPPORTED, DeploymentSettings, build, measure, open_artifact
+from autotune.deployment import DeploymentSettings, build, measure, open_artifact
 from autotune.deployment.artifact import TOKENIZER
 from autotune.deployment.trained_model import WEIGHTS, TaskFacts, load, save
 from autotune.domain import Measurement
+from autotune.domain.runtimes import RUNTIMES
 from autotune.errors import ModelError, Unsupported
 from tests.deployment.tiny_models import expected_logits, random_texts, save_tiny_model, tokenizer
 
@@ -31,7 +32,7 @@ TOLERANCES = {"none": 1e-4, "bf16": 0.1, "fp16": 0.02, "int8-dynamic": 0.3, "int
 CASES = [
     (runtime, quantization)
     for runtime in ("torch", "onnxruntime", "openvino")
-    for quantization in SUPPORTED[runtime]
+    for quantization in RUNTIMES[runtime].quantizations
 ]
 
 Trained = tuple[Path, BertForSequenceClassification]
@@ -164,7 +165,7 @@ def test_a_compiled_model_has_dynamic_shapes(
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compile_and_package)
     monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: programs[path].module())
     folder, model = trained
-    for quantization in SUPPORTED["torch-compile"]:
+    for quantization in RUNTIMES["torch-compile"].quantizations:
         settings = DeploymentSettings("torch-compile", quantization, 5, inference_threads=1)
         artifact = build(folder, settings, tmp_path / quantization, TEXTS)
         with open_artifact(artifact, 1) as predictor:

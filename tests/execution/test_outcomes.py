@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import signal
 
 import pytest
@@ -38,6 +39,10 @@ def test_errno_can_be_cleared() -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_a_fault_of_the_machine(code: int) -> None:
     outcome = outcomes.of_exception(OSError(code, "no space"), None)
+    assert isinstance(outcome, Failed) and outcome.failure is FailureReason.INFRASTRUCTURE
+    error = ValueError("the model cannot be saved")
+    error.__cause__ = RuntimeError(f"{os.strerror(code)} (os error {code})")
+    outcome = outcomes.of_exception(error, None)
     assert isinstance(outcome, Failed) and outcome.failure is FailureReason.INFRASTRUCTURE
     outcome = outcomes.of_exception(OSError(errno.ENOENT, "no file"), None)
     assert isinstance(outcome, Failed) and outcome.failure is FailureReason.ERROR

@@ -18,6 +18,7 @@ from autotune.hardware.host import (
     int8_saturates,
     memory_gib,
     numa_nodes,
+    runs_code,
     tools,
 )
 
@@ -90,6 +91,25 @@ def test_sums_of_int8_saturate_on_x86_without_vnni(
     monkeypatch.setattr(f"{MODULE}.CPUINFO", info)
     info.write_text(line)
     assert int8_saturates() == saturates
+
+
+@pytest.mark.parametrize(
+    ("capability", "code", "runs"),
+    [
+        ((8, 0), ["sm_75", "sm_80", "sm_90"], True),
+        ((8, 6), ["sm_75", "sm_80", "sm_90"], True),
+        ((7, 0), ["sm_75", "sm_80", "sm_90"], False),
+        ((12, 0), ["sm_80", "sm_90a"], False),
+        ((12, 0), ["sm_80", "sm_90", "compute_90"], True),
+        ((12, 1), ["sm_120"], True),
+        ((9, 0), ["gfx90a", "gfx942"], True),
+        ((9, 0), [], True),
+    ],
+)
+def test_gpus_need_code_that_they_run(
+    capability: tuple[int, int], code: list[str], runs: bool
+) -> None:
+    assert runs_code(capability, code) is runs
 
 
 def test_unreadable_values_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

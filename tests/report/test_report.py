@@ -106,7 +106,7 @@ def test_text_of_the_study_is_escaped(tmp_path: Path) -> None:
 def test_study_without_a_complete_trial_is_reported(tmp_path: Path) -> None:
     failed = [replace(t, state=State.FAILED, reason="no memory") for t in TRIALS[:3]]
     text = write(tmp_path, "md", failed)
-    assert "nothing is recommended" in text
+    assert "Nothing is recommended: no trial has completed yet." in text
     assert text.count("no memory") == 3
 
 

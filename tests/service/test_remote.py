@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +17,7 @@ from autotune.client import Client
 from autotune.errors import AutotuneError, SpecError, UsageError
 from autotune.export.verify import require_unchanged
 from autotune.service import routes
+from autotune.service.documents import MAX_ROWS
 from autotune.store.access import Role
 from tests.service.conftest import (
     STUDY,
@@ -92,6 +95,35 @@ def test_predictions_are_lines_of_json(
     command = ("predict", "small", "--trial", "0", "--input", str(tmp_path / "rows.jsonl"))
     (text,) = run("--remote", service.url, *command).split("\n")[:-1]
     assert json.loads(text) == prediction
+
+
+def test_rows_are_sent_in_parts_and_without_other_columns(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies: list[Any] = []
+
+    def answer(client: Client, method: str, path: str, **options: Any) -> Any:
+        bodies.append(options["json"]["rows"])
+        return SimpleNamespace(json=lambda: {"predictions": [{"label": "a"}] * len(bodies[-1])})
+
+    monkeypatch.setattr(Client, "_request", answer)
+    rows: list[dict[str, Any]] = [{"text": "a", "label": 1, "tags": ["x"], "n": None}] * 300
+    with service.client() as client:
+        assert len(client.predict("small", rows)) == 300
+    assert list(map(len, bodies)) == [MAX_ROWS, 300 - MAX_ROWS]
+    assert bodies[0][0] == {"text": "a", "tags": ["x"]}
+
+
+def test_mistakes_of_settings_are_reported_at_the_setting(
+    service: Service, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.yaml"
+    path.write_text(STUDY.replace("study: hills", "study: other"))
+    command = ("--remote", service.url, "search", str(path), "--set", "budget.trials=0")
+    with pytest.raises(SpecError, match=r"^--set:1:15: budget\.trials"):
+        run(*command)
+    with pytest.raises(SpecError, match=r"--set:1:1: 'budget\.trials' is not of the form"):
+        run("--remote", service.url, "resume", "small", "--set", "budget.trials")
 
 
 def test_mistakes(service: Service, run: Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from autotune.errors import AutotuneError, NotFoundError, SpecError, UsageError
 from autotune.service import commands, routes, system_routes
 from autotune.service.documents import InvalidRequest, PredictionRequest
 from autotune.service.files import UserFolder
+from autotune.spec.yaml import read
 from autotune.store import open_store
 from autotune.store.access import Role
 from autotune.store.migrations import SchemaStatus
@@ -99,6 +100,16 @@ def test_a_client_can_name_nothing_on_the_server(service: Service, section: str)
 def test_settings_cannot_name_what_the_file_cannot(service: Service, study_file: Path) -> None:
     with service.client() as client, pytest.raises(SpecError, match="plug-ins are code"):
         client.submit(study_file, settings=["plugins=[evil.py]"])
+
+
+def test_checks_use_the_executor_of_the_instance(tmp_path: Path) -> None:
+    config = make_config(tmp_path, executor="local")
+    with (
+        running_service(config) as service,
+        service.client() as client,
+        pytest.raises(SpecError, match="the local executor has none"),
+    ):
+        client.validate(read(STUDY, "").data)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +211,7 @@ def test_predictions(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with service.client(Role.READ) as client:
         assert client.predict("small", rows, trial="0") == [{"label": "good\u2028", "score": 0.9}]
         assert calls == [(["predict", "small", "--trial=0", "--input=-"], rows)]
-        with pytest.raises(AutotuneError, match="rows"):
-            client.predict("small", rows * 257)
-        with pytest.raises(AutotuneError, match="rows"):
+        with pytest.raises(UsageError, match="row 1 has no text"):
             client.predict("small", [{"text": 3}])
         with pytest.raises(NotFoundError):
             client.predict("missing", rows)
@@ -210,8 +219,10 @@ def test_predictions(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(UsageError, match="row 2 has no text"):
                 client.predict("small", [*rows, row])
     with service.http() as http:
-        body = {"rows": [{"words": "works well"}]}
-        assert http.post("/v1/studies/small/predictions", json=body).status_code == 422
+        for wrong in ([{"words": "works well"}], [{"text": 3}], rows * 257):
+            answer = http.post("/v1/studies/small/predictions", json={"rows": wrong})
+            assert answer.status_code == 422
+            assert "rows" in answer.text or "row 1 has no text" in answer.text
     assert len(calls) == 1
 
 

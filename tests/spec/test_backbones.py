@@ -43,6 +43,53 @@ def test_backbones_are_searched_and_that_of_the_task_is_named_once() -> None:
     assert list(levers(study.space))[:2] == ["model", "max_length"]
 
 
+LENGTHS = "task: {max_length: 128}\nspace: {max_length: [64, 128, 256], batch_size: [8, 64]}\n"
+MODELS = "space: {model: [task, 'builtin:bert-tiny'], batch_size: [8, 64]}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LENGTHS + "rules: ['max_length >= 128 and batch_size >= 64']",
+        LENGTHS + "rules: ['batch_size > 8 and 128 <= max_length']",
+        LENGTHS + "rules: ['max_length == 128 and batch_size == 64']",
+        LENGTHS + "rules: ['max_length in [64, 128] and batch_size == 64']",
+        LENGTHS.replace("[8, 64]", "{values: [8, 64], when: max_length > 64}"),
+        MODELS + "rules: [\"model == 'builtin:minilm' and batch_size == 64\"]",
+        MODELS + "rules: ['model == builtin:minilm and batch_size == 64']",
+    ],
+)
+def test_conditions_write_task_for_settings_of_the_task(text: str) -> None:
+    with pytest.raises(SpecError, match=r"write 'task' for the (max_length|model) of the task"):
+        load(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LENGTHS + "rules: ['max_length in [task, 256] and batch_size >= 64']",
+        LENGTHS + "rules: ['max_length == 64 and batch_size == 64']",
+        MODELS + "rules: [\"model != 'a-model/of-mine' and batch_size == 64\"]",
+        MODELS + "rules: [\"model == 'builtin:bert-tiny' and batch_size == 64\"]",
+    ],
+)
+def test_conditions_compare_other_settings(text: str) -> None:
+    rule = text.partition("rules: [")[2].strip("'\"]")
+    assert rule in [clause.excludes for clause in load(text).space.rules]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("model == task and precison == bf16", "did you mean precision"),
+        ("model == google-bert/bert-base-uncased", "names with other signs need quotes"),
+    ],
+)
+def test_misspelt_levers_and_unquoted_hub_names_are_no_models(rule: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load(MODELS + f"rules: ['{rule}']")
+
+
 def test_each_backbone_has_the_task_of_its_own() -> None:
     task = Task(max_length=64)
     assert task_of(task, STRATEGY) is task

@@ -63,6 +63,7 @@ INCOMPATIBLE = [
     ("space.pruning_ratio={values: [0, 0.5], when: batch_size > 8}", "condition of"),
     ("rules=[batch_size > 8 and pruning_ratio > 0]", "the rule 'batch_size > 8"),
     ("prices.cpu_core=1", "prices.cpu_core was 0.04, now 1.0"),
+    ("prices.nodes.a10=2", "prices.nodes.a10 was None, now 2.0"),
 ]
 
 

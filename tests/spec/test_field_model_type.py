@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autotune.domain import Categorical
-from autotune.errors import SpecError
+from autotune.errors import SpecError, UsageError
 from autotune.levers.model_types import LAYERED_TYPES
 from autotune.spec import load
 from autotune.spec.model_type import model_type_of, restrict_space
@@ -94,6 +94,12 @@ def test_a_type_that_is_known_later_leaves_the_same_space(tmp_path: Path, ratio:
     after = load(write_study(tmp_path, model, ratio), host=CPU).study.space
     assert restrict_space(before, "albert") == after != before
     assert restrict_space(before, "bert") is before
+
+
+def test_a_type_that_is_known_later_must_run_some_setting(tmp_path: Path) -> None:
+    space = load(write_study(tmp_path, "owner/unknown", "[0.25, 0.5]"), host=CPU).study.space
+    with pytest.raises(UsageError, match="the model can run no setting of pruning_ratio"):
+        restrict_space(space, "albert")
 
 
 def test_the_types_are_the_families_of_the_encoder() -> None:

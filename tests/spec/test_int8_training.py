@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from autotune.domain import Strategy, Value
+from autotune.domain.runtimes import RUNTIMES
 from autotune.domain.search_space import complete, levers
 from autotune.errors import SpecError
 from autotune.levers import training_key
-from autotune.levers.deployment import PACKAGES
 from autotune.spec import load
 from tests.spec.hosts import CPU
 
-WITH_ONNX = replace(CPU, tools=(*CPU.tools, *PACKAGES["onnxruntime"]))
+WITH_ONNX = replace(CPU, tools=(*CPU.tools, *RUNTIMES["onnxruntime"].packages))
 STUDY = """
 study: s
 objectives: [deployed_accuracy]

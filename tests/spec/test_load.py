@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,10 @@ from autotune.domain import (
     Task,
 )
 from autotune.domain import search_space as spaces
-from autotune.errors import SpecError
+from autotune.errors import SpecError, UsageError
 from autotune.levers import LEVERS
 from autotune.spec import DEFAULT_TRIALS, ResolvedStudy, load, starter
+from autotune.spec.overrides import read_overrides, write_overrides
 from tests.spec.hosts import CPU, GPU, MAC
 
 
@@ -294,21 +296,44 @@ def test_the_spec_is_kept_without_the_storage() -> None:
         ("space.batch_size=[8,32]", ("space", "batch_size"), [8, 32]),
         ("space.batch_size.0=4", ("space", "batch_size"), [4, 16]),
         ("sampler.seed=3", ("sampler",), {"kind": "random", "seed": 3}),
+        ("keep.gigabytes=5", ("keep",), {"models": "all", "gigabytes": 5}),
+        (
+            "objectives.0.direction=minimize",
+            ("objectives", 0),
+            {"metric": "loss", "direction": "minimize"},
+        ),
+        ("rules.0.because=slow", ("rules", 0), {"exclude": "batch_size == 8", "because": "slow"}),
+        (
+            "space.batch_size.when=threads > 0",
+            ("space", "batch_size"),
+            {"values": [8, 16], "when": "threads > 0"},
+        ),
         ("study=other", ("study",), "other"),
         ("learning=1", ("learning",), None),
     ],
 )
-def test_overrides(override: str, path: tuple[str, ...], expected: object) -> None:
+def test_overrides(override: str, path: tuple[str | int, ...], expected: object) -> None:
     text = "study: s\nobjectives: [loss]\nspace: {batch_size: [8, 16]}\nsampler: random\n"
-    text += "task: {dataset: glue/sst2}\n"
+    text += "task: {dataset: glue/sst2}\nkeep: all\nrules: [batch_size == 8]\n"
     if expected is None:
         with pytest.raises(SpecError, match="unknown key 'learning'"):
             load(text, host=CPU, overrides=[override])
         return
-    spec = load(text, host=CPU, overrides=[override]).study.spec
+    spec: Any = load(text, host=CPU, overrides=[override]).study.spec
     for part in path:
         spec = spec[part]
     assert spec == expected
+
+
+def test_overrides_are_written_and_read_back() -> None:
+    settings = {"task.labels": ["\U0001f600", "a\u2028b"], "budget.trials": 5, "keep": None}
+    assert read_overrides(write_overrides(settings)) == settings
+    assert list(read_overrides(["a.b=1", "c=2", "a.b=3"]).items()) == [("c", 2), ("a.b", 3)]
+    with pytest.raises(SpecError) as caught:
+        read_overrides(["budget.trials", "budget.trials=[5", "keep=all"])
+    assert [mistake.line for mistake in caught.value.mistakes] == [1, 2]
+    with pytest.raises(UsageError, match="a value that no file can have"):
+        write_overrides({"task.seed": object()})
 
 
 def test_yaml_1_2() -> None:

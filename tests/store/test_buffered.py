@@ -9,6 +9,7 @@ from typing import Any
 from autotune.domain import (
     CONCURRENT_TRIALS,
     CurvePoint,
+    Failed,
     FailureReason,
     Measurement,
     State,
@@ -16,6 +17,7 @@ from autotune.domain import (
     digest,
 )
 from autotune.store import BufferedStore, open_driver_store, open_store
+from autotune.store.buffered import Journal
 from tests.store.samples import strategy, study
 
 EVIDENCE: dict[str, Any] = {
@@ -68,5 +70,22 @@ def test_journal_of_an_older_version_is_recovered(postgres_url: str, tmp_path: P
     assert trial.result.curve == (CurvePoint(5, 10, 40, 0.5, 1.5, {"accuracy": 0.5}),)
     assert trial.result.environment == {"host": "example", CONCURRENT_TRIALS: 1}
     assert not path.exists()
+    driver.close()
+    store.close()
+
+
+def test_a_recovered_result_ends_when_its_trial_did(postgres_url: str, tmp_path: Path) -> None:
+    """The trial took 500 seconds, whenever the next driver stores its result."""
+    store = open_store(postgres_url)
+    store.create_study(study("bert"), {})
+    store.start("bert", strategy(), origin=TrialOrigin.SAMPLED, seed=0)
+    journal = Journal(tmp_path, str(store), "driver")
+    journal.append(("bert", 0, Failed(FailureReason.ERROR, "ValueError: x"), 500.0))
+    journal.release()
+    driver = open_driver_store(postgres_url, tmp_path)
+    trial = driver.trial("bert", 0)
+    assert trial.state is State.FAILED
+    assert trial.started_at is not None and trial.finished_at is not None
+    assert (trial.finished_at - trial.started_at).total_seconds() == 500
     driver.close()
     store.close()

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from trial_cases import CPU, make_collator, make_plan, make_split, make_state, make_strategy
 
 from autotune.domain import Range
 from autotune.levers import ACCURACY, LEVERS, Lever, Stage, register_lever
 from autotune.trial import activation_cache, training
 from autotune.trial.activation_cache import cached_activations, upper_model
+from autotune.trial.data.activations import Activations
 from autotune.trial.effects.freezing import freeze
 from autotune.trial.effects.optimizers import build_for_strategy
 from autotune.trial.effects.precision import Precision
@@ -63,17 +65,20 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return frozen_parts
 
 
-def cache_outputs(**values: Any) -> None:
+def cache_outputs(**values: Any) -> Activations:
     state, collate = frozen_state("bert", 2), make_collator(make_split(20))
     strategy, precision = make_strategy(**values), Precision("fp32", CPU)
-    cached_activations(strategy, state.model, precision, PREPARED, collate, seed=0)
+    return cached_activations(strategy, state.model, precision, PREPARED, collate, seed=0)
 
 
 def test_outputs_are_shared_by_trials_that_freeze_as_much(computed: list[int]) -> None:
-    cache_outputs(freeze_layers=2)
-    cache_outputs(freeze_layers=2, learning_rate=1e-3, batch_size=16)
-    cache_outputs(freeze_layers=1)
+    first = cache_outputs(freeze_layers=2)
+    second = cache_outputs(freeze_layers=2, learning_rate=1e-3, batch_size=16)
+    third = cache_outputs(freeze_layers=1)
     assert computed == [2, 1]
+    assert first.saved.seconds == third.saved.seconds == 0.0
+    assert second.saved.seconds > 0.0, "the time of the trial that computed them"
+    assert torch.equal(first.hidden, second.hidden)
 
 
 def test_outputs_depend_on_levers_of_plug_ins_that_change_the_model(computed: list[int]) -> None:

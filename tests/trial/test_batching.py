@@ -11,10 +11,12 @@ import torch
 from data_files import tiny
 from trial_cases import make_collator, make_plan, make_split, make_strategy
 
+from autotune.domain.training import RUNG_EXAMPLES
 from autotune.errors import UsageError
 from autotune.trial.data.batching import batch_order, select_examples
 from autotune.trial.plan import plan_training
 from autotune.trial.tasks.base import IGNORE_INDEX
+from autotune.trial.trial_data import rung_rows
 
 LENGTHS = np.random.default_rng(0).integers(4, 100, 203)
 
@@ -51,6 +53,16 @@ def test_dynamic_pads_to_the_longest_fixed_to_a_given_length() -> None:
     assert make_collator(data)(rows).inputs["input_ids"].shape == (3, longest)
     assert make_collator(data, length=16)(rows).inputs["input_ids"].shape == (3, 16)
     assert make_collator(data, multiple=16)(rows).inputs["input_ids"].shape == (3, 16)
+    assert make_collator(data, multiple=16, limit=13)(rows).inputs["input_ids"].shape == (3, 13)
+
+
+def test_a_rung_has_all_windows_of_its_examples() -> None:
+    split = make_split(400)
+    assert len(rung_rows(split, 0)) == RUNG_EXAMPLES
+    windows = np.repeat(np.arange(200), 2)
+    rows = rung_rows(replace(split, extras={"row_example": windows}), 0)
+    assert len(rows) == 2 * RUNG_EXAMPLES
+    assert {*np.bincount(windows[rows])} == {0, 2}
 
 
 def test_a_batch_without_padding_has_no_mask_unless_it_must() -> None:

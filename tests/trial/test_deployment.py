@@ -14,13 +14,8 @@ from trial_cases import make_job
 
 from autotune import deployment
 from autotune.deployment import DeploymentSettings
-from autotune.deployment.settings import (
-    GRANULARITIES,
-    OPERATORS,
-    PADDINGS,
-    RUNTIMES,
-    SUPPORTED,
-)
+from autotune.deployment.builders import onnx_quantization
+from autotune.deployment.runtimes import HUB, SESSIONS
 from autotune.domain import (
     Categorical,
     Completed,
@@ -32,11 +27,11 @@ from autotune.domain import (
     Measurement,
     Phase,
 )
+from autotune.domain.runtimes import RUNTIMES
 from autotune.errors import Unsupported
 from autotune.execution import outcomes
 from autotune.hardware import inventory
 from autotune.levers import LEVERS
-from autotune.levers.deployment import QUANTIZATIONS
 from autotune.measure.correctness import count_hits
 from autotune.trial import run
 from autotune.trial.model_files import MODEL, describe_model, has_model, write_model
@@ -181,13 +176,10 @@ def test_bf16_is_deployed_where_the_device_that_serves_has_it() -> None:
 
 
 def test_levers_offer_what_can_be_deployed() -> None:
-    for name, values in {
-        "runtime": RUNTIMES, "inference_padding": PADDINGS,
-        "quantization_granularity": GRANULARITIES, "quantization_operators": OPERATORS,
-    }.items():  # fmt: skip
-        domain = LEVERS[name].domain
-        assert isinstance(domain, Categorical) and domain.values == values
-    assert dict(QUANTIZATIONS) == dict(SUPPORTED)
+    assert SESSIONS.keys() - {HUB} == RUNTIMES.keys()
+    operators = LEVERS["quantization_operators"].domain
+    assert isinstance(operators, Categorical)
+    assert {*operators.values} == onnx_quantization.OPERATORS.keys()
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import pytest
 import torch
 import transformers
 from transformers.models.auto import modeling_auto
+from trial_cases import make_strategy
 
 from autotune.domain import Task
 from autotune.levers.model_types import LAYERED_TYPES
 from autotune.trial.data.datasets import PreparedTask, load_split, prepare_task
+from autotune.trial.distributed.ddp import replicate
 from autotune.trial.loss import build_loss, output_logits
 from autotune.trial.models import load_model
 from autotune.trial.tasks import get_task_type
@@ -127,6 +130,17 @@ def test_a_tiny_model_of_each_family_trains(
     monkeypatch.setattr("autotune.trial.workload.prepare_task", lambda task: own_model)
     profile = profile_workload(Task())
     assert profile.layers == 2 and profile.hidden == 16 and profile.layer_parameters > 0
+    assert profile.passes_per_layer == (2 if family == "albert" else 1)
+    assert profile.has_fused_attention == model._supports_sdpa
+    arguments: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "autotune.trial.distributed.ddp.DistributedDataParallel",
+        lambda module, *, broadcast_buffers=True, **options: arguments.update(options),
+    )
+    group: Any = SimpleNamespace(data_group=None)
+    replicate(make_strategy(), model, model, group)
+    has_unused = any(p.grad is None for p in model.parameters())
+    assert arguments["find_unused_parameters"] >= has_unused
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_encoders import tiny_model
 from trainer_runs import trainer_losses
-from transformers import Trainer
+from transformers import AutoConfig, AutoModelForSequenceClassification, Trainer
 from trial_cases import make_collator, make_plan, make_split, make_state, make_strategy
 
 from autotune.domain import Value
@@ -153,3 +153,34 @@ def test_layer_decay_lowers_the_rates_of_lower_layers(kind: str) -> None:
     assert {rate for name, rate in rates.items() if "embeddings" in name} == {1.25e-4}
     assert {rate for name, rate in rates.items() if "layer.1." in name} == {5e-4}
     assert {rate for name, rate in rates.items() if "classifier" in name} == {1e-3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "depths"),
+    [
+        (
+            "mpnet",
+            {
+                "mpnet.embeddings.word_embeddings.weight": 0,
+                "mpnet.encoder.relative_attention_bias.weight": 0,
+                "mpnet.encoder.layer.1.output.dense.weight": 2,
+                "classifier.dense.weight": 3,
+            },
+        ),
+        (
+            "deberta-v2",
+            {"deberta.encoder.LayerNorm.weight": 0, "deberta.encoder.rel_embeddings.weight": 0},
+        ),
+        ("bert", {"bert.pooler.dense.weight": 3, "classifier.weight": 3}),
+        ("modernbert", {"model.final_norm.weight": 3, "model.embeddings.norm.weight": 0}),
+    ],
+)
+def test_parts_that_all_layers_read_have_the_depth_of_embeddings(
+    kind: str, depths: dict[str, int]
+) -> None:
+    config = AutoConfig.for_model(
+        kind, vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, pad_token_id=0, relative_attention=True, norm_rel_ebd="layer_norm",
+    )  # fmt: skip
+    found = layer_depths(AutoModelForSequenceClassification.from_config(config))
+    assert {name: found[name] for name in depths} == depths

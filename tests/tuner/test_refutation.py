@@ -120,6 +120,27 @@ def test_a_finalist_that_is_worse_than_the_default_is_refuted(study: Study) -> N
     assert not faster.is_refuted(finalist), "a trade-off"
 
 
+def test_a_strategy_that_was_never_confirmed_is_not_refuted(study: Study) -> None:
+    """It violates a bound on the memory, which only its own run measured."""
+    bounded = replace(study, constraints=(Constraint("peak_memory_gib", "<=", 1.0),))
+    trials = [
+        replace(
+            trial,
+            result=replace(
+                trial.result,
+                measurements={
+                    **trial.result.measurements,
+                    "peak_memory_gib": Measurement("peak_memory_gib", 2.0, "GiB"),
+                },
+            ),
+        )
+        for trial in history(study)
+    ]
+    recommender = Recommender(bounded, trials)
+    assert {recommender.status(trial) for trial in trials} == {Status.UNCONFIRMED}
+    assert recommender.closest is not None, "what comes closest is named"
+
+
 def test_an_absolute_bound_is_compared_with_test_scores(study: Study) -> None:
     absolute = replace(study, constraints=(Constraint("accuracy", ">=", 0.7),))
     finalist = history(study)[3]

@@ -24,7 +24,7 @@ from autotune.domain import (
     Study,
 )
 from autotune.domain.training import task_of
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, UsageError
 from autotune.plugins import call_with_plugins
 from autotune.ports import Executor
 
@@ -50,6 +50,11 @@ def compare_devices(
 
     with open_executor(ExecutorConfig()) as (executor, host), TemporaryDirectory() as folder:
         study = spec.load(resolve_study_path(file), host=host, overrides=override or []).study
+        if study.has_auto_samples:
+            raise UsageError(
+                "task.train_samples is auto: as many as fit in the budget of a search",
+                hint="set a number: --set task.train_samples=1000",
+            )
         # a mistake in the data is one for all devices
         executor.call(call_with_plugins, study.plugins, prepare_task, study.task)
         outcomes: dict[str, Outcome] = {}

@@ -83,7 +83,7 @@ def export(
     document = _strategy_document(directory)
     _print_left_out(document)
     if with_model:
-        files = _add_model(directory)
+        files = _add_model(directory, snapshot.study.plugins)
     info(f"trial {number} of {study}: {comparison}")
     info(f"as {to}, {len(files)} files in:")
     out.print(str(directory), markup=False, soft_wrap=True)
@@ -160,18 +160,18 @@ def _export_study(
     with reading_store(storage) as store:
         count = write(store.study(study), store.trials(study), target)
     shown = mask_passwords(target)
-    next_step = export_format.next_step.format(target=shown)
+    next_step = export_format.next_step.format(target=shlex.quote(shown))
     info(f"{count} trials of {study} in {shown}; see them with: {next_step}")
 
 
-def _add_model(directory: Path) -> Sequence[Path]:
+def _add_model(directory: Path, plugins: Sequence[str]) -> Sequence[Path]:
     from autotune.execution.local import LocalExecutor
     from autotune.export.checkpoint import add_model
 
     executor = LocalExecutor()
     try:
         with err.status("fine-tuning"):
-            return add_model(directory, executor)
+            return add_model(directory, executor, plugins)
     finally:
         executor.close()
 
@@ -231,4 +231,5 @@ def import_(
         info(f"{lever}: {value}")
     for key, reason in imported.skipped.items():
         err.print(f"not imported: {key}: {reason}", style="yellow", markup=False)
-    info(f"wrote {output}; set the model and data in it, then: autotune search {output}")
+    path = shlex.quote(str(output))
+    info(f"wrote {output}; set the model and data in it, then: autotune search {path}")

@@ -28,6 +28,7 @@ from autotune.cli.options import (
 from autotune.cli.output import EXIT_INTERRUPTED, err, info
 from autotune.cli.remote import resume_remotely, search_remotely
 from autotune.domain import Host, Study, Task
+from autotune.domain.datasets import TRAINER_DATASET
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import AutotuneError, UsageError
 from autotune.ports import Executor
@@ -81,7 +82,7 @@ def search(
         with client:
             search_remotely(client, path, overrides)
         return
-    if storage is not None:
+    if storage is not None and is_given(context, "storage"):
         _require_server(storage)
     with open_executor(spec.executor(path, overrides=overrides)) as (runner, host):
         loaded = spec.load(path, host=host, overrides=overrides)
@@ -117,6 +118,11 @@ def resume(
         stored = store.study(study)
     finally:
         store.close()
+    if str(stored.task.dataset).startswith(TRAINER_DATASET):
+        raise UsageError(
+            f"study {study} is one of a Trainer, which this command does not have",
+            hint=f"call autotune.tune again with name={study!r}",
+        )
     text = write(stored.spec)
     overrides = _overrides(override, executor, address, no_sharing)
     with open_executor(spec.executor(text, overrides=overrides)) as (runner, host):
@@ -210,7 +216,8 @@ def _search(
     print_next_steps(snapshot, stored_at)
     if result.is_interrupted:
         resume_command = f"autotune resume {study.name}{stored_at}"
-        err.print(f"interrupted; continue with: {resume_command}", style="yellow")
+        message = f"interrupted; continue with: {resume_command}"
+        err.print(message, style="yellow", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.failure is not None:
         raise AutotuneError(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autotune.cli.executors import open_executor
+from autotune.cli.executors import find_host, open_executor
 from autotune.cli.options import JsonOption, SetOption, SpecArgument
 from autotune.cli.output import err, info, out, print_json, print_plan
 from autotune.errors import NotFoundError, UsageError
@@ -57,11 +57,10 @@ def validate(
     """Check a study file and its data. All errors of the file are shown at once with their line and
     column."""
     from autotune import spec
-    from autotune.hardware import inventory
     from autotune.trial.data.inspection import inspect_data
 
     path, overrides = resolve_study_path(file), override or []
-    host = inventory()
+    host = find_host(spec.executor(path, overrides=overrides))
     loaded = spec.load(path, host=host, overrides=overrides)
     facts = inspect_data(loaded.study.task)
     plan = _measure_plan(path, overrides) if probe else {}

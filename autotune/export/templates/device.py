@@ -9,6 +9,7 @@ import torch
 
 from autotune.domain import Strategy
 from autotune.errors import Unsupported
+from autotune.hardware.cores import usable_cores
 from autotune.trial.effects import allocator
 
 
@@ -29,12 +30,12 @@ def apply_host_settings(strategy: Strategy, local_rank: int) -> None:
 def pin_cores(strategy: Strategy, local_rank: int) -> None:
     """Pin this process to as many cores as it has threads, after those of lower local ranks.
 
-    Does nothing with ``pinning: none``, without enough cores, or where the system does not support
-    it.
+    As in a trial, one hardware thread of each physical core comes first. Does nothing with
+    ``pinning: none``, without enough cores, or where the system does not support it.
     """
     if strategy.get("pinning", "cores") != "cores" or not hasattr(os, "sched_setaffinity"):
         return
-    threads, cores = int(strategy["threads"]), sorted(os.sched_getaffinity(0))
+    threads, cores = int(strategy["threads"]), usable_cores()
     local_cores = cores[local_rank * threads : (local_rank + 1) * threads]
     if len(local_cores) == threads:
         os.sched_setaffinity(0, local_cores)

@@ -47,7 +47,7 @@ class ThroughputRecorder:
         """Start the clock before the first of ``steps`` optimizer steps.
 
         Resets the random seed, so that dropout is that of the trial whatever random numbers the
-        trainer has drawn.
+        trainer has drawn. Processes with different examples have different seeds.
         """
         self._warmup_steps, self._total_steps = min(WARMUP_STEPS, steps // 4), steps
         if self._reference is not None:

@@ -45,7 +45,7 @@ def main() -> None:
     set_seed(folder.seed)
     collate = folder.train_collator(device)
     setup = build_model(folder.strategy, folder.prepared, collate, folder.seed)
-    recorder = ThroughputRecorder(device, folder.seed)
+    recorder = ThroughputRecorder(device, folder.seed + accelerator.process_index)
     fine_tune(accelerator, folder, setup, collate, recorder)
     if accelerator.is_main_process:
         merge_adapters(setup.model)

@@ -59,7 +59,7 @@ def main() -> None:
     if strategy["compile"]:
         graphs = {"mode": GRAPH_MODE} if strategy["compile"] == CUDA_GRAPHS else {}
         engine.compile(compile_kwargs={"dynamic": strategy["padding"] != "fixed", **graphs})
-    recorder, batches = ThroughputRecorder(device, folder.seed), plan.batches()
+    recorder, batches = ThroughputRecorder(device, folder.seed + rank), plan.batches()
     engine.train()
     recorder.start(plan.steps)
     accumulation_steps = engine.gradient_accumulation_steps()

@@ -156,7 +156,7 @@ def main() -> None:
     accumulation_steps = arguments.gradient_accumulation_steps
     batch_size = micro_batch_size * accumulation_steps * arguments.world_size
     batches = MicroBatches(folder, collate, batch_size, micro_batch_size)
-    recorder = ThroughputRecorder(device, folder.seed)
+    recorder = ThroughputRecorder(device, folder.seed + arguments.process_index)
     trainer = TunedTrainer(
         folder.strategy,
         setup,
@@ -168,6 +168,8 @@ def main() -> None:
         eval_dataset=folder.split("validation"),
         callbacks=[ProgressCallback(recorder, batches)],
     )
+    # Accelerate allows tf32 in fp32 products of compiled models; trials do not.
+    setup.precision.set_matmul_precision()
     trainer.train()
     recorder.evaluations = evaluations_of(trainer.state)
     recorder.best_step = trainer.state.best_global_step

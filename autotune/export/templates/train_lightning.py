@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -128,6 +129,8 @@ def main() -> None:
     progress = ProgressCallback(recorder, batches, setup, best)
     trainer = lightning.Trainer(**arguments, default_root_dir=HERE, callbacks=[progress])
     trainer.fit(module)
+    model: torch.nn.Module = setup.model
+    model.to(device)  # at its end, Lightning moves the model to the CPU
     best.restore(setup.model)
     merge_adapters(setup.model)
     scores = evaluate(folder, setup.model, setup.precision, device)

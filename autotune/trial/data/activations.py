@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FILE = "activations.safetensors"
+FILE, COST_FILE = "activations.safetensors", "cost.json"
+
+
+@dataclass(frozen=True)
+class ComputationCost:
+    """The time and the energy of a computation; 0 joules where no counter can be read."""
+
+    seconds: float = 0.0
+    joules: float = 0.0
 
 
 @dataclass(frozen=True)
 class Activations:
     """The hidden states of all examples of a split, without padding: ``hidden`` is
     ``[tokens, size]`` in host memory, and example ``n`` has those from ``offsets[n]`` to
-    ``offsets[n + 1]``."""
+    ``offsets[n + 1]``. ``saved`` is what they cost the trial that computed them, if it was
+    another one."""
 
     hidden: Tensor
     offsets: np.ndarray
+    saved: ComputationCost = field(default_factory=ComputationCost)
 
     def batch(self, rows: np.ndarray, length: int) -> Tensor:
         """The hidden states of ``rows``, padded with zeros: ``[rows, length, size]``."""
@@ -30,11 +41,13 @@ class Activations:
             padded[index, : end - begin] = self.hidden[begin:end]
         return padded
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, cost: ComputationCost) -> None:
         save_file({"hidden": self.hidden}, folder / FILE)
+        (folder / COST_FILE).write_text(json.dumps(asdict(cost)), encoding="utf-8")
 
 
 def read_activations(folder: Path, offsets: np.ndarray) -> Activations:
     """What :meth:`Activations.write` wrote to ``folder``, for a split with these ``offsets``."""
     hidden = load_file(folder / FILE)["hidden"]
-    return Activations(hidden.to(torch.device("cpu")), offsets)
+    cost = ComputationCost(**json.loads((folder / COST_FILE).read_bytes()))
+    return Activations(hidden.to(torch.device("cpu")), offsets, cost)

@@ -49,12 +49,13 @@ class Batch:
 class Collator:
     """Makes batches of examples of ``split`` on ``device``.
 
-    Rows are padded to the longest of the batch, rounded up to ``multiple``, or to ``length`` if it
-    is set. A batch without padding has no mask, which enables faster attention, unless
-    ``always_mask`` is set: a compiled model needs the same arguments every time. Without
-    ``has_mask`` there is none at all: FNet does not take one. With ``activations``, the batch has
-    the hidden states of its examples (``inputs_embeds``) and not their tokens. ``teacher`` has the
-    logits of a teacher for each example (``[examples, labels]``) or token (``[tokens, labels]``).
+    Rows are padded to the longest of the batch, rounded up to ``multiple`` (but not beyond
+    ``limit``), or to ``length`` if it is set. A batch without padding has no mask, which enables
+    faster attention, unless ``always_mask`` is set: a compiled model needs the same arguments every
+    time. Without ``has_mask`` there is none at all: FNet does not take one. With ``activations``,
+    the batch has the hidden states of its examples (``inputs_embeds``) and not their tokens.
+    ``teacher`` has the logits of a teacher for each example (``[examples, labels]``) or token
+    (``[tokens, labels]``).
     ``transform`` is the user's own function that changes the inputs of a batch, on the CPU.
     """
 
@@ -63,6 +64,7 @@ class Collator:
     device: torch.device
     length: int | None = None
     multiple: int = 1
+    limit: int | None = None
     always_mask: bool = False
     pinned: bool = True
     has_mask: bool = True
@@ -115,7 +117,8 @@ class Collator:
         if multiple == 1:
             return self
         length = None if self.length is None else math.ceil(self.length / multiple) * multiple
-        return replace(self, length=length, multiple=math.lcm(self.multiple, multiple))
+        multiple = math.lcm(self.multiple, multiple)
+        return replace(self, length=length, multiple=multiple, limit=None)
 
     def count_labels(self, rows: Indices) -> int:
         """The number of labels of the examples ``rows`` that are not ignored."""
@@ -127,7 +130,9 @@ class Collator:
     def _rounded(self, rows: Indices) -> int | None:
         if self.multiple == 1:
             return None
-        return math.ceil(int(self.split.lengths[rows].max()) / self.multiple) * self.multiple
+        longest = int(self.split.lengths[rows].max())
+        rounded = math.ceil(longest / self.multiple) * self.multiple
+        return rounded if self.limit is None else min(rounded, max(self.limit, longest))
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -148,6 +153,7 @@ def training_collator(
         device,
         length=prepared.max_length if strategy["padding"] == "fixed" else None,
         multiple=COMPILED_MULTIPLE if is_compiled else 1,
+        limit=prepared.max_length,  # the model may have no positions beyond it
         always_mask=is_compiled,
         pinned=strategy["pinned_memory"] is True,
         has_mask=prepared.has_mask,

@@ -17,19 +17,31 @@ from autotune.domain.training import peak_learning_rate
 from autotune.trial.distributed.collectives import DistributedGroup
 from autotune.trial.effects import optimizers
 from autotune.trial.effects.parameter_groups import parameter_groups
+from autotune.trial.encoder import FAMILIES
 
 
 def replicate(
-    forward: Callable[..., Any], group: DistributedGroup, bucket_mib: int
+    strategy: Strategy,
+    model: PreTrainedModel,
+    forward: Callable[..., Any],
+    group: DistributedGroup,
 ) -> DistributedDataParallel:
-    """Wrap a model, compiled or not, to average its gradients during the backward pass, in buckets
-    of ``bucket_mib``."""
+    """Wrap ``forward``, which is ``model`` or its compiled form, to average its gradients during
+    the backward pass.
+
+    Models of some families have weights without a gradient, such as poolers that no head reads.
+    They are looked for at each step, as ``Trainer`` does it, which takes time.
+    """
     assert isinstance(forward, nn.Module)
-    options: dict[str, Any] = {_buffer_option(): False}
+    has_unused = model.config.model_type not in FAMILIES
+    options: dict[str, Any] = {
+        _buffer_option(): False,
+        "find_unused_parameters": has_unused and not strategy["activation_checkpointing"],
+    }
     return DistributedDataParallel(
         forward,
         process_group=group.data_group,
-        bucket_cap_mb=bucket_mib,
+        bucket_cap_mb=int(strategy["ddp_bucket_mib"]),
         gradient_as_bucket_view=True,
         **options,
     )

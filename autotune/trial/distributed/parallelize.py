@@ -68,7 +68,7 @@ def parallelize(
         with precision.autocast():
             group.set_rank_weights(layers_per_second(model))
     elif group.layout.data_kind in ("ddp", "zero1") and group.layout.model == 1:
-        forward = ddp.replicate(forward, group, bucket_mib)
+        forward = ddp.replicate(strategy, model, forward, group)
     rate = peak_learning_rate(strategy)
     if group.layout.data_kind == "zero1":
         optimizer = ddp.sharded_optimizer(strategy, model, group)

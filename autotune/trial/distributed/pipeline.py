@@ -41,7 +41,7 @@ from autotune.trial.encoder import Encoder, encoder_of
 from autotune.trial.loss import Loss
 from autotune.trial.plan import TrainingPlan
 from autotune.trial.state import TrainState
-from autotune.trial.tasks.base import ignored_label
+from autotune.trial.tasks.base import ignored_label, is_evaluated
 
 LENGTH_MULTIPLE = 32
 """Stages negotiate shapes once per length; rounding lengths up keeps the number of shapes low."""
@@ -108,7 +108,7 @@ class PipelinedModel:
         self._schedule_name, self._num_microbatches = schedule_name, num_microbatches
         self._group, self._loss, self._bucket_mib = group, loss, bucket_mib
         self._schedules: dict[tuple[int, int], Any] = {}
-        self._num_labels = 1
+        self._num_labels, self._has_padding = 1, False
 
     def unsharded(self) -> PreTrainedModel:
         """Every stage broadcasts its weights to all ranks of its copy of the model. The weights of
@@ -178,6 +178,7 @@ class PipelinedModel:
         length = collate.length or _padded_length(collate, rows)
         batch = replace(collate, length=length, always_mask=True)(padded_rows)
         batch.labels[len(rows) if counts else 0 :] = ignored_label(batch.labels)
+        self._has_padding = num_padding > 0 or not counts
         inputs = dict(batch.inputs)
         ids = inputs.pop("input_ids")
         losses: list[Tensor] = []
@@ -193,6 +194,9 @@ class PipelinedModel:
         return torch.stack([loss.detach() for loss in losses]).sum() if losses else zero
 
     def _mean_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self._has_padding:  # a loss of the user's own need not know labels that are ignored
+            rows = is_evaluated(labels).reshape(len(labels), -1).any(dim=1)
+            logits, labels = logits[rows], labels[rows]
         return self._loss(logits, labels) / self._num_labels
 
     def _schedule(self, num_rows: int, length: int) -> Any:

@@ -20,6 +20,9 @@ ParameterGroup = dict[str, Any]
 NO_DECAY = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
 """Names of parameters that Trainer does not decay."""
 
+AFTER_LAYERS = re.compile(r"(?:^|\.)(?:pooler|final\w*)\.|^(?:norm|ln_f)\.")
+"""The names of parameters after the layers of a base model."""
+
 
 def parameter_groups(strategy: Strategy, model: PreTrainedModel) -> list[ParameterGroup]:
     """The trainable parameters of ``model``, grouped by weight decay and learning rate. Without
@@ -51,20 +54,21 @@ def restrict(groups: Iterable[ParameterGroup], weights: Collection[Tensor]) -> l
 
 
 def layer_depths(model: PreTrainedModel) -> dict[str, int]:
-    """The depth of each parameter by name: 0 for the embeddings, 1 for the lowest layer, one more
-    for each layer above it, and one more for the modules after the layers."""
+    """The depth of each parameter by name: 0 for the embeddings and what else all layers read, such
+    as relative positions, 1 for the lowest layer, one more for each layer above it, and one more
+    for the modules after the layers. Some families have several lists of the parts of a layer."""
     base, prefix = model.base_model, f"{model.base_model_prefix}."
-    lists = [(n, m) for n, m in base.named_modules() if isinstance(m, nn.ModuleList)]
-    path, layers = max(lists, key=lambda item: len(item[1]), default=("", ()))
-    in_layer = re.compile(rf"{re.escape(prefix + path)}\.(\d+)\.")
+    lists = {n: len(m) for n, m in base.named_modules() if isinstance(m, nn.ModuleList)}
+    layers = max(lists.values(), default=0)
+    paths = "|".join(re.escape(prefix + path) for path, size in lists.items() if size == layers)
+    in_layer = re.compile(rf"(?:{paths})\.(\d+)\.")
     depths = {}
     for name, _ in model.named_parameters():
-        match = in_layer.match(name)
-        if match is not None:
+        if (match := in_layer.match(name)) is not None:
             depths[name] = int(match[1]) + 1
         else:
-            is_embedding = name.startswith(prefix) and "embed" in name
-            depths[name] = 0 if is_embedding else len(layers) + 1
+            is_last = not name.startswith(prefix) or AFTER_LAYERS.search(name[len(prefix) :])
+            depths[name] = layers + 1 if is_last else 0
     return depths
 
 

@@ -33,18 +33,22 @@ class Precision:
         self.scaler = GradScaler(device.type) if name == "fp16" else None
 
     def prepare(self, model: nn.Module) -> None:
-        """Cast ``model`` in place and set the precision of fp32 matrix products.
+        """Cast ``model`` in place and set the precision of matrix products.
 
         Autocast caches casts only of trainable weights. Frozen weights are therefore cast here,
         once instead of for every batch.
         """
-        torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
+        self.set_matmul_precision()
         if self.name == "bf16-pure":
             model.to(torch.bfloat16)
         elif self.name in AUTOCAST:
             for linear in (m for m in model.modules() if type(m) is nn.Linear):
                 if not linear.weight.requires_grad:
                     linear.to(AUTOCAST[self.name])
+
+    def set_matmul_precision(self) -> None:
+        """Set how exact products of fp32 matrices are."""
+        torch.set_float32_matmul_precision("high" if self.name == "tf32" else "highest")
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

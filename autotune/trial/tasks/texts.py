@@ -79,6 +79,8 @@ def encode_texts(
     divided into windows with that many common tokens. ``row_example`` is the text of each window.
     The first text of a pair is cut where it leaves no space for the second.
     """
+    if stride is not None:
+        require_fast(tokenizer, "task.stride")
     texts = [list(map(cut_text, side)) for side in zip(*inputs, strict=True)]
     if stride is not None and len(texts) == 2:
         special = tokenizer.num_special_tokens_to_add(pair=True)
@@ -87,7 +89,6 @@ def encode_texts(
     paired = len(texts) == 2 and "token_type_ids" in tokenizer.model_input_names
     windows: Mapping[str, Any] = {}
     if stride is not None:
-        require_fast(tokenizer, "task.stride")
         windows = _window_options(len(texts) == 2, max_length, stride)
     encoded = tokenizer(
         *texts,

@@ -32,13 +32,17 @@ def training_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
 
 
 def setup_samples(profile: WorkloadProfile, strategy: Strategy) -> float:
-    """The number of training samples with as many operations as training in model set-up has."""
+    """The number of training samples with as many operations as model set-up has: pruning scores,
+    and the outputs of frozen layers that are cached."""
     workload = WorkloadShape(profile, strategy)
-    if workload.model.setup_passes == 0:
-        return 0.0
-    unpruned = WorkloadShape(profile, strategy.with_values(pruning_ratio=0.0))
-    passes = workload.model.setup_passes * _forward(unpruned, workload.typical_batch)
-    return passes / training_flops(profile, strategy)
+    model, operations = workload.model, 0.0
+    if model.setup_passes:
+        unpruned = WorkloadShape(profile, strategy.with_values(pruning_ratio=0.0))
+        operations += model.setup_passes * _forward(unpruned, workload.typical_batch)
+    if model.caches_activations:
+        frozen = 1 - model.trained_layers / max(model.layers, 1)
+        operations += profile.train_samples * frozen * _forward(workload, workload.typical_batch)
+    return operations / training_flops(profile, strategy) if operations else 0.0
 
 
 def inference_flops(profile: WorkloadProfile, strategy: Strategy) -> float:
@@ -60,4 +64,5 @@ def _forward(workload: WorkloadShape, length: float) -> float:
     """One forward pass over ``length`` tokens: matrix products, and attention scores."""
     model = workload.model
     scores = 2 * model.layers * workload.profile.hidden * model.heads * length
-    return model.operations * (length * (workload.layer_parameters + scores))
+    products = workload.layer_parameters * workload.profile.passes_per_layer
+    return model.operations * (length * (products + scores))

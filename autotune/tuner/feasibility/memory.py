@@ -170,10 +170,8 @@ def _layer_bytes(
 def _score_bytes(workload: WorkloadShape, has_dropout: bool) -> float:
     """Bytes of a head's scores per pair of tokens. The fused kernel of a CPU has no dropout, so
     attention falls back to separate operations there."""
-    is_eager = workload.strategy["attention"] == "eager" or (
-        has_dropout and workload.device == "cpu"
-    )
-    if not is_eager:
+    is_fused = workload.strategy["attention"] != "eager" and workload.profile.has_fused_attention
+    if is_fused and not (has_dropout and workload.device == "cpu"):
         return 0.0
     size, mask = workload.activation_bytes, _mask_bytes(workload)
     return size * (2 if has_dropout else 1) + (mask if has_dropout else 0)

@@ -50,6 +50,4 @@ class RecipeSampler:
 
 def _is_about_deployments(study: Study) -> bool:
     """Whether all objectives and constraints are measured on deployed models."""
-    names = [objective.metric for objective in study.objectives]
-    names += [constraint.metric for constraint in study.constraints]
-    return all(get_metric(name).phase is Phase.DEPLOY for name in names)
+    return all(get_metric(name).phase is Phase.DEPLOY for name in study.target_metrics)

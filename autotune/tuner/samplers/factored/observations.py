@@ -364,8 +364,7 @@ def _metric_phase(metric: str) -> Phase | None:
 
 def _training_metrics(study: Study) -> tuple[str, ...]:
     """Metrics of the train phase that are modelled: those of the study, samples and accuracy."""
-    names = [o.metric for o in study.objectives] + [c.metric for c in study.constraints]
-    names += [SAMPLES, "accuracy"]
+    names = (*study.target_metrics, SAMPLES, "accuracy")
     return tuple(name for name in dict.fromkeys(names) if _metric_phase(name) is Phase.TRAIN)
 
 
