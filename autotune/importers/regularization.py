@@ -56,9 +56,9 @@ def _differing_arguments(setting: str, arguments: Mapping[str, Any], steps: Any)
     """Why trials follow ``setting`` otherwise than these arguments do."""
     given = {key: value for key, value in arguments.items() if value != DEFAULTS.get(key)}
     if setting == "polynomial":
-        if given == {"power": POLYNOMIAL_POWER}:
-            return None
-        return f"trials have the power {POLYNOMIAL_POWER:g} and the other defaults"
+        others = {key: value for key, value in given.items() if (key, value) != ("lr_end", 0)}
+        is_equal = others == {"power": POLYNOMIAL_POWER}
+        return None if is_equal else f"trials end at 0 with the power {POLYNOMIAL_POWER:g}"
     if setting == "constant-cooldown":
         expected = cooldown_steps(steps) if isinstance(steps, int) and steps > 0 else None
         is_equal = given == {"num_decay_steps": expected, "decay_type": "linear"}
