@@ -94,9 +94,8 @@ def test_a_used_budget_is_done(tmp_path: object) -> None:
     study = replace(study, budget=Budget(minutes=minutes))
     samples.write(store, study, trials)
     (overview,) = store.studies_overview()
-    row = live.StudyRow(
-        (overview.created_at, 0), "", "", live.used_share(overview.study, store.trials("s"))
-    )
+    share = live.used_share(overview.study, store.trials("s"))
+    row = live.StudyRow((overview.created_at, 0), "", "", share)
     assert row.share == 1.0
     more = replace(study, budget=Budget(minutes=10 * minutes))
     assert 0.0 < (live.used_share(more, trials) or 0.0) < 0.2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autotune.domain import Columns
-from autotune.errors import AutotuneError, NotFoundError, SpecError, UsageError
+from autotune.errors import NotFoundError, SpecError, UsageError
 from autotune.service import commands, routes, system_routes
 from autotune.service.documents import InvalidRequest, PredictionRequest
 from autotune.service.files import UserFolder
