@@ -54,7 +54,7 @@ def effect_figure(
     labels = setting_labels(snapshot.study, members, lever)
     position = {effect.setting: float(i) for i, effect in enumerate(effects)}
     trials = [t for t in members if labels.label_of(t) in position]
-    across = [position[labels.label_of(t)] + _jitter(t) for t in trials]
+    across = [position[labels.label_of(t)] + jitter(t) for t in trials]
     up = [float(value_of(t, metric) or 0.0) for t in trials]
     indices = decimate(across, up, MAX_DOTS)
     figure = go.Figure()
@@ -83,8 +83,8 @@ def effect_figure(
     return apply_theme(figure, 380)
 
 
-def _jitter(trial: Trial) -> float:
-    """A fixed horizontal shift, so that dots of one setting do not hide each other."""
+def jitter(trial: Trial) -> float:
+    """A fixed shift, so that marks of one setting do not hide each other."""
     return ((trial.number * 0.6180339887) % 1.0 - 0.5) * 0.5
 
 

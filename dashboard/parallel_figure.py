@@ -19,6 +19,8 @@ from autotune.domain import Trial
 from autotune.report.figures import apply_theme
 from autotune.report.style import GREY, PALE, wrapped_label
 
+from .lever_figures import jitter
+
 MAX_LINES = 250
 MAX_AXIS_LABELS = 4
 MAX_LEVERS = 10
@@ -167,15 +169,10 @@ def _positions(snapshot: Snapshot, trials: Sequence[Trial], axis: str) -> list[f
         labels = setting_labels(snapshot.study, trials, axis)
         index = {setting: i for i, setting in enumerate(labels.order)}
         top = max(len(index) - 1, 1)
-        return [(index.get(labels.label_of(t), 0) + 0.04 * _jitter(t)) / top for t in trials]
+        return [(index.get(labels.label_of(t), 0) + 0.04 * jitter(t)) / top for t in trials]
     values = [float(value_of(t, axis) or 0.0) for t in trials]
     low, span = min(values), max(values) - min(values)
     return [(value - low) / span if span else 0.5 for value in values]
-
-
-def _jitter(trial: Trial) -> float:
-    """A fixed shift, so that lines of one setting do not hide each other."""
-    return ((trial.number * 0.6180339887) % 1.0 - 0.5) * 0.5
 
 
 def _axis_labels(snapshot: Snapshot, trials: Sequence[Trial], axis: str) -> list[tuple[float, str]]:

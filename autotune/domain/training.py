@@ -19,6 +19,9 @@ EVALUATION_BATCH_SIZES = {"cpu": 32, "cuda": 256, "mps": 64}
 MIN_EVALUATION_BATCH_SIZE, MAX_EVALUATION_TOKENS = 8, 2**15
 """Examples per inference batch by device type, and bounds for long texts: 64 of 512 tokens."""
 
+COMPILED_MULTIPLE = 16
+"""With torch.compile, lengths are rounded up to a multiple, which suits matrix kernels."""
+
 RUNG_EXAMPLES = 128
 """Validation examples evaluated at a rung: always the same, and so few that a rung takes a
 fraction of a second."""

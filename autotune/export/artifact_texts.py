@@ -148,9 +148,9 @@ def readme(document: Mapping[str, Any], runtime: str, *, has_server: bool) -> st
         labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
         length=_length(document),
         server=server,
-        exported=markdown.table(HEAD, _rows(document["exported"])),
-        tested=markdown.table(HEAD, _rows(document["tested"])),
-        measured=markdown.table(HEAD, _rows(document["measured"])),
+        exported=markdown.table(HEAD, score_rows(document["exported"])),
+        tested=markdown.table(HEAD, score_rows(document["tested"])),
+        measured=markdown.table(HEAD, score_rows(document["measured"])),
     )
 
 
@@ -181,7 +181,8 @@ def _image(study: str) -> str:
     return "".join(letters).strip("-") or "model"
 
 
-def _rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+def score_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """A row of each record: the metric, its value, its 95% interval and the number of examples."""
     return [
         (name, format_metric(name, record["value"]), format_interval(name, record["ci95"]),
          str(record["n"]))

@@ -14,6 +14,7 @@ from typing import Any
 
 from autotune import plugins
 from autotune.deployment.artifact import PRUNED, read_artifact
+from autotune.deployment.runtimes import HUB
 from autotune.deployment.settings import DeploymentSettings
 from autotune.domain import Measurement, Strategy, Study, Task, Trial
 from autotune.domain.runtimes import RUNTIMES
@@ -26,7 +27,6 @@ from autotune.export.directory import exported_files, replaced_export
 from autotune.version import __version__
 
 SERVER_RUNTIMES = ("onnxruntime", "openvino")
-HUB = "transformers"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from autotune.analysis import markdown
-from autotune.analysis.text import format_interval, format_metric
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import UsageError
 from autotune.export import checksums
+from autotune.export.artifact_texts import score_rows
 from autotune.export.directory import METRICS, exported_files, remove, require_no_folder
 from autotune.export.readme import LOAD_PRUNED_FUNCTION
 from autotune.plugins import call_with_plugins
@@ -120,7 +120,7 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, note:
     scores = [
         (f"{split} {row[0]}", *row[1:])
         for split in ("validation", "test")
-        for row in _rows(metrics[split])
+        for row in score_rows(metrics[split])
     ]
     settings = [(lever, markdown.code(value)) for lever, value in document["strategy"].items()]
     facts = [
@@ -135,7 +135,7 @@ def model_card(document: Mapping[str, Any], metrics: Mapping[str, Any], *, note:
         dataset=markdown.code(task["dataset"]),
         note=note,
         scores=markdown.table(head, scores),
-        measured=markdown.table(head, _rows(document["measured"])),
+        measured=markdown.table(head, score_rows(document["measured"])),
         strategy=markdown.table(("lever", "setting"), settings),
         labels=", ".join(map(markdown.escape, document["data"]["label_names"])),
         length=(DIVIDED if divides_texts(document) else CUT).format(document["data"]["max_length"]),
@@ -149,11 +149,3 @@ def divides_texts(document: Mapping[str, Any]) -> bool:
     task = document["task"]
     has_stride = task.get("stride") is not None and "stride" not in document.get("left_out", {})
     return has_stride or TASK_KINDS[task["kind"]].predicts_spans
-
-
-def _rows(measured: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
-    rows = []
-    for name, record in measured.items():
-        ends = format_interval(name, record["ci95"])
-        rows.append((name, format_metric(name, record["value"]), ends, str(record["n"])))
-    return rows

@@ -130,6 +130,9 @@ def _imports(source: str, *, follow: bool = True) -> Iterator[str]:
             yield from modules
             if len(modules) < len(names):
                 yield node.module
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("autotune.")]
+            yield from (name for name in names if _file(name).exists())
         elif follow and isinstance(node, ast.Constant) and isinstance(node.value, str):
             reference = REFERENCE.fullmatch(node.value)
             if reference and _file(reference[1]).exists():

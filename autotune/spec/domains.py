@@ -11,9 +11,8 @@ from autotune.domain.search_space import settings
 from autotune.domain.text import closest
 from autotune.levers.base import Lever, Pattern
 from autotune.spec.document import Path, quote
+from autotune.spec.fields import AUTO
 from autotune.spec.models import LeverSpec
-
-AUTO = "auto"
 
 MAX_STEPS = 100_000
 

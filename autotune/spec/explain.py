@@ -19,7 +19,8 @@ from autotune.domain import (
 from autotune.domain.search_space import settings, size
 from autotune.levers import LEVERS
 from autotune.spec.conditions import can_hold
-from autotune.spec.domains import AUTO, unavailable_settings
+from autotune.spec.domains import unavailable_settings
+from autotune.spec.fields import AUTO
 from autotune.spec.resolve import ResolvedStudy
 
 

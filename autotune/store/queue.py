@@ -199,10 +199,17 @@ class SubmissionQueue:
         with self._database.transaction(write=True) as connection:
             return self._leave(connection, study, driver, state=state, reason=reason)
 
-    def release(self, study: str, driver: str, *, died: bool = False) -> bool:
+    def release(
+        self, study: str, driver: str, *, died: bool = False, expired: bool = False
+    ) -> bool:
         """Let a study of ``driver`` wait for another driver; false if ``driver`` has no lease on
-        it. ``died``: count it as an attempt."""
+        it, or with ``expired`` one that lasts. ``died``: count it as an attempt."""
         with self._database.transaction(write=True) as connection:
+            if expired:  # locked until the end, so that the driver cannot renew it meanwhile
+                ended = SubmissionRow.lease_until < writes.now(connection)
+                lease = select(SubmissionRow.id).where(*lease_of(study, driver), ended)
+                if connection.scalar(lease.with_for_update()) is None:
+                    return False
             count = select(SubmissionRow.attempts).where(*lease_of(study, driver))
             if died and (connection.scalar(count) or 0) >= MAX_ATTEMPTS:
                 state, reason = SubmissionState.FAILED, DRIVER_DIED
@@ -218,7 +225,10 @@ class SubmissionQueue:
                 SubmissionRow.lease_until < writes.now(connection),
             )
             dead = connection.execute(query).all()
-        return [row[0] for row in dead if self.release(row[0], str(row[1]), died=True)]
+        names = [(str(row[0]), str(row[1])) for row in dead]
+        return [
+            name for name, driver in names if self.release(name, driver, died=True, expired=True)
+        ]
 
     # --------------------------------------------------------------------------- readers
 

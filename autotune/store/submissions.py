@@ -135,6 +135,8 @@ def require_minutes(
             "limit of time",
             hint="budget: {minutes: 30}",
         )
+    if connection.dialect.name == "postgresql":  # one request of an owner after the other
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(owner))))
     left = limit - committed_minutes(connection, owner, omit=study)
     if minutes > left:
         raise UsageError(

@@ -51,6 +51,27 @@ def test_a_folder_contains_all_modules_of_its_script(template: str) -> None:
                 assert top != "tuned" or node.module in modules, f"{name} imports {node.module}"
 
 
+def test_a_folder_contains_the_modules_that_a_plug_in_imports(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("import autotune.domain.schedule\nfrom autotune.plugins import load\n")
+    files = script("train_torchrun", "1.0", [str(plugin)])
+    assert {"tuned/domain/schedule.py", "tuned/plugins.py"} <= files.keys()
+    (copy,) = (text for name, text in files.items() if name.endswith("/mine.py"))
+    assert copy.startswith("import tuned.domain.schedule\nfrom tuned.plugins import load")
+
+
+def test_without_its_parallelism_a_strategy_trains_in_one_process(tmp_path: Path) -> None:
+    study = samples.study(samples.write_data(tmp_path, 80))
+    trial = samples.trial(parallelism="tp:2", batch_size=16)
+    exporter("hf-trainer", allow_partial=True).export(study, trial, tmp_path / "out")
+    document = json.loads((tmp_path / "out/strategy.json").read_text())
+    assert document["command"] == ["python", "train.py"]
+    assert "parallelism" in document["left_out"]
+    assert document["strategy"]["parallelism"] == "none"
+    arguments = json.loads((tmp_path / "out/training_args.json").read_text())
+    assert arguments["per_device_train_batch_size"] == 16
+
+
 def test_data_and_strategy_are_those_of_the_trial(tmp_path: Path) -> None:
     whole = samples.study(samples.write_data(tmp_path), train_samples=40)
     out = tmp_path / "out"

@@ -70,6 +70,7 @@ def test_a_study_of_a_dead_driver_waits_again(url: str, queue: SubmissionQueue) 
     assert claimed is not None and claimed.attempts == 2
     assert queue.expire_leases() == []
     assert queue.renew("one", "alive", progressed=True)
+    assert not queue.release("one", "alive", died=True, expired=True), "renewed in the meantime"
     assert queue.find("one").attempts == 0
     assert not queue.end("one", "dead", SubmissionState.DONE), "another driver has the study"
     assert queue.end("one", "alive", SubmissionState.DONE, "all 4 trials are done")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from autotune.domain import Strategy
 from autotune.domain.registry import import_function
+from autotune.domain.training import COMPILED_MULTIPLE
 from autotune.errors import UsageError
 from autotune.trial.data.activations import Activations
 from autotune.trial.data.prepared import PreparedTask
@@ -29,9 +30,6 @@ Indices = np.ndarray
 BUCKET_BATCHES = 100
 """Batches whose examples are sorted by length together. Higher values need less padding and
 shuffle less."""
-
-COMPILED_MULTIPLE = 16
-"""With torch.compile, lengths are rounded up to a multiple, which suits matrix kernels."""
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,12 @@ import math
 from functools import cached_property
 
 from autotune.domain import Strategy, WorkloadProfile
-from autotune.domain.training import num_steps
+from autotune.domain.training import COMPILED_MULTIPLE, num_steps
 from autotune.levers import LEVERS
 from autotune.levers.layout import Layout, layout
 from autotune.levers.model_shape import ModelShape
 
 FLOAT_BYTES = 4
-
-COMPILED_LENGTH_MULTIPLE = 16
-"""Compiled models pad lengths to a multiple of this, as the trial does."""
 
 MIN_ROWS_FOR_P95 = 8
 """In smaller batches the longest sample has a median length, in larger ones the 95th percentile."""
@@ -109,7 +106,7 @@ class WorkloadShape:
         """Tokens per row of the training batch with the longest rows."""
         if self.strategy["padding"] == "fixed":
             return self.profile.max_length
-        multiple = COMPILED_LENGTH_MULTIPLE if self.strategy["compile"] else 1
+        multiple = COMPILED_MULTIPLE if self.strategy["compile"] else 1
         return math.ceil(self.longest_sample / multiple) * multiple
 
     @property
