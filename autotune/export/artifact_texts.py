@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune.analysis import markdown
-from autotune.analysis.text import format_interval, format_metric
 from autotune.deployment.artifact import PRUNED
 from autotune.domain.metrics import METRICS
-from autotune.export.checkpoint import DIVIDED, divides_texts
+from autotune.export.checkpoint import DIVIDED, divides_texts, score_rows
 from autotune.export.checkpoint import model_card as checkpoint_card
 
 SESSION_MODULES = {
@@ -179,12 +178,3 @@ def _image(study: str) -> str:
     """A name of an image: lowercase letters, digits and hyphens."""
     letters = (letter if letter.isascii() and letter.isalnum() else "-" for letter in study.lower())
     return "".join(letters).strip("-") or "model"
-
-
-def score_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """A row of each record: the metric, its value, its 95% interval and the number of examples."""
-    return [
-        (name, format_metric(name, record["value"]), format_interval(name, record["ci95"]),
-         str(record["n"]))
-        for name, record in records.items()
-    ]  # fmt: skip

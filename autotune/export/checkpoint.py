@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from autotune.analysis import markdown
+from autotune.analysis.text import format_interval, format_metric
 from autotune.domain.tasks import TASK_KINDS
 from autotune.errors import UsageError
 from autotune.export import checksums
-from autotune.export.artifact_texts import score_rows
 from autotune.export.directory import METRICS, exported_files, remove, require_no_folder
 from autotune.export.readme import LOAD_PRUNED_FUNCTION
 from autotune.plugins import call_with_plugins
@@ -149,3 +149,12 @@ def divides_texts(document: Mapping[str, Any]) -> bool:
     task = document["task"]
     has_stride = task.get("stride") is not None and "stride" not in document.get("left_out", {})
     return has_stride or TASK_KINDS[task["kind"]].predicts_spans
+
+
+def score_rows(records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """A row of each record: the metric, its value, its 95% interval and the number of examples."""
+    return [
+        (name, format_metric(name, record["value"]), format_interval(name, record["ci95"]),
+         str(record["n"]))
+        for name, record in records.items()
+    ]  # fmt: skip
