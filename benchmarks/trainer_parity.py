@@ -144,8 +144,7 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
                 bf16=settings.precision == "bf16", use_cpu=settings.device == "cpu", report_to=[],
                 save_strategy="no", disable_tqdm=True, seed=seed,
             )  # fmt: skip
-            if arguments.n_gpu > 1:
-                arguments._n_gpu = 1  # no DataParallel: the other side trains on one GPU
+            arguments._n_gpu = min(arguments.n_gpu, 1)  # as the other side: no DataParallel
             model = load_model(prepared, seed=seed)
             SameOrderTrainer(
                 model, arguments, train_dataset=dataset, data_collator=collate, callbacks=[clock]

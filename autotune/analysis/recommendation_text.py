@@ -31,8 +31,17 @@ from autotune.analysis.text import (
     metric_label,
 )
 from autotune.analysis.verdict import learning_failure
-from autotune.domain import Phase, Trial
+from autotune.domain import Phase, State, Study, Trial
 from autotune.domain.metrics import get_metric
+
+
+def describe_empty_front(study: Study, trials: Sequence[Trial]) -> str:
+    """Why there is no trial on the front of a study, if there is none."""
+    complete = [trial for trial in trials if trial.state is State.COMPLETE]
+    for objective in study.objectives:
+        if complete and all(trial.metric(objective.metric) is None for trial in complete):
+            return f"no trial could measure {get_metric(objective.metric).label}"
+    return "no trial has met every constraint yet" if complete else "no trial has completed yet"
 
 
 def recommendation_sentence(

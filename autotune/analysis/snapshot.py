@@ -49,7 +49,7 @@ from autotune.analysis.verdict import (
     replacements,
 )
 from autotune.domain import State, Study, Trial, TrialOrigin
-from autotune.domain.metrics import METRICS, get_metric
+from autotune.domain.metrics import METRICS
 from autotune.errors import NotFoundError
 
 ON_TEST = " on test"
@@ -186,15 +186,6 @@ class Snapshot:
     def recommendation_sentence(self, goal: str) -> str | None:
         """The recommendation for ``goal``, or what comes closest; ``None`` if nothing does."""
         return recommendation_sentence(self.recommender, self.recommendations.get(goal))
-
-    @property
-    def why_no_front(self) -> str:
-        """Why there is no trial on the front, if there is none."""
-        complete = self.by_state[State.COMPLETE]
-        for name in [objective.metric for objective in self.study.objectives]:
-            if complete and all(trial.metric(name) is None for trial in complete):
-                return f"no trial could measure {get_metric(name).label}"
-        return "no trial has met every constraint yet" if complete else "no trial has completed yet"
 
     def attribution(self, trial: Trial) -> Attribution | None:
         """Where the gain of ``trial`` over the default comes from; ``None`` if nothing was gained

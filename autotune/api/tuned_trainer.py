@@ -68,16 +68,15 @@ def tune(
     model on its data in a process of its own; ``trainer`` itself is not changed.
 
     ``trainer`` has not trained yet, and has an ``eval_dataset``. Scores are those of its
-    ``compute_metrics``; ``metrics`` gives the direction (``maximize`` or ``minimize``) of scores
-    that autotune does not know. The search ends after ``minutes`` or ``trials``, or without either
-    after 24 trials. ``space`` maps levers to settings as in a study file; by default all that can
-    be applied to a Trainer. The baseline are the trainer's own arguments. With ``test_dataset``,
-    the best trials are confirmed on it under ``confirm_seeds`` other seeds.
-    With ``load_best_model_at_end`` trials evaluate as ``trainer`` does, and their best weights
-    count. Functions and classes of a notebook or script reach the trials by cloudpickle.
+    ``compute_metrics``; ``metrics`` gives the direction of those that autotune does not know. The
+    search ends after ``minutes`` or ``trials``, or without either after 24 trials. ``space`` maps
+    levers to settings as in a study file; by default all that can be applied to a Trainer. The
+    baseline are the trainer's own arguments. With ``test_dataset``, the best trials are confirmed
+    on it under ``confirm_seeds`` other seeds. With ``load_best_model_at_end`` trials evaluate as
+    ``trainer`` does, and their best weights count. Functions and classes of a notebook or script
+    reach the trials by cloudpickle.
 
-    :raises UsageError: the trainer cannot be built again, a lever cannot be applied to it, or it
-        does not measure an objective.
+    :raises UsageError: the trainer cannot be built again, follow a lever, or measure an objective.
     """
     from autotune.cli.executors import open_executor
     from autotune.cli.interrupts import interruptible

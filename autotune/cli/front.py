@@ -10,6 +10,7 @@ from rich.text import Text
 from autotune.analysis.comparison_text import format_comparison
 from autotune.analysis.drift import has_drifted
 from autotune.analysis.probability import FrontPoint
+from autotune.analysis.recommendation_text import describe_empty_front
 from autotune.analysis.replicates import Estimate
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import UNCLEAR, UNCLEAR_CAPTION, format_estimate, format_metric
@@ -39,7 +40,8 @@ def print_front(snapshot: Snapshot) -> None:
     """Print the front, its plot and the knee in a sentence, or why there is no front."""
     study = snapshot.study
     if not snapshot.front:
-        out.print(Text(f"{study.name}: {snapshot.why_no_front}", style="yellow"))
+        reason = describe_empty_front(study, snapshot.trials)
+        out.print(Text(f"{study.name}: {reason}", style="yellow"))
         return
     out.print(front_listing(snapshot))
     if len(study.objectives) > 1:

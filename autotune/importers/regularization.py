@@ -54,17 +54,17 @@ def _read_schedule(config: ImportedConfig, options: dict[str, Any]) -> None:
 
 def _differing_arguments(setting: str, arguments: Mapping[str, Any], steps: Any) -> str | None:
     """Why trials follow ``setting`` otherwise than these arguments do."""
-    given = {key: value for key, value in arguments.items() if value != DEFAULTS.get(key)}
+    changed = {key: value for key, value in arguments.items() if value != DEFAULTS.get(key)}
     if setting == "polynomial":
-        others = {key: value for key, value in given.items() if (key, value) != ("lr_end", 0)}
+        others = {key: value for key, value in changed.items() if (key, value) != ("lr_end", 0)}
         is_equal = others == {"power": POLYNOMIAL_POWER}
         return None if is_equal else f"trials end at 0 with the power {POLYNOMIAL_POWER:g}"
     if setting == "constant-cooldown":
         expected = cooldown_steps(steps) if isinstance(steps, int) and steps > 0 else None
-        is_equal = given == {"num_decay_steps": expected, "decay_type": "linear"}
+        is_equal = changed == {"num_decay_steps": expected, "decay_type": "linear"}
         share = f"{COOLDOWN_SHARE:.0%}"
         return None if is_equal else f"trials cool down linearly in the last {share} of the steps"
-    return "trials use the defaults of this schedule" if given else None
+    return "trials use the defaults of this schedule" if changed else None
 
 
 def _read_warmup(config: ImportedConfig, options: dict[str, Any], *, ignored: bool) -> None:

@@ -13,6 +13,7 @@ from autotune.analysis.drift import is_clear_difference
 from autotune.analysis.front import value_of
 from autotune.analysis.importance import lever_importance, setting_effects, varied_levers
 from autotune.analysis.intervals import figure_interval
+from autotune.analysis.recommendation_text import describe_empty_front
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.summary import budget_use, count_by_state
 from autotune.analysis.text import (
@@ -93,7 +94,8 @@ def _summary(snapshot: Snapshot, picks: Mapping[str, Trial]) -> Iterator[Block]:
     )
     if not picks:
         closest = snapshot.recommendation_sentence("knee")
-        yield Paragraph(closest or f"Nothing is recommended: {snapshot.why_no_front}.")
+        reason = describe_empty_front(study, snapshot.trials)
+        yield Paragraph(closest or f"Nothing is recommended: {reason}.")
         return
     size = len(snapshot.front)
     yield Paragraph(f"{size} {'strategy is' if size == 1 else 'strategies are'} on the front.")

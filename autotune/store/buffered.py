@@ -143,7 +143,9 @@ class BufferedStore(SqlStore):
         """Write one result; ``False`` if the database no longer accepts it."""
         study, number, outcome, seconds = result
         try:
-            self._finish(study, number, outcome, seconds)
+            if seconds is not None:
+                self._durations.record(study, number, seconds)
+            super().finish(study, number, outcome)
         except UsageError as error:  # the study was deleted, or the trial has another outcome
             log.warning("a result of study %s is dropped: %s", study, error)
             return False

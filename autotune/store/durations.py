@@ -30,3 +30,8 @@ class Durations:
         if start is None:
             return None
         return self._seconds.setdefault((study, number), self._clock() - start)
+
+    def record(self, study: str, number: int, seconds: float) -> None:
+        """A trial that another process started had its outcome after ``seconds``."""
+        self._starts.setdefault((study, number), self._clock() - seconds)
+        self._seconds[study, number] = seconds

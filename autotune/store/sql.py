@@ -48,8 +48,7 @@ def open_store(
     create: bool = True,
     clock: Callable[[], datetime] | None = None,
 ) -> SqlStore:
-    """Open the store at a SQLAlchemy URL and check its schema. An empty one is created if
-    ``create``.
+    """Open the store at a SQLAlchemy URL, with ``create`` an empty one, and check its schema.
 
     ``clock`` gives the times of trials where time is simulated; by default the database does.
 
@@ -135,8 +134,7 @@ class SqlStore:
     def update_study(self, study: Study) -> None:
         """Replace what may change between sessions (budget, limits, prices, executor...).
 
-        :raises IncompatibleStudyError: the task differs, so results would not be comparable with
-            the stored ones.
+        :raises IncompatibleStudyError: the task differs: results could not be compared.
         """
         fields = codec.study_fields(study)
         with self._change(study.name) as change:
@@ -160,8 +158,7 @@ class SqlStore:
             change.connection.execute(query.values(codec.search_status_fields(status)))
 
     def search_status(self, study: str) -> SearchStatus | None:
-        """Whether the study is searched, or how its last session ended; ``None`` if that was not
-        recorded."""
+        """Whether the study is searched, or how its last session ended, if that was recorded."""
         with self._read(study) as connection:
             return queries.overview(connection, study).status(self._now(connection))
 
@@ -258,10 +255,7 @@ class SqlStore:
         Repeating the call with the same state changes nothing. A trial that was marked interrupted
         meanwhile accepts the outcome.
         """
-        return self._finish(study, number, outcome, self._durations.seconds(study, number))
-
-    def _finish(self, study: str, number: int, outcome: Outcome, seconds: float | None) -> Trial:
-        """Record an outcome ``seconds`` after the start; ``None`` if that is not known."""
+        seconds = self._durations.seconds(study, number)
         with self._change(study) as change:
             return change.finish(number, outcome, seconds)
 
@@ -304,10 +298,7 @@ class SqlStore:
     def created_at(self, study: str) -> datetime:
         """When the study was stored: at another time than a deleted one of this name."""
         with self._read(study) as connection:
-            key = queries.study_id(connection, study)
-            query = select(StudyRow.created_at).where(StudyRow.id == key)
-            created: datetime = connection.execute(query).scalar_one()
-            return created
+            return queries.overview(connection, study).created_at
 
     def trial(self, study: str, number: int) -> Trial:
         """One trial with its complete result."""

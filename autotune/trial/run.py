@@ -37,6 +37,7 @@ from autotune.ports import Report
 from autotune.trial import evaluation, profiling
 from autotune.trial.best_checkpoint import best_checkpoint
 from autotune.trial.checkpoints import Checkpoints
+from autotune.trial.data.activations import Activations
 from autotune.trial.deployment import deploy, find_trained, save_trained
 from autotune.trial.devices import (
     init_device,
@@ -137,12 +138,7 @@ def train_model(
     with recorder.stage(SETUP), meter.running():
         state = init_train_state(job.strategy, data.prepared, data.collate, job.seed, group)
         plan = plan_training(job.strategy, job.task, data.collate, job.seed)
-    if state.activations is not None and (saved := state.activations.saved).seconds:
-        # They count in every trial, whichever computed them: results do not depend on the order.
-        recorder.seconds[SETUP] += saved.seconds
-        meter.joules += saved.joules
-        message = f"{saved.seconds:.2f} s of set-up were those of the trial that computed them"
-        recorder.add_event("activations", message)
+    _add_saved_cost(state.activations, recorder, meter)
     if note := attention_fallback(data.prepared, str(job.strategy["attention"])):
         recorder.add_event("model", note)
     if not has_training:
@@ -179,6 +175,18 @@ def train_model(
         if job.keeps_model or Phase.DEPLOY in job.phases:
             with recorder.stage("8 save"):
                 _save_model(run, job, predictions.threshold)
+
+
+def _add_saved_cost(
+    activations: Activations | None, recorder: TrialRecorder, meter: EnergyMeter
+) -> None:
+    """Count the computation of cached activations in the set-up, whichever trial did it: results do
+    not depend on the order of trials."""
+    if activations is not None and (saved := activations.saved).seconds:
+        recorder.seconds[SETUP] += saved.seconds
+        meter.joules += saved.joules
+        message = f"{saved.seconds:.2f} s of set-up were those of the trial that computed them"
+        recorder.add_event("activations", message)
 
 
 def _record_threshold(recorder: TrialRecorder, task: Task, threshold: float | None) -> None:

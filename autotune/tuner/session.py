@@ -294,5 +294,5 @@ def require_compatible(store: Store, study: Study) -> None:
         raise IncompatibleStudyError(
             f"study {study.name} already exists with different settings:\n  "
             + "\n  ".join(differences),
-            hint=f"undo the difference, or search under another name, such as {study.name}-2",
+            hint=f"undo the difference, or: autotune search FILE --study {study.name}-2",
         )

@@ -11,6 +11,7 @@ import streamlit as st
 from autotune.analysis.attribution import path_sentence
 from autotune.analysis.filters import MetricFilter, more_is_better
 from autotune.analysis.front import value_of
+from autotune.analysis.recommendation_text import describe_empty_front
 from autotune.analysis.refutation import MIN_PROBABILITY
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import metric_label
@@ -63,7 +64,8 @@ def _explain_no_result(snapshot: Snapshot) -> None:
         st.info("The first trial is running. Its result will appear here.")
     else:
         closest = snapshot.recommendation_sentence("knee")
-        reason = closest or f"{capitalized(snapshot.why_no_front)}."
+        why = describe_empty_front(snapshot.study, snapshot.trials)
+        reason = closest or f"{capitalized(why)}."
         st.warning(
             f"{escape_markdown(reason)} Point at the marks below for the reasons of each trial, or "
             "see the Trials page.",
