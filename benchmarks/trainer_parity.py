@@ -115,7 +115,6 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
         torch.cuda.set_device(device)
     prepared = prepare(settings)
     split = load_split(prepared, "train")
-    dataset = make_rows(split)
     collate = DataCollatorWithPadding(AutoTokenizer.from_pretrained(prepared.model_dir))
     steps = -(-len(split) // settings.batch_size)
 
@@ -145,10 +144,10 @@ def run_trainer_turns(settings: Settings, turns: Connection) -> None:
                 save_strategy="no", disable_tqdm=True, seed=seed,
             )  # fmt: skip
             arguments._n_gpu = min(arguments.n_gpu, 1)  # as the other side: no DataParallel
-            model = load_model(prepared, seed=seed)
             SameOrderTrainer(
-                model, arguments, train_dataset=dataset, data_collator=collate, callbacks=[clock]
-            ).train()
+                load_model(prepared, seed=seed), arguments, train_dataset=make_rows(split),
+                data_collator=collate, callbacks=[clock],
+            ).train()  # fmt: skip
         examples = len(split) - WARMUP_STEPS * settings.batch_size
         turns.send(examples / (clock.ends[-1] - clock.ends[WARMUP_STEPS - 1]))
 

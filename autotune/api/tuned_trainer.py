@@ -73,8 +73,7 @@ def tune(
     levers to settings as in a study file; by default all that can be applied to a Trainer. The
     baseline are the trainer's own arguments. With ``test_dataset``, the best trials are confirmed
     on it under ``confirm_seeds`` other seeds. With ``load_best_model_at_end`` trials evaluate as
-    ``trainer`` does, and their best weights count. Functions and classes of a notebook or script
-    reach the trials by cloudpickle.
+    ``trainer`` does, and their best weights count. Functions and classes reach them by cloudpickle.
 
     :raises UsageError: the trainer cannot be built again, follow a lever, or measure an objective.
     """
