@@ -11,10 +11,11 @@ from test_pages import visit, words
 
 from autotune.analysis.snapshot import Snapshot
 from autotune.domain import Budget, Constraint, CurvePoint, Phase
+from autotune.domain.metrics import get_metric
 from autotune.levers import has_effect
 from autotune.store import open_store
 from dashboard import live
-from dashboard.figures import curve_figure
+from dashboard.figures import CURVE_KINDS, curve_figure
 from dashboard.parallel_figure import (
     VIOLATING,
     _feasible_ranks,
@@ -31,6 +32,24 @@ def test_a_learning_curve_has_one_unit_on_each_axis() -> None:
     left = {name for name, axis in axes.items() if axis in (None, "y")}
     assert left == {"training loss", "validation loss"}
     assert axes.keys() - left == {"accuracy", "F1"}
+
+
+def test_a_curve_has_all_its_scores() -> None:
+    names = ["accuracy", "f1", "mcc", "loss", *(f"own_score_{n}" for n in range(9))]
+    figure = curve_figure([CurvePoint(5, 10, 40, 1.0, metrics=dict.fromkeys(names, 0.5))])
+    assert len(figure.data) == 1 + len([n for n in names if get_metric(n).kind in CURVE_KINDS])
+
+
+def test_a_study_that_is_searched_again_under_its_name_begins_afresh(tmp_path: object) -> None:
+    study = samples.study("s", (samples.SPEED,), trials=48)
+    trials = list(samples.trials(study, 12))
+    store = open_store(f"sqlite:///{tmp_path}/s.db")
+    samples.write(store, study, trials)
+    opened = live.LiveStudy(store, "s")
+    assert len(opened.refresh().trials) == 12
+    store.delete_study("s")
+    samples.write(store, study, trials[:3])
+    assert len(opened.refresh().trials) == 3
 
 
 def test_the_best_fifth_is_feasible() -> None:

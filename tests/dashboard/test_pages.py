@@ -151,6 +151,12 @@ def test_reused_and_predicted_values_are_marked(opened: str) -> None:
     assert list(predictions["off by"]) == ["-7%"]
 
 
+def test_a_condition_can_leave_no_trial(opened: str) -> None:
+    app = visit("trials", study="complete", where="accuracy > 2")
+    assert not app.error
+    assert "Needs at least two complete trials" in words(app)
+
+
 def test_search_shows_where_trials_were_stopped(opened: str) -> None:
     app = visit("search", study="complete")
     rows = _table_with(app, "reason")
