@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.domain import Categorical, Dimension, Phase, SearchSpace, Strategy, Value
+from autotune.domain import Categorical, Dimension, SearchSpace, Strategy, Value
 from autotune.levers import has_effect
 
 Floats = NDArray[np.float64]
@@ -18,8 +18,9 @@ MIN_LOG_RATIO = 4.0
 """Positive numbers with at least this ratio of largest to smallest are on a logarithmic scale."""
 
 
-def phase_features(space: SearchSpace, phase: Phase, strategies: Sequence[Strategy]) -> Floats:
-    """Shape (strategies, features), each from -1 to 1 and without columns that do not vary.
+def lever_features(space: SearchSpace, metric: str, strategies: Sequence[Strategy]) -> Floats:
+    """The levers that can change ``metric``: shape (strategies, features), each from -1 to 1 and
+    without columns that do not vary.
 
     A number has a linear and a quadratic feature, a word or truth value one for each value that is
     not the default.
@@ -27,7 +28,7 @@ def phase_features(space: SearchSpace, phase: Phase, strategies: Sequence[Strate
     columns = [
         [feature(strategy.values.get(dimension.lever)) for strategy in strategies]
         for dimension in space.dimensions
-        if has_effect(dimension.lever, phase)
+        if has_effect(dimension.lever, metric)
         for feature in _features(dimension, space.defaults.get(dimension.lever))
     ]
     matrix = np.array(columns, dtype=float).T.reshape(len(strategies), len(columns))

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from autotune.analysis.front import direction_of, value_of
 from autotune.analysis.text import format_value, value_sort_key
 from autotune.domain import Categorical, Dimension, Direction, State, Study, Trial, Value
-from autotune.domain.metrics import get_metric
 from autotune.domain.search_space import settings
 from autotune.levers import has_effect
 
@@ -162,8 +161,8 @@ def lever_importance(study: Study, trials: Sequence[Trial], metric: str) -> dict
     trials evenly spaced over the search. Levers that have no effect on ``metric`` are left out.
     Empty with fewer than :data:`MIN_TRIALS` trials, or if no lever or no value varied.
     """
-    members, phase = measured_trials(trials, metric), get_metric(metric).phase
-    names = [name for name in varied_levers(study, members) if has_effect(name, phase)]
+    members = measured_trials(trials, metric)
+    names = [name for name in varied_levers(study, members) if has_effect(name, metric)]
     if len(members) < MIN_TRIALS or not names or len({t.metric(metric) for t in members}) < 2:
         return {}
     members = members[:: math.ceil(len(members) / MAX_TRIALS)]

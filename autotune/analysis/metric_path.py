@@ -64,11 +64,10 @@ def metric_path(
     base = {**study.space.defaults, **study.baseline.values}
     rows = [{**base, **member.strategy.values} for member in members]
     target = {**base, **trial.strategy.values}
-    phase = get_metric(metric).phase
     levers = [
         lever
         for lever in target
-        if has_effect(lever, phase) and any(row.get(lever) != base.get(lever) for row in rows)
+        if has_effect(lever, metric) and any(row.get(lever) != base.get(lever) for row in rows)
     ]
     changed = [lever for lever in levers if target[lever] != base.get(lever)]
     if len(members) < MIN_TRIALS or not changed:

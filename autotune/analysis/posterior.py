@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.analysis.features import phase_features
+from autotune.analysis.features import lever_features
 from autotune.analysis.front import find_baseline, superseded_trials, value_of
 from autotune.analysis.intervals import SPEED, speed_dependent_share
 from autotune.analysis.metric_posterior import (
@@ -170,7 +170,7 @@ class Posterior:
         values = [run.result.measurements[metric] for run in runs]
         is_log = _is_positive(metric) and all(m.value > 0 for m in values)
         observations = Observations(metric, runs, groups, self.default, is_log).measurements()
-        features = phase_features(self.study.space, get_metric(metric).phase, strategies)
+        features = lever_features(self.study.space, metric, strategies)
         sources: dict[int, list[int]] = defaultdict(list)
         for trial, group in zip(runs, groups.tolist(), strict=True):
             sources[group].append(trial.number)

@@ -31,12 +31,14 @@ class Influence(StrEnum):
     SPEED = "speed"
     MEMORY = "memory"
     ACCURACY = "accuracy"
+    SHAPE = "shape"
+    """The layers of the trained model, and so the time and memory that it needs when deployed."""
     DEPLOYMENT = "deployment"
     """Everything that is measured of the deployed model, and nothing in training."""
 
 
 SPEED, MEMORY, ACCURACY = Influence.SPEED, Influence.MEMORY, Influence.ACCURACY
-DEPLOYMENT = Influence.DEPLOYMENT
+SHAPE, DEPLOYMENT = Influence.SHAPE, Influence.DEPLOYMENT
 
 
 class Stage(StrEnum):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from autotune.domain import Categorical, ForbiddenClause, Range, Strategy, WorkloadProfile
 from autotune.domain.training import PRUNING_SCORE_BATCH_SIZE, PRUNING_TRAINING_STEPS
-from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, TRIAL_LOOP, Lever
+from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SHAPE, SPEED, TRIAL_LOOP, Lever
 from autotune.levers.model_shape import ModelShape
 from autotune.levers.numerics import UNPADDED
 
@@ -44,7 +44,7 @@ PRUNING_RATIO = Lever(
     summary="Share of the encoder removed before fine-tuning",
     domain=Range(0.0, 0.95),
     default=0.0,
-    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    influences=frozenset({SPEED, MEMORY, ACCURACY, SHAPE}),
     auto=lambda host: Range(0.0, 0.75, step=0.25),
     workload=_prune,
     effect="autotune.trial.effects.pruning:prune",
@@ -56,7 +56,7 @@ PRUNING_METHOD = Lever(
     summary="Remove heads and feed-forward units, zero single weights, or drop whole layers",
     domain=Categorical(("structured", "unstructured", "layers")),
     default="structured",
-    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    influences=frozenset({SPEED, MEMORY, ACCURACY, SHAPE}),
     when="pruning_ratio > 0",
     effect="autotune.trial.effects.pruning:prune",
     exports={SCRIPT: "{effect}"},
@@ -68,7 +68,7 @@ PRUNING_SCORE = Lever(
     domain=Categorical(("taylor", "magnitude")),
     default="taylor",
     # Scores by effect on the loss need gradients of the whole model at set-up: time and memory.
-    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    influences=frozenset({SPEED, MEMORY, ACCURACY, SHAPE}),
     when="pruning_ratio > 0 and pruning_method == structured",
     effect="autotune.trial.effects.pruning_scores:taylor_scores",
     exports={SCRIPT: "{effect}"},
@@ -80,7 +80,7 @@ PRUNING_SCHEDULE = Lever(
     domain=Categorical(("one-shot", "after-warmup", "gradual")),
     default="one-shot",
     # Training before pruning is a part of set-up: time and memory.
-    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    influences=frozenset({SPEED, MEMORY, ACCURACY, SHAPE}),
     when="pruning_ratio > 0 and pruning_method == structured",
     effect="autotune.trial.effects.pruning_schedule:training_before_removals",
     exports={SCRIPT: "{effect}"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from autotune.domain import ForbiddenClause, Host, Phase, Strategy, Value, digest, expression
+from autotune.domain.metrics import get_metric
 from autotune.domain.registry import Registry
 from autotune.errors import ExpressionError, UsageError
 from autotune.levers import (
@@ -28,7 +29,7 @@ from autotune.levers import (
     regularization,
     task_settings,
 )
-from autotune.levers.base import ACCURACY, DEPLOYMENT, MEMORY, SPEED, Influence, Lever
+from autotune.levers.base import ACCURACY, DEPLOYMENT, MEMORY, SHAPE, SPEED, Influence, Lever
 from autotune.levers.effects import MODEL_LEVERS
 
 BUILTIN_LEVERS = (
@@ -210,10 +211,16 @@ def phase_levers(phase: Phase) -> tuple[str, ...]:
     return LEVERS.phase_levers(phase)
 
 
-def has_effect(lever: str, phase: Phase) -> bool:
-    """Whether a lever can change what ``phase`` measures. A lever that is not registered here can
-    change everything."""
-    return lever not in LEVERS or lever in phase_levers(phase)
+def has_effect(lever: str, metric: str) -> bool:
+    """Whether a lever can change ``metric``. A lever that is not registered here can change
+    everything. Of what a deployed model needs, training changes only what follows from its shape.
+    """
+    if lever not in LEVERS:
+        return True
+    record, measured = LEVERS[lever], get_metric(metric)
+    if measured.phase is Phase.DEPLOY and not measured.is_score:
+        return bool(record.influences & {SHAPE, DEPLOYMENT})
+    return lever in phase_levers(measured.phase)
 
 
 def profile_key(strategy: Strategy) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune.domain import Range
 from autotune.domain.strategy import OF_TASK
-from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SPEED, Lever, Pattern
+from autotune.levers.base import ACCURACY, MEMORY, SCRIPT, SHAPE, SPEED, Lever, Pattern
 
 MODEL = Lever(
     name="model",
@@ -12,7 +12,7 @@ MODEL = Lever(
     domain=Pattern(r"[\w.~/-][\w.:/@ -]*", "builtin:minilm, builtin:bert-tiny"),
     named_values=(OF_TASK,),
     default=OF_TASK,
-    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    influences=frozenset({SPEED, MEMORY, ACCURACY, SHAPE}),
     effect="autotune.domain.training:task_of",
     exports={SCRIPT: "the model of the task"},
 )
@@ -23,7 +23,7 @@ MAX_LENGTH = Lever(
     domain=Range(4, 65_536, integer=True),
     named_values=(OF_TASK,),
     default=OF_TASK,
-    influences=frozenset({SPEED, MEMORY, ACCURACY}),
+    influences=frozenset({SPEED, MEMORY, ACCURACY, SHAPE}),
     effect="autotune.domain.training:task_of",
     exports={SCRIPT: "max_length of the task"},
 )

@@ -250,7 +250,7 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
     for name in names[:MAX_LEVERS]:
         for metric in objectives[:2]:
             by_setting = setting_effects(study, trials, name, metric)
-            if len(by_setting) > 1 and has_effect(name, get_metric(metric).phase):
+            if len(by_setting) > 1 and has_effect(name, metric):
                 yield Heading(f"{name}: {metric_label(metric)}", 3)
                 yield Figure(
                     effect_summary_figure(by_setting, metric),
@@ -260,8 +260,7 @@ def _levers(snapshot: Snapshot) -> Iterator[Block]:
 
 def _share(lever: str, metric: str, shares: Mapping[str, float]) -> str:
     """The importance of a lever; empty where it can have no effect."""
-    is_possible = has_effect(lever, get_metric(metric).phase)
-    return f"{shares.get(lever, 0.0):.0%}" if is_possible else ""
+    return f"{shares.get(lever, 0.0):.0%}" if has_effect(lever, metric) else ""
 
 
 def _summary_of(lever: str) -> str:

@@ -18,7 +18,6 @@ from autotune.analysis.importance import (
 )
 from autotune.analysis.snapshot import Snapshot
 from autotune.analysis.text import format_interval, format_metric, metric_label
-from autotune.domain.metrics import get_metric
 from autotune.levers import LEVERS, has_effect
 
 from ..common import HIDE_TOOLBAR, study_page
@@ -62,10 +61,6 @@ def page(_study: LiveStudy, snapshot: Snapshot) -> None:
     _all_effects(snapshot, names, metric)
 
 
-def _has_effect(lever: str, metric: str) -> bool:
-    return has_effect(lever, get_metric(metric).phase)
-
-
 def _importance(snapshot: Snapshot) -> str | None:
     """Draw the importances. Returns the most important lever for the first objective."""
     st.subheader("Importance of the levers", anchor=False)
@@ -100,7 +95,7 @@ def _importance_at(
 def _effect(snapshot: Snapshot, lever: str, metric: str) -> None:
     label = capitalized(escape_markdown(metric_label(metric)))
     st.subheader(f"{label} by {escape_markdown(lever)}", anchor=False)
-    if not _has_effect(lever, metric):
+    if not has_effect(lever, metric):
         st.info(
             f"{escape_markdown(lever)} does not change {escape_markdown(metric_label(metric))}."
         )
@@ -133,7 +128,7 @@ def _interaction(snapshot: Snapshot, names: list[str], lever: str, metric: str) 
 def _all_effects(snapshot: Snapshot, names: list[str], metric: str) -> None:
     st.subheader(f"Every lever and {escape_markdown(metric_label(metric))}", anchor=False)
     rows = []
-    for name in (name for name in names if _has_effect(name, metric)):
+    for name in (name for name in names if has_effect(name, metric)):
         for effect in setting_effects(snapshot.study, snapshot.trials, name, metric):
             rows.append(
                 {
