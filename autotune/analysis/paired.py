@@ -39,6 +39,7 @@ from autotune.analysis.replicates import Z95, Estimate, Replicates, ci95_half_wi
 from autotune.analysis.student_t import StudentT
 from autotune.domain import Phase, State, Trial
 from autotune.domain.metrics import get_metric
+from autotune.levers import deployment_key, training_key
 from autotune.measure.correctness import HIT_SHARES, count_hits
 
 Floats = NDArray[np.float64]
@@ -129,9 +130,10 @@ class PairedRuns:
         if matrix is None:
             return self._unpaired_difference(trial, reference, metric)
         own, other = np.split(matrix, 2)
+        is_same_model = _model_key(trial, metric) == _model_key(reference, metric)
         estimate = example_difference(
             own - other,
-            self._seed_variance(metric),
+            None if is_same_model else self._seed_variance(metric),
             of_hits=(get_metric(metric).base or metric) in HIT_SHARES,
         )
         return ScoreDifference(metric, estimate, own.shape[1], len(pairs), True)
@@ -207,7 +209,8 @@ class PairedRuns:
         return self._seed_variances[metric]
 
     def _estimate_seed_variance(self, metric: str) -> SeedVariance | None:
-        groups = [list(runs.values()) for runs in self._runs.values()]
+        models = {_model_key(next(iter(r.values())), metric): r for r in self._runs.values()}
+        groups = [list(runs.values()) for runs in models.values()]
         repeated = [self._matrix(runs, metric) for runs in groups if len(runs) > 1]
         if complete := [matrix for matrix in repeated if matrix is not None]:
             return pooled_seed_variance(complete)
@@ -267,6 +270,12 @@ class PairedRuns:
         within = [_relative_variance(run, metric) for p in pairs for pair in p for run in pair]
         variances = [value for value in within if value is not None]
         return (2 * fmean(variances), math.inf) if variances else None
+
+
+def _model_key(trial: Trial, metric: str) -> str:
+    """Equal for strategies that give the same model under the same seed, as it is scored."""
+    is_deployed = get_metric(metric).base is not None
+    return deployment_key(trial.strategy) if is_deployed else training_key(trial.strategy)
 
 
 def _usual_seed_variance(metric: str) -> SeedVariance | None:

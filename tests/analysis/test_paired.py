@@ -75,6 +75,20 @@ def test_runs_are_paired_by_seed() -> None:
     assert difference.value == pytest.approx(-10 / EXAMPLES)
 
 
+def test_strategies_that_train_the_same_model_have_no_error_of_seeds() -> None:
+    """Only threads differ. The two seeds are ten points apart, which says nothing about threads."""
+    other = Strategy({**DEFAULT.values, "threads": 1})
+    searched = [SEARCHED[0], trial(1, other, accuracy=0.6)]
+    runs = [
+        run(2, DEFAULT, 1, first(1000)), run(3, other, 1, first(1000)),
+        run(4, DEFAULT, 2, first(1180)), run(5, other, 2, first(1180)),
+    ]  # fmt: skip
+    difference = PairedRuns([*searched, *runs]).score_difference(searched[1], searched[0])
+    assert difference is not None and difference.value == 0
+    low, high = difference.ci95
+    assert -0.001 < low <= 0 <= high < 0.001
+
+
 @pytest.fixture
 def without_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the examples are a source of error."""
